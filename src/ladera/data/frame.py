@@ -1,0 +1,81 @@
+"""One labelled structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from ladera.graph import Graph, build_graph
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A structure with the labels it came with; a label that is None is missing.
+
+    Arrays are float64 in Ladera's units whatever the file's were.
+    """
+
+    numbers: NDArray[np.int64]  # (n_atoms,) atomic numbers
+    positions: NDArray[np.float64]  # (n_atoms, 3), Angstrom
+    cell: NDArray[np.float64]  # (3, 3), rows are cell vectors, Angstrom; zeros where open
+    periodic: NDArray[np.bool_]  # (3,)
+    energy: float | None = None  # total energy, eV
+    forces: NDArray[np.float64] | None = None  # (n_atoms, 3), eV/Angstrom
+    stress: NDArray[np.float64] | None = None  # (3, 3), eV/Angstrom^3, positive in tension
+    dipole: NDArray[np.float64] | None = None  # (3,), e*Angstrom
+    charges: NDArray[np.float64] | None = None  # (n_atoms,), e
+    total_charge: float | None = None  # e
+    config_type: str = ""  # free group name, such as md_300K; IsolatedAtom marks free atoms
+    weight: float = 1.0  # factor on this frame's loss
+    source: str = ""  # where it came from, such as "train.xyz, frame 12", for messages
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.numbers)
+
+    @property
+    def formula(self) -> str:
+        """Composition such as C2H6O, elements in alphabetical order."""
+        values, counts = np.unique(self.numbers, return_counts=True)
+        parts = sorted((chemical_symbols[v], c) for v, c in zip(values, counts, strict=True))
+        return "".join(symbol if count == 1 else f"{symbol}{count}" for symbol, count in parts)
+
+    @property
+    def volume(self) -> float:
+        """Cell volume in Angstrom^3; 0 for an open structure."""
+        return float(abs(np.linalg.det(self.cell))) if self.periodic.any() else 0.0
+
+    def graph(self, cutoff: float) -> Graph:
+        """Graph with every neighbour closer than ``cutoff`` (Angstrom)."""
+        return build_graph(self.numbers, self.positions, self.cell, self.periodic, cutoff)
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    def to_atoms(self) -> Atoms:
+        """The structure for ASE, its labels in a ``SinglePointCalculator``."""
+        atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.periodic)
+        labels = {
+            name: getattr(self, name)
+            for name in ("energy", "forces", "stress", "dipole", "charges")
+            if getattr(self, name) is not None
+        }
+        atoms.calc = SinglePointCalculator(atoms, **labels) if labels else None
+        if self.config_type:
+            atoms.info["config_type"] = self.config_type
+        if self.total_charge is not None:
+            atoms.info["total_charge"] = self.total_charge
+        if self.weight != 1.0:
+            atoms.info["weight"] = self.weight
+        return atoms

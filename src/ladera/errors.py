@@ -1,0 +1,44 @@
+"""The exceptions a user of Ladera can meet.
+
+::
+
+    LaderaError            anything Ladera refuses; one sentence with the culprit and the remedy
+    |-- ConfigError        a key or value of a configuration
+    |-- DataError          a structure, a label or a data file
+    |-- ModelFileError     a model file or checkpoint
+    +-- SimulationError    a simulation that cannot start or had to stop
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LaderaError(Exception):
+    """Base class: catch it to catch everything Ladera raises on purpose."""
+
+
+class ConfigError(LaderaError):
+    """A configuration key is unknown, missing or has an impossible value."""
+
+
+class DataError(LaderaError):
+    """A structure, label or data file is malformed or unsuitable."""
+
+
+class ModelFileError(LaderaError):
+    """A model file or checkpoint is missing, cut short, foreign or from a newer version."""
+
+
+class SimulationError(LaderaError):
+    """A simulation was given impossible settings or had to be stopped."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """End of an error sentence: the closest choice, or all of them when none is close."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"choose one of: {', '.join(choices)}."

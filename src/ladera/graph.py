@@ -1,0 +1,215 @@
+"""Structures as graphs: atoms, and the edges from each atom to every neighbour it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+import vesin
+from torch import Tensor
+
+from ladera.errors import DataError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """One structure, or a batch of them, with the edge vectors a potential is a function of.
+
+    Edges are directed and complete: for every pair closer than the cutoff both i -> j and j -> i
+    are there, once per periodic image, an atom's own images included. They are sorted by centre
+    and, inside one centre, by the neighbour's atomic number, so that a kernel reads the neighbours
+    of an atom as one contiguous block and those of each element as a sub-block.
+
+    r_ij = positions[j] - positions[i] + shift . cell          (a vector from centre to neighbour)
+    """
+
+    species: Tensor  # (n_atoms,) int64, atomic numbers
+    positions: Tensor  # (n_atoms, 3), Angstrom
+    cell: Tensor  # (n_structures, 3, 3), rows are the cell vectors, Angstrom
+    periodic: Tensor  # (n_structures, 3) bool
+    structure_index: Tensor  # (n_atoms,) int64, which structure an atom belongs to
+    centers: Tensor  # (n_edges,) int64
+    neighbors: Tensor  # (n_edges,) int64
+    shifts: Tensor  # (n_edges, 3) int32, how many cells the neighbour's image is away
+    vectors: Tensor  # (n_edges, 3), Angstrom
+    row_pointer: Tensor  # (n_atoms + 1,) int64, edges of atom i: row_pointer[i]:row_pointer[i + 1]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms in all structures."""
+        return self.species.shape[0]
+
+    @property
+    def n_structures(self) -> int:
+        """Number of structures."""
+        return self.cell.shape[0]
+
+    @property
+    def n_edges(self) -> int:
+        """Number of directed edges in all structures."""
+        return self.centers.shape[0]
+
+    @cached_property
+    def atom_counts(self) -> Tensor:
+        """Atoms of each structure, (n_structures,) int64."""
+        return torch.bincount(self.structure_index, minlength=self.n_structures)
+
+    @cached_property
+    def volumes(self) -> Tensor:
+        """Cell volumes in Angstrom^3, (n_structures,); 0 for an open structure."""
+        volumes = torch.linalg.det(self.cell).abs()
+        return torch.where(self.periodic.any(dim=1), volumes, torch.zeros_like(volumes))
+
+    def exchange(self, features: Tensor) -> Tensor:
+        """Give every atom, ghosts included, its features: (n_atoms, ...) to (n_atoms, ...).
+
+        On one process all atoms are here and this is the identity. An engine with domain
+        decomposition overrides it with its ghost-atom exchange.
+        """
+        return features
+
+    def to(
+        self, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> Self:
+        """The same graph with floating-point fields in ``dtype`` and all tensors on ``device``."""
+        changed: dict[str, Tensor] = {}
+        for field in fields(self):
+            tensor: Tensor = getattr(self, field.name)
+            target = dtype if tensor.is_floating_point() else None
+            moved = tensor.to(device=device, dtype=target)
+            if moved is not tensor:
+                changed[field.name] = moved
+        return replace(self, **changed) if changed else self
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms, cutoff: float) -> Graph:
+        """Graph of an ``ase.Atoms`` with all neighbours closer than ``cutoff`` (Angstrom)."""
+        return build_graph(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+
+    @classmethod
+    def batch(cls, graphs: Sequence[Graph]) -> Graph:
+        """Join graphs into one; atoms, edges and structures keep their order."""
+        if len(graphs) == 1:
+            return graphs[0]
+        if not graphs:
+            raise DataError("A batch of no structures was asked for; give at least one.")
+        atoms = np.cumsum([0] + [g.n_atoms for g in graphs]).tolist()
+        edges = np.cumsum([0] + [g.n_edges for g in graphs]).tolist()
+        structures = np.cumsum([0] + [g.n_structures for g in graphs]).tolist()
+
+        def joined(name: str, offsets: Sequence[int] | None = None) -> Tensor:
+            tensors = [getattr(graph, name) for graph in graphs]
+            if offsets is not None:
+                tensors = [t + shift for t, shift in zip(tensors, offsets, strict=False)]
+            return torch.cat(tensors)
+
+        rows = [g.row_pointer[:-1] + shift for g, shift in zip(graphs, edges, strict=False)]
+        rows.append(rows[0].new_tensor([edges[-1]]))
+        return Graph(
+            species=joined("species"),
+            positions=joined("positions"),
+            cell=joined("cell"),
+            periodic=joined("periodic"),
+            structure_index=joined("structure_index", structures),
+            centers=joined("centers", atoms),
+            neighbors=joined("neighbors", atoms),
+            shifts=joined("shifts"),
+            vectors=joined("vectors"),
+            row_pointer=torch.cat(rows),
+        )
+
+
+class NeighborList:
+    """Builds graphs of one structure after another, with vesin's cached neighbour list.
+
+    With a ``skin`` (Angstrom) the candidate pairs of the last call are used again until an atom
+    has moved by more than half of it, which is what molecular dynamics wants. The graph itself
+    always holds exactly the pairs closer than ``cutoff``.
+    """
+
+    def __init__(self, cutoff: float, skin: float = 0.0) -> None:
+        self.cutoff = cutoff
+        self.skin = skin
+        self._list = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, skin=skin)
+
+    def build(
+        self, numbers: ArrayLike, positions: ArrayLike, cell: ArrayLike, periodic: ArrayLike
+    ) -> Graph:
+        """Graph of one structure.
+
+        Parameters are the atomic numbers (n_atoms,), positions (n_atoms, 3) and cell (3, 3) in
+        Angstrom, and the periodic directions (3,). Raises DataError for positions that are not
+        finite and for a periodic direction without a cell vector.
+        """
+        numbers = np.asarray(numbers, dtype=np.int64)
+        positions = np.ascontiguousarray(positions, dtype=np.float64)
+        cell = np.ascontiguousarray(cell, dtype=np.float64)
+        periodic = np.broadcast_to(np.asarray(periodic, dtype=bool), (3,)).copy()
+        _check_geometry(numbers, positions, cell, periodic)
+        centers, neighbors, shifts, vectors = self._list.compute(
+            positions, cell, periodic, quantities="ijSD"
+        )
+        centers, neighbors = centers.astype(np.int64), neighbors.astype(np.int64)
+        # vesin sorts by centre; one stable sort brings each element's neighbours together.
+        key = centers * 128 + numbers[neighbors]
+        order = torch.sort(torch.from_numpy(key), stable=True)[1].numpy()
+        counts = np.bincount(centers, minlength=len(numbers))
+        row_pointer = np.concatenate([[0], np.cumsum(counts)])
+        return Graph(
+            species=torch.from_numpy(numbers.copy()),
+            positions=torch.from_numpy(positions.copy()),
+            cell=torch.from_numpy(cell.copy())[None],
+            periodic=torch.from_numpy(periodic)[None],
+            structure_index=torch.zeros(len(numbers), dtype=torch.int64),
+            centers=torch.from_numpy(centers),  # equal before and after the sort
+            neighbors=torch.from_numpy(neighbors[order]),
+            shifts=torch.from_numpy(shifts[order]),
+            vectors=torch.from_numpy(vectors[order]),
+            row_pointer=torch.from_numpy(row_pointer),
+        )
+
+
+def build_graph(
+    numbers: ArrayLike,
+    positions: ArrayLike,
+    cell: ArrayLike,
+    periodic: ArrayLike,
+    cutoff: float,
+) -> Graph:
+    """Graph of one structure; see :meth:`NeighborList.build` for shapes, units and errors."""
+    return NeighborList(cutoff).build(numbers, positions, cell, periodic)
+
+
+def _check_geometry(
+    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, periodic: np.ndarray
+) -> None:
+    """Raise DataError where a neighbour list would be meaningless."""
+    if len(numbers) == 0:
+        raise DataError("The structure has no atoms; a potential needs at least one.")
+    if positions.shape != (len(numbers), 3):
+        raise DataError(
+            f"Positions have shape {positions.shape}, expected ({len(numbers)}, 3): "
+            "one row for each atomic number."
+        )
+    if not np.isfinite(positions).all():
+        atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
+        raise DataError(
+            f"Atom {atom} has the position {positions[atom].tolist()}, which is not finite; "
+            "check the structure or the simulation that produced it."
+        )
+    if not np.isfinite(cell).all():
+        raise DataError(f"The cell {cell.tolist()} is not finite; check the structure.")
+    periodic_vectors = cell[periodic]
+    if len(periodic_vectors) and np.linalg.matrix_rank(periodic_vectors) < len(periodic_vectors):
+        raise DataError(
+            f"The structure is periodic along {periodic.tolist()} but its cell {cell.tolist()} "
+            "has no independent vector there; give the cell or switch the periodicity off."
+        )

@@ -1,0 +1,1 @@
+"""Numerical kernels: one torch reference and one fast implementation of each operation."""

@@ -1,0 +1,126 @@
+"""The ``.ladera`` model file: safetensors tensors and a JSON header. Loading it can run no code.
+
+The header holds the format version, the model's configuration (from which it is rebuilt) and its
+provenance: what data, code, seed and errors its parameters come from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ladera.errors import ConfigError, LaderaError, ModelFileError, did_you_mean
+from ladera.files import atomic_path
+
+if TYPE_CHECKING:
+    from ladera.potential import Potential, PotentialConfig
+
+FORMAT_VERSION: Final = 1
+
+# Where each architecture's configuration and model live; imported only when asked for.
+ARCHITECTURES: Final = {
+    "hdnnp": ("ladera.models.hdnnp", "HDNNPConfig", "HDNNP"),
+    "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
+}
+
+
+def config_class(architecture: str) -> type[PotentialConfig]:
+    """Configuration class of an architecture; ConfigError for an unknown name."""
+    module, name, _ = _entry(architecture)
+    found: type[PotentialConfig] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def build(config: PotentialConfig) -> Potential:
+    """A new potential with the parameters its configuration (and torch's seed) give it."""
+    module, _, name = _entry(config.architecture)
+    potential: Potential = getattr(importlib.import_module(module), name)(config)
+    return potential
+
+
+def save(potential: Potential, path: str | os.PathLike[str]) -> None:
+    """Write a potential to ``path`` in one step: the file is the old one or the whole new one."""
+    _entry(potential.config.architecture)
+    header = {
+        "format_version": FORMAT_VERSION,
+        "config": potential.config.model_dump(mode="json"),
+        "provenance": potential.provenance,
+    }
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in potential.state_dict().items()
+    }
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"ladera": json.dumps(header)})
+    except (OSError, SafetensorError) as error:
+        raise ModelFileError(f"The model could not be written to {path}: {error}.") from error
+
+
+def load(path: str | os.PathLike[str]) -> Potential:
+    """Read a potential, ready for inference, with its provenance.
+
+    Raises ModelFileError for a file that is missing, cut short, not Ladera's, or newer than this
+    version of Ladera.
+    """
+    header, tensors = _read(Path(path))
+    try:
+        config = config_class(header["config"]["architecture"]).model_validate(header["config"])
+        potential = build(config)
+    except (ValidationError, LaderaError, KeyError, TypeError) as error:
+        raise ModelFileError(
+            f"{path}: the configuration in its header is broken: {error}"
+        ) from error
+    floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
+    if floating:
+        potential = potential.to(floating[0])
+    try:
+        potential.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"{path}: its tensors do not fit its configuration ({error}); the file is damaged."
+        ) from error
+    potential.provenance = header.get("provenance", {})
+    return potential.eval()
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON header of a model file: format_version, config, provenance."""
+    return _read(Path(path))[0]
+
+
+def _entry(architecture: str) -> tuple[str, str, str]:
+    if architecture not in ARCHITECTURES:
+        hint = did_you_mean(str(architecture), ARCHITECTURES)
+        raise ConfigError(f"There is no architecture '{architecture}'; {hint}")
+    return ARCHITECTURES[architecture]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise ModelFileError(f"There is no model file {path}; check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(metadata["ladera"])
+        version = int(header["format_version"])
+    except KeyError as error:
+        raise ModelFileError(f"{path} is a safetensors file but no Ladera model.") from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"{path} is no complete Ladera model file ({error}); copy or train it again."
+        ) from error
+    if version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} has format version {version}, this Ladera reads up to {FORMAT_VERSION}; "
+            "upgrade Ladera."
+        )
+    return header, tensors

@@ -1,0 +1,1 @@
+"""Models: each maps edge vectors to atomic energies (see :mod:`ladera.potential`)."""

@@ -1,0 +1,1 @@
+"""Using a potential: ASE calculator, relaxation and molecular dynamics."""

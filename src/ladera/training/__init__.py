@@ -1,0 +1,1 @@
+"""Training a potential: configuration, loss, trainer, evaluation."""

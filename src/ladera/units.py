@@ -1,0 +1,41 @@
+"""Units and conversion factors.
+
+Inside Ladera lengths are in Angstrom, energies in eV, masses in amu, times in fs, charges in e,
+dipoles in e*Angstrom and stresses in eV/Angstrom^3 with the ASE sign (positive in tension).
+Numbers in other units are converted once, where they are read. Every factor comes from
+``ase.units`` (CODATA 2014), so that Ladera and ASE never disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ase import units as _ase
+
+BOHR: Final[float] = float(_ase.Bohr)  # Angstrom
+HARTREE: Final[float] = float(_ase.Hartree)  # eV
+RYDBERG: Final[float] = float(_ase.Rydberg)  # eV
+KCAL_PER_MOL: Final[float] = float(_ase.kcal / _ase.mol)  # eV
+FEMTOSECOND: Final[float] = float(_ase.fs)  # ASE time units, Angstrom*sqrt(amu/eV)
+BOLTZMANN: Final[float] = float(_ase.kB)  # eV/K
+GIGAPASCAL: Final[float] = float(_ase.GPa)  # eV/Angstrom^3
+
+
+@dataclass(frozen=True)
+class UnitSystem:
+    """Length and energy unit of a file, in Angstrom and eV."""
+
+    name: str
+    length: float
+    energy: float
+
+    @property
+    def force(self) -> float:
+        """Unit of force in eV/Angstrom."""
+        return self.energy / self.length
+
+
+METAL: Final = UnitSystem("angstrom-ev", 1.0, 1.0)
+ATOMIC: Final = UnitSystem("bohr-hartree", BOHR, HARTREE)
+UNIT_SYSTEMS: Final = {system.name: system for system in (METAL, ATOMIC)}
