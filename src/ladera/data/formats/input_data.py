@@ -1,0 +1,247 @@
+"""``input.data``, the structure file of RuNNer and n2p2.
+
+::
+
+    begin [set=train|set=test]
+    comment <free text>
+    lattice ax ay az                       none (an open structure) or three
+    atom x y z El charge energy fx fy fz   one for each atom
+    energy E
+    charge Q
+    end
+
+The file does not say its units; RuNNer's habit is Bohr and Hartree, many others' is Angstrom and
+eV. The atomic energy is not used by anyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from ladera.data.dataset import Dataset
+from ladera.data.formats.extended_xyz import parse_comment, quote
+from ladera.data.formats.labels import LabelKeys, make_frame
+from ladera.data.formats.text import (
+    BATCH_ATOMS,
+    AtomTable,
+    LineReader,
+    parse_tables,
+    symbols_to_numbers,
+    text_writer,
+)
+from ladera.data.frame import Frame
+from ladera.errors import DataError
+from ladera.units import UnitSystem
+
+# What the two columns after the symbol hold: RuNNer's order, or the other one.
+AtomColumns = Literal["charge energy", "energy charge"]
+
+_KEYWORDS = ("begin", "comment", "lattice", "atom", "energy", "charge", "end")
+_LOST = ("stress", "dipole")  # what the format has no place for
+
+
+def read(
+    path: Path, units: UnitSystem, atom_columns: AtomColumns = "charge energy"
+) -> Iterator[Frame]:
+    """The frames of an ``input.data`` file, gzipped or not.
+
+    Charges that are zero on every atom of a frame count as missing: the format cannot leave them
+    out. Raises DataError with file and line for malformed text.
+    """
+    with LineReader(path) as reader:
+        batch: list[_Block] = []
+        size = 0
+        for block in _blocks(reader):
+            batch.append(block)
+            size += len(block.table.lines)
+            if size > BATCH_ATOMS:
+                yield from _finish(batch, path, units, atom_columns)
+                batch, size = [], 0
+        if batch:
+            yield from _finish(batch, path, units, atom_columns)
+
+
+def write(dataset: Dataset, path: Path, units: UnitSystem) -> None:
+    """Write an ``input.data`` file in the given units.
+
+    Raises DataError for a frame without energy or forces and for one periodic in only one or two
+    directions: the format has no way to say so. Stress and dipole are left out.
+    """
+    with text_writer(path) as file:
+        for index, frame in enumerate(dataset):
+            file.write(_block_text(frame, units, f"Frame {index}"))
+
+
+def lost_labels(dataset: Dataset) -> tuple[str, ...]:
+    """Labels of a data set that this format cannot hold."""
+    return tuple(label for label in dataset.labels if label in _LOST)
+
+
+@dataclass
+class _Block:
+    """One structure as text."""
+
+    index: int
+    subset: str
+    values: dict[str, str] = field(default_factory=dict)
+    lattice: list[list[float]] = field(default_factory=list)
+    table: AtomTable = field(default_factory=lambda: AtomTable(0, []))
+
+
+def _blocks(reader: LineReader) -> Iterator[_Block]:
+    index = 0
+    while (line := reader.line()) is not None:
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] != "begin":
+            raise reader.error(f"expected 'begin', found '{line.strip()[:60]}'.")
+        yield _block(reader, index, words[1:])
+        index += 1
+
+
+def _block(reader: LineReader, index: int, options: list[str]) -> _Block:
+    block = _Block(index, _subset(reader, options))
+    begin = reader.number
+    while (line := reader.line()) is not None:
+        words = line.split(maxsplit=1)
+        keyword = words[0] if words else ""
+        if keyword == "atom":
+            if not block.table.lines:
+                block.table.first_line = reader.number
+            elif reader.number != block.table.first_line + len(block.table.lines):
+                raise reader.error("the atoms of a structure must follow one another.")
+            block.table.lines.append(line)
+        elif keyword == "lattice":
+            block.lattice.append(_floats(reader, line, 3))
+        elif keyword in ("energy", "charge"):
+            block.values[keyword] = repr(_floats(reader, line, 1)[0])
+        elif keyword == "comment":
+            block.values["comment"] = words[1].strip() if len(words) > 1 else ""
+        elif keyword == "end":
+            _check(reader, block)
+            return block
+        else:
+            raise reader.error(
+                f"expected one of {', '.join(_KEYWORDS)}, found '{line.strip()[:60]}'."
+            )
+    raise reader.error(
+        f"the file ends inside structure {index}, which begins on line {begin}; it is cut short."
+    )
+
+
+def _subset(reader: LineReader, options: list[str]) -> str:
+    for option in options:
+        if option not in ("set=train", "set=test"):
+            raise reader.error(f"expected set=train or set=test after 'begin', found '{option}'.")
+    return options[-1].removeprefix("set=") if options else ""
+
+
+def _floats(reader: LineReader, line: str, count: int) -> list[float]:
+    words = line.split()[1:]
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise reader.error(f"expected {count} number{'s' * (count > 1)} in '{line.strip()[:60]}'.")
+    return values
+
+
+def _check(reader: LineReader, block: _Block) -> None:
+    if len(block.lattice) not in (0, 3):
+        raise reader.error(
+            f"structure {block.index} has {len(block.lattice)} lattice lines, "
+            "expected none or three."
+        )
+    if not block.table.lines:
+        raise reader.error(f"structure {block.index} has no atoms.")
+
+
+def _finish(
+    batch: list[_Block], path: Path, units: UnitSystem, atom_columns: AtomColumns
+) -> Iterator[Frame]:
+    first, second = atom_columns.split()
+    dtype = np.dtype(
+        [
+            ("keyword", "U4", (1,)),
+            ("position", "f8", (3,)),
+            ("symbol", "U16", (1,)),
+            (first, "f8", (1,)),
+            (second, "f8", (1,)),
+            ("force", "f8", (3,)),
+        ]
+    )
+    tables = [block.table for block in batch]
+    arrays = parse_tables(tables, dtype, path, extra_columns=True)
+    keys = LabelKeys(total_charge="charge")
+    for block, rows in zip(batch, arrays, strict=True):
+        values: dict[str, Any] = {k: v for k, v in block.values.items() if k != "comment"}
+        values["forces"] = rows["force"]
+        if rows["charge"].any():
+            values["charges"] = rows["charge"]
+        values["config_type"] = _config_type(block.values.get("comment", ""))
+        periodic = bool(block.lattice)
+        yield make_frame(
+            values,
+            keys,
+            units,
+            numbers=symbols_to_numbers(rows["symbol"][:, 0].tolist(), path, block.table),
+            positions=np.ascontiguousarray(rows["position"]),
+            cell=np.array(block.lattice) if periodic else np.zeros((3, 3)),
+            periodic=np.full(3, periodic),
+            source=f"{path}, frame {block.index}",
+            subset=block.subset,
+        )
+
+
+def _config_type(comment: str) -> str:
+    """The group that :func:`write` puts into the comment."""
+    try:
+        return parse_comment(comment).get("config_type", "")
+    except ValueError:
+        return ""
+
+
+def _block_text(frame: Frame, units: UnitSystem, where: str) -> str:
+    where = f"{where} ({frame.source})" if frame.source else where
+    if frame.energy is None or frame.forces is None:
+        missing = "energy" if frame.energy is None else "forces"
+        raise DataError(
+            f"{where} has no {missing}, which input.data cannot leave out; "
+            "select the frames that have it, or write extended XYZ."
+        )
+    if frame.periodic.any() and not frame.periodic.all():
+        raise DataError(
+            f"{where} is periodic in some directions only, which input.data cannot say; "
+            "write extended XYZ."
+        )
+    lines = ["begin" + (f" set={frame.subset}" if frame.subset in ("train", "test") else "")]
+    if frame.config_type:
+        lines.append(f"comment config_type={quote(frame.config_type)}")
+    if frame.periodic.all():
+        lines += [_line("lattice", row) for row in (frame.cell / units.length).tolist()]
+    charges = np.zeros(frame.n_atoms) if frame.charges is None else frame.charges
+    for number, position, charge, force in zip(
+        frame.numbers.tolist(),
+        (frame.positions / units.length).tolist(),
+        charges.tolist(),
+        (frame.forces / units.force).tolist(),
+        strict=True,
+    ):
+        symbol = chemical_symbols[number]
+        lines.append(f"{_line('atom', position)} {symbol:2s} {_line('', [charge, 0.0, *force])}")
+    lines.append(_line("energy", [frame.energy / units.energy]))
+    if frame.total_charge is not None:
+        lines.append(_line("charge", [frame.total_charge]))
+    return "\n".join([*lines, "end", ""])
+
+
+def _line(keyword: str, values: list[float]) -> str:
+    return " ".join([keyword, *(f"{value:24.16E}" for value in values)]).strip()

@@ -1,0 +1,174 @@
+"""What the readers of text files share: opening, and tables of atoms parsed many at a time."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from ladera.errors import DataError
+from ladera.files import atomic_path
+
+# Atoms parsed by one call: enough to make its overhead small, few enough to stay in the cache.
+BATCH_ATOMS = 20_000
+
+
+class LineReader:
+    """The lines of a text file, gzipped or not, with the number of the last one read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.number = 0
+
+    def __enter__(self) -> LineReader:
+        try:
+            self._file = open_text(self.path, "rt")
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def line(self) -> str | None:
+        """The next line, None at the end of the file."""
+        lines = self.lines(1)
+        return lines[0] if lines else None
+
+    def lines(self, count: int) -> list[str]:
+        """The next ``count`` lines, fewer at the end of the file."""
+        try:
+            lines = list(islice(self._file, count))
+        except (OSError, EOFError, zlib.error) as error:
+            raise unreadable(self.path, error) from error
+        self.number += len(lines)
+        return lines
+
+    def error(self, message: str, number: int | None = None) -> DataError:
+        """A DataError that names the file and a line, by default the last one read."""
+        return DataError(f"{self.path}, line {number or self.number}: {message}")
+
+
+@dataclass
+class AtomTable:
+    """The atom lines of one frame."""
+
+    first_line: int  # the number in the file of the first one, from 1
+    lines: list[str] = field(repr=False)
+
+
+def open_text(path: Path, mode: str) -> IO[Any]:
+    """A text file, through gzip when its name ends in .gz; bytes that are no text become U+FFFD."""
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    file: IO[Any] = opener(path, mode, encoding="utf-8", errors="replace")
+    return file
+
+
+@contextmanager
+def text_writer(path: Path) -> Iterator[IO[Any]]:
+    """Write a text file in one step; DataError when that fails."""
+    try:
+        with atomic_path(path) as temporary, open_text(temporary, "wt") as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{path} could not be written: {error}.") from error
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """The error for a file that is missing, locked or damaged."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"There is no file {path}; check the path.")
+    return DataError(f"{path} cannot be read: {error}.")
+
+
+def parse_tables(
+    tables: Sequence[AtomTable], dtype: np.dtype[Any], path: Path, *, extra_columns: bool = False
+) -> list[NDArray[Any]]:
+    """One structured array for each table, in one pass over all their lines.
+
+    With ``extra_columns`` words beyond those of ``dtype`` are ignored. Raises DataError with file
+    and line for a line that does not fit.
+    """
+    lines = [line for table in tables for line in table.lines]
+    width = _width(dtype)
+    try:
+        columns = range(width) if extra_columns else None
+        rows = np.loadtxt(lines, dtype, comments=None, ndmin=1, usecols=columns)
+    except ValueError as error:
+        raise _first_bad_line(tables, dtype, path, extra_columns, str(error)) from error
+    if len(rows) != len(lines):  # loadtxt leaves empty lines out
+        raise _first_bad_line(tables, dtype, path, extra_columns, "an atom is missing")
+    ends = np.cumsum([len(table.lines) for table in tables])
+    return np.split(rows, ends[:-1])
+
+
+def symbols_to_numbers(symbols: Iterable[str], path: Path, table: AtomTable) -> NDArray[np.int64]:
+    """Atomic numbers of chemical symbols; DataError with file and line for an unknown one."""
+    words = list(symbols)
+    try:
+        numbers = [_NUMBERS[word] for word in words]
+    except KeyError as error:
+        line = table.first_line + words.index(error.args[0])
+        raise DataError(
+            f"{path}, line {line}: '{error.args[0]}' is no chemical symbol; expected one such as "
+            "H, He or Li."
+        ) from None
+    return np.array(numbers, dtype=np.int64)
+
+
+_NUMBERS = {symbol: number for symbol, number in atomic_numbers.items() if number > 0}
+
+
+def _width(dtype: np.dtype[Any]) -> int:
+    """Number of words on a line."""
+    return sum(int(np.prod(dtype[name].shape)) for name in dtype.names or ())
+
+
+def _first_bad_line(
+    tables: Sequence[AtomTable],
+    dtype: np.dtype[Any],
+    path: Path,
+    extra_columns: bool,
+    message: str,
+) -> DataError:
+    """Find the line that a table as a whole could not be read for."""
+    width = _width(dtype)
+    names = [
+        (name, dtype[name].base.kind)
+        for name in dtype.names or ()
+        for _ in range(int(np.prod(dtype[name].shape)))
+    ]
+    for table in tables:
+        for number, line in enumerate(table.lines, table.first_line):
+            words = line.split()
+            if len(words) < width or (len(words) > width and not extra_columns):
+                return DataError(
+                    f"{path}, line {number}: {len(words)} columns where {width} are expected: "
+                    f"'{line.strip()[:60]}'."
+                )
+            for word, (name, kind) in zip(words, names, strict=False):
+                if not _fits(word, kind):
+                    return DataError(
+                        f"{path}, line {number}: '{word[:40]}' in the column '{name}' is no number."
+                    )
+    first = tables[0].first_line
+    return DataError(f"{path}, at or after line {first}: its atoms cannot be read ({message}).")
+
+
+def _fits(word: str, kind: str) -> bool:
+    if kind == "U":
+        return True
+    try:
+        float(word) if kind == "f" else int(word)
+    except ValueError:
+        return False
+    return True
