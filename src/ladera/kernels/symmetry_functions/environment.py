@@ -1,0 +1,227 @@
+"""One atom's neighbourhood as the loops see it: distances, directions, channels, harmonics."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan
+from ladera.kernels.symmetry_functions.vector_math import SIMD, cutoff_function, gaussian
+
+
+class Workspace(NamedTuple):
+    """Scratch memory of one thread; n is the largest number of neighbours.
+
+    Arrays with "bar" hold derivatives of the energy in the reverse pass and tangents (dots) in
+    the forward one: the two never run together.
+    """
+
+    block: Integers  # (n_elements + 1,) where each element's neighbours begin
+    vector: Floats  # (3, n) r_ij
+    unit: Floats  # (3, n) r_ij / |r_ij|
+    distance: Floats  # (n,)
+    inverse: Floats  # (n,) 1 / |r_ij|
+    g: Floats  # (n_channels, n)
+    slope: Floats  # (n_channels, n) dg/dr
+    g_bar: Floats  # (n_channels, n)
+    unit_bar: Floats  # (3, n)
+    vector_bar: Floats  # (3, n)
+    distance_bar: Floats  # (n,)
+    cosine: Floats  # (degree + 1, n) Re (x + i y)^m
+    sine: Floats  # (degree + 1, n) Im (x + i y)^m
+    legendre: Floats  # (n_lm, n) N_lm(z), l fastest
+    moments: Floats  # (n_slots, 2, n_lm)
+    moments_bar: Floats  # (n_slots, 2, n_lm)
+    squares: Floats  # (n_slots,) sum_j g_j^2
+    squares_bar: Floats  # (n_slots,)
+    rows: Floats  # (12, n)
+    power: Floats  # (n_angles, n)
+    power_slope: Floats  # (n_angles, n)
+    bits: Integers  # (n,)
+
+
+def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
+    """Scratch for atoms with up to ``n_neighbors`` neighbours."""
+    n = max(n_neighbors, 1)
+    degree = max(0, int(plan.arrays.degree.max()))
+    n_lm = (degree + 1) * (degree + 2) // 2
+
+    def rows(*shape: int) -> Any:
+        return np.zeros(shape)
+
+    return Workspace(
+        block=np.zeros(plan.arrays.n_elements + 1, dtype=np.int64),
+        vector=rows(3, n),
+        unit=rows(3, n),
+        distance=rows(n),
+        inverse=rows(n),
+        g=rows(plan.n_channels, n),
+        slope=rows(plan.n_channels, n),
+        g_bar=rows(plan.n_channels, n),
+        unit_bar=rows(3, n),
+        vector_bar=rows(3, n),
+        distance_bar=rows(n),
+        cosine=rows(degree + 1, n),
+        sine=rows(degree + 1, n),
+        legendre=rows(n_lm, n),
+        moments=rows(plan.n_slots, 2, n_lm),
+        moments_bar=rows(plan.n_slots, 2, n_lm),
+        squares=rows(plan.n_slots),
+        squares_bar=rows(plan.n_slots),
+        rows=rows(12, n),
+        power=rows(plan.n_angles, n),
+        power_slope=rows(plan.n_angles, n),
+        bits=np.zeros(n, dtype=np.int64),
+    )
+
+
+@njit(**SIMD)
+def prepare(plan, center, first, last, vectors, elements, ws):
+    """Fill the workspace with the neighbourhood of one atom: edges first to last."""
+    n = last - first
+    ws.block[:] = 0
+    for j in range(n):
+        ws.block[elements[first + j] + 1] += 1
+        for a in range(3):
+            ws.vector[a, j] = vectors[first + j, a]
+    for e in range(plan.n_elements):
+        ws.block[e + 1] += ws.block[e]
+    x, y, z = ws.vector[0], ws.vector[1], ws.vector[2]
+    distance, inverse = ws.distance, ws.inverse
+    for j in range(n):
+        distance[j] = np.sqrt(x[j] * x[j] + y[j] * y[j] + z[j] * z[j])
+        inverse[j] = 1.0 / distance[j]
+    for a in range(3):
+        unit, vector = ws.unit[a], ws.vector[a]
+        for j in range(n):
+            unit[j] = vector[j] * inverse[j]
+    for e in range(plan.n_elements):
+        _fill_channels(plan, center * plan.n_elements + e, ws.block[e], ws.block[e + 1], ws)
+
+
+@njit(**SIMD)
+def _fill_channels(plan, pair, begin, end, ws):
+    """g and dg/dr of every channel of one block of neighbours."""
+    if end == begin:
+        return
+    start = plan.channel_start[pair]
+    r = ws.distance[begin:end]
+    f, df = ws.rows[0, begin:end], ws.rows[1, begin:end]
+    work, bits = ws.rows[2, begin:end], ws.bits[begin:end]
+    known = -1.0
+    for q in range(start, plan.channel_start[pair + 1]):
+        if plan.channel_cutoff[q] != known:
+            known = plan.channel_cutoff[q]
+            cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, known, r, f, df, work, bits)
+        g, slope = ws.g[q - start, begin:end], ws.slope[q - start, begin:end]
+        gaussian(plan.channel_eta[q], plan.channel_shift[q], r, f, df, g, slope, work, bits)
+
+
+@njit(**SIMD)
+def fill_harmonics(plan, degree, stride, begin, end, ws):
+    """(x + i y)^m and N_lm(z) up to ``degree`` for one block; see plan._harmonic_tables.
+
+    N_lm is row ``legendre_row(stride, m) + l``.
+    """
+    x, y, z = ws.unit[0, begin:end], ws.unit[1, begin:end], ws.unit[2, begin:end]
+    n = end - begin
+    for j in range(n):
+        ws.cosine[0, j] = 1.0
+        ws.sine[0, j] = 0.0
+    for m in range(1, degree + 1):
+        c, s, c_last, s_last = ws.cosine[m], ws.sine[m], ws.cosine[m - 1], ws.sine[m - 1]
+        for j in range(n):
+            c[j] = x[j] * c_last[j] - y[j] * s_last[j]
+            s[j] = x[j] * s_last[j] + y[j] * c_last[j]
+    for m in range(degree + 1):
+        row = legendre_row(stride, m)
+        diagonal = ws.legendre[row + m]
+        for j in range(n):
+            diagonal[j] = plan.harmonic_diagonal[m]
+        if m < degree:
+            target, a = ws.legendre[row + m + 1], plan.harmonic_a[m + 1, m]
+            for j in range(n):
+                target[j] = a * z[j] * diagonal[j]
+        for l in range(m + 2, degree + 1):
+            target, last, before = (
+                ws.legendre[row + l],
+                ws.legendre[row + l - 1],
+                ws.legendre[row + l - 2],
+            )
+            a, b = plan.harmonic_a[l, m], plan.harmonic_b[l, m]
+            for j in range(n):
+                target[j] = a * z[j] * last[j] - b * before[j]
+
+
+@njit(**SIMD)
+def legendre_row(stride, m):
+    """Row of N_lm is this plus l, for a central element with largest degree ``stride``."""
+    return m * stride - m * (m - 1) // 2
+
+
+@njit(**SIMD)
+def clear(plan, center, n, ws):
+    """Set the reverse pass's accumulators to zero."""
+    most = 0
+    for e in range(plan.n_elements):
+        pair = center * plan.n_elements + e
+        most = max(most, plan.channel_start[pair + 1] - plan.channel_start[pair])
+    for q in range(most):
+        row = ws.g_bar[q]
+        for j in range(n):
+            row[j] = 0.0
+    for a in range(3):
+        unit, vector = ws.unit_bar[a], ws.vector_bar[a]
+        for j in range(n):
+            unit[j] = 0.0
+            vector[j] = 0.0
+
+
+@njit(**SIMD)
+def collect_gradient(plan, center, first, n, ws, out):
+    """out = dE/dr_ij of one atom's edges, from what the reverse pass has accumulated.
+
+    dE/dr_ij = u sum_q (dE/dg_q) g_q' + (1 - u u^T) (dE/du) / r + dE/dr_ij |direct
+    """
+    radial = ws.distance_bar
+    for e in range(plan.n_elements):
+        pair = center * plan.n_elements + e
+        begin, end = ws.block[e], ws.block[e + 1]
+        for j in range(begin, end):
+            radial[j] = 0.0
+        for q in range(plan.channel_start[pair + 1] - plan.channel_start[pair]):
+            g_bar, slope = ws.g_bar[q], ws.slope[q]
+            for j in range(begin, end):
+                radial[j] += g_bar[j] * slope[j]
+    for j in range(n):
+        x, y, z = ws.unit[0, j], ws.unit[1, j], ws.unit[2, j]
+        bx, by, bz = ws.unit_bar[0, j], ws.unit_bar[1, j], ws.unit_bar[2, j]
+        along = radial[j] - (bx * x + by * y + bz * z) * ws.inverse[j]
+        out[first + j, 0] = along * x + bx * ws.inverse[j] + ws.vector_bar[0, j]
+        out[first + j, 1] = along * y + by * ws.inverse[j] + ws.vector_bar[1, j]
+        out[first + j, 2] = along * z + bz * ws.inverse[j] + ws.vector_bar[2, j]
+
+
+@njit(**SIMD)
+def spread_tangent(plan, center, first, n, tangent, ws):
+    """Tangents of distance, unit vector and channels from those of the edge vectors (n_edges, 3).
+
+    dr = u . v,  du = (v - u dr) / r,  dg_q = g_q' dr
+    """
+    for j in range(n):
+        x, y, z = ws.unit[0, j], ws.unit[1, j], ws.unit[2, j]
+        vx, vy, vz = tangent[first + j, 0], tangent[first + j, 1], tangent[first + j, 2]
+        along = x * vx + y * vy + z * vz
+        ws.distance_bar[j] = along
+        ws.unit_bar[0, j] = (vx - along * x) * ws.inverse[j]
+        ws.unit_bar[1, j] = (vy - along * y) * ws.inverse[j]
+        ws.unit_bar[2, j] = (vz - along * z) * ws.inverse[j]
+        ws.vector_bar[0, j], ws.vector_bar[1, j], ws.vector_bar[2, j] = vx, vy, vz
+    for e in range(plan.n_elements):
+        pair = center * plan.n_elements + e
+        for q in range(plan.channel_start[pair + 1] - plan.channel_start[pair]):
+            g_bar, slope = ws.g_bar[q], ws.slope[q]
+            for j in range(ws.block[e], ws.block[e + 1]):
+                g_bar[j] = slope[j] * ws.distance_bar[j]

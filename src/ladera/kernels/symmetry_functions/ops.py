@@ -1,0 +1,129 @@
+"""Symmetry functions as torch operations, closed under differentiation.
+
+===============  =========================================  ================================
+operation        computes                                   its gradient is made of
+===============  =========================================  ================================
+values           G(r)                                       reverse
+reverse          w . dG/dr             (linear in w)        tangent, second_derivative
+tangent          dG/dr . v             (linear in v)        reverse, second_derivative
+===============  =========================================  ================================
+
+``second_derivative`` (w . d2G/dr2 . v) is only reached by Hessians, and comes from the reference.
+Training on forces needs ``reverse`` and, for the parameters, ``tangent``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ladera.kernels.symmetry_functions import cpu, reference
+from ladera.kernels.symmetry_functions.plan import Plan
+
+# torch operations take tensors and numbers: a plan is handed over by its number.
+_PLANS: weakref.WeakValueDictionary[int, Plan] = weakref.WeakValueDictionary()
+_NUMBERS = itertools.count()
+
+
+def register(plan: Plan) -> int:
+    """The number by which the operations find this plan, as long as somebody holds it."""
+    number = next(_NUMBERS)
+    _PLANS[number] = plan
+    return number
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [
+        (t.detach().double() if t.is_floating_point() else t).contiguous().numpy() for t in tensors
+    ]
+
+
+@torch.library.custom_op("ladera::symmetry_values", mutates_args=(), device_types="cpu")
+def values(
+    vectors: Tensor, row_pointer: Tensor, centers: Tensor, neighbors: Tensor, plan: int
+) -> Tensor:
+    """G, (n_atoms, n_functions); arguments as in ``cpu.values``."""
+    result = cpu.values(_PLANS[plan], *_arrays(vectors, row_pointer, centers, neighbors))
+    return torch.from_numpy(result).to(vectors.dtype)
+
+
+@torch.library.custom_op("ladera::symmetry_reverse", mutates_args=(), device_types="cpu")
+def reverse(
+    vectors: Tensor,
+    row_pointer: Tensor,
+    centers: Tensor,
+    neighbors: Tensor,
+    weights: Tensor,
+    plan: int,
+) -> Tensor:
+    """sum_f weights_if dG_if/dr_ij, (n_edges, 3), for weights (n_atoms, n_functions)."""
+    result = cpu.reverse(_PLANS[plan], *_arrays(vectors, row_pointer, centers, neighbors, weights))
+    return torch.from_numpy(result).to(vectors.dtype)
+
+
+@torch.library.custom_op("ladera::symmetry_tangent", mutates_args=(), device_types="cpu")
+def tangent(
+    vectors: Tensor,
+    row_pointer: Tensor,
+    centers: Tensor,
+    neighbors: Tensor,
+    direction: Tensor,
+    plan: int,
+) -> Tensor:
+    """sum_j dG_if/dr_ij . direction_ij, (n_atoms, n_functions)."""
+    arrays = _arrays(vectors, row_pointer, centers, neighbors, direction)
+    return torch.from_numpy(cpu.tangent(_PLANS[plan], *arrays)).to(vectors.dtype)
+
+
+@torch.library.custom_op("ladera::symmetry_second_derivative", mutates_args=(), device_types="cpu")
+def second_derivative(
+    vectors: Tensor,
+    row_pointer: Tensor,
+    centers: Tensor,
+    neighbors: Tensor,
+    weights: Tensor,
+    direction: Tensor,
+    plan: int,
+) -> Tensor:
+    """d/dr of sum(weights * dG/dr . direction), (n_edges, 3)."""
+    return reference.second_derivative(
+        _PLANS[plan], vectors, row_pointer, centers, neighbors, weights, direction
+    )
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.plan = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _values_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return reverse(*ctx.saved_tensors, grad, ctx.plan), None, None, None, None
+
+
+def _reverse_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    *graph, weights = ctx.saved_tensors
+    by_vectors = by_weights = None
+    if ctx.needs_input_grad[0]:
+        by_vectors = second_derivative(*graph, weights, grad, ctx.plan)
+    if ctx.needs_input_grad[4]:
+        by_weights = tangent(*graph, grad, ctx.plan)
+    return by_vectors, None, None, None, by_weights, None
+
+
+def _tangent_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    *graph, direction = ctx.saved_tensors
+    by_vectors = by_direction = None
+    if ctx.needs_input_grad[0]:
+        by_vectors = second_derivative(*graph, grad, direction, ctx.plan)
+    if ctx.needs_input_grad[4]:
+        by_direction = reverse(*graph, grad, ctx.plan)
+    return by_vectors, None, None, None, by_direction, None
+
+
+values.register_autograd(_values_backward, setup_context=_save)
+reverse.register_autograd(_reverse_backward, setup_context=_save)
+tangent.register_autograd(_tangent_backward, setup_context=_save)
