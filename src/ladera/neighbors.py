@@ -1,0 +1,94 @@
+"""Pairs of atoms: vesin finds the candidates, a compiled loop keeps those within the cutoff."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numba
+import numpy as np
+import vesin
+from numpy.typing import NDArray
+
+_MAX_ATOMIC_NUMBER: Final = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Directed pairs of one structure, each in both directions and once per periodic image.
+
+    They are sorted by centre, then by the neighbour's atomic number, then by neighbour and shift.
+    The order depends on nothing else, so that the sums over neighbours, and with them a whole
+    trajectory, do not depend on how the pairs were found.
+    """
+
+    centers: NDArray[np.int64]  # (n_pairs,)
+    neighbors: NDArray[np.int64]  # (n_pairs,)
+    shifts: NDArray[np.int32]  # (n_pairs, 3), how many cells the neighbour's image is away
+    row_pointer: NDArray[np.int64]  # (n_atoms + 1,), pairs of atom i: [i] to [i + 1]
+
+
+def find_pairs(
+    numbers: NDArray[np.int64],
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    periodic: NDArray[np.bool_],
+    cutoff: float,
+) -> Pairs:
+    """All pairs closer than ``cutoff`` (Angstrom), from vesin.
+
+    Takes atomic numbers (n_atoms,), positions (n_atoms, 3) and cell (3, 3) in Angstrom, and the
+    periodic directions (3,).
+    """
+    search = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    centers, neighbors, shifts = search.compute(positions, cell, periodic, quantities="ijS")
+    centers, neighbors = centers.astype(np.int64), neighbors.astype(np.int64)
+    key = (centers * _MAX_ATOMIC_NUMBER + numbers[neighbors]) * len(numbers) + neighbors
+    for direction in np.flatnonzero(periodic):
+        shift = shifts[:, direction]
+        if len(shift):
+            key = key * (int(shift.max() - shift.min()) + 1) + (shift - shift.min())
+    order = np.argsort(key)  # no two keys are equal
+    counts = np.bincount(centers, minlength=len(numbers))
+    row_pointer = np.concatenate([[0], np.cumsum(counts)])
+    return Pairs(centers, neighbors[order], np.ascontiguousarray(shifts[order]), row_pointer)
+
+
+def within_cutoff(
+    pairs: Pairs, positions: NDArray[np.float64], cell: NDArray[np.float64], cutoff: float
+) -> tuple[Pairs, NDArray[np.float64]]:
+    """Those of ``pairs`` closer than ``cutoff``, in the same order, with their vectors.
+
+    r_ij = positions[j] - positions[i] + shift . cell, (n_pairs, 3), Angstrom.
+    """
+    *arrays, vectors = _within_cutoff(
+        pairs.neighbors, pairs.shifts, pairs.row_pointer, positions, cell, cutoff
+    )
+    return Pairs(*arrays), vectors
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _within_cutoff(neighbors, shifts, row_pointer, positions, cell, cutoff):  # type: ignore[no-untyped-def]
+    """Copy every pair, but step on only past those within the cutoff: no branch to mispredict."""
+    n_atoms, n_pairs = len(row_pointer) - 1, len(neighbors)
+    kept_centers = np.empty(n_pairs + 1, np.int64)
+    kept_neighbors = np.empty(n_pairs + 1, np.int64)
+    kept_shifts = np.empty((n_pairs + 1, 3), np.int32)
+    vectors = np.empty((n_pairs + 1, 3), np.float64)
+    rows = np.zeros(n_atoms + 1, np.int64)
+    kept = 0
+    for i in range(n_atoms):
+        x, y, z = positions[i]
+        for pair in range(row_pointer[i], row_pointer[i + 1]):
+            j = neighbors[pair]
+            a, b, c = shifts[pair]
+            dx = positions[j, 0] - x + (a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0])
+            dy = positions[j, 1] - y + (a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1])
+            dz = positions[j, 2] - z + (a * cell[0, 2] + b * cell[1, 2] + c * cell[2, 2])
+            kept_centers[kept] = i
+            kept_neighbors[kept] = j
+            kept_shifts[kept] = shifts[pair]
+            vectors[kept] = (dx, dy, dz)
+            kept += dx * dx + dy * dy + dz * dz < cutoff * cutoff
+        rows[i + 1] = kept
+    return kept_centers[:kept], kept_neighbors[:kept], kept_shifts[:kept], rows, vectors[:kept]

@@ -1,0 +1,187 @@
+"""The ASE calculator: any potential, or a committee of them, for everything ASE can do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from ladera import modelfile
+from ladera.errors import DataError, SimulationError
+from ladera.graph import NeighborList
+from ladera.potential import Committee, Potential, Prediction, evaluate
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_DEPENDENCIES = ("positions", "numbers", "cell", "pbc")  # of a structure's results, by ASE's names
+
+
+class StressUnavailableError(DataError, PropertyNotImplementedError):
+    """A structure without a volume was asked for its stress.
+
+    Both what Ladera raises for unsuitable structures and what ASE expects of a calculator that
+    cannot give a property.
+    """
+
+
+class LaderaCalculator(Calculator):
+    """ASE calculator of one potential or of a committee.
+
+    ``energy`` and ``free_energy`` (the same, eV), ``energies`` (n_atoms,), ``forces`` (n_atoms, 3)
+    in eV/Angstrom, ``stress`` (6,) and ``stresses`` (n_atoms, 6) in eV/Angstrom^3, Voigt order
+    xx, yy, zz, yz, xz, xy, positive in tension. Per-atom stresses are W_i / V with V the volume of
+    the whole cell: they sum to the stress.
+
+    Of a committee these are the means, and the results have besides the sample standard
+    deviations over its members, sqrt(sum (x - mean)^2 / (members - 1)): ``energy_std`` (eV) and,
+    for each atom and component, ``forces_std`` (n_atoms, 3). Get them with
+    ``calculator.get_property("forces_std", atoms)``.
+
+    A structure without a volume has no stress: asking raises StressUnavailableError, which is a
+    DataError and ASE's PropertyNotImplementedError in one. An element the model does not know
+    raises DataError and names the atom.
+
+    Parameters
+    ----------
+    potential
+        A potential, a committee, or several potentials that make one.
+    skin
+        Candidate neighbours are kept until they have moved by this much, Angstrom. It changes
+        the speed and no result.
+    """
+
+    name = "ladera"
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]  # noqa: RUF012
+
+    def __init__(self, potential: Potential | Sequence[Potential], skin: float = 1.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        if not isinstance(potential, Potential):
+            potential = Committee(potential) if len(potential) > 1 else potential[0]
+        if skin < 0:
+            raise SimulationError(f"The skin is {skin} Angstrom; it must be zero or more.")
+        self.potential = potential
+        self.neighbor_list = NeighborList(potential.cutoff, skin)
+        self._prediction: Prediction | None = None
+        self._members: list[Prediction] = []
+        if isinstance(potential, Committee):
+            self.implemented_properties = [
+                *self.implemented_properties,
+                "energy_std",
+                "forces_std",
+            ]
+
+    @property
+    def prediction(self) -> Prediction:
+        """The last structure's graph with its energies and edge gradients."""
+        if self._prediction is None:
+            raise SimulationError("This calculator has not been given a structure yet.")
+        return self._prediction
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """What has changed since the last calculation, by exact comparison."""
+        if self.atoms is None:
+            return list(_DEPENDENCIES)
+        old, new = self.atoms, atoms
+        unchanged = (
+            np.array_equal(old.positions, new.positions),
+            np.array_equal(old.numbers, new.numbers),
+            np.array_equal(old.cell.array, new.cell.array),
+            np.array_equal(old.pbc, new.pbc),
+        )
+        return [name for name, same in zip(_DEPENDENCIES, unchanged, strict=True) if not same]
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = _DEPENDENCIES,
+    ) -> None:
+        """Fill ``results``: energy and forces always, the others when asked for."""
+        atoms = atoms if atoms is not None else self.atoms
+        with torch.no_grad():
+            if atoms is not None and (system_changes or self._prediction is None):
+                self._evaluate(atoms, system_changes)
+            for name in {"energy", "free_energy", "forces", *properties} - set(self.results):
+                self.results[name] = self._derive(name)
+
+    def extrapolating_atoms(self) -> int | None:
+        """How many atoms of the last structure have a descriptor outside the training range.
+
+        None for a model that keeps no record of its training domain.
+        """
+        with torch.no_grad():
+            counts = self.potential.extrapolations(self.prediction.graph)
+        return None if counts is None else int((counts > 0).sum())
+
+    def _evaluate(self, atoms: Atoms, system_changes: Sequence[str]) -> None:
+        graph = self.neighbor_list.build(
+            atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
+        )
+        graph = graph.to(device=self.potential.device)
+        if "numbers" in system_changes:
+            self.potential.species_index(graph)
+        self.results = {}
+        if isinstance(self.potential, Committee):
+            self._members = self.potential.predictions(graph)
+            self._prediction = _mean(self._members)
+        else:
+            self._prediction = evaluate(self.potential, graph)
+        self.atoms = atoms.copy()
+
+    def _derive(self, name: str) -> Any:
+        prediction = self.prediction
+        if name in ("energy", "free_energy"):
+            return float(prediction.energy)
+        if name == "energies":
+            return _array(prediction.atomic_energies)
+        if name == "forces":
+            return _array(prediction.forces)
+        if name == "energy_std":
+            return float(torch.stack([member.energy for member in self._members]).std())
+        if name == "forces_std":
+            return _array(torch.stack([member.forces for member in self._members]).std(dim=0))
+        return self._derive_stress(name)
+
+    def _derive_stress(self, name: str) -> NDArray[np.float64]:
+        try:
+            stress = _array(self.prediction.stress)[0]
+        except DataError as error:
+            raise StressUnavailableError(str(error)) from error
+        if name == "stress":
+            return np.asarray(full_3x3_to_voigt_6_stress(stress))
+        volume = float(self.prediction.graph.volumes)
+        per_atom = _array(self.prediction.atomic_virials) / volume
+        return np.asarray(full_3x3_to_voigt_6_stress(per_atom))
+
+
+def load_potential(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Potential:
+    """The potential of one model file, or the committee of several.
+
+    Raises ModelFileError for a file that cannot be read and ConfigError for members with different
+    species.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    if not paths:
+        raise SimulationError("No model file was given; name at least one.")
+    members = [modelfile.load(path) for path in paths]
+    return members[0] if len(members) == 1 else Committee(members)
+
+
+def _mean(members: Sequence[Prediction]) -> Prediction:
+    """Mean energies and edge gradients of predictions for one and the same graph."""
+    energies = torch.stack([member.atomic_energies.double() for member in members])
+    gradients = [member.edge_gradients for member in members if member.edge_gradients is not None]
+    mean_gradients = torch.stack([gradient.double() for gradient in gradients]).mean(0)
+    return Prediction(members[0].graph, energies.mean(0), mean_gradients)
+
+
+def _array(tensor: torch.Tensor) -> NDArray[np.float64]:
+    return tensor.detach().double().cpu().numpy()

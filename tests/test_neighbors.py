@@ -1,0 +1,125 @@
+"""The neighbour list against brute force, and its skin against fresh lists."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ladera.errors import DataError
+from ladera.graph import Graph, NeighborList, build_graph
+
+CUTOFF = 4.0
+
+
+def brute_force(positions, cell, periodic, cutoff, n_images=4):
+    """All (i, j, shift) closer than the cutoff, by trying every image."""
+    ranges = [range(-n_images, n_images + 1) if p else (0,) for p in periodic]
+    found = set()
+    for shift in itertools.product(*ranges):
+        offset = np.asarray(shift, dtype=float) @ cell
+        for i, j in itertools.product(range(len(positions)), repeat=2):
+            distance = np.linalg.norm(positions[j] - positions[i] + offset)
+            if 0 < distance < cutoff:
+                found.add((i, j, *shift))
+    return found
+
+
+def random_structure(seed: int, n_atoms: int, periodic):
+    rng = np.random.default_rng(seed)
+    cell = 3.5 * np.eye(3) + rng.uniform(-0.6, 0.6, (3, 3))
+    return rng.choice([1, 6, 8], n_atoms), rng.uniform(-2, 5, (n_atoms, 3)), cell, periodic
+
+
+def assert_same(one: Graph, other: Graph) -> None:
+    """Equal to the last bit, in the same order."""
+    for name in ("species", "centers", "neighbors", "shifts", "vectors", "row_pointer"):
+        assert np.array_equal(getattr(one, name).numpy(), getattr(other, name).numpy()), name
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    n_atoms=st.integers(1, 6),
+    periodic=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+)
+def test_pairs_are_those_of_brute_force(seed, n_atoms, periodic):
+    numbers, positions, cell, periodic = random_structure(seed, n_atoms, periodic)
+    graph = build_graph(numbers, positions, cell, periodic, CUTOFF)
+    centers, neighbors = graph.centers.numpy(), graph.neighbors.numpy()
+    shifts = graph.shifts.numpy()
+    rows = np.column_stack([centers, neighbors, shifts])
+    assert len(rows) == len({tuple(row) for row in rows.tolist()})
+    assert {tuple(row) for row in rows.tolist()} == brute_force(positions, cell, periodic, CUTOFF)
+    expected = positions[neighbors] - positions[centers] + shifts @ cell
+    np.testing.assert_allclose(graph.vectors.numpy(), expected, atol=1e-12)
+    order = np.column_stack([centers, numbers[neighbors], neighbors, shifts])
+    assert [tuple(row) for row in order] == sorted(tuple(row) for row in order)
+    pointer = graph.row_pointer.numpy()
+    assert np.array_equal(np.diff(pointer), np.bincount(centers, minlength=n_atoms))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), periodic=st.sampled_from([(1, 1, 1), (1, 1, 0), (0, 0, 0)]))
+def test_skin_never_misses_a_pair(seed, periodic):
+    """A walk with small and large moves of atoms and cell: always the list built from nothing."""
+    rng = np.random.default_rng(seed)
+    numbers, positions, cell, periodic = random_structure(seed, 5, np.array(periodic, bool))
+    cached = NeighborList(CUTOFF, skin=1.0)
+    for _ in range(12):
+        fresh = build_graph(numbers, positions, cell, periodic, CUTOFF)
+        assert_same(cached.build(numbers, positions, cell, periodic), fresh)
+        positions = positions + rng.normal(0, rng.choice([0.0, 0.05, 0.5]), positions.shape)
+        if rng.random() < 0.5:
+            strain = np.eye(3) + rng.normal(0, rng.choice([0.005, 0.05]), (3, 3))
+            cell, positions = cell @ strain, positions @ strain
+
+
+def test_skin_notices_another_structure():
+    """Changed species, cell, periodicity and number of atoms, with the atoms where they were."""
+    numbers, positions, cell, _ = random_structure(3, 5, True)
+    cases = [
+        (numbers, positions, cell, True),
+        (numbers[::-1].copy(), positions, cell, True),
+        (numbers, positions, 1.3 * cell, True),
+        (numbers, positions, 1.3 * cell, (True, True, False)),
+        (numbers, positions, 1.3 * cell, False),
+        (numbers[:3], positions[:3], cell, True),
+        (numbers, positions, cell, True),
+    ]
+    cached = NeighborList(CUTOFF, skin=1.0)
+    for case in cases:
+        assert_same(cached.build(*case), build_graph(*case, CUTOFF))
+
+
+def test_candidates_are_used_again_while_that_is_safe(monkeypatch):
+    """The skin saves searches: one for many small moves, also when the cell breathes."""
+    import ladera.graph
+
+    searches = 0
+
+    def counting(*arguments):
+        nonlocal searches
+        searches += 1
+        return find_pairs(*arguments)
+
+    find_pairs = ladera.graph.find_pairs
+    monkeypatch.setattr(ladera.graph, "find_pairs", counting)
+    numbers, positions, cell, periodic = random_structure(5, 5, (True, True, True))
+    cached = NeighborList(CUTOFF, skin=1.0)
+    for step in range(10):
+        scale = 1 + 0.002 * step
+        cached.build(numbers, scale * positions + 0.005 * step, scale * cell, periodic)
+    assert searches == 1
+    cached.build(numbers, positions + np.eye(5, 3) * 0.6, cell, periodic)
+    assert searches == 2
+
+
+def test_not_finite_positions_name_the_atom():
+    positions = np.zeros((2, 3))
+    positions[1, 2] = np.nan
+    with pytest.raises(DataError, match="Atom 1"):
+        NeighborList(CUTOFF, 1.0).build([1, 1], positions, np.eye(3), False)
