@@ -50,7 +50,7 @@ def values(
     edges' ``neighbors`` (n_edges,).
     """
     G = np.zeros((len(centers), plan.n_functions))
-    _share(_values, plan, row_pointer, vectors, centers, neighbors, G)
+    share_atoms(_values, plan, row_pointer, vectors, centers, neighbors, G)
     return G
 
 
@@ -64,7 +64,7 @@ def reverse(
 ) -> Floats:
     """sum_f G_bar_if dG_if/dr_ij, (n_edges, 3): the gradient of sum(G_bar * G)."""
     gradient = np.zeros_like(vectors)
-    _share(_reverse, plan, row_pointer, vectors, centers, neighbors, G_bar, gradient)
+    share_atoms(_reverse, plan, row_pointer, vectors, centers, neighbors, G_bar, gradient)
     return gradient
 
 
@@ -78,11 +78,11 @@ def tangent(
 ) -> Floats:
     """sum_j dG_if/dr_ij . vectors_dot_ij, (n_atoms, n_functions): G's change along a direction."""
     G_dot = np.zeros((len(centers), plan.n_functions))
-    _share(_tangent, plan, row_pointer, vectors, centers, neighbors, vectors_dot, G_dot)
+    share_atoms(_tangent, plan, row_pointer, vectors, centers, neighbors, vectors_dot, G_dot)
     return G_dot
 
 
-def _share(loop: Callable[..., None], plan: Plan, row_pointer: Integers, *arrays: Any) -> None:
+def share_atoms(loop: Callable[..., None], plan: Plan, row_pointer: Integers, *arrays: Any) -> None:
     """Run a loop over atoms on as many threads as torch uses, interleaving the atoms."""
     n_atoms = len(row_pointer) - 1
     n_neighbors = int(np.diff(row_pointer).max(initial=0))

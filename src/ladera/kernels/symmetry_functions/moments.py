@@ -1,4 +1,4 @@
-"""Wide functions from moments: O(neighbours), no triplets (the formulas are in plan's docstring)."""
+"""Wide functions from moments: O(neighbours), no triplets; the formulas are those of ``plan``."""
 
 from __future__ import annotations
 

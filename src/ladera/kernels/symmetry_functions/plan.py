@@ -245,9 +245,7 @@ class _Builder:
         self.lists["degree"].append(max((int(f.zeta or 0) for f in wide), default=-1))
         return found
 
-    def _add_wide(
-        self, functions: Sequence[SymmetryFunction], slots: list[dict[Any, int]]
-    ) -> None:
+    def _add_wide(self, functions: Sequence[SymmetryFunction], slots: list[dict[Any, int]]) -> None:
         groups: dict[tuple[int, int], list[int]] = {}
         for column, function in enumerate(functions):
             if uses_moments(function):

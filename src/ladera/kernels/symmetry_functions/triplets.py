@@ -91,9 +91,7 @@ def triplet_values(plan, center, ws, G):
                 gk = ws.g[plan.term_channels[term, 1], begin:end]
                 for k in range(n):
                     product[k] = gj * gk[k] * h[k]
-                for f in range(
-                    plan.term_function_start[term], plan.term_function_start[term + 1]
-                ):
+                for f in range(plan.term_function_start[term], plan.term_function_start[term + 1]):
                     power = ws.power[plan.term_angle[f]]
                     total = 0.0
                     for k in range(n):

@@ -1,0 +1,63 @@
+"""Activation functions of atomic networks: one table for torch and for the compiled loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+# a tanh x + b x, the "hyperbolic tangent with linear twist": the linear part keeps a slope where
+# the tanh is saturated.
+TWIST_TANH: Final = 1.0
+TWIST_LINEAR: Final = 0.1
+
+ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+    "linear": lambda x: x,
+    "tanh": torch.tanh,
+    "logistic": torch.sigmoid,
+    "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
+    "relu": torch.relu,
+    "gaussian": lambda x: torch.exp(-0.5 * x * x),
+    "cosine": torch.cos,
+    "reversed_logistic": lambda x: torch.sigmoid(-x),
+    "exponential": lambda x: torch.exp(-x),
+    "harmonic": lambda x: x * x,
+    "tanh_twist": lambda x: TWIST_TANH * torch.tanh(x) + TWIST_LINEAR * x,
+}
+ACTIVATION_NUMBERS: Final = {name: number for number, name in enumerate(ACTIVATIONS)}
+
+
+@njit(cache=True, nogil=True)
+def activate(kind: int, x: float) -> tuple[float, float]:
+    """Value and slope of activation number ``kind`` at x."""
+    if kind == 0:
+        return x, 1.0
+    if kind == 1:
+        t = np.tanh(x)
+        return t, 1.0 - t * t
+    if kind == 2:
+        s = 1.0 / (1.0 + np.exp(-x))
+        return s, s * (1.0 - s)
+    if kind == 3:
+        return max(x, 0.0) + np.log1p(np.exp(-abs(x))), 1.0 / (1.0 + np.exp(-x))
+    if kind == 4:
+        return max(x, 0.0), 1.0 if x > 0.0 else 0.0
+    if kind == 5:
+        g = np.exp(-0.5 * x * x)
+        return g, -x * g
+    if kind == 6:
+        return np.cos(x), -np.sin(x)
+    if kind == 7:
+        s = 1.0 / (1.0 + np.exp(x))
+        return s, -s * (1.0 - s)
+    if kind == 8:
+        e = np.exp(-x)
+        return e, -e
+    if kind == 9:
+        return x * x, 2.0 * x
+    t = np.tanh(x)
+    return TWIST_TANH * t + TWIST_LINEAR * x, TWIST_TANH * (1.0 - t * t) + TWIST_LINEAR

@@ -1,0 +1,152 @@
+"""One pass from edge vectors to atomic energies and edge gradients of a Behler-Parrinello network.
+
+For each atom: symmetry functions, network, the network's gradient and the symmetry functions'
+gradient, while everything is still in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ladera.kernels.activations import activate
+from ladera.kernels.symmetry_functions.cpu import atom_reverse, atom_values, share_atoms
+from ladera.kernels.symmetry_functions.environment import prepare
+from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan
+from ladera.kernels.symmetry_functions.vector_math import SIMD
+
+
+class NetworkArrays(NamedTuple):
+    """Networks of all elements as the compiled loops see them.
+
+    Layer l of element e maps ``sizes[e, l]`` to ``sizes[e, l + 1]`` numbers with the weights
+    (out, in), row by row, from ``weight_start[e, l]`` on, the biases from ``bias_start[e, l]`` on.
+    Inputs are (G - offset) * factor + low.
+    """
+
+    sizes: Integers  # (n_elements, n_layers + 1)
+    weight_start: Integers  # (n_elements, n_layers)
+    bias_start: Integers  # (n_elements, n_layers)
+    activations: Integers  # (n_layers,)
+    weights: Floats
+    biases: Floats
+    offset: Floats  # (n_elements, n_functions)
+    factor: Floats  # (n_elements, n_functions)
+    low: float
+    energy_offset: Floats  # (n_elements,) eV
+    energy_scale: float  # eV
+
+
+def pack_networks(
+    layers: Sequence[Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]],
+    activations: Sequence[int],
+    offset: Floats,
+    factor: Floats,
+    low: float,
+    energy_offset: Floats,
+    energy_scale: float,
+) -> NetworkArrays:
+    """Networks as arrays; ``layers[e][l]`` is (weights (out, in), biases (out,))."""
+    weights = [weight for element in layers for weight, _ in element]
+    biases = [bias for element in layers for _, bias in element]
+    shape = (len(layers), len(layers[0]))
+    starts = np.cumsum([0] + [weight.size for weight in weights])[:-1]
+    bias_starts = np.cumsum([0] + [bias.size for bias in biases])[:-1]
+    sizes = [
+        [element[0][0].shape[1], *(weight.shape[0] for weight, _ in element)] for element in layers
+    ]
+    return NetworkArrays(
+        sizes=np.array(sizes, dtype=np.int64),
+        weight_start=starts.reshape(shape),
+        bias_start=bias_starts.reshape(shape),
+        activations=np.array(activations, dtype=np.int64),
+        weights=np.concatenate([weight.ravel() for weight in weights]).astype(np.float64),
+        biases=np.concatenate(biases).astype(np.float64),
+        offset=offset,
+        factor=factor,
+        low=low,
+        energy_offset=energy_offset,
+        energy_scale=energy_scale,
+    )
+
+
+def energies_and_gradients(
+    plan: Plan,
+    networks: NetworkArrays,
+    vectors: Floats,
+    row_pointer: Integers,
+    centers: Integers,
+    neighbors: Integers,
+) -> tuple[Floats, Floats]:
+    """Atomic energies (n_atoms,) in eV and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
+    energies = np.zeros(len(centers))
+    gradients = np.zeros_like(vectors)
+    share_atoms(
+        _atoms, plan, row_pointer, networks, vectors, centers, neighbors, energies, gradients
+    )
+    return energies, gradients
+
+
+@njit(**SIMD)
+def _atoms(
+    thread,
+    n_threads,
+    plan,
+    ws,
+    row_pointer,
+    networks,
+    vectors,
+    centers,
+    neighbors,
+    energies,
+    gradients,
+):
+    widest = networks.sizes.max()
+    n_layers = networks.activations.size
+    nodes, slopes = np.zeros((n_layers + 1, widest)), np.zeros((n_layers + 1, widest))
+    G, G_bar = np.zeros(networks.offset.shape[1]), np.zeros(networks.offset.shape[1])
+    for i in range(thread, centers.size, n_threads):
+        c, first, last = centers[i], row_pointer[i], row_pointer[i + 1]
+        prepare(plan, c, first, last, vectors, neighbors, ws)
+        G[:] = 0.0
+        atom_values(plan, c, ws, G)
+        energies[i] = _network(networks, c, G, G_bar, nodes, slopes)
+        atom_reverse(plan, c, first, last, ws, G_bar, gradients)
+
+
+@njit(**SIMD)
+def _network(net, c, G, G_bar, nodes, slopes):
+    """Energy of one atom from its symmetry functions; its gradient goes to G_bar."""
+    n_layers = net.activations.size
+    for j in range(net.sizes[c, 0]):
+        nodes[0, j] = (G[j] - net.offset[c, j]) * net.factor[c, j] + net.low
+    for l in range(n_layers):
+        n_in, n_out = net.sizes[c, l], net.sizes[c, l + 1]
+        source = nodes[l]
+        for k in range(n_out):
+            start = net.weight_start[c, l] + k * n_in
+            row = net.weights[start : start + n_in]
+            total = 0.0
+            for j in range(n_in):
+                total += row[j] * source[j]
+            total += net.biases[net.bias_start[c, l] + k]
+            nodes[l + 1, k], slopes[l + 1, k] = activate(net.activations[l], total)
+    energy = nodes[n_layers, 0] * net.energy_scale + net.energy_offset[c]
+    nodes[n_layers, 0] = net.energy_scale  # from here on nodes hold dE/d(node)
+    for l in range(n_layers - 1, -1, -1):
+        n_in, n_out = net.sizes[c, l], net.sizes[c, l + 1]
+        target = nodes[l]
+        target[:n_in] = 0.0
+        for k in range(n_out):
+            start = net.weight_start[c, l] + k * n_in
+            row = net.weights[start : start + n_in]
+            bar = nodes[l + 1, k] * slopes[l + 1, k]
+            for j in range(n_in):
+                target[j] += bar * row[j]
+    for j in range(net.sizes[c, 0]):
+        G_bar[j] = nodes[0, j] * net.factor[c, j]
+    return energy
