@@ -1,0 +1,116 @@
+r"""Reference energies E0: what an atom of each element contributes whatever surrounds it.
+
+A potential learns E - sum_i E0(Z_i), which is small and comparable between compositions. The best
+E0 are the energies of free atoms, computed like the rest of the data; failing these, the least
+squares solution of
+
+    E_k / n_k = sum_s x_ks E0_s        x_ks = fraction of element s in frame k
+
+over all frames with an energy. Every function gives a dict from chemical symbol to eV.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
+
+from ladera.data.dataset import Dataset
+from ladera.errors import DataError, did_you_mean
+
+# Energies of the same free atom may differ by this much, eV: rounding in a file.
+_SAME = 1e-3
+
+
+def automatic(dataset: Dataset) -> dict[str, float]:
+    """From free atoms where each species has one, else by least squares."""
+    free = {chemical_symbols[dataset[int(k)].numbers[0]] for k in isolated_atoms(dataset)}
+    return from_isolated_atoms(dataset) if free >= set(dataset.species) else least_squares(dataset)
+
+
+def given(values: Mapping[str, float], dataset: Dataset) -> dict[str, float]:
+    """The user's own values; DataError for one that is missing, not finite or no element's."""
+    for symbol, value in values.items():
+        if atomic_numbers.get(symbol, 0) == 0:
+            hint = did_you_mean(symbol, dataset.species)
+            raise DataError(f"'{symbol}' in the reference energies is no element; {hint}")
+        if not math.isfinite(value):
+            raise DataError(f"The reference energy of {symbol} is {value}; expected eV.")
+    missing = [symbol for symbol in dataset.species if symbol not in values]
+    if missing:
+        raise DataError(
+            f"The reference energies have no value for {', '.join(missing)}, which the data "
+            "contain; add it."
+        )
+    return {symbol: float(values[symbol]) for symbol in dataset.species}
+
+
+def isolated_atoms(dataset: Dataset) -> NDArray[np.int64]:
+    """Indices of the frames that are free atoms and have an energy.
+
+    That is one atom, either open in all directions or in a group named IsolatedAtom (in any
+    spelling, such as isolated_atom).
+    """
+    groups = np.char.lower(np.char.replace(dataset.column("config_type"), "_", ""))
+    named = np.char.startswith(groups, "isolatedatom")
+    is_open = ~dataset.column("periodic").any(axis=1)
+    return np.flatnonzero((dataset.atom_counts == 1) & (is_open | named) & dataset.has("energy"))
+
+
+def from_isolated_atoms(dataset: Dataset) -> dict[str, float]:
+    """Energies of the free atoms of the data set.
+
+    Raises DataError for an element without one, and for two that disagree.
+    """
+    found: dict[str, tuple[float, int]] = {}
+    for index in isolated_atoms(dataset).tolist():
+        frame = dataset[index]
+        symbol, energy = frame.formula, frame.energy
+        if energy is None or not math.isfinite(energy):
+            raise DataError(f"Frame {index}, a free {symbol} atom, has the energy {energy}.")
+        if symbol in found and abs(found[symbol][0] - energy) > _SAME:
+            raise DataError(
+                f"Frames {found[symbol][1]} and {index} are both a free {symbol} atom but have "
+                f"energies {found[symbol][0]:.6f} and {energy:.6f} eV; keep the right one."
+            )
+        found.setdefault(symbol, (energy, index))
+    missing = [symbol for symbol in dataset.species if symbol not in found]
+    if missing:
+        raise DataError(
+            f"There is no free atom of {', '.join(missing)} among the frames; add an open frame of "
+            "one atom, give the reference energies, or fit them by least squares."
+        )
+    return {symbol: found[symbol][0] for symbol in dataset.species}
+
+
+def least_squares(dataset: Dataset) -> dict[str, float]:
+    """Fit the energies per atom of all frames but free atoms.
+
+    Warns (UserWarning) when the compositions do not determine every element's value, as in a set
+    of one molecule: then it takes the smallest values that fit, which are good for training on
+    these compositions and mean nothing for others. Raises DataError for data without energies.
+    """
+    energies = dataset.column("energy")
+    usable = dataset.has("energy")
+    usable[isolated_atoms(dataset)] = False
+    if not usable.any():
+        raise DataError("No frame has an energy to fit reference energies to; give them.")
+    if not np.isfinite(energies[usable]).all():
+        wrong = int(np.flatnonzero(usable & ~np.isfinite(energies))[0])
+        raise DataError(f"Frame {wrong} has the energy {energies[wrong]}; remove or correct it.")
+    counts = dataset.atom_counts[usable]
+    fractions = dataset.compositions[usable] / counts[:, None]
+    solution, _, rank, _ = np.linalg.lstsq(fractions, energies[usable] / counts, rcond=1e-10)
+    if rank < len(dataset.species):
+        warnings.warn(
+            f"The {len(np.unique(fractions, axis=0))} composition(s) of the data do not determine "
+            f"the reference energies of all {len(dataset.species)} elements "
+            f"({', '.join(dataset.species)}); the smallest values that fit are taken. Energies of "
+            "other compositions will be wrong: add free atoms, or give the values.",
+            stacklevel=2,
+        )
+    return dict(zip(dataset.species, solution.tolist(), strict=True))

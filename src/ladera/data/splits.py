@@ -1,0 +1,191 @@
+"""Splitting a data set into training, validation and test frames, and keeping the split."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladera.data.dataset import Dataset
+from ladera.errors import DataError, did_you_mean
+from ladera.files import write_text_atomic
+
+FORMAT_VERSION: Final = 1
+_PARTS: Final = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which frame belongs to which part; frames in none of them are left out."""
+
+    train: NDArray[np.int64]  # frame indices, ascending
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+    data_hash: str  # Dataset.hash of the data set that was split
+    method: str  # how it was made, such as "random, seed 0"
+
+    def __post_init__(self) -> None:
+        for name in _PARTS:
+            indices = np.sort(np.asarray(getattr(self, name), dtype=np.int64))
+            object.__setattr__(self, name, indices)
+        together = np.concatenate([self.train, self.validation, self.test])
+        values, counts = np.unique(together, return_counts=True)
+        if len(values) and (counts > 1).any():
+            raise DataError(
+                f"Frame {values[counts > 1][0]} is in two parts of the split; a frame that is "
+                "trained on cannot judge the result."
+            )
+        if len(self.train) == 0:
+            raise DataError("The split leaves no frame to train on; make the other parts smaller.")
+
+    def to_json(self) -> dict[str, Any]:
+        """What :meth:`save` writes."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "method": self.method,
+            "data_hash": self.data_hash,
+            **{name: getattr(self, name).tolist() for name in _PARTS},
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the split as JSON, in one step."""
+        write_text_atomic(path, json.dumps(self.to_json(), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], dataset: Dataset) -> Split:
+        """Read a split of ``dataset``; DataError when it is damaged or of other data."""
+        try:
+            stored = json.loads(Path(path).read_text(encoding="utf-8"))
+            version = int(stored["format_version"])
+            parts = {name: np.array(stored[name], dtype=np.int64) for name in _PARTS}
+            split = cls(**parts, data_hash=stored["data_hash"], method=stored["method"])
+        except FileNotFoundError:
+            raise DataError(f"There is no split file {path}; check the path.") from None
+        except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise DataError(
+                f"{path} is no split that Ladera wrote ({error!r}); make it again with "
+                "'ladera data split'."
+            ) from error
+        if version > FORMAT_VERSION:
+            raise DataError(
+                f"{path} has format version {version}, this Ladera reads up to {FORMAT_VERSION}; "
+                "upgrade Ladera."
+            )
+        split.check(dataset, str(path))
+        return split
+
+    def check(self, dataset: Dataset, name: str = "The split") -> None:
+        """Raise DataError unless the split is of this data set, frame by frame."""
+        if self.data_hash != dataset.hash:
+            raise DataError(
+                f"{name} was made for other data (hash {self.data_hash[:12]}, these frames have "
+                f"{dataset.hash[:12]}); use the same files in the same order, or split again."
+            )
+        highest = max(int(getattr(self, part).max(initial=0)) for part in _PARTS)
+        lowest = min(int(getattr(self, part).min(initial=0)) for part in _PARTS)
+        if lowest < 0 or highest >= len(dataset):
+            wrong = lowest if lowest < 0 else highest
+            raise DataError(f"{name} names frame {wrong}; the data set has {len(dataset)} frames.")
+
+
+def random_split(
+    dataset: Dataset, validation: float = 0.1, test: float = 0.1, seed: int = 0
+) -> Split:
+    """Draw validation and test frames at random.
+
+    Each part is a fraction below 1 or a number of frames. Free atoms (open frames of one atom)
+    are always trained on: each is all there is to learn of its element's energy. The same seed
+    and data give the same split.
+    """
+    free = (dataset.atom_counts == 1) & ~dataset.column("periodic").any(axis=1)
+    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~free))
+    n_validation = _size(validation, len(drawn), "validation")
+    n_test = _size(test, len(drawn), "test")
+    held_back = n_validation + n_test
+    if held_back > len(drawn) or (held_back == len(drawn) and not free.any()):
+        raise DataError(
+            f"{n_validation} validation and {n_test} test frames leave none of {len(drawn)} to "
+            "train on; make them fewer."
+        )
+    return Split(
+        train=np.concatenate([np.flatnonzero(free), drawn[held_back:]]),
+        validation=drawn[:n_validation],
+        test=drawn[n_validation:held_back],
+        data_hash=dataset.hash,
+        method=f"random, validation {validation:g}, test {test:g}, seed {seed}",
+    )
+
+
+def group_split(
+    dataset: Dataset, validation: Sequence[str] = (), test: Sequence[str] = ()
+) -> Split:
+    """Put whole groups of frames, by their config_type, into validation and test.
+
+    The rest is trained on. Raises DataError for a group that the data set does not have.
+    """
+    groups = dataset.column("config_type")
+    known = set(groups.tolist())
+    for group in (*validation, *test):
+        if group not in known:
+            hint = did_you_mean(group, known - {""}) if known - {""} else "no frame has a group."
+            raise DataError(f"No frame has the config_type '{group}'; {hint}")
+    in_validation, in_test = np.isin(groups, list(validation)), np.isin(groups, list(test))
+    return Split(
+        train=np.flatnonzero(~in_validation & ~in_test),
+        validation=np.flatnonzero(in_validation),
+        test=np.flatnonzero(in_test),
+        data_hash=dataset.hash,
+        method=f"groups, validation {', '.join(validation)}, test {', '.join(test)}",
+    )
+
+
+def first_split(dataset: Dataset, train: int, validation: int = 0) -> Split:
+    """The first frames to train on, the next to validate, all others to test."""
+    if train < 1 or validation < 0 or train + validation > len(dataset):
+        raise DataError(
+            f"{train} training and {validation} validation frames cannot be taken from "
+            f"{len(dataset)}; give numbers that fit."
+        )
+    frames = np.arange(len(dataset))
+    return Split(
+        train=frames[:train],
+        validation=frames[train : train + validation],
+        test=frames[train + validation :],
+        data_hash=dataset.hash,
+        method=f"first {train} train, next {validation} validation",
+    )
+
+
+def file_split(dataset: Dataset) -> Split:
+    """What the files say themselves (``set=train`` and ``set=test`` of an input.data).
+
+    Frames of which they say nothing are trained on.
+    """
+    subsets = dataset.column("subset")
+    if not (subsets != "").any():
+        raise DataError(
+            "No frame says which set it belongs to (set=train or set=test of an input.data); "
+            "split at random, by group or by order."
+        )
+    return Split(
+        train=np.flatnonzero(~np.isin(subsets, ["validation", "test"])),
+        validation=np.flatnonzero(subsets == "validation"),
+        test=np.flatnonzero(subsets == "test"),
+        data_hash=dataset.hash,
+        method="as the files say",
+    )
+
+
+def _size(part: float, n_frames: int, name: str) -> int:
+    """Number of frames that a fraction below 1, or a whole number, means."""
+    if part < 0 or (part >= 1 and part != int(part)):
+        raise DataError(
+            f"The {name} part is {part:g}; expected a fraction below 1 or a number of frames."
+        )
+    return round(part * n_frames) if part < 1 else int(part)
