@@ -153,12 +153,12 @@ class NeighborList:
         numbers = np.asarray(numbers, dtype=np.int64)
         positions = np.ascontiguousarray(positions, dtype=np.float64)
         cell = np.ascontiguousarray(cell, dtype=np.float64)
-        periodic = np.broadcast_to(np.asarray(periodic, dtype=bool), (3,)).copy()
-        _check_geometry(numbers, positions, cell, periodic)
+        periodic = np.asarray(periodic, dtype=bool) | np.zeros(3, dtype=bool)
         candidates = self._candidates
         if candidates is None or not candidates.hold_all(
             numbers, positions, cell, periodic, self.cutoff
         ):
+            _check_geometry(numbers, positions, cell, periodic)
             candidates = _Candidates(numbers, positions, cell, periodic, self.cutoff + self.skin)
             self._candidates = candidates if self.skin > 0 else None
         pairs, vectors = within_cutoff(candidates.pairs, positions, cell, self.cutoff)

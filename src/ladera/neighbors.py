@@ -76,19 +76,21 @@ def _within_cutoff(neighbors, shifts, row_pointer, positions, cell, cutoff):  # 
     kept_shifts = np.empty((n_pairs + 1, 3), np.int32)
     vectors = np.empty((n_pairs + 1, 3), np.float64)
     rows = np.zeros(n_atoms + 1, np.int64)
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell[0], cell[1], cell[2]
     kept = 0
     for i in range(n_atoms):
         x, y, z = positions[i]
         for pair in range(row_pointer[i], row_pointer[i + 1]):
+            # Scalars, not rows: indexing rows here costs as much again as all the rest.
             j = neighbors[pair]
-            a, b, c = shifts[pair]
-            dx = positions[j, 0] - x + (a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0])
-            dy = positions[j, 1] - y + (a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1])
-            dz = positions[j, 2] - z + (a * cell[0, 2] + b * cell[1, 2] + c * cell[2, 2])
+            a, b, c = shifts[pair, 0], shifts[pair, 1], shifts[pair, 2]
+            dx = positions[j, 0] - x + (a * ax + b * bx + c * cx)
+            dy = positions[j, 1] - y + (a * ay + b * by + c * cy)
+            dz = positions[j, 2] - z + (a * az + b * bz + c * cz)
             kept_centers[kept] = i
             kept_neighbors[kept] = j
-            kept_shifts[kept] = shifts[pair]
-            vectors[kept] = (dx, dy, dz)
+            kept_shifts[kept, 0], kept_shifts[kept, 1], kept_shifts[kept, 2] = a, b, c
+            vectors[kept, 0], vectors[kept, 1], vectors[kept, 2] = dx, dy, dz
             kept += dx * dx + dy * dy + dz * dz < cutoff * cutoff
         rows[i + 1] = kept
     return kept_centers[:kept], kept_neighbors[:kept], kept_shifts[:kept], rows, vectors[:kept]

@@ -70,6 +70,7 @@ class LaderaCalculator(Calculator):
         self.neighbor_list = NeighborList(potential.cutoff, skin)
         self._prediction: Prediction | None = None
         self._members: list[Prediction] = []
+        self._snapshot: tuple[NDArray[Any], ...] = ()
         if isinstance(potential, Committee):
             self.implemented_properties = [
                 *self.implemented_properties,
@@ -88,14 +89,8 @@ class LaderaCalculator(Calculator):
         """What has changed since the last calculation, by exact comparison."""
         if self.atoms is None:
             return list(_DEPENDENCIES)
-        old, new = self.atoms, atoms
-        unchanged = (
-            np.array_equal(old.positions, new.positions),
-            np.array_equal(old.numbers, new.numbers),
-            np.array_equal(old.cell.array, new.cell.array),
-            np.array_equal(old.pbc, new.pbc),
-        )
-        return [name for name, same in zip(_DEPENDENCIES, unchanged, strict=True) if not same]
+        pairs = zip(_DEPENDENCIES, self._snapshot, _arrays(atoms), strict=True)
+        return [name for name, old, new in pairs if not np.array_equal(old, new)]
 
     def calculate(
         self,
@@ -124,16 +119,18 @@ class LaderaCalculator(Calculator):
         graph = self.neighbor_list.build(
             atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
         )
-        graph = graph.to(device=self.potential.device)
         if "numbers" in system_changes:
-            self.potential.species_index(graph)
+            self.potential.species_index(graph.to(device=self.potential.device))
         self.results = {}
         if isinstance(self.potential, Committee):
             self._members = self.potential.predictions(graph)
             self._prediction = _mean(self._members)
         else:
             self._prediction = evaluate(self.potential, graph)
-        self.atoms = atoms.copy()
+        # ASE wants the structure here. A copy of all its arrays would cost as much as the rest of
+        # a step of small systems; what the results depend on is in the snapshot.
+        self.atoms = atoms
+        self._snapshot = tuple(array.copy() for array in _arrays(atoms))
 
     def _derive(self, name: str) -> Any:
         prediction = self.prediction
@@ -173,6 +170,11 @@ def load_potential(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[st
         raise SimulationError("No model file was given; name at least one.")
     members = [modelfile.load(path) for path in paths]
     return members[0] if len(members) == 1 else Committee(members)
+
+
+def _arrays(atoms: Atoms) -> tuple[NDArray[Any], ...]:
+    """What results depend on, in the order of ``_DEPENDENCIES``."""
+    return atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
 
 
 def _mean(members: Sequence[Prediction]) -> Prediction:
