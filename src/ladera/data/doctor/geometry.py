@@ -1,0 +1,194 @@
+"""Checks of the structures themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import vesin
+from ase.data import chemical_symbols, covalent_radii
+from numpy.typing import NDArray
+
+from ladera.data.dataset import Dataset
+from ladera.data.doctor.findings import Finding, as_frames, counted
+
+_OVERLAP = 0.3  # of the sum of covalent radii: two atoms in one place
+_CLOSE = 0.6  # closer than a bond is ever compressed at ordinary pressure
+_FEW_FRAMES = 10
+
+
+def periodicity(dataset: Dataset) -> Iterator[Finding]:
+    """Periodic directions without a cell vector, and open and periodic frames in one set."""
+    periodic = dataset.column("periodic")
+    flat = np.flatnonzero(flat_cells(dataset))
+    if len(flat):
+        yield Finding(
+            "error",
+            "no-cell",
+            f"{counted(flat)} periodic along a direction that has no independent cell vector; "
+            "give the cell or switch the periodicity off.",
+            int(flat[0]),
+            None,
+            as_frames(flat),
+        )
+    kinds, group = np.unique(periodic[dataset.atom_counts > 1], axis=0, return_inverse=True)
+    if len(kinds) > 1:
+        counts = np.bincount(group.ravel())
+        names = ", ".join(
+            f"{count:,} {_periodicity_name(kind)}"
+            for kind, count in zip(kinds, counts, strict=True)
+        )
+        rarest = np.flatnonzero((periodic == kinds[int(np.argmin(counts))]).all(axis=1))
+        yield Finding(
+            "warning",
+            "mixed-periodicity",
+            f"The frames are not all periodic in the same way: {names}. Check that no file lost "
+            "its lattice.",
+            int(rarest[0]),
+            None,
+            as_frames(rarest),
+        )
+
+
+def rare_species(dataset: Dataset) -> Iterator[Finding]:
+    """Elements that too few frames contain to learn from."""
+    several = dataset.atom_counts > 1
+    present = (dataset.compositions > 0) & several[:, None]
+    counts = present.sum(axis=0)
+    rare = np.flatnonzero(counts < min(_FEW_FRAMES, several.sum()))
+    if len(rare) == 0:
+        return
+    names = ", ".join(f"{dataset.species[index]} ({counts[index]})" for index in rare)
+    frames = np.flatnonzero(present[:, rare].any(axis=1))
+    yield Finding(
+        "warning",
+        "rare-species",
+        f"Fewer than {_FEW_FRAMES} frames of several atoms contain {names}; a potential learns "
+        "little from so few. Add some, or leave the element out.",
+        int(frames[0]) if len(frames) else None,
+        None,
+        as_frames(frames),
+    )
+
+
+def close_atoms(dataset: Dataset) -> Iterator[Finding]:
+    """Atoms closer than a fraction of the sum of their covalent radii."""
+    ratios, atoms, partners, distances = _closest_pairs(dataset)
+    for severity, code, low, high, remark in (
+        ("error", "overlap", 0.0, _OVERLAP, "two atoms are in one place; remove it"),
+        ("warning", "close-atoms", _OVERLAP, _CLOSE, "look at the structure"),
+    ):
+        frames = np.flatnonzero((ratios >= low) & (ratios < high))
+        if len(frames) == 0:
+            continue
+        worst = int(frames[np.argmin(ratios[frames])])
+        numbers = dataset[worst].numbers
+        names = [chemical_symbols[numbers[atom]] for atom in (atoms[worst], partners[worst])]
+        yield Finding(
+            "error" if severity == "error" else "warning",
+            code,
+            f"{counted(frames)} with atoms too close: {names[0]} {atoms[worst]} and {names[1]} "
+            f"{partners[worst]} of frame {worst} are {distances[worst]:.3f} Angstrom apart, "
+            f"{ratios[worst]:.0%} of the sum of their covalent radii; {remark}.",
+            worst,
+            int(atoms[worst]),
+            as_frames(frames),
+        )
+
+
+def duplicates(dataset: Dataset) -> Iterator[Finding]:
+    """Structures that are there twice, wherever in space; worse, with different energies."""
+    first_of, again = _repeats(dataset)
+    if len(again) == 0:
+        return
+    energies = dataset.column("energy") / dataset.atom_counts
+    difference = np.abs(np.nan_to_num(energies[again] - energies[first_of]))
+    differ = difference > 1e-3
+    if differ.any():
+        worst = int(np.argmax(difference))
+        yield Finding(
+            "error",
+            "contradiction",
+            f"{counted(again[differ])} repeating a structure with another energy: frames "
+            f"{first_of[worst]} and {again[worst]} differ by {1000 * difference[worst]:.1f} "
+            "meV/atom; one of them is wrong, or was computed in another way.",
+            int(again[worst]),
+            None,
+            as_frames(again[differ]),
+        )
+    if not differ.all():
+        same, original = again[~differ], first_of[~differ]
+        yield Finding(
+            "warning",
+            "duplicate",
+            f"{counted(same)} repeating an earlier structure: frame {same[0]} is frame "
+            f"{original[0]}. Remove them, lest a structure be both trained on and tested.",
+            int(same[0]),
+            None,
+            as_frames(same),
+        )
+
+
+def flat_cells(dataset: Dataset) -> NDArray[np.bool_]:
+    """Frames whose periodic directions do not all have a cell vector of their own, (n_frames,)."""
+    periodic = dataset.column("periodic")
+    cells = np.where(periodic[:, :, None], dataset.column("cell"), 0.0)
+    # The Gram determinant of the periodic vectors over the product of their squared lengths.
+    gram = cells @ cells.transpose(0, 2, 1)
+    squares = np.where(periodic, np.einsum("fxy,fxy->fx", cells, cells), 1.0)
+    gram += np.where(periodic, 0.0, 1.0)[:, :, None] * np.eye(3)
+    flat: NDArray[np.bool_] = np.linalg.det(gram) <= 1e-12 * squares.prod(axis=1)
+    return flat
+
+
+def _periodicity_name(kind: NDArray[np.bool_]) -> str:
+    if kind.all():
+        return "periodic"
+    return f"periodic in {int(kind.sum())} directions" if kind.any() else "open"
+
+
+def _closest_pairs(
+    dataset: Dataset,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The pair closest relative to its radii of each frame: ratio (inf: none), atoms, distance."""
+    numbers, positions = dataset.column("numbers"), dataset.column("positions")
+    cells, periodic = dataset.column("cell"), dataset.column("periodic")
+    radii = covalent_radii[numbers]
+    neighbors = vesin.NeighborList(cutoff=2 * _CLOSE * float(radii.max()), full_list=False)
+    ratios = np.full(len(dataset), np.inf)
+    atoms, partners = np.zeros((2, len(dataset)), dtype=np.int64)
+    distances = np.zeros(len(dataset))
+    flat = flat_cells(dataset)
+    for index in range(len(dataset)):
+        if flat[index] or (dataset.atom_counts[index] == 1 and not periodic[index].any()):
+            continue
+        rows = slice(dataset.offsets[index], dataset.offsets[index + 1])
+        i, j, d = neighbors.compute(
+            np.ascontiguousarray(positions[rows]), cells[index], periodic[index], "ijd"
+        )
+        if len(d) == 0:
+            continue
+        relative = d / (radii[rows][i] + radii[rows][j])
+        worst = int(np.argmin(relative))
+        ratios[index], distances[index] = relative[worst], d[worst]
+        atoms[index], partners[index] = i[worst], j[worst]
+    return ratios, atoms, partners, distances
+
+
+def _repeats(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Frames that repeat an earlier one, and which: (first, again), to 1e-4 Angstrom."""
+    numbers, positions = dataset.column("numbers"), dataset.column("positions")
+    cells = np.where(dataset.column("periodic")[:, :, None], dataset.column("cell"), 0.0)
+    seen: dict[bytes, int] = {}
+    pairs = []
+    for index in range(len(dataset)):
+        rows = slice(dataset.offsets[index], dataset.offsets[index + 1])
+        relative = positions[rows] - positions[rows.start]
+        geometry = np.concatenate([relative, cells[index]])
+        # Adding zero makes -0 the same bytes as 0.
+        key = numbers[rows].tobytes() + (np.round(geometry, 4) + 0.0).tobytes()
+        first = seen.setdefault(key, index)
+        if first != index:
+            pairs.append((first, index))
+    array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return array[:, 0], array[:, 1]

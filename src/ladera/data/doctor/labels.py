@@ -1,0 +1,276 @@
+"""Checks of one frame's labels: are they there, are they numbers, are they plausible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladera.data.dataset import Dataset
+from ladera.data.doctor.findings import Finding, as_frames, counted
+
+_FINITE = (
+    "positions",
+    "cell",
+    "weight",
+    "energy",
+    "forces",
+    "stress",
+    "dipole",
+    "charges",
+    "total_charge",
+)
+
+
+def not_finite(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
+    """NaN and infinite numbers, and negative weights; and which frames are free of them."""
+    findings = []
+    sound: NDArray[np.bool_] = np.ones(len(dataset), dtype=bool)
+    for name in _FINITE:
+        values = dataset.column(name)
+        bad_entries = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if name == "weight":
+            bad_entries |= values < 0
+        per_atom = len(values) == dataset.offsets[-1] and name in ("positions", "forces", "charges")
+        bad = _any_in_frame(bad_entries, dataset) if per_atom else bad_entries
+        if name not in ("positions", "cell", "weight"):
+            bad = bad & dataset.has(name)  # what is missing is NaN in the column
+        if not bad.any():
+            continue
+        frames = np.flatnonzero(bad)
+        first = int(frames[0])
+        atom = None
+        if per_atom:
+            atom = int(np.argmax(bad_entries[dataset.offsets[first] :]))
+        place = "" if atom is None else f", atom {atom}"
+        problem = "a weight that is negative or not finite" if name == "weight" else f"{name} that"
+        problem += "" if name == "weight" else " are not finite numbers (NaN or infinite)"
+        findings.append(
+            Finding(
+                "error",
+                "not-finite",
+                f"{counted(frames)}{place} with {problem}; repeat the calculation or remove it.",
+                first,
+                atom,
+                as_frames(frames),
+            )
+        )
+        sound = sound & ~bad
+    return findings, sound
+
+
+def missing(dataset: Dataset) -> Iterator[Finding]:
+    """Labels that nothing has, or that only some frames have."""
+    if not dataset.has("energy").any() and not dataset.has("forces").any():
+        yield Finding(
+            "error",
+            "no-labels",
+            "No frame has an energy or forces; there is nothing to learn. Check the label keys.",
+        )
+        return
+    for name in ("energy", "forces", "stress", "dipole", "charges", "total_charge"):
+        present = dataset.has(name)
+        expected = np.ones(len(dataset), dtype=bool)
+        if name not in ("energy", "total_charge"):
+            expected = dataset.atom_counts > 1  # zero by symmetry, or meaningless, for one atom
+        if name == "stress":
+            expected = dataset.column("periodic").all(axis=1)
+        absent = np.flatnonzero(expected & ~present)
+        if len(absent) == 0 or not (present.any() or name in ("energy", "forces")):
+            continue
+        if not present.any():
+            yield Finding(
+                "warning" if name == "forces" else "error",
+                "missing-label",
+                f"No frame has {name}; "
+                + (
+                    "a potential trained on energies alone needs many more frames."
+                    if name == "forces"
+                    else "training needs it. Check the label keys."
+                ),
+            )
+            continue
+        yield Finding(
+            "warning",
+            "missing-label",
+            f"{counted(absent)} of {len(dataset):,} without {name}, which others have; "
+            "they will train on what they have.",
+            int(absent[0]),
+            None,
+            as_frames(absent),
+        )
+
+
+def placeholders(dataset: Dataset) -> Iterator[Finding]:
+    """Forces, or energies, that are exactly zero everywhere."""
+    several = (dataset.atom_counts > 1) & dataset.has("forces")
+    largest = _largest(_norms(dataset.column("forces")), dataset)
+    zero_forces = bool(several.any() and (largest[several] == 0).all())
+    has_energy = dataset.has("energy")
+    zero_energies = bool(has_energy.any() and (dataset.column("energy")[has_energy] == 0).all())
+    if zero_energies:
+        yield Finding(
+            "error",
+            "zero-energies",
+            "Every energy is exactly 0; these are placeholders, not labels. Label the frames.",
+            int(np.flatnonzero(has_energy)[0]),
+            None,
+            as_frames(np.flatnonzero(has_energy)),
+        )
+    if zero_forces:
+        yield Finding(
+            "error" if zero_energies else "warning",
+            "zero-forces",
+            "Every force is exactly 0; unless all structures are perfect crystals these are "
+            "placeholders. Read the file without forces, or label them.",
+            int(np.flatnonzero(several)[0]),
+            None,
+            as_frames(np.flatnonzero(several)),
+        )
+
+
+def energy_outliers(dataset: Dataset) -> Iterator[Finding]:
+    """Energies far from those of the same composition.
+
+    The deviation of E/n from the median of the composition is judged by the spread of the others
+    (1.4826 times the median absolute deviation). Where many deviate alike they are another phase,
+    not outliers; but more than 10 eV per atom is no chemistry.
+    """
+    usable = np.flatnonzero(dataset.has("energy"))
+    energies = dataset.column("energy")[usable] / dataset.atom_counts[usable]
+    _, group = np.unique(dataset.compositions[usable], axis=0, return_inverse=True)
+    group = group.ravel()
+    deviation, spread, size = _deviations(energies, group)
+    broken = (deviation > 10.0) & (size >= 3)
+    odd = (deviation > np.maximum(0.2, 15 * spread)) & (size >= 10) & ~broken
+    odd &= np.bincount(group, odd)[group] < 0.05 * size + 1
+    for which, severity, remark in (
+        (broken, "error", "no structure is that far from the others; check units and calculation"),
+        (odd, "warning", "far outside what the others spread; look at the structure"),
+    ):
+        if which.any():
+            worst = int(np.argmax(np.where(which, deviation, -1)))
+            frames = usable[which]
+            yield Finding(
+                "error" if severity == "error" else "warning",
+                "energy-outlier",
+                f"{counted(frames)}: the energy of frame {usable[worst]} is "
+                f"{deviation[worst]:.2f} eV/atom from the median of its composition, {remark}.",
+                int(usable[worst]),
+                None,
+                as_frames(frames),
+            )
+
+
+def large_forces(dataset: Dataset) -> Iterator[Finding]:
+    """Forces above 100 eV/Angstrom, which only overlapping atoms have."""
+    norms = np.nan_to_num(_norms(dataset.column("forces")))
+    largest = _largest(norms, dataset)
+    frames = np.flatnonzero(largest > 100.0)
+    if len(frames) == 0:
+        return
+    worst = int(np.argmax(largest))
+    atom = int(np.argmax(norms[dataset.offsets[worst] : dataset.offsets[worst + 1]]))
+    yield Finding(
+        "warning",
+        "large-force",
+        f"{counted(frames)} with a force above 100 eV/Angstrom: {largest[worst]:.0f} on atom {atom}"
+        f" of frame {worst}; a few of them rule the whole fit. Check or remove them.",
+        worst,
+        atom,
+        as_frames(frames),
+    )
+
+
+def net_force(dataset: Dataset) -> Iterator[Finding]:
+    """Forces that do not add up to zero, as they must without an external field.
+
+    |sum F| is compared with sum |F|; more than 5 % of it, and more than 0.1 eV/Angstrom, is more
+    than the noise of a converged calculation.
+    """
+    usable = dataset.has("forces") & (dataset.atom_counts > 1)
+    forces = dataset.column("forces")
+    starts = dataset.offsets[:-1]
+    net = np.linalg.norm(np.add.reduceat(forces, starts, axis=0), axis=1)
+    total = np.add.reduceat(_norms(forces), starts)
+    wrong = usable & (np.nan_to_num(net) > np.maximum(0.1, 0.05 * np.nan_to_num(total)))
+    frames = np.flatnonzero(wrong)
+    if len(frames) == 0:
+        return
+    worst = int(np.argmax(np.where(wrong, net, -1)))
+    yield Finding(
+        "warning",
+        "net-force",
+        f"{counted(frames)} of {len(dataset):,} with a net force: {net[worst]:.3f} eV/Angstrom in "
+        f"frame {worst}; expected zero. Look for fixed atoms, a field, or an unconverged "
+        "calculation.",
+        worst,
+        None,
+        as_frames(frames),
+    )
+
+
+def charges(dataset: Dataset) -> Iterator[Finding]:
+    """Atomic charges beyond any ion's, or that do not add up to the total charge."""
+    values = np.abs(np.nan_to_num(dataset.column("charges")))
+    largest = _largest(values, dataset)
+    frames = np.flatnonzero(largest > 9.0)
+    if len(frames):
+        worst = int(np.argmax(largest))
+        atom = int(np.argmax(values[dataset.offsets[worst] : dataset.offsets[worst + 1]]))
+        yield Finding(
+            "error",
+            "impossible-charge",
+            f"{counted(frames)} with a charge that no ion has: {largest[worst]:.1f} e on atom "
+            f"{atom} of frame {worst}. In an input.data the charge and the atomic energy may have "
+            "changed places: read it with the atom columns 'energy charge'.",
+            worst,
+            atom,
+            as_frames(frames),
+        )
+        return
+    both = dataset.has("charges") & dataset.has("total_charge")
+    sums = np.add.reduceat(dataset.column("charges"), dataset.offsets[:-1])
+    excess = np.abs(np.where(both, sums - dataset.column("total_charge"), 0.0))
+    frames = np.flatnonzero(excess > 0.1)
+    if len(frames):
+        worst = int(np.argmax(excess))
+        yield Finding(
+            "warning",
+            "charge-sum",
+            f"{counted(frames)} whose atomic charges do not add up to the total charge: off by "
+            f"{excess[worst]:.2f} e in frame {worst}.",
+            worst,
+            None,
+            as_frames(frames),
+        )
+
+
+def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return norms
+
+
+def _largest(values: NDArray[np.float64], dataset: Dataset) -> NDArray[np.float64]:
+    """Maximum over each frame's atoms."""
+    return np.maximum.reduceat(values, dataset.offsets[:-1])
+
+
+def _any_in_frame(flags: NDArray[np.bool_], dataset: Dataset) -> NDArray[np.bool_]:
+    return np.logical_or.reduceat(flags, dataset.offsets[:-1])
+
+
+def _deviations(
+    values: NDArray[np.float64], group: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Distance of each value from its group's median, the group's spread, and its size."""
+    deviation, spread = np.zeros(len(values)), np.zeros(len(values))
+    size = np.zeros(len(values), dtype=np.int64)
+    order = np.argsort(group, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        if len(members):
+            deviation[members] = np.abs(values[members] - np.median(values[members]))
+            spread[members] = 1.4826 * np.median(deviation[members])
+            size[members] = len(members)
+    return deviation, spread, size

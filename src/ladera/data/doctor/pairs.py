@@ -1,0 +1,169 @@
+r"""Pairs of nearly identical frames, and the work their labels do between them.
+
+Between two structures of the same atoms, 1 and 2, forces and stress give the energy difference
+to third order in the step (the trapezoidal rule):
+
+    E_2 - E_1 = -1/2 sum_i (F_1i + F_2i) . d_i + 1/2 (V_1 sigma_1 + V_2 sigma_2) : eps + ...
+
+===========  ======================================================================
+d_i          displacement of atom i beyond the strain: (s_2i - s_1i) . (h_1 + h_2)/2
+s_i, h       fractional coordinates and cell (rows are the cell vectors)
+eps          symmetric part of 2 (h_1 + h_2)^-1 (h_2 - h_1)
+===========  ======================================================================
+
+Open structures are first turned onto each other, forces along with positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladera.data.dataset import Dataset
+
+_WINDOW = 400  # frames among which neighbours are sought: the search is quadratic in it
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NearPairs:
+    """Each frame with the most similar one; arrays of shape (n_pairs,)."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    n_atoms: NDArray[np.int64]
+    energy_difference: _Floats  # E_2 - E_1, eV
+    force_work: _Floats  # what the forces say it is, eV
+    stress_work: _Floats  # what the stress adds, eV; NaN without stress or cell
+    displacement: _Floats  # largest |d_i|, Angstrom
+    strain: _Floats  # largest component of eps
+
+
+def near_pairs(dataset: Dataset) -> NearPairs:
+    """Pairs among the frames with energy and forces that are made of the same atoms in order."""
+    tables = [
+        _pairs(dataset, window) for group in same_atoms(dataset) for window in _windows(group)
+    ]
+    names = NearPairs.__dataclass_fields__
+    empty: dict[str, NDArray[np.generic]] = {
+        name: np.zeros(0, dtype=np.int64 if name in ("first", "second", "n_atoms") else float)
+        for name in names
+    }
+    joined = {
+        name: np.concatenate([empty[name], *(getattr(table, name) for table in tables)])
+        for name in names
+    }
+    return NearPairs(**joined)
+
+
+def same_atoms(dataset: Dataset) -> list[NDArray[np.int64]]:
+    """Groups of frames with energy and forces, the same atoms in order and the same periodicity.
+
+    Only fully open and fully periodic frames of two atoms or more.
+    """
+    numbers, periodic = dataset.column("numbers"), dataset.column("periodic")
+    usable = dataset.has("energy") & dataset.has("forces") & (dataset.atom_counts > 1)
+    volumes = np.abs(np.linalg.det(dataset.column("cell")))
+    usable &= (periodic.all(axis=1) & (volumes > 1e-6)) | ~periodic.any(axis=1)
+    groups: dict[bytes, list[int]] = {}
+    for index in np.flatnonzero(usable).tolist():
+        atoms = numbers[dataset.offsets[index] : dataset.offsets[index + 1]]
+        groups.setdefault(periodic[index].tobytes() + atoms.tobytes(), []).append(index)
+    return [np.array(group) for group in groups.values() if len(group) > 1]
+
+
+def _windows(group: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(group), _WINDOW):
+        if len(group) - start > 1:
+            yield group[start : start + _WINDOW]
+
+
+def _pairs(dataset: Dataset, frames: NDArray[np.int64]) -> NearPairs:
+    view = dataset[frames]
+    n_atoms = int(view.atom_counts[0])
+    shape = (len(frames), n_atoms, 3)
+    positions, forces = (
+        view.column("positions").reshape(shape),
+        view.column("forces").reshape(shape),
+    )
+    cells = view.column("cell")
+    periodic = bool(view.column("periodic")[0].any())
+    if periodic:
+        fractions = positions @ np.linalg.inv(cells)
+        first, second = _closest(_periodic_features(fractions, cells))
+        step = fractions[second] - fractions[first]
+        displacement = (step - np.round(step)) @ (0.5 * (cells[first] + cells[second]))
+        strain, stress_work = _strain_work(view, first, second)
+    else:
+        positions, forces = _turned(positions, forces)
+        first, second = _closest(positions.reshape(len(frames), -1))
+        displacement = positions[second] - positions[first]
+        strain, stress_work = np.zeros(len(first)), np.full(len(first), np.nan)
+    energies = view.column("energy")
+    work = -0.5 * np.einsum("pax,pax->p", forces[first] + forces[second], displacement)
+    return NearPairs(
+        first=frames[first],
+        second=frames[second],
+        n_atoms=np.full(len(first), n_atoms),
+        energy_difference=energies[second] - energies[first],
+        force_work=work,
+        stress_work=stress_work,
+        displacement=np.sqrt((displacement**2).sum(axis=2).max(axis=1)),
+        strain=strain,
+    )
+
+
+def _closest(features: _Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each row with the one nearest to it, every pair once: (first, second), first < second."""
+    features = features - features.mean(axis=0)
+    squares = np.einsum("ij,ij->i", features, features)
+    distances = squares[:, None] + squares[None, :] - 2 * features @ features.T
+    np.fill_diagonal(distances, np.inf)
+    nearest = distances.argmin(axis=1)
+    here = np.arange(len(features))
+    pairs = np.unique(np.sort(np.stack([here, nearest], axis=1), axis=1), axis=0)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _periodic_features(fractions: _Floats, cells: _Floats) -> _Floats:
+    """Coordinates whose distance is that of positions and cells, blind to whole cell vectors.
+
+    Each fractional coordinate becomes a point on a circle as long as the cell vector.
+    """
+    lengths = np.linalg.norm(cells, axis=2)[:, None, :]
+    angles = 2 * np.pi * fractions
+    circles = np.concatenate([np.cos(angles), np.sin(angles)], axis=2) / (2 * np.pi)
+    circles *= np.concatenate([lengths, lengths], axis=2).mean(axis=0)
+    n_atoms = fractions.shape[1]
+    shape = np.sqrt(n_atoms) * 0.5 * cells
+    return np.concatenate([circles.reshape(len(cells), -1), shape.reshape(len(cells), -1)], axis=1)
+
+
+def _strain_work(
+    view: Dataset, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[_Floats, _Floats]:
+    """Largest strain component between the frames of each pair, and the work of the stress."""
+    cells = view.column("cell")
+    total, change = cells[first] + cells[second], cells[second] - cells[first]
+    strain = 2 * np.linalg.inv(total) @ change
+    strain = 0.5 * (strain + strain.transpose(0, 2, 1))
+    virial = np.abs(np.linalg.det(cells))[:, None, None] * view.column("stress")
+    work = 0.5 * np.einsum("pxy,pxy->p", virial[first] + virial[second], strain)
+    return np.abs(strain).max(axis=(1, 2)), work
+
+
+def _turned(positions: _Floats, forces: _Floats) -> tuple[_Floats, _Floats]:
+    """Open structures moved and turned onto the first one, with their forces.
+
+    W. Kabsch, Acta Cryst. A 32, 922 (1976): with the singular value decomposition U S V^T of
+    sum_i x_i (x) y_i the best rotation of x onto y is U diag(1, 1, det(U V^T)) V^T.
+    """
+    centred = positions - positions.mean(axis=1, keepdims=True)
+    left, _, right = np.linalg.svd(np.einsum("pax,ay->pxy", centred, centred[0]))
+    left[:, :, 2] *= np.sign(np.linalg.det(left @ right))[:, None]
+    rotation = left @ right
+    return centred @ rotation, forces @ rotation
