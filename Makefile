@@ -1,0 +1,56 @@
+# Every target sets up what it needs: Python 3.11 or newer with pip, and make, are enough.
+# `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(PYTHON) -m pip --python $(BIN)/python --quiet --disable-pip-version-check
+SOURCES := src tests scripts benchmarks
+
+.PHONY: help demo test lint format docs browser clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+demo: $(VENV)/.runtime $(ASSETS)  ## train on the embedded data, simulate, write demo/report.html
+	$(BIN)/ladera demo --output demo
+
+test: lint docs browser $(ASSETS)  ## everything CI checks
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+lint: $(VENV)/.development  ## format, style, types and layers, changing nothing
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.development  ## rewrite the sources as `make lint` wants them
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+docs: $(VENV)/.development  ## build the documentation into site/
+	$(BIN)/mkdocs --quiet build --strict
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) site demo build .coverage .mypy_cache .pytest_cache .ruff_cache
+
+# --- set-up ------------------------------------------------------------------------------------
+
+# No ensurepip (Debian packs it apart): the pip that is there installs into the environment.
+$(BIN)/python:
+	$(PYTHON) -m venv --without-pip $(VENV)
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.development: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable '.[dev,docs]'
+	@touch $@ $(VENV)/.runtime
+
+# The browser tests want Chromium; without it, and without the right to install it, they skip.
+browser:
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+	  >/dev/null

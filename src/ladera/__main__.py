@@ -1,0 +1,5 @@
+"""``python -m ladera`` is ``ladera``."""
+
+from ladera.cli import main
+
+main()

@@ -1,0 +1,151 @@
+"""The ``ladera`` command: parse the words, call one function of the library, print what it says.
+
+Each command lives in its own module, imported when the command runs: ``ladera --help`` waits for
+none of them. Exit codes: 0 done, 1 refused or failed with a sentence that says why, 2 a command
+line that was not understood, 70 an error in Ladera itself, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from cyclopts import App, CycloptsError
+
+from ladera import __version__
+from ladera.errors import LaderaError
+
+FAILURE: Final = 1
+USAGE: Final = 2
+INTERNAL_ERROR: Final = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
+BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
+
+# name: (where it lives, what `ladera --help` says of it)
+COMMANDS: Final = {
+    "demo": ("ladera.cli.demo:demo", "Train on the embedded ethanol data, simulate, report."),
+    "data info": ("ladera.cli.data:info", "Count frames, elements and labels."),
+    "data check": ("ladera.cli.data:check", "Look for bad labels and geometries before training."),
+    "data convert": ("ladera.cli.data:convert", "Write the same frames in another format."),
+    "data split": ("ladera.cli.data:split", "Divide frames into training, validation and test."),
+    "template": ("ladera.cli.train:template", "Print a commented training configuration."),
+    "schema": ("ladera.cli.train:schema", "Print the JSON schema of training configurations."),
+    "train": ("ladera.cli.train:train", "Train a potential on labelled structures."),
+    "evaluate": ("ladera.cli.evaluate:evaluate", "Compare a model with labelled structures."),
+    "info": ("ladera.cli.evaluate:info", "Say what a model file holds and where it comes from."),
+    "relax": ("ladera.cli.relax:relax", "Move atoms, and the cell if asked, to zero force."),
+    "md": ("ladera.cli.md:md", "Run molecular dynamics (NVE, NVT, NPT)."),
+    "report": ("ladera.cli.report:report", "Make one HTML page of a training run and its MD."),
+}
+
+GROUPS: Final = {"data": "Look at, check, convert and split data sets."}
+
+HELP: Final = """\
+Machine-learned interatomic potentials, from labelled frames to plotted results.
+
+Start with `ladera demo`, or with `ladera template > config.yaml` and your own data.
+Every command explains itself: `ladera train --help`. With `--debug` anywhere on the line a
+failure shows its traceback. Units are Angstrom, eV, fs and K throughout.
+"""
+
+
+def make_app() -> App:
+    """The command line with all its commands, none of them imported yet."""
+    app = App(
+        name="ladera",
+        help=HELP,
+        help_format="markdown",
+        version=__version__,
+        result_action="return_int_as_exit_code_else_zero",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+    )
+    groups: dict[str, App] = {}
+    for rank, (words, (home, summary)) in enumerate(COMMANDS.items()):
+        *group, name = words.split()
+        parent = app
+        for word in group:
+            if word not in groups:
+                groups[word] = App(name=word, help=GROUPS[word], sort_key=rank)
+                app.command(groups[word])
+            parent = groups[word]
+        parent.command(home, name=name, help=summary, sort_key=rank)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command line (that of the process by default) and leave with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    warnings.formatwarning = _one_line_warning
+    sys.exit(_exit_code(lambda: make_app()(words), debug))
+
+
+def _exit_code(command: Callable[[], Any], debug: bool) -> int:
+    """Run a command; whatever goes wrong becomes one sentence on stderr and an exit code."""
+    try:
+        code: int = command()
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _fail("Interrupted.", INTERRUPTED)
+    except BrokenPipeError:
+        # Nobody reads on. The interpreter's last flush must not complain of it a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except CycloptsError as error:
+        return _fail(f"{error} See `ladera --help`.", USAGE)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, LaderaError):
+            return _fail(str(error), FAILURE)
+        if isinstance(error, OSError):
+            return _fail(_system_sentence(error), FAILURE)
+        if isinstance(error, MemoryError):
+            return _fail("Not enough memory; try smaller batches or structures.", FAILURE)
+        return _fail(_internal_sentence(error), INTERNAL_ERROR)
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"Error: {sentence}" if code != INTERRUPTED else sentence, file=sys.stderr)
+    return code
+
+
+def _system_sentence(error: OSError) -> str:
+    """What the operating system refused, and for which file."""
+    where = f" ({error.filename})" if error.filename is not None else ""
+    remedy = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+    return f"{error.strerror or error}{where}{remedy}."
+
+
+def _internal_sentence(error: Exception) -> str:
+    """An unexpected error in one sentence, its traceback in a file."""
+    summary = f"This is a mistake in Ladera ({type(error).__name__}: {error})"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="ladera-", suffix="-traceback.txt", delete=False, encoding="utf-8"
+        ) as file:
+            traceback.print_exc(file=file)
+    except OSError:
+        return f"{summary}; run again with --debug to see the traceback, and report it."
+    return f"{summary}; please report it with the traceback in {file.name}."
+
+
+def _one_line_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Warnings for people: the sentence, without the line of code that gave it."""
+    return f"Warning: {message}\n"
