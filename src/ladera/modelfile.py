@@ -78,9 +78,10 @@ def load(path: str | os.PathLike[str]) -> Potential:
         raise ModelFileError(
             f"{path}: the configuration in its header is broken: {error}"
         ) from error
-    floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
-    if floating:
-        potential = potential.to(floating[0])
+    for name, _ in potential.named_parameters():
+        if name in tensors:
+            potential = potential.to(tensors[name].dtype)
+            break
     try:
         potential.load_state_dict(tensors)
     except RuntimeError as error:

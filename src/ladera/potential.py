@@ -7,10 +7,10 @@ for all models.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -60,7 +60,12 @@ class Potential(nn.Module, ABC):
 
     ``species`` are the atomic numbers the model knows, ascending; ``cutoff`` is in Angstrom;
     ``config`` rebuilds the model, ``provenance`` says where its parameters come from.
+
+    Buffers named in ``double_buffers`` stay in float64 when the model becomes float32: energies of
+    thousands of eV would lose their last meV.
     """
+
+    double_buffers: ClassVar[tuple[str, ...]] = ()
 
     _lookup: Tensor  # (119,) index in ``species`` of each atomic number, -1 for the others
 
@@ -114,6 +119,14 @@ class Potential(nn.Module, ABC):
         None for a model that keeps no record of its training domain.
         """
         return None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the parameters (torch's hook below ``to``, ``float``, ``double``)."""
+        kept = {name: getattr(self, name) for name in self.double_buffers}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in kept.items():
+            setattr(self, name, buffer.to(device=self.device))
+        return self
 
     @property
     def dtype(self) -> torch.dtype:

@@ -50,6 +50,8 @@ class HDNNP(Potential):
     (n_species, n_functions) in the order of the columns of G.
     """
 
+    double_buffers = ("reference_energies", "energy_shift", "energy_scale")
+
     minimum: Tensor
     maximum: Tensor
     mean: Tensor

@@ -1,0 +1,132 @@
+"""Models and structures shared by the tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+import ladera
+from ladera import Graph, Potential
+from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.models.hdnnp import HDNNPConfig
+from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.potential import TrainingStatistics
+
+SPECIES = ("H", "O")
+
+
+def water_like(n: int, cell: float, pbc: object, seed: int) -> Atoms:
+    """A disordered H2nOn structure without atoms on top of each other."""
+    generator = np.random.default_rng(seed)
+    positions: list[np.ndarray] = []
+    box = np.diag([cell, cell * 1.1, cell * 0.95])
+    box[1, 0] = 0.2 * cell
+    while len(positions) < n:
+        trial = generator.random(3) @ box
+        if all(np.linalg.norm(trial - p) > 1.1 for p in positions):
+            positions.append(trial)
+    symbols = ["O" if i % 3 == 0 else "H" for i in range(n)]
+    return Atoms(symbols, positions, cell=box if np.any(pbc) else None, pbc=pbc)
+
+
+def mixed_functions(cutoff: float) -> tuple[SymmetryFunction, ...]:
+    """Radial, narrow and wide functions, with and without shifts, whole and broken zeta."""
+    functions = []
+    for center in SPECIES:
+        for neighbor in SPECIES:
+            for eta, shift in ((0.02, 0.0), (0.8, 1.8)):
+                functions.append(
+                    SymmetryFunction(
+                        kind="radial",
+                        center=center,
+                        neighbors=(neighbor,),
+                        eta=eta,
+                        shift=shift,
+                        cutoff=cutoff,
+                    )
+                )
+        for pair in (("H", "H"), ("H", "O"), ("O", "O")):
+            for kind, eta, lambda_, zeta, shift, reach in (
+                ("wide", 0.01, 1.0, 1.0, 0.0, cutoff),
+                ("wide", 0.05, -1.0, 4.0, 1.0, cutoff),
+                ("wide", 0.05, 1.0, 2.5, 0.0, cutoff - 0.4),
+                ("narrow", 0.03, -1.0, 2.0, 0.0, cutoff),
+                ("narrow", 0.01, 1.0, 1.0, 0.2, cutoff - 0.4),
+            ):
+                functions.append(
+                    SymmetryFunction(
+                        kind=kind,
+                        center=center,
+                        neighbors=pair,
+                        eta=eta,
+                        shift=shift,
+                        cutoff=reach,
+                        lambda_=lambda_,
+                        zeta=zeta,
+                    )
+                )
+    return tuple(functions)
+
+
+def lennard_jones() -> Potential:
+    """Two species with a well of half an eV."""
+    return ladera.build(
+        LennardJonesConfig(
+            species=SPECIES,
+            cutoff=4.5,
+            epsilon={"H": 0.3, "O": 0.6},
+            sigma={"H": 1.2, "O": 1.6},
+        )
+    )
+
+
+def fitted(config: HDNNPConfig) -> Potential:
+    """An HDNNP with random weights and the scaling of a few random structures."""
+    torch.manual_seed(7)
+    potential = ladera.build(config)
+    graphs = [Graph.from_atoms(water_like(12, 6.0, True, s), config.cutoff) for s in range(4)]
+    statistics = TrainingStatistics({"H": -13.6, "O": -2041.8}, energy_shift=-1.5, force_scale=0.7)
+    potential.fit_statistics(graphs, statistics)
+    return potential.eval()
+
+
+def hdnnp_mixed() -> Potential:
+    """Every kind of symmetry function."""
+    return fitted(
+        HDNNPConfig(
+            species=SPECIES,
+            cutoff=4.5,
+            symmetry_functions=mixed_functions(4.5),
+            cutoff_function="tanh3",
+            hidden_layers=(8, 6),
+            scaling="scale_center",
+        )
+    )
+
+
+def hdnnp_generated() -> Potential:
+    """What a user gets who names only a cutoff."""
+    return fitted(HDNNPConfig(species=SPECIES, cutoff=4.5, size="small"))
+
+
+POTENTIALS: dict[str, Callable[[], Potential]] = {
+    "lennard_jones": lennard_jones,
+    "hdnnp_mixed": hdnnp_mixed,
+    "hdnnp_generated": hdnnp_generated,
+}
+
+
+@pytest.fixture(scope="session", params=list(POTENTIALS))
+def potential(request: pytest.FixtureRequest) -> Potential:
+    """Each registered model in turn."""
+    return POTENTIALS[request.param]()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_threads() -> None:
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
