@@ -29,9 +29,7 @@ def not_finite(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
     sound: NDArray[np.bool_] = np.ones(len(dataset), dtype=bool)
     for name in _FINITE:
         values = dataset.column(name)
-        bad_entries = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        if name == "weight":
-            bad_entries |= values < 0
+        bad_entries = _bad_entries(name, values)
         per_atom = len(values) == dataset.offsets[-1] and name in ("positions", "forces", "charges")
         bad = _any_in_frame(bad_entries, dataset) if per_atom else bad_entries
         if name not in ("positions", "cell", "weight"):
@@ -143,7 +141,7 @@ def energy_outliers(dataset: Dataset) -> Iterator[Finding]:
     group = group.ravel()
     deviation, spread, size = _deviations(energies, group)
     broken = (deviation > 10.0) & (size >= 3)
-    odd = (deviation > np.maximum(0.2, 15 * spread)) & (size >= 10) & ~broken
+    odd = (deviation > np.maximum(0.5, 15 * spread)) & (size >= 10) & ~broken
     odd &= np.bincount(group, odd)[group] < 0.05 * size + 1
     for which, severity, remark in (
         (broken, "error", "no structure is that far from the others; check units and calculation"),
@@ -245,6 +243,14 @@ def charges(dataset: Dataset) -> Iterator[Finding]:
             None,
             as_frames(frames),
         )
+
+
+def _bad_entries(name: str, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which frames (or atoms) have a number that cannot be right whatever it means."""
+    bad: NDArray[np.bool_] = np.logical_not(
+        np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    )
+    return np.logical_or(bad, values < 0) if name == "weight" else bad
 
 
 def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,9 +44,11 @@ def lengths_and_forces(dataset: Dataset) -> Iterator[Finding]:
     if 0.65 < ratio < 1.6:
         yield from _bond_stiffness(dataset)
     elif ratio < np.inf:
-        guess = "they look like Bohr" if ratio > 1 else "they look divided by 1.89 (Bohr) once more"
+        guess = "these look like Bohr"
+        if ratio < 1:
+            guess = "these look converted from Bohr once too often"
         if ratio > 2.5 or ratio < 0.4:
-            guess = "they are in no unit known here"
+            guess = "these are in no unit known here"
         yield Finding(
             "error",
             "length-unit",

@@ -69,7 +69,7 @@ class LabelKeys(BaseModel):
             hint = did_you_mean(key, others) if others else "it has no keys at all."
             raise DataError(
                 f"{path} has no '{key}' for the {name}; {hint} "
-                f"Name the right key, or set {name} to null to read the file without it."
+                f"Name the right key; {name}: null (--{name}-key none) reads the file without it."
             )
 
 

@@ -1,0 +1,291 @@
+"""``ladera data``: look at, check, convert and split data sets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from ladera.data.dataset import Dataset
+    from ladera.data.doctor import Report
+    from ladera.data.splits import Split
+    from ladera.units import UnitSystem
+
+Units = Literal["angstrom-ev", "bohr-hartree"]
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+@Parameter(name="*")
+@dataclass
+class Reading:
+    """How the files are to be understood."""
+
+    units: Annotated[
+        Units | None, Parameter(help="Units of the files; an input.data needs them said.")
+    ] = None
+    energy_key: Annotated[
+        str | None, Parameter(help="Key of the energy in the files (energy); none to do without.")
+    ] = None
+    forces_key: Annotated[
+        str | None, Parameter(help="Column of the forces (forces); none to do without.")
+    ] = None
+    stress_key: Annotated[
+        str | None, Parameter(help="Key of the stress, positive in tension (stress).")
+    ] = None
+    virial_key: Annotated[
+        str | None, Parameter(help="Key of the virial, which is -volume * stress (virial).")
+    ] = None
+    atom_columns: Annotated[
+        Literal["charge energy", "energy charge"],
+        Parameter(help="What the two columns after the symbol hold in an input.data."),
+    ] = "charge energy"
+
+
+def info(
+    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    reading: Reading | None = None,
+    json: Annotated[Path | None, Parameter(help="Write the same numbers to this file.")] = None,
+) -> int:
+    """Count frames, elements and labels.
+
+    Energies are in eV/atom, forces in eV/Angstrom, stress in eV/Angstrom^3.
+
+        ladera data info train.extxyz test.extxyz
+    """
+    from ladera.data.summary import summarize
+
+    summary = summarize(_read(files, reading))
+    _print_summary(summary)
+    _write_json(json, summary)
+    return 0
+
+
+def check(
+    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    reading: Reading | None = None,
+    json: Annotated[Path | None, Parameter(help="Write the findings to this file.")] = None,
+) -> int:
+    """Look for bad labels and geometries before training.
+
+    The exit code is 1 when something is wrong that forbids training.
+
+        ladera data check train.extxyz --json findings.json
+    """
+    from ladera.data.doctor import check as examine
+
+    dataset = _read(files, reading)
+    report = examine(dataset)
+    _print_report(report, dataset)
+    _write_json(json, report.to_json())
+    return 1 if report.errors else 0
+
+
+def convert(
+    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    output: Annotated[
+        Path, Parameter(help="File to write: .extxyz, .extxyz.gz, .h5, or .data (input.data).")
+    ],
+    output_units: Annotated[
+        Units | None, Parameter(help="Units to write an input.data in.")
+    ] = None,
+    reading: Reading | None = None,
+) -> int:
+    """Write the same frames in another format.
+
+    HDF5 (.h5) is the format for data larger than memory.
+
+        ladera data convert input.data --units bohr-hartree --output train.extxyz
+    """
+    from ladera.data import formats
+
+    dataset = _read(files, reading)
+    lost = formats.write(dataset, output, units=_unit_system(output_units))
+    console = _console()
+    console.print(f"Wrote {len(dataset):,} frames to {output}.")
+    if lost:
+        console.print(
+            f"[yellow]{output.name} has no place for {', '.join(lost)}: left out.[/yellow]"
+        )
+    return 0
+
+
+def split(
+    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    output: Annotated[Path, Parameter(help="JSON file to write the frame numbers to.")],
+    method: Annotated[
+        Literal["random", "group", "first", "file"],
+        Parameter(
+            help="random; group: whole config_types; first: train on the first frames, validate "
+            "on the next; file: as set=train and set=test of an input.data say."
+        ),
+    ] = "random",
+    validation: Annotated[
+        str | None,
+        Parameter(
+            help="Fraction below 1 or number of frames (0.1); for groups their names, as A,B."
+        ),
+    ] = None,
+    test: Annotated[str | None, Parameter(help="As for validation.")] = None,
+    seed: Annotated[int, Parameter(help="Seed of the random split.")] = 0,
+    reading: Reading | None = None,
+) -> int:
+    """Divide frames into training, validation and test, once and for all.
+
+    The file knows the data it belongs to and is refused for others.
+
+        ladera data split train.extxyz --output split.json --validation 0.1 --test 0
+        ladera data split train.extxyz --output split.json --method group --test md_600K,md_900K
+    """
+    dataset = _read(files, reading)
+    made = _split(dataset, method, validation, test, seed)
+    made.save(output)
+    parts = {"training": made.train, "validation": made.validation, "test": made.test}
+    _console().print(
+        f"Wrote {output}: "
+        + ", ".join(f"{len(indices):,} {name}" for name, indices in parts.items())
+        + f" of {len(dataset):,} frames ({made.method})."
+    )
+    return 0
+
+
+def _read(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
+    from ladera.data import formats
+
+    reading = reading or Reading()
+    named = {
+        "energy": reading.energy_key,
+        "forces": reading.forces_key,
+        "stress": reading.stress_key,
+        "virial": reading.virial_key,
+    }
+    keys = {
+        name: None if key.lower() == "none" else key
+        for name, key in named.items()
+        if key is not None
+    }
+    with _console().status("Reading ..."):
+        return formats.read(
+            files,
+            units=_unit_system(reading.units),
+            keys=formats.LabelKeys(**keys),
+            atom_columns=reading.atom_columns,
+        )
+
+
+def _unit_system(name: Units | None) -> UnitSystem | None:
+    from ladera.units import UNIT_SYSTEMS
+
+    return None if name is None else UNIT_SYSTEMS[name]
+
+
+def _split(
+    dataset: Dataset, method: str, validation: str | None, test: str | None, seed: int
+) -> Split:
+    from ladera.data import splits
+
+    if method == "file":
+        return splits.file_split(dataset)
+    if method == "group":
+        return splits.group_split(dataset, _names(validation), _names(test))
+    sizes = _size(validation, "validation"), _size(test, "test")
+    if method == "random":
+        return splits.random_split(dataset, *sizes, seed=seed)
+    n_validation, n_test = (round(size * len(dataset)) if size < 1 else int(size) for size in sizes)
+    return splits.first_split(dataset, len(dataset) - n_validation - n_test, n_validation)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _size(text: str | None, option: str) -> float:
+    from ladera.errors import ConfigError
+
+    try:
+        return 0.1 if text is None else float(text)
+    except ValueError:
+        raise ConfigError(
+            f"--{option} is '{text}'; expected a fraction below 1 or a number of frames."
+        ) from None
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = _console()
+    console.print(
+        f"{summary['n_frames']:,} frames, {summary['n_atoms']:,} atoms "
+        f"({summary['atoms_per_frame']['min']} to {summary['atoms_per_frame']['max']} per frame), "
+        f"{summary['periodicity']}"
+    )
+    elements = Table("element", "atoms", "in frames", title="Elements", title_justify="left")
+    for symbol, counts in summary["elements"].items():
+        elements.add_row(symbol, f"{counts['atoms']:,}", f"{counts['frames']:,}")
+    console.print(elements)
+    labels = Table(
+        "label",
+        "frames",
+        "unit",
+        "mean",
+        "standard deviation",
+        "min",
+        "max",
+        title="Labels",
+        title_justify="left",
+    )
+    for name, values in summary["labels"].items():
+        numbers = (values[key] for key in ("mean", "standard_deviation", "min", "max"))
+        labels.add_row(
+            name, f"{values['frames']:,}", values["unit"], *(f"{v:.4g}" for v in numbers)
+        )
+    console.print(labels)
+    for title, counted in (("Compositions", "compositions"), ("Groups", "config_types")):
+        counts = summary[counted]
+        if len(counts) > 1 or counted == "compositions":
+            shown = [f"{name or '(none)'} ({n:,})" for name, n in list(counts.items())[:12]]
+            rest = f", {len(counts) - 12:,} more" if len(counts) > 12 else ""
+            console.print(f"{title}: {', '.join(shown)}{rest}", highlight=False)
+    console.print(f"Hash: {summary['data_hash']}", highlight=False)
+
+
+def _print_report(report: Report, dataset: Dataset) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = _console()
+    if report.findings:
+        table = Table("finding", "frame", "atom", "what was found", show_lines=True)
+        for found in report.findings:
+            table.add_row(
+                f"[{_STYLES[found.severity]}]{found.severity}[/]\n{found.code}",
+                "" if found.frame is None else str(found.frame),
+                "" if found.atom is None else str(found.atom),
+                escape(found.message + _source(dataset, found.frame)),
+            )
+        console.print(table)
+    console.print(
+        f"{report.n_frames:,} frames, {report.n_atoms:,} atoms: {len(report.errors)} errors, "
+        f"{len(report.warnings)} warnings, {len(report.notes)} notes."
+    )
+
+
+def _source(dataset: Dataset, frame: int | None) -> str:
+    source = "" if frame is None else dataset[frame].source
+    return f" [{Path(source).name}]" if source else ""
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def _write_json(path: Path | None, content: dict[str, Any]) -> None:
+    from ladera.files import write_text_atomic
+
+    if path is not None:
+        write_text_atomic(path, json.dumps(content, indent=1) + "\n")
