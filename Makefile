@@ -29,7 +29,7 @@ format: $(VENV)/.development  ## rewrite the sources as `make lint` wants them
 	$(BIN)/ruff check --fix $(SOURCES)
 
 docs: $(VENV)/.development  ## build the documentation into site/
-	$(BIN)/mkdocs --quiet build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --strict
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) site demo build .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -55,7 +55,7 @@ failure shows its traceback. Units are Angstrom, eV, fs and K throughout.
 """
 
 
-def make_app() -> App:
+def _make_app() -> App:
     """The command line with all its commands, none of them imported yet."""
     app = App(
         name="ladera",
@@ -80,13 +80,16 @@ def make_app() -> App:
     return app
 
 
+app: Final = _make_app()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line (that of the process by default) and leave with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     warnings.formatwarning = _one_line_warning
-    sys.exit(_exit_code(lambda: make_app()(words), debug))
+    sys.exit(_exit_code(lambda: app(words), debug))
 
 
 def _exit_code(command: Callable[[], Any], debug: bool) -> int:
@@ -102,7 +105,8 @@ def _exit_code(command: Callable[[], Any], debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except CycloptsError as error:
-        return _fail(f"{error} See `ladera --help`.", USAGE)
+        command = " ".join(("ladera", *(error.command_chain or ())))
+        return _fail(f"{error} See `{command} --help`.", USAGE)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -1,0 +1,160 @@
+"""What the README and the documentation show is what Ladera does: their examples are run.
+
+Fenced ``console`` blocks hold shell commands after ``$`` and ``python`` blocks hold code; those of
+one page run in order, in one directory that has a small ``ethanol.extxyz``. A block after the
+comment ``<!-- not run: reason -->`` is not run, but the ``ladera`` commands in it must parse.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+from cyclopts import App
+
+from ladera.cli import app
+from ladera.data import formats
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(
+    r"^(?P<comment><!-- not run: [^\n]+ -->\n+)?```(?P<language>[a-z]*)[^\n]*\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+EMBEDDED = ROOT / "src/ladera/data/embedded/ethanol.extxyz.gz"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    language: str
+    text: str
+    line: int
+    is_run: bool
+
+    @property
+    def commands(self) -> list[str]:
+        """The shell commands of a console block, continuation lines joined."""
+        text = self.text.replace("\\\n", " ")
+        return [line[2:] for line in text.splitlines() if line.startswith("$ ")]
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(
+            language=match["language"],
+            text=match["text"],
+            line=text.count("\n", 0, match.start("text")),
+            is_run=match["comment"] is None,
+        )
+        for match in FENCE.finditer(text)
+    ]
+
+
+def parse(command: str) -> None:
+    """Raise CycloptsError unless ``ladera`` understands the command line."""
+    words = shlex.split(command.split(" | ")[0].split(" > ")[0], comments=True)
+    app.parse_args(words[1:], exit_on_error=False, print_error=False)
+
+
+def help_examples(group: App, words: tuple[str, ...] = ("ladera",)) -> list[str]:
+    """The ``ladera`` lines of every command's help."""
+    found = []
+    for name in group:
+        if name.startswith("-"):
+            continue
+        command = group[name]
+        if command.default_command is None:
+            found += help_examples(command, (*words, name))
+        else:
+            text = inspect.getdoc(command.default_command) or ""
+            lines = text.replace("\\\n", " ").splitlines()
+            found += [s for line in lines if (s := line.strip(" $")).startswith("ladera ")]
+    return found
+
+
+@pytest.fixture(scope="session")
+def ethanol(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few frames of the embedded data, so that training on them takes seconds."""
+    path = tmp_path_factory.mktemp("docs") / "ethanol.extxyz"
+    formats.write(formats.read(EMBEDDED)[::6], path)
+    return path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_has_a_language_that_is_checked(page: Path) -> None:
+    known = {"python", "console", "yaml", "text", "json"}
+    assert {block.language for block in blocks(page)} <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_shown_is_understood(page: Path) -> None:
+    for block in blocks(page):
+        for command in block.commands:
+            if command.startswith("ladera "):
+                parse(command)
+
+
+@pytest.mark.parametrize("example", help_examples(app))
+def test_every_example_in_the_help_is_understood(example: str) -> None:
+    parse(example)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        page
+        for page in PAGES
+        if any(b.is_run and b.language in ("console", "python") for b in blocks(page))
+    ],
+    ids=lambda page: page.name,
+)
+def test_examples_run(
+    page: Path, ethanol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ethanol.extxyz").write_bytes(ethanol.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    namespace: dict[str, object] = {}
+    for block in blocks(page):
+        if not block.is_run:
+            continue
+        if block.language == "python":
+            code = "\n" * block.line + block.text  # so that a traceback names the page's line
+            exec(compile(code, page, "exec"), namespace)
+        for command in block.commands:
+            result = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", command],
+                env={**os.environ, "PATH": path},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert result.returncode == 0, (
+                f"{page.name}, {command}:\n{result.stdout}{result.stderr}"
+            )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_exist(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not urlparse(target).scheme:
+            assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+def test_citation_and_changelog_know_the_version() -> None:
+    from ladera import __version__
+
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
