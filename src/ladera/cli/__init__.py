@@ -98,8 +98,8 @@ def _exit_code(command: Callable[[], Any], debug: bool) -> int:
         code: int = command()
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        return _fail("Interrupted.", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        return _fail(f"Interrupted: {stop}." if str(stop) else "Interrupted.", INTERRUPTED)
     except BrokenPipeError:
         # Nobody reads on. The interpreter's last flush must not complain of it a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
