@@ -1,0 +1,106 @@
+"""Watches a run: is the structure still one, and does the model still know it?"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from ase.data import covalent_radii
+
+from ladera.errors import SimulationError
+from ladera.simulation.preparation import SimulationWarning
+from ladera.simulation.settings import MDSettings
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ladera.graph import Graph
+
+_CLOSEST: Final = 0.5  # of the sum of two covalent radii
+_LARGEST_JUMP: Final = 1.0  # of the potential energy in one step, eV per atom
+_SMALLEST_VOLUME, _LARGEST_VOLUME = 0.3, 10.0  # of the volume at the start
+
+
+class Guard:
+    """Raises SimulationError as soon as a run has become meaningless.
+
+    After every step: numbers that are not finite, a temperature beyond the limit, a potential
+    energy that jumps by more than 1 eV per atom, a volume below 0.3 or above 10 times that at
+    the start. With every row of the log: two atoms closer than half the sum of their covalent
+    radii, and too many atoms outside the model's training domain for too long.
+    """
+
+    def __init__(self, settings: MDSettings, atoms: Atoms) -> None:
+        self._settings = settings
+        self._n_atoms = len(atoms)
+        self._volume = atoms.cell.volume
+        self._energy: float | None = None
+        self._rows_outside = 0
+        self._warned = 0
+
+    def check_step(self, atoms: Atoms, temperature: float) -> None:
+        """After a step, with the temperature in K."""
+        energy = atoms.get_potential_energy()
+        forces = atoms.get_forces(apply_constraint=False)
+        if not (math.isfinite(energy) and np.isfinite(forces).all()):
+            raise SimulationError("energy or forces are not finite")
+        if not temperature <= self._settings.explosion_temperature:
+            raise SimulationError(
+                f"the temperature is {temperature:.4g} K, "
+                f"above {self._settings.explosion_temperature:g} K"
+            )
+        jump = 0.0 if self._energy is None else abs(energy - self._energy) / self._n_atoms
+        if jump > _LARGEST_JUMP:
+            raise SimulationError(f"the energy jumped by {jump:.3g} eV per atom in one step")
+        self._energy = energy
+        if self._settings.ensemble == "npt":
+            ratio = atoms.cell.volume / self._volume
+            if not _SMALLEST_VOLUME < ratio < _LARGEST_VOLUME:
+                raise SimulationError(f"the volume is {ratio:.3g} times that at the start")
+
+    def check_distances(self, graph: Graph) -> None:
+        """With a row of the log."""
+        if graph.n_edges == 0:
+            return
+        centers, neighbors = graph.centers.cpu().numpy(), graph.neighbors.cpu().numpy()
+        radii = covalent_radii[graph.species.cpu().numpy()]
+        distances = np.linalg.norm(graph.vectors.cpu().numpy(), axis=1)
+        ratios = distances / (radii[centers] + radii[neighbors])
+        worst = int(np.argmin(ratios))
+        if ratios[worst] < _CLOSEST:
+            raise SimulationError(
+                f"atoms {centers[worst]} and {neighbors[worst]} are only "
+                f"{distances[worst]:.3g} Angstrom apart"
+            )
+
+    def check_domain(self, extrapolating: int | None, step: int) -> None:
+        """With a row of the log: how many atoms are outside the training domain, if known."""
+        if not extrapolating:
+            self._rows_outside = 0
+            return
+        if not self._warned:
+            self._warned = 1
+            warnings.warn(
+                f"{extrapolating} of {self._n_atoms} atoms left the model's training domain at "
+                f"step {step}; their energies are extrapolated (md.csv counts them).",
+                SimulationWarning,
+                stacklevel=2,
+            )
+        limit = self._settings.max_extrapolating
+        self._rows_outside = self._rows_outside + 1 if extrapolating > limit * self._n_atoms else 0
+        if self._rows_outside >= self._settings.extrapolation_patience:
+            raise SimulationError(
+                f"{extrapolating} of {self._n_atoms} atoms are outside the model's training "
+                f"domain, more than the fraction {limit:g} in {self._rows_outside} rows of the log "
+                "in sequence"
+            )
+
+    def state(self) -> dict[str, int]:
+        """What has to be remembered over a restart."""
+        return {"rows_outside": self._rows_outside, "warned": self._warned}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Put the numbers of :meth:`state` back."""
+        self._rows_outside, self._warned = state["rows_outside"], state["warned"]
