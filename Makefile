@@ -5,7 +5,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --quiet --disable-pip-version-check
-SOURCES := src tests scripts benchmarks
 
 .PHONY: help demo test lint format docs browser clean
 
@@ -19,14 +18,14 @@ test: lint docs browser $(ASSETS)  ## everything CI checks
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.development  ## format, style, types and layers, changing nothing
-	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(VENV)/.development  ## rewrite the sources as `make lint` wants them
-	$(BIN)/ruff format $(SOURCES)
-	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
 
 docs: $(VENV)/.development  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --strict
