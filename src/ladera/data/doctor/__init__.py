@@ -6,6 +6,8 @@ register. They look at 10,000 frames of 64 atoms in a few seconds.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ladera.data.dataset import Dataset
@@ -14,6 +16,9 @@ from ladera.data.doctor.findings import Finding, Report, Severity, renumber, sor
 from ladera.errors import DataError
 
 __all__ = ["Finding", "Report", "Severity", "check"]
+
+# Frames that these find at fault are kept out of the other checks.
+GATES = (labels.not_finite, geometry.impossible)
 
 CHECKS = (
     labels.missing,
@@ -35,19 +40,26 @@ CHECKS = (
 def check(dataset: Dataset) -> Report:
     """Examine a data set; DataError when it is empty.
 
-    Frames with a number that is not finite are reported first and kept out of the other checks.
+    Frames with numbers that are not finite, and those with an impossible geometry, are reported
+    first and kept out of the other checks.
     """
     if len(dataset) == 0:
         raise DataError("The data set is empty; there is nothing to check.")
-    findings, sound = labels.not_finite(dataset)
-    rows = np.flatnonzero(sound)
-    healthy = dataset if sound.all() else dataset[rows]
-    if len(healthy):
+    with np.errstate(all="ignore"):  # absurd numbers may overflow; the findings say so
+        findings = tuple(sort_findings(list(_findings(dataset))))
+    return Report(findings, len(dataset), int(dataset.offsets[-1]), dataset.hash)
+
+
+def _findings(dataset: Dataset) -> Iterator[Finding]:
+    rows = np.arange(len(dataset))
+    view = dataset
+    for gate in GATES:
+        if len(view):
+            found, sound = gate(view)
+            yield from (renumber(finding, rows) for finding in found)
+            if not sound.all():
+                rows = rows[sound]
+                view = dataset[rows]
+    if len(view):
         for examine in CHECKS:
-            findings.extend(renumber(finding, rows) for finding in examine(healthy))
-    return Report(
-        findings=sort_findings(findings),
-        n_frames=len(dataset),
-        n_atoms=int(dataset.offsets[-1]),
-        data_hash=dataset.hash,
-    )
+            yield from (renumber(finding, rows) for finding in examine(view))

@@ -15,22 +15,52 @@ from ladera.data.doctor.findings import Finding, as_frames, counted
 _OVERLAP = 0.3  # of the sum of covalent radii: two atoms in one place
 _CLOSE = 0.6  # closer than a bond is ever compressed at ordinary pressure
 _FEW_FRAMES = 10
+_SMALLEST_CELL = 0.5  # Angstrom between opposite faces
+_FARTHEST = 1e6  # Angstrom
+
+
+def impossible(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
+    """Cells without extent and atoms far out in space; and which frames are free of them.
+
+    A neighbour search in those would fail, or never end.
+    """
+    periodic = dataset.column("periodic")
+    cells = np.where(periodic[:, :, None], dataset.column("cell"), 0.0)
+    dependent = np.linalg.matrix_rank(cells) < periodic.sum(axis=1)
+    # The columns of the pseudo-inverse are the normals of the cell's faces over their distances.
+    normals = np.linalg.norm(np.linalg.pinv(cells), axis=1)
+    flat = dependent | (normals.max(axis=1) > 1 / _SMALLEST_CELL)
+    far = np.abs(dataset.column("positions")).max(axis=1)
+    remote = np.maximum.reduceat(far, dataset.offsets[:-1]) > _FARTHEST
+    findings = []
+    for wrong, code, problem in (
+        (
+            flat,
+            "no-cell",
+            f"periodic along a direction whose cell vector is missing, or is less than "
+            f"{_SMALLEST_CELL} Angstrom from the plane of the others; give the cell or switch the "
+            "periodicity off",
+        ),
+        (remote, "far-away", f"with an atom more than {_FARTHEST:.0e} Angstrom from the origin"),
+    ):
+        frames = np.flatnonzero(wrong)
+        if len(frames):
+            findings.append(
+                Finding(
+                    "error",
+                    code,
+                    f"{counted(frames)} {problem}.",
+                    int(frames[0]),
+                    None,
+                    as_frames(frames),
+                )
+            )
+    return findings, ~(flat | remote)
 
 
 def periodicity(dataset: Dataset) -> Iterator[Finding]:
-    """Periodic directions without a cell vector, and open and periodic frames in one set."""
+    """Open and periodic frames in one set."""
     periodic = dataset.column("periodic")
-    flat = np.flatnonzero(flat_cells(dataset))
-    if len(flat):
-        yield Finding(
-            "error",
-            "no-cell",
-            f"{counted(flat)} periodic along a direction that has no independent cell vector; "
-            "give the cell or switch the periodicity off.",
-            int(flat[0]),
-            None,
-            as_frames(flat),
-        )
     kinds, group = np.unique(periodic[dataset.atom_counts > 1], axis=0, return_inverse=True)
     if len(kinds) > 1:
         counts = np.bincount(group.ravel())
@@ -129,18 +159,6 @@ def duplicates(dataset: Dataset) -> Iterator[Finding]:
         )
 
 
-def flat_cells(dataset: Dataset) -> NDArray[np.bool_]:
-    """Frames whose periodic directions do not all have a cell vector of their own, (n_frames,)."""
-    periodic = dataset.column("periodic")
-    cells = np.where(periodic[:, :, None], dataset.column("cell"), 0.0)
-    # The Gram determinant of the periodic vectors over the product of their squared lengths.
-    gram = cells @ cells.transpose(0, 2, 1)
-    squares = np.where(periodic, np.einsum("fxy,fxy->fx", cells, cells), 1.0)
-    gram += np.where(periodic, 0.0, 1.0)[:, :, None] * np.eye(3)
-    flat: NDArray[np.bool_] = np.linalg.det(gram) <= 1e-12 * squares.prod(axis=1)
-    return flat
-
-
 def _periodicity_name(kind: NDArray[np.bool_]) -> str:
     if kind.all():
         return "periodic"
@@ -158,9 +176,8 @@ def _closest_pairs(
     ratios = np.full(len(dataset), np.inf)
     atoms, partners = np.zeros((2, len(dataset)), dtype=np.int64)
     distances = np.zeros(len(dataset))
-    flat = flat_cells(dataset)
     for index in range(len(dataset)):
-        if flat[index] or (dataset.atom_counts[index] == 1 and not periodic[index].any()):
+        if dataset.atom_counts[index] == 1 and not periodic[index].any():
             continue
         rows = slice(dataset.offsets[index], dataset.offsets[index + 1])
         i, j, d = neighbors.compute(

@@ -69,12 +69,7 @@ def missing(dataset: Dataset) -> Iterator[Finding]:
         return
     for name in ("energy", "forces", "stress", "dipole", "charges", "total_charge"):
         present = dataset.has(name)
-        expected = np.ones(len(dataset), dtype=bool)
-        if name not in ("energy", "total_charge"):
-            expected = dataset.atom_counts > 1  # zero by symmetry, or meaningless, for one atom
-        if name == "stress":
-            expected = dataset.column("periodic").all(axis=1)
-        absent = np.flatnonzero(expected & ~present)
+        absent = np.flatnonzero(_expected(dataset, name) & ~present)
         if len(absent) == 0 or not (present.any() or name in ("energy", "forces")):
             continue
         if not present.any():
@@ -243,6 +238,16 @@ def charges(dataset: Dataset) -> Iterator[Finding]:
             None,
             as_frames(frames),
         )
+
+
+def _expected(dataset: Dataset, name: str) -> NDArray[np.bool_]:
+    """Frames that could have a label: one atom has no forces, an open structure no stress."""
+    if name in ("energy", "total_charge"):
+        return np.ones(len(dataset), dtype=bool)
+    several: NDArray[np.bool_] = dataset.atom_counts > 1
+    if name == "stress":
+        return several & dataset.column("periodic").all(axis=1)
+    return several
 
 
 def _bad_entries(name: str, values: NDArray[np.float64]) -> NDArray[np.bool_]:

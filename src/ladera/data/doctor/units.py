@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ladera.data.dataset import Dataset
 from ladera.data.doctor.findings import Finding
-from ladera.data.doctor.geometry import flat_cells
 from ladera.data.doctor.pairs import same_atoms
 from ladera.units import BOHR, HARTREE, KCAL_PER_MOL, RYDBERG
 
@@ -105,12 +104,9 @@ def _neighbor_ratio(dataset: Dataset) -> float:
     """Median over atoms of the nearest distance in units of the sum of covalent radii."""
     nearest: list[_Floats] = []
     n_atoms = 0
-    flat = flat_cells(dataset)
     several = np.flatnonzero((dataset.atom_counts > 1) | dataset.column("periodic").any(axis=1))
     for index in several[:: max(1, len(several) // 100)]:
         frame = dataset[int(index)]
-        if flat[index]:
-            continue
         radii = covalent_radii[frame.numbers]
         bonding = ~np.isin(frame.numbers, _NOBLE_GASES)
         cutoff = 2.5 * 2 * float(radii.max())
