@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ladera.kernels.activations import activate
 from ladera.kernels.symmetry_functions.cpu import atom_reverse, atom_values, share_atoms
-from ladera.kernels.symmetry_functions.environment import prepare
-from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan
-from ladera.kernels.symmetry_functions.vector_math import SIMD
+from ladera.kernels.symmetry_functions.environment import Workspace, prepare
+from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
+from ladera.kernels.symmetry_functions.vector_math import simd
 
 
 class NetworkArrays(NamedTuple):
@@ -91,20 +90,20 @@ def energies_and_gradients(
     return energies, gradients
 
 
-@njit(**SIMD)
+@simd
 def _atoms(
-    thread,
-    n_threads,
-    plan,
-    ws,
-    row_pointer,
-    networks,
-    vectors,
-    centers,
-    neighbors,
-    energies,
-    gradients,
-):
+    thread: int,
+    n_threads: int,
+    plan: PlanArrays,
+    ws: Workspace,
+    row_pointer: Integers,
+    networks: NetworkArrays,
+    vectors: Floats,
+    centers: Integers,
+    neighbors: Integers,
+    energies: Floats,
+    gradients: Floats,
+) -> None:
     widest = networks.sizes.max()
     n_layers = networks.activations.size
     nodes, slopes = np.zeros((n_layers + 1, widest)), np.zeros((n_layers + 1, widest))
@@ -118,8 +117,10 @@ def _atoms(
         atom_reverse(plan, c, first, last, ws, G_bar, gradients)
 
 
-@njit(**SIMD)
-def _network(net, c, G, G_bar, nodes, slopes):
+@simd
+def _network(
+    net: NetworkArrays, c: int, G: Floats, G_bar: Floats, nodes: Floats, slopes: Floats
+) -> float:
     """Energy of one atom from its symmetry functions; its gradient goes to G_bar."""
     n_layers = net.activations.size
     for j in range(net.sizes[c, 0]):
@@ -135,7 +136,7 @@ def _network(net, c, G, G_bar, nodes, slopes):
                 total += row[j] * source[j]
             total += net.biases[net.bias_start[c, l] + k]
             nodes[l + 1, k], slopes[l + 1, k] = activate(net.activations[l], total)
-    energy = nodes[n_layers, 0] * net.energy_scale + net.energy_offset[c]
+    energy: float = nodes[n_layers, 0] * net.energy_scale + net.energy_offset[c]
     nodes[n_layers, 0] = net.energy_scale  # from here on nodes hold dE/d(node)
     for l in range(n_layers - 1, -1, -1):
         n_in, n_out = net.sizes[c, l], net.sizes[c, l + 1]

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 
 from ladera.kernels.symmetry_functions.environment import (
+    Workspace,
     clear,
     collect_gradient,
     make_workspace,
@@ -28,13 +28,13 @@ from ladera.kernels.symmetry_functions.moments import (
     wide_tangent,
     wide_values,
 )
-from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan
+from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
 from ladera.kernels.symmetry_functions.triplets import (
     triplet_reverse,
     triplet_tangent,
     triplet_values,
 )
-from ladera.kernels.symmetry_functions.vector_math import SIMD
+from ladera.kernels.symmetry_functions.vector_math import simd
 
 # Fewer atoms than this are done before a second thread has woken up.
 SMALLEST_SHARE = 8
@@ -104,16 +104,26 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="ladera")
 
 
-@njit(**SIMD)
-def _values(thread, n_threads, plan, ws, row_pointer, vectors, centers, neighbors, G):
+@simd
+def _values(
+    thread: int,
+    n_threads: int,
+    plan: PlanArrays,
+    ws: Workspace,
+    row_pointer: Integers,
+    vectors: Floats,
+    centers: Integers,
+    neighbors: Integers,
+    G: Floats,
+) -> None:
     for i in range(thread, centers.size, n_threads):
         c = centers[i]
         prepare(plan, c, row_pointer[i], row_pointer[i + 1], vectors, neighbors, ws)
         atom_values(plan, c, ws, G[i])
 
 
-@njit(**SIMD)
-def atom_values(plan, center, ws, G):
+@simd
+def atom_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None:
     """All functions of one prepared atom; leaves its moments in the workspace."""
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
@@ -129,10 +139,19 @@ def atom_values(plan, center, ws, G):
     triplet_values(plan, center, ws, G)
 
 
-@njit(**SIMD)
+@simd
 def _reverse(
-    thread, n_threads, plan, ws, row_pointer, vectors, centers, neighbors, G_bar, gradient
-):
+    thread: int,
+    n_threads: int,
+    plan: PlanArrays,
+    ws: Workspace,
+    row_pointer: Integers,
+    vectors: Floats,
+    centers: Integers,
+    neighbors: Integers,
+    G_bar: Floats,
+    gradient: Floats,
+) -> None:
     for i in range(thread, centers.size, n_threads):
         c, first, last = centers[i], row_pointer[i], row_pointer[i + 1]
         prepare(plan, c, first, last, vectors, neighbors, ws)
@@ -141,8 +160,16 @@ def _reverse(
         atom_reverse(plan, c, first, last, ws, G_bar[i], gradient)
 
 
-@njit(**SIMD)
-def atom_reverse(plan, center, first, last, ws, G_bar, gradient):
+@simd
+def atom_reverse(
+    plan: PlanArrays,
+    center: int,
+    first: int,
+    last: int,
+    ws: Workspace,
+    G_bar: Floats,
+    gradient: Floats,
+) -> None:
     """Gradient on one atom's edges; the workspace holds its channels and moments."""
     clear(plan, center, last - first, ws)
     for e in range(plan.n_elements):
@@ -157,10 +184,19 @@ def atom_reverse(plan, center, first, last, ws, G_bar, gradient):
     collect_gradient(plan, center, first, last - first, ws, gradient)
 
 
-@njit(**SIMD)
+@simd
 def _tangent(
-    thread, n_threads, plan, ws, row_pointer, vectors, centers, neighbors, vectors_dot, G_dot
-):
+    thread: int,
+    n_threads: int,
+    plan: PlanArrays,
+    ws: Workspace,
+    row_pointer: Integers,
+    vectors: Floats,
+    centers: Integers,
+    neighbors: Integers,
+    vectors_dot: Floats,
+    G_dot: Floats,
+) -> None:
     for i in range(thread, centers.size, n_threads):
         c, first, last = centers[i], row_pointer[i], row_pointer[i + 1]
         prepare(plan, c, first, last, vectors, neighbors, ws)

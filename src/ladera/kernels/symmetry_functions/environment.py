@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan
-from ladera.kernels.symmetry_functions.vector_math import SIMD, cutoff_function, gaussian
+from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
+from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian, simd
 
 
 class Workspace(NamedTuple):
@@ -77,8 +76,16 @@ def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
     )
 
 
-@njit(**SIMD)
-def prepare(plan, center, first, last, vectors, elements, ws):
+@simd
+def prepare(
+    plan: PlanArrays,
+    center: int,
+    first: int,
+    last: int,
+    vectors: Floats,
+    elements: Integers,
+    ws: Workspace,
+) -> None:
     """Fill the workspace with the neighbourhood of one atom: edges first to last."""
     n = last - first
     ws.block[:] = 0
@@ -101,8 +108,8 @@ def prepare(plan, center, first, last, vectors, elements, ws):
         _fill_channels(plan, center * plan.n_elements + e, ws.block[e], ws.block[e + 1], ws)
 
 
-@njit(**SIMD)
-def _fill_channels(plan, pair, begin, end, ws):
+@simd
+def _fill_channels(plan: PlanArrays, pair: int, begin: int, end: int, ws: Workspace) -> None:
     """g and dg/dr of every channel of one block of neighbours."""
     if end == begin:
         return
@@ -119,8 +126,10 @@ def _fill_channels(plan, pair, begin, end, ws):
         gaussian(plan.channel_eta[q], plan.channel_shift[q], r, f, df, g, slope, work, bits)
 
 
-@njit(**SIMD)
-def fill_harmonics(plan, degree, stride, begin, end, ws):
+@simd
+def fill_harmonics(
+    plan: PlanArrays, degree: int, stride: int, begin: int, end: int, ws: Workspace
+) -> None:
     """(x + i y)^m and N_lm(z) up to ``degree`` for one block; see plan._harmonic_tables.
 
     N_lm is row ``legendre_row(stride, m) + l``.
@@ -155,14 +164,14 @@ def fill_harmonics(plan, degree, stride, begin, end, ws):
                 target[j] = a * z[j] * last[j] - b * before[j]
 
 
-@njit(**SIMD)
-def legendre_row(stride, m):
+@simd
+def legendre_row(stride: int, m: int) -> int:
     """Row of N_lm is this plus l, for a central element with largest degree ``stride``."""
     return m * stride - m * (m - 1) // 2
 
 
-@njit(**SIMD)
-def clear(plan, center, n, ws):
+@simd
+def clear(plan: PlanArrays, center: int, n: int, ws: Workspace) -> None:
     """Set the reverse pass's accumulators to zero."""
     most = 0
     for e in range(plan.n_elements):
@@ -179,8 +188,10 @@ def clear(plan, center, n, ws):
             vector[j] = 0.0
 
 
-@njit(**SIMD)
-def collect_gradient(plan, center, first, n, ws, out):
+@simd
+def collect_gradient(
+    plan: PlanArrays, center: int, first: int, n: int, ws: Workspace, out: Floats
+) -> None:
     """out = dE/dr_ij of one atom's edges, from what the reverse pass has accumulated.
 
     dE/dr_ij = u sum_q (dE/dg_q) g_q' + (1 - u u^T) (dE/du) / r + dE/dr_ij |direct
@@ -204,8 +215,10 @@ def collect_gradient(plan, center, first, n, ws, out):
         out[first + j, 2] = along * z + bz * ws.inverse[j] + ws.vector_bar[2, j]
 
 
-@njit(**SIMD)
-def spread_tangent(plan, center, first, n, tangent, ws):
+@simd
+def spread_tangent(
+    plan: PlanArrays, center: int, first: int, n: int, tangent: Floats, ws: Workspace
+) -> None:
     """Tangents of distance, unit vector and channels from those of the edge vectors (n_edges, 3).
 
     dr = u . v,  du = (v - u dr) / r,  dg_q = g_q' dr

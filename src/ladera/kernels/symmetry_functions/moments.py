@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from numba import njit
+from ladera.kernels.symmetry_functions.environment import Workspace, fill_harmonics, legendre_row
+from ladera.kernels.symmetry_functions.plan import Floats, PlanArrays
+from ladera.kernels.symmetry_functions.vector_math import simd
 
-from ladera.kernels.symmetry_functions.environment import fill_harmonics, legendre_row
-from ladera.kernels.symmetry_functions.vector_math import SIMD
 
-
-@njit(**SIMD)
-def accumulate_moments(plan, center, ws):
+@simd
+def accumulate_moments(plan: PlanArrays, center: int, ws: Workspace) -> None:
     """A_lm = sum_j g_j Y_lm(u_j) and sum_j g_j^2 of every slot of a central element."""
     stride = plan.degree[center]
     first_slot = plan.slot_start[center * plan.n_elements]
@@ -29,16 +28,16 @@ def accumulate_moments(plan, center, ws):
             _moments_of_slot(plan.slot_degree[slot], stride, g, ws, ws.moments[s])
 
 
-@njit(**SIMD)
-def _block_degree(plan, pair):
+@simd
+def _block_degree(plan: PlanArrays, pair: int) -> int:
     degree = -1
     for slot in range(plan.slot_start[pair], plan.slot_start[pair + 1]):
         degree = max(degree, plan.slot_degree[slot])
     return degree
 
 
-@njit(**SIMD)
-def _moments_of_slot(degree, stride, g, ws, moments):
+@simd
+def _moments_of_slot(degree: int, stride: int, g: Floats, ws: Workspace, moments: Floats) -> None:
     n = g.size
     wc, ws_ = ws.rows[0, :n], ws.rows[1, :n]
     for m in range(degree + 1):
@@ -57,8 +56,8 @@ def _moments_of_slot(degree, stride, g, ws, moments):
             moments[1, row + l] = imaginary
 
 
-@njit(**SIMD)
-def wide_values(plan, center, ws, G):
+@simd
+def wide_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None:
     """G = sum_l kappa_l sum_m A_lm(e1) A_lm(e2), less the term j = k for equal elements."""
     stride = plan.degree[center]
     for group in range(plan.wide_start[center], plan.wide_start[center + 1]):
@@ -76,8 +75,8 @@ def wide_values(plan, center, ws, G):
                 G[plan.wide_output[f]] += plan.wide_coefficients[f, l] * product
 
 
-@njit(**SIMD)
-def wide_reverse(plan, center, ws, G_bar):
+@simd
+def wide_reverse(plan: PlanArrays, center: int, ws: Workspace, G_bar: Floats) -> None:
     """dE/dA_lm and dE/d(sum g^2) from dE/dG, then their share of dE/dg and dE/du."""
     stride = plan.degree[center]
     if stride < 0:
@@ -103,8 +102,8 @@ def wide_reverse(plan, center, ws, G_bar):
     _moments_reverse(plan, center, stride, ws)
 
 
-@njit(**SIMD)
-def _moments_reverse(plan, center, stride, ws):
+@simd
+def _moments_reverse(plan: PlanArrays, center: int, stride: int, ws: Workspace) -> None:
     first_slot = plan.slot_start[center * plan.n_elements]
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
@@ -122,8 +121,18 @@ def _moments_reverse(plan, center, stride, ws):
             _slot_reverse(plan, plan.slot_degree[slot], stride, begin, end, g, g_bar, s, ws)
 
 
-@njit(**SIMD)
-def _slot_reverse(plan, degree, stride, begin, end, g, g_bar, s, ws):
+@simd
+def _slot_reverse(
+    plan: PlanArrays,
+    degree: int,
+    stride: int,
+    begin: int,
+    end: int,
+    g: Floats,
+    g_bar: Floats,
+    s: int,
+    ws: Workspace,
+) -> None:
     """Add one slot's dE/dg and dE/du.
 
     With a_m = sum_l Abar_lm N_lm (real and imaginary part) and b_m the same with dN_lm/dz:
@@ -156,8 +165,19 @@ def _slot_reverse(plan, degree, stride, begin, end, g, g_bar, s, ws):
                 z_bar[j] += g[j] * (b_real[j] * c[j] + b_imaginary[j] * i[j])
 
 
-@njit(**SIMD)
-def _column_sums(plan, degree, stride, m, bar, ws, a_real, a_imaginary, b_real, b_imaginary):
+@simd
+def _column_sums(
+    plan: PlanArrays,
+    degree: int,
+    stride: int,
+    m: int,
+    bar: Floats,
+    ws: Workspace,
+    a_real: Floats,
+    a_imaginary: Floats,
+    b_real: Floats,
+    b_imaginary: Floats,
+) -> None:
     """a_m and, since dN_l,m-1/dz = d_l,m-1 N_lm, also b_(m-1), in one pass over N_lm."""
     n = a_real.size
     row, last = legendre_row(stride, m), legendre_row(stride, max(m - 1, 0))
@@ -182,8 +202,8 @@ def _column_sums(plan, degree, stride, m, bar, ws, a_real, a_imaginary, b_real, 
                 b_imaginary[j] += bi * N[j]
 
 
-@njit(**SIMD)
-def wide_tangent(plan, center, ws, G_dot):
+@simd
+def wide_tangent(plan: PlanArrays, center: int, ws: Workspace, G_dot: Floats) -> None:
     """dG from the tangents of channels and unit vectors; needs the moments themselves."""
     stride = plan.degree[center]
     if stride < 0:
@@ -206,8 +226,8 @@ def wide_tangent(plan, center, ws, G_dot):
                 G_dot[plan.wide_output[f]] += plan.wide_coefficients[f, l] * product
 
 
-@njit(**SIMD)
-def _moment_tangents(plan, center, stride, ws):
+@simd
+def _moment_tangents(plan: PlanArrays, center: int, stride: int, ws: Workspace) -> None:
     """dA_lm = sum_j [dg (c, s)_m + g d(c, s)_m] N_lm + g (c, s)_m dN_lm/dz dz."""
     first_slot = plan.slot_start[center * plan.n_elements]
     ws.moments_bar[:] = 0.0
@@ -227,8 +247,18 @@ def _moment_tangents(plan, center, stride, ws):
             _slot_tangent(plan, plan.slot_degree[slot], stride, begin, end, g, g_dot, s, ws)
 
 
-@njit(**SIMD)
-def _slot_tangent(plan, degree, stride, begin, end, g, g_dot, s, ws):
+@simd
+def _slot_tangent(
+    plan: PlanArrays,
+    degree: int,
+    stride: int,
+    begin: int,
+    end: int,
+    g: Floats,
+    g_dot: Floats,
+    s: int,
+    ws: Workspace,
+) -> None:
     n = end - begin
     x_dot, y_dot, z_dot = (
         ws.unit_bar[0, begin:end],

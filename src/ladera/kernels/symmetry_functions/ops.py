@@ -4,11 +4,12 @@
 operation        computes                                   its gradient is made of
 ===============  =========================================  ================================
 values           G(r)                                       reverse
-reverse          w . dG/dr             (linear in w)        tangent, second_derivative
-tangent          dG/dr . v             (linear in v)        reverse, second_derivative
+reverse          w . dG/dr             (linear in w)        tangent, second derivative
+tangent          dG/dr . v             (linear in v)        reverse, second derivative
 ===============  =========================================  ================================
 
-``second_derivative`` (w . d2G/dr2 . v) is only reached by Hessians, and comes from the reference.
+The second derivative w . d2G/dr2 . v is only reached by Hessians, and comes from the reference,
+which is differentiable to any order.
 Training on forces needs ``reverse`` and, for the parameters, ``tangent``.
 """
 
@@ -79,22 +80,6 @@ def tangent(
     return torch.from_numpy(cpu.tangent(_PLANS[plan], *arrays)).to(vectors.dtype)
 
 
-@torch.library.custom_op("ladera::symmetry_second_derivative", mutates_args=(), device_types="cpu")
-def second_derivative(
-    vectors: Tensor,
-    row_pointer: Tensor,
-    centers: Tensor,
-    neighbors: Tensor,
-    weights: Tensor,
-    direction: Tensor,
-    plan: int,
-) -> Tensor:
-    """d/dr of sum(weights * dG/dr . direction), (n_edges, 3)."""
-    return reference.second_derivative(
-        _PLANS[plan], vectors, row_pointer, centers, neighbors, weights, direction
-    )
-
-
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.plan = inputs
     ctx.save_for_backward(*tensors)
@@ -108,7 +93,7 @@ def _reverse_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     *graph, weights = ctx.saved_tensors
     by_vectors = by_weights = None
     if ctx.needs_input_grad[0]:
-        by_vectors = second_derivative(*graph, weights, grad, ctx.plan)
+        by_vectors = _second_derivative(ctx, weights, grad)
     if ctx.needs_input_grad[4]:
         by_weights = tangent(*graph, grad, ctx.plan)
     return by_vectors, None, None, None, by_weights, None
@@ -118,10 +103,18 @@ def _tangent_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     *graph, direction = ctx.saved_tensors
     by_vectors = by_direction = None
     if ctx.needs_input_grad[0]:
-        by_vectors = second_derivative(*graph, grad, direction, ctx.plan)
+        by_vectors = _second_derivative(ctx, grad, direction)
     if ctx.needs_input_grad[4]:
         by_direction = reverse(*graph, grad, ctx.plan)
     return by_vectors, None, None, None, by_direction, None
+
+
+def _second_derivative(ctx: Any, weights: Tensor, direction: Tensor) -> Tensor:
+    vectors, row_pointer, centers, neighbors, _ = ctx.saved_tensors
+    plan = _PLANS[ctx.plan]
+    return reference.second_derivative(
+        plan, vectors, row_pointer, centers, neighbors, weights, direction
+    )
 
 
 values.register_autograd(_values_backward, setup_context=_save)

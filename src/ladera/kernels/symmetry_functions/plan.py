@@ -273,8 +273,8 @@ class _Builder:
         for column, function in enumerate(functions):
             if function.kind != "radial" and not uses_moments(function):
                 e1, e2 = (self.index[symbol] for symbol in _pair(function))
-                key = (e1, e2, function.cutoff, function.kind == "narrow")
-                groups.setdefault(key, []).append(column)
+                shared = (e1, e2, function.cutoff, function.kind == "narrow")
+                groups.setdefault(shared, []).append(column)
         for (e1, e2, cutoff, narrow), columns in groups.items():
             self.lists["triplet_elements"].append((e1, e2))
             self.lists["triplet_narrow"].append(narrow)

@@ -62,12 +62,17 @@ def second_derivative(
     G_bar: Tensor,
     vectors_dot: Tensor,
 ) -> Tensor:
-    """d/dr of sum(G_bar * dG/dr . vectors_dot), (n_edges, 3)."""
+    """d/dr of sum(G_bar * dG/dr . vectors_dot), (n_edges, 3).
+
+    Differentiable again, in all three, while torch records gradients.
+    """
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
-        moving = vectors.detach().clone().requires_grad_()
+        moving = vectors if again else vectors.detach().requires_grad_()
         G = values(plan, moving, row_pointer, centers, neighbors)
-        (first,) = torch.autograd.grad((G * G_bar.detach()).sum(), moving, create_graph=True)
-        (second,) = torch.autograd.grad((first * vectors_dot.detach()).sum(), moving)
+        (first,) = torch.autograd.grad((G * G_bar).sum(), moving, create_graph=True)
+        product = (first * vectors_dot).sum()
+        (second,) = torch.autograd.grad(product, moving, create_graph=again)
     return second
 
 

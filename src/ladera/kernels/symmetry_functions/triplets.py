@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from ladera.kernels.symmetry_functions.vector_math import SIMD, cutoff_function, gaussian, powers
+from ladera.kernels.symmetry_functions.environment import Workspace
+from ladera.kernels.symmetry_functions.plan import Floats, PlanArrays
+from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian, powers, simd
 
 # Rows of the workspace that hold what a triplet j, k shares between functions.
 COSINE, DISTANCE, F, DF, H, DH, COSINE_BAR, DISTANCE_BAR, PRODUCT, WORK, SUM, SLOPE = range(12)
 
 
-@njit(**SIMD)
-def _pairs(plan, group, j, begin, end, ws):
+@simd
+def _pairs(plan: PlanArrays, group: int, j: int, begin: int, end: int, ws: Workspace) -> None:
     """cos theta and r_jk for all k of a block; f_c(r_jk) and the powers of the group's angles."""
     n = end - begin
     x, y, z = ws.unit[0, begin:end], ws.unit[1, begin:end], ws.unit[2, begin:end]
@@ -43,8 +44,8 @@ def _pairs(plan, group, j, begin, end, ws):
         powers(plan.angle_lambda[a], plan.angle_zeta[a], cosine, power, slope)
 
 
-@njit(**SIMD)
-def _third_side(plan, group, term, n, ws):
+@simd
+def _third_side(plan: PlanArrays, group: int, term: int, n: int, ws: Workspace) -> None:
     """h = g(r_jk) and its slope for a narrow function, 1 and 0 for a wide one."""
     h, dh = ws.rows[H, :n], ws.rows[DH, :n]
     if plan.triplet_narrow[group]:
@@ -65,16 +66,16 @@ def _third_side(plan, group, term, n, ws):
             dh[k] = 0.0
 
 
-@njit(**SIMD)
-def _range_of_k(plan, group, j, ws):
+@simd
+def _range_of_k(plan: PlanArrays, group: int, j: int, ws: Workspace) -> tuple[int, int]:
     """The neighbours k that make an unordered pair with j."""
     e1, e2 = plan.triplet_elements[group, 0], plan.triplet_elements[group, 1]
     begin = j + 1 if e1 == e2 else ws.block[e2]
     return begin, ws.block[e2 + 1]
 
 
-@njit(**SIMD)
-def triplet_values(plan, center, ws, G):
+@simd
+def triplet_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None:
     """G = 2^(1-zeta) sum_{j<k} (1 + lambda cos theta)^zeta g_j g_k h_jk."""
     for group in range(plan.triplet_start[center], plan.triplet_start[center + 1]):
         e1, cutoff = plan.triplet_elements[group, 0], plan.triplet_cutoff[group]
@@ -99,8 +100,8 @@ def triplet_values(plan, center, ws, G):
                     G[plan.term_output[f]] += plan.term_factor[f] * total
 
 
-@njit(**SIMD)
-def triplet_reverse(plan, center, ws, G_bar):
+@simd
+def triplet_reverse(plan: PlanArrays, center: int, ws: Workspace, G_bar: Floats) -> None:
     """Add the triplets' share of dE/dg, dE/du and dE/dr_ij from dE/dG."""
     for group in range(plan.triplet_start[center], plan.triplet_start[center + 1]):
         e1, cutoff = plan.triplet_elements[group, 0], plan.triplet_cutoff[group]
@@ -119,8 +120,8 @@ def triplet_reverse(plan, center, ws, G_bar):
             _geometry_reverse(plan.triplet_narrow[group], j, begin, end, ws)
 
 
-@njit(**SIMD)
-def _weigh_angles(plan, term, n, G_bar, ws):
+@simd
+def _weigh_angles(plan: PlanArrays, term: int, n: int, G_bar: Floats, ws: Workspace) -> None:
     """sum_f dE/dG_f 2^(1-zeta) b^zeta and its slope in cos theta, over a term's functions."""
     total, slope = ws.rows[SUM, :n], ws.rows[SLOPE, :n]
     total[:] = 0.0
@@ -133,8 +134,8 @@ def _weigh_angles(plan, term, n, G_bar, ws):
             slope[k] += weight * power_slope[k]
 
 
-@njit(**SIMD)
-def _term_reverse(plan, term, j, begin, end, ws):
+@simd
+def _term_reverse(plan: PlanArrays, term: int, j: int, begin: int, end: int, ws: Workspace) -> None:
     n = end - begin
     q1, q2 = plan.term_channels[term, 0], plan.term_channels[term, 1]
     gj, gk, gk_bar = ws.g[q1, j], ws.g[q2, begin:end], ws.g_bar[q2, begin:end]
@@ -152,8 +153,8 @@ def _term_reverse(plan, term, j, begin, end, ws):
         gk_bar[k] += total[k] * gj * h[k]
 
 
-@njit(**SIMD)
-def _geometry_reverse(narrow, j, begin, end, ws):
+@simd
+def _geometry_reverse(narrow: bool, j: int, begin: int, end: int, ws: Workspace) -> None:
     """From dE/dcos theta and dE/dr_jk to unit vectors and edge vectors, r_jk = r_ik - r_ij."""
     n = end - begin
     cosine_bar, distance_bar = ws.rows[COSINE_BAR, :n], ws.rows[DISTANCE_BAR, :n]
@@ -184,8 +185,8 @@ def _geometry_reverse(narrow, j, begin, end, ws):
         ws.vector_bar[a, j] -= total
 
 
-@njit(**SIMD)
-def triplet_tangent(plan, center, ws, G_dot):
+@simd
+def triplet_tangent(plan: PlanArrays, center: int, ws: Workspace, G_dot: Floats) -> None:
     """dG from the tangents of channels, unit vectors and edge vectors."""
     for group in range(plan.triplet_start[center], plan.triplet_start[center + 1]):
         e1, cutoff = plan.triplet_elements[group, 0], plan.triplet_cutoff[group]
@@ -201,8 +202,8 @@ def triplet_tangent(plan, center, ws, G_dot):
                 _term_tangent(plan, term, j, begin, end, ws, G_dot)
 
 
-@njit(**SIMD)
-def _geometry_tangent(narrow, j, begin, end, ws):
+@simd
+def _geometry_tangent(narrow: bool, j: int, begin: int, end: int, ws: Workspace) -> None:
     """d cos theta = du_j . u_k + u_j . du_k and d r_jk = r_jk . (dr_ik - dr_ij) / |r_jk|."""
     n = end - begin
     cosine_dot, distance_dot = ws.rows[COSINE_BAR, :n], ws.rows[DISTANCE_BAR, :n]
@@ -225,8 +226,10 @@ def _geometry_tangent(narrow, j, begin, end, ws):
         distance_dot[k] = distance_dot[k] / distance[k] if distance_dot[k] != 0.0 else 0.0
 
 
-@njit(**SIMD)
-def _term_tangent(plan, term, j, begin, end, ws, G_dot):
+@simd
+def _term_tangent(
+    plan: PlanArrays, term: int, j: int, begin: int, end: int, ws: Workspace, G_dot: Floats
+) -> None:
     n = end - begin
     q1, q2 = plan.term_channels[term, 0], plan.term_channels[term, 1]
     gj, gj_dot = ws.g[q1, j], ws.g_bar[q1, j]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ladera.kernels.symmetry_functions.plan import Floats, Integers
+
 # Reassociation lets sums over neighbours run in several SIMD lanes. NaN and infinity keep their
 # meaning: nothing here may hide a NaN.
-SIMD = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract", "arcp", "nsz"}}
+simd = njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
 # Argument reduction must not be reassociated.
-EXACT = {"cache": True, "nogil": True, "fastmath": {"contract"}}
+exact = njit(cache=True, nogil=True, fastmath={"contract"})
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH = 6.93147180369123816490e-01  # the leading bits of ln 2, so that k * high is exact
 _LN2_LOW = 1.90821492927058770002e-10
 
 
-@njit(**EXACT)
-def exponential(x, y, bits):
+@exact
+def exponential(x: Floats, y: Floats, bits: Integers) -> None:
     """y = exp(x) for x <= 700, below 2 units in the last place; 0 or denormal below -708.
 
     exp(x) = 2^k exp(r), k = round(x / ln 2), |r| <= ln(2)/2, Taylor's series to r^13. ``bits`` is
@@ -48,8 +50,8 @@ def exponential(x, y, bits):
         y[j] = y[j] * scale[j] if x[j] == x[j] else x[j]  # a NaN stays one
 
 
-@njit(**EXACT)
-def _sine_and_cosine_of_pi(y):
+@exact
+def _sine_and_cosine_of_pi(y: float) -> tuple[float, float]:
     """sin(pi y) and cos(pi y) for |y| <= 1/2 by Taylor's series, to 1e-16."""
     t = np.pi * y
     s = t * t
@@ -77,8 +79,17 @@ def _sine_and_cosine_of_pi(y):
     return sine, 1.0 + s * q
 
 
-@njit(**SIMD)
-def cutoff_function(kind, alpha, cutoff, r, f, df, work, bits):
+@simd
+def cutoff_function(
+    kind: int,
+    alpha: float,
+    cutoff: float,
+    r: Floats,
+    f: Floats,
+    df: Floats,
+    work: Floats,
+    bits: Integers,
+) -> None:
     """f_c(r) and f_c'(r) for the cutoff functions 0-8 of RuNNer and n2p2.
 
     With x = (r - alpha cutoff) / (cutoff - alpha cutoff), f = 1 for x < 0 and 0 for x >= 1:
@@ -127,8 +138,10 @@ def cutoff_function(kind, alpha, cutoff, r, f, df, work, bits):
         _polynomial_cutoff(kind, inner, scale, r, f, df)
 
 
-@njit(**SIMD)
-def _polynomial_cutoff(kind, inner, scale, r, f, df):
+@simd
+def _polynomial_cutoff(
+    kind: int, inner: float, scale: float, r: Floats, f: Floats, df: Floats
+) -> None:
     """Cutoff functions 5-8. Their slopes are -c x^k (1 - x)^k with k = kind - 4.
 
     1 - f(x) = f(1 - x): the polynomial is taken at the nearer end, where it does not cancel.
@@ -154,8 +167,18 @@ def _polynomial_cutoff(kind, inner, scale, r, f, df):
         df[j] = -scale * slope
 
 
-@njit(**SIMD)
-def gaussian(eta, shift, r, f, df, g, dg, work, bits):
+@simd
+def gaussian(
+    eta: float,
+    shift: float,
+    r: Floats,
+    f: Floats,
+    df: Floats,
+    g: Floats,
+    dg: Floats,
+    work: Floats,
+    bits: Integers,
+) -> None:
     """g = exp(-eta (r - shift)^2) f and its slope dg, from f = f_c(r) and df = f_c'(r)."""
     n = r.size
     if eta == 0.0:
@@ -172,8 +195,8 @@ def gaussian(eta, shift, r, f, df, g, dg, work, bits):
         g[j] = g[j] * f[j]
 
 
-@njit(**SIMD)
-def powers(lambda_, zeta, cosines, value, slope):
+@simd
+def powers(lambda_: float, zeta: float, cosines: Floats, value: Floats, slope: Floats) -> None:
     """b^zeta and its slope zeta lambda b^(zeta-1) in cos theta, b = max(1 + lambda cos theta, 0).
 
     A whole zeta takes repeated squaring, any other the power function.

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ladera.errors import DataError
 from ladera.graph import Graph
-from ladera.kernels.activations import ACTIVATION_NUMBERS, ACTIVATIONS
+from ladera.kernels.activations import ACTIVATION_NUMBERS
 from ladera.kernels.atomic_networks import (
     NetworkArrays,
     energies_and_gradients,
@@ -23,6 +21,7 @@ from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
+from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.potential import Potential, TrainingStatistics
 
 log = logging.getLogger(__name__)
@@ -64,6 +63,7 @@ class HDNNP(Potential):
         super().__init__(config)
         config = config.complete()
         self.config: HDNNPConfig = config
+        self._packed_networks: tuple[object, NetworkArrays] | None = None
         kind = CUTOFF_FUNCTIONS.index(config.cutoff_function)
         self.plan = make_plan(self.symbols, config.symmetry_functions, kind, config.cutoff_alpha)
         shape = (len(self.species), self.plan.n_functions)
@@ -80,9 +80,9 @@ class HDNNP(Potential):
         self.register_buffer("energy_shift", scalar.clone())
         self.register_buffer("energy_scale", scalar + 1.0)
         self.networks = nn.ModuleList(
-            _network((count, *config.hidden_layers, 1)) for count in self.plan.counts
+            AtomicNetwork((count, *config.hidden_layers, 1), config.activation)
+            for count in self.plan.counts
         )
-        self.activation = ACTIVATIONS[config.activation]
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """E_i of each atom, (n_atoms,), eV, float64."""
@@ -95,8 +95,8 @@ class HDNNP(Potential):
         index, *arguments = self._arguments(graph)
         if not torch.is_grad_enabled():
             arrays = [t.contiguous().numpy() for t in (graph.vectors.double(), *arguments)]
-            energies, gradients = energies_and_gradients(self.plan, self._packed(), *arrays)
-            return torch.from_numpy(energies), torch.from_numpy(gradients).to(graph.vectors.dtype)
+            result = energies_and_gradients(self.plan, self._packed(), *arrays)
+            return torch.from_numpy(result[0]), torch.from_numpy(result[1]).to(self.dtype)
         vectors = graph.vectors.detach()
         G = ops.values(vectors, *arguments, self._plan_number).requires_grad_()
         energies = self._network_energies(G, index)
@@ -106,7 +106,8 @@ class HDNNP(Potential):
     def symmetry_functions(self, graph: Graph) -> Tensor:
         """Unscaled G of each atom, (n_atoms, n_functions); 0 beyond its element's functions."""
         _, *arguments = self._arguments(graph)
-        return ops.values(graph.vectors, *arguments, self._plan_number)
+        values: Tensor = ops.values(graph.vectors, *arguments, self._plan_number)
+        return values
 
     def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
         """Set the scaling of the symmetry functions, reference energies, energy shift and scale.
@@ -183,26 +184,18 @@ class HDNNP(Potential):
         for element, network in enumerate(self.networks):
             atoms = torch.nonzero(index == element)[:, 0]
             if len(atoms):
-                x = inputs[atoms, : self.plan.counts[element]]
-                *hidden, last = network
-                for layer in hidden:
-                    x = self.activation(layer(x))
-                output = last(x)[:, 0].double() * self.energy_scale
-                energies = energies.index_add(0, atoms, output)
+                output = network(inputs[atoms, : self.plan.counts[element]]).double()
+                energies = energies.index_add(0, atoms, output * self.energy_scale)
         return energies
 
     def _packed(self) -> NetworkArrays:
         """The networks for the compiled pass, packed again only when a tensor has changed."""
         state = [*self.parameters(), *self.buffers()]
         key = [(tensor.data_ptr(), tensor._version) for tensor in state]
-        cached: Any = self.__dict__.get("_packed_networks")
-        if cached is None or cached[0] != key:
+        if self._packed_networks is None or self._packed_networks[0] != key:
             offset, factor, low = self._scaling()
             packed = pack_networks(
-                [
-                    [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in net]
-                    for net in self.networks
-                ],
+                [net.arrays() for net in self.networks if isinstance(net, AtomicNetwork)],
                 [ACTIVATION_NUMBERS[self.config.activation]] * len(self.config.hidden_layers) + [0],
                 offset.double().numpy(),
                 factor.double().numpy(),
@@ -210,17 +203,5 @@ class HDNNP(Potential):
                 (self.reference_energies + self.energy_shift).double().numpy(),
                 float(self.energy_scale),
             )
-            cached = (key, packed)
-            self.__dict__["_packed_networks"] = cached
-        return cached[1]
-
-
-def _network(sizes: Sequence[int]) -> nn.ModuleList:
-    """Linear layers with Glorot's normal initialisation; the output starts small."""
-    layers = []
-    for n_in, n_out in pairwise(sizes):
-        layer = nn.Linear(n_in, n_out, dtype=torch.float64)
-        nn.init.xavier_normal_(layer.weight)
-        nn.init.zeros_(layer.bias)
-        layers.append(layer)
-    return nn.ModuleList(layers)
+            self._packed_networks = (key, packed)
+        return self._packed_networks[1]
