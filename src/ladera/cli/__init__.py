@@ -104,9 +104,9 @@ def _exit_code(command: Callable[[], Any], debug: bool) -> int:
         # Nobody reads on. The interpreter's last flush must not complain of it a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except CycloptsError as error:
-        command = " ".join(("ladera", *(error.command_chain or ())))
-        return _fail(f"{error} See `{command} --help`.", USAGE)
+    except CycloptsError as misuse:
+        line = " ".join(("ladera", *(misuse.command_chain or ())))
+        return _fail(f"{misuse} See `{line} --help`.", USAGE)
     except Exception as error:
         if debug:
             traceback.print_exc()
