@@ -28,8 +28,8 @@ class Guard:
 
     After every step: numbers that are not finite, a temperature beyond the limit, a potential
     energy that jumps by more than 1 eV per atom, a volume below 0.3 or above 10 times that at
-    the start. With every row of the log: two atoms closer than half the sum of their covalent
-    radii, and too many atoms outside the model's training domain for too long.
+    the start. With every row of the log: too many atoms outside the model's training domain for
+    too long. The run itself adds :func:`check_distances`.
     """
 
     def __init__(self, settings: MDSettings, atoms: Atoms) -> None:
@@ -42,10 +42,7 @@ class Guard:
 
     def check_step(self, atoms: Atoms, temperature: float) -> None:
         """After a step, with the temperature in K."""
-        energy = atoms.get_potential_energy()
-        forces = atoms.get_forces(apply_constraint=False)
-        if not (math.isfinite(energy) and np.isfinite(forces).all()):
-            raise SimulationError("energy or forces are not finite")
+        energy = check_finite(atoms)
         if not temperature <= self._settings.explosion_temperature:
             raise SimulationError(
                 f"the temperature is {temperature:.4g} K, "
@@ -59,21 +56,6 @@ class Guard:
             ratio = atoms.cell.volume / self._volume
             if not _SMALLEST_VOLUME < ratio < _LARGEST_VOLUME:
                 raise SimulationError(f"the volume is {ratio:.3g} times that at the start")
-
-    def check_distances(self, graph: Graph) -> None:
-        """With a row of the log."""
-        if graph.n_edges == 0:
-            return
-        centers, neighbors = graph.centers.cpu().numpy(), graph.neighbors.cpu().numpy()
-        radii = covalent_radii[graph.species.cpu().numpy()]
-        distances = np.linalg.norm(graph.vectors.cpu().numpy(), axis=1)
-        ratios = distances / (radii[centers] + radii[neighbors])
-        worst = int(np.argmin(ratios))
-        if ratios[worst] < _CLOSEST:
-            raise SimulationError(
-                f"atoms {centers[worst]} and {neighbors[worst]} are only "
-                f"{distances[worst]:.3g} Angstrom apart"
-            )
 
     def check_domain(self, extrapolating: int | None, step: int) -> None:
         """With a row of the log: how many atoms are outside the training domain, if known."""
@@ -104,3 +86,28 @@ class Guard:
     def restore(self, state: dict[str, int]) -> None:
         """Put the numbers of :meth:`state` back."""
         self._rows_outside, self._warned = state["rows_outside"], state["warned"]
+
+
+def check_finite(atoms: Atoms) -> float:
+    """The energy in eV; SimulationError unless it and the forces are finite."""
+    energy = float(atoms.get_potential_energy())
+    forces = atoms.get_forces(apply_constraint=False)
+    if not (math.isfinite(energy) and np.isfinite(forces).all()):
+        raise SimulationError("energy or forces are not finite")
+    return energy
+
+
+def check_distances(graph: Graph) -> None:
+    """SimulationError when two atoms are closer than half the sum of their covalent radii."""
+    if graph.n_edges == 0:
+        return
+    centers, neighbors = graph.centers.cpu().numpy(), graph.neighbors.cpu().numpy()
+    radii = covalent_radii[graph.species.cpu().numpy()]
+    distances = np.linalg.norm(graph.vectors.cpu().numpy(), axis=1)
+    ratios = distances / (radii[centers] + radii[neighbors])
+    worst = int(np.argmin(ratios))
+    if ratios[worst] < _CLOSEST:
+        raise SimulationError(
+            f"atoms {centers[worst]} and {neighbors[worst]} are only "
+            f"{distances[worst]:.3g} Angstrom apart"
+        )

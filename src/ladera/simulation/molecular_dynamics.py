@@ -14,7 +14,7 @@ import numpy as np
 from ladera.errors import DataError, SimulationError
 from ladera.simulation import records, restart
 from ladera.simulation.calculator import LaderaCalculator, StressUnavailableError
-from ladera.simulation.guard import Guard
+from ladera.simulation.guard import Guard, check_distances
 from ladera.simulation.integrators import INTEGRATORS, degrees_of_freedom
 from ladera.simulation.interrupt import StopRequest
 from ladera.simulation.preparation import (
@@ -228,7 +228,7 @@ class _Run:
         settings = self._settings
         if self.step % settings.log_interval == 0:
             row = self._row()
-            self._guard.check_distances(self._calculator.prediction.graph)
+            check_distances(self._calculator.prediction.graph)
             self._table.write(asdict(row))
             self._guard.check_domain(row.extrapolating_atoms, self.step)
             if self.step > 0:

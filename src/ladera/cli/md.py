@@ -1,0 +1,128 @@
+"""``ladera md``: molecular dynamics."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ladera.simulation.settings import MDSettings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ladera.simulation.molecular_dynamics import LogRow
+
+
+def md(
+    model: Annotated[list[Path], Parameter(help="Model file; several make a committee.")],
+    structure: Annotated[Path, Parameter(help="Structure file, anything ASE reads.")],
+    /,
+    *,
+    settings: Annotated[MDSettings | None, Parameter(name="*")] = None,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("md"),
+    resume: Annotated[
+        bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
+    ] = False,
+) -> int:
+    """Run molecular dynamics.
+
+    Writes md.csv, trajectory.traj, restart.npz, settings.json and final.extxyz. Ctrl-C leaves a
+    restart point; the same command with --resume goes on from there. The exit code is not 0 when
+    the structure explodes or leaves the model's training domain; last_good.extxyz is then the
+    last structure that was sound.
+
+        ladera md model.ladera ethanol.xyz --ensemble nvt-bussi --temperature 300 --time 20
+    """
+    from ladera.simulation.calculator import load_potential
+    from ladera.simulation.molecular_dynamics import run_md
+    from ladera.simulation.structures import read_structure
+
+    settings = settings or MDSettings()  # which asks for the length of the run
+    atoms = read_structure(structure)
+    potential = load_potential(model)
+    with _Display(settings) as display:
+        run_md(atoms, potential, settings, output, resume=resume, on_row=display.show)
+    display.summarize(output)
+    return 0
+
+
+class _Display:
+    """A progress bar with speed, time left, temperature and energy; quiet without a terminal."""
+
+    def __init__(self, settings: MDSettings) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._settings = settings
+        self._first: tuple[int, float] | None = None
+        self._last: LogRow | None = None
+        console = Console(stderr=True)
+        self._progress = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=console,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._progress.add_task("", total=settings.n_steps, speed="", state="")
+
+    def __enter__(self) -> _Display:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, row: LogRow) -> None:
+        """Draw a row of the log."""
+        from time import perf_counter
+
+        if self._first is None:
+            self._first = (row.step, perf_counter())
+        self._last = row
+        self._progress.update(
+            self._task,
+            completed=row.step,
+            speed=self._speed(row.step, perf_counter()),
+            state=f"{row.temperature_k:.0f} K, {row.total_energy_ev:.3f} eV",
+        )
+
+    def summarize(self, output: Path) -> None:
+        """Say what was done and where it is."""
+        from time import perf_counter
+
+        row = self._last
+        if row is None:
+            print(f"The run in {output} was complete already.")
+            return
+        speed = self._speed(row.step, perf_counter())
+        print(
+            f"{row.step} steps, {row.time_fs / 1000:g} ps{speed and f', {speed}'}; at the end "
+            f"{row.temperature_k:.1f} K and {row.potential_energy_ev:.4f} eV. Results in {output}."
+        )
+
+    def _speed(self, step: int, now: float) -> str:
+        if self._first is None or step == self._first[0]:
+            return ""
+        rate = (step - self._first[0]) / (now - self._first[1])
+        nanoseconds_per_day = rate * self._settings.timestep * 1e-6 * 86400
+        return f"{rate:.1f} steps/s, {nanoseconds_per_day:.3g} ns/day"

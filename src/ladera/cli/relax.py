@@ -1,0 +1,74 @@
+"""``ladera relax``: geometry optimisation."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from ladera.simulation.relaxation import RelaxRow
+
+
+def relax(
+    model: Annotated[list[Path], Parameter(help="Model file; several make a committee.")],
+    structure: Annotated[Path, Parameter(help="Structure file, anything ASE reads.")],
+    /,
+    *,
+    fmax: Annotated[
+        float, Parameter(help="Done when no force on an atom is larger, eV/Angstrom.")
+    ] = 0.01,
+    steps: Annotated[int, Parameter(help="Give up after so many steps.")] = 1000,
+    cell: Annotated[bool, Parameter(negative=(), help="Relax the cell as well.")] = False,
+    optimizer: Annotated[Literal["lbfgs", "bfgs", "fire"], Parameter(help="Of ASE's.")] = "lbfgs",
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("relax"),
+) -> int:
+    """Move atoms, and the cell if asked, to zero force.
+
+    Writes relaxed.extxyz, relax.csv, trajectory.traj and settings.json. The exit code is not 0
+    when the forces have not converged; the files are there all the same.
+
+        ladera relax model.ladera ethanol.xyz --fmax 0.01
+    """
+    from ladera.errors import SimulationError
+    from ladera.simulation.calculator import load_potential
+    from ladera.simulation.relaxation import relax as run
+    from ladera.simulation.structures import read_structure
+
+    atoms = read_structure(structure)
+    potential = load_potential(model)
+    result = run(
+        atoms,
+        potential,
+        fmax=fmax,
+        steps=steps,
+        cell=cell,
+        optimizer=optimizer,
+        folder=output,
+        on_row=_show if sys.stderr.isatty() else None,
+    )
+    last = result.last
+    found = (
+        f"energy {last.energy_ev:.6f} eV, largest force {last.max_force_ev_per_angstrom:.2g} "
+        "eV/Angstrom"
+    )
+    if last.max_stress_gpa is not None:
+        found += f", largest stress {last.max_stress_gpa:.2g} GPa"
+    if not result.converged:
+        raise SimulationError(
+            f"Not converged to {fmax:g} eV/Angstrom in {last.step} steps: {found}. The structure "
+            f"so far is {output / 'relaxed.extxyz'}; go on from it, with more --steps."
+        )
+    print(f"Converged in {last.step} steps: {found}. Results in {output}.")
+    return 0
+
+
+def _show(row: RelaxRow) -> None:
+    """One line a step on a terminal: how many there will be nobody knows."""
+    print(
+        f"step {row.step:5d}  {row.energy_ev:14.6f} eV  "
+        f"{row.max_force_ev_per_angstrom:9.5f} eV/Angstrom",
+        file=sys.stderr,
+    )

@@ -1,0 +1,193 @@
+"""Relaxation: move the atoms, and the cell if asked, to where nothing pulls any more."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import numpy as np
+
+from ladera.errors import DataError, SimulationError, did_you_mean
+from ladera.simulation import records
+from ladera.simulation.calculator import LaderaCalculator, StressUnavailableError
+from ladera.simulation.guard import check_distances, check_finite
+from ladera.simulation.preparation import SimulationWarning, check_species
+from ladera.units import GIGAPASCAL
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ladera.potential import Potential
+
+OptimizerName = Literal["lbfgs", "bfgs", "fire"]
+
+
+@dataclass(frozen=True)
+class RelaxRow:
+    """One row of relax.csv; None is an empty field."""
+
+    step: int
+    energy_ev: float
+    max_force_ev_per_angstrom: float
+    max_stress_gpa: float | None  # largest component; None without a volume
+    volume_angstrom3: float | None
+    extrapolating_atoms: int | None  # None for a model without a record of its training domain
+
+
+_COLUMNS: Final = tuple(field.name for field in fields(RelaxRow))
+_Writer = Callable[[RelaxRow, "Atoms"], None]
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """What a relaxation came to."""
+
+    atoms: Atoms  # the last structure, with its energy, forces and stress
+    converged: bool
+    last: RelaxRow
+
+
+def relax(
+    atoms: Atoms,
+    potential: Potential,
+    *,
+    fmax: float = 0.01,
+    steps: int = 1000,
+    cell: bool = False,
+    optimizer: OptimizerName = "lbfgs",
+    folder: str | os.PathLike[str] | None = None,
+    on_row: Callable[[RelaxRow], None] | None = None,
+) -> Relaxation:
+    """Relax a structure with ASE's optimisers; ``atoms`` itself stays as it is.
+
+    Done when the largest force on an atom is below ``fmax`` (eV/Angstrom) and, with ``cell``, the
+    virial on the cell (per atom, eV) is too (ASE's FrechetCellFilter); given up after ``steps``.
+    Look at ``converged``. ``folder`` receives relax.csv (see :class:`RelaxRow`), trajectory.traj,
+    settings.json and relaxed.extxyz. ``on_row`` is called with each row.
+
+    Raises SimulationError for settings that make no sense, for the cell of a structure that is not
+    periodic in all directions, for a folder that holds a relaxation, and when energy or forces are
+    not finite or the relaxed atoms sit on top of each other; DataError for an unknown element.
+    """
+    _check_settings(atoms, fmax, steps, cell, optimizer)
+    check_species(atoms, potential)
+    moving: Atoms = atoms.copy()
+    calculator = LaderaCalculator(potential)
+    moving.calc = calculator
+    contents = {
+        "settings": {"fmax": fmax, "steps": steps, "cell": cell, "optimizer": optimizer},
+        "model": records.describe_model(potential),
+        "structure": records.describe_structure(atoms),
+    }
+    with _writer(folder, contents) as write:
+        for step, done in enumerate(_iterations(moving, fmax, steps, cell, optimizer)):
+            converged, row = done, _row(step, moving, calculator)
+            write(row, moving)
+            if on_row is not None:
+                on_row(row)
+    frame = records.snapshot(moving)
+    if folder is not None:
+        records.write_structure(Path(folder) / "relaxed.extxyz", frame)
+    _check_result(row, calculator, len(atoms))
+    return Relaxation(frame, converged, row)
+
+
+def _iterations(
+    atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str
+) -> Iterator[bool]:
+    """Whether it has converged, at the start and after each step."""
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import BFGS, FIRE, LBFGS
+
+    kind = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}[optimizer]
+    target = FrechetCellFilter(atoms) if cell else atoms
+    try:
+        check_finite(atoms)
+        for converged in kind(target, logfile=None).irun(fmax=fmax, steps=steps):
+            check_finite(atoms)
+            yield bool(converged)
+    except (SimulationError, DataError) as error:
+        reason = str(error).rstrip(".")
+        raise SimulationError(
+            f"The relaxation had to stop: {reason}. Start from a more sensible structure, or "
+            "train the model on structures like this one."
+        ) from error
+
+
+def _row(step: int, atoms: Atoms, calculator: LaderaCalculator) -> RelaxRow:
+    try:
+        stress: Any = atoms.get_stress(apply_constraint=False)
+        max_stress = float(np.abs(stress).max() / GIGAPASCAL)
+    except StressUnavailableError:
+        max_stress = None
+    return RelaxRow(
+        step=step,
+        energy_ev=float(atoms.get_potential_energy()),
+        max_force_ev_per_angstrom=float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
+        max_stress_gpa=max_stress,
+        volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
+        extrapolating_atoms=calculator.extrapolating_atoms(),
+    )
+
+
+@contextmanager
+def _writer(folder: str | os.PathLike[str] | None, contents: dict[str, Any]) -> Iterator[_Writer]:
+    """Writes rows and frames into the folder, or nowhere."""
+    if folder is None:
+        yield lambda row, atoms: None
+        return
+    folder = Path(folder)
+    if (folder / "relax.csv").exists():
+        raise SimulationError(f"{folder} holds a relaxation already; choose another folder.")
+    records.write_settings(folder, contents)
+    table = records.Table(folder / "relax.csv", _COLUMNS)
+    frames = records.FrameFile(folder / "trajectory.traj")
+
+    def write(row: RelaxRow, atoms: Atoms) -> None:
+        table.write(asdict(row))
+        frames.write(records.snapshot(atoms))
+
+    try:
+        yield write
+    finally:
+        table.close()
+        frames.close()
+
+
+def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str) -> None:
+    if not (math.isfinite(fmax) and fmax > 0):
+        raise SimulationError(f"fmax is {fmax} eV/Angstrom; it must be finite and above zero.")
+    if steps < 1:
+        raise SimulationError(f"steps is {steps}; it must be one or more.")
+    if optimizer not in get_args(OptimizerName):
+        hint = did_you_mean(optimizer, get_args(OptimizerName))
+        raise SimulationError(f"There is no optimizer '{optimizer}'; {hint}")
+    if cell and not atoms.pbc.all():
+        raise SimulationError(
+            "Only a structure that is periodic in all three directions has a cell to relax, and "
+            f"this one is periodic along {atoms.pbc.tolist()}; leave the cell as it is."
+        )
+
+
+def _check_result(row: RelaxRow, calculator: LaderaCalculator, n_atoms: int) -> None:
+    """Refuse a collapsed structure; warn of one that the model does not know."""
+    try:
+        check_distances(calculator.prediction.graph)
+    except SimulationError as error:
+        raise SimulationError(
+            f"The structure collapsed: {str(error).rstrip('.')}. The model is wrong here; train "
+            "it on structures like this one."
+        ) from error
+    if row.extrapolating_atoms:
+        warnings.warn(
+            f"{row.extrapolating_atoms} of {n_atoms} atoms of the relaxed structure are outside "
+            "the model's training domain; their energies are extrapolated.",
+            SimulationWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,35 @@
+"""Reading the structure a simulation starts from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ase.io
+
+from ladera.errors import DataError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def read_structure(path: str | os.PathLike[str]) -> Atoms:
+    """The last structure of any file that ASE reads.
+
+    Raises DataError for a file that is missing, cannot be read or holds no structure.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"There is no structure file {path}; check the path.")
+    try:
+        atoms = ase.io.read(path, index=-1)
+    except Exception as error:  # each of ASE's many readers fails in its own way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path} could not be read as a structure: {reason}. "
+            "Give a file ASE reads, such as extended XYZ, CIF or POSCAR."
+        ) from error
+    if isinstance(atoms, list) or len(atoms) == 0:
+        raise DataError(f"{path} holds no atoms; give a file with a structure.")
+    return atoms
