@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -131,7 +132,7 @@ class Potential(nn.Module, ABC):
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""
-        for tensor in (*self.parameters(), *self.buffers()):
+        for tensor in chain(self.parameters(), self.buffers()):
             if tensor.is_floating_point():
                 return tensor.dtype
         return torch.float64

@@ -57,10 +57,21 @@ def _moments_of_slot(degree: int, stride: int, g: Floats, ws: Workspace, moments
 
 
 @simd
+def _has_no_pair(plan: PlanArrays, group: int, ws: Workspace) -> bool:
+    """Whether no two neighbours fit a group, so that its functions are exactly zero."""
+    e1, e2 = plan.wide_elements[group, 0], plan.wide_elements[group, 1]
+    n1, n2 = ws.block[e1 + 1] - ws.block[e1], ws.block[e2 + 1] - ws.block[e2]
+    none: bool = n1 < 2 if e1 == e2 else n1 == 0 or n2 == 0
+    return none
+
+
+@simd
 def wide_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None:
     """G = sum_l kappa_l sum_m A_lm(e1) A_lm(e2), less the term j = k for equal elements."""
     stride = plan.degree[center]
     for group in range(plan.wide_start[center], plan.wide_start[center + 1]):
+        if _has_no_pair(plan, group, ws):
+            continue
         s1, s2 = plan.wide_slots[group, 0], plan.wide_slots[group, 1]
         one, two = ws.moments[s1], ws.moments[s2]
         begin, end = plan.wide_function_start[group], plan.wide_function_start[group + 1]
@@ -84,6 +95,8 @@ def wide_reverse(plan: PlanArrays, center: int, ws: Workspace, G_bar: Floats) ->
     ws.moments_bar[:] = 0.0
     ws.squares_bar[:] = 0.0
     for group in range(plan.wide_start[center], plan.wide_start[center + 1]):
+        if _has_no_pair(plan, group, ws):
+            continue
         s1, s2 = plan.wide_slots[group, 0], plan.wide_slots[group, 1]
         one, two = ws.moments[s1], ws.moments[s2]
         one_bar, two_bar = ws.moments_bar[s1], ws.moments_bar[s2]
@@ -210,6 +223,8 @@ def wide_tangent(plan: PlanArrays, center: int, ws: Workspace, G_dot: Floats) ->
         return
     _moment_tangents(plan, center, stride, ws)
     for group in range(plan.wide_start[center], plan.wide_start[center + 1]):
+        if _has_no_pair(plan, group, ws):
+            continue
         s1, s2 = plan.wide_slots[group, 0], plan.wide_slots[group, 1]
         one, two = ws.moments[s1], ws.moments[s2]
         one_dot, two_dot = ws.moments_bar[s1], ws.moments_bar[s2]

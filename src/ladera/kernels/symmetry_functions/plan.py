@@ -61,6 +61,7 @@ class PlanArrays(NamedTuple):
     slot_degree: Integers  # largest l
     wide_start: Integers  # groups of wide functions sharing both slots
     wide_slots: Integers  # (n_groups, 2), counted from the central element's first slot
+    wide_elements: Integers  # (n_groups, 2)
     wide_degree: Integers
     wide_same: NDArray[np.bool_]  # both elements are equal
     wide_function_start: Integers
@@ -254,6 +255,8 @@ class _Builder:
         for (first, second), columns in groups.items():
             same = first == second
             self.lists["wide_slots"].append((first, second))
+            pair = _pair(functions[columns[0]])
+            self.lists["wide_elements"].append([self.index[symbol] for symbol in pair])
             self.lists["wide_same"].append(same)
             self.lists["wide_degree"].append(max(int(functions[c].zeta or 0) for c in columns))
             for column in columns:
@@ -315,7 +318,7 @@ class _Builder:
             dtype = np.float64 if ending in floats else np.int64
             if name in ("wide_same", "triplet_narrow"):
                 dtype = np.bool_  # type: ignore[assignment]
-            if name in ("wide_slots", "triplet_elements", "term_channels"):
+            if name in ("wide_slots", "wide_elements", "triplet_elements", "term_channels"):
                 values[name] = np.array(items, dtype=np.int64).reshape(-1, 2)
             elif name != "wide_coefficients":
                 values[name] = np.array(items, dtype=dtype)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,8 @@ class HDNNP(Potential):
         super().__init__(config)
         config = config.complete()
         self.config: HDNNPConfig = config
-        self._packed_networks: tuple[object, NetworkArrays] | None = None
+        self._state: tuple[Tensor, ...] | None = None
+        self._packed_networks: tuple[list[int], NetworkArrays] | None = None
         kind = CUTOFF_FUNCTIONS.index(config.cutoff_function)
         self.plan = make_plan(self.symbols, config.symmetry_functions, kind, config.cutoff_alpha)
         shape = (len(self.species), self.plan.n_functions)
@@ -150,6 +152,11 @@ class HDNNP(Potential):
         outside = (self.minimum[index] - slack > G) | (self.maximum[index] + slack < G)
         return outside.sum(1)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Forget the packed networks when tensors are moved or converted."""
+        self._state = self._packed_networks = None
+        return super()._apply(fn, recurse)
+
     @cached_property
     def _plan_number(self) -> int:
         return ops.register(self.plan)
@@ -190,8 +197,9 @@ class HDNNP(Potential):
 
     def _packed(self) -> NetworkArrays:
         """The networks for the compiled pass, packed again only when a tensor has changed."""
-        state = [*self.parameters(), *self.buffers()]
-        key = [(tensor.data_ptr(), tensor._version) for tensor in state]
+        if self._state is None:
+            self._state = (*self.parameters(), *self.buffers())
+        key = [tensor._version for tensor in self._state]
         if self._packed_networks is None or self._packed_networks[0] != key:
             offset, factor, low = self._scaling()
             packed = pack_networks(
