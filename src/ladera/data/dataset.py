@@ -86,8 +86,10 @@ class Dataset(Sequence[Frame]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an HDF5 file in one step; DataError when that fails, say on a full disk."""
         try:
-            with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-                self._write(file)
+            # Since version 1.10 the file format has checksums, so that damage is noticed.
+            with atomic_path(path) as temporary:
+                with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+                    self._write(file)
         except (OSError, RuntimeError) as error:
             raise DataError(f"The data set could not be written to {path}: {error}.") from error
 
@@ -134,7 +136,7 @@ class Dataset(Sequence[Frame]):
             values = values[self._atom_rows]
         elif not column.per_atom:
             values = self._select(values)
-        return np.char.decode(values, "utf-8") if column.dtype == "S" else values
+        return np.char.decode(values, "utf-8", "replace") if column.dtype == "S" else values
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -225,10 +227,10 @@ class Dataset(Sequence[Frame]):
             dipole=label("dipole"),
             charges=label("charges"),
             total_charge=None if total_charge is None else float(total_charge),
-            config_type=arrays["config_type"][row].decode(),
-            subset=arrays["subset"][row].decode(),
+            config_type=_text(arrays["config_type"][row]),
+            subset=_text(arrays["subset"][row]),
             weight=float(arrays["weight"][row]),
-            source=arrays["source"][row].decode(),
+            source=_text(arrays["source"][row]),
         )
 
     def _write(self, file: h5py.File) -> None:
@@ -248,6 +250,10 @@ class Dataset(Sequence[Frame]):
                 begin = int(self.offsets[start]) if per_atom else start
                 values = stored[block._atom_rows if per_atom else block._all_rows]
                 target[begin : begin + len(values)] = values
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "replace")
 
 
 def _stack(frames: list[Frame]) -> _Arrays:
@@ -316,7 +322,8 @@ def _map(path: Path) -> _Arrays:
                     f"{path} has format version {file.attrs['format_version']}, this Ladera reads "
                     f"up to {FORMAT_VERSION}; upgrade Ladera."
                 )
-            arrays = {name: _map_array(path, file[name]) for name in file}
+            # A damaged name may come as bytes: then it is not one that _check_arrays knows.
+            arrays = {str(name): _map_array(path, file[name]) for name in file}
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise DataError(
             f"{path} is no complete Ladera data set ({error}); copy or convert it again."
@@ -346,6 +353,9 @@ def _check_arrays(path: Path, arrays: _Arrays) -> None:
     sound = offsets.ndim == 1 and offsets.dtype == np.int64 and len(offsets) > 0
     if not sound or offsets[0] != 0 or (np.diff(offsets) < 1).any():
         raise DataError(f"{path}: its array 'offsets' is damaged; copy or convert it again.")
+    numbers = arrays["numbers"]
+    if ((numbers < 1) | (numbers >= len(chemical_symbols))).any():
+        raise DataError(f"{path}: its array 'numbers' is damaged; copy or convert it again.")
     n_frames = len(offsets) - 1
     for name, values in arrays.items():
         if name == "offsets":

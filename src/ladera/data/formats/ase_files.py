@@ -39,7 +39,8 @@ def read(path: Path, keys: LabelKeys) -> Iterator[Frame]:
         )
         free_atoms_only &= frame.n_atoms == 1
         yield frame
-    keys.for_file(found).check(path, found, free_atoms_only)
+    if found:
+        keys.for_file(found).check(path, found, free_atoms_only)
 
 
 def _structures(path: Path) -> Iterator[Atoms]:
@@ -56,7 +57,7 @@ def _structures(path: Path) -> Iterator[Atoms]:
 def _values(atoms: Atoms) -> dict[str, Any]:
     """Everything by its name; results of a calculation win over info and arrays."""
     values: dict[str, Any] = {k: v for k, v in atoms.info.items() if isinstance(k, str)}
-    values.update({k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")})
+    values.update(atoms.arrays)
     if atoms.calc is not None:
         values.update({k: v for k, v in atoms.calc.results.items() if v is not None})
     return values

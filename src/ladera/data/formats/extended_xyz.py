@@ -54,7 +54,8 @@ def read(path: Path, keys: LabelKeys, units: UnitSystem = METAL) -> Iterator[Fra
         found |= frame_keys
         free_atoms_only &= frame.n_atoms == 1
         yield frame
-    keys.for_file(found).check(path, found, free_atoms_only)
+    if found:
+        keys.for_file(found).check(path, found, free_atoms_only)
 
 
 def write(dataset: Dataset, path: Path) -> None:

@@ -65,7 +65,7 @@ class LabelKeys(BaseModel):
             key = getattr(self, name)
             if name not in required or key is None or key in found:
                 continue
-            others = found - {"species", "pos"}
+            others = found - {"species", "pos", "numbers", "positions"}
             hint = did_you_mean(key, others) if others else "it has no keys at all."
             raise DataError(
                 f"{path} has no '{key}' for the {name}; {hint} "
@@ -151,7 +151,9 @@ _BRACKETS = str.maketrans("[]{},;", "      ")
 
 def _numbers(value: Any, where: str) -> NDArray[np.float64]:
     """The numbers of a value, which may be text such as ``1 2 3`` or ``[[1, 2], [3, 4]]``."""
-    words = value.translate(_BRACKETS).split() if isinstance(value, str) else value
+    words = value
+    if isinstance(value, str):  # ASE marks some lists with _JSON
+        words = value.removeprefix("_JSON").translate(_BRACKETS).split()
     try:
         return np.asarray(words, dtype=np.float64)
     except (ValueError, TypeError):
