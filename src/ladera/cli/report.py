@@ -1,0 +1,35 @@
+"""``ladera report``: one HTML page of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def report(
+    run: Annotated[Path, Parameter(help="Folder of a training run, or of a simulation.")],
+    *,
+    md: Annotated[
+        list[Path] | None,
+        Parameter(
+            help="Folder of `ladera md` or `ladera relax` to show too; several may follow.",
+            consume_multiple=True,
+        ),
+    ] = None,
+    output: Annotated[Path | None, Parameter(help="File to write (RUN/report.html).")] = None,
+) -> int:
+    """Make one HTML page of a training run and its simulations.
+
+    The page opens without a network: errors in meV/atom and meV/Angstrom, learning curves, parity
+    plots, histograms, the worst frames, energies and temperature over time, and the trajectory in
+    3D.
+
+        ladera report run --md md_300K md_600K --output report.html
+    """
+    from ladera.report.report import write_report
+
+    path = write_report(run, output, simulations=md or ())
+    print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB); open it in any browser.")
+    return 0

@@ -1,0 +1,203 @@
+"""One HTML page of a training run and its simulations that opens without a network.
+
+Everything is inside the file: figures as SVG, the 3D view's script, the trajectories. A content
+security policy forbids the page to fetch anything, so that nobody has to take that on trust.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import ladera
+from ladera.errors import DataError
+from ladera.files import write_text_atomic
+from ladera.report import figures, simulation_section, training_section, viewer
+from ladera.report.run import Simulation, TrainingRun, column, is_simulation, is_training
+from ladera.report.simulation_section import Motion
+from ladera.report.svg import to_svg
+from ladera.report.training_section import ERROR_UNITS, Plate
+
+HOW_TO_GET_3D: Final = (
+    "3Dmol.js, which draws the 3D view, is not installed: run `sh scripts/fetch_3dmol.sh` in a "
+    "clone of Ladera (it needs npm), then make the report again."
+)
+_FINDINGS_SHOWN: Final = 100
+
+
+class ReportWarning(UserWarning):
+    """The report is complete but for something its maker could have."""
+
+
+def write_report(
+    run: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    simulations: Sequence[str | os.PathLike[str]] = (),
+) -> Path:
+    """Write the report of a run and return its path.
+
+    Parameters
+    ----------
+    run
+        Folder of a training run, or of a simulation.
+    output
+        File to write; ``report.html`` in ``run`` when not given.
+    simulations
+        Folders of molecular dynamics and relaxations to show as well.
+
+    Raises DataError for a folder without a run and for a damaged file. Warns (ReportWarning) when
+    3Dmol.js is missing; the report then has still pictures and says how to get it.
+    """
+    folder = Path(run)
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; give the folder of a training run.")
+    folders = [Path(simulation) for simulation in simulations]
+    if is_simulation(folder):
+        folders.insert(0, folder)
+    elif not is_training(folder):
+        raise DataError(
+            f"{folder} holds no run: expected log.csv or model.ladera of a training, md.csv or "
+            "relax.csv of a simulation."
+        )
+    training = TrainingRun.read(folder) if is_training(folder) else None
+    page = _render(folder, training, [Simulation.read(name) for name in folders])
+    path = folder / "report.html" if output is None else Path(output)
+    write_text_atomic(path, page)
+    return path
+
+
+def _render(folder: Path, training: TrainingRun | None, simulations: list[Simulation]) -> str:
+    """The page as text."""
+    script = viewer.load_script()
+    budget = viewer.ATOM_FRAMES // max(len(simulations), 1)
+    shown = [
+        _simulation(simulation, f"s{number}", budget)
+        for number, simulation in enumerate(simulations)
+    ]
+    if script is None and any(simulation["scene"] for simulation in shown):
+        warnings.warn(HOW_TO_GET_3D, ReportWarning, stacklevel=3)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            name=folder.resolve().name,
+            version=ladera.__version__,
+            made=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+            training=None if training is None else _training(training),
+            simulations=shown,
+            script=None if script is None else Markup(script.code),
+            licence=None if script is None else script.licence,
+            how_to_get_3d=HOW_TO_GET_3D,
+        )
+    )
+
+
+def _environment() -> Environment:
+    """Jinja with escaping of everything that is not marked as markup: labels come from data."""
+    environment = Environment(
+        loader=PackageLoader("ladera.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    return environment
+
+
+def _training(run: TrainingRun) -> dict[str, Any]:
+    """What the template shows of a training run."""
+    part = training_section.judged_part(run)
+    judged = None if part is None else run.predictions[part]
+    rows = [training_section.error_row(p, values) for p, values in run.predictions.items()]
+    best = training_section.best_epoch(run)
+    quantities = [q for q in ERROR_UNITS if any(row.errors[q] for row in rows)]
+    return {
+        "part": part,
+        "quantities": [(quantity, *ERROR_UNITS[quantity]) for quantity in quantities],
+        "overall": next((row for row in rows if row.name == part), None),
+        "parts": rows,
+        "groups": [] if judged is None else training_section.group_rows(judged),
+        "elements": [] if judged is None else training_section.element_rows(judged),
+        "worst": [] if judged is None else training_section.worst_frames(judged, str(part)),
+        "facts": _training_facts(run, best),
+        "learning": _svgs(training_section.learning_plates(run, best), "learning"),
+        "parity": _svgs(training_section.parity_plates(run), "parity"),
+        "histograms": _svgs(training_section.histogram_plates(run), "histogram"),
+        "checked": bool(run.check),
+        "findings": run.check.get("findings", [])[:_FINDINGS_SHOWN],
+        "n_findings": len(run.check.get("findings", [])),
+        "config": run.config,
+        "header": json.dumps(run.model, indent=2, ensure_ascii=False) if run.model else "",
+    }
+
+
+def _training_facts(run: TrainingRun, best: float | None) -> list[tuple[str, str]]:
+    """What was trained on what, in words."""
+    config, facts = run.model.get("config", {}), []
+    if config:
+        facts.append(("Architecture", str(config.get("architecture", "?"))))
+        facts.append(("Elements", ", ".join(map(str, config.get("species", ())))))
+        facts.append(("Cutoff", f"{config.get('cutoff', math.nan):g} Å"))
+    if run.check:
+        frames, atoms = run.check.get("n_frames", 0), run.check.get("n_atoms", 0)
+        facts.append(("Data", f"{frames:,} frames, {atoms:,} atoms"))
+    if run.split:
+        sizes = (f"{len(run.split.get(p, ())):,} {p}" for p in ("train", "validation", "test"))
+        facts.append(("Split", ", ".join(sizes)))
+        facts.append(("Split method", str(run.split.get("method", "?"))))
+        facts.append(("Data hash", str(run.split.get("data_hash", "?"))[:16]))
+    epochs = column(run.log, "epoch")
+    if len(epochs):
+        kept = "" if best is None else f", the best is {best:g}"
+        facts.append(("Epochs", f"{epochs[-1]:g}{kept}"))
+    return facts
+
+
+def _simulation(simulation: Simulation, identifier: str, atom_frames: int) -> dict[str, Any]:
+    """What the template shows of a simulation."""
+    motion = simulation_section.motion(simulation, atom_frames)
+    return {
+        "id": identifier,
+        "title": simulation_section.title(simulation),
+        "facts": simulation_section.facts(simulation),
+        "figures": _svgs(simulation_section.plates(simulation), identifier),
+        "scene": None if motion is None else motion.scene,
+        "still": None if motion is None else _still(motion, identifier),
+        "settings": json.dumps(simulation.settings, indent=2, ensure_ascii=False),
+        "shown": 0 if motion is None else motion.shown,
+        "total": 0 if motion is None else motion.total,
+    }
+
+
+def _still(motion: Motion, identifier: str) -> Markup:
+    description = f"The last structure, {motion.last.get_chemical_formula()}"
+    return to_svg(figures.structure(motion.last), description, f"{identifier}-still")
+
+
+def _svgs(plates: Iterable[Plate], prefix: str) -> list[tuple[Markup, str]]:
+    """Figures as SVG with their captions."""
+    return [
+        (to_svg(plate.figure, plate.caption, f"{prefix}-{number}"), plate.caption)
+        for number, plate in enumerate(plates)
+    ]
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """Three significant digits, a dash for nothing."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else digits - 1
+    return f"{value:.{min(decimals, 5)}f}".replace("-", "−")

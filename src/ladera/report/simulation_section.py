@@ -1,0 +1,217 @@
+"""The part of the page about a simulation: what it conserved, how hot it was, how it moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+
+from ladera.report import figures, viewer
+from ladera.report.predictions import FloatArray
+from ladera.report.run import Simulation, column
+from ladera.report.training_section import MILLI, Plate
+
+_TITLES: Final = {"md": "Molecular dynamics", "relax": "Relaxation"}
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Frames of a trajectory for the 3D view, and one of them for a still picture."""
+
+    scene: Mapping[str, Any] | None  # None when one frame is too large to embed
+    last: Atoms
+    shown: int
+    total: int
+
+
+def title(simulation: Simulation) -> str:
+    """Heading such as "Molecular dynamics: md_300K"."""
+    return f"{_TITLES[simulation.kind]}: {simulation.folder.resolve().name}"
+
+
+def facts(simulation: Simulation) -> list[tuple[str, str]]:
+    """What was simulated and what came out, in words."""
+    structure = simulation.settings.get("structure", {})
+    rows = [("Structure", f"{structure['formula']}, {structure['n_atoms']} atoms")] * (
+        "formula" in structure and "n_atoms" in structure
+    )
+    return [
+        *rows,
+        *(_md_facts(simulation) if simulation.kind == "md" else _relax_facts(simulation)),
+    ]
+
+
+def plates(simulation: Simulation) -> Iterator[Plate]:
+    """Figures over time, or over the steps of a relaxation."""
+    if simulation.kind == "md":
+        yield from _md_plates(simulation)
+    else:
+        yield from _relax_plates(simulation)
+
+
+def motion(simulation: Simulation, atom_frames: int) -> Motion | None:
+    """The trajectory thinned to ``atom_frames`` positions; None when there is none."""
+    total = simulation.n_frames
+    if total == 0:
+        return None
+    (last,) = simulation.frames(np.array([total - 1]))
+    picked = viewer.pick_frames(total, len(last), atom_frames)
+    if len(picked) == 0:
+        return Motion(None, last, 0, total)
+    labels = [_frame_label(simulation, int(index), total) for index in picked]
+    return Motion(viewer.scene(simulation.frames(picked), labels), last, len(picked), total)
+
+
+def drift(simulation: Simulation) -> float | None:
+    """Slope of the conserved energy over the whole run, meV/atom/ps; None when too short."""
+    table, n_atoms = simulation.table, _n_atoms(simulation)
+    energy = column(table, "conserved_energy_ev")
+    time = column(table, "time_fs") / 1000
+    if n_atoms is None or len(energy) < 3 or len(time) < 3:
+        return None
+    finite = np.isfinite(energy) & np.isfinite(time)
+    slope = np.polynomial.Polynomial.fit(time[finite], energy[finite], 1).convert().coef
+    return float(MILLI * slope[1] / n_atoms) if len(slope) > 1 else 0.0
+
+
+def _md_facts(simulation: Simulation) -> Iterator[tuple[str, str]]:
+    settings, table = simulation.settings.get("settings", {}), simulation.table
+    if "ensemble" in settings:
+        yield "Ensemble", str(settings["ensemble"])
+    if "temperature" in settings:
+        end = settings.get("temperature_end")
+        ramp = f" to {end:g} K" if end is not None else ""
+        yield "Set temperature", f"{settings['temperature']:g} K{ramp}"
+    time = column(table, "time_fs")
+    if len(time):
+        step = f", steps of {simulation.timestep:g} fs" if simulation.timestep else ""
+        yield "Length", f"{_time(time[-1])}{step}"
+    temperature = column(table, "temperature_k")
+    if len(temperature):
+        yield "Temperature", f"{np.nanmean(temperature):.1f} ± {np.nanstd(temperature):.1f} K"
+    slope = drift(simulation)
+    if slope is not None:
+        yield "Drift of the conserved energy", f"{slope:.3g} meV/atom/ps"
+    pressure = column(table, "pressure_gpa")
+    if len(pressure):
+        yield "Pressure", f"{np.nanmean(pressure):.3g} ± {np.nanstd(pressure):.2g} GPa"
+    outside = column(table, "extrapolating_atoms")
+    if len(outside):
+        share = np.count_nonzero(outside > 0) / np.count_nonzero(np.isfinite(outside))
+        yield "Atoms outside the training domain", f"in {share:.1%} of the rows of the log"
+
+
+def _relax_facts(simulation: Simulation) -> Iterator[tuple[str, str]]:
+    settings, table = simulation.settings.get("settings", {}), simulation.table
+    if "optimizer" in settings:
+        yield "Optimizer", str(settings["optimizer"])
+    force = column(table, "max_force_ev_per_angstrom")
+    if len(force):
+        yield "Steps", f"{int(table['step'][-1])}"
+        asked = f" (asked: below {settings['fmax']:g})" if "fmax" in settings else ""
+        yield "Largest force at the end", f"{force[-1]:.3g} eV/Å{asked}"
+    energy = column(table, "energy_ev")
+    if len(energy):
+        yield "Energy gained", f"{energy[0] - energy[-1]:.4g} eV"
+
+
+def _md_plates(simulation: Simulation) -> Iterator[Plate]:
+    table, n_atoms = simulation.table, _n_atoms(simulation)
+    time, time_label = _time_axis(column(table, "time_fs"))
+    if len(time) == 0:
+        return
+
+    def plate(name: str, label: str, caption: str, **options: Any) -> Iterator[Plate]:
+        values = column(table, name)
+        if len(values):
+            figure = figures.time_series(
+                time, {label: values}, label, time_label=time_label, **options
+            )
+            yield Plate(figure, caption)
+
+    yield from plate(
+        "temperature_k",
+        "Temperature (K)",
+        "Temperature of the moving atoms; dashed, what was set.",
+        target=_target(simulation),
+    )
+    per_atom, unit = (MILLI / n_atoms, "meV/atom") if n_atoms else (1.0, "eV")
+    potential = column(table, "potential_energy_ev")
+    if len(potential):
+        curves = {
+            "Potential": per_atom * (potential - potential[0]),
+            "Kinetic": per_atom * table["kinetic_energy_ev"],
+            "Total": per_atom * (table["total_energy_ev"] - potential[0]),
+        }
+        figure = figures.time_series(time, curves, f"Energy ({unit})", time_label=time_label)
+        yield Plate(figure, "Energies; potential and total relative to the first potential energy.")
+    conserved = column(table, "conserved_energy_ev")
+    if len(conserved):
+        label = f"Conserved energy ({unit})"
+        curve = {label: per_atom * (conserved - conserved[np.isfinite(conserved)][0])}
+        figure = figures.time_series(time, curve, label, time_label=time_label)
+        yield Plate(
+            figure, "What an exact integration would keep constant, relative to its first value."
+        )
+    yield from plate("pressure_gpa", "Pressure (GPa)", "Pressure, with its kinetic part.")
+    volume = column(table, "volume_angstrom3")
+    if len(volume) and np.nanstd(volume) > 0:
+        yield from plate("volume_angstrom3", "Volume (Å³)", "Volume of the cell.")
+    if np.nansum(column(table, "extrapolating_atoms")) > 0:
+        yield from plate(
+            "extrapolating_atoms",
+            "Atoms outside the domain (number)",
+            "Atoms whose surroundings are unlike those the model was trained on.",
+        )
+
+
+def _relax_plates(simulation: Simulation) -> Iterator[Plate]:
+    table, n_atoms = simulation.table, _n_atoms(simulation)
+    steps = column(table, "step")
+    if len(steps) == 0:
+        return
+    factor, unit = (MILLI / n_atoms, "meV/atom") if n_atoms else (1.0, "eV")
+    energy = factor * (table["energy_ev"] - table["energy_ev"][-1])
+    label = f"Energy above the last ({unit})"
+    yield Plate(
+        figures.time_series(steps, {label: energy}, label, time_label="Step (number)"),
+        "Energy relative to that of the last step.",
+    )
+    label = "Largest force (eV/Å)"
+    forces = {label: table["max_force_ev_per_angstrom"]}
+    yield Plate(
+        figures.time_series(steps, forces, label, time_label="Step (number)", logarithmic=True),
+        "Largest force on an atom.",
+    )
+
+
+def _frame_label(simulation: Simulation, index: int, total: int) -> str:
+    if simulation.kind == "relax" or simulation.timestep is None:
+        return f"step {index} of {total - 1}"
+    return f"{_time(index * simulation.frame_interval * simulation.timestep)}"
+
+
+def _n_atoms(simulation: Simulation) -> int | None:
+    found = simulation.settings.get("structure", {}).get("n_atoms")
+    return None if found is None else int(found)
+
+
+def _target(simulation: Simulation) -> tuple[float, float] | None:
+    settings = simulation.settings.get("settings", {})
+    if settings.get("ensemble") == "nve" or settings.get("temperature") is None:
+        return None
+    begin, end = settings["temperature"], settings.get("temperature_end")
+    return float(begin), float(begin if end is None else end)
+
+
+def _time_axis(time: FloatArray) -> tuple[FloatArray, str]:
+    if len(time) and time[-1] >= 2000:
+        return time / 1000, "Time (ps)"
+    return time, "Time (fs)"
+
+
+def _time(femtoseconds: float) -> str:
+    return f"{femtoseconds / 1000:.4g} ps" if femtoseconds >= 1000 else f"{femtoseconds:g} fs"

@@ -1,0 +1,94 @@
+"use strict";
+// The player of a trajectory. It is made when the reader comes near it: drawing contexts are few.
+(function () {
+  const FRAME_TIME = 60; // ms
+
+  function drawCell(viewer, cell) {
+    viewer.removeAllShapes();
+    if (!cell) return;
+    const corner = (i, j, k) => ({
+      x: i * cell[0][0] + j * cell[1][0] + k * cell[2][0],
+      y: i * cell[0][1] + j * cell[1][1] + k * cell[2][1],
+      z: i * cell[0][2] + j * cell[1][2] + k * cell[2][2],
+    });
+    for (const [a, b] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+      viewer.addLine({ start: corner(0, a, b), end: corner(1, a, b), color: "#5d6b78" });
+      viewer.addLine({ start: corner(a, 0, b), end: corner(a, 1, b), color: "#5d6b78" });
+      viewer.addLine({ start: corner(a, b, 0), end: corner(a, b, 1), color: "#5d6b78" });
+    }
+  }
+
+  function start(box) {
+    const scene = JSON.parse(box.querySelector("script").textContent);
+    const stage = box.querySelector(".stage");
+    const slider = box.querySelector("input");
+    const label = box.querySelector("output");
+    const button = box.querySelector("button.play");
+    const viewer = $3Dmol.createViewer(stage, {
+      backgroundColor: "white",
+      antialias: true,
+      disableFog: true,
+    });
+    viewer.addModelsAsFrames(scene.xyz, "xyz", { assignBonds: scene.bonds });
+    viewer.setStyle({}, scene.bonds
+      ? { stick: { radius: 0.12, colorscheme: "Jmol" }, sphere: { scale: 0.26, colorscheme: "Jmol" } }
+      : { sphere: { scale: 0.3, colorscheme: "Jmol" } });
+    if (scene.cells.length) viewer.rotate(-75, "x").rotate(20, "y");
+    drawCell(viewer, scene.cells[0]);
+    viewer.zoomTo();
+    viewer.zoom(0.9);
+
+    const count = scene.labels.length;
+    let frame = 0;
+    let timer = null;
+    async function show(next) {
+      frame = (next + count) % count;
+      await viewer.setFrame(frame);
+      drawCell(viewer, scene.cells[frame]);
+      viewer.render();
+      slider.value = frame;
+      label.textContent = scene.labels[frame];
+      box.dataset.frame = frame;
+    }
+    function play(on) {
+      clearInterval(timer);
+      timer = on ? setInterval(() => show(frame + 1), FRAME_TIME) : null;
+      button.textContent = on ? "Pause" : "Play";
+      button.setAttribute("aria-pressed", String(on));
+    }
+    button.addEventListener("click", () => play(timer === null));
+    slider.addEventListener("input", () => { play(false); show(Number(slider.value)); });
+    box.querySelector("button.reset").addEventListener("click", () => {
+      viewer.zoomTo();
+      viewer.zoom(0.9);
+      viewer.render();
+    });
+    // The wheel scrolls the page; with Ctrl it zooms.
+    stage.addEventListener("wheel", (event) => {
+      if (!event.ctrlKey) event.stopImmediatePropagation();
+    }, { capture: true });
+    new ResizeObserver(() => { viewer.resize(); viewer.render(); }).observe(stage);
+    box.classList.add("live");
+    viewer.resize();
+    return show(0);
+  }
+
+  function startOrSay(box) {
+    try {
+      Promise.resolve(start(box)).catch((error) => console.warn(error));
+    } catch (error) {
+      box.classList.remove("live");
+      box.querySelector(".excuse").hidden = false;
+      console.warn("No 3D view: " + error);
+    }
+  }
+
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      watcher.unobserve(entry.target);
+      startOrSay(entry.target);
+    }
+  }, { rootMargin: "300px" });
+  document.querySelectorAll(".viewer").forEach((box) => watcher.observe(box));
+})();
