@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from ladera.errors import DataError
+from ladera.errors import ConfigError, DataError
 from ladera.graph import Graph
 from ladera.kernels.activations import ACTIVATION_NUMBERS
 from ladera.kernels.atomic_networks import (
@@ -163,6 +163,11 @@ class HDNNP(Potential):
 
     def _arguments(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Element indices of the atoms, and what the symmetry functions need beside the vectors."""
+        if graph.vectors.device.type != "cpu":
+            raise ConfigError(
+                f"The HDNNP was asked to run on {graph.vectors.device}; its kernels run on the "
+                "CPU only, so choose device: cpu."
+            )
         index = self.species_index(graph)
         return index, graph.row_pointer, index, index[graph.neighbors]
 
