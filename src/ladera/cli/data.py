@@ -120,7 +120,8 @@ def split(
         Literal["random", "group", "first", "file"],
         Parameter(
             help="random; group: whole config_types; first: train on the first frames, validate "
-            "on the next; file: as set=train and set=test of an input.data say."
+            "on the next; file: as set=train and set=test of an input.data say, validation "
+            "drawn from train."
         ),
     ] = "random",
     validation: Annotated[
@@ -130,7 +131,7 @@ def split(
         ),
     ] = None,
     test: Annotated[str | None, Parameter(help="As for validation.")] = None,
-    seed: Annotated[int, Parameter(help="Seed of the random split.")] = 0,
+    seed: Annotated[int, Parameter(help="Seed of what is drawn at random.")] = 0,
     reading: Reading | None = None,
 ) -> int:
     """Divide frames into training, validation and test, once and for all.
@@ -187,11 +188,11 @@ def _split(
 ) -> Split:
     from ladera.data import splits
 
-    if method == "file":
-        return splits.file_split(dataset)
     if method == "group":
         return splits.group_split(dataset, _names(validation), _names(test))
     sizes = _size(validation, "validation"), _size(test, "test")
+    if method == "file":
+        return splits.file_split(dataset, sizes[0], seed)
     if method == "random":
         return splits.random_split(dataset, *sizes, seed=seed)
     n_validation, n_test = (round(size * len(dataset)) if size < 1 else int(size) for size in sizes)

@@ -162,10 +162,12 @@ def first_split(dataset: Dataset, train: int, validation: int = 0) -> Split:
     )
 
 
-def file_split(dataset: Dataset) -> Split:
+def file_split(dataset: Dataset, validation: float = 0.0, seed: int = 0) -> Split:
     """What the files say themselves (``set=train`` and ``set=test`` of an input.data).
 
-    Frames of which they say nothing are trained on.
+    Frames of which they say nothing are trained on. Files that name no validation frames leave
+    them to be drawn at random: ``validation`` is a fraction below 1 of the frames to train on, or
+    a number of them.
     """
     subsets = dataset.column("subset")
     if not (subsets != "").any():
@@ -173,12 +175,19 @@ def file_split(dataset: Dataset) -> Split:
             "No frame says which set it belongs to (set=train or set=test of an input.data); "
             "split at random, by group or by order."
         )
+    train = np.flatnonzero(~np.isin(subsets, ["validation", "test"]))
+    chosen = np.flatnonzero(subsets == "validation")
+    method = "as the files say"
+    if validation and not len(chosen):
+        drawn = random_split(dataset[train], validation, 0, seed)
+        train, chosen = train[drawn.train], train[drawn.validation]
+        method += f", validation {validation:g}, seed {seed}"
     return Split(
-        train=np.flatnonzero(~np.isin(subsets, ["validation", "test"])),
-        validation=np.flatnonzero(subsets == "validation"),
+        train=train,
+        validation=chosen,
         test=np.flatnonzero(subsets == "test"),
         data_hash=dataset.hash,
-        method="as the files say",
+        method=method,
     )
 
 
