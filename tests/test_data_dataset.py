@@ -5,10 +5,10 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from data_frames import assert_same_frames, copper, water
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_frames import assert_same_frames, copper, water
 from ladera.data.dataset import LABELS, Dataset
 from ladera.data.frame import Frame
 from ladera.errors import DataError
@@ -175,7 +175,7 @@ def test_a_data_set_file_with_a_wrong_array_is_refused(tmp_path, mixed, name):
     with h5py.File(path, "r+") as file:
         del file[name]
         file[name] = np.zeros(2, dtype="i4")
-    with pytest.raises(DataError, match="set.h5"):
+    with pytest.raises(DataError, match=r"set\.h5"):
         Dataset.open(path)
     with h5py.File(path, "r+") as file:
         del file[name]

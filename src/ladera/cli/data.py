@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ladera.data.dataset import Dataset
     from ladera.data.doctor import Report
     from ladera.data.splits import Split
@@ -104,12 +106,9 @@ def convert(
 
     dataset = _read(files, reading)
     lost = formats.write(dataset, output, units=_unit_system(output_units))
-    console = _console()
-    console.print(f"Wrote {len(dataset):,} frames to {output}.")
+    _say(f"Wrote {len(dataset):,} frames to {output}.")
     if lost:
-        console.print(
-            f"[yellow]{output.name} has no place for {', '.join(lost)}: left out.[/yellow]"
-        )
+        _say(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
     return 0
 
 
@@ -145,7 +144,7 @@ def split(
     made = _split(dataset, method, validation, test, seed)
     made.save(output)
     parts = {"training": made.train, "validation": made.validation, "test": made.test}
-    _console().print(
+    _say(
         f"Wrote {output}: "
         + ", ".join(f"{len(indices):,} {name}" for name, indices in parts.items())
         + f" of {len(dataset):,} frames ({made.method})."
@@ -218,7 +217,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = _console()
-    console.print(
+    _say(
         f"{summary['n_frames']:,} frames, {summary['n_atoms']:,} atoms "
         f"({summary['atoms_per_frame']['min']} to {summary['atoms_per_frame']['max']} per frame), "
         f"{summary['periodicity']}"
@@ -249,8 +248,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
         if len(counts) > 1 or counted == "compositions":
             shown = [f"{name or '(none)'} ({n:,})" for name, n in list(counts.items())[:12]]
             rest = f", {len(counts) - 12:,} more" if len(counts) > 12 else ""
-            console.print(f"{title}: {', '.join(shown)}{rest}", highlight=False)
-    console.print(f"Hash: {summary['data_hash']}", highlight=False)
+            _say(f"{title}: {', '.join(shown)}{rest}")
+    _say(f"Hash: {summary['data_hash']}")
 
 
 def _print_report(report: Report, dataset: Dataset) -> None:
@@ -268,15 +267,25 @@ def _print_report(report: Report, dataset: Dataset) -> None:
                 escape(found.message + _source(dataset, found.frame)),
             )
         console.print(table)
-    console.print(
-        f"{report.n_frames:,} frames, {report.n_atoms:,} atoms: {len(report.errors)} errors, "
-        f"{len(report.warnings)} warnings, {len(report.notes)} notes."
+    _say(
+        f"{report.n_frames:,} frames, {report.n_atoms:,} atoms: "
+        f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}, "
+        f"{_counted(report.notes, 'note')}."
     )
 
 
 def _source(dataset: Dataset, frame: int | None) -> str:
     source = "" if frame is None else dataset[frame].source
     return f" [{Path(source).name}]" if source else ""
+
+
+def _say(sentence: str, style: str | None = None) -> None:
+    """A sentence in one line, however long, so that it can be searched for."""
+    _console().print(sentence, style=style, soft_wrap=True, highlight=False, markup=False)
+
+
+def _counted(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}" + ("" if len(things) == 1 else "s")
 
 
 def _console() -> Any:

@@ -86,10 +86,10 @@ class Dataset(Sequence[Frame]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an HDF5 file in one step; DataError when that fails, say on a full disk."""
         try:
-            # Since version 1.10 the file format has checksums, so that damage is noticed.
-            with atomic_path(path) as temporary:
-                with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-                    self._write(file)
+            # From version 1.10 on the file format has checksums, so that damage is noticed.
+            libver = ("v110", "v110")
+            with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=libver) as file:
+                self._write(file)
         except (OSError, RuntimeError) as error:
             raise DataError(f"The data set could not be written to {path}: {error}.") from error
 

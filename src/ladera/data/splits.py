@@ -129,19 +129,24 @@ def group_split(
 
     The rest is trained on. Raises DataError for a group that the data set does not have.
     """
-    groups = dataset.column("config_type")
-    known = set(groups.tolist())
+    types = dataset.column("config_type")
+    known = set(types.tolist())
     for group in (*validation, *test):
         if group not in known:
             hint = did_you_mean(group, known - {""}) if known - {""} else "no frame has a group."
             raise DataError(f"No frame has the config_type '{group}'; {hint}")
-    in_validation, in_test = np.isin(groups, list(validation)), np.isin(groups, list(test))
+    in_validation, in_test = np.isin(types, list(validation)), np.isin(types, list(test))
     return Split(
         train=np.flatnonzero(~in_validation & ~in_test),
         validation=np.flatnonzero(in_validation),
         test=np.flatnonzero(in_test),
         data_hash=dataset.hash,
-        method=f"groups, validation {', '.join(validation)}, test {', '.join(test)}",
+        method="groups"
+        + "".join(
+            f", {name} {' '.join(groups)}"
+            for name, groups in (("validation", validation), ("test", test))
+            if groups
+        ),
     )
 
 

@@ -148,8 +148,12 @@ def _rms(values: _Floats) -> float:
 
 
 def _culprit(ratio: float, culprits: dict[str, float]) -> str:
-    """The explanation whose factor is within 20 % of a ratio."""
-    for name, factor in culprits.items():
-        if ratio * factor > 0 and abs(np.log(ratio / factor)) < 0.2:
-            return f"it looks like {name}" if not name.startswith("the ") else name
-    return "units or signs are wrong in a way not known here"
+    """The explanation whose factor is closest to a ratio, if that is within 20 %."""
+    distances = {
+        name: abs(np.log(ratio / factor)) if ratio * factor > 0 else np.inf
+        for name, factor in culprits.items()
+    }
+    name = min(distances, key=lambda name: distances[name])
+    if distances[name] > 0.2:
+        return "units or signs are wrong in a way not known here"
+    return name if name.startswith("the ") else f"it looks like {name}"

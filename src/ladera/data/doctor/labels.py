@@ -136,8 +136,9 @@ def energy_outliers(dataset: Dataset) -> Iterator[Finding]:
     group = group.ravel()
     deviation, spread, size = _deviations(energies, group)
     broken = (deviation > 10.0) & (size >= 3)
-    odd = (deviation > np.maximum(0.5, 15 * spread)) & (size >= 10) & ~broken
-    odd &= np.bincount(group, odd)[group] < 0.05 * size + 1
+    limit = np.maximum(0.5, 15 * spread)
+    alike = np.bincount(group, deviation > 0.5 * limit)[group]
+    odd = (deviation > limit) & (size >= 10) & (alike < 0.05 * size + 1) & ~broken
     for which, severity, remark in (
         (broken, "error", "no structure is that far from the others; check units and calculation"),
         (odd, "warning", "far outside what the others spread; look at the structure"),

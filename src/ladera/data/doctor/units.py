@@ -81,7 +81,7 @@ def total_energies(dataset: Dataset) -> Iterator[Finding]:
 
 def _bond_stiffness(dataset: Dataset) -> Iterator[Finding]:
     ratios = _stiffness_ratios(dataset)
-    if len(ratios) < 3:
+    if len(ratios) == 0:
         return
     ratio = float(np.median(ratios))
     if 1 / 8 < ratio < 8:
