@@ -6,6 +6,7 @@
     |-- ConfigError        a key or value of a configuration
     |-- DataError          a structure, a label or a data file
     |-- ModelFileError     a model file or checkpoint
+    |-- TrainingError      a training that had to stop
     +-- SimulationError    a simulation that cannot start or had to stop
 """
 
@@ -29,6 +30,10 @@ class DataError(LaderaError):
 
 class ModelFileError(LaderaError):
     """A model file or checkpoint is missing, cut short, foreign or from a newer version."""
+
+
+class TrainingError(LaderaError):
+    """A training had to be stopped."""
 
 
 class SimulationError(LaderaError):

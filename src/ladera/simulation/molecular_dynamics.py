@@ -16,7 +16,7 @@ from ladera.simulation import records, restart
 from ladera.simulation.calculator import LaderaCalculator, StressUnavailableError
 from ladera.simulation.guard import Guard, check_distances
 from ladera.simulation.integrators import INTEGRATORS, degrees_of_freedom
-from ladera.simulation.interrupt import StopRequest
+from ladera.interrupt import StopRequest
 from ladera.simulation.preparation import (
     check_ensemble,
     check_species,

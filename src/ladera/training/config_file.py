@@ -1,0 +1,239 @@
+"""Reading a training configuration, and saying in one sentence what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ladera.errors import ConfigError, did_you_mean
+from ladera.files import write_text_atomic
+from ladera.training.config import TrainingConfig
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """The configuration in a YAML file, with overrides such as ``optimizer.learning_rate=0.01``.
+
+    Raises ConfigError, with file and key, for anything that cannot be used.
+    """
+    values = _read_yaml(Path(path))
+    for override in overrides:
+        _set(values, override)
+    return parse(values, str(path))
+
+
+def parse(values: dict[str, Any], name: str) -> TrainingConfig:
+    """The configuration in nested dicts; ``name`` is what error messages call it."""
+    try:
+        return TrainingConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {_sentence(error)}") from None
+
+
+def save(config: TrainingConfig, path: str | Path) -> None:
+    """Write a configuration, all defaults included, so that :func:`load` reads it back."""
+    write_text_atomic(path, yaml.safe_dump(as_json(config), sort_keys=False, width=100))
+
+
+def as_json(config: TrainingConfig) -> dict[str, Any]:
+    """Plain dicts and lists that :func:`parse` reads back."""
+    values = config.model_dump(mode="json", by_alias=True)
+    # A label key that is named must be in the files: name those that the user named, no others.
+    values["data"]["keys"] = config.data.keys.model_dump(mode="json", exclude_unset=True)
+    return values
+
+
+def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """The first key, with both values, in which two nested dicts differ; None when they agree."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return None if old == new else (path, old, new)
+    for key in [*old, *(key for key in new if key not in old)]:
+        found = first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        if found:
+            return found
+    return None
+
+
+# --- YAML --------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which moreover refuses a key that is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (it is safe)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no configuration file {path}; 'ladera template > {path}' makes one."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: {error.problem}; correct the YAML.") from None
+    except (yaml.YAMLError, TypeError) as error:
+        raise ConfigError(f"{path} is no YAML file: {error}.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path} holds no keys; 'ladera template' shows what a configuration looks like."
+        )
+    return values
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Put the value of ``a.b=c`` into nested dicts."""
+    path, equals, text = override.partition("=")
+    *sections, key = path.strip().split(".")
+    if not equals or not all((*sections, key)):
+        raise ConfigError(f"--set {override}: expected key=value, such as optimizer.name=adam.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: '{text}' is no YAML value.") from None
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(
+                f"--set {override}: '{section}' is the value {inner!r} in the file, not a section "
+                "with keys."
+            )
+        values = inner
+    values[key] = value
+
+
+# --- errors ------------------------------------------------------------------------------------
+
+
+def _sentence(error: ValidationError) -> str:
+    """One sentence for the first mistake: unknown keys before wrong choices before the others."""
+    details = sorted(error.errors(), key=_rank)
+    mistakes = {_locate(detail["loc"])[0] for detail in details}
+    more = f" ({len(mistakes) - 1} more after this.)" if len(mistakes) > 1 else ""
+    return _explain(details[0]) + more
+
+
+def _rank(detail: ErrorDetails) -> int:
+    match detail["type"]:
+        case "extra_forbidden":
+            return 0
+        case "union_tag_invalid":
+            return 1
+        case "literal_error":  # what is no text was hardly meant as one of the names
+            return 1 if isinstance(detail["input"], str) else 3
+        case _:
+            return 2
+
+
+def _explain(detail: ErrorDetails) -> str:
+    path, section = _locate(detail["loc"])
+    value, context = detail["input"], detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            hint = did_you_mean(path.rpartition(".")[2], _keys(section))
+            return f"'{path}' is not a key Ladera knows; {hint}"
+        case "missing":
+            return f"the key '{path}' is missing; give it a value."
+        case "union_tag_not_found":
+            key = _unquote(context["discriminator"])
+            return f"the key '{path}.{key}' is missing; {did_you_mean('', tags(section))}"
+        case "union_tag_invalid":
+            key, tag = _unquote(context["discriminator"]), context["tag"]
+            return f"'{path}.{key}' is '{tag}'; {did_you_mean(tag, tags(section))}"
+        case "literal_error":
+            choices = re.findall(r"'([^']*)'", context["expected"])
+            return f"'{path}' is {value!r}; {did_you_mean(str(value), choices)}"
+        case "value_error":
+            where = f"'{path}': " if path else ""
+            sentence = f"{where}{context['error']}"
+            return sentence if sentence.endswith(("?", ".")) else f"{sentence}."
+        case _:
+            expected = detail["msg"].partition(" should ")[2] or detail["msg"]
+            return f"'{path}' is {value!r}; it should {expected}."
+
+
+def _locate(location: tuple[int | str, ...]) -> tuple[str, Any]:
+    """The key path as the user writes it, and the type in which its last key was looked up."""
+    keys: list[str] = []
+    section, current = None, TrainingConfig
+    for part in location:
+        if get_origin(current) in _UNIONS:  # pydantic names the member; the user did not
+            current = _member(current, str(part))
+            continue
+        keys.append(str(part))
+        section, current = current, _inner(current, part)
+    # A union whose member could not be told has no part of its own: it is itself the section.
+    return ".".join(keys), current if get_origin(current) in _UNIONS else section
+
+
+_UNIONS: Final = (Union, UnionType)
+
+
+def _inner(kind: Any, key: int | str) -> Any:
+    """The type of a key of a section, or of an element of a list or dict; None when unknown."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            if key in (name, field.alias):
+                return _plain(field.annotation)
+        return None
+    inner = [argument for argument in get_args(kind) if argument is not Ellipsis]
+    return _plain(inner[-1]) if inner else None
+
+
+def _plain(kind: Any) -> Any:
+    """A type without its annotations and without None."""
+    if get_origin(kind) is Annotated:
+        return _plain(get_args(kind)[0])
+    if get_origin(kind) in _UNIONS:
+        members = [member for member in get_args(kind) if member is not NoneType]
+        return _plain(members[0]) if len(members) == 1 else kind
+    return kind
+
+
+def _member(union: Any, tag: str) -> Any:
+    """The section of a union that has this name, or the dict of one that has none."""
+    members = [_plain(member) for member in get_args(union)]
+    for member in members:
+        if tag in _defaults(member) or (get_origin(member) is dict and tag.startswith("dict")):
+            return member
+    return None
+
+
+def _keys(section: Any) -> list[str]:
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def tags(union: Any) -> list[str]:
+    """The names by which the sections of a union are told apart."""
+    shared = [set(_keys(_plain(member))) for member in get_args(union)]
+    key = next(k for k in ("architecture", "name", "method") if all(k in keys for keys in shared))
+    return [_plain(member).model_fields[key].default for member in get_args(union)]
+
+
+def _defaults(kind: Any) -> set[str]:
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return set()
+    return {f.default for f in kind.model_fields.values() if isinstance(f.default, str)}
+
+
+def _unquote(text: str) -> str:
+    return text.strip("'")

@@ -1,0 +1,214 @@
+"""How well a potential reproduces labelled frames."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from ladera.data.dataset import Dataset
+from ladera.errors import DataError
+from ladera.files import atomic_path, write_text_atomic
+from ladera.graph import Graph
+from ladera.potential import evaluate
+from ladera.training.batches import in_order
+
+if TYPE_CHECKING:
+    from ladera.potential import Potential
+
+UNITS: Final = {"energy": "meV/atom", "forces": "meV/Angstrom", "stress": "meV/Angstrom^3"}
+N_WORST: Final = 5
+
+_MILLI: Final = 1e3
+_FRAMES_AT_ONCE: Final = 16
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Predictions for the frames of a data set, and their errors."""
+
+    dataset: Dataset
+    frame_index: NDArray[np.int64]  # (n_frames,) how messages and files call the frames
+    energy: Floats  # (n_frames,), eV
+    forces: Floats  # (n_atoms_total, 3), eV/Angstrom
+    stress: Floats  # (n_frames, 3, 3), eV/Angstrom^3; NaN for a frame without volume
+
+    def to_json(self) -> dict[str, Any]:
+        """All errors: in total, by group, by element, and the worst frames.
+
+        Each error has count, mae, rmse, max (absolute) and r2 = 1 - sum (x - x_ref)^2 / sum
+        (x_ref - mean x_ref)^2, in meV/atom, meV/Angstrom and meV/Angstrom^3; None without labels.
+        """
+        groups = self.dataset.column("config_type")
+        everything = np.ones(len(groups), dtype=bool)
+        return {
+            "n_frames": len(self.dataset),
+            "n_atoms": int(self.dataset.offsets[-1]),
+            "units": UNITS,
+            **self._errors(everything),
+            "by_config_type": {
+                str(group): self._errors(groups == group) for group in np.unique(groups)
+            },
+            "by_element": self._by_element(),
+            "worst_frames": self._worst_frames(),
+        }
+
+    def save_predictions(self, path: str | os.PathLike[str]) -> None:
+        """Write labels and predictions as NumPy arrays (npz); missing labels are NaN."""
+        dataset = self.dataset
+        arrays: dict[str, NDArray[Any]] = {
+            "frame_index": self.frame_index,
+            "n_atoms": dataset.atom_counts,
+            "config_type": dataset.column("config_type"),
+            "energy_reference": dataset.column("energy"),
+            "energy_predicted": self.energy,
+            "numbers": dataset.column("numbers"),
+            "forces_reference": dataset.column("forces"),
+            "forces_predicted": self.forces,
+        }
+        if dataset.has("stress").any():
+            arrays |= {"stress_reference": dataset.column("stress")}
+            arrays |= {"stress_predicted": self.stress}
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, **arrays)
+
+    @cached_property
+    def _energy_pairs(self) -> tuple[Floats, Floats]:
+        """Labels and predictions of the energy per atom, (n_frames,), eV; NaN where unlabelled."""
+        counts = self.dataset.atom_counts
+        return self.dataset.column("energy") / counts, self.energy / counts
+
+    def _errors(self, frames: NDArray[np.bool_]) -> dict[str, Any]:
+        """Errors of some frames."""
+        atoms = np.repeat(frames, self.dataset.atom_counts)
+        return {
+            "energy": _statistics(*(values[frames] for values in self._energy_pairs)),
+            "forces": _statistics(self.dataset.column("forces")[atoms], self.forces[atoms]),
+            "stress": _statistics(self.dataset.column("stress")[frames], self.stress[frames]),
+        }
+
+    def _by_element(self) -> dict[str, Any]:
+        numbers = self.dataset.column("numbers")
+        reference = self.dataset.column("forces")
+        return {
+            chemical_symbols[number]: {
+                "forces": _statistics(reference[numbers == number], self.forces[numbers == number])
+            }
+            for number in np.unique(numbers)
+        }
+
+    def _worst_frames(self) -> dict[str, list[dict[str, Any]]]:
+        """The frames with the largest error of energy, and of one atom's force."""
+        reference, predicted = self._energy_pairs
+        by_energy = np.abs(predicted - reference)
+        by_atom = np.linalg.norm(self.forces - self.dataset.column("forces"), axis=1)
+        starts = self.dataset.offsets[:-1]
+        by_forces = np.maximum.reduceat(by_atom, starts) if len(starts) else by_atom
+        worst: dict[str, list[dict[str, Any]]] = {"energy": [], "forces": []}
+        for name, errors in (("energy", by_energy), ("forces", by_forces)):
+            known = np.flatnonzero(~np.isnan(errors))
+            for k in known[np.argsort(-errors[known], kind="stable")][:N_WORST].tolist():
+                entry = {
+                    "frame": int(self.frame_index[k]),
+                    "source": self.dataset[k].source,
+                    "config_type": self.dataset[k].config_type,
+                    "error": _MILLI * float(errors[k]),
+                }
+                if name == "forces":
+                    span = slice(starts[k], self.dataset.offsets[k + 1])
+                    entry["atom"] = int(np.argmax(by_atom[span]))
+                worst[name].append(entry)
+        return worst
+
+
+def evaluate_dataset(
+    potential: Potential,
+    dataset: Dataset,
+    frame_index: NDArray[np.int64] | None = None,
+    on_frames: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Predict energy, forces and stress of every frame, whatever labels it has.
+
+    ``frame_index`` (n_frames,) are the numbers by which the frames are called, when they are part
+    of a larger set; ``on_frames`` hears how many frames are done. Raises DataError for an empty
+    data set and for an element the model does not know, naming the frame.
+    """
+    _check(potential, dataset)
+    energy = np.empty(len(dataset))
+    forces = np.empty((int(dataset.offsets[-1]), 3))
+    stress = np.full((len(dataset), 3, 3), np.nan)
+    for indices in in_order(np.arange(len(dataset)), _FRAMES_AT_ONCE):
+        graph = Graph.batch([dataset[int(k)].graph(potential.cutoff) for k in indices])
+        with torch.no_grad():
+            prediction = evaluate(potential, graph)
+        atoms = slice(dataset.offsets[indices[0]], dataset.offsets[indices[-1] + 1])
+        energy[indices] = prediction.energy.cpu().numpy()
+        forces[atoms] = prediction.forces.cpu().numpy()
+        volumes = graph.volumes.numpy()
+        solid = volumes > 0
+        virial = prediction.virial.double().cpu().numpy()
+        stress[indices[solid]] = virial[solid] / volumes[solid, None, None]
+        if on_frames:
+            on_frames(int(indices[-1]) + 1)
+    index = np.arange(len(dataset)) if frame_index is None else frame_index
+    return Evaluation(dataset, index, energy, forces, stress)
+
+
+def evaluate_parts(
+    potential: Potential, dataset: Dataset, parts: Mapping[str, NDArray[np.int64]], folder: Path
+) -> dict[str, Any]:
+    """Evaluate the parts of a data set; write evaluation.json and predictions_PART.npz.
+
+    Returns what evaluation.json holds: :meth:`Evaluation.to_json` of each part that has frames.
+    """
+    results = {}
+    for part, indices in parts.items():
+        if len(indices):
+            found = evaluate_dataset(potential, dataset[indices], indices)
+            found.save_predictions(folder / f"predictions_{part}.npz")
+            results[part] = found.to_json()
+    write_text_atomic(folder / "evaluation.json", json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def _check(potential: Potential, dataset: Dataset) -> None:
+    if len(dataset) == 0:
+        raise DataError("The data set is empty; there is nothing to evaluate.")
+    unknown = set(dataset.species) - set(potential.symbols)
+    if unknown:
+        symbol = min(unknown)
+        column = dataset.species.index(symbol)
+        frame = int(np.flatnonzero(dataset.compositions[:, column])[0])
+        raise DataError(
+            f"Frame {frame} ({dataset[frame].source}) contains {symbol}, which this model does not "
+            f"know; it was made for {', '.join(potential.symbols)}."
+        )
+
+
+def _statistics(reference: Floats, predicted: Floats) -> dict[str, float | int | None] | None:
+    """Errors in milli-units over all labelled components; None without labels."""
+    known = ~np.isnan(reference)
+    if not known.any():
+        return None
+    labels = reference[known]
+    errors = predicted[known] - labels
+    spread = float(np.square(labels - labels.mean()).sum())
+    squares = float(np.square(errors).sum())
+    return {
+        "count": len(errors),
+        "mae": _MILLI * float(np.abs(errors).mean()),
+        "rmse": _MILLI * float(np.sqrt(squares / len(errors))),
+        "max": _MILLI * float(np.abs(errors).max()),
+        "r2": 1 - squares / spread if spread > 0 else None,
+    }
