@@ -62,10 +62,9 @@ def md_run(folder: Path, *, rows: int = 400, frames: int = 50, periodic: bool = 
     folder.mkdir(parents=True)
     generator = np.random.default_rng(2)
     start = bulk("Si", cubic=True) if periodic else molecule("CH3CH2OH")
-    columns = (
-        "step,time_fs,temperature_k,potential_energy_ev,kinetic_energy_ev,total_energy_ev,"
-        "conserved_energy_ev,pressure_gpa,volume_angstrom3,extrapolating_atoms"
-    ).split(",")
+    columns = ["step", "time_fs", "temperature_k", "potential_energy_ev", "kinetic_energy_ev"]
+    columns += ["total_energy_ev", "conserved_energy_ev", "pressure_gpa", "volume_angstrom3"]
+    columns += ["extrapolating_atoms"]
     with (folder / "md.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -123,8 +122,7 @@ def _write_log(path: Path, epochs: int, stress: bool, generator: np.random.Gener
         for epoch in range(1, epochs + 1):
             decay = 2 + 200 * np.exp(-epoch / 8)
             row: list[float] = [epoch, 1.5 * epoch, 1e-3 * 0.97**epoch]
-            for _ in columns[3:]:
-                row.append(decay * (1 + 0.1 * generator.random()))
+            row += [decay * (1 + 0.1 * generator.random()) for _ in columns[3:]]
             writer.writerow(row)
 
 

@@ -65,21 +65,16 @@ def learning_curve(
                 epoch, values, color=color, linestyle=dashes, marker=marker, label=name.capitalize()
             )
         if best is not None:
-            panel.axvline(best, color=FAINT, linewidth=1, linestyle=":", zorder=0)
-            panel.annotate(
-                f" best, epoch {best:g}",
-                (best, 0.02),
-                xycoords=("data", "axes fraction"),
-                ha="right" if best > np.mean(epoch) else "left",
-                fontsize=8.5,
-                color="#5d6b78",
+            label_of_best = f"Best (epoch {best:g})"
+            panel.axvline(
+                best, color=FAINT, linewidth=1, linestyle=":", zorder=0, label=label_of_best
             )
         panel.set(xlabel="Epoch", ylabel=label)
         panel.margins(x=0.02)
         if any((values > 0).any() for values in curves.values()):
             log_scale(panel, "y")
         if len(curves) > 1:
-            panel.legend(loc="upper right")
+            _legend_above(panel)
     return figure
 
 
@@ -111,7 +106,8 @@ def parity(
         figure, panel = axes(4.1, 3.9)
         low, high = _limits(np.concatenate([reference, predicted]))
         panel.axline((low, low), (high, high), color=FAINT, linewidth=1, zorder=1)
-        for name, (x, y) in pairs.items():
+        # The most frequent group first, below the others.
+        for name, (x, y) in sorted(pairs.items(), key=lambda item: -len(item[1][0])):
             panel.plot(
                 x[::stride],
                 y[::stride],
@@ -146,7 +142,8 @@ def error_histogram(errors: Mapping[str, FloatArray], label: str) -> Figure:
         figure, panel = axes(4.1, 3.1)
         everything = np.concatenate(list(finite.values()) or [np.zeros(1)])
         reach = float(np.quantile(np.abs(everything), 0.999)) or 1.0
-        edges = np.linspace(-reach, reach, 61 if len(everything) > 2000 else 31)
+        fewest = min((len(values) for values in finite.values()), default=1)
+        edges = np.linspace(-reach, reach, 2 * int(np.clip(np.sqrt(fewest), 5, 30)) + 2)
         for number, (name, values) in enumerate(finite.items()):
             counts, _ = np.histogram(np.clip(values, -reach, reach), edges)
             panel.stairs(
@@ -159,9 +156,10 @@ def error_histogram(errors: Mapping[str, FloatArray], label: str) -> Figure:
             )
         panel.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
         panel.set(xlabel=label, ylabel="Share of values")
-        log_scale(panel, "y")
+        if len(everything) > _VECTOR_POINTS:
+            log_scale(panel, "y")
         if len(finite) > 1:
-            panel.legend(loc="upper right")
+            _legend_above(panel)
     return figure
 
 
@@ -182,15 +180,17 @@ def time_series(
     with style():
         figure, panel = axes(4.4, 2.7)
         for number, (name, values) in enumerate(curves.items()):
+            color = PALETTE[number]
             x, y = thin(time, values)
+            smooth = running_mean(values)
+            faded = 0.3 if len(smooth) else 1.0
+            marker = "" if len(x) > 1 else "o"
+            label_of_all = "" if len(smooth) else name
             panel.plot(
-                x,
-                y,
-                color=PALETTE[number],
-                linewidth=1.0,
-                label=name,
-                marker="" if len(x) > 1 else "o",
+                x, y, color=color, linewidth=0.8, alpha=faded, marker=marker, label=label_of_all
             )
+            if len(smooth):
+                panel.plot(*thin(time, smooth), color=color, label=name)
         if target is not None and len(time):
             panel.plot(
                 [time[0], time[-1]], target, color=INK, linestyle="--", linewidth=1, label="Target"
@@ -200,7 +200,7 @@ def time_series(
         if logarithmic and any((values > 0).any() for values in curves.values()):
             log_scale(panel, "y")
         if len(curves) + (target is not None) > 1:
-            panel.legend(loc="upper right", ncols=2)
+            _legend_above(panel)
     return figure
 
 
@@ -210,7 +210,7 @@ def structure(atoms: Atoms) -> Figure:
         figure, panel = axes(4.4, 3.6)
         rotation = "-75x,-20y,0z" if atoms.pbc.any() else ""
         shown = atoms if atoms.pbc.any() else _spread_out(atoms)
-        plot_atoms(shown, panel, rotation=rotation, radii=0.55 * covalent_radii[atoms.numbers])
+        plot_atoms(shown, panel, rotation=rotation, radii=0.9 * covalent_radii[atoms.numbers])
         panel.set_axis_off()
         symbols = dict(zip(atoms.get_chemical_symbols(), atoms.numbers, strict=True))
         handles = [
@@ -220,7 +220,7 @@ def structure(atoms: Atoms) -> Figure:
                 linestyle="none",
                 marker="o",
                 markersize=8,
-                markerfacecolor=jmol_colors[number],
+                markerfacecolor=tuple(jmol_colors[number]),
                 markeredgecolor=INK,
                 markeredgewidth=0.6,
                 label=symbol,
@@ -245,6 +245,19 @@ def thin(x: FloatArray, y: FloatArray, points: int = 1500) -> tuple[FloatArray, 
         ]
     ).astype(np.int64)
     return x[keep], y[keep]
+
+
+def running_mean(values: FloatArray) -> FloatArray:
+    """Mean over a fiftieth of a long series around each value; empty for a short or broken one."""
+    window = 2 * (len(values) // 100) + 1
+    if window < 5 or not np.isfinite(values).all():
+        return np.empty(0)
+    sums = np.cumsum(np.concatenate([[0.0], values - values[0]]))
+    half = window // 2
+    index = np.arange(len(values))
+    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
+    smooth: FloatArray = values[0] + (sums[high] - sums[low]) / (high - low)
+    return smooth
 
 
 def group_colors(names: Sequence[str]) -> dict[str, str]:
@@ -284,6 +297,17 @@ def _write_errors(panel: Axes, errors: Errors | None, unit: str) -> None:
         fontsize=8.5,
         linespacing=1.4,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2},
+    )
+
+
+def _legend_above(panel: Axes) -> None:
+    """A legend of one line that hides nothing."""
+    panel.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=3,
+        borderaxespad=0.1,
+        columnspacing=1.2,
     )
 
 

@@ -32,6 +32,7 @@ HOW_TO_GET_3D: Final = (
     "clone of Ladera (it needs npm), then make the report again."
 )
 _FINDINGS_SHOWN: Final = 100
+_MINUS: Final = "\N{MINUS SIGN}"
 
 
 class ReportWarning(UserWarning):
@@ -196,8 +197,8 @@ def _svgs(plates: Iterable[Plate], prefix: str) -> list[tuple[Markup, str]]:
 def _number(value: float | None, digits: int = 3) -> str:
     """Three significant digits, a dash for nothing."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return "\N{EN DASH}"
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.{digits - 1}e}"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else digits - 1
-    return f"{value:.{min(decimals, 5)}f}".replace("-", "−")
+    return f"{value:.{min(decimals, 5)}f}".replace("-", _MINUS)

@@ -97,7 +97,7 @@ def _md_facts(simulation: Simulation) -> Iterator[tuple[str, str]]:
         yield "Drift of the conserved energy", f"{slope:.3g} meV/atom/ps"
     pressure = column(table, "pressure_gpa")
     if len(pressure):
-        yield "Pressure", f"{np.nanmean(pressure):.3g} ± {np.nanstd(pressure):.2g} GPa"
+        yield "Pressure", f"{np.nanmean(pressure):.3f} ± {np.nanstd(pressure):.3f} GPa"
     outside = column(table, "extrapolating_atoms")
     if len(outside):
         share = np.count_nonzero(outside > 0) / np.count_nonzero(np.isfinite(outside))
@@ -128,14 +128,14 @@ def _md_plates(simulation: Simulation) -> Iterator[Plate]:
         values = column(table, name)
         if len(values):
             figure = figures.time_series(
-                time, {label: values}, label, time_label=time_label, **options
+                time, {label.split(" (")[0]: values}, label, time_label=time_label, **options
             )
             yield Plate(figure, caption)
 
     yield from plate(
         "temperature_k",
         "Temperature (K)",
-        "Temperature of the moving atoms; dashed, what was set.",
+        "Temperature, its running mean (bold) and what was set.",
         target=_target(simulation),
     )
     per_atom, unit = (MILLI / n_atoms, "meV/atom") if n_atoms else (1.0, "eV")
@@ -147,7 +147,7 @@ def _md_plates(simulation: Simulation) -> Iterator[Plate]:
             "Total": per_atom * (table["total_energy_ev"] - potential[0]),
         }
         figure = figures.time_series(time, curves, f"Energy ({unit})", time_label=time_label)
-        yield Plate(figure, "Energies; potential and total relative to the first potential energy.")
+        yield Plate(figure, "Energies and their running means; potential and total relative to the first potential energy.")
     conserved = column(table, "conserved_energy_ev")
     if len(conserved):
         label = f"Conserved energy ({unit})"
@@ -163,7 +163,7 @@ def _md_plates(simulation: Simulation) -> Iterator[Plate]:
     if np.nansum(column(table, "extrapolating_atoms")) > 0:
         yield from plate(
             "extrapolating_atoms",
-            "Atoms outside the domain (number)",
+            "Atoms outside (number)",
             "Atoms whose surroundings are unlike those the model was trained on.",
         )
 

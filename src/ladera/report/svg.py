@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
@@ -34,7 +34,7 @@ PALETTE: Final = (
 PART_COLORS: Final = {"train": "#56B4E9", "validation": "#D55E00", "test": "#0072B2"}
 PART_DASHES: Final = {"train": "-", "validation": (0, (5, 1.5)), "test": "-"}
 
-_STYLE: Final[Mapping[str, Any]] = {
+_STYLE: Final[dict[Any, Any]] = {
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.labelsize": 9.5,
@@ -77,7 +77,7 @@ _IDENTIFIER: Final = re.compile(r'(\sid="|url\(#|href="#)')
 @contextmanager
 def style() -> Iterator[None]:
     """Ladera's look, for figures made or saved inside."""
-    with mpl.rc_context(dict(_STYLE)):
+    with mpl.rc_context(_STYLE):
         yield
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from ase.data import chemical_symbols
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -127,8 +128,8 @@ def learning_plates(run: TrainingRun, best: float | None) -> Iterator[Plate]:
 def parity_plates(run: TrainingRun) -> Iterator[Plate]:
     """Predicted against reference energies, forces and stress, a figure for each part."""
     yield from _energy_plates(run.predictions)
-    symbols = np.unique(np.concatenate([p.symbols for p in run.predictions.values()] or [[""]]))
-    colors = figures.group_colors([str(symbol) for symbol in symbols])
+    numbers = sorted({int(n) for p in run.predictions.values() for n in np.unique(p.numbers)})
+    colors = figures.group_colors([chemical_symbols[number] for number in numbers])
     for part, predictions in run.predictions.items():
         groups = {
             symbol: (
@@ -219,6 +220,8 @@ def _all_errors(
 
 
 def _energy_plates(parts: Mapping[str, Predictions]) -> Iterator[Plate]:
+    if not parts:
+        return
     baselines, words = _baselines(parts)
     shown = _shown_groups(parts)
     colors = figures.group_colors(shown)
@@ -270,20 +273,20 @@ def _baselines(parts: Mapping[str, Predictions]) -> tuple[dict[str, FloatArray],
 
 def _all_compositions(parts: Mapping[str, Predictions]) -> tuple[NDArray[Any], FloatArray]:
     """Atoms of each element in each frame of all parts, and reference energies per atom."""
-    elements = np.unique(np.concatenate([p.numbers for p in parts.values()] or [np.empty(0)]))
+    elements = np.unique(np.concatenate([predictions.numbers for predictions in parts.values()]))
     rows = []
     for predictions in parts.values():
         columns = np.searchsorted(elements, np.unique(predictions.numbers))
         counts = np.zeros((predictions.n_frames, len(elements)), dtype=np.int64)
         counts[:, columns] = predictions.composition
         rows.append(counts)
-    energies = [p.values("energy")[0] for p in parts.values()]
-    return np.concatenate(rows or [np.zeros((0, 0))]), np.concatenate(energies or [np.empty(0)])
+    energies = [predictions.values("energy")[0] for predictions in parts.values()]
+    return np.concatenate(rows), np.concatenate(energies)
 
 
 def _shown_groups(parts: Mapping[str, Predictions]) -> list[str]:
     """The most frequent config_types, and "other" when there are more than fit a legend."""
-    every = np.concatenate([p.config_type.astype(str) for p in parts.values()] or [[]])
+    every = np.concatenate([predictions.config_type for predictions in parts.values()])
     names, counts = np.unique(every, return_counts=True)
     ordered = [str(names[index]) for index in np.argsort(-counts, kind="stable")]
     if len(ordered) <= _SHOWN_GROUPS + 1:

@@ -24,6 +24,7 @@
     const slider = box.querySelector("input");
     const label = box.querySelector("output");
     const button = box.querySelector("button.play");
+    box.classList.add("live"); // the stage needs a size before it is drawn on
     const viewer = $3Dmol.createViewer(stage, {
       backgroundColor: "white",
       antialias: true,
@@ -35,8 +36,8 @@
       : { sphere: { scale: 0.3, colorscheme: "Jmol" } });
     if (scene.cells.length) viewer.rotate(-75, "x").rotate(20, "y");
     drawCell(viewer, scene.cells[0]);
-    viewer.zoomTo();
-    viewer.zoom(0.9);
+    const look = () => { viewer.zoomTo(); viewer.zoom(scene.cells.length ? 0.9 : 1.3); };
+    look();
 
     const count = scene.labels.length;
     let frame = 0;
@@ -59,8 +60,7 @@
     button.addEventListener("click", () => play(timer === null));
     slider.addEventListener("input", () => { play(false); show(Number(slider.value)); });
     box.querySelector("button.reset").addEventListener("click", () => {
-      viewer.zoomTo();
-      viewer.zoom(0.9);
+      look();
       viewer.render();
     });
     // The wheel scrolls the page; with Ctrl it zooms.
@@ -68,8 +68,6 @@
       if (!event.ctrlKey) event.stopImmediatePropagation();
     }, { capture: true });
     new ResizeObserver(() => { viewer.resize(); viewer.render(); }).observe(stage);
-    box.classList.add("live");
-    viewer.resize();
     return show(0);
   }
 
