@@ -6,15 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint format docs browser clean
+.PHONY: help demo test lint format docs viewer browser clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
-demo: $(VENV)/.runtime $(ASSETS)  ## train on the embedded data, simulate, write demo/report.html
+demo: $(VENV)/.runtime viewer  ## train on the embedded data, simulate, write demo/report.html
+	rm -rf demo
 	$(BIN)/ladera demo --output demo
 
-test: lint docs browser $(ASSETS)  ## everything CI checks
+test: lint docs viewer browser  ## everything CI checks
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.development  ## format, style, types and layers, changing nothing
@@ -46,6 +47,11 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.development: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $@ $(VENV)/.runtime
+
+# 3Dmol.js for the 3D view of reports, from npm; without it a report has still pictures.
+viewer:
+	@test -e src/ladera/report/assets/3Dmol-min.js || ! command -v npm >/dev/null || \
+	  sh scripts/fetch_3dmol.sh || echo "3Dmol.js could not be fetched: reports without a 3D view."
 
 # The browser tests want Chromium; without it, and without the right to install it, they skip.
 browser:

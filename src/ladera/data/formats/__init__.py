@@ -40,6 +40,9 @@ def read(
 ) -> Dataset:
     """All frames of one or several files.
 
+    Raises DataError, with file and line where there is one, for anything that cannot be read, for
+    a file without frames and for a label key that is not in the file.
+
     Parameters
     ----------
     paths
@@ -51,9 +54,6 @@ def read(
         Under which keys an extended XYZ (or ASE) file stores the labels.
     atom_columns
         What the two columns after the symbol hold in an ``input.data``.
-
-    Raises DataError, with file and line where there is one, for anything that cannot be read, for
-    a file without frames and for a label key that is not in the file.
     """
     files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(p) for p in paths]
     if not files:
