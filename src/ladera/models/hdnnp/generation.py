@@ -20,7 +20,7 @@ class _Recipe(NamedTuple):
 _RECIPES: dict[str, _Recipe] = {
     "small": _Recipe(radial=6, angular=2, zetas=(1, 4)),
     "medium": _Recipe(radial=8, angular=3, zetas=(1, 3, 8)),
-    "large": _Recipe(radial=12, angular=4, zetas=(1, 2, 4, 16)),
+    "large": _Recipe(radial=12, angular=6, zetas=(1, 2, 4, 8, 16)),
 }
 # No chemical bond is shorter than this (Angstrom), H2 excepted.
 _SHORTEST = 0.8
@@ -33,7 +33,7 @@ def generate(
 
     Radial: Gaussians centred on an even grid from the shortest bond to the cutoff, as wide as the
     grid spacing (Gastegger et al., J. Chem. Phys. 148, 241709 (2018)). Angular: wide functions,
-    with Gaussians on a coarser grid of the inner part, for both signs of lambda and several zeta.
+    with Gaussians on a coarser grid, for both signs of lambda and several zeta.
     """
     recipe = _RECIPES[size]
     functions: list[SymmetryFunction] = []
@@ -51,7 +51,7 @@ def generate(
                     )
                 )
         for pair in combinations_with_replacement(species, 2):
-            for shift, eta in _grid(_SHORTEST, 0.75 * cutoff, recipe.angular):
+            for shift, eta in _grid(_SHORTEST, 0.9 * cutoff, recipe.angular):
                 functions += [
                     SymmetryFunction(
                         kind="wide",
