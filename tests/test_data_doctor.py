@@ -320,9 +320,9 @@ def test_atoms_may_be_wrapped_into_the_cell():
 @pytest.mark.parametrize(
     ("factor", "words"),
     [
-        (-1.0, "sign of the stress is wrong"),
+        (-1.0, "the sign of the stress"),
         (-10 / GIGAPASCAL, "kbar and positive in compression"),
-        (1 / GIGAPASCAL, "stress is in GPa"),
+        (1 / GIGAPASCAL, "a stress in GPa"),
     ],
 )
 def test_stress_of_the_wrong_sign_or_unit(factor, words):

@@ -2,7 +2,7 @@
 
 The limits were set on 35 published sets of molecules, liquids, metals and inorganic crystals: there
 stiffness stays within a factor of 3 of the expected, and wrong units change it by 20 or more;
-neighbour distances are 0.8 to 1.3 times a bond's, and Bohr makes them 1.9 times longer.
+neighbour distances are 0.84 to 1.04 times a bond's, and Bohr makes them 1.9 times longer.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FORCE_UNITS = {
 def lengths_and_forces(dataset: Dataset) -> Iterator[Finding]:
     """Distances in Bohr; where the distances are right, forces in other units."""
     ratio = _neighbor_ratio(dataset)
-    if 0.65 < ratio < 1.6:
+    if 0.65 < ratio < 1.5:
         yield from _bond_stiffness(dataset)
     elif ratio < np.inf:
         guess = "these look like Bohr"
