@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ladera.errors import DataError, SimulationError
+from ladera.interrupt import StopRequest
 from ladera.simulation import records, restart
 from ladera.simulation.calculator import LaderaCalculator, StressUnavailableError
 from ladera.simulation.guard import Guard, check_distances
 from ladera.simulation.integrators import INTEGRATORS, degrees_of_freedom
-from ladera.interrupt import StopRequest
 from ladera.simulation.preparation import (
     check_ensemble,
     check_species,

@@ -6,11 +6,11 @@ that nothing the interrupted run wrote afterwards is left or written twice.
 
 from __future__ import annotations
 
-import csv
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -50,30 +50,23 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class Table:
-    """A CSV file written row by row."""
+    """A CSV file written row by row, each in one go."""
 
     def __init__(self, path: Path, columns: tuple[str, ...], position: int | None = None) -> None:
         self.path = path
+        self._columns = columns
         with writing(path):
             if position is not None:
                 _require_length(path, position)
                 os.truncate(path, position)
-            self._file = path.open("a" if position is not None else "w", newline="")
-            self._writer = csv.DictWriter(self._file, columns)
+            self._file = path.open("wb" if position is None else "ab", buffering=0)
             if position is None:
-                self._writer.writeheader()
-                self._file.flush()
+                self._write_line(columns)
 
     def write(self, row: Mapping[str, float | int | None]) -> None:
         """Append a row; floats have twelve digits, None is an empty field."""
         with writing(self.path):
-            self._writer.writerow(
-                {
-                    name: f"{value:.12g}" if isinstance(value, float) else value
-                    for name, value in row.items()
-                }
-            )
-            self._file.flush()
+            self._write_line([_field(row[name]) for name in self._columns])
 
     def position(self) -> int:
         """Length of the file in bytes, all of them safely on the disk."""
@@ -84,6 +77,15 @@ class Table:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _write_line(self, texts: Sequence[str]) -> None:
+        line = (",".join(texts) + "\n").encode()
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self._file.close()
+            raise
 
 
 class FrameFile:
@@ -113,7 +115,8 @@ class FrameFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._trajectory.close()
+        with writing(self.path):
+            self._trajectory.close()
 
 
 def snapshot(atoms: Atoms) -> Atoms:
@@ -203,6 +206,12 @@ def require_same_run(folder: Path, contents: Mapping[str, Any]) -> None:
                 f"The run in {folder} has {name} = {old.get(name)}, not {new[name]}; continue it "
                 "with the same settings, or start another run."
             )
+
+
+def _field(value: float | int | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _require_length(path: Path, length: int) -> None:

@@ -13,6 +13,10 @@ InitialVelocities = Literal["maxwell-boltzmann", "structure"]
 
 _FEMTOSECONDS_PER_PICOSECOND: Final = 1000.0
 
+_CHOICES: Final = {
+    "ensemble": get_args(Ensemble),
+    "initial_velocities": get_args(InitialVelocities),
+}
 _ABOVE_ZERO: Final = {
     "timestep",
     "steps",
@@ -120,16 +124,16 @@ class MDSettings:
         return self.temperature + (self.temperature_end - self.temperature) * step / self.n_steps
 
     def _check_choices(self) -> None:
-        for name, choices in (("ensemble", Ensemble), ("initial_velocities", InitialVelocities)):
+        for name, choices in _CHOICES.items():
             value = getattr(self, name)
-            if value not in get_args(choices):
-                hint = did_you_mean(str(value), get_args(choices))
+            if value not in choices:
+                hint = did_you_mean(str(value), choices)
                 raise SimulationError(f"{name} is '{value}'; {hint}")
 
     def _check_numbers(self) -> None:
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
-            if value is None or isinstance(value, str):
+            if value is None or name in _CHOICES:
                 continue
             kind = int if "int" in str(field.type) else (int, float)
             if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
