@@ -60,7 +60,7 @@ def info(
     """
     from ladera.data.summary import summarize
 
-    summary = summarize(_read(files, reading))
+    summary = summarize(read_files(files, reading))
     _print_summary(summary)
     _write_json(json, summary)
     return 0
@@ -79,9 +79,9 @@ def check(
     """
     from ladera.data.doctor import check as examine
 
-    dataset = _read(files, reading)
+    dataset = read_files(files, reading)
     report = examine(dataset)
-    _print_report(report, dataset)
+    print_report(report, dataset)
     _write_json(json, report.to_json())
     return 1 if report.errors else 0
 
@@ -104,7 +104,7 @@ def convert(
     """
     from ladera.data import formats
 
-    dataset = _read(files, reading)
+    dataset = read_files(files, reading)
     lost = formats.write(dataset, output, units=_unit_system(output_units))
     _say(f"Wrote {len(dataset):,} frames to {output}.")
     if lost:
@@ -140,7 +140,7 @@ def split(
         ladera data split train.extxyz --output split.json --validation 0.1 --test 0
         ladera data split train.extxyz --output split.json --method group --test md_600K,md_900K
     """
-    dataset = _read(files, reading)
+    dataset = read_files(files, reading)
     made = _split(dataset, method, validation, test, seed)
     made.save(output)
     parts = {"training": made.train, "validation": made.validation, "test": made.test}
@@ -152,7 +152,8 @@ def split(
     return 0
 
 
-def _read(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
+def read_files(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
+    """The frames of some files."""
     from ladera.data import formats
 
     reading = reading or Reading()
@@ -252,7 +253,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
     _say(f"Hash: {summary['data_hash']}")
 
 
-def _print_report(report: Report, dataset: Dataset) -> None:
+def print_report(report: Report, dataset: Dataset) -> None:
+    """A table of what the doctor found."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -88,8 +88,8 @@ class Batch:
 
     def without_labels(self) -> Self:
         """The same structures, of which nothing is known: they add nothing to a loss."""
-        names = ("has_energy", "has_forces", "has_stress")
-        return replace(self, **{name: torch.zeros_like(getattr(self, name)) for name in names})
+        nothing = torch.zeros_like(self.has_energy)
+        return replace(self, has_energy=nothing, has_forces=nothing, has_stress=nothing)
 
 
 class Batches:

@@ -1,4 +1,4 @@
-"""Configuration of a training run: every key, its unit, its default. The descriptions are the manual.
+"""Configuration of a training run: every key, its unit, its default and what it is for.
 
 The same classes check a YAML file, write ``ladera template`` and make ``ladera schema``.
 """
@@ -36,6 +36,11 @@ else:
 
 def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+def _named(key: str, name: str) -> BeforeValidator:
+    """A section that does not say which one it is, is the default one."""
+    return BeforeValidator(lambda value: {key: name} | value if isinstance(value, dict) else value)
 
 
 Files = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
@@ -106,7 +111,9 @@ class StoredSplit(Section):
 
 
 SplitConfig = Annotated[
-    RandomSplit | GroupSplit | FirstSplit | FileSplit | StoredSplit, Field(discriminator="method")
+    RandomSplit | GroupSplit | FirstSplit | FileSplit | StoredSplit,
+    Field(discriminator="method"),
+    _named("method", "random"),
 ]
 
 
@@ -232,7 +239,9 @@ class LBFGS(Section):
 
 
 OptimizerConfig = Annotated[
-    SGD | Adagrad | RMSprop | Adam | AdamW | LBFGS, Field(discriminator="name")
+    SGD | Adagrad | RMSprop | Adam | AdamW | LBFGS,
+    Field(discriminator="name"),
+    _named("name", "adam"),
 ]
 
 
@@ -277,7 +286,11 @@ class Plateau(Section):
     warmup_epochs: Warmup = 0.0
 
 
-ScheduleConfig = Annotated[Constant | Exponential | Cosine | Plateau, Field(discriminator="name")]
+ScheduleConfig = Annotated[
+    Constant | Exponential | Cosine | Plateau,
+    Field(discriminator="name"),
+    _named("name", "cosine"),
+]
 
 
 # --- all ---------------------------------------------------------------------------------------

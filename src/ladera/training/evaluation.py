@@ -67,7 +67,7 @@ class Evaluation:
     def save_predictions(self, path: str | os.PathLike[str]) -> None:
         """Write labels and predictions as NumPy arrays (npz); missing labels are NaN."""
         dataset = self.dataset
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: dict[str, Any] = {
             "frame_index": self.frame_index,
             "n_atoms": dataset.atom_counts,
             "config_type": dataset.column("config_type"),
@@ -165,19 +165,15 @@ def evaluate_dataset(
     return Evaluation(dataset, index, energy, forces, stress)
 
 
-def evaluate_parts(
-    potential: Potential, dataset: Dataset, parts: Mapping[str, NDArray[np.int64]], folder: Path
-) -> dict[str, Any]:
-    """Evaluate the parts of a data set; write evaluation.json and predictions_PART.npz.
+def write_evaluations(parts: Mapping[str, Evaluation], folder: Path) -> dict[str, Any]:
+    """Write evaluation.json and, for each part, predictions_PART.npz.
 
-    Returns what evaluation.json holds: :meth:`Evaluation.to_json` of each part that has frames.
+    Returns what evaluation.json holds: :meth:`Evaluation.to_json` of each part.
     """
-    results = {}
-    for part, indices in parts.items():
-        if len(indices):
-            found = evaluate_dataset(potential, dataset[indices], indices)
-            found.save_predictions(folder / f"predictions_{part}.npz")
-            results[part] = found.to_json()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():
+        part.save_predictions(folder / f"predictions_{name}.npz")
+    results = {name: part.to_json() for name, part in parts.items()}
     write_text_atomic(folder / "evaluation.json", json.dumps(results, indent=1) + "\n")
     return results
 

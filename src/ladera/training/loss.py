@@ -8,7 +8,8 @@ sigma_kab^ref of the frames k that have the label,
     symbol         configuration
     w_E, w_F, w_S  loss.energy, loss.forces, loss.stress
     c_k            weight of frame k in the data, times loss.config_weights of its config_type
-    rho(x)         loss.function: mse x^2; mae |x|; huber x^2/2 up to delta, then delta (|x| - delta/2)
+    rho(x)         loss.function: mse x^2; mae |x|; huber x^2/2 where |x| < delta, then
+                   delta (|x| - delta/2), delta = loss.huber_delta
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class ParameterAverage:
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
-        self._parameters = list(parameters)
+        self._parameters: list[Tensor] = list(parameters)
         self._decay = decay
         self.steps = 0
         self.means: list[Tensor] = [p.detach().clone() for p in self._parameters]

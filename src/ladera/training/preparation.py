@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,12 @@ class Prepared:
     validation: Indices
     test: Indices
     weights: NDArray[np.float64]  # (n_frames,), factors on the loss
+
+    @property
+    def parts(self) -> dict[str, Indices]:
+        """The parts that have frames, by name."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: indices for name, indices in named.items() if len(indices)}
 
     @property
     def batch_size(self) -> int:
@@ -130,7 +136,7 @@ def _split(config: DataConfig, dataset: Dataset, parts: list[Dataset]) -> Split:
         return Split.load(config.split.path, dataset)
     drawn = _draw(config, parts[0])
     ends = np.cumsum([len(part) for part in parts])
-    extra = [np.arange(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    extra = [np.arange(start, end) for start, end in pairwise(ends.tolist())]
     validation = extra.pop(0) if config.validation_files else drawn.validation
     test = extra.pop(0) if config.test_files else drawn.test
     return Split(drawn.train, validation, test, dataset.hash, drawn.method)
@@ -207,9 +213,7 @@ def _check_labels(prepared: Prepared) -> None:
 
 def _check_species(prepared: Prepared) -> None:
     known = prepared.config.model.species
-    view = prepared.dataset[
-        np.concatenate([prepared.train, prepared.validation, prepared.test]).astype(np.int64)
-    ]
+    view = prepared.dataset[np.concatenate(list(prepared.parts.values()))]
     unknown = [symbol for symbol in view.species if symbol not in known]
     if unknown:
         raise ConfigError(

@@ -26,7 +26,7 @@ def template() -> str:
         "model": {"architecture": "hdnnp", "cutoff": 6.0},
     }
     lines = [
-        "# Configuration of `ladera train`. Lines may be left out: what stands here is the default,",
+        "# Configuration of `ladera train`. What stands here is the default, and may be left out,",
         "# but for data.files, model.architecture and model.cutoff, which must be given.",
         "# Units are Angstrom and eV.",
         *_section(parse(example, "the template"), ""),

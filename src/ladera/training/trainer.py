@@ -1,4 +1,4 @@
-"""The training run: steps, epochs, checkpoints; interrupted anywhere, it goes on to the same end."""
+"""The training run. Interrupted anywhere, it goes on to the very same end."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from ladera.interrupt import StopRequest
 from ladera.training import checkpoint, config_file, metrics
 from ladera.training.batches import GIBIBYTE, Batch, Batches, GraphStore, in_order, shuffled
 from ladera.training.config import TrainingConfig
-from ladera.training.evaluation import evaluate_parts
+from ladera.training.evaluation import evaluate_dataset, write_evaluations
 from ladera.training.log import EpochLog, Row
 from ladera.training.loss import COUNT, Objective
 from ladera.training.optimizers import LearningRate, ParameterAverage, make_optimizer
 from ladera.training.preparation import Prepared, prepare
+from ladera.training.processes import launch
 from ladera.training.provenance import provenance
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def train(
     prepared.require_sound_data()
     stored = _stored_state(folder, prepared) if resume else None
     # Whoever joins a run of several processes reads what was here before the first one writes.
-    fabric = _launch(prepared.config)
+    fabric = launch(prepared.config)
     run = _Run(prepared, folder, fabric, observer or Silent(), stored)
     return run.complete()
 
@@ -158,9 +159,7 @@ class _Run:
 
     def _train_epoch(self, stop: StopRequest) -> None:
         config = self.config
-        batches = shuffled(
-            self.prepared.train, self.prepared.batch_size, config.seed, self.epoch
-        )
+        batches = shuffled(self.prepared.train, self.prepared.batch_size, config.seed, self.epoch)
         self.potential.train()
         started = time.perf_counter() - self.seconds
         while self.batch < len(batches):
@@ -283,8 +282,8 @@ class _Run:
         """The sum over all processes."""
         if self.fabric.world_size == 1:
             return values
-        total = self.fabric.all_reduce(values.to(self.fabric.device).clone(), reduce_op="sum")
-        assert isinstance(total, Tensor)
+        total = values.to(self.fabric.device, copy=True)
+        self.fabric.all_reduce(total, reduce_op="sum")  # in place
         return total.to(values.device)
 
     def _any_process(self, flag: bool) -> bool:
@@ -361,45 +360,19 @@ class _Run:
     def _write_results(self) -> None:
         """evaluation.json, the predictions, and the model, which is written last."""
         parts = {
-            "train": self.prepared.train,
-            "validation": self.prepared.validation,
-            "test": self.prepared.test,
+            name: evaluate_dataset(self.potential, self.prepared.dataset[indices], indices)
+            for name, indices in self.prepared.parts.items()
         }
-        results = evaluate_parts(self.potential, self.prepared.dataset, parts, self.folder)
+        results = write_evaluations(parts, self.folder)
         self.potential.provenance = provenance(self.prepared, self.best, results)
         self.potential.save(self.folder / MODEL)
-
-
-def _launch(config: TrainingConfig) -> Fabric:
-    """Start the processes. In each of them this returns.
-
-    Precision is not Fabric's business here: its float64 would round the loss to float32 on the
-    way out, and the potential knows which of its numbers stay in float64.
-    """
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
-
-    if config.device == "cuda" and torch.cuda.device_count() < config.processes:
-        raise ConfigError(
-            f"device is cuda with {config.processes} process(es), but torch finds "
-            f"{torch.cuda.device_count()} GPU(s); set device: cpu or fewer processes."
-        )
-    fabric = Fabric(
-        accelerator=config.device,
-        devices=config.processes,
-        strategy=DDPStrategy(broadcast_buffers=False) if config.processes > 1 else "auto",
-    )
-    fabric.launch()
-    return fabric
 
 
 def _stored_state(folder: Path, prepared: Prepared) -> dict[str, Any]:
     """The checkpoint of a run, if it is of this configuration and these data."""
     state = checkpoint.load(folder / CHECKPOINT)
     try:
-        found = config_file.first_difference(
-            state["config"], config_file.as_json(prepared.config)
-        )
+        found = config_file.first_difference(state["config"], config_file.as_json(prepared.config))
         data_hash = state["data_hash"]
     except KeyError as error:
         raise LaderaError(f"{folder / CHECKPOINT} lacks {error}; start again.") from error

@@ -1,0 +1,145 @@
+"""``ladera evaluate`` and ``ladera info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from ladera.cli.data import Reading, read_files
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.table import Table
+
+    from ladera.data.dataset import Dataset
+
+Part = Literal["train", "validation", "test"]
+_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³"}
+
+
+def evaluate(
+    model: Annotated[Path, Parameter(help="Model file.")],
+    /,
+    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    reading: Reading | None = None,
+    split: Annotated[
+        Path | None, Parameter(help="Split file of these data; without it, all frames count.")
+    ] = None,
+    part: Annotated[Part, Parameter(help="Which part of the split to look at.")] = "test",
+    output: Annotated[
+        Path | None, Parameter(help="Folder for evaluation.json and predictions_PART.npz.")
+    ] = None,
+) -> int:
+    """Compare a model's energies, forces and stress with labelled structures.
+
+    Errors (mean absolute, root mean square, largest, and R2) are in meV/atom, meV/Angstrom and
+    meV/Angstrom^3, in total, by config_type and by element; the worst frames are named.
+
+        ladera evaluate run/model.ladera test.extxyz --output evaluation
+    """
+    from rich.console import Console
+
+    from ladera import modelfile
+    from ladera.training.evaluation import evaluate_dataset, write_evaluations
+
+    potential = modelfile.load(model)
+    dataset = read_files(files, reading)
+    frames = _frames(dataset, split, part)
+    with Console(stderr=True).status("Evaluating ...") as status:
+        found = evaluate_dataset(
+            potential,
+            dataset[frames],
+            frames,
+            on_frames=lambda done: status.update(f"Evaluated {done:,} of {len(frames):,} frames"),
+        )
+    _print_evaluation(found.to_json())
+    if output is not None:
+        write_evaluations({part: found}, output)
+        print(f"Wrote {output / 'evaluation.json'} and {output / f'predictions_{part}.npz'}.")
+    return 0
+
+
+def info(model: Annotated[Path, Parameter(help="Model file.")], /) -> int:
+    """Say what a model file holds and where it comes from: configuration, data, code, errors.
+
+    ladera info run/model.ladera
+    """
+    import yaml
+    from rich.console import Console
+
+    from ladera import modelfile
+
+    header = modelfile.read_header(model)
+    config, origin = header["config"], header["provenance"]
+    console = Console(highlight=False, markup=False)
+    console.print(
+        f"{config['architecture']} for {', '.join(config['species'])}, cutoff "
+        f"{config['cutoff']:g} Angstrom (model format {header['format_version']})"
+    )
+    if not origin:
+        console.print("Not trained: its parameters are those of its configuration.")
+    else:
+        versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
+        console.print(f"Trained {origin['date']} with {versions}, seed {origin['seed']}")
+        console.print(f"Data {', '.join(origin['config']['data']['files'])}")
+        console.print(f"Data hash {origin['data_hash']}")
+        console.print(f"Best epoch {origin['epoch']} of {origin['config']['epochs']}")
+        console.print(error_table(origin["errors"]))
+    settings = origin["config"] if origin else {"model": config}
+    console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
+    return 0
+
+
+def error_table(rows: dict[str, Any], heading: str = "frames") -> Table:
+    """Errors of each quantity for each name; what has no labels is left out."""
+    from rich.table import Table
+
+    table = Table(heading, "", "unit")
+    for name in ("MAE", "RMSE", "max", "R2"):
+        table.add_column(name, justify="right")
+    for name, row in rows.items():
+        shown = [quantity for quantity in _UNITS if row.get(quantity) is not None]
+        for quantity in shown:
+            errors = row[quantity]
+            numbers = [f"{errors[kind]:.2f}" for kind in ("mae", "rmse", "max")]
+            r2 = "" if errors["r2"] is None else f"{errors['r2']:.5f}"
+            label = (name or "(none)") if quantity == shown[0] else ""
+            last = quantity == shown[-1]
+            table.add_row(label, quantity, _UNITS[quantity], *numbers, r2, end_section=last)
+    return table
+
+
+def _print_evaluation(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    total = {f"{summary['n_frames']:,} frames": summary}
+    groups = summary["by_config_type"]
+    console.print(error_table(total | (groups if len(groups) > 1 else {})))
+    if summary["forces"] is not None:
+        console.print(error_table(summary["by_element"], "element"))
+    for quantity, unit in (("energy", "meV/atom"), ("forces", "meV/Å")):
+        for worst in summary["worst_frames"][quantity][:3]:
+            atom = f", atom {worst['atom']}" if "atom" in worst else ""
+            source = f" ({worst['source']})" if worst["source"] else ""
+            console.print(
+                f"Worst {quantity}: {worst['error']:.1f} {unit} in frame {worst['frame']}{atom}"
+                + escape(source),
+                highlight=False,
+            )
+
+
+def _frames(dataset: Dataset, split: Path | None, part: Part) -> NDArray[np.int64]:
+    """The numbers of the frames to look at."""
+    import numpy as np
+
+    from ladera.data.splits import Split
+
+    if split is None:
+        return np.arange(len(dataset))
+    frames: NDArray[np.int64] = getattr(Split.load(split, dataset), part)
+    return frames

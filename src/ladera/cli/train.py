@@ -1,0 +1,199 @@
+"""``ladera train``, ``ladera template`` and ``ladera schema``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ladera.training.config import TrainingConfig
+    from ladera.training.log import Row
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def train(
+    config: Annotated[Path, Parameter(help="YAML file; `ladera template` prints one.")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(help="Folder of the run.")] = Path("run"),
+    set_: Annotated[
+        list[str] | None,
+        Parameter(name="--set", help="Another value for a key of the file, as key=value."),
+    ] = None,
+    resume: Annotated[
+        bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
+    ] = False,
+    check: Annotated[
+        bool, Parameter(negative=(), help="Only check configuration and data; train nothing.")
+    ] = False,
+) -> int:
+    """Train a potential on labelled structures.
+
+    Writes model.ladera (the best model by validation loss), log.csv, evaluation.json and more to
+    the folder. Ctrl-C leaves a checkpoint; the same command with --resume goes on from there.
+    Errors are in meV/atom and meV/Angstrom.
+
+        ladera train config.yaml --output run --set epochs=100 --set optimizer.learning_rate=0.005
+    """
+    from ladera.training import config_file
+
+    settings = config_file.load(config, set_ or ())
+    if check:
+        return _check(settings)
+    if _is_helper():
+        return _help_out(settings, output, resume)
+    from rich.console import Console
+
+    from ladera.cli.evaluate import error_table
+    from ladera.training.trainer import train as run
+
+    with _Display(settings.epochs) as display:
+        potential = run(settings, output, resume=resume, observer=display)
+    Console().print(error_table(potential.provenance["errors"]))
+    print(f"Best model: epoch {potential.provenance['epoch']}, in {output / 'model.ladera'}.")
+    return 0
+
+
+def template() -> int:
+    """Print a commented training configuration with every key, ready to be changed.
+
+    ladera template > config.yaml
+    """
+    from ladera.training.template import template as text
+
+    print(text(), end="")
+    return 0
+
+
+def schema() -> int:
+    """Print the JSON schema of training configurations, which editors use to check YAML.
+
+    ladera schema > ladera.schema.json
+    """
+    from ladera.training.template import schema as text
+
+    print(text(), end="")
+    return 0
+
+
+def _check(settings: TrainingConfig) -> int:
+    from ladera.cli.data import print_report
+    from ladera.training.preparation import prepare
+
+    prepared = prepare(settings)
+    print_report(prepared.report, prepared.dataset)
+    prepared.require_sound_data()
+    prepared.statistics()
+    parts = (prepared.train, prepared.validation, prepared.test)
+    train_, validation, test = (len(part) for part in parts)
+    print(
+        f"Configuration and data fit: {train_:,} training, {validation:,} validation and "
+        f"{test:,} test frames of {', '.join(prepared.config.model.species)}."
+    )
+    return 0
+
+
+def _is_helper() -> bool:
+    """Whether another process of the same run does the talking."""
+    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID"))
+
+
+def _help_out(settings: TrainingConfig, output: Path, resume: bool) -> int:
+    """One of several processes, in silence: what it could say, the first one says."""
+    from ladera.cli import FAILURE, INTERRUPTED
+    from ladera.errors import LaderaError
+    from ladera.training.trainer import train as run
+
+    warnings.simplefilter("ignore")
+    try:
+        run(settings, output, resume=resume)
+    except LaderaError:
+        return FAILURE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+class _Display:
+    """Progress on a terminal: errors, rate and time left. Elsewhere a line every few seconds."""
+
+    def __init__(self, epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._epochs = epochs
+        self._terminal = sys.stderr.isatty()
+        self._next_line = 0.0
+        self._first_step: tuple[float, float] | None = None
+        self._progress = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[errors]}"),
+            console=Console(stderr=True),
+            disable=not self._terminal,
+        )
+        self._task = self._progress.add_task("", total=epochs, rate="", errors="")
+
+    def __enter__(self) -> _Display:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def step(self, epoch: int, batch: int, n_batches: int) -> None:
+        """Move the bar."""
+        if not self._terminal:
+            return
+        done, now = epoch - 1 + batch / n_batches, monotonic()
+        if self._first_step is None:
+            self._first_step = (done, now)
+        first, started = self._first_step
+        rate = f"{(done - first) / (now - started):.2g} epochs/s" if now > started else ""
+        self._progress.update(self._task, completed=round(done, 2), rate=rate)
+
+    def epoch(self, row: Row) -> None:
+        """Show the errors of an epoch."""
+        text = _errors(row)
+        self._progress.update(self._task, completed=row["epoch"], errors=text)
+        last = row["epoch"] == self._epochs
+        if not self._terminal and (last or monotonic() >= self._next_line):
+            self._next_line = monotonic() + _SECONDS_BETWEEN_LINES
+            line = f"epoch {row['epoch']}/{self._epochs}  {text}  {row['seconds']:.2f} s/epoch"
+            print(line, file=sys.stderr, flush=True)
+
+
+def _errors(row: Row) -> str:
+    """Errors of an epoch: on the validation frames, or else on the training frames."""
+    part = "train" if row["validation_loss"] is None else "validation"
+    energy = row[f"{part}_energy_rmse_mev_per_atom"]
+    force = row[f"{part}_force_rmse_mev_per_angstrom"]
+    parts = [] if energy is None else [f"{energy:.2f} meV/atom"]
+    parts += [] if force is None else [f"{force:.1f} meV/Å"]
+    return f"{part} RMSE {', '.join(parts)}"
