@@ -1,7 +1,7 @@
 """The ``ladera`` command: parse the words, call one function of the library, print what it says.
 
-Each command lives in its own module, imported when the command runs: ``ladera --help`` waits for
-none of them. Exit codes: 0 done, 1 refused or failed with a sentence that says why, 2 a command
+Each command lives in its own module, which imports what it needs when it runs: help waits for
+nothing heavy. Exit codes: 0 done, 1 refused or failed with a sentence that says why, 2 a command
 line that was not understood, 70 an error in Ladera itself, 130 interrupted.
 """
 
@@ -19,6 +19,7 @@ from typing import Any, Final
 from cyclopts import App, CycloptsError
 
 from ladera import __version__
+from ladera.cli import data, demo, evaluate, md, relax, report, train
 from ladera.errors import LaderaError
 
 FAILURE: Final = 1
@@ -27,24 +28,24 @@ INTERNAL_ERROR: Final = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 
-# name: (where it lives, what `ladera --help` says of it)
-COMMANDS: Final = {
-    "demo": ("ladera.cli.demo:demo", "Train on the embedded ethanol data, simulate, report."),
-    "data info": ("ladera.cli.data:info", "Count frames, elements and labels."),
-    "data check": ("ladera.cli.data:check", "Look for bad labels and geometries before training."),
-    "data convert": ("ladera.cli.data:convert", "Write the same frames in another format."),
-    "data split": ("ladera.cli.data:split", "Divide frames into training, validation and test."),
-    "template": ("ladera.cli.train:template", "Print a commented training configuration."),
-    "schema": ("ladera.cli.train:schema", "Print the JSON schema of training configurations."),
-    "train": ("ladera.cli.train:train", "Train a potential on labelled structures."),
-    "evaluate": ("ladera.cli.evaluate:evaluate", "Compare a model with labelled structures."),
-    "info": ("ladera.cli.evaluate:info", "Say what a model file holds and where it comes from."),
-    "relax": ("ladera.cli.relax:relax", "Move atoms, and the cell if asked, to zero force."),
-    "md": ("ladera.cli.md:md", "Run molecular dynamics (NVE, NVT, NPT)."),
-    "report": ("ladera.cli.report:report", "Make one HTML page of a training run and its MD."),
-}
-
-GROUPS: Final = {"data": "Look at, check, convert and split data sets."}
+# In the order of the help, which is their docstrings.
+DATA_COMMANDS: Final[tuple[Callable[..., int], ...]] = (
+    data.info,
+    data.check,
+    data.convert,
+    data.split,
+)
+COMMANDS: Final[tuple[Callable[..., int], ...]] = (
+    demo.demo,
+    train.template,
+    train.schema,
+    train.train,
+    evaluate.evaluate,
+    evaluate.info,
+    relax.relax,
+    md.md,
+    report.report,
+)
 
 HELP: Final = """\
 Machine-learned interatomic potentials, from labelled frames to plotted results.
@@ -56,7 +57,7 @@ failure shows its traceback. Units are Angstrom, eV, fs and K throughout.
 
 
 def _make_app() -> App:
-    """The command line with all its commands, none of them imported yet."""
+    """The command line with all its commands."""
     app = App(
         name="ladera",
         help=HELP,
@@ -67,16 +68,12 @@ def _make_app() -> App:
         print_error=False,
         suppress_keyboard_interrupt=False,
     )
-    groups: dict[str, App] = {}
-    for rank, (words, (home, summary)) in enumerate(COMMANDS.items()):
-        *group, name = words.split()
-        parent = app
-        for word in group:
-            if word not in groups:
-                groups[word] = App(name=word, help=GROUPS[word], sort_key=rank)
-                app.command(groups[word])
-            parent = groups[word]
-        parent.command(home, name=name, help=summary, sort_key=rank)
+    for rank, command in enumerate(COMMANDS):
+        app.command(command, sort_key=rank)
+    group = App(name="data", help="Look at, check, convert and split data sets.", sort_key=-1)
+    for rank, command in enumerate(DATA_COMMANDS):
+        group.command(command, sort_key=rank)
+    app.command(group)
     return app
 
 
