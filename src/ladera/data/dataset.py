@@ -5,56 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, overload
+from tempfile import TemporaryDirectory
+from typing import Any, overload
 
-import h5py
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ladera.data.frame import Frame
-from ladera.errors import DataError
-from ladera.files import atomic_path
-
-FORMAT_NAME: Final = "ladera-dataset"
-FORMAT_VERSION: Final = 1
-
-_BLOCK = 4096  # frames handled at once where a whole data set may not fit in memory
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One field of all frames: how it lies in the arrays and in the file."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    per_atom: bool = False
-    label: bool = False  # may be missing; then ``has_<name>`` says which frames have it
-
-
-# Every field of Frame, in the units stated there. "S" is UTF-8 text of a fixed width.
-_COLUMNS: Final = {
-    "numbers": _Column((), "u1", per_atom=True),
-    "positions": _Column((3,), "<f8", per_atom=True),
-    "cell": _Column((3, 3), "<f8"),
-    "periodic": _Column((3,), "?"),
-    "energy": _Column((), "<f8", label=True),
-    "forces": _Column((3,), "<f8", per_atom=True, label=True),
-    "stress": _Column((3, 3), "<f8", label=True),
-    "dipole": _Column((3,), "<f8", label=True),
-    "charges": _Column((), "<f8", per_atom=True, label=True),
-    "total_charge": _Column((), "<f8", label=True),
-    "config_type": _Column((), "S"),
-    "subset": _Column((), "S"),
-    "weight": _Column((), "<f8"),
-    "source": _Column((), "S"),
-}
-LABELS: Final = tuple(name for name, column in _COLUMNS.items() if column.label)
-
-_Arrays = dict[str, NDArray[Any]]
+from ladera.data.store import BLOCK, COLUMNS, LABELS, Arrays, map_file, stack, write_file
 
 
 class Dataset(Sequence[Frame]):
@@ -66,14 +28,34 @@ class Dataset(Sequence[Frame]):
     are copies: changing one changes nothing here.
     """
 
-    def __init__(self, arrays: _Arrays, rows: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, arrays: Arrays, rows: NDArray[np.int64] | None = None) -> None:
         self._arrays = arrays
         self._rows = rows  # the stored frames this view shows, in order; None for all
 
     @classmethod
     def from_frames(cls, frames: Iterable[Frame]) -> Dataset:
         """A data set in memory; DataError for a frame whose arrays do not fit together."""
-        return cls(_stack(list(frames)))
+        return cls(stack(list(frames)))
+
+    @classmethod
+    def store(cls, frames: Iterable[Frame], path: str | os.PathLike[str]) -> Dataset:
+        """Write frames to an HDF5 file, one after the other, and open it.
+
+        Only a few thousand frames are held in memory; as much disk space again is needed while
+        writing, in the folder of ``path``. Raises DataError as :meth:`from_frames` and
+        :meth:`save` do.
+        """
+        frames = iter(frames)
+        folder = Path(path).absolute().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".ladera-", dir=folder) as temporary:
+            parts: list[Dataset] = []
+            while block := list(islice(frames, BLOCK)):
+                part = Path(temporary) / f"{len(parts)}.h5"
+                cls.from_frames(block).save(part)
+                parts.append(cls.open(part))
+            write_file(path, parts)
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Dataset:
@@ -81,17 +63,11 @@ class Dataset(Sequence[Frame]):
 
         Raises DataError for a file that is missing, damaged, foreign or from a newer version.
         """
-        return cls(_map(Path(path)))
+        return cls(map_file(Path(path)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an HDF5 file in one step; DataError when that fails, say on a full disk."""
-        try:
-            # From version 1.10 on the file format has checksums, so that damage is noticed.
-            libver = ("v110", "v110")
-            with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=libver) as file:
-                self._write(file)
-        except (OSError, RuntimeError) as error:
-            raise DataError(f"The data set could not be written to {path}: {error}.") from error
+        write_file(path, [self])
 
     def __len__(self) -> int:
         return len(self._arrays["offsets"]) - 1 if self._rows is None else len(self._rows)
@@ -127,16 +103,19 @@ class Dataset(Sequence[Frame]):
         Shapes and units are those of Frame; text comes as an array of str. Where a label is
         missing the value is NaN: ask :meth:`has`, since a label may be NaN itself.
         """
-        column = _COLUMNS[name]
+        values = self.raw(name)
+        return np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
+
+    def raw(self, name: str) -> NDArray[Any]:
+        """A :meth:`column` as it is stored: text in UTF-8."""
+        column = COLUMNS[name]
         if name not in self._arrays:
             count = int(self.atom_counts.sum()) if column.per_atom else len(self)
             return np.full((count, *column.shape), np.nan)
         values = self._arrays[name]
-        if column.per_atom and self._rows is not None:
-            values = values[self._atom_rows]
-        elif not column.per_atom:
-            values = self._select(values)
-        return np.char.decode(values, "utf-8", "replace") if column.dtype == "S" else values
+        if not column.per_atom:
+            return self._select(values)
+        return values if self._rows is None else values[self._atom_rows]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -170,17 +149,17 @@ class Dataset(Sequence[Frame]):
     def hash(self) -> str:
         """SHA-256 of all that the frames hold but their source, the same in memory and on disk."""
         digest = hashlib.sha256()
-        for start in range(0, len(self), _BLOCK):
-            block = self[start : start + _BLOCK]
+        for start in range(0, len(self), BLOCK):
+            block = self[start : start + BLOCK]
             digest.update(block.offsets.astype("<i8").tobytes())
-            for name, column in _COLUMNS.items():
+            for name, column in COLUMNS.items():
                 if name == "source":
                     continue
                 if column.label:
                     digest.update(block.has(name).tobytes())
-                values = block.column(name)
+                values = block.raw(name)
                 if column.dtype == "S":
-                    digest.update("\0".join(values.tolist()).encode())
+                    digest.update(b"\0".join(values.tolist()))
                 else:
                     digest.update(np.ascontiguousarray(values, dtype=column.dtype).tobytes())
         return digest.hexdigest()
@@ -213,7 +192,7 @@ class Dataset(Sequence[Frame]):
             present = arrays.get(f"has_{name}")
             if present is None or not present[row]:
                 return None
-            return arrays[name][atoms if _COLUMNS[name].per_atom else row].copy()
+            return arrays[name][atoms if COLUMNS[name].per_atom else row].copy()
 
         energy, total_charge = label("energy"), label("total_charge")
         return Frame(
@@ -233,142 +212,6 @@ class Dataset(Sequence[Frame]):
             source=_text(arrays["source"][row]),
         )
 
-    def _write(self, file: h5py.File) -> None:
-        """Contiguous, uncompressed arrays, which :meth:`open` can map; written block by block."""
-        file.attrs["format"] = FORMAT_NAME
-        file.attrs["format_version"] = FORMAT_VERSION
-        file["offsets"] = self.offsets.astype("<i8")
-        for name, stored in self._arrays.items():
-            if name == "offsets":
-                continue
-            column = _COLUMNS[name.removeprefix("has_")]
-            per_atom = column.per_atom and not name.startswith("has_")
-            count = int(self.offsets[-1]) if per_atom else len(self)
-            target = file.create_dataset(name, (count, *stored.shape[1:]), stored.dtype)
-            for start in range(0, len(self), _BLOCK):
-                block = self[start : start + _BLOCK]
-                begin = int(self.offsets[start]) if per_atom else start
-                values = stored[block._atom_rows if per_atom else block._all_rows]
-                target[begin : begin + len(values)] = values
-
 
 def _text(stored: bytes) -> str:
     return stored.decode("utf-8", "replace")
-
-
-def _stack(frames: list[Frame]) -> _Arrays:
-    """The flat arrays of some frames."""
-    for frame in frames:
-        _check(frame)
-    counts = [frame.n_atoms for frame in frames]
-    arrays: _Arrays = {"offsets": np.cumsum([0, *counts], dtype=np.int64)}
-    for name, column in _COLUMNS.items():
-        values = [getattr(frame, name) for frame in frames]
-        if column.label:
-            present = np.array([value is not None for value in values], dtype=bool)
-            if not present.any():
-                continue
-            arrays[f"has_{name}"] = present
-            blanks = (
-                (count, *column.shape) if column.per_atom else column.shape for count in counts
-            )
-            values = [
-                np.full(blank, np.nan) if value is None else value
-                for value, blank in zip(values, blanks, strict=True)
-            ]
-        if column.dtype == "S":
-            arrays[name] = np.array([value.encode() for value in values] or [b""])[: len(values)]
-        elif column.per_atom and values:
-            arrays[name] = np.concatenate(values).astype(column.dtype)
-        else:
-            arrays[name] = np.array(values, dtype=column.dtype).reshape(-1, *column.shape)
-    return arrays
-
-
-def _check(frame: Frame) -> None:
-    """Raise DataError where a frame's arrays do not fit together or name no element."""
-    where = frame.source or "A frame"
-    if frame.n_atoms == 0:
-        raise DataError(f"{where} has no atoms; leave it out.")
-    numbers = np.asarray(frame.numbers)
-    if numbers.min() < 1 or numbers.max() >= len(chemical_symbols):
-        wrong = int(np.flatnonzero((numbers < 1) | (numbers >= len(chemical_symbols)))[0])
-        raise DataError(
-            f"{where}: atom {wrong} has the atomic number {numbers[wrong]}, which is no element; "
-            f"expected 1 to {len(chemical_symbols) - 1}."
-        )
-    for name, column in _COLUMNS.items():
-        value = getattr(frame, name)
-        if value is None or column.dtype == "S":
-            continue
-        expected = (frame.n_atoms, *column.shape) if column.per_atom else column.shape
-        if np.shape(value) != expected:
-            raise DataError(f"{where}: {name} has shape {np.shape(value)}, expected {expected}.")
-
-
-def _map(path: Path) -> _Arrays:
-    """The arrays of a data set file, mapped read-only into memory."""
-    if not path.is_file():
-        raise DataError(f"There is no data set file {path}; check the path.")
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT_NAME:
-                raise DataError(
-                    f"{path} is an HDF5 file but no Ladera data set; convert the original data "
-                    "with 'ladera data convert'."
-                )
-            if int(file.attrs["format_version"]) > FORMAT_VERSION:
-                raise DataError(
-                    f"{path} has format version {file.attrs['format_version']}, this Ladera reads "
-                    f"up to {FORMAT_VERSION}; upgrade Ladera."
-                )
-            # A damaged name may come as bytes: then it is not one that _check_arrays knows.
-            arrays = {str(name): _map_array(path, file[name]) for name in file}
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise DataError(
-            f"{path} is no complete Ladera data set ({error}); copy or convert it again."
-        ) from error
-    _check_arrays(path, arrays)
-    return arrays
-
-
-def _map_array(path: Path, stored: h5py.Dataset) -> NDArray[Any]:
-    offset = stored.id.get_offset()
-    if stored.size == 0:
-        return np.zeros(stored.shape, stored.dtype)
-    if offset is None:
-        raise ValueError(f"its array '{stored.name}' is not contiguous")
-    # A plain view: slicing np.memmap itself is several times slower.
-    return np.asarray(np.memmap(path, stored.dtype, "r", offset, stored.shape))
-
-
-def _check_arrays(path: Path, arrays: _Arrays) -> None:
-    """Raise DataError unless all arrays are there with the type and length they should have."""
-    required = {"offsets", *_COLUMNS} - set(LABELS)
-    required |= {name.removeprefix("has_") for name in arrays if name.startswith("has_")}
-    missing = sorted(required - set(arrays))
-    if missing:
-        raise DataError(f"{path} has no array '{missing[0]}'; copy or convert it again.")
-    offsets = arrays["offsets"]
-    sound = offsets.ndim == 1 and offsets.dtype == np.int64 and len(offsets) > 0
-    if not sound or offsets[0] != 0 or (np.diff(offsets) < 1).any():
-        raise DataError(f"{path}: its array 'offsets' is damaged; copy or convert it again.")
-    numbers = arrays["numbers"]
-    if ((numbers < 1) | (numbers >= len(chemical_symbols))).any():
-        raise DataError(f"{path}: its array 'numbers' is damaged; copy or convert it again.")
-    n_frames = len(offsets) - 1
-    for name, values in arrays.items():
-        if name == "offsets":
-            continue
-        column = _COLUMNS.get(name.removeprefix("has_"))
-        if column is None:
-            raise DataError(f"{path} has an array '{name}' that no Ladera data set has.")
-        if name.startswith("has_"):
-            column = _Column((), "?")
-        expected = (int(offsets[-1]) if column.per_atom else n_frames, *column.shape)
-        kind = values.dtype.kind == "S" if column.dtype == "S" else values.dtype == column.dtype
-        if values.shape != expected or not kind:
-            raise DataError(
-                f"{path}: its array '{name}' has shape {values.shape} and type {values.dtype}, "
-                f"expected {expected} and {column.dtype}; copy or convert it again."
-            )

@@ -1,0 +1,221 @@
+"""How the fields of many frames lie in flat arrays, and these in an HDF5 file.
+
+The arrays of the file are contiguous and uncompressed, so that they can be mapped into memory: a
+frame is read by a few slices, whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import h5py
+import numpy as np
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from ladera.data.frame import Frame
+from ladera.errors import DataError
+from ladera.files import atomic_path
+
+if TYPE_CHECKING:
+    from ladera.data.dataset import Dataset
+
+FORMAT_NAME: Final = "ladera-dataset"
+FORMAT_VERSION: Final = 1
+
+BLOCK: Final = 4096  # frames handled at once where a whole data set may not fit in memory
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One field of all frames: how it lies in the arrays and in the file."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    per_atom: bool = False
+    label: bool = False  # may be missing; then ``has_<name>`` says which frames have it
+
+
+# Every field of Frame, in the units stated there. "S" is UTF-8 text of a fixed width.
+COLUMNS: Final = {
+    "numbers": Column((), "u1", per_atom=True),
+    "positions": Column((3,), "<f8", per_atom=True),
+    "cell": Column((3, 3), "<f8"),
+    "periodic": Column((3,), "?"),
+    "energy": Column((), "<f8", label=True),
+    "forces": Column((3,), "<f8", per_atom=True, label=True),
+    "stress": Column((3, 3), "<f8", label=True),
+    "dipole": Column((3,), "<f8", label=True),
+    "charges": Column((), "<f8", per_atom=True, label=True),
+    "total_charge": Column((), "<f8", label=True),
+    "config_type": Column((), "S"),
+    "subset": Column((), "S"),
+    "weight": Column((), "<f8"),
+    "source": Column((), "S"),
+}
+LABELS: Final = tuple(name for name, column in COLUMNS.items() if column.label)
+
+
+def stack(frames: list[Frame]) -> Arrays:
+    """The flat arrays of some frames."""
+    for frame in frames:
+        _check(frame)
+    counts = [frame.n_atoms for frame in frames]
+    arrays: Arrays = {"offsets": np.cumsum([0, *counts], dtype=np.int64)}
+    for name, column in COLUMNS.items():
+        values = [getattr(frame, name) for frame in frames]
+        if column.label:
+            present = np.array([value is not None for value in values], dtype=bool)
+            if not present.any():
+                continue
+            arrays[f"has_{name}"] = present
+            blanks = (
+                (count, *column.shape) if column.per_atom else column.shape for count in counts
+            )
+            values = [
+                np.full(blank, np.nan) if value is None else value
+                for value, blank in zip(values, blanks, strict=True)
+            ]
+        if column.dtype == "S":
+            arrays[name] = np.array([value.encode() for value in values] or [b""])[: len(values)]
+        elif column.per_atom and values:
+            arrays[name] = np.concatenate(values).astype(column.dtype)
+        else:
+            arrays[name] = np.array(values, dtype=column.dtype).reshape(-1, *column.shape)
+    return arrays
+
+
+def _check(frame: Frame) -> None:
+    """Raise DataError where a frame's arrays do not fit together or name no element."""
+    where = frame.source or "A frame"
+    if frame.n_atoms == 0:
+        raise DataError(f"{where} has no atoms; leave it out.")
+    numbers = np.asarray(frame.numbers)
+    if numbers.min() < 1 or numbers.max() >= len(chemical_symbols):
+        wrong = int(np.flatnonzero((numbers < 1) | (numbers >= len(chemical_symbols)))[0])
+        raise DataError(
+            f"{where}: atom {wrong} has the atomic number {numbers[wrong]}, which is no element; "
+            f"expected 1 to {len(chemical_symbols) - 1}."
+        )
+    for name, column in COLUMNS.items():
+        value = getattr(frame, name)
+        if value is None or column.dtype == "S":
+            continue
+        expected = (frame.n_atoms, *column.shape) if column.per_atom else column.shape
+        if np.shape(value) != expected:
+            raise DataError(f"{where}: {name} has shape {np.shape(value)}, expected {expected}.")
+
+
+def map_file(path: Path) -> Arrays:
+    """The arrays of a data set file, mapped read-only into memory."""
+    if not path.is_file():
+        raise DataError(f"There is no data set file {path}; check the path.")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT_NAME:
+                raise DataError(
+                    f"{path} is an HDF5 file but no Ladera data set; convert the original data "
+                    "with 'ladera data convert'."
+                )
+            if int(file.attrs["format_version"]) > FORMAT_VERSION:
+                raise DataError(
+                    f"{path} has format version {file.attrs['format_version']}, this Ladera reads "
+                    f"up to {FORMAT_VERSION}; upgrade Ladera."
+                )
+            # A damaged name may come as bytes: then it is not one that _check_arrays knows.
+            arrays = {str(name): _map_array(path, file[name]) for name in file}
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise DataError(
+            f"{path} is no complete Ladera data set ({error}); copy or convert it again."
+        ) from error
+    _check_arrays(path, arrays)
+    return arrays
+
+
+def _map_array(path: Path, stored: h5py.Dataset) -> NDArray[Any]:
+    offset = stored.id.get_offset()
+    if stored.size == 0:
+        return np.zeros(stored.shape, stored.dtype)
+    if offset is None:
+        raise ValueError(f"its array '{stored.name}' is not contiguous")
+    # A plain view: slicing np.memmap itself is several times slower.
+    return np.asarray(np.memmap(path, stored.dtype, "r", offset, stored.shape))
+
+
+def _check_arrays(path: Path, arrays: Arrays) -> None:
+    """Raise DataError unless all arrays are there with the type and length they should have."""
+    required = {"offsets", *COLUMNS} - set(LABELS)
+    required |= {name.removeprefix("has_") for name in arrays if name.startswith("has_")}
+    missing = sorted(required - set(arrays))
+    if missing:
+        raise DataError(f"{path} has no array '{missing[0]}'; copy or convert it again.")
+    offsets = arrays["offsets"]
+    sound = offsets.ndim == 1 and offsets.dtype == np.int64 and len(offsets) > 0
+    if not sound or offsets[0] != 0 or (np.diff(offsets) < 1).any():
+        raise DataError(f"{path}: its array 'offsets' is damaged; copy or convert it again.")
+    numbers = arrays["numbers"]
+    if ((numbers < 1) | (numbers >= len(chemical_symbols))).any():
+        raise DataError(f"{path}: its array 'numbers' is damaged; copy or convert it again.")
+    n_frames = len(offsets) - 1
+    for name, values in arrays.items():
+        if name == "offsets":
+            continue
+        column = COLUMNS.get(name.removeprefix("has_"))
+        if column is None:
+            raise DataError(f"{path} has an array '{name}' that no Ladera data set has.")
+        if name.startswith("has_"):
+            column = Column((), "?")
+        expected = (int(offsets[-1]) if column.per_atom else n_frames, *column.shape)
+        kind = values.dtype.kind == "S" if column.dtype == "S" else values.dtype == column.dtype
+        if values.shape != expected or not kind:
+            raise DataError(
+                f"{path}: its array '{name}' has shape {values.shape} and type {values.dtype}, "
+                f"expected {expected} and {column.dtype}; copy or convert it again."
+            )
+
+
+def write_file(path: str | os.PathLike[str], parts: Sequence[Dataset]) -> None:
+    """Write data sets one after the other into one file, in one step, a block at a time."""
+    try:
+        # From version 1.10 on the file format has checksums, so that damage is noticed.
+        libver = ("v110", "v110")
+        with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=libver) as file:
+            _write(file, parts)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"The data set could not be written to {path}: {error}.") from error
+
+
+def _write(file: h5py.File, parts: Sequence[Dataset]) -> None:
+    counts = np.concatenate([np.zeros(0, dtype=np.int64), *(part.atom_counts for part in parts)])
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype("<i8")
+    file.attrs["format"] = FORMAT_NAME
+    file.attrs["format_version"] = FORMAT_VERSION
+    file["offsets"] = offsets
+    for name, column in COLUMNS.items():
+        if column.label:
+            present = np.concatenate([np.zeros(0, dtype=bool), *(part.has(name) for part in parts)])
+            if not present.any():
+                continue
+            file[f"has_{name}"] = present
+        count = int(offsets[-1]) if column.per_atom else len(counts)
+        dtype = column.dtype
+        if dtype == "S":
+            dtype = f"S{max([1, *(part[:0].raw(name).dtype.itemsize for part in parts)])}"
+        target = file.create_dataset(name, (count, *column.shape), dtype)
+        begin = 0
+        for block in _blocks(parts):
+            values = block.raw(name)
+            target[begin : begin + len(values)] = values
+            begin += len(values)
+
+
+def _blocks(parts: Sequence[Dataset]) -> Iterator[Dataset]:
+    for part in parts:
+        for start in range(0, len(part), BLOCK):
+            yield part[start : start + BLOCK]
