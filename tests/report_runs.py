@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -31,13 +32,18 @@ def training_run(
     generator = np.random.default_rng(1)
     _write_log(folder / "log.csv", epochs, stress, generator)
     start = 0
-    split = {"method": "random, seed 0", "data_hash": "ab" * 32, "format_version": 1}
+    split: dict[str, Any] = {
+        "method": "random, seed 0",
+        "data_hash": "ab" * 32,
+        "format_version": 1,
+    }
     for part, count in (("train", frames), ("validation", frames // 4), ("test", frames // 4)):
         _write_predictions(
             folder / f"predictions_{part}.npz", start, count, stress, config_types, generator
         )
         split[part] = list(range(start, start + count))
         start += count
+    (folder / "evaluation.json").write_text(json.dumps(_evaluation(split, config_types, stress)))
     findings = [
         _finding("warning", "duplicate-frames", f"Frame 3 is frame 1 again ({HOSTILE}).", frame=3),
         _finding("note", "few-examples", "Element O is in every frame."),
@@ -163,6 +169,29 @@ def _write_trajectory(
             atoms.positions += 0.06 * generator.normal(size=atoms.positions.shape)
             atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=0 * atoms.positions)
             trajectory.write(atoms)
+
+
+def _evaluation(
+    split: dict[str, Any], config_types: tuple[str, ...], stress: bool
+) -> dict[str, dict[str, Any]]:
+    error = {"count": 40, "mae": 12.3456, "rmse": 23.4567, "max": 98.7654, "r2": 0.99876}
+    errors = {"energy": error, "forces": error, "stress": error if stress else None}
+    worst = {"frame": 41, "source": f"{HOSTILE}.xyz, frame 41", "config_type": config_types[0]}
+    return {
+        part: {
+            "n_frames": len(split[part]),
+            "n_atoms": 9 * len(split[part]),
+            "units": {},
+            **errors,
+            "by_config_type": dict.fromkeys(config_types, errors),
+            "by_element": {symbol: {"forces": error} for symbol in ("H", "C", "O")},
+            "worst_frames": {
+                "energy": [{**worst, "error": 4.5}],
+                "forces": [{**worst, "error": 98.0, "atom": 6}],
+            },
+        }
+        for part in ("train", "validation", "test")
+    }
 
 
 def _finding(

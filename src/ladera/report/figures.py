@@ -285,7 +285,7 @@ def _write_errors(panel: Axes, errors: Errors | None, unit: str) -> None:
         panel.text(0.5, 0.5, "no labels", transform=panel.transAxes, ha="center", color=FAINT)
         return
     lines = [f"MAE {errors.mae:.3g} {unit}", f"RMSE {errors.rmse:.3g} {unit}"]
-    if np.isfinite(errors.r2):
+    if errors.r2 is not None:
         lines.append(f"R² {errors.r2:.5f}")
     panel.text(
         0.97,

@@ -48,7 +48,7 @@ class Predictions:
     def read(cls, path: str | os.PathLike[str]) -> Predictions:
         """Read ``predictions_*.npz``; DataError when it is damaged or arrays do not fit."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 missing = [name for name in _REQUIRED if name not in stored]
                 if missing:
                     raise DataError(f"{path} lacks {', '.join(missing)}; evaluate the model again.")
@@ -70,18 +70,6 @@ class Predictions:
     def frame_of_atom(self) -> NDArray[np.int64]:
         """Row of the frame each atom belongs to, (n_atoms_total,)."""
         return np.repeat(np.arange(self.n_frames), self.n_atoms)
-
-    @property
-    def energy_error(self) -> FloatArray:
-        """Predicted minus reference energy per atom, (n_frames,) eV/atom."""
-        error: FloatArray = (self.energy_predicted - self.energy_reference) / self.n_atoms
-        return error
-
-    @property
-    def force_error(self) -> FloatArray:
-        """Predicted minus reference forces, (n_atoms_total, 3) eV/Angstrom."""
-        error: FloatArray = self.forces_predicted - self.forces_reference
-        return error
 
     @property
     def composition(self) -> NDArray[np.int64]:
@@ -134,8 +122,8 @@ class Errors:
     count: int  # of values that have a label
     mae: float  # mean absolute error
     rmse: float  # root mean square error
-    maximum: float  # largest absolute error
-    r2: float  # 1 - sum of squared errors / sum of squares about the mean; NaN without spread
+    max: float  # largest absolute error
+    r2: float | None  # 1 - sum of squared errors / sum of squares about the mean; None without any
 
     @classmethod
     def of(cls, reference: FloatArray, predicted: FloatArray) -> Errors | None:
@@ -150,6 +138,6 @@ class Errors:
             count=len(error),
             mae=float(np.abs(error).mean()),
             rmse=float(np.sqrt(np.square(error).mean())),
-            maximum=float(np.abs(error).max()),
-            r2=1 - float(np.square(error).sum()) / spread if spread > 0 else float("nan"),
+            max=float(np.abs(error).max()),
+            r2=1 - float(np.square(error).sum()) / spread if spread > 0 else None,
         )

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -22,7 +23,7 @@ import ladera
 from ladera.errors import DataError
 from ladera.files import write_text_atomic
 from ladera.report import figures, simulation_section, training_section, viewer
-from ladera.report.run import Simulation, TrainingRun, column, is_simulation, is_training
+from ladera.report.run import PARTS, Simulation, TrainingRun, column, is_simulation, is_training
 from ladera.report.simulation_section import Motion
 from ladera.report.svg import to_svg
 from ladera.report.training_section import ERROR_UNITS, Plate
@@ -119,18 +120,14 @@ def _environment() -> Environment:
 def _training(run: TrainingRun) -> dict[str, Any]:
     """What the template shows of a training run."""
     part = training_section.judged_part(run)
-    judged = None if part is None else run.predictions[part]
-    rows = [training_section.error_row(p, values) for p, values in run.predictions.items()]
     best = training_section.best_epoch(run)
-    quantities = [q for q in ERROR_UNITS if any(row.errors[q] for row in rows)]
+    totals = [errors.total for errors in run.evaluation.values()]
+    quantities = [q for q in ERROR_UNITS if any(total[q] for total in totals)]
     return {
         "part": part,
+        "judged": None if part is None else run.evaluation[part],
         "quantities": [(quantity, *ERROR_UNITS[quantity]) for quantity in quantities],
-        "overall": next((row for row in rows if row.name == part), None),
-        "parts": rows,
-        "groups": [] if judged is None else training_section.group_rows(judged),
-        "elements": [] if judged is None else training_section.element_rows(judged),
-        "worst": [] if judged is None else training_section.worst_frames(judged, str(part)),
+        "parts": {name: errors.total for name, errors in run.evaluation.items()},
         "facts": _training_facts(run, best),
         "learning": _svgs(training_section.learning_plates(run, best), "learning"),
         "parity": _svgs(training_section.parity_plates(run), "parity"),
@@ -144,24 +141,37 @@ def _training(run: TrainingRun) -> dict[str, Any]:
 
 
 def _training_facts(run: TrainingRun, best: float | None) -> list[tuple[str, str]]:
-    """What was trained on what, in words."""
+    """What was trained on what, with what, in words."""
     config, facts = run.model.get("config", {}), []
+    provenance = run.model.get("provenance", {})
     if config:
-        facts.append(("Architecture", str(config.get("architecture", "?"))))
+        facts.append(("Architecture", str(config.get("architecture"))))
         facts.append(("Elements", ", ".join(map(str, config.get("species", ())))))
-        facts.append(("Cutoff", f"{config.get('cutoff', math.nan):g} Å"))
-    if run.check:
-        frames, atoms = run.check.get("n_frames", 0), run.check.get("n_atoms", 0)
-        facts.append(("Data", f"{frames:,} frames, {atoms:,} atoms"))
-    if run.split:
-        sizes = (f"{len(run.split.get(p, ())):,} {p}" for p in ("train", "validation", "test"))
-        facts.append(("Split", ", ".join(sizes)))
-        facts.append(("Split method", str(run.split.get("method", "?"))))
-        facts.append(("Data hash", str(run.split.get("data_hash", "?"))[:16]))
+        facts.append(("Cutoff", f"{config.get('cutoff')} Å"))
     epochs = column(run.log, "epoch")
     if len(epochs):
         kept = "" if best is None else f", the best is {best:g}"
         facts.append(("Epochs", f"{epochs[-1]:g}{kept}"))
+    seconds = column(run.log, "seconds")
+    if len(seconds):
+        facts.append(("Time for an epoch", f"{_number(float(np.nanmedian(seconds)))} s (median)"))
+    files = provenance.get("config", {}).get("data", {}).get("files", ())
+    if files:
+        facts.append(("Files", ", ".join(map(str, files))))
+    if run.check:
+        frames, atoms = run.check.get("n_frames", 0), run.check.get("n_atoms", 0)
+        facts.append(("Data", f"{frames:,} frames, {atoms:,} atoms"))
+    if run.split:
+        sizes = (f"{len(run.split.get(part, ())):,} {part}" for part in PARTS)
+        facts.append(("Split", f"{', '.join(sizes)} ({run.split.get('method')})"))
+        facts.append(("Data hash", f"{str(run.split.get('data_hash'))[:16]}…"))
+    if "seed" in provenance:
+        facts.append(("Seed", str(provenance["seed"])))
+    if "versions" in provenance:
+        versions = provenance["versions"].items()
+        facts.append(("Trained with", ", ".join(f"{name} {which}" for name, which in versions)))
+    if "date" in provenance:
+        facts.append(("Trained on", str(provenance["date"])))
     return facts
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from ase import Atoms
@@ -17,13 +17,49 @@ from numpy.typing import NDArray
 
 from ladera import modelfile
 from ladera.errors import DataError
-from ladera.report.predictions import FloatArray, Predictions
+from ladera.report.predictions import Errors, FloatArray, Predictions, Quantity
 
 Table = Mapping[str, FloatArray]  # column name -> values, NaN where a field is empty
 SimulationKind = Literal["md", "relax"]
 
 PARTS: Final = ("train", "validation", "test")
 _TABLES: Final[Mapping[str, SimulationKind]] = {"md.csv": "md", "relax.csv": "relax"}
+
+
+ErrorsOf = Mapping[Quantity, Errors | None]  # in meV/atom, meV/Angstrom and meV/Angstrom^3
+
+
+@dataclass(frozen=True)
+class WorstFrame:
+    """A frame the model does badly on."""
+
+    frame: int  # number in the data set
+    source: str  # where it came from
+    config_type: str
+    error: float  # meV/atom, or meV/Angstrom of the worst atom's force
+    atom: int | None = None  # that atom
+
+
+@dataclass(frozen=True)
+class PartErrors:
+    """What evaluation.json says of one part of the data."""
+
+    n_frames: int
+    total: ErrorsOf
+    by_config_type: Mapping[str, ErrorsOf]
+    by_element: Mapping[str, ErrorsOf]  # of the forces only
+    worst: Mapping[Quantity, Sequence[WorstFrame]]  # by energy and by forces
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> PartErrors:
+        """Read an entry; KeyError or TypeError for one that has another form."""
+        return cls(
+            n_frames=stored["n_frames"],
+            total=_errors(stored),
+            by_config_type={k: _errors(v) for k, v in stored["by_config_type"].items()},
+            by_element={k: _errors(v) for k, v in stored["by_element"].items()},
+            worst={k: [WorstFrame(**w) for w in v] for k, v in stored["worst_frames"].items()},
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +69,8 @@ class TrainingRun:
     folder: Path
     config: str  # config.yaml as it is
     log: Table  # log.csv
-    predictions: Mapping[str, Predictions]  # by part: train, validation, test
+    evaluation: Mapping[str, PartErrors]  # evaluation.json, by part: train, validation, test
+    predictions: Mapping[str, Predictions]  # by part
     check: Mapping[str, Any]  # check.json, the doctor's report
     split: Mapping[str, Any]  # split.json
     model: Mapping[str, Any]  # header of model.ladera: format_version, config, provenance
@@ -49,6 +86,7 @@ class TrainingRun:
             folder=folder,
             config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else "",
             log=read_table(folder / "log.csv"),
+            evaluation=_read_evaluation(folder / "evaluation.json"),
             predictions={
                 part: Predictions.read(path) for part, path in predictions.items() if path.exists()
             },
@@ -154,6 +192,20 @@ def column(table: Table, name: str) -> FloatArray:
     """A column of a table; empty where there is none, or no number in it."""
     values = table.get(name, np.empty(0))
     return values if np.isfinite(values).any() else np.empty(0)
+
+
+def _errors(stored: Mapping[str, Any]) -> ErrorsOf:
+    return {q: Errors(**stored[q]) if stored.get(q) else None for q in get_args(Quantity)}
+
+
+def _read_evaluation(path: Path) -> dict[str, PartErrors]:
+    stored = _read_json(path)
+    try:
+        return {part: PartErrors.from_json(stored[part]) for part in PARTS if part in stored}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} is not what this Ladera writes ({error!r}); evaluate the model again."
+        ) from error
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -147,7 +147,10 @@ def _md_plates(simulation: Simulation) -> Iterator[Plate]:
             "Total": per_atom * (table["total_energy_ev"] - potential[0]),
         }
         figure = figures.time_series(time, curves, f"Energy ({unit})", time_label=time_label)
-        yield Plate(figure, "Energies and their running means; potential and total relative to the first potential energy.")
+        yield Plate(
+            figure,
+            "Energies and running means; potential and total relative to the first potential.",
+        )
     conserved = column(table, "conserved_energy_ev")
     if len(conserved):
         label = f"Conserved energy ({unit})"

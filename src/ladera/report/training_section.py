@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ladera.report import figures
-from ladera.report.predictions import Errors, FloatArray, Predictions, Quantity
+from ladera.report.predictions import FloatArray, Predictions, Quantity
 from ladera.report.run import PARTS, TrainingRun, column
 
 MILLI: Final = 1000.0
 _SHOWN_GROUPS: Final = 7
-_WORST: Final = 10
 # Columns of log.csv, what they are, and the unit of the figure.
 _CURVES: Final = (
     ("energy_mae_mev_per_atom", "Energy MAE (meV/atom)"),
@@ -25,7 +24,7 @@ _CURVES: Final = (
     ("stress_mae_mev_per_angstrom3", "Stress MAE (meV/Å³)"),
     ("loss", "Loss (no unit)"),
 )
-# Quantity: (what to call its errors, their unit, factor from eV)
+# What to call the errors of a quantity, and their unit.
 ERROR_UNITS: Final[Mapping[Quantity, tuple[str, str]]] = {
     "energy": ("Energy", "meV/atom"),
     "forces": ("Force", "meV/Å"),
@@ -41,66 +40,9 @@ class Plate:
     caption: str
 
 
-@dataclass(frozen=True)
-class ErrorRow:
-    """Errors of some frames, one line of a table."""
-
-    name: str
-    frames: int
-    errors: Mapping[Quantity, Errors | None]  # in meV/atom, meV/Angstrom, meV/Angstrom^3
-
-
-@dataclass(frozen=True)
-class WorstFrame:
-    """A frame the model does badly on."""
-
-    frame: int  # number in the data set
-    part: str
-    config_type: str
-    energy_error: float  # meV/atom, signed; NaN without a label
-    force_error: float  # meV/Angstrom, length of the worst atom's error; NaN without labels
-    atom: int | None  # that atom, counted from 0
-    symbol: str
-
-
 def judged_part(run: TrainingRun) -> str | None:
     """The part that tells most about frames the model has not seen."""
-    return next((part for part in reversed(PARTS) if part in run.predictions), None)
-
-
-def error_row(name: str, predictions: Predictions) -> ErrorRow:
-    """Errors of all frames together."""
-    return ErrorRow(name, predictions.n_frames, _all_errors(predictions))
-
-
-def group_rows(predictions: Predictions) -> list[ErrorRow]:
-    """Errors by config_type, most frequent first; none when there is only one group."""
-    names, counts = np.unique(predictions.config_type, return_counts=True)
-    if len(names) < 2:
-        return []
-    rows = []
-    for index in np.argsort(-counts, kind="stable"):
-        chosen = predictions.config_type == names[index]
-        rows.append(
-            ErrorRow(
-                str(names[index]) or "(none)", int(counts[index]), _all_errors(predictions, chosen)
-            )
-        )
-    return rows
-
-
-def element_rows(predictions: Predictions) -> list[tuple[str, int, Errors]]:
-    """Element, number of atoms and force errors (meV/Angstrom) by element."""
-    rows = []
-    for number in np.unique(predictions.numbers):
-        chosen = predictions.numbers == number
-        errors = Errors.of(
-            MILLI * predictions.forces_reference[chosen],
-            MILLI * predictions.forces_predicted[chosen],
-        )
-        if errors is not None:
-            rows.append((str(predictions.symbols[chosen][0]), int(chosen.sum()), errors))
-    return rows
+    return next((part for part in reversed(PARTS) if part in run.evaluation), None)
 
 
 def learning_plates(run: TrainingRun, best: float | None) -> Iterator[Plate]:
@@ -167,56 +109,13 @@ def histogram_plates(run: TrainingRun) -> Iterator[Plate]:
             yield Plate(figure, f"Errors of the {what}, predicted minus reference.")
 
 
-def worst_frames(predictions: Predictions, part: str) -> list[WorstFrame]:
-    """The frames with the worst force on an atom, or the worst energies without forces."""
-    energy = MILLI * predictions.energy_error
-    lengths = MILLI * np.linalg.norm(predictions.force_error, axis=1)
-    starts = np.concatenate([[0], np.cumsum(predictions.n_atoms)])
-    worst_atom = np.full(predictions.n_frames, -1)
-    worst_force = np.full(predictions.n_frames, np.nan)
-    for row in range(predictions.n_frames):
-        own = lengths[starts[row] : starts[row + 1]]
-        if np.isfinite(own).any():
-            worst_atom[row] = np.nanargmax(own)
-            worst_force[row] = own[worst_atom[row]]
-    badness = worst_force if np.isfinite(worst_force).any() else np.abs(energy)
-    order = np.argsort(-np.nan_to_num(badness, nan=-1.0), kind="stable")[:_WORST]
-    return [
-        WorstFrame(
-            frame=int(predictions.frame_index[row]),
-            part=part,
-            config_type=str(predictions.config_type[row]),
-            energy_error=float(energy[row]),
-            force_error=float(worst_force[row]),
-            atom=int(worst_atom[row]) if worst_atom[row] >= 0 else None,
-            symbol=str(predictions.symbols[starts[row] + worst_atom[row]])
-            if worst_atom[row] >= 0
-            else "",
-        )
-        for row in order
-    ]
-
-
 def best_epoch(run: TrainingRun) -> float | None:
-    """Epoch of the lowest validation loss, None without validation."""
+    """Epoch of the model that was kept; so far that of the lowest validation loss."""
+    kept = run.model.get("provenance", {}).get("epoch")
+    if kept is not None:
+        return float(kept)
     losses = column(run.log, "validation_loss")
-    if not len(losses):
-        return None
-    return float(run.log["epoch"][np.nanargmin(losses)])
-
-
-def _all_errors(
-    predictions: Predictions, frames: NDArray[np.bool_] | None = None
-) -> dict[Quantity, Errors | None]:
-    """Errors of each quantity in meV/atom, meV/Angstrom and meV/Angstrom^3."""
-    found: dict[Quantity, Errors | None] = {}
-    for quantity in ERROR_UNITS:
-        reference, predicted = predictions.values(quantity)
-        if frames is not None and len(reference):
-            of_frames = frames[predictions.frame_of_atom] if quantity == "forces" else frames
-            reference, predicted = reference[of_frames], predicted[of_frames]
-        found[quantity] = Errors.of(MILLI * reference, MILLI * predicted)
-    return found
+    return float(run.log["epoch"][np.nanargmin(losses)]) if len(losses) else None
 
 
 def _energy_plates(parts: Mapping[str, Predictions]) -> Iterator[Plate]:
