@@ -124,6 +124,24 @@ def test_saving_a_view_and_over_the_file_it_comes_from(dataset, mixed, tmp_path)
     assert_same_frames(dataset[0], mixed[0])  # the old file is still mapped
 
 
+def test_storing_more_frames_than_are_held_at_once(tmp_path, mixed, monkeypatch):
+    monkeypatch.setattr("ladera.data.dataset.BLOCK", 3)
+    monkeypatch.setattr("ladera.data.store.BLOCK", 2)
+    path = tmp_path / "deep" / "set.h5"
+    stored = Dataset.store((frame for frame in mixed), path)
+    assert stored.hash == Dataset.from_frames(mixed).hash
+    assert [frame.source for frame in stored] == [frame.source for frame in mixed]
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(DataError, match="no atoms"):
+        Dataset.store([*mixed, _nothing()], path)
+    assert Dataset.open(path).hash == stored.hash
+    assert list(path.parent.iterdir()) == [path]
+
+
+def _nothing() -> Frame:
+    return Frame(np.zeros(0, int), np.zeros((0, 3)), np.zeros((3, 3)), np.zeros(3, bool))
+
+
 def test_an_empty_data_set_is_stored(tmp_path):
     Dataset.from_frames([]).save(tmp_path / "empty.h5")
     assert len(Dataset.open(tmp_path / "empty.h5")) == 0
@@ -145,9 +163,8 @@ def test_frames_that_do_not_fit_together_are_refused(change, words):
 
 
 def test_a_frame_without_atoms_is_refused():
-    frame = Frame(np.zeros(0, int), np.zeros((0, 3)), np.zeros((3, 3)), np.zeros(3, bool))
     with pytest.raises(DataError, match="no atoms"):
-        Dataset.from_frames([frame])
+        Dataset.from_frames([_nothing()])
 
 
 def test_files_that_are_no_data_sets(tmp_path, mixed):

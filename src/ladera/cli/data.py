@@ -103,9 +103,15 @@ def convert(
         ladera data convert input.data --units bohr-hartree --output train.extxyz
     """
     from ladera.data import formats
+    from ladera.data.dataset import Dataset
 
-    dataset = read_files(files, reading)
-    lost = formats.write(dataset, output, units=_unit_system(output_units))
+    lost: tuple[str, ...] = ()
+    if output.suffix in (".h5", ".hdf5") and output_units in (None, "angstrom-ev"):
+        with _console().status("Converting ..."):
+            dataset = Dataset.store(formats.stream(files, **_options(reading)), output)
+    else:
+        dataset = read_files(files, reading)
+        lost = formats.write(dataset, output, units=_unit_system(output_units))
     _say(f"Wrote {len(dataset):,} frames to {output}.")
     if lost:
         _say(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
@@ -156,6 +162,14 @@ def read_files(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
     """The frames of some files."""
     from ladera.data import formats
 
+    with _console().status("Reading ..."):
+        return formats.read(files, **_options(reading))
+
+
+def _options(reading: Reading | None) -> dict[str, Any]:
+    """The arguments of :func:`ladera.data.formats.read` that a command line asks for."""
+    from ladera.data import formats
+
     reading = reading or Reading()
     named = {
         "energy": reading.energy_key,
@@ -168,13 +182,11 @@ def read_files(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
         for name, key in named.items()
         if key is not None
     }
-    with _console().status("Reading ..."):
-        return formats.read(
-            files,
-            units=_unit_system(reading.units),
-            keys=formats.LabelKeys(**keys),
-            atom_columns=reading.atom_columns,
-        )
+    return {
+        "units": _unit_system(reading.units),
+        "keys": formats.LabelKeys(**keys),
+        "atom_columns": reading.atom_columns,
+    }
 
 
 def _unit_system(name: Units | None) -> UnitSystem | None:

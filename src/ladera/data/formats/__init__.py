@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 from ladera.data.dataset import Dataset
@@ -26,7 +25,7 @@ from ladera.data.frame import Frame
 from ladera.errors import DataError
 from ladera.units import METAL, UNIT_SYSTEMS, UnitSystem
 
-__all__ = ["AtomColumns", "LabelKeys", "read", "write"]
+__all__ = ["AtomColumns", "LabelKeys", "read", "stream", "write"]
 
 PathLike = str | os.PathLike[str]
 
@@ -55,15 +54,23 @@ def read(
     atom_columns
         What the two columns after the symbol hold in an ``input.data``.
     """
-    files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(p) for p in paths]
-    if not files:
-        raise DataError("No data file was given; name at least one.")
-    keys = LabelKeys() if keys is None else keys
+    files = _files(paths)
     if len(files) == 1 and _is_hdf5(files[0]):
         return _open_hdf5(files[0], units)
-    return Dataset.from_frames(
-        chain.from_iterable(_some(_frames(file, units, keys, atom_columns), file) for file in files)
-    )
+    return Dataset.from_frames(stream(files, units=units, keys=keys, atom_columns=atom_columns))
+
+
+def stream(
+    paths: PathLike | Sequence[PathLike],
+    *,
+    units: UnitSystem | None = None,
+    keys: LabelKeys | None = None,
+    atom_columns: AtomColumns = "charge energy",
+) -> Iterator[Frame]:
+    """The frames that :func:`read` gives, one after the other, for data larger than memory."""
+    keys = LabelKeys() if keys is None else keys
+    for file in _files(paths):
+        yield from _some(_frames(file, units, keys, atom_columns), file)
 
 
 def write(dataset: Dataset, path: PathLike, *, units: UnitSystem | None = None) -> tuple[str, ...]:
@@ -90,6 +97,13 @@ def write(dataset: Dataset, path: PathLike, *, units: UnitSystem | None = None) 
             "choose .extxyz, .extxyz.gz, .data or .h5."
         )
     return ()
+
+
+def _files(paths: PathLike | Sequence[PathLike]) -> list[Path]:
+    files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(p) for p in paths]
+    if not files:
+        raise DataError("No data file was given; name at least one.")
+    return files
 
 
 def _frames(
