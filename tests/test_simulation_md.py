@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import molecule
 from ase.constraints import FixAtoms
 from ase.io.trajectory import Trajectory
 
+from argon import Argon, argon, cluster, crystal, one_thread  # noqa: F401
 from ladera.errors import DataError, SimulationError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.simulation.integrators import degrees_of_freedom
@@ -26,34 +27,6 @@ from ladera.units import BOLTZMANN, GIGAPASCAL
 
 ENSEMBLES = ("nve", "nvt-langevin", "nvt-bussi", "nvt-nose-hoover", "npt")
 THERMOSTATS = ENSEMBLES[1:4]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Structures this small gain nothing from threads, and on a busy machine they lose a lot."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def argon(cutoff: float = 6.5) -> LennardJones:
-    return LennardJones(
-        LennardJonesConfig(
-            species=("Ar",), cutoff=cutoff, epsilon={"Ar": 0.0104}, sigma={"Ar": 3.4}
-        )
-    )
-
-
-def crystal(size: int = 2) -> Atoms:
-    return bulk("Ar", "fcc", a=5.3, cubic=True) * size
-
-
-def cluster(n: int = 7) -> Atoms:
-    """An open Lennard-Jones cluster: a pentagonal bipyramid or part of one."""
-    angles = 2 * np.pi * np.arange(5) / 5
-    ring = np.column_stack([3.2 * np.cos(angles), 3.2 * np.sin(angles), np.zeros(5)])
-    return Atoms(f"Ar{n}", np.vstack([[0, 0, 2.0], [0, 0, -2.0], ring])[:n])
 
 
 def run(folder, atoms=None, potential=None, **settings) -> dict[str, np.ndarray]:
@@ -91,7 +64,7 @@ class Holed(LennardJones):
         return energies
 
 
-class Bounded(LennardJones):
+class Bounded(Argon):
     """Argon that says which atoms have no neighbour within a radius: those it does not know."""
 
     def extrapolations(self, graph):

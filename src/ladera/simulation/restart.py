@@ -82,7 +82,8 @@ def load(path: Path) -> RestartPoint:
     if not path.is_file():
         raise SimulationError(f"There is no restart point {path}; start the run without --resume.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy leaves the file open when it turns out to be cut short.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             text = json.loads(str(archive["text"]))
             arrays = {name: archive[name] for name in archive.files if name != "text"}
         version = int(text.pop("version"))
