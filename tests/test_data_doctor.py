@@ -189,6 +189,8 @@ def test_duplicates():
     assert "frame 60 is frame 3" in finding.message
     finding = found([*frames, moved.with_(energy=moved.energy + 0.1)], "contradiction")
     assert (finding.severity, finding.frame) == ("error", 60)
+    ion = frames[3].with_(energy=frames[3].energy + 10.0, total_charge=1.0)
+    assert not {"duplicate", "contradiction"} & codes([*frames, ion])
     nearly = frames[3].with_(positions=frames[3].positions + np.eye(3) * 0.001)
     assert not {"duplicate", "contradiction"} & codes([*frames, nearly])
 

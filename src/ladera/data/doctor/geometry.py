@@ -193,8 +193,12 @@ def _closest_pairs(
 
 
 def _repeats(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Frames that repeat an earlier one, and which: (first, again), to 1e-4 Angstrom."""
+    """Frames that repeat an earlier one, and which: (first, again), to 1e-4 Angstrom.
+
+    The same structure with another total charge is another system.
+    """
     numbers, positions = dataset.column("numbers"), dataset.column("positions")
+    charges = dataset.column("total_charge")
     cells = np.where(dataset.column("periodic")[:, :, None], dataset.column("cell"), 0.0)
     seen: dict[bytes, int] = {}
     pairs = []
@@ -204,6 +208,7 @@ def _repeats(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         geometry = np.concatenate([relative, cells[index]])
         # Adding zero makes -0 the same bytes as 0.
         key = numbers[rows].tobytes() + (np.round(geometry, 4) + 0.0).tobytes()
+        key += charges[index].tobytes()
         first = seen.setdefault(key, index)
         if first != index:
             pairs.append((first, index))
