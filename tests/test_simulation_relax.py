@@ -1,0 +1,179 @@
+"""Relaxation of atoms and cells."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.io.trajectory import Trajectory
+
+from argon import Argon, argon, cluster, crystal, one_thread  # noqa: F401
+from ladera.errors import DataError, SimulationError
+from ladera.graph import Graph
+from ladera.models.lennard_jones import LennardJones
+from ladera.potential import evaluate
+from ladera.simulation.preparation import SimulationWarning
+from ladera.simulation.relaxation import relax
+
+
+def test_hand_written_argon_is_lennard_jones():
+    """The model of these tests against the automatic gradient of the real one."""
+    atoms = crystal()
+    atoms.rattle(0.2, seed=1)
+    graph = Graph.from_atoms(atoms, 6.5)
+    with torch.no_grad():
+        fast = evaluate(argon(), graph)
+        slow = evaluate(LennardJones(argon().config), graph)
+    torch.testing.assert_close(fast.atomic_energies, slow.atomic_energies)
+    torch.testing.assert_close(fast.edge_gradients, slow.edge_gradients)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "bfgs", "fire"])
+def test_pair_finds_its_minimum(optimizer):
+    """The shifted-force pair is at rest where its force vanishes, and no other structure moves."""
+    atoms = Atoms("Ar2", [[0, 0, 0], [0.1, 0.2, 4.1]])
+    before = atoms.positions.copy()
+    result = relax(atoms, argon(), fmax=1e-6, steps=500, optimizer=optimizer)
+    assert result.converged
+    distances = np.linspace(3.6, 4.0, 40001)
+    potential = argon()
+    slopes = [_slope(potential, distance) for distance in (distances[0], distances[-1])]
+    assert slopes[0] < 0 < slopes[1]
+    distance = result.atoms.get_distance(0, 1)
+    assert abs(_slope(potential, distance)) < 2e-6
+    assert result.last.max_stress_gpa is None
+    assert result.atoms.get_potential_energy() == result.last.energy_ev
+    assert np.array_equal(atoms.positions, before)
+
+
+def _slope(potential, distance: float) -> float:
+    graph = Graph.from_atoms(Atoms("Ar2", [[0, 0, 0], [0, 0, distance]]), potential.cutoff)
+    with torch.no_grad():
+        return -float(evaluate(potential, graph).forces[1, 2])
+
+
+def test_cell_relaxes_to_zero_stress():
+    """A sheared, strained, rattled crystal comes back to the cubic one."""
+    atoms = crystal((2, 2, 2))
+    strain = np.array([[0.04, 0.03, 0], [0, -0.03, 0.02], [0, 0, 0.02]])
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    atoms.rattle(0.05, seed=2)
+    result = relax(atoms, argon(), fmax=1e-4, cell=True)
+    assert result.converged
+    assert abs(result.atoms.get_stress()).max() < 1e-5
+    reference = relax(crystal((2, 2, 2)), argon(), fmax=1e-4, cell=True)
+    assert result.last.energy_ev == pytest.approx(reference.last.energy_ev, abs=1e-5)
+    assert result.last.volume_angstrom3 == pytest.approx(reference.last.volume_angstrom3, rel=1e-3)
+
+
+def test_without_cell_the_cell_stays():
+    atoms = crystal()
+    atoms.rattle(0.1, seed=3)
+    result = relax(atoms, argon(), fmax=1e-3)
+    assert result.converged
+    assert np.array_equal(result.atoms.cell.array, atoms.cell.array)
+
+
+def test_fixed_atoms_stay():
+    atoms = cluster()
+    atoms.set_constraint(FixAtoms([0, 2]))
+    result = relax(atoms, argon(), fmax=1e-3)
+    assert result.converged
+    assert np.array_equal(result.atoms.positions[[0, 2]], atoms.positions[[0, 2]])
+    assert not np.array_equal(result.atoms.positions[1], atoms.positions[1])
+
+
+def test_files(tmp_path):
+    atoms = cluster()
+    rows = []
+    result = relax(atoms, argon(), fmax=1e-3, folder=tmp_path, on_row=rows.append)
+    with (tmp_path / "relax.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in table] == list(range(len(rows)))
+    assert float(table[-1]["max_force_ev_per_angstrom"]) < 1e-3
+    assert table[0]["max_stress_gpa"] == table[0]["volume_angstrom3"] == ""
+    with Trajectory(tmp_path / "trajectory.traj") as frames:
+        assert len(frames) == len(rows)
+        assert np.array_equal(frames[0].positions, atoms.positions)
+        assert frames[-1].get_potential_energy() == result.last.energy_ev
+    relaxed = ase.io.read(tmp_path / "relaxed.extxyz")
+    np.testing.assert_allclose(relaxed.positions, result.atoms.positions, atol=1e-7)
+    contents = json.loads((tmp_path / "settings.json").read_text())
+    assert contents["settings"] == {
+        "fmax": 1e-3,
+        "steps": 1000,
+        "cell": False,
+        "optimizer": "lbfgs",
+    }
+    with pytest.raises(SimulationError, match="holds a relaxation already"):
+        relax(atoms, argon(), folder=tmp_path)
+
+
+def test_not_converged_is_said_and_kept(tmp_path):
+    result = relax(cluster(), argon(), fmax=1e-8, steps=2, folder=tmp_path)
+    assert not result.converged
+    assert result.last.step == 2
+    assert (tmp_path / "relaxed.extxyz").exists()
+
+
+def test_refusals():
+    slab = crystal()
+    slab.pbc = (True, True, False)
+    cases = [
+        (cluster(), {"cell": True}, SimulationError, "periodic in all three directions"),
+        (slab, {"cell": True}, SimulationError, "periodic in all three directions"),
+        (cluster(), {"fmax": 0.0}, SimulationError, "fmax is 0.0"),
+        (cluster(), {"fmax": float("nan")}, SimulationError, "fmax is nan"),
+        (cluster(), {"steps": 0}, SimulationError, "steps is 0"),
+        (cluster(), {"optimizer": "lbgfs"}, SimulationError, "did you mean 'lbfgs'"),
+        (Atoms("H2", [[0, 0, 0], [0, 0, 1]]), {}, DataError, "Atom 0 is H"),
+        (Atoms(), {}, DataError, "no atoms"),
+    ]
+    for atoms, options, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            relax(atoms, argon(), **options)
+
+
+class Attractive(Argon):
+    """A fitted model's typical failure: nothing keeps the atoms apart."""
+
+    def energies_and_edge_gradients(self, graph):
+        energies, gradients = super().energies_and_edge_gradients(graph)
+        return -energies, -gradients
+
+
+class Broken(Argon):
+    """Not finite once atoms have moved closer."""
+
+    def energies_and_edge_gradients(self, graph):
+        energies, gradients = super().energies_and_edge_gradients(graph)
+        bad = float("nan") if bool((graph.vectors.norm(dim=1) < 3.7).any()) else 1.0
+        return bad * energies, gradients
+
+
+def test_collapse_and_nonsense_are_errors(tmp_path):
+    near = Atoms("Ar2", [[0, 0, 0], [0, 0, 1.2]])
+    attractive = Attractive(argon().config).requires_grad_(False)
+    with pytest.raises(SimulationError, match="collapsed: atoms 0 and 1"):
+        relax(near, attractive, fmax=1e-3, steps=1)
+    apart = Atoms("Ar3", [[0, 0, 0], [4.3, 0, 0], [2.1, 3.7, 0]])
+    broken = Broken(argon().config).requires_grad_(False)
+    relax(apart, broken, fmax=0.05)
+    with pytest.raises(SimulationError, match="had to stop: energy or forces are not finite"):
+        relax(Atoms("Ar2", [[0, 0, 0], [0, 0, 3.5]]), broken, folder=tmp_path)
+
+
+def test_leaving_the_training_domain_is_said():
+    class Bounded(Argon):
+        def extrapolations(self, graph):
+            return torch.ones(graph.n_atoms, dtype=torch.int64)
+
+    with pytest.warns(SimulationWarning, match="7 of 7 atoms of the relaxed structure"):
+        result = relax(cluster(), Bounded(argon().config).requires_grad_(False))
+    assert result.last.extrapolating_atoms == 7
