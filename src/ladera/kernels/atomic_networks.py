@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ladera.kernels.activations import activate
@@ -84,8 +85,19 @@ def energies_and_gradients(
     """Atomic energies (n_atoms,) in eV and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
     energies = np.zeros(len(centers))
     gradients = np.zeros_like(vectors)
+    width = max(plan.n_functions, int(networks.sizes.max()))
+    scratch = np.zeros((torch.get_num_threads(), 4 + 2 * networks.activations.size, width))
     share_atoms(
-        _atoms, plan, row_pointer, networks, vectors, centers, neighbors, energies, gradients
+        _atoms,
+        plan,
+        row_pointer,
+        networks,
+        vectors,
+        centers,
+        neighbors,
+        energies,
+        gradients,
+        scratch,
     )
     return energies, gradients
 
@@ -103,11 +115,11 @@ def _atoms(
     neighbors: Integers,
     energies: Floats,
     gradients: Floats,
+    scratch: Floats,
 ) -> None:
-    widest = networks.sizes.max()
-    n_layers = networks.activations.size
-    nodes, slopes = np.zeros((n_layers + 1, widest)), np.zeros((n_layers + 1, widest))
-    G, G_bar = np.zeros(networks.offset.shape[1]), np.zeros(networks.offset.shape[1])
+    layers = networks.activations.size + 1
+    G, G_bar = scratch[thread, 0], scratch[thread, 1]
+    nodes, slopes = scratch[thread, 2 : 2 + layers], scratch[thread, 2 + layers :]
     for i in range(thread, centers.size, n_threads):
         c, first, last = centers[i], row_pointer[i], row_pointer[i + 1]
         prepare(plan, c, first, last, vectors, neighbors, ws)

@@ -30,7 +30,7 @@ class Workspace(NamedTuple):
     distance_bar: Floats  # (n,)
     cosine: Floats  # (degree + 1, n) Re (x + i y)^m
     sine: Floats  # (degree + 1, n) Im (x + i y)^m
-    legendre: Floats  # (n_lm, n) N_lm(z), l fastest
+    legendre: Floats  # (n_lm, n) N_lm(z)
     moments: Floats  # (n_slots, 2, n_lm)
     moments_bar: Floats  # (n_slots, 2, n_lm)
     squares: Floats  # (n_slots,) sum_j g_j^2
@@ -127,15 +127,13 @@ def _fill_channels(plan: PlanArrays, pair: int, begin: int, end: int, ws: Worksp
 
 
 @simd
-def fill_harmonics(
-    plan: PlanArrays, degree: int, stride: int, begin: int, end: int, ws: Workspace
-) -> None:
-    """(x + i y)^m and N_lm(z) up to ``degree`` for one block; see plan._harmonic_tables.
+def fill_harmonics(plan: PlanArrays, degree: int, ws: Workspace) -> None:
+    """(x + i y)^m and N_lm(z) up to ``degree`` for all neighbours; see plan._harmonic_tables.
 
-    N_lm is row ``legendre_row(stride, m) + l``.
+    N_lm is row ``lm(l, m)``.
     """
-    x, y, z = ws.unit[0, begin:end], ws.unit[1, begin:end], ws.unit[2, begin:end]
-    n = end - begin
+    n = ws.block[plan.n_elements]
+    x, y, z = ws.unit[0], ws.unit[1], ws.unit[2]
     for j in range(n):
         ws.cosine[0, j] = 1.0
         ws.sine[0, j] = 0.0
@@ -145,19 +143,18 @@ def fill_harmonics(
             c[j] = x[j] * c_last[j] - y[j] * s_last[j]
             s[j] = x[j] * s_last[j] + y[j] * c_last[j]
     for m in range(degree + 1):
-        row = legendre_row(stride, m)
-        diagonal = ws.legendre[row + m]
+        diagonal = ws.legendre[lm(m, m)]
         for j in range(n):
             diagonal[j] = plan.harmonic_diagonal[m]
         if m < degree:
-            target, a = ws.legendre[row + m + 1], plan.harmonic_a[m + 1, m]
+            target, a = ws.legendre[lm(m + 1, m)], plan.harmonic_a[m + 1, m]
             for j in range(n):
                 target[j] = a * z[j] * diagonal[j]
         for l in range(m + 2, degree + 1):
             target, last, before = (
-                ws.legendre[row + l],
-                ws.legendre[row + l - 1],
-                ws.legendre[row + l - 2],
+                ws.legendre[lm(l, m)],
+                ws.legendre[lm(l - 1, m)],
+                ws.legendre[lm(l - 2, m)],
             )
             a, b = plan.harmonic_a[l, m], plan.harmonic_b[l, m]
             for j in range(n):
@@ -165,9 +162,9 @@ def fill_harmonics(
 
 
 @simd
-def legendre_row(stride: int, m: int) -> int:
-    """Row of N_lm is this plus l, for a central element with largest degree ``stride``."""
-    return m * stride - m * (m - 1) // 2
+def lm(l: int, m: int) -> int:
+    """Position of l, m >= 0 among the moments: all m of an l lie together."""
+    return l * (l + 1) // 2 + m
 
 
 @simd
