@@ -156,6 +156,7 @@ def error_histogram(errors: Mapping[str, FloatArray], label: str) -> Figure:
             )
         panel.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
         panel.set(xlabel=label, ylabel="Share of values")
+        panel.locator_params(axis="x", nbins=7)
         if len(everything) > _VECTOR_POINTS:
             log_scale(panel, "y")
         if len(finite) > 1:
@@ -285,8 +286,6 @@ def _write_errors(panel: Axes, errors: Errors | None, unit: str) -> None:
         panel.text(0.5, 0.5, "no labels", transform=panel.transAxes, ha="center", color=FAINT)
         return
     lines = [f"MAE {errors.mae:.3g} {unit}", f"RMSE {errors.rmse:.3g} {unit}"]
-    if errors.r2 is not None:
-        lines.append(f"R² {errors.r2:.5f}")
     panel.text(
         0.97,
         0.04,

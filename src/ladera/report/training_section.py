@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from ase.data import chemical_symbols
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from ladera.report import figures
 from ladera.report.predictions import FloatArray, Predictions, Quantity
@@ -125,44 +124,36 @@ def _energy_plates(parts: Mapping[str, Predictions]) -> Iterator[Plate]:
     shown = _shown_groups(parts)
     colors = figures.group_colors(shown)
     for part, predictions in parts.items():
-        reference, predicted = predictions.values("energy")
-        known = np.isfinite(baselines[part])
-        names = np.array(
-            [_shown_name(name, shown) for name in predictions.config_type], dtype=object
+        reference, predicted = (
+            MILLI * (values - baselines[part]) for values in predictions.values("energy")
         )
-        groups = {
-            name: (
-                MILLI * (reference - baselines[part])[known & (names == name)],
-                MILLI * (predicted - baselines[part])[known & (names == name)],
-            )
-            for name in shown
-        }
-        if np.isfinite(reference[known]).any():
-            figure = figures.parity(
-                groups, "energy", "meV/atom", title=f"Energies, {part}", colors=colors
-            )
-            left_out = int((~known).sum())
-            note = f" {left_out} alone in their composition are left out." if left_out else ""
-            yield Plate(figure, f"Energies of the {part} frames relative to {words}.{note}")
+        if not np.isfinite(reference).any():
+            continue
+        names = np.array([_shown_name(str(name), shown) for name in predictions.config_type])
+        groups = {name: (reference[names == name], predicted[names == name]) for name in shown}
+        figure = figures.parity(
+            groups, "energy", "meV/atom", title=f"Energies, {part}", colors=colors
+        )
+        yield Plate(figure, f"Energies of the {part} frames, relative to {words}.")
 
 
 def _baselines(parts: Mapping[str, Predictions]) -> tuple[dict[str, FloatArray], str]:
     """What to take off the energies per atom so that a figure shows more than compositions.
 
-    The mean of each composition where most frames share theirs with others (NaN for the rest);
-    else the least-squares energy of each element.
+    The mean reference of each composition where most frames share theirs with others; else the
+    least-squares energy of each element.
     """
-    compositions, energies = _all_compositions(parts)
-    _, group, counts = np.unique(compositions, axis=0, return_inverse=True, return_counts=True)
+    fractions, energies = _fractions_and_energies(parts)
+    _, group, counts = np.unique(
+        fractions.round(6), axis=0, return_inverse=True, return_counts=True
+    )
     group = group.ravel()
     labelled = np.isfinite(energies)
     if (counts[group] > 1).mean() >= 0.5:
         totals = np.bincount(group[labelled], energies[labelled], len(counts))
         numbers = np.bincount(group[labelled], minlength=len(counts))
-        means = np.where(numbers > 1, totals / np.maximum(numbers, 1), np.nan)
-        baseline, words = means[group], "the mean of their composition"
+        baseline, words = (totals / np.maximum(numbers, 1))[group], "the mean of their composition"
     else:
-        fractions = compositions / compositions.sum(axis=1, keepdims=True)
         solution = np.linalg.lstsq(fractions[labelled], energies[labelled], rcond=None)[0]
         baseline, words = fractions @ solution, "a fitted energy of each element"
     ends = np.cumsum([predictions.n_frames for predictions in parts.values()])
@@ -170,15 +161,15 @@ def _baselines(parts: Mapping[str, Predictions]) -> tuple[dict[str, FloatArray],
     return dict(zip(parts, split, strict=True)), words
 
 
-def _all_compositions(parts: Mapping[str, Predictions]) -> tuple[NDArray[Any], FloatArray]:
-    """Atoms of each element in each frame of all parts, and reference energies per atom."""
+def _fractions_and_energies(parts: Mapping[str, Predictions]) -> tuple[FloatArray, FloatArray]:
+    """Share of each element, and reference energies per atom (eV), in the frames of all parts."""
     elements = np.unique(np.concatenate([predictions.numbers for predictions in parts.values()]))
     rows = []
     for predictions in parts.values():
         columns = np.searchsorted(elements, np.unique(predictions.numbers))
-        counts = np.zeros((predictions.n_frames, len(elements)), dtype=np.int64)
+        counts = np.zeros((predictions.n_frames, len(elements)))
         counts[:, columns] = predictions.composition
-        rows.append(counts)
+        rows.append(counts / predictions.n_atoms[:, None])
     energies = [predictions.values("energy")[0] for predictions in parts.values()]
     return np.concatenate(rows), np.concatenate(energies)
 

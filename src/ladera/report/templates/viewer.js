@@ -19,6 +19,8 @@
   }
 
   function start(box) {
+    const probe = document.createElement("canvas");
+    if (!(probe.getContext("webgl2") || probe.getContext("webgl"))) throw new Error("WebGL is off");
     const scene = JSON.parse(box.querySelector("script").textContent);
     const stage = box.querySelector(".stage");
     const slider = box.querySelector("input");
@@ -51,9 +53,14 @@
       label.textContent = scene.labels[frame];
       box.dataset.frame = frame;
     }
+    // The next frame is asked for when this one is drawn: a slow machine plays slowly.
+    async function advance() {
+      await show(frame + 1);
+      if (timer !== null) timer = setTimeout(advance, FRAME_TIME);
+    }
     function play(on) {
-      clearInterval(timer);
-      timer = on ? setInterval(() => show(frame + 1), FRAME_TIME) : null;
+      clearTimeout(timer);
+      timer = on ? setTimeout(advance, 0) : null;
       button.textContent = on ? "Pause" : "Play";
       button.setAttribute("aria-pressed", String(on));
     }
@@ -67,7 +74,11 @@
     stage.addEventListener("wheel", (event) => {
       if (!event.ctrlKey) event.stopImmediatePropagation();
     }, { capture: true });
-    new ResizeObserver(() => { viewer.resize(); viewer.render(); }).observe(stage);
+    new ResizeObserver(() => {
+      if (stage.clientWidth === 0) return; // hidden, as on paper
+      viewer.resize();
+      viewer.render();
+    }).observe(stage);
     return show(0);
   }
 
