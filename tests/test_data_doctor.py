@@ -208,6 +208,8 @@ def test_periodicity():
     assert found(plane, "no-cell").frame == 6
     remote = changed(water(), 6, positions=WATER + 1e9)
     assert found(remote, "far-away").frame == 6
+    endless = changed(copper(), 6, cell=np.diag([1e12, 7.0, 7.0]))
+    assert found(endless, "far-away").frame == 6
 
 
 def test_rare_species():

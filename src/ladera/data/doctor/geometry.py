@@ -32,6 +32,7 @@ def impossible(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
     flat = dependent | (normals.max(axis=1) > 1 / _SMALLEST_CELL)
     far = np.abs(dataset.column("positions")).max(axis=1)
     remote = np.maximum.reduceat(far, dataset.offsets[:-1]) > _FARTHEST
+    remote |= np.abs(dataset.column("cell")).max(axis=(1, 2)) > _FARTHEST
     findings = []
     for wrong, code, problem in (
         (
@@ -41,7 +42,12 @@ def impossible(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
             f"{_SMALLEST_CELL} Angstrom from the plane of the others; give the cell or switch the "
             "periodicity off",
         ),
-        (remote, "far-away", f"with an atom more than {_FARTHEST:.0e} Angstrom from the origin"),
+        (
+            remote,
+            "far-away",
+            f"with an atom or cell vector that reaches beyond {_FARTHEST:.0e} Angstrom; correct or "
+            "remove it",
+        ),
     ):
         frames = np.flatnonzero(wrong)
         if len(frames):
