@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import ArrayLike, NDArray
 
+_LONGEST_CELL = 1e6  # Angstrom
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -251,6 +253,11 @@ def _check_geometry(
         )
     if not np.isfinite(cell).all():
         raise DataError(f"The cell {cell.tolist()} is not finite; check the structure.")
+    if np.abs(cell).max() > _LONGEST_CELL:  # vesin's arithmetic overflows and ends the process
+        raise DataError(
+            f"The cell {cell.tolist()} reaches beyond {_LONGEST_CELL:.0e} Angstrom; check the "
+            "structure."
+        )
     periodic_vectors = cell[periodic]
     if len(periodic_vectors) and np.linalg.matrix_rank(periodic_vectors) < len(periodic_vectors):
         raise DataError(
