@@ -153,7 +153,8 @@ class LossConfig(Section):
     """What is minimised: a weighted sum of the mean errors of energies, forces and stresses."""
 
     function: Literal["mse", "mae", "huber"] = Field(
-        "mse", description="Error of a residual x: mse x^2, mae |x|, huber both."
+        "mse",
+        description="Error of a residual x: its square, its absolute value, or (huber) both.",
     )
     huber_delta: PositiveFloat = Field(
         0.01,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
@@ -21,10 +24,13 @@ def launch(config: TrainingConfig) -> Fabric:
             f"device is cuda with {config.processes} process(es), but torch finds "
             f"{torch.cuda.device_count()} GPU(s); set device: cpu or fewer processes."
         )
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets every process
+    if config.processes > 1:  # a matrix of one row has two layouts; torch sees a difference
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     fabric = Fabric(
         accelerator=config.device,
         devices=config.processes,
-        strategy=DDPStrategy(broadcast_buffers=False) if config.processes > 1 else "auto",
+        strategy=DDPStrategy() if config.processes > 1 else "auto",
     )
     fabric.launch()
     return fabric

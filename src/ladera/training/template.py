@@ -57,13 +57,13 @@ def _section(section: BaseModel, indent: str) -> Iterator[str]:
 
 def _comment(field: FieldInfo, indent: str) -> list[str]:
     """The description, and the choices where there are some."""
-    names = _choices(field.annotation)
+    names = choices(field.annotation)
     text = (field.description or "") + (f" One of: {', '.join(names)}." if names[1:] else "")
     prefix = f"{indent}# "
     return textwrap.wrap(text, _WIDTH, initial_indent=prefix, subsequent_indent=prefix)
 
 
-def _choices(kind: Any) -> list[str]:
+def choices(kind: Any) -> list[str]:
     """The names among which a key chooses: of a literal, or of the sections of a union."""
     if get_origin(kind) is Literal:
         return [str(choice) for choice in get_args(kind)]
@@ -71,7 +71,7 @@ def _choices(kind: Any) -> list[str]:
         return []
     if all(isinstance(member, type) and issubclass(member, BaseModel) for member in get_args(kind)):
         return tags(kind)
-    return [name for member in get_args(kind) for name in _choices(member)]
+    return [name for member in get_args(kind) for name in choices(member)]
 
 
 def _inline(value: Any) -> str:

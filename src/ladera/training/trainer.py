@@ -165,16 +165,15 @@ class _Run:
         while self.batch < len(batches):
             frames = batches[self.batch]
             time_in_epochs = self.epoch + self.batch / len(batches)
-            rate = self.rate.at(time_in_epochs, 1 / len(batches))
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = self.rate.at(time_in_epochs, 1 / len(batches))
             self._step(self._share(frames))
             self.batch += 1
             self.seconds = time.perf_counter() - started
             self.observer.step(self.epoch + 1, self.batch, len(batches))
             if self._any_process(stop.requested):
                 self._interrupt()
-        self._end_epoch(rate, started)
+        self._end_epoch(started)
         if self._any_process(stop.requested):
             self._interrupt()
 
@@ -221,9 +220,10 @@ class _Run:
                 "gradient_clip, or look at these frames. The last checkpoint is intact."
             )
 
-    def _end_epoch(self, rate: float, started: float) -> None:
+    def _end_epoch(self, started: float) -> None:
         """Validate, log, and keep the model if it is the best so far."""
         train_sums = self._over_processes(self.sums)
+        rate = self.optimizer.param_groups[0]["lr"]
         row: dict[str, float | int | None] = {"epoch": self.epoch + 1, "learning_rate": rate}
         with self.average.applied() if self.average else nullcontext():
             sums = self._validate()
