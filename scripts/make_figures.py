@@ -27,7 +27,9 @@ def main(run_folder: Path, output: Path) -> None:
     if part is None:
         sys.exit(f"{run_folder} holds no evaluation; wait until the training has ended.")
     judged = {f"Energies, {part}", f"Forces, {part}"}
-    parity = [p.figure for p in parity_plates(run) if p.figure.axes[0].get_title() in judged]
+    parity = [
+        p.figure for p in parity_plates(run) if p.figure.axes[0].get_title(loc="left") in judged
+    ]
     learning = [plate.figure for plate in learning_plates(run, best_epoch(run))][:2]
     save_side_by_side(parity, output / "parity.png")
     save_side_by_side(learning, output / "learning.png")
