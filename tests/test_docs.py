@@ -1,8 +1,9 @@
 """What the README and the documentation show is what Ladera does: their examples are run.
 
 Fenced ``console`` blocks hold shell commands after ``$`` and ``python`` blocks hold code; those of
-one page run in order, in one directory that has a small ``ethanol.extxyz``. A block after the
-comment ``<!-- not run: reason -->`` is not run, but the ``ladera`` commands in it must parse.
+one page run in order, in one directory that has a small ``ethanol.extxyz``; a ``yaml`` block that
+begins with ``# name.yaml`` is written to that file. A block after the comment
+``<!-- not run: reason -->`` is not run, but the ``ladera`` commands in it must parse.
 """
 
 from __future__ import annotations
@@ -124,18 +125,20 @@ def test_examples_run(
 ) -> None:
     (tmp_path / "ethanol.extxyz").write_bytes(ethanol.read_bytes())
     monkeypatch.chdir(tmp_path)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    shell_path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     namespace: dict[str, object] = {}
     for block in blocks(page):
         if not block.is_run:
             continue
+        if file := re.match(r"# (\w+\.yaml)\n", block.text):
+            (tmp_path / file[1]).write_text(block.text)
         if block.language == "python":
             code = "\n" * block.line + block.text  # so that a traceback names the page's line
             exec(compile(code, page, "exec"), namespace)
         for command in block.commands:
             result = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", command],
-                env={**os.environ, "PATH": path},
+                env={**os.environ, "PATH": shell_path},
                 capture_output=True,
                 text=True,
                 check=False,

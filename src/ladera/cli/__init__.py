@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from ladera import __version__
 from ladera.cli import data, demo, evaluate, md, relax, report, train
@@ -63,6 +63,7 @@ def _make_app() -> App:
         help=HELP,
         help_format="markdown",
         version=__version__,
+        default_parameter=Parameter(negative=()),  # no --no-resume beside --resume
         result_action="return_int_as_exit_code_else_zero",
         exit_on_error=False,
         print_error=False,
