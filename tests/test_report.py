@@ -18,9 +18,10 @@ from ladera.errors import DataError
 from ladera.report import figures, viewer
 from ladera.report.predictions import Errors, Predictions
 from ladera.report.report import HOW_TO_GET_3D, ReportWarning, write_report
-from ladera.report.run import Simulation, read_table
+from ladera.report.run import Simulation, TrainingRun, read_table
 from ladera.report.simulation_section import drift
 from ladera.report.svg import to_svg
+from ladera.report.training_section import parity_plates
 from ladera.report.viewer import Script
 from report_runs import HOSTILE, md_run, relax_run, training_run
 
@@ -185,6 +186,37 @@ def test_without_3dmol_the_page_says_so(
     assert page.scripts == []
     still = re.search(r'<svg[^>]*aria-label="The last structure, C2H6O"', path.read_text())
     assert still
+
+
+def test_a_structure_too_large_for_the_page_is_shown_still(
+    md: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_script: None
+) -> None:
+    monkeypatch.setattr(viewer, "ATOM_FRAMES", 8)  # ethanol has nine
+    page = Page(write_report(md, tmp_path / "page.html"))
+    assert "too large for a 3D view" in page.text
+    assert not any(text.startswith('{"') for text in page.scripts)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_a_simulation_that_has_hardly_begun(rows: int, tmp_path: Path, with_script: None) -> None:
+    folder = md_run(tmp_path / "md", rows=rows, frames=1)
+    assert "Molecular dynamics: md" in Page(write_report(folder)).text
+    (folder / "trajectory.traj").unlink()
+    assert "viewer" not in dict(Page(write_report(folder)).attributes).values()
+
+
+def test_free_atoms_do_not_squeeze_the_other_energies(tmp_path: Path) -> None:
+    folder = training_run(tmp_path / "run", frames=8, epochs=2, config_types=("md", "IsolatedAtom"))
+    for path in folder.glob("predictions_*.npz"):
+        arrays = dict(np.load(path))
+        free = {"n_atoms": [1], "numbers": [8], "config_type": ["IsolatedAtom"]}
+        free |= {"frame_index": [99], "energy_reference": [-2040.0], "energy_predicted": [-2040.1]}
+        free |= {"forces_reference": np.zeros((1, 3)), "forces_predicted": np.zeros((1, 3))}
+        joined = {name: np.concatenate([arrays[name], value]) for name, value in free.items()}
+        np.savez(path, **joined)
+    plates = list(parity_plates(TrainingRun.read(folder)))
+    low, high = plates[0].figure.axes[0].get_xlim()
+    assert high - low < 1000  # meV/atom, not the two keV between an atom and a molecule
 
 
 def test_the_end_of_a_script_inside_3dmol_is_harmless(
