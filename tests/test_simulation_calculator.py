@@ -181,6 +181,16 @@ def test_committee_of_models_in_different_precision():
     assert atoms.calc.get_property("energy_std", atoms) > 0
 
 
+def test_single_precision_has_no_net_force():
+    """Sums are in double precision, so that a float32 model does not push the whole structure."""
+    atoms = crystal()
+    atoms.calc = LaderaCalculator(argon().float())
+    assert abs(atoms.get_forces()).max() > 0.01
+    assert abs(atoms.get_forces().sum(axis=0)).max() < 1e-14
+    prediction = atoms.calc.prediction
+    np.testing.assert_allclose(atoms.get_forces(), prediction.forces.numpy(), atol=1e-6)
+
+
 def test_gradients_are_not_recorded():
     atoms = crystal()
     calculator = argon().calculator()

@@ -94,3 +94,35 @@ def _within_cutoff(neighbors, shifts, row_pointer, positions, cell, cutoff):  # 
             kept += dx * dx + dy * dy + dz * dz < cutoff * cutoff
         rows[i + 1] = kept
     return kept_centers[:kept], kept_neighbors[:kept], kept_shifts[:kept], rows, vectors[:kept]
+
+
+def net_forces(
+    row_pointer: NDArray[np.int64],
+    neighbors: NDArray[np.int64],
+    gradients: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """F_i = sum_j g_ij - sum_j g_ji, (n_atoms, 3), summed in double precision.
+
+    The same as :attr:`ladera.potential.Prediction.forces`, in one pass and without derivatives:
+    for molecular dynamics, where it also keeps a float32 model's net force at zero.
+    """
+    forces: NDArray[np.float64] = _net_forces(row_pointer, neighbors, gradients)
+    return forces
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _net_forces(row_pointer, neighbors, gradients):  # type: ignore[no-untyped-def]
+    forces = np.zeros((len(row_pointer) - 1, 3), np.float64)
+    for i in range(len(forces)):
+        x = y = z = 0.0
+        for pair in range(row_pointer[i], row_pointer[i + 1]):
+            j = neighbors[pair]
+            gx, gy, gz = gradients[pair, 0], gradients[pair, 1], gradients[pair, 2]
+            x, y, z = x + gx, y + gy, z + gz
+            forces[j, 0] -= gx
+            forces[j, 1] -= gy
+            forces[j, 2] -= gz
+        forces[i, 0] += x
+        forces[i, 1] += y
+        forces[i, 2] += z
+    return forces

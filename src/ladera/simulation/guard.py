@@ -91,7 +91,7 @@ class Guard:
 def check_finite(atoms: Atoms) -> float:
     """The energy in eV; SimulationError unless it and the forces are finite."""
     energy = float(atoms.get_potential_energy())
-    forces = atoms.get_forces(apply_constraint=False)
+    forces = atoms.calc.results["forces"]  # of the same structure, and not copied
     if not (math.isfinite(energy) and np.isfinite(forces).all()):
         raise SimulationError("energy or forces are not finite")
     return energy
