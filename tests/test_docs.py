@@ -88,7 +88,7 @@ def help_examples(group: App, words: tuple[str, ...] = ("ladera",)) -> list[str]
 def ethanol(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few frames of the embedded data, so that training on them takes seconds."""
     path = tmp_path_factory.mktemp("docs") / "ethanol.extxyz"
-    formats.write(formats.read(EMBEDDED)[::6], path)
+    formats.write(formats.read(EMBEDDED)[::3], path)
     return path
 
 
