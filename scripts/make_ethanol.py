@@ -12,7 +12,7 @@ run goes on where this one stopped, and a label can never meet a geometry it was
 3. One gzipped extended XYZ file, in eV, Angstrom and e*Angstrom.
 
 Molecular dynamics is chaotic: another processor or library version gives other, equally valid
-frames. Frames of split=test come from trajectories of their own.
+frames. Frames of subset=test come from trajectories of their own.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
-def frame(atoms: Atoms, config_type: str, split: str, **info: Any) -> Atoms:
+def frame(atoms: Atoms, config_type: str, subset: str, **info: Any) -> Atoms:
     """Bare copy about the centre of mass, rounded to the digits that are published.
 
     Rounding comes before labelling: a label belongs to exactly the positions in the file.
     """
     positions = np.round(atoms.positions - atoms.get_center_of_mass(), 6)
     bare = Atoms(atoms.numbers, positions)
-    bare.info = {"config_type": config_type, "split": split, **info, "method": METHOD}
+    bare.info = {"config_type": config_type, "subset": subset, **info, "method": METHOD}
     return bare
 
 
@@ -148,14 +148,14 @@ def make_geometries() -> list[Atoms]:
     """All unlabelled frames, those of one config_type and conformer in time order."""
     minima = {name: relaxed_conformer(name) for name in CONFORMERS}
     frames: list[Atoms] = []
-    for split, counts in TEMPERATURES.items():
+    for subset, counts in TEMPERATURES.items():
         for temperature, count in counts.items():
             for index, (conformer, start) in enumerate(minima.items()):
-                seed = SEEDS[split] + 10 * temperature + index
+                seed = SEEDS[subset] + 10 * temperature + index
                 for step, atoms in enumerate(trajectory(start, temperature, count // 2, seed)):
                     time = EQUILIBRATION + SPACING * (step + 1)
                     label = f"md_{temperature}K"
-                    frames.append(frame(atoms, label, split, start=conformer, time_fs=time))
+                    frames.append(frame(atoms, label, subset, start=conformer, time_fs=time))
     rng = np.random.default_rng(SEEDS["train"])
     for conformer, minimum in minima.items():
         for index in range(DISPLACED_PER_CONFORMER):
@@ -164,7 +164,7 @@ def make_geometries() -> list[Atoms]:
                 spread = DISPLACEMENTS[index % len(DISPLACEMENTS)]
                 moved.positions += rng.normal(scale=spread, size=moved.positions.shape)
             frames.append(frame(moved, "displaced", "train", start=conformer))
-    wanted = {"config_type": "md_300K", "split": "train"}
+    wanted = {"config_type": "md_300K", "subset": "train"}
     thermal = [atoms for atoms in frames if wanted.items() <= atoms.info.items()]
     chosen = rng.choice(len(thermal), size=STRETCHED, replace=False)
     for index, source in enumerate(chosen):
@@ -279,9 +279,9 @@ def main() -> None:
     ase.io.write(text, labelled, format="extxyz")
     # No time stamp in the archive: the same frames make the same bytes.
     write_atomically(arguments.output, gzip.compress(text.getvalue().encode(), 9, mtime=0))
-    counts = Counter((atoms.info["split"], atoms.info["config_type"]) for atoms in labelled)
-    for (split, config_type), count in counts.items():
-        print(f"| {split} | `{config_type}` | {count} |")
+    counts = Counter((atoms.info["subset"], atoms.info["config_type"]) for atoms in labelled)
+    for (subset, config_type), count in counts.items():
+        print(f"| {subset} | `{config_type}` | {count} |")
 
 
 if __name__ == "__main__":

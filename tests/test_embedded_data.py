@@ -48,19 +48,19 @@ def test_every_frame_is_ethanol_or_a_free_atom(frames: list[Atoms]) -> None:
         assert not atoms.pbc.any()
         if len(atoms) == 1:
             assert atoms.info["config_type"] == "IsolatedAtom"
-            assert atoms.info["split"] == "train"
+            assert atoms.info["subset"] == "train"
         else:
             assert atoms.get_chemical_symbols() == SYMBOLS
 
 
 def test_splits_have_the_promised_sizes(molecules: list[Atoms]) -> None:
-    assert Counter(atoms.info["split"] for atoms in molecules) == {"train": 500, "test": 100}
+    assert Counter(atoms.info["subset"] for atoms in molecules) == {"train": 500, "test": 100}
 
 
 def test_readme_counts_what_is_there(frames: list[Atoms]) -> None:
     rows = re.findall(r"^\| (\w+) \| `(\w+)` \| (\d+) \|", (FOLDER / "README.md").read_text(), re.M)
     promised = {(split, config_type): int(count) for split, config_type, count in rows}
-    found = Counter((atoms.info["split"], atoms.info["config_type"]) for atoms in frames)
+    found = Counter((atoms.info["subset"], atoms.info["config_type"]) for atoms in frames)
     assert promised == dict(found)
 
 
@@ -155,7 +155,7 @@ def test_trajectories_are_in_time_order(molecules: list[Atoms]) -> None:
     times: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for atoms in molecules:
         if atoms.info["config_type"].startswith("md_"):
-            key = tuple(atoms.info[name] for name in ("split", "config_type", "start"))
+            key = tuple(atoms.info[name] for name in ("subset", "config_type", "start"))
             times[key].append(atoms.info["time_fs"])
     assert len(times) == 18
     for series in times.values():
