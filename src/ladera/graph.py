@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import ArrayLike, NDArray
 
-_LONGEST_CELL = 1e6  # Angstrom
+_LARGEST_EXTENT = 1e5  # Angstrom
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,10 +253,11 @@ def _check_geometry(
         )
     if not np.isfinite(cell).all():
         raise DataError(f"The cell {cell.tolist()} is not finite; check the structure.")
-    if np.abs(cell).max() > _LONGEST_CELL:  # vesin's arithmetic overflows and ends the process
+    extent = float(np.ptp(positions, axis=0)[~periodic].max(initial=np.abs(cell).max()))
+    if extent > _LARGEST_EXTENT:  # vesin's arithmetic overflows and ends the process
         raise DataError(
-            f"The cell {cell.tolist()} reaches beyond {_LONGEST_CELL:.0e} Angstrom; check the "
-            "structure."
+            f"The structure is {extent:.3g} Angstrom long; more than {_LARGEST_EXTENT:.0e} is not "
+            "possible. Has it exploded?"
         )
     periodic_vectors = cell[periodic]
     if len(periodic_vectors) and np.linalg.matrix_rank(periodic_vectors) < len(periodic_vectors):

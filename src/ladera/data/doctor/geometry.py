@@ -16,7 +16,7 @@ _OVERLAP = 0.3  # of the sum of covalent radii: two atoms in one place
 _CLOSE = 0.6  # closer than a bond is ever compressed at ordinary pressure
 _FEW_FRAMES = 10
 _SMALLEST_CELL = 0.5  # Angstrom between opposite faces
-_FARTHEST = 1e6  # Angstrom
+_FARTHEST = 1e4  # Angstrom
 
 
 def impossible(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
