@@ -313,6 +313,7 @@ def test_files_of_their_own_are_validation_and_test_frames(tmp_path: Path) -> No
         ({"processes": 5}, "5 processes cannot share a batch of 4"),
         ({"loss": {"config_weights": {"evn": 2.0}}}, "did you mean 'even'"),
         ({"model": {"species": ["Ne"]}}, "The frames contain Ar, but the model is for Ne"),
+        ({"model": {"epsilon": {"Ne": 0.1}}}, "'model': epsilon has no value for Ar"),
         ({"reference_energies": {"Ne": 1.0}}, "no value for Ar"),
         ({"data": {"keys": {"forces": None}}}, "loss.forces is 1, but no training frame has"),
         ({"data": {"keys": {"forces": "force"}}}, "did you mean 'forces'"),

@@ -86,6 +86,7 @@ def schema() -> int:
 
 
 def _check(settings: TrainingConfig) -> int:
+    from ladera import modelfile
     from ladera.cli.data import print_report
     from ladera.training.preparation import prepare
 
@@ -93,6 +94,7 @@ def _check(settings: TrainingConfig) -> int:
     print_report(prepared.report, prepared.dataset)
     prepared.require_sound_data()
     prepared.statistics()
+    modelfile.build(prepared.config.model)
     parts = (prepared.train, prepared.validation, prepared.test)
     train_, validation, test = (len(part) for part in parts)
     print(

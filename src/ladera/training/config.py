@@ -160,7 +160,7 @@ class LossConfig(Section):
         0.01,
         description="Where huber turns from x^2/2 to linear: eV/atom, eV/Angstrom, eV/Angstrom^3.",
     )
-    energy: NonNegativeFloat = Field(1.0, description="Weight of the energy per atom (eV/atom).")
+    energy: NonNegativeFloat = Field(100.0, description="Weight of the energy per atom (eV/atom).")
     forces: NonNegativeFloat = Field(
         1.0, description="Weight of the force components (eV/Angstrom)."
     )

@@ -15,6 +15,7 @@ from ladera.data.doctor import Report
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.potential import TrainingStatistics
+from ladera.training import config_file
 from ladera.training.config import (
     DataConfig,
     FileSplit,
@@ -96,11 +97,8 @@ def prepare(config: TrainingConfig) -> Prepared:
     )
     if len(train) == 0:
         raise DataError("All training frames are free atoms; add structures with neighbours.")
-    model = config.model
-    if not model.species:
-        model = model.model_copy(update={"species": dataset[train].species})
     prepared = Prepared(
-        config=config.model_copy(update={"model": model}),
+        config=config if config.model.species else _for_species(config, dataset[train].species),
         dataset=dataset,
         report=doctor.check(dataset),
         split=split,
@@ -113,6 +111,13 @@ def prepare(config: TrainingConfig) -> Prepared:
     _check_labels(prepared)
     _check_species(prepared)
     return prepared
+
+
+def _for_species(config: TrainingConfig, species: tuple[str, ...]) -> TrainingConfig:
+    """The configuration for these elements, checked again: some keys have a value for each."""
+    values = config_file.as_json(config)
+    values["model"]["species"] = list(species)
+    return config_file.parse(values, f"The configuration, for {', '.join(species)}")
 
 
 def read_data(config: DataConfig) -> tuple[Dataset, Split]:
