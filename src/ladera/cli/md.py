@@ -114,10 +114,12 @@ class _Display:
         if row is None:
             print(f"The run in {output} was complete already.")
             return
-        speed = self._speed(row.step, perf_counter())
+        steps = self._settings.n_steps
+        speed = self._speed(steps, perf_counter())
         print(
-            f"{row.step} steps, {row.time_fs / 1000:g} ps{speed and f', {speed}'}; at the end "
-            f"{row.temperature_k:.1f} K and {row.potential_energy_ev:.4f} eV. Results in {output}."
+            f"{steps} steps, {steps * self._settings.timestep / 1000:g} ps"
+            f"{speed and f', {speed}'}; in the last row {row.temperature_k:.1f} K and "
+            f"{row.potential_energy_ev:.4f} eV. Results in {output}."
         )
 
     def _speed(self, step: int, now: float) -> str:
