@@ -36,9 +36,9 @@ def main() -> None:
         raise SystemExit(__doc__)
     ladera = str(Path(sys.executable).with_name("ladera"))
     print("ladera --help:", fastest([ladera, "--help"]))
-    options = "--ensemble nve --temperature 300 --timestep 0.5 --steps 1 --output".split()
+    ensemble = ["--ensemble", "nve", "--temperature", "300", "--timestep", "0.5", "--steps", "1"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [ladera, "md", *sys.argv[1:3], *options]
+        command = [ladera, "md", *sys.argv[1:3], *ensemble, "--output"]
         times = [seconds([*command, f"{folder}/{run}"]) for run in range(4)]
     wall = min(t[1] for t in times[1:])
     print(f"ladera md, one step, kernels on disk: {wall:5.2f} s wall (first: {times[0][1]:.2f} s)")
