@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
-from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian, simd
+from ladera.kernels.symmetry_functions.vector_math import (
+    cutoff_function,
+    gaussian,
+    simd,
+)
+
+# Up to so many neighbours an atom's moments are computed neighbour by neighbour.
+FEW = 24
 
 
 class Workspace(NamedTuple):
@@ -35,6 +42,13 @@ class Workspace(NamedTuple):
     moments_bar: Floats  # (n_slots, 2, n_lm)
     squares: Floats  # (n_slots,) sum_j g_j^2
     squares_bar: Floats  # (n_slots,)
+    row_circle: (
+        Floats  # (FEW, 2, degree + 1) (x + i y)^m of the few neighbours of an atom
+    )
+    row_legendre: Floats  # (FEW, n_lm)
+    row_harmonic: Floats  # (FEW, 2, n_lm)
+    row_tangent: Floats  # (FEW, 2, n_lm)
+    row_bar: Floats  # (2, n_lm)
     rows: Floats  # (12, n)
     power: Floats  # (n_angles, n)
     power_slope: Floats  # (n_angles, n)
@@ -46,6 +60,7 @@ def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
     n = max(n_neighbors, 1)
     degree = max(0, int(plan.arrays.degree.max()))
     n_lm = (degree + 1) * (degree + 2) // 2
+    few = min(n, FEW)
 
     def rows(*shape: int) -> Any:
         return np.zeros(shape)
@@ -69,6 +84,11 @@ def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
         moments_bar=rows(plan.n_slots, 2, n_lm),
         squares=rows(plan.n_slots),
         squares_bar=rows(plan.n_slots),
+        row_circle=rows(few, 2, degree + 1),
+        row_legendre=rows(few, n_lm),
+        row_harmonic=rows(few, 2, n_lm),
+        row_tangent=rows(few, 2, n_lm),
+        row_bar=rows(2, n_lm),
         rows=rows(12, n),
         power=rows(plan.n_angles, n),
         power_slope=rows(plan.n_angles, n),
@@ -105,11 +125,15 @@ def prepare(
         for j in range(n):
             unit[j] = vector[j] * inverse[j]
     for e in range(plan.n_elements):
-        _fill_channels(plan, center * plan.n_elements + e, ws.block[e], ws.block[e + 1], ws)
+        _fill_channels(
+            plan, center * plan.n_elements + e, ws.block[e], ws.block[e + 1], ws
+        )
 
 
 @simd
-def _fill_channels(plan: PlanArrays, pair: int, begin: int, end: int, ws: Workspace) -> None:
+def _fill_channels(
+    plan: PlanArrays, pair: int, begin: int, end: int, ws: Workspace
+) -> None:
     """g and dg/dr of every channel of one block of neighbours."""
     if end == begin:
         return
@@ -121,9 +145,13 @@ def _fill_channels(plan: PlanArrays, pair: int, begin: int, end: int, ws: Worksp
     for q in range(start, plan.channel_start[pair + 1]):
         if plan.channel_cutoff[q] != known:
             known = plan.channel_cutoff[q]
-            cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, known, r, f, df, work, bits)
+            cutoff_function(
+                plan.cutoff_kind, plan.cutoff_alpha, known, r, f, df, work, bits
+            )
         g, slope = ws.g[q - start, begin:end], ws.slope[q - start, begin:end]
-        gaussian(plan.channel_eta[q], plan.channel_shift[q], r, f, df, g, slope, work, bits)
+        gaussian(
+            plan.channel_eta[q], plan.channel_shift[q], r, f, df, g, slope, work, bits
+        )
 
 
 @simd
@@ -138,7 +166,12 @@ def fill_harmonics(plan: PlanArrays, degree: int, ws: Workspace) -> None:
         ws.cosine[0, j] = 1.0
         ws.sine[0, j] = 0.0
     for m in range(1, degree + 1):
-        c, s, c_last, s_last = ws.cosine[m], ws.sine[m], ws.cosine[m - 1], ws.sine[m - 1]
+        c, s, c_last, s_last = (
+            ws.cosine[m],
+            ws.sine[m],
+            ws.cosine[m - 1],
+            ws.sine[m - 1],
+        )
         for j in range(n):
             c[j] = x[j] * c_last[j] - y[j] * s_last[j]
             s[j] = x[j] * s_last[j] + y[j] * c_last[j]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from ladera.kernels.symmetry_functions.environment import Workspace, fill_harmonics, lm
+from ladera.kernels.symmetry_functions import few_neighbors
+from ladera.kernels.symmetry_functions.environment import (
+    FEW,
+    Workspace,
+    fill_harmonics,
+    lm,
+)
 from ladera.kernels.symmetry_functions.plan import Floats, PlanArrays
 from ladera.kernels.symmetry_functions.vector_math import simd
-
-# Below this many neighbours of an element, loops over them are too short for SIMD.
-FEW = 8
 
 
 @simd
 def accumulate_moments(plan: PlanArrays, center: int, ws: Workspace) -> None:
     """A_lm = sum_j g_j Y_lm(u_j) and sum_j g_j^2 of every slot of a central element."""
     first_slot = plan.slot_start[center * plan.n_elements]
-    fill_harmonics(plan, plan.degree[center], ws)
+    few = ws.block[plan.n_elements] <= FEW
+    if few:
+        few_neighbors.fill_rows(plan, plan.degree[center], ws)
+    else:
+        fill_harmonics(plan, plan.degree[center], ws)
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
         begin, end = ws.block[e], ws.block[e + 1]
@@ -25,7 +32,14 @@ def accumulate_moments(plan: PlanArrays, center: int, ws: Workspace) -> None:
             for j in range(end - begin):
                 square += g[j] * g[j]
             ws.squares[s] = square
-            _moments_of_slot(plan.slot_degree[slot], begin, end, g, ws, ws.moments[s])
+            if few:
+                few_neighbors.slot_moments(
+                    plan.slot_degree[slot], begin, end, g, ws, ws.moments[s]
+                )
+            else:
+                _moments_of_slot(
+                    plan.slot_degree[slot], begin, end, g, ws, ws.moments[s]
+                )
 
 
 @simd
@@ -65,7 +79,10 @@ def wide_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None
         if _has_no_pair(plan, group, ws):
             continue
         s1, s2 = plan.wide_slots[group, 0], plan.wide_slots[group, 1]
-        begin, end = plan.wide_function_start[group], plan.wide_function_start[group + 1]
+        begin, end = (
+            plan.wide_function_start[group],
+            plan.wide_function_start[group + 1],
+        )
         for f in range(begin, end):
             G[plan.wide_output[f]] += plan.wide_self[f] * ws.squares[s1]
         for l in range(plan.wide_degree[group] + 1):
@@ -96,7 +113,10 @@ def wide_reverse(plan: PlanArrays, center: int, ws: Workspace, G_bar: Floats) ->
         s1, s2 = plan.wide_slots[group, 0], plan.wide_slots[group, 1]
         one, two = ws.moments[s1], ws.moments[s2]
         one_bar, two_bar = ws.moments_bar[s1], ws.moments_bar[s2]
-        begin, end = plan.wide_function_start[group], plan.wide_function_start[group + 1]
+        begin, end = (
+            plan.wide_function_start[group],
+            plan.wide_function_start[group + 1],
+        )
         for f in range(begin, end):
             ws.squares_bar[s1] += plan.wide_self[f] * G_bar[plan.wide_output[f]]
         for l in range(plan.wide_degree[group] + 1):
@@ -113,19 +133,24 @@ def wide_reverse(plan: PlanArrays, center: int, ws: Workspace, G_bar: Floats) ->
 
 @simd
 def _moments_reverse(plan: PlanArrays, center: int, ws: Workspace) -> None:
+    few = ws.block[plan.n_elements] <= FEW
     first_slot = plan.slot_start[center * plan.n_elements]
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
         begin, end = ws.block[e], ws.block[e + 1]
         if end == begin:
             continue
-        for slot in range(plan.slot_start[pair], plan.slot_start[pair + 1]):
+        first, last = plan.slot_start[pair], plan.slot_start[pair + 1]
+        for slot in range(first, last):
             s, q = slot - first_slot, plan.slot_channel[slot]
             g, g_bar = ws.g[q, begin:end], ws.g_bar[q, begin:end]
             factor = 2.0 * ws.squares_bar[s]
             for j in range(end - begin):
                 g_bar[j] += factor * g[j]
-            _slot_reverse(plan, plan.slot_degree[slot], begin, end, g, g_bar, s, ws)
+            if not few:
+                _slot_reverse(plan, plan.slot_degree[slot], begin, end, g, g_bar, s, ws)
+        if few and last > first:
+            few_neighbors.block_reverse(plan, first, last, first_slot, begin, end, ws)
 
 
 @simd
@@ -153,10 +178,7 @@ def _slot_reverse(
     )
     ar, ai, br, bi = ws.rows[0, :n], ws.rows[1, :n], ws.rows[2, :n], ws.rows[3, :n]
     for m in range(degree + 1):
-        if n < FEW:
-            _few_column_sums(plan, degree, m, begin, end, ws.moments_bar[s], ws)
-        else:
-            _column_sums(plan, degree, m, begin, end, ws.moments_bar[s], ws)
+        _column_sums(plan, degree, m, begin, end, ws.moments_bar[s], ws)
         c, i = ws.cosine[m, begin:end], ws.sine[m, begin:end]
         for j in range(n):
             g_bar[j] += ar[j] * c[j] + ai[j] * i[j]
@@ -170,7 +192,13 @@ def _slot_reverse(
 
 @simd
 def _column_sums(
-    plan: PlanArrays, degree: int, m: int, begin: int, end: int, bar: Floats, ws: Workspace
+    plan: PlanArrays,
+    degree: int,
+    m: int,
+    begin: int,
+    end: int,
+    bar: Floats,
+    ws: Workspace,
 ) -> None:
     """a_m and, since dN_l,m-1/dz = d_l,m-1 N_lm, also b_(m-1), in one pass over N_lm.
 
@@ -200,24 +228,6 @@ def _column_sums(
 
 
 @simd
-def _few_column_sums(
-    plan: PlanArrays, degree: int, m: int, begin: int, end: int, bar: Floats, ws: Workspace
-) -> None:
-    """The same for a handful of neighbours, one after the other."""
-    for j in range(end - begin):
-        ar, ai, br, bi = 0.0, 0.0, 0.0, 0.0
-        for l in range(m, degree + 1):
-            N = ws.legendre[lm(l, m), begin + j]
-            ar += bar[0, lm(l, m)] * N
-            if m > 0:
-                ai += bar[1, lm(l, m)] * N
-                dN = plan.harmonic_d[l, m - 1] * N
-                br += bar[0, lm(l, m - 1)] * dN
-                bi += bar[1, lm(l, m - 1)] * dN
-        ws.rows[0, j], ws.rows[1, j], ws.rows[2, j], ws.rows[3, j] = ar, ai, br, bi
-
-
-@simd
 def wide_tangent(plan: PlanArrays, center: int, ws: Workspace, G_dot: Floats) -> None:
     """dG from the tangents of channels and unit vectors; needs the moments themselves."""
     if plan.degree[center] < 0:
@@ -227,7 +237,10 @@ def wide_tangent(plan: PlanArrays, center: int, ws: Workspace, G_dot: Floats) ->
         if _has_no_pair(plan, group, ws):
             continue
         s1, s2 = plan.wide_slots[group, 0], plan.wide_slots[group, 1]
-        begin, end = plan.wide_function_start[group], plan.wide_function_start[group + 1]
+        begin, end = (
+            plan.wide_function_start[group],
+            plan.wide_function_start[group + 1],
+        )
         for f in range(begin, end):
             G_dot[plan.wide_output[f]] += plan.wide_self[f] * ws.squares_bar[s1]
         for l in range(plan.wide_degree[group] + 1):
@@ -242,6 +255,9 @@ def _moment_tangents(plan: PlanArrays, center: int, ws: Workspace) -> None:
     """dA_lm = sum_j [dg (c, s)_m + g d(c, s)_m] N_lm + g (c, s)_m dN_lm/dz dz."""
     first_slot = plan.slot_start[center * plan.n_elements]
     ws.moments_bar[:] = 0.0
+    few = ws.block[plan.n_elements] <= FEW
+    if few:
+        few_neighbors.fill_row_tangents(plan, plan.degree[center], ws)
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
         begin, end = ws.block[e], ws.block[e + 1]
@@ -252,7 +268,11 @@ def _moment_tangents(plan: PlanArrays, center: int, ws: Workspace) -> None:
             for j in range(end - begin):
                 square += g[j] * g_dot[j]
             ws.squares_bar[s] = 2.0 * square
-            if end > begin:
+            if few:
+                few_neighbors.slot_tangent(
+                    plan.slot_degree[slot], begin, end, g, g_dot, ws, ws.moments_bar[s]
+                )
+            elif end > begin:
                 _slot_tangent(plan, plan.slot_degree[slot], begin, end, g, g_dot, s, ws)
 
 
