@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 from conftest import SPECIES, mixed_functions, water_like
 from ladera import Graph
 from ladera.errors import ConfigError
+from ladera.kernels.compilation import source_hash
 from ladera.kernels.symmetry_functions import cpu, ops, reference
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import (
@@ -197,3 +200,17 @@ def test_impossible_functions_are_refused(change: dict[str, object], message: st
     SymmetryFunction.model_validate(good)
     with pytest.raises(ValueError, match=message):
         SymmetryFunction.model_validate(good | change)
+
+
+def test_machine_code_is_kept_apart_for_each_version_of_the_sources(tmp_path: Path) -> None:
+    """A change in one file must not leave code compiled from another one in use."""
+    (tmp_path / "caller.py").write_text("import callee")
+    (tmp_path / "sub").mkdir()
+    callee = tmp_path / "sub" / "callee.py"
+    callee.write_text("x = 1")
+    before = source_hash(tmp_path)
+    assert source_hash(tmp_path) == before
+    callee.write_text("x = 2")
+    assert source_hash(tmp_path) != before
+    folder = Path(str(cpu._values.stats.cache_path))
+    assert f"kernels-{source_hash(Path(cpu.__file__).parents[1])}" in folder.parts

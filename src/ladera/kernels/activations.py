@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from ladera.kernels.compilation import exact
 
 # a tanh x + b x, the "hyperbolic tangent with linear twist": the linear part keeps a slope where
 # the tanh is saturated.
@@ -31,7 +32,7 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
 ACTIVATION_NUMBERS: Final = {name: number for number, name in enumerate(ACTIVATIONS)}
 
 
-@njit(cache=True, nogil=True)
+@exact
 def activate(kind: int, x: float) -> tuple[float, float]:
     """Value and slope of activation number ``kind`` at x."""
     if kind == 0:

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from ladera.kernels.activations import activate
+from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.cpu import atom_reverse, atom_values, share_atoms
 from ladera.kernels.symmetry_functions.environment import Workspace, prepare
 from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
-from ladera.kernels.symmetry_functions.vector_math import simd
 
 
 class NetworkArrays(NamedTuple):

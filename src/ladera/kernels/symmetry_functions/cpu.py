@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.environment import (
     Workspace,
     clear,
@@ -34,7 +35,6 @@ from ladera.kernels.symmetry_functions.triplets import (
     triplet_tangent,
     triplet_values,
 )
-from ladera.kernels.symmetry_functions.vector_math import simd
 
 # Fewer atoms than this are done before a second thread has woken up.
 SMALLEST_SHARE = 8

@@ -6,12 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
-from ladera.kernels.symmetry_functions.vector_math import (
-    cutoff_function,
-    gaussian,
-    simd,
-)
+from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian
 
 # Up to so many neighbours an atom's moments are computed neighbour by neighbour.
 FEW = 24
@@ -42,9 +39,7 @@ class Workspace(NamedTuple):
     moments_bar: Floats  # (n_slots, 2, n_lm)
     squares: Floats  # (n_slots,) sum_j g_j^2
     squares_bar: Floats  # (n_slots,)
-    row_circle: (
-        Floats  # (FEW, 2, degree + 1) (x + i y)^m of the few neighbours of an atom
-    )
+    row_circle: Floats  # (FEW, 2, degree + 1) (x + i y)^m of the few neighbours of an atom
     row_legendre: Floats  # (FEW, n_lm)
     row_harmonic: Floats  # (FEW, 2, n_lm)
     row_tangent: Floats  # (FEW, 2, n_lm)
@@ -125,15 +120,11 @@ def prepare(
         for j in range(n):
             unit[j] = vector[j] * inverse[j]
     for e in range(plan.n_elements):
-        _fill_channels(
-            plan, center * plan.n_elements + e, ws.block[e], ws.block[e + 1], ws
-        )
+        _fill_channels(plan, center * plan.n_elements + e, ws.block[e], ws.block[e + 1], ws)
 
 
 @simd
-def _fill_channels(
-    plan: PlanArrays, pair: int, begin: int, end: int, ws: Workspace
-) -> None:
+def _fill_channels(plan: PlanArrays, pair: int, begin: int, end: int, ws: Workspace) -> None:
     """g and dg/dr of every channel of one block of neighbours."""
     if end == begin:
         return
@@ -145,13 +136,9 @@ def _fill_channels(
     for q in range(start, plan.channel_start[pair + 1]):
         if plan.channel_cutoff[q] != known:
             known = plan.channel_cutoff[q]
-            cutoff_function(
-                plan.cutoff_kind, plan.cutoff_alpha, known, r, f, df, work, bits
-            )
+            cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, known, r, f, df, work, bits)
         g, slope = ws.g[q - start, begin:end], ws.slope[q - start, begin:end]
-        gaussian(
-            plan.channel_eta[q], plan.channel_shift[q], r, f, df, g, slope, work, bits
-        )
+        gaussian(plan.channel_eta[q], plan.channel_shift[q], r, f, df, g, slope, work, bits)
 
 
 @simd

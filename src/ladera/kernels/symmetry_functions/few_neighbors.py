@@ -7,9 +7,9 @@ all its harmonics, ordered by l and then m, so that every loop runs over a conti
 
 from __future__ import annotations
 
+from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.environment import Workspace, lm
 from ladera.kernels.symmetry_functions.plan import Floats, PlanArrays
-from ladera.kernels.symmetry_functions.vector_math import simd
 
 
 @simd
@@ -45,9 +45,7 @@ def fill_rows(plan: PlanArrays, degree: int, ws: Workspace) -> None:
 
 
 @simd
-def slot_moments(
-    degree: int, begin: int, end: int, g: Floats, ws: Workspace, out: Floats
-) -> None:
+def slot_moments(degree: int, begin: int, end: int, g: Floats, ws: Workspace, out: Floats) -> None:
     """A_lm = sum_j g_j Y_lm(u_j) of one slot."""
     n_lm = lm(degree + 1, 0)
     for i in range(2):

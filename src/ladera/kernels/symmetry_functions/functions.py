@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from ase.data import atomic_numbers
 from pydantic import (
@@ -17,8 +17,8 @@ from pydantic import (
 
 Kind = Literal["radial", "narrow", "wide"]
 
-# The cutoff functions by their numbers in RuNNer's and n2p2's `cutoff_type`.
-CUTOFF_FUNCTIONS = (
+# In the order of their numbers in RuNNer's and n2p2's `cutoff_type`.
+CutoffFunction = Literal[
     "hard",
     "cosine",
     "tanh3",
@@ -28,7 +28,8 @@ CUTOFF_FUNCTIONS = (
     "poly2",
     "poly3",
     "poly4",
-)
+]
+CUTOFF_FUNCTIONS: tuple[CutoffFunction, ...] = get_args(CutoffFunction)
 
 
 class SymmetryFunction(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions import few_neighbors
 from ladera.kernels.symmetry_functions.environment import (
     FEW,
@@ -10,7 +11,6 @@ from ladera.kernels.symmetry_functions.environment import (
     lm,
 )
 from ladera.kernels.symmetry_functions.plan import Floats, PlanArrays
-from ladera.kernels.symmetry_functions.vector_math import simd
 
 
 @simd
@@ -33,13 +33,9 @@ def accumulate_moments(plan: PlanArrays, center: int, ws: Workspace) -> None:
                 square += g[j] * g[j]
             ws.squares[s] = square
             if few:
-                few_neighbors.slot_moments(
-                    plan.slot_degree[slot], begin, end, g, ws, ws.moments[s]
-                )
+                few_neighbors.slot_moments(plan.slot_degree[slot], begin, end, g, ws, ws.moments[s])
             else:
-                _moments_of_slot(
-                    plan.slot_degree[slot], begin, end, g, ws, ws.moments[s]
-                )
+                _moments_of_slot(plan.slot_degree[slot], begin, end, g, ws, ws.moments[s])
 
 
 @simd

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.environment import Workspace
 from ladera.kernels.symmetry_functions.plan import Floats, PlanArrays
-from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian, powers, simd
+from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian, powers
 
 # Rows of the workspace that hold what a triplet j, k shares between functions.
 COSINE, DISTANCE, F, DF, H, DH, COSINE_BAR, DISTANCE_BAR, PRODUCT, WORK, SUM, SLOPE = range(12)

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
-from numba import njit
 
+from ladera.kernels.compilation import exact, simd
 from ladera.kernels.symmetry_functions.plan import Floats, Integers
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-# No loop allocates memory, so Numba need not count references to slices: that would cost more than
-# the arithmetic of a small molecule, and most of the compile time.
-_COMMON: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
-
-
-def simd(function: F) -> F:
-    """Compile a loop; sums may run in several SIMD lanes, NaN and infinity keep their meaning."""
-    compiled: F = njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, **_COMMON)(function)
-    return compiled
-
-
-def exact(function: F) -> F:
-    """Compile a loop whose arithmetic must not be reassociated: argument reduction."""
-    compiled: F = njit(fastmath={"contract"}, **_COMMON)(function)
-    return compiled
-
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH = 6.93147180369123816490e-01  # the leading bits of ln 2, so that k * high is exact

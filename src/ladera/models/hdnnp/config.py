@@ -6,21 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import CutoffFunction, SymmetryFunction
 from ladera.models.hdnnp.generation import Size, generate
 from ladera.potential import PotentialConfig
 
-CutoffFunction = Literal[
-    "hard",
-    "cosine",
-    "tanh3",
-    "tanh3_normalized",
-    "exponential",
-    "poly1",
-    "poly2",
-    "poly3",
-    "poly4",
-]
 Activation = Literal[
     "linear",
     "tanh",

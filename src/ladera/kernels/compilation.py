@@ -1,0 +1,68 @@
+"""Compiling loops with Numba, and where their machine code is kept between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core import config as numba_config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SETTINGS: Any = numba_config  # filled at run time, so that no type checker knows its names
+
+# No loop allocates memory, so Numba need not count references to slices: that would cost more than
+# the arithmetic of a small molecule, and most of the compile time.
+_COMMON: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+
+
+def simd(function: F) -> F:
+    """Compile a loop; sums may run in several SIMD lanes, NaN and infinity keep their meaning."""
+    return _compile(function, {"reassoc", "contract", "arcp", "nsz"})
+
+
+def exact(function: F) -> F:
+    """Compile a loop whose arithmetic must not be reassociated, such as argument reduction."""
+    return _compile(function, {"contract"})
+
+
+def _compile(function: F, fastmath: set[str]) -> F:
+    # The folder of the cache is fixed when the function is decorated.
+    before = _SETTINGS.CACHE_DIR
+    _SETTINGS.CACHE_DIR = str(_cache_folder())
+    try:
+        compiled: F = numba.njit(fastmath=fastmath, **_COMMON)(function)
+    finally:
+        _SETTINGS.CACHE_DIR = before
+    return compiled
+
+
+@cache
+def _cache_folder() -> Path:
+    """Where these very kernels keep their machine code.
+
+    Numba notices a change in the file of a function, but not in those of the functions it calls,
+    and would go on with the old code. So the folder is named by all sources together. It lies
+    beside them, or in the user's cache where that is not allowed.
+    """
+    here = Path(__file__).parent
+    name = f"kernels-{source_hash(here)}"
+    if _SETTINGS.CACHE_DIR:
+        return Path(_SETTINGS.CACHE_DIR) / name
+    if os.access(here, os.W_OK):
+        return here / "__pycache__" / name
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "ladera" / name
+
+
+def source_hash(folder: Path) -> str:
+    """Hash of the names and contents of all Python files below a folder."""
+    digest = hashlib.sha256()
+    for source in sorted(folder.rglob("*.py")):
+        digest.update(str(source.relative_to(folder)).encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
