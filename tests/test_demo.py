@@ -15,7 +15,7 @@ SHORTER = {
     "--output train": "--output train --set epochs=25",
     "--output relax": "--output relax --fmax 0.5",
     "--time 20": "--steps 40",
-    "--time 5": "--steps 40",
+    "--time 3": "--steps 40",
 }
 
 

@@ -40,9 +40,9 @@ STAGES: Final = (
         "--temperature 300 --time 20 --output nvt",
     ),
     Stage(
-        "Leave it to itself for 5 ps: the energy must stay",
+        "Leave it to itself for 3 ps: the energy must stay",
         "ladera md train/model.ladera nvt/final.extxyz --ensemble nve "
-        "--initial-velocities structure --time 5 --output nve",
+        "--initial-velocities structure --time 3 --output nve",
     ),
     Stage("Make a page of it all", "ladera report train --md relax nvt nve --output report.html"),
 )
