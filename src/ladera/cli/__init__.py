@@ -87,9 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     warnings.formatwarning = _one_line_warning
-    # Torch's idle threads would otherwise burn the core another process waits for: on a busy
-    # machine that makes small models many times slower. Read when torch is first imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(_exit_code(lambda: app(words), debug))
 
 
