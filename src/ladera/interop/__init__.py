@@ -1,0 +1,1 @@
+"""Other codes' files and engines."""

@@ -1,0 +1,1 @@
+"""Folders of n2p2 and RuNNer: ``input.nn``, ``scaling.data``, ``weights.ZZZ.data``."""
