@@ -43,6 +43,7 @@ class Graph:
     shifts: Tensor  # (n_edges, 3) int32, how many cells the neighbour's image is away
     vectors: Tensor  # (n_edges, 3), Angstrom
     row_pointer: Tensor  # (n_atoms + 1,) int64, edges of atom i: row_pointer[i]:row_pointer[i + 1]
+    total_charge: Tensor  # (n_structures,), e; only models with charges look at it
 
     @property
     def n_atoms(self) -> int:
@@ -93,8 +94,18 @@ class Graph:
 
     @classmethod
     def from_atoms(cls, atoms: Atoms, cutoff: float) -> Graph:
-        """Graph of an ``ase.Atoms`` with all neighbours closer than ``cutoff`` (Angstrom)."""
-        return build_graph(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+        """Graph of an ``ase.Atoms`` with all neighbours closer than ``cutoff`` (Angstrom).
+
+        The total charge is ``atoms.info["total_charge"]``, in e; 0 where that is missing.
+        """
+        return build_graph(
+            atoms.numbers,
+            atoms.positions,
+            atoms.cell.array,
+            atoms.pbc,
+            cutoff,
+            total_charge(atoms),
+        )
 
     @classmethod
     def batch(cls, graphs: Sequence[Graph]) -> Graph:
@@ -126,6 +137,7 @@ class Graph:
             shifts=joined("shifts"),
             vectors=joined("vectors"),
             row_pointer=torch.cat(rows),
+            total_charge=joined("total_charge"),
         )
 
 
@@ -144,13 +156,18 @@ class NeighborList:
         self._candidates: _Candidates | None = None
 
     def build(
-        self, numbers: ArrayLike, positions: ArrayLike, cell: ArrayLike, periodic: ArrayLike
+        self,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike,
+        periodic: ArrayLike,
+        total_charge: float = 0.0,
     ) -> Graph:
         """Graph of one structure.
 
         Parameters are the atomic numbers (n_atoms,), positions (n_atoms, 3) and cell (3, 3) in
-        Angstrom, and the periodic directions (3,). Raises DataError for positions that are not
-        finite and for a periodic direction without a cell vector.
+        Angstrom, the periodic directions (3,) and the total charge in e. Raises DataError for
+        positions that are not finite and for a periodic direction without a cell vector.
         """
         numbers = np.asarray(numbers, dtype=np.int64)
         positions = np.ascontiguousarray(positions, dtype=np.float64)
@@ -175,6 +192,7 @@ class NeighborList:
             shifts=torch.from_numpy(pairs.shifts),
             vectors=torch.from_numpy(vectors),
             row_pointer=torch.from_numpy(pairs.row_pointer),
+            total_charge=torch.tensor([total_charge], dtype=torch.float64),
         )
 
 
@@ -229,9 +247,24 @@ def build_graph(
     cell: ArrayLike,
     periodic: ArrayLike,
     cutoff: float,
+    total_charge: float = 0.0,
 ) -> Graph:
     """Graph of one structure; see :meth:`NeighborList.build` for shapes, units and errors."""
-    return NeighborList(cutoff).build(numbers, positions, cell, periodic)
+    return NeighborList(cutoff).build(numbers, positions, cell, periodic, total_charge)
+
+
+def total_charge(atoms: Atoms) -> float:
+    """Total charge of an ``ase.Atoms`` in e: its ``info["total_charge"]``, 0 where it has none.
+
+    Raises DataError when that is not a number.
+    """
+    value = atoms.info.get("total_charge", 0.0)
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"The structure's total_charge is {value!r}; it must be a number of elementary charges."
+        ) from error
 
 
 def _check_geometry(

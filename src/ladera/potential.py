@@ -1,7 +1,8 @@
 """The contract of every model: a potential maps edge vectors to atomic energies.
 
 Forces, virial and stress follow from the one gradient g_ij = dE/dr_ij and are written here, once,
-for all models.
+for all models. A model with electrostatics, whose energy depends on all positions and on the cell
+as well, adds a :class:`LongRange` part to its predictions.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class Potential(nn.Module, ABC):
     """
 
     double_buffers: ClassVar[tuple[str, ...]] = ()
+    has_charges: bool = False  # whether predictions come with atomic charges
 
     _lookup: Tensor  # (119,) index in ``species`` of each atomic number, -1 for the others
 
@@ -92,7 +94,20 @@ class Potential(nn.Module, ABC):
         Differentiable in ``graph.vectors`` and in the parameters; uses nothing of the positions
         but the edge vectors. ``graph`` has this model's dtype and every edge within its cutoff;
         edges beyond the cutoff, which a committee may bring, must contribute nothing.
+
+        A model with a long-range part is differentiable in ``graph.positions`` and ``graph.cell``
+        besides, and overrides :meth:`predict`.
         """
+
+    def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
+        """What :func:`evaluate` returns, of a graph that has this model's dtype and device.
+
+        A model with a long-range part or with charges overrides it; :func:`differentiate` gives it
+        all gradients.
+        """
+        if gradients:
+            return Prediction(graph, *self.energies_and_edge_gradients(graph))
+        return Prediction(graph, self.atomic_energies(graph))
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """Atomic energies (n_atoms,) in eV and g_ij = dE/dr_ij (n_edges, 3) in eV/Angstrom.
@@ -100,16 +115,8 @@ class Potential(nn.Module, ABC):
         Differentiable in the parameters while torch records gradients. A model with a hand-written
         gradient overrides this; the contract tests hold it to this automatic one.
         """
-        differentiable = torch.is_grad_enabled()
-        with torch.enable_grad():
-            vectors = graph.vectors.detach().requires_grad_()
-            energies = self.atomic_energies(replace(graph, vectors=vectors))
-            if not energies.requires_grad:  # no edges and no parameters: nothing depends on them
-                return energies, torch.zeros_like(vectors)
-            (gradients,) = torch.autograd.grad(
-                energies.sum(), vectors, create_graph=differentiable, materialize_grads=True
-            )
-        return (energies, gradients) if differentiable else (energies.detach(), gradients.detach())
+        prediction = differentiate(self, graph)
+        return prediction.atomic_energies, prediction._gradients()
 
     def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
         """Set the constants that come from the training data. Most models have some."""
@@ -176,6 +183,14 @@ class Potential(nn.Module, ABC):
 
 
 @dataclass(frozen=True, eq=False)
+class LongRange:
+    """The gradient of an energy in positions and cells, with the edge vectors held fixed."""
+
+    position_gradients: Tensor  # (n_atoms, 3), dE/dr_i, eV/Angstrom
+    virial: Tensor  # (n_structures, 3, 3), dE/d(strain), symmetric, eV
+
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What a potential says about a graph; everything but the energies is derived when asked for.
 
@@ -185,6 +200,8 @@ class Prediction:
     graph: Graph
     atomic_energies: Tensor  # (n_atoms,), eV
     edge_gradients: Tensor | None = None  # (n_edges, 3), eV/Angstrom
+    long_range: LongRange | None = None  # of a model whose energy depends on more than the edges
+    charges: Tensor | None = None  # (n_atoms,), e; of a model that has them
 
     @cached_property
     def energy(self) -> Tensor:
@@ -196,26 +213,43 @@ class Prediction:
 
     @cached_property
     def forces(self) -> Tensor:
-        """F_i = sum_j g_ij - sum_j g_ji, (n_atoms, 3), eV/Angstrom."""
+        """F_i = sum_j g_ij - sum_j g_ji - dE/dr_i, (n_atoms, 3), eV/Angstrom.
+
+        The last term is that of the long-range part.
+        """
         gradients = self._gradients()
         zeros = gradients.new_zeros(self.graph.n_atoms, 3)
         outgoing = zeros.index_add(0, self.graph.centers, gradients)
         # -g and not alpha=-1, which takes torch's slow path: 0.05 against 0.45 ms for 8,000 edges.
-        return outgoing.index_add(0, self.graph.neighbors, -gradients)
+        forces = outgoing.index_add(0, self.graph.neighbors, -gradients)
+        if self.long_range is None:
+            return forces
+        return forces - self.long_range.position_gradients.to(forces)
 
     @cached_property
     def atomic_virials(self) -> Tensor:
-        """W_i = sum_j r_ij (x) g_ij, symmetrised, (n_atoms, 3, 3), eV; they sum to the virial."""
+        """W_i = sum_j r_ij (x) g_ij, symmetrised, (n_atoms, 3, 3), eV; they sum to the virial.
+
+        A long-range part belongs to no atom more than to another: each has an equal share.
+        """
         gradients = self._gradients()
         outer = self.graph.vectors.to(gradients)[:, :, None] * gradients[:, None, :]
         outer = 0.5 * (outer + outer.transpose(1, 2))
         zeros = outer.new_zeros(self.graph.n_atoms, 3, 3)
-        return zeros.index_add(0, self.graph.centers, outer)
+        virials = zeros.index_add(0, self.graph.centers, outer)
+        if self.long_range is None:
+            return virials
+        shares = self.long_range.virial / self.graph.atom_counts[:, None, None]
+        return virials + shares.to(virials)[self.graph.structure_index]
 
     @cached_property
     def virial(self) -> Tensor:
-        """W = sum_ij r_ij (x) g_ij = dE/d(strain), (n_structures, 3, 3), eV."""
-        if self.graph.n_structures == 1:  # molecular dynamics: one product, no tensor per edge
+        """W = sum_ij r_ij (x) g_ij = dE/d(strain), (n_structures, 3, 3), eV.
+
+        With a long-range part, its own dE/d(strain) is in it.
+        """
+        if self.graph.n_structures == 1 and self.long_range is None:
+            # Molecular dynamics: one product, no tensor per edge.
             gradients = self._gradients()
             product = self.graph.vectors.to(gradients).T @ gradients
             return (0.5 * (product + product.T))[None]
@@ -241,6 +275,25 @@ class Prediction:
             raise DataError(f"Structure {structure} has no stress: {reason}.")
         return self.virial / volumes.to(self.virial)[:, None, None]
 
+    @property
+    def dipole(self) -> Tensor:
+        """p = sum_i q_i r_i of each structure, (n_structures, 3), e*Angstrom.
+
+        For an ion it depends on the origin of the coordinates. Raises DataError for a periodic
+        structure and for a model without charges: neither has a dipole moment.
+        """
+        if self.charges is None:
+            raise DataError("This model has no charges, and so no dipole moment.")
+        if bool(self.graph.periodic.any()):
+            structure = int(torch.nonzero(self.graph.periodic.any(dim=1))[0, 0])
+            raise DataError(
+                f"Structure {structure} is periodic: its dipole moment depends on the choice of "
+                "the cell; use the charges."
+            )
+        moments = self.charges.double()[:, None] * self.graph.positions.double()
+        zeros = moments.new_zeros(self.graph.n_structures, 3)
+        return zeros.index_add(0, self.graph.structure_index, moments)
+
     def _gradients(self) -> Tensor:
         if self.edge_gradients is None:
             raise DataError(
@@ -256,10 +309,65 @@ def evaluate(potential: Potential, graph: Graph, gradients: bool = True) -> Pred
     The result is differentiable in the parameters while torch records gradients (training); under
     ``torch.no_grad()`` models take their fast path.
     """
-    graph = graph.to(dtype=potential.dtype, device=potential.device)
-    if gradients:
-        return Prediction(graph, *potential.energies_and_edge_gradients(graph))
-    return Prediction(graph, potential.atomic_energies(graph))
+    return potential.predict(graph.to(potential.dtype, potential.device), gradients)
+
+
+def differentiate(potential: Potential, graph: Graph) -> Prediction:
+    """Energies and all their gradients by automatic differentiation.
+
+    The energy is a function of the edge vectors r_ij and, if it has a long-range part, of the
+    positions r_i and cell vectors a, which the strain e takes to r_i (1 + e) and a (1 + e).
+    Differentiable in the parameters while torch records gradients.
+    """
+    differentiable = torch.is_grad_enabled()
+    with torch.enable_grad():
+        vectors = graph.vectors.detach().requires_grad_()
+        positions = graph.positions.detach().requires_grad_()
+        strain = torch.zeros_like(graph.cell).requires_grad_()
+        deformation = torch.eye(3).to(strain) + 0.5 * (strain + strain.mT)
+        deformed = replace(
+            graph,
+            vectors=vectors,
+            positions=(positions[:, None, :] @ deformation[graph.structure_index])[:, 0],
+            cell=graph.cell @ deformation,
+        )
+        prediction = potential.predict(deformed, gradients=False)
+        energy, leaves = prediction.atomic_energies.sum(), (vectors, positions, strain)
+        if energy.requires_grad:
+            slopes = torch.autograd.grad(
+                energy, leaves, create_graph=differentiable, materialize_grads=True
+            )
+        else:  # no edges and no parameters: nothing depends on them
+            slopes = tuple(torch.zeros_like(leaf) for leaf in leaves)
+    energies, charges = prediction.atomic_energies, prediction.charges
+    if not differentiable:
+        energies = energies.detach()
+        charges = None if charges is None else charges.detach()
+    return Prediction(graph, energies, slopes[0], LongRange(*slopes[1:]), charges)
+
+
+def mean_prediction(predictions: Sequence[Prediction]) -> Prediction:
+    """Mean of what several potentials say of one and the same graph, in float64."""
+
+    def mean(values: Sequence[Tensor | None]) -> Tensor | None:
+        known = [value.double() for value in values if value is not None]
+        return torch.stack(known).mean(0) if len(known) == len(values) else None
+
+    long_range = None
+    parts = [p.long_range for p in predictions if p.long_range is not None]
+    if parts:  # members without such a part have none of it, which is zero
+        share = len(parts) / len(predictions)
+        long_range = LongRange(
+            share * torch.stack([part.position_gradients.double() for part in parts]).mean(0),
+            share * torch.stack([part.virial.double() for part in parts]).mean(0),
+        )
+    return Prediction(
+        predictions[0].graph,
+        torch.stack([p.atomic_energies.double() for p in predictions]).mean(0),
+        mean([p.edge_gradients for p in predictions]),
+        long_range,
+        mean([p.charges for p in predictions]),
+    )
 
 
 class Committee(Potential):
@@ -283,16 +391,15 @@ class Committee(Potential):
             )
         )
         self.members = nn.ModuleList(members)
+        self.has_charges = all(member.has_charges for member in members)
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """Mean over the members."""
         return torch.stack([p.atomic_energies for p in self.predictions(graph, False)]).mean(0)
 
-    def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
+    def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
         """Means over the members, each on its own fast path."""
-        predictions = self.predictions(graph)
-        energies = torch.stack([p.atomic_energies for p in predictions]).mean(0)
-        return energies, torch.stack([p._gradients() for p in predictions]).mean(0)
+        return mean_prediction(self.predictions(graph, gradients))
 
     def predictions(self, graph: Graph, gradients: bool = True) -> list[Prediction]:
         """Each member's own prediction; their standard deviation is the committee's doubt."""

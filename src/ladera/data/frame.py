@@ -58,7 +58,14 @@ class Frame:
 
     def graph(self, cutoff: float) -> Graph:
         """Graph with every neighbour closer than ``cutoff`` (Angstrom)."""
-        return build_graph(self.numbers, self.positions, self.cell, self.periodic, cutoff)
+        return build_graph(
+            self.numbers,
+            self.positions,
+            self.cell,
+            self.periodic,
+            cutoff,
+            self.total_charge or 0.0,
+        )
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""

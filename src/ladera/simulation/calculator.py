@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from ladera import modelfile
 from ladera.errors import DataError, SimulationError
-from ladera.graph import NeighborList
+from ladera.graph import NeighborList, total_charge
 from ladera.neighbors import net_forces
-from ladera.potential import Committee, Potential, Prediction, evaluate
+from ladera.potential import Committee, Potential, Prediction, evaluate, mean_prediction
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-_DEPENDENCIES = ("positions", "numbers", "cell", "pbc")  # of a structure's results, by ASE's names
+# What a structure's results depend on, by ASE's names, and the total charge.
+_DEPENDENCIES = ("positions", "numbers", "cell", "pbc", "total_charge")
 
 
-class StressUnavailableError(DataError, PropertyNotImplementedError):
-    """A structure without a volume was asked for its stress.
+class PropertyUnavailableError(DataError, PropertyNotImplementedError):
+    """A structure was asked for what it does not have, such as one without volume for its stress.
 
     Both what Ladera raises for unsuitable structures and what ASE expects of a calculator that
     cannot give a property.
@@ -40,12 +41,16 @@ class LaderaCalculator(Calculator):
     xx, yy, zz, yz, xz, xy, positive in tension. Per-atom stresses are W_i / V with V the volume of
     the whole cell: they sum to the stress.
 
+    A model with charges gives ``charges`` (n_atoms,) in e as well, and for an open structure
+    their ``dipole`` (3,) in e*Angstrom. The total charge is ``atoms.info["total_charge"]``, 0
+    where that is missing.
+
     Of a committee these are the means, and the results have besides the sample standard
     deviations over its members, sqrt(sum (x - mean)^2 / (members - 1)): ``energy_std`` (eV) and,
     for each atom and component, ``forces_std`` (n_atoms, 3). Get them with
     ``calculator.get_property("forces_std", atoms)``.
 
-    A structure without a volume has no stress: asking raises StressUnavailableError, which is a
+    A structure without a volume has no stress: asking raises PropertyUnavailableError, which is a
     DataError and ASE's PropertyNotImplementedError in one. An element the model does not know
     raises DataError and names the atom.
 
@@ -72,12 +77,11 @@ class LaderaCalculator(Calculator):
         self._prediction: Prediction | None = None
         self._members: list[Prediction] = []
         self._snapshot: tuple[NDArray[Any], ...] = ()
-        if isinstance(potential, Committee):
-            self.implemented_properties = [
-                *self.implemented_properties,
-                "energy_std",
-                "forces_std",
-            ]
+        self.implemented_properties = [
+            *self.implemented_properties,
+            *(["charges", "dipole"] if potential.has_charges else []),
+            *(["energy_std", "forces_std"] if isinstance(potential, Committee) else []),
+        ]
 
     @property
     def prediction(self) -> Prediction:
@@ -118,14 +122,14 @@ class LaderaCalculator(Calculator):
 
     def _evaluate(self, atoms: Atoms, system_changes: Sequence[str]) -> None:
         graph = self.neighbor_list.build(
-            atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
+            atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, total_charge(atoms)
         )
         if "numbers" in system_changes:
             self.potential.species_index(graph.to(device=self.potential.device))
         self.results = {}
         if isinstance(self.potential, Committee):
             self._members = self.potential.predictions(graph)
-            self._prediction = _mean(self._members)
+            self._prediction = mean_prediction(self._members)
         else:
             self._prediction = evaluate(self.potential, graph)
         # ASE wants the structure here. A copy of all its arrays would cost as much as the rest of
@@ -145,13 +149,18 @@ class LaderaCalculator(Calculator):
             return float(torch.stack([member.energy for member in self._members]).std())
         if name == "forces_std":
             return np.std([_forces(member) for member in self._members], axis=0, ddof=1)
-        return self._derive_stress(name)
-
-    def _derive_stress(self, name: str) -> NDArray[np.float64]:
+        if name == "charges" and prediction.charges is not None:
+            return _array(prediction.charges)
         try:
-            stress = _array(self.prediction.stress)[0]
+            return self._derive_of_structure(name)
         except DataError as error:
-            raise StressUnavailableError(str(error)) from error
+            raise PropertyUnavailableError(str(error)) from error
+
+    def _derive_of_structure(self, name: str) -> NDArray[np.float64]:
+        """Dipole, stress and stresses, which not every structure has."""
+        if name == "dipole":
+            return _array(self.prediction.dipole[0])
+        stress = _array(self.prediction.stress)[0]
         if name == "stress":
             return np.asarray(full_3x3_to_voigt_6_stress(stress))
         volume = float(self.prediction.graph.volumes)
@@ -175,7 +184,8 @@ def load_potential(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[st
 
 def _arrays(atoms: Atoms) -> tuple[NDArray[Any], ...]:
     """What results depend on, in the order of ``_DEPENDENCIES``."""
-    return atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+    charge = np.array(total_charge(atoms))
+    return atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc, charge
 
 
 def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
@@ -187,17 +197,12 @@ def _forces(prediction: Prediction) -> NDArray[np.float64]:
     graph, gradients = prediction.graph, prediction.edge_gradients
     if gradients is None or gradients.device.type != "cpu":
         return _array(prediction.forces)
-    return net_forces(
+    forces = net_forces(
         graph.row_pointer.numpy(), graph.neighbors.numpy(), gradients.detach().numpy()
     )
-
-
-def _mean(members: Sequence[Prediction]) -> Prediction:
-    """Mean energies and edge gradients of predictions for one and the same graph."""
-    energies = torch.stack([member.atomic_energies.double() for member in members])
-    gradients = [member.edge_gradients for member in members if member.edge_gradients is not None]
-    mean_gradients = torch.stack([gradient.double() for gradient in gradients]).mean(0)
-    return Prediction(members[0].graph, energies.mean(0), mean_gradients)
+    if prediction.long_range is not None:
+        forces -= _array(prediction.long_range.position_gradients)
+    return forces
 
 
 def _array(tensor: torch.Tensor) -> NDArray[np.float64]:

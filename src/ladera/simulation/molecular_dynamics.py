@@ -14,7 +14,7 @@ import numpy as np
 from ladera.errors import DataError, SimulationError
 from ladera.interrupt import StopRequest
 from ladera.simulation import records, restart
-from ladera.simulation.calculator import LaderaCalculator, StressUnavailableError
+from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.guard import Guard, check_distances
 from ladera.simulation.integrators import INTEGRATORS, degrees_of_freedom
 from ladera.simulation.preparation import (
@@ -272,6 +272,6 @@ def _pressure(atoms: Atoms) -> float | None:
     """P = (2 E_kin - tr W) / (3 V), GPa; None without a volume."""
     try:
         stress: Any = atoms.get_stress(apply_constraint=False, include_ideal_gas=True)
-    except StressUnavailableError:
+    except PropertyUnavailableError:
         return None
     return float(-stress[:3].sum() / 3 / GIGAPASCAL)

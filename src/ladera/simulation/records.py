@@ -25,7 +25,7 @@ from ase.io.trajectory import Trajectory
 import ladera
 from ladera.errors import SimulationError
 from ladera.files import atomic_path, write_text_atomic
-from ladera.simulation.calculator import StressUnavailableError
+from ladera.simulation.calculator import PropertyUnavailableError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -123,7 +123,7 @@ def snapshot(atoms: Atoms) -> Atoms:
     """A copy of a structure that holds its results so far instead of a calculator."""
     frame: Atoms = atoms.copy()
     results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(False)}
-    with suppress(StressUnavailableError):  # open structures have none
+    with suppress(PropertyUnavailableError):  # open structures have none
         results["stress"] = atoms.get_stress(apply_constraint=False)
     frame.calc = SinglePointCalculator(frame, **results)
     return frame

@@ -15,7 +15,7 @@ import numpy as np
 
 from ladera.errors import DataError, SimulationError, did_you_mean
 from ladera.simulation import records
-from ladera.simulation.calculator import LaderaCalculator, StressUnavailableError
+from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.preparation import SimulationWarning, check_species
 from ladera.units import GIGAPASCAL
@@ -124,7 +124,7 @@ def _row(step: int, atoms: Atoms, calculator: LaderaCalculator) -> RelaxRow:
     try:
         stress: Any = atoms.get_stress(apply_constraint=False)
         max_stress = float(np.abs(stress).max() / GIGAPASCAL)
-    except StressUnavailableError:
+    except PropertyUnavailableError:
         max_stress = None
     return RelaxRow(
         step=step,
