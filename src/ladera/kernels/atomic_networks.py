@@ -28,10 +28,11 @@ class NetworkArrays(NamedTuple):
     Inputs are (G - offset) * factor + low.
     """
 
-    sizes: Integers  # (n_elements, n_layers + 1)
-    weight_start: Integers  # (n_elements, n_layers)
-    bias_start: Integers  # (n_elements, n_layers)
-    activations: Integers  # (n_layers,)
+    n_layers: Integers  # (n_elements,)
+    sizes: Integers  # (n_elements, largest n_layers + 1)
+    weight_start: Integers  # (n_elements, largest n_layers)
+    bias_start: Integers  # (n_elements, largest n_layers)
+    activations: Integers  # (n_elements, largest n_layers)
     weights: Floats
     biases: Floats
     offset: Floats  # (n_elements, n_functions)
@@ -43,7 +44,7 @@ class NetworkArrays(NamedTuple):
 
 def pack_networks(
     layers: Sequence[Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]],
-    activations: Sequence[int],
+    activations: Sequence[Sequence[int]],
     offset: Floats,
     factor: Floats,
     low: float,
@@ -51,20 +52,27 @@ def pack_networks(
     energy_scale: float,
 ) -> NetworkArrays:
     """Networks as arrays; ``layers[e][l]`` is (weights (out, in), biases (out,))."""
-    weights = [weight for element in layers for weight, _ in element]
+    n_layers = np.array([len(element) for element in layers], dtype=np.int64)
+    shape = (len(layers), int(n_layers.max()))
+    sizes = np.zeros((shape[0], shape[1] + 1), dtype=np.int64)
+    weight_start, bias_start, kinds = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+    weights = [weight.ravel() for element in layers for weight, _ in element]
     biases = [bias for element in layers for _, bias in element]
-    shape = (len(layers), len(layers[0]))
-    starts = np.cumsum([0] + [weight.size for weight in weights])[:-1]
-    bias_starts = np.cumsum([0] + [bias.size for bias in biases])[:-1]
-    sizes = [
-        [element[0][0].shape[1], *(weight.shape[0] for weight, _ in element)] for element in layers
-    ]
+    n_weights = n_biases = 0
+    for e, element in enumerate(layers):
+        sizes[e, 0] = element[0][0].shape[1]
+        kinds[e, : n_layers[e]] = activations[e]
+        for l, (weight, bias) in enumerate(element):
+            sizes[e, l + 1] = bias.size
+            weight_start[e, l], bias_start[e, l] = n_weights, n_biases
+            n_weights, n_biases = n_weights + weight.size, n_biases + bias.size
     return NetworkArrays(
-        sizes=np.array(sizes, dtype=np.int64),
-        weight_start=starts.reshape(shape),
-        bias_start=bias_starts.reshape(shape),
-        activations=np.array(activations, dtype=np.int64),
-        weights=np.concatenate([weight.ravel() for weight in weights]).astype(np.float64),
+        n_layers=n_layers,
+        sizes=sizes,
+        weight_start=weight_start,
+        bias_start=bias_start,
+        activations=kinds,
+        weights=np.concatenate(weights).astype(np.float64),
         biases=np.concatenate(biases).astype(np.float64),
         offset=offset,
         factor=factor,
@@ -86,7 +94,7 @@ def energies_and_gradients(
     energies = np.zeros(len(centers))
     gradients = np.zeros_like(vectors)
     width = max(plan.n_functions, int(networks.sizes.max()))
-    scratch = np.zeros((torch.get_num_threads(), 4 + 2 * networks.activations.size, width))
+    scratch = np.zeros((torch.get_num_threads(), 4 + 2 * networks.activations.shape[1], width))
     share_atoms(
         _atoms,
         plan,
@@ -117,7 +125,7 @@ def _atoms(
     gradients: Floats,
     scratch: Floats,
 ) -> None:
-    layers = networks.activations.size + 1
+    layers = networks.activations.shape[1] + 1
     G, G_bar = scratch[thread, 0], scratch[thread, 1]
     nodes, slopes = scratch[thread, 2 : 2 + layers], scratch[thread, 2 + layers :]
     for i in range(thread, centers.size, n_threads):
@@ -134,7 +142,7 @@ def _network(
     net: NetworkArrays, c: int, G: Floats, G_bar: Floats, nodes: Floats, slopes: Floats
 ) -> float:
     """Energy of one atom from its symmetry functions; its gradient goes to G_bar."""
-    n_layers = net.activations.size
+    n_layers = net.n_layers[c]
     for j in range(net.sizes[c, 0]):
         nodes[0, j] = (G[j] - net.offset[c, j]) * net.factor[c, j] + net.low
     for l in range(n_layers):
@@ -147,7 +155,7 @@ def _network(
             for j in range(n_in):
                 total += row[j] * source[j]
             total += net.biases[net.bias_start[c, l] + k]
-            nodes[l + 1, k], slopes[l + 1, k] = activate(net.activations[l], total)
+            nodes[l + 1, k], slopes[l + 1, k] = activate(net.activations[c, l], total)
     energy: float = nodes[n_layers, 0] * net.energy_scale + net.energy_offset[c]
     nodes[n_layers, 0] = net.energy_scale  # from here on nodes hold dE/d(node)
     for l in range(n_layers - 1, -1, -1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -24,6 +24,15 @@ Activation = Literal[
     "tanh_twist",
 ]
 Scaling = Literal["none", "scale", "center", "scale_center", "sigma"]
+Layers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+Activations = Activation | tuple[Activation, ...]
+
+
+class NetworkShape(NamedTuple):
+    """Hidden nodes and activations of one element's network."""
+
+    hidden_layers: tuple[int, ...]
+    activations: tuple[str, ...]  # of each hidden layer and the output
 
 
 class HDNNPConfig(PotentialConfig):
@@ -47,14 +56,22 @@ class HDNNPConfig(PotentialConfig):
         description="Shape of the cutoff function; poly2 has continuous second derivatives.",
     )
     cutoff_alpha: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="Inner fraction of the cutoff within which its function is 1."
+        default=0.0,
+        description="Inner fraction of the cutoff within which its function is 1.",
     )
-    hidden_layers: tuple[PositiveInt, ...] = Field(
-        default=(32, 32), min_length=1, description="Nodes of each hidden layer."
+    hidden_layers: Layers | dict[str, Layers] = Field(
+        default=(32, 32),
+        description="Nodes of each hidden layer; or for each element, such as "
+        "{H: [15, 15], O: [25, 25]}.",
     )
-    activation: Activation = Field(
+    activation: Activations | dict[str, Activations] = Field(
         default="tanh",
-        description="Activation of the hidden layers; tanh_twist is 1.0 tanh x + 0.1 x.",
+        description="Activation of the hidden layers, tanh_twist being 1.0 tanh x + 0.1 x; or a "
+        "list, one for each hidden layer and, if not linear, the output; or for each element.",
+    )
+    normalize_nodes: bool = Field(
+        default=False,
+        description="Divide what enters a node by the number of nodes of the layer before.",
     )
     scaling: Scaling = Field(
         default="sigma",
@@ -66,15 +83,35 @@ class HDNNPConfig(PotentialConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.scale_range[0] >= self.scale_range[1]:
-            raise ValueError(f"scale_range {self.scale_range} must be ascending")
+        if self.scale_range[0] == self.scale_range[1]:
+            raise ValueError(f"scale_range {self.scale_range} must have two different values")
         longest = max((f.cutoff for f in self.symmetry_functions), default=0.0)
         if longest > self.cutoff:
             raise ValueError(
                 f"a symmetry function reaches to {longest} Angstrom, beyond the cutoff "
                 f"{self.cutoff}; raise the cutoff"
             )
+        for symbol in self.species:
+            self.network(symbol)
         return self
+
+    def network(self, symbol: str) -> NetworkShape:
+        """Shape of the network of an element of the model.
+
+        Raises ValueError when it is not given, or has not an activation for each layer.
+        """
+        hidden: tuple[int, ...] = _of_element(self.hidden_layers, symbol, "hidden_layers")
+        activation: str | tuple[str, ...] = _of_element(self.activation, symbol, "activation")
+        if isinstance(activation, str):
+            return NetworkShape(hidden, (*[activation] * len(hidden), "linear"))
+        if len(activation) == len(hidden):
+            activation = (*activation, "linear")
+        if len(activation) != len(hidden) + 1:
+            raise ValueError(
+                f"activation has {len(activation)} entries for {len(hidden)} hidden layers of "
+                f"{symbol}; give one for each of them, and one more if the output is not linear"
+            )
+        return NetworkShape(hidden, activation)
 
     def complete(self) -> Self:
         """The same configuration with its symmetry functions written out."""
@@ -82,3 +119,12 @@ class HDNNPConfig(PotentialConfig):
             return self
         functions = generate(self.species, self.cutoff, self.size)
         return self.model_copy(update={"symmetry_functions": functions})
+
+
+def _of_element(value: Any, symbol: str, key: str) -> Any:
+    """What a key says of an element: the same of all of them, or an entry for each."""
+    if not isinstance(value, dict):
+        return value
+    if symbol not in value:
+        raise ValueError(f"{key} has no entry for {symbol}; add it")
+    return value[symbol]

@@ -81,9 +81,10 @@ class HDNNP(Potential):
         self.register_buffer("reference_energies", scalar.repeat(len(self.species)))
         self.register_buffer("energy_shift", scalar.clone())
         self.register_buffer("energy_scale", scalar + 1.0)
+        shapes = [config.network(symbol) for symbol in self.symbols]
         self.networks = nn.ModuleList(
-            AtomicNetwork((count, *config.hidden_layers, 1), config.activation)
-            for count in self.plan.counts
+            AtomicNetwork((count, *hidden, 1), activations, config.normalize_nodes)
+            for count, (hidden, activations) in zip(self.plan.counts, shapes, strict=True)
         )
 
     def atomic_energies(self, graph: Graph) -> Tensor:
@@ -180,7 +181,11 @@ class HDNNP(Potential):
             case "none":
                 return torch.zeros_like(span), one, 0.0
             case "scale":
-                return self.minimum, (high - low) / torch.where(span > 0, span, one), low
+                return (
+                    self.minimum,
+                    (high - low) / torch.where(span > 0, span, one),
+                    low,
+                )
             case "center":
                 return self.mean, one, 0.0
             case "scale_center":
@@ -207,9 +212,10 @@ class HDNNP(Potential):
         key = [tensor._version for tensor in self._state]
         if self._packed_networks is None or self._packed_networks[0] != key:
             offset, factor, low = self._scaling()
+            networks = [net for net in self.networks if isinstance(net, AtomicNetwork)]
             packed = pack_networks(
-                [net.arrays() for net in self.networks if isinstance(net, AtomicNetwork)],
-                [ACTIVATION_NUMBERS[self.config.activation]] * len(self.config.hidden_layers) + [0],
+                [net.arrays() for net in networks],
+                [[ACTIVATION_NUMBERS[name] for name in net.activations] for net in networks],
                 offset.double().numpy(),
                 factor.double().numpy(),
                 low,

@@ -14,15 +14,22 @@ from ladera.kernels.symmetry_functions.plan import Floats
 
 
 class AtomicNetwork(nn.Module):
-    """A multilayer perceptron, x_l = f(W_l x_(l-1) + b_l), with a linear last layer.
+    r"""A multilayer perceptron, x_l = f_l((W_l x_(l-1) + b_l) / d_l).
 
-    ``sizes`` are the numbers of nodes from the input to the output. Weights start with Glorot's
-    normal distribution (Glorot and Bengio, AISTATS 2010), biases at zero.
+    ``sizes`` are the numbers of nodes n_l from the input to the output, ``activations`` the names
+    of f_1 ... f_L. d_l is n_(l-1) with ``normalize_nodes``, otherwise 1. Weights start with
+    Glorot's normal distribution (Glorot and Bengio, AISTATS 2010), biases at zero.
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activations: Sequence[str],
+        normalize_nodes: bool = False,
+    ) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[activation]
+        self.activations = tuple(activations)
+        self.divisors = tuple(sizes[:-1]) if normalize_nodes else (1,) * (len(sizes) - 1)
         layers = []
         for n_in, n_out in pairwise(sizes):
             layer = nn.Linear(n_in, n_out, dtype=torch.float64)
@@ -34,15 +41,24 @@ class AtomicNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (n_atoms,) for inputs (n_atoms, n_functions)."""
-        for layer in self.hidden:
-            x = self.activation(layer(x))
-        return torch.squeeze(self.output(x), dim=1)
+        for layer, name, divisor in zip(
+            self.layers(), self.activations, self.divisors, strict=True
+        ):
+            x = layer(x)
+            x = ACTIVATIONS[name](x / divisor if divisor != 1 else x)
+        return torch.squeeze(x, dim=1)
+
+    def layers(self) -> list[nn.Linear]:
+        """The linear parts from the input to the output."""
+        return [layer for layer in (*self.hidden, self.output) if isinstance(layer, nn.Linear)]
 
     def arrays(self) -> list[tuple[Floats, Floats]]:
-        """Weights (out, in) and biases (out,) of each layer."""
+        """Weights (out, in) and biases (out,) of each layer, divided as the layer is."""
 
-        def array(tensor: Tensor) -> Floats:
-            return np.asarray(tensor.detach(), dtype=np.float64)
+        def array(tensor: Tensor, divisor: int) -> Floats:
+            return np.asarray(tensor.detach(), dtype=np.float64) / divisor
 
-        linear = [layer for layer in (*self.hidden, self.output) if isinstance(layer, nn.Linear)]
-        return [(array(layer.weight), array(layer.bias)) for layer in linear]
+        return [
+            (array(layer.weight, divisor), array(layer.bias, divisor))
+            for layer, divisor in zip(self.layers(), self.divisors, strict=True)
+        ]
