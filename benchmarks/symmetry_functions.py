@@ -29,7 +29,7 @@ from ladera.data import formats
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import cpu
 from ladera.kernels.symmetry_functions import plan as plan_module
-from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.units import METAL
 
@@ -63,12 +63,12 @@ def functions() -> list[SymmetryFunction]:
         for lambda_ in (1.0, -1.0)
     ][:10]
     return [
-        SymmetryFunction(kind="radial", center=c, neighbors=(e,), eta=eta, cutoff=CUTOFF)
+        GaussianFunction(kind="radial", center=c, neighbors=(e,), eta=eta, cutoff=CUTOFF)
         for c in SPECIES
         for e in SPECIES
         for eta in radial
     ] + [
-        SymmetryFunction(
+        GaussianFunction(
             kind="wide",
             center=c,
             neighbors=pair,
@@ -94,7 +94,7 @@ def read_functions(path: Path) -> list[SymmetryFunction]:
         if number == "2":
             eta, shift, cutoff = (float(word) for word in rest[1:4])
             found.append(
-                SymmetryFunction(
+                GaussianFunction(
                     kind="radial",
                     center=center,
                     neighbors=(rest[0],),
@@ -106,7 +106,7 @@ def read_functions(path: Path) -> list[SymmetryFunction]:
         else:
             eta, lambda_, zeta, cutoff = (float(word) for word in rest[2:6])
             found.append(
-                SymmetryFunction(
+                GaussianFunction(
                     kind={"3": "narrow", "9": "wide"}[number],
                     center=center,
                     neighbors=(rest[0], rest[1]),

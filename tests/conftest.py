@@ -12,7 +12,7 @@ from ase import Atoms
 
 import ladera
 from ladera import Graph, Potential
-from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.potential import TrainingStatistics
@@ -41,7 +41,7 @@ def mixed_functions(cutoff: float) -> tuple[SymmetryFunction, ...]:
         for neighbor in SPECIES:
             for eta, shift in ((0.02, 0.0), (0.8, 1.8)):
                 functions.append(
-                    SymmetryFunction(
+                    GaussianFunction(
                         kind="radial",
                         center=center,
                         neighbors=(neighbor,),
@@ -59,7 +59,7 @@ def mixed_functions(cutoff: float) -> tuple[SymmetryFunction, ...]:
                 ("narrow", 0.01, 1.0, 1.0, 0.2, cutoff - 0.4),
             ):
                 functions.append(
-                    SymmetryFunction(
+                    GaussianFunction(
                         kind=kind,
                         center=center,
                         neighbors=pair,

@@ -10,7 +10,7 @@ import pytest
 from ladera import Graph
 from ladera.data import formats
 from ladera.kernels.symmetry_functions import cpu
-from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import GaussianFunction
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.units import METAL
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def read_settings(path: Path) -> tuple[list[str], int, float, list[SymmetryFunction]]:
+def read_settings(path: Path) -> tuple[list[str], int, float, list[GaussianFunction]]:
     """Elements, cutoff type and alpha, and the functions of types 2, 3 and 9 of an input.nn."""
     elements, cutoff_type, alpha, functions = [], 1, 0.0, []
     for line in path.read_text().splitlines():
@@ -43,7 +43,7 @@ def read_settings(path: Path) -> tuple[list[str], int, float, list[SymmetryFunct
             )
             parameters = dict(zip(names, numbers, strict=False))
             functions.append(
-                SymmetryFunction.model_validate(
+                GaussianFunction.model_validate(
                     {
                         "kind": kind,
                         "center": words[1],

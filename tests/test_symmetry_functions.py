@@ -17,7 +17,7 @@ from ladera import Graph
 from ladera.errors import ConfigError
 from ladera.kernels.compilation import source_hash
 from ladera.kernels.symmetry_functions import cpu, ops, reference
-from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS, SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS, GaussianFunction
 from ladera.kernels.symmetry_functions.plan import (
     Plan,
     legendre_coefficients,
@@ -117,8 +117,8 @@ def test_legendre_series_of_the_angular_part(zeta: int, lambda_: float) -> None:
 def test_moments_equal_triplets() -> None:
     """A zeta a hair from whole takes the triplets; the whole one takes the moments."""
 
-    def wide(zeta: float) -> SymmetryFunction:
-        return SymmetryFunction(
+    def wide(zeta: float) -> GaussianFunction:
+        return GaussianFunction(
             kind="wide",
             center="O",
             neighbors=("H", "H"),
@@ -139,8 +139,8 @@ def test_moments_equal_triplets() -> None:
 def test_water_molecule_by_hand() -> None:
     """G2 and G9 of an oxygen with two hydrogens at 90 degrees, worked out on paper."""
     functions = [
-        SymmetryFunction(kind="radial", center="O", neighbors=("H",), eta=0.5, cutoff=4.0),
-        SymmetryFunction(
+        GaussianFunction(kind="radial", center="O", neighbors=("H",), eta=0.5, cutoff=4.0),
+        GaussianFunction(
             kind="wide",
             center="O",
             neighbors=("H", "H"),
@@ -174,13 +174,13 @@ def test_a_nan_stays_visible(plan: Plan) -> None:
 
 
 def test_function_of_a_foreign_element_is_refused() -> None:
-    function = SymmetryFunction(kind="radial", center="O", neighbors=("C",), eta=1, cutoff=3)
+    function = GaussianFunction(kind="radial", center="O", neighbors=("C",), eta=1, cutoff=3)
     with pytest.raises(ConfigError, match=r"names C, which is not among the species H, O"):
         make_plan(SPECIES, [function], 1)
 
 
 def test_a_function_given_twice_is_refused() -> None:
-    function = SymmetryFunction(kind="radial", center="O", neighbors=("H",), eta=1, cutoff=3)
+    function = GaussianFunction(kind="radial", center="O", neighbors=("H",), eta=1, cutoff=3)
     with pytest.raises(ConfigError, match="twice"):
         make_plan(SPECIES, [function, function], 1)
 
@@ -197,9 +197,9 @@ def test_a_function_given_twice_is_refused() -> None:
 )
 def test_impossible_functions_are_refused(change: dict[str, object], message: str) -> None:
     good = {"kind": "radial", "center": "O", "neighbors": ("H",), "eta": 1.0, "cutoff": 3.0}
-    SymmetryFunction.model_validate(good)
+    GaussianFunction.model_validate(good)
     with pytest.raises(ValueError, match=message):
-        SymmetryFunction.model_validate(good | change)
+        GaussianFunction.model_validate(good | change)
 
 
 def test_machine_code_is_kept_apart_for_each_version_of_the_sources(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def _member(union: Any, tag: str) -> Any:
     """The section of a union that has this name, or the dict of one that has none."""
     members = [_plain(member) for member in get_args(union)]
     for member in members:
-        if tag in _defaults(member) or (get_origin(member) is dict and tag.startswith("dict")):
+        if tag in _names(member) or (get_origin(member) is dict and tag.startswith("dict")):
             return member
     return None
 
@@ -224,15 +224,16 @@ def _keys(section: Any) -> list[str]:
 
 def tags(union: Any) -> list[str]:
     """The names by which the sections of a union are told apart."""
-    shared = [set(_keys(_plain(member))) for member in get_args(union)]
-    key = next(k for k in ("architecture", "name", "method") if all(k in keys for keys in shared))
-    return [_plain(member).model_fields[key].default for member in get_args(union)]
+    return [name for member in get_args(union) for name in _names(_plain(member))]
 
 
-def _defaults(kind: Any) -> set[str]:
-    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-        return set()
-    return {f.default for f in kind.model_fields.values() if isinstance(f.default, str)}
+def _names(kind: Any) -> tuple[str, ...]:
+    """The names of one section of a union: the choices of the key that tells them apart."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for key in ("architecture", "name", "method", "kind"):
+            if key in kind.model_fields:
+                return get_args(kind.model_fields[key].annotation)
+    return ()
 
 
 def _unquote(text: str) -> str:

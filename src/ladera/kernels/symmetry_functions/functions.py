@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from ase.data import atomic_numbers
 from pydantic import (
@@ -14,8 +14,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-
-Kind = Literal["radial", "narrow", "wide"]
 
 # In the order of their numbers in RuNNer's and n2p2's `cutoff_type`.
 CutoffFunction = Literal[
@@ -31,9 +29,80 @@ CutoffFunction = Literal[
 ]
 CUTOFF_FUNCTIONS: tuple[CutoffFunction, ...] = get_args(CutoffFunction)
 
+# In the order in which n2p2 sorts their names e, p1, p1a, p2, ...
+Shape = Literal[
+    "exponential",
+    "poly1",
+    "poly1_asymmetric",
+    "poly2",
+    "poly2_asymmetric",
+    "poly3",
+    "poly3_asymmetric",
+    "poly4",
+    "poly4_asymmetric",
+]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
 
-class SymmetryFunction(BaseModel):
-    r"""One atom-centred symmetry function (Behler, J. Chem. Phys. 134, 074106 (2011)).
+
+class _Function(BaseModel):
+    """What both families share. ``NUMBERS`` gives each kind its number in RuNNer and n2p2."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    NUMBERS: ClassVar[dict[str, int]]
+
+    kind: str
+    center: str = Field(description="Element of the central atom.")
+    neighbors: tuple[str, ...] = Field(
+        default=(), description="Element of j, or of j and k; none for a weighted function."
+    )
+    cutoff: PositiveFloat = Field(description="Cutoff radius, Angstrom.")
+
+    @field_validator("center", "neighbors")
+    @classmethod
+    def _sorted_by_atomic_number(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        symbols = (given,) if isinstance(given, str) else given
+        unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
+        if unknown:
+            raise ValueError(f"'{unknown[0]}' is not a chemical symbol")
+        if isinstance(given, str):
+            return given
+        return tuple(sorted(given, key=atomic_numbers.__getitem__))
+
+    @model_validator(mode="after")
+    def _right_number_of_neighbors(self) -> _Function:
+        wanted = 0 if self.weighted else 2 if self.angular else 1
+        if len(self.neighbors) != wanted:
+            raise ValueError(f"a {self.kind} function has {wanted} neighbour element(s)")
+        return self
+
+    @property
+    def number(self) -> int:
+        """Its type in RuNNer and n2p2."""
+        return self.NUMBERS[self.kind]
+
+    @property
+    def angular(self) -> bool:
+        """Whether it is a sum over pairs of neighbours."""
+        return not self.kind.endswith("radial")
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it has a factor that depends on the distance between j and k."""
+        return self.kind.endswith("narrow")
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it sums over neighbours of all elements, weighted with the atomic number."""
+        return self.kind.startswith("weighted")
+
+    @property
+    def _elements(self) -> tuple[float, ...]:
+        return tuple(float(atomic_numbers[symbol]) for symbol in self.neighbors)
+
+
+class GaussianFunction(_Function):
+    r"""A symmetry function made of Gaussians (Behler, J. Chem. Phys. 134, 074106 (2011)).
 
     With g(r) = exp(-eta (r - shift)^2) f_c(r):
 
@@ -42,48 +111,123 @@ class SymmetryFunction(BaseModel):
                           g(r_ij) g(r_ik) g(r_jk)
         wide, G9:     the same without g(r_jk)
 
-    over neighbours j (and k) of the given elements. eta in 1/Angstrom^2, lengths in Angstrom.
+    over neighbours j (and k) of the given elements. The weighted kinds (Gastegger et al., J. Chem.
+    Phys. 148, 241709 (2018)) sum over neighbours of all elements, each term times Z_j (and Z_k).
+    eta in 1/Angstrom^2, lengths in Angstrom.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    NUMBERS = {"radial": 2, "narrow": 3, "wide": 9, "weighted_radial": 12, "weighted_narrow": 13}
 
-    kind: Kind = Field(description="radial (G2), narrow (G3) or wide (G9).")
-    center: str = Field(description="Element of the central atom.")
-    neighbors: tuple[str, ...] = Field(description="Element of j, or of j and k.")
+    kind: Literal["radial", "narrow", "wide", "weighted_radial", "weighted_narrow"] = Field(
+        description="radial (G2), narrow (G3), wide (G9), weighted_radial or weighted_narrow."
+    )
     eta: NonNegativeFloat = Field(description="Gaussian exponent, 1/Angstrom^2.")
-    cutoff: PositiveFloat = Field(description="Cutoff radius, Angstrom.")
     shift: float = Field(default=0.0, description="Centre of the Gaussian, Angstrom.")
     lambda_: float | None = Field(default=None, alias="lambda", description="Usually 1 or -1.")
     zeta: PositiveFloat | None = Field(default=None, description="Angular exponent, at least 1.")
 
-    @field_validator("neighbors")
-    @classmethod
-    def _sorted_by_atomic_number(cls, neighbors: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [symbol for symbol in neighbors if symbol not in atomic_numbers]
-        if unknown:
-            raise ValueError(f"'{unknown[0]}' is not a chemical symbol")
-        return tuple(sorted(neighbors, key=atomic_numbers.__getitem__))
-
     @model_validator(mode="after")
-    def _complete(self) -> SymmetryFunction:
-        wanted = 1 if self.kind == "radial" else 2
-        if len(self.neighbors) != wanted:
-            raise ValueError(f"a {self.kind} function has {wanted} neighbour element(s)")
+    def _complete(self) -> GaussianFunction:
         angular = (self.lambda_, self.zeta)
-        if self.kind == "radial" and angular != (None, None):
+        if not self.angular and angular != (None, None):
             raise ValueError("a radial function has neither lambda nor zeta")
-        if self.kind != "radial" and None in angular:
+        if self.angular and None in angular:
             raise ValueError(f"a {self.kind} function needs lambda and zeta")
         if self.zeta is not None and self.zeta < 1:
-            raise ValueError("zeta below 1 has an infinite slope at theta = 180 degrees")
+            raise ValueError(
+                f"zeta = {self.zeta} is below 1, which makes the forces infinite where "
+                "lambda cos(theta) = -1; choose 1 or more"
+            )
         return self
 
     @property
     def sort_key(self) -> tuple[float, ...]:
         """Order inside one central element, that of RuNNer and n2p2."""
-        number = {"radial": 2, "narrow": 3, "wide": 9}[self.kind]
-        elements = tuple(float(atomic_numbers[symbol]) for symbol in self.neighbors)
-        radial = (float(number), self.cutoff, self.eta, self.shift)
+        radial = (float(self.number), self.cutoff, self.eta, self.shift)
         if self.lambda_ is None or self.zeta is None:
-            return (*radial, *elements)
-        return (*radial, self.zeta, self.lambda_, *elements)
+            return (*radial, *self._elements)
+        return (*radial, self.zeta, self.lambda_, *self._elements)
+
+
+class PolynomialFunction(_Function):
+    r"""A symmetry function with compact support (Bircher, Singraber, Dellago,
+    Mach. Learn.: Sci. Technol. 2, 035026 (2021)).
+
+    With C(x; l, r) = s(|x - m| / h), m = (l + r)/2 and h = (r - l)/2, for l < x < r, 0 elsewhere:
+
+        polynomial_radial:   G = sum_j C(r_ij)
+        polynomial_narrow:   G = sum_{j<k} A(theta_jik) C(r_ij) C(r_ik) C(r_jk)
+        polynomial_wide:     the same without C(r_jk)
+
+    where C(r) has l = inner, r = cutoff, and A(theta) has l, r = angle_left, angle_right. The
+    weighted kinds sum over neighbours of all elements, each term times Z_j (and Z_k). The shape is
+
+        poly1        s(t) = 1 - 3 t^2 + 2 t^3
+        poly2        s(t) = 1 - 10 t^3 + 15 t^4 - 6 t^5
+        poly3        s(t) = 1 - 35 t^4 + 84 t^5 - 70 t^6 + 20 t^7
+        poly4        s(t) = 1 - 126 t^5 + 420 t^6 - 540 t^7 + 315 t^8 - 70 t^9
+        exponential  s(t) = exp(1 - 1 / (1 - t^2))
+
+    and the asymmetric ones have t (2 - t) in place of t in C(r), though not in A(theta).
+    """
+
+    NUMBERS = {
+        "polynomial_radial": 20,
+        "polynomial_narrow": 21,
+        "polynomial_wide": 22,
+        "weighted_polynomial_radial": 23,
+        "weighted_polynomial_narrow": 24,
+        "weighted_polynomial_wide": 25,
+    }
+
+    kind: Literal[
+        "polynomial_radial",
+        "polynomial_narrow",
+        "polynomial_wide",
+        "weighted_polynomial_radial",
+        "weighted_polynomial_narrow",
+        "weighted_polynomial_wide",
+    ] = Field(description="polynomial_radial, _narrow or _wide; weighted_ before it if so.")
+    inner: float = Field(
+        description="Where the radial part begins, Angstrom; minus the cutoff centres it at 0."
+    )
+    angle_left: float | None = Field(
+        default=None, description="Where the angular part begins, degrees."
+    )
+    angle_right: float | None = Field(
+        default=None, description="Where the angular part ends, degrees."
+    )
+    shape: Shape = Field(description="How it falls from the middle to the ends of its range.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> PolynomialFunction:
+        if self.inner >= self.cutoff:
+            raise ValueError(f"inner = {self.inner} must be below the cutoff {self.cutoff}")
+        window = (self.angle_left, self.angle_right)
+        if not self.angular and window != (None, None):
+            raise ValueError("a radial function has neither angle_left nor angle_right")
+        if not self.angular:
+            return self
+        if self.angle_left is None or self.angle_right is None:
+            raise ValueError(f"a {self.kind} function needs angle_left and angle_right")
+        if self.angle_left >= self.angle_right:
+            raise ValueError(f"angle_left and angle_right {window} must be ascending")
+        leaves = self.angle_left < 0 or self.angle_right > 180
+        if leaves and self.angle_left + self.angle_right not in (0, 360):
+            raise ValueError(
+                f"the angles {window} may only leave 0 to 180 degrees when their middle is 0 or "
+                "180; elsewhere the forces would jump at that angle"
+            )
+        return self
+
+    @property
+    def sort_key(self) -> tuple[float, ...]:
+        """Order inside one central element, that of n2p2."""
+        kind = (float(self.number), float(SHAPES.index(self.shape)))
+        radial = (*kind, *self._elements, self.cutoff, self.inner)
+        if self.angle_left is None or self.angle_right is None:
+            return radial
+        return (*radial, self.angle_left, self.angle_right)
+
+
+SymmetryFunction = Annotated[GaussianFunction | PolynomialFunction, Field(discriminator="kind")]

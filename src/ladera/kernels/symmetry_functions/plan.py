@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladera.errors import ConfigError
-from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -63,7 +63,6 @@ class PlanArrays(NamedTuple):
     wide_slots: Integers  # (n_groups, 2), counted from the central element's first slot
     wide_elements: Integers  # (n_groups, 2)
     wide_degree: Integers
-    wide_same: NDArray[np.bool_]  # both elements are equal
     wide_function_start: Integers
     wide_output: Integers
     wide_coefficients: Floats  # (n_functions, largest degree + 1), kappa_l
@@ -99,7 +98,7 @@ class Plan:
     """
 
     species: tuple[str, ...]
-    functions: tuple[tuple[SymmetryFunction, ...], ...]
+    functions: tuple[tuple[GaussianFunction, ...], ...]
     cutoff_kind: int
     cutoff_alpha: float
     arrays: PlanArrays
@@ -126,6 +125,10 @@ def make_plan(
     Raises ConfigError for a function of an element that is not among the species.
     """
     index = {symbol: i for i, symbol in enumerate(species)}
+    gaussians = [f for f in functions if isinstance(f, GaussianFunction) and not f.weighted]
+    if len(gaussians) < len(functions):
+        other = next(f for f in functions if f not in gaussians)
+        raise ConfigError(f"{other.kind} symmetry functions are not computed yet; remove them.")
     for function in functions:
         for symbol in (function.center, *function.neighbors):
             if symbol not in index:
@@ -134,7 +137,7 @@ def make_plan(
                     f"species {', '.join(species)}; remove it or add the species."
                 )
     by_center = tuple(
-        tuple(sorted((f for f in functions if f.center == s), key=lambda f: f.sort_key))
+        tuple(sorted((f for f in gaussians if f.center == s), key=lambda f: f.sort_key))
         for s in species
     )
     for symbol, group in zip(species, by_center, strict=True):
@@ -157,7 +160,7 @@ def make_plan(
     )
 
 
-def uses_moments(function: SymmetryFunction) -> bool:
+def uses_moments(function: GaussianFunction) -> bool:
     """Whether a function is computed from moments: wide, zeta a moderate integer, |lambda| <= 1."""
     if function.kind != "wide" or function.zeta is None or function.lambda_ is None:
         return False
@@ -194,7 +197,7 @@ class _Builder:
                 self.lists[name].append(0)
         self.slots_of_center: list[int] = []
 
-    def add_center(self, functions: Sequence[SymmetryFunction]) -> None:
+    def add_center(self, functions: Sequence[GaussianFunction]) -> None:
         """Add all functions of the next central element; their position is their column of G."""
         channels = self._add_channels(functions)
         self._add_radial(functions, channels)
@@ -202,7 +205,7 @@ class _Builder:
         self._add_wide(functions, slots)
         self._add_triplets(functions, channels)
 
-    def _add_channels(self, functions: Sequence[SymmetryFunction]) -> list[dict[Any, int]]:
+    def _add_channels(self, functions: Sequence[GaussianFunction]) -> list[dict[Any, int]]:
         """Distinct channels of each neighbour element: key to position in the pair's list."""
         found: list[dict[Any, int]] = []
         for symbol in self.index:
@@ -216,7 +219,7 @@ class _Builder:
         return found
 
     def _add_radial(
-        self, functions: Sequence[SymmetryFunction], channels: list[dict[Any, int]]
+        self, functions: Sequence[GaussianFunction], channels: list[dict[Any, int]]
     ) -> None:
         for element, symbol in enumerate(self.index):
             for column, function in enumerate(functions):
@@ -226,7 +229,7 @@ class _Builder:
             self._close("radial_start", "radial_channel")
 
     def _add_slots(
-        self, functions: Sequence[SymmetryFunction], channels: list[dict[Any, int]]
+        self, functions: Sequence[GaussianFunction], channels: list[dict[Any, int]]
     ) -> list[dict[Any, int]]:
         """Channels that need moments: key to position in the central element's list of slots."""
         wide = [f for f in functions if uses_moments(f)]
@@ -246,7 +249,7 @@ class _Builder:
         self.lists["degree"].append(max((int(f.zeta or 0) for f in wide), default=-1))
         return found
 
-    def _add_wide(self, functions: Sequence[SymmetryFunction], slots: list[dict[Any, int]]) -> None:
+    def _add_wide(self, functions: Sequence[GaussianFunction], slots: list[dict[Any, int]]) -> None:
         groups: dict[tuple[int, int], list[int]] = {}
         for column, function in enumerate(functions):
             if uses_moments(function):
@@ -257,7 +260,6 @@ class _Builder:
             self.lists["wide_slots"].append((first, second))
             pair = _pair(functions[columns[0]])
             self.lists["wide_elements"].append([self.index[symbol] for symbol in pair])
-            self.lists["wide_same"].append(same)
             self.lists["wide_degree"].append(max(int(functions[c].zeta or 0) for c in columns))
             for column in columns:
                 zeta, lambda_ = int(functions[column].zeta or 0), functions[column].lambda_ or 0.0
@@ -270,7 +272,7 @@ class _Builder:
         self._close("wide_start", "wide_degree")
 
     def _add_triplets(
-        self, functions: Sequence[SymmetryFunction], channels: list[dict[Any, int]]
+        self, functions: Sequence[GaussianFunction], channels: list[dict[Any, int]]
     ) -> None:
         groups: dict[tuple[Any, ...], list[int]] = {}
         for column, function in enumerate(functions):
@@ -316,7 +318,7 @@ class _Builder:
         for name, items in self.lists.items():
             ending = name.rsplit("_", 1)[-1]
             dtype = np.float64 if ending in floats else np.int64
-            if name in ("wide_same", "triplet_narrow"):
+            if name == "triplet_narrow":
                 dtype = np.bool_  # type: ignore[assignment]
             if name in ("wide_slots", "wide_elements", "triplet_elements", "term_channels"):
                 values[name] = np.array(items, dtype=np.int64).reshape(-1, 2)
@@ -335,17 +337,17 @@ class _Builder:
         return PlanArrays(**values)
 
 
-def _channel(function: SymmetryFunction) -> tuple[float, float, float]:
+def _channel(function: GaussianFunction) -> tuple[float, float, float]:
     return (function.cutoff, function.eta, function.shift)
 
 
-def _angle(function: SymmetryFunction) -> tuple[float, float]:
+def _angle(function: GaussianFunction) -> tuple[float, float]:
     if function.lambda_ is None or function.zeta is None:
         raise ConfigError(f"The {function.kind} function {function} has no angular part.")
     return (function.lambda_, function.zeta)
 
 
-def _pair(function: SymmetryFunction) -> tuple[str, str]:
+def _pair(function: GaussianFunction) -> tuple[str, str]:
     first, second = function.neighbors
     return first, second
 

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import GaussianFunction
 from ladera.kernels.symmetry_functions.plan import Plan
 
 
@@ -100,7 +100,7 @@ def cutoff_function(kind: int, alpha: float, cutoff: float, r: Tensor) -> Tensor
     return torch.where(r < cutoff, value, torch.zeros_like(value))
 
 
-def _channel(plan: Plan, function: SymmetryFunction, r: Tensor) -> Tensor:
+def _channel(plan: Plan, function: GaussianFunction, r: Tensor) -> Tensor:
     decay = torch.exp(-function.eta * (r - function.shift) ** 2)
     return decay * cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, function.cutoff, r)
 

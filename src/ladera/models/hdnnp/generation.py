@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from typing import Literal, NamedTuple
 
-from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 
 Size = Literal["small", "medium", "large"]
 
@@ -41,7 +41,7 @@ def generate(
         for neighbor in species:
             for shift, eta in _grid(_SHORTEST, cutoff, recipe.radial):
                 functions.append(
-                    SymmetryFunction(
+                    GaussianFunction(
                         kind="radial",
                         center=center,
                         neighbors=(neighbor,),
@@ -53,7 +53,7 @@ def generate(
         for pair in combinations_with_replacement(species, 2):
             for shift, eta in _grid(_SHORTEST, 0.9 * cutoff, recipe.angular):
                 functions += [
-                    SymmetryFunction(
+                    GaussianFunction(
                         kind="wide",
                         center=center,
                         neighbors=pair,
