@@ -103,7 +103,8 @@ class LangevinThermostat(Integrator):
 
         U(t) + sum over steps of (F_n + F_n+1) . (r_n+1 - r_n) / 2 + K(0)
 
-    It drifts when forces are not the gradient of the energy or the time step is too long.
+    with the forces of the potential alone, since those of constraints do no work. It drifts when
+    forces are not the gradient of the energy or the time step is too long.
     """
 
     def _build(self, settings: MDSettings, rng: np.random.Generator) -> Any:
@@ -122,9 +123,9 @@ class LangevinThermostat(Integrator):
 
     def step(self) -> None:
         positions = self.atoms.get_positions()
-        forces = self.atoms.get_forces(md=True)
+        forces = self.atoms.get_forces(apply_constraint=False)
         self.dynamics.step()
-        forces += self.atoms.get_forces(md=True)
+        forces += self.atoms.get_forces(apply_constraint=False)
         self.work += 0.5 * float(np.vdot(forces, self.atoms.positions - positions))
 
     def set_temperature(self, temperature: float) -> None:
