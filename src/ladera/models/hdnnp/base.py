@@ -1,0 +1,159 @@
+"""What all networks on symmetry functions share: the functions, their scaling, energy constants."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ladera.errors import ConfigError, DataError
+from ladera.graph import Graph
+from ladera.kernels.symmetry_functions import ops
+from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
+from ladera.kernels.symmetry_functions.plan import make_plan
+from ladera.models.hdnnp.config import HDNNPConfig
+from ladera.potential import Potential, TrainingStatistics
+
+log = logging.getLogger(__name__)
+
+# A symmetry function that varies by less than this over the training set says nothing: scaled up,
+# it would bring the rounding errors of its sum into the network.
+RESOLUTION = 1e-8
+
+
+class SymmetryFunctionPotential(Potential):
+    r"""Base of the networks on symmetry functions.
+
+    The symmetry functions G_i (see ``SymmetryFunction``) are scaled by ``s`` with their range, mean
+    and standard deviation sigma over the training set:
+
+        none          G
+        scale         S_min + (S_max - S_min) (G - G_min) / (G_max - G_min)
+        center        G - mean
+        scale_center  S_min + (S_max - S_min) (G - mean) / (G_max - G_min)
+        sigma         S_min + (S_max - S_min) (G - mean) / sigma
+
+    The statistics are buffers: ``minimum``, ``maximum``, ``mean``, ``deviation``, each
+    (n_species, n_functions) in the order of the columns of G.
+    """
+
+    double_buffers = ("reference_energies", "energy_shift", "energy_scale")
+
+    minimum: Tensor
+    maximum: Tensor
+    mean: Tensor
+    deviation: Tensor
+    reference_energies: Tensor
+    energy_shift: Tensor
+    energy_scale: Tensor
+
+    def __init__(self, config: HDNNPConfig) -> None:
+        super().__init__(config)
+        config = config.complete()
+        self.config: HDNNPConfig = config
+        kind = CUTOFF_FUNCTIONS.index(config.cutoff_function)
+        self.plan = make_plan(self.symbols, config.symmetry_functions, kind, config.cutoff_alpha)
+        shape = (len(self.species), self.plan.n_functions)
+        zeros, ones = (
+            torch.zeros(shape, dtype=torch.float64),
+            torch.ones(shape, dtype=torch.float64),
+        )
+        self.register_buffer("minimum", zeros.clone())
+        self.register_buffer("maximum", ones.clone())
+        self.register_buffer("mean", zeros.clone())
+        self.register_buffer("deviation", ones.clone())
+        scalar = torch.zeros((), dtype=torch.float64)
+        self.register_buffer("reference_energies", scalar.repeat(len(self.species)))
+        self.register_buffer("energy_shift", scalar.clone())
+        self.register_buffer("energy_scale", scalar + 1.0)
+
+    def symmetry_functions(self, graph: Graph) -> Tensor:
+        """Unscaled G of each atom, (n_atoms, n_functions); 0 beyond its element's functions."""
+        _, *arguments = self._arguments(graph)
+        values: Tensor = ops.values(graph.vectors, *arguments, self._plan_number)
+        return values
+
+    def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
+        """Set the scaling of the symmetry functions, reference energies, energy shift and scale.
+
+        Raises DataError when an element of the model has no atom in the training graphs.
+        """
+        values = torch.cat([self.symmetry_functions(graph.to(self.dtype)) for graph in graphs])
+        index = torch.cat([self.species_index(graph) for graph in graphs])
+        for element, symbol in enumerate(self.symbols):
+            G = values[index == element].double()
+            if len(G) == 0:
+                raise DataError(
+                    f"No training structure has an atom of {symbol}; leave it out of the model's "
+                    "species or add structures with it."
+                )
+            low, high = G.amin(0), G.amax(0)
+            constant = high - low < RESOLUTION
+            deviation = G.std(0) if len(G) > 1 else torch.zeros_like(low)
+            self.minimum[element], self.mean[element] = low, G.mean(0)
+            self.maximum[element] = torch.where(constant, low, high)
+            self.deviation[element] = torch.where(constant, torch.zeros_like(low), deviation)
+            count = self.plan.counts[element]
+            log.info(
+                "%d of the %d symmetry functions of %s are constant in the training data.",
+                int(constant[:count].sum()),
+                count,
+                symbol,
+            )
+            self.reference_energies[element] = statistics.reference_energies[symbol]
+        self.energy_shift.fill_(statistics.energy_shift)
+        self.energy_scale.fill_(statistics.force_scale or 1.0)
+
+    def extrapolations(self, graph: Graph) -> Tensor:
+        """Symmetry functions of each atom outside their training range, (n_atoms,) int64."""
+        graph = graph.to(self.dtype, self.device)
+        with torch.no_grad():
+            G = self.symmetry_functions(graph)
+        index = self.species_index(graph)
+        slack = 1000 * torch.finfo(G.dtype).eps
+        outside = (self.minimum[index] - slack > G) | (self.maximum[index] + slack < G)
+        return outside.sum(1)
+
+    @cached_property
+    def _plan_number(self) -> int:
+        return ops.register(self.plan)
+
+    def _arguments(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Element indices of the atoms, and what the symmetry functions need beside the vectors."""
+        if graph.vectors.device.type != "cpu":
+            raise ConfigError(
+                f"The {self.config.architecture} model was asked to run on "
+                f"{graph.vectors.device}; its kernels run on the CPU only, so choose device: cpu."
+            )
+        index = self.species_index(graph)
+        return index, graph.row_pointer, index, index[graph.neighbors]
+
+    def _scaling(self) -> tuple[Tensor, Tensor, float]:
+        """Offset, factor and low of (G - offset) * factor + low; constant functions keep G."""
+        low, high = self.config.scale_range
+        span = self.maximum - self.minimum
+        one = torch.ones_like(span)
+        match self.config.scaling:
+            case "none":
+                return torch.zeros_like(span), one, 0.0
+            case "scale":
+                return (
+                    self.minimum,
+                    (high - low) / torch.where(span > 0, span, one),
+                    low,
+                )
+            case "center":
+                return self.mean, one, 0.0
+            case "scale_center":
+                return self.mean, (high - low) / torch.where(span > 0, span, one), low
+            case "sigma":
+                sigma = torch.where(self.deviation > 0, self.deviation, one)
+                return self.mean, (high - low) / sigma, low
+
+    def _inputs(self, G: Tensor, index: Tensor) -> Tensor:
+        """Scaled symmetry functions, (n_atoms, n_functions), for atoms of elements ``index``."""
+        offset, factor, low = self._scaling()
+        return (G - offset[index]) * factor[index] + low
