@@ -64,12 +64,22 @@ def save(potential: Potential, path: str | os.PathLike[str]) -> None:
         raise ModelFileError(f"The model could not be written to {path}: {error}.") from error
 
 
-def load(path: str | os.PathLike[str]) -> Potential:
+def load(path: str | os.PathLike[str], *, units: str | None = None) -> Potential:
     """Read a potential, ready for inference, with its provenance.
 
+    ``path`` is a ``.ladera`` file, or a folder of n2p2 or RuNNer (``input.nn``, ``scaling.data``,
+    ``weights.ZZZ.data``), whose ``units`` are "bohr-hartree" or "angstrom-ev"; they may be left out
+    where comments of its ``input.nn`` state them, as in the folders that Ladera writes.
+
     Raises ModelFileError for a file that is missing, cut short, not Ladera's, or newer than this
-    version of Ladera.
+    version of Ladera, and ConfigError for a folder whose settings are not understood.
     """
+    if Path(path).is_dir():
+        from ladera.interop import n2p2
+
+        return n2p2.load(path, units)
+    if units is not None:
+        raise ConfigError(f"{path} is a model file, always in Angstrom and eV; give no units.")
     header, tensors = _read(Path(path))
     try:
         config = config_class(header["config"]["architecture"]).model_validate(header["config"])
