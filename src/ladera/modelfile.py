@@ -115,6 +115,10 @@ def _entry(architecture: str) -> tuple[str, str, str]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if path.is_dir():
+        raise ModelFileError(
+            f"{path} is a folder; 'ladera import' makes a model file of one of n2p2 or RuNNer."
+        )
     if not path.is_file():
         raise ModelFileError(f"There is no model file {path}; check the path.")
     try:

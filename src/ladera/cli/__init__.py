@@ -19,7 +19,7 @@ from typing import Any, Final
 from cyclopts import App, CycloptsError, Parameter
 
 from ladera import __version__
-from ladera.cli import data, demo, evaluate, md, relax, report, train
+from ladera.cli import data, demo, evaluate, exchange, md, relax, report, train
 from ladera.errors import LaderaError
 
 FAILURE: Final = 1
@@ -42,6 +42,8 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     train.train,
     evaluate.evaluate,
     evaluate.info,
+    exchange.import_,
+    exchange.export,
     relax.relax,
     md.md,
     report.report,

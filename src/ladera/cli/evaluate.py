@@ -81,6 +81,10 @@ def info(model: Annotated[Path, Parameter(help="Model file.")], /) -> int:
     )
     if not origin:
         console.print("Not trained: its parameters are those of its configuration.")
+    elif "imported_from" in origin:
+        console.print(
+            f"Imported from {origin['imported_from']}: {origin['folder']}, in {origin['units']}"
+        )
     else:
         versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
         console.print(f"Trained {origin['date']} with {versions}, seed {origin['seed']}")
@@ -88,7 +92,7 @@ def info(model: Annotated[Path, Parameter(help="Model file.")], /) -> int:
         console.print(f"Data hash {origin['data_hash']}")
         console.print(f"Best epoch {origin['epoch']} of {origin['config']['epochs']}")
         console.print(error_table(origin["errors"]))
-    settings = origin["config"] if origin else {"model": config}
+    settings = origin["config"] if "config" in origin else {"model": config}
     console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
     return 0
 

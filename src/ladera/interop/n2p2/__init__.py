@@ -1,5 +1,11 @@
-"""Folders of n2p2 and RuNNer: ``input.nn``, ``scaling.data``, ``weights.ZZZ.data``."""
+"""Folders of n2p2 and RuNNer: ``input.nn``, ``scaling.data``, ``weights.ZZZ.data``.
+
+>>> from ladera.interop import n2p2
+>>> potential = n2p2.load("FOLDER", "bohr-hartree")
+>>> n2p2.export(potential, "ANOTHER")
+"""
 
 from ladera.interop.n2p2.reading import load
+from ladera.interop.n2p2.writing import export
 
-__all__ = ["load"]
+__all__ = ["export", "load"]

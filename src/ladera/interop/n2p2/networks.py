@@ -36,7 +36,7 @@ ACTIVATIONS: Final[dict[str, Activation]] = {
     "e": "exponential",
     "h": "harmonic",
 }
-LETTERS: Final = {name: letter for letter, name in ACTIVATIONS.items()}
+LETTERS: Final[dict[str, str]] = {name: letter for letter, name in ACTIVATIONS.items()}
 
 
 def shapes(
