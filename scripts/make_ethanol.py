@@ -7,7 +7,7 @@ run goes on where this one stopped, and a label can never meet a geometry it was
 
 1. Geometries: Langevin dynamics with GFN2-xTB (its conformers levelled by a torsional bias) at
    five temperatures, from both conformers, plus the neighbourhood of the two minima and bonds
-   stretched or squeezed beyond what dynamics finds.
+   stretched or squeezed and angles bent beyond what dynamics finds.
 2. Labels: energy, forces and dipole from PySCF; the free atoms with the same functional and basis.
 3. One gzipped extended XYZ file, in eV, Angstrom and e*Angstrom.
 
@@ -62,6 +62,15 @@ BONDS = (
     *((0, hydrogen, (hydrogen,)) for hydrogen in (6, 7, 8)),
 )
 STRETCH = (0.82, 1.35)  # range of the factor on a bond length
+# (end that stays, vertex, end that moves, everything that moves with it); C-O-H is the softest,
+# and a network that has not seen it bent lets the hydroxyl slip onto the carbon.
+ANGLES = (
+    *((1, 2, 3, (3,)),) * 5,
+    (0, 1, 2, (2, 3)),
+    *((0, 1, hydrogen, (hydrogen,)) for hydrogen in (4, 5)),
+    *((1, 0, hydrogen, (hydrogen,)) for hydrogen in (6, 7, 8)),
+)
+BEND = (0.6, 1.35)  # range of the factor on an angle
 DISPLACEMENTS = (0.01, 0.03, 0.06)  # standard deviations about the minima, Angstrom
 
 # Frames per temperature (K), half from each conformer.
@@ -69,7 +78,7 @@ TEMPERATURES = {
     "train": {150: 50, 300: 150, 500: 120, 800: 80, 1000: 40},
     "test": {150: 10, 300: 40, 500: 30, 800: 20},
 }
-DISPLACED_PER_CONFORMER, STRETCHED = 10, 40
+DISPLACED_PER_CONFORMER, STRETCHED, BENT = 10, 40, 66
 SEEDS = {"train": 20_240, "test": 70_707}
 TIME_STEP, EQUILIBRATION, SPACING = 0.5, 1000.0, 50.0  # fs
 FRICTION = 0.01  # 1/fs
@@ -166,14 +175,28 @@ def make_geometries() -> list[Atoms]:
             frames.append(frame(moved, "displaced", "train", start=conformer))
     wanted = {"config_type": "md_300K", "subset": "train"}
     thermal = [atoms for atoms in frames if wanted.items() <= atoms.info.items()]
-    chosen = rng.choice(len(thermal), size=STRETCHED, replace=False)
-    for index, source in enumerate(chosen):
-        stretched = thermal[source].copy()
-        fixed, moving, group = BONDS[index % len(BONDS)]
-        length = stretched.get_distance(fixed, moving) * rng.uniform(*STRETCH)
-        stretched.set_distance(fixed, moving, length, fix=0, indices=list(group))
-        frames.append(frame(stretched, "stretched", "train", start=thermal[source].info["start"]))
+    frames += [*stretched(thermal, rng), *bent(thermal, rng)]
     return frames + [frame(Atoms(symbol), "IsolatedAtom", "train") for symbol in MULTIPLICITIES]
+
+
+def stretched(thermal: list[Atoms], rng: np.random.Generator) -> Iterator[Atoms]:
+    """Thermal frames with one bond stretched or squeezed, each bond in turn."""
+    for index, source in enumerate(rng.choice(len(thermal), size=STRETCHED, replace=False)):
+        atoms = thermal[source].copy()
+        fixed, moving, group = BONDS[index % len(BONDS)]
+        length = atoms.get_distance(fixed, moving) * rng.uniform(*STRETCH)
+        atoms.set_distance(fixed, moving, length, fix=0, indices=list(group))
+        yield frame(atoms, "stretched", "train", start=thermal[source].info["start"])
+
+
+def bent(thermal: list[Atoms], rng: np.random.Generator) -> Iterator[Atoms]:
+    """Thermal frames with one angle opened or closed, each angle in turn."""
+    for index, source in enumerate(rng.choice(len(thermal), size=BENT, replace=False)):
+        atoms = thermal[source].copy()
+        fixed, vertex, moving, group = ANGLES[index % len(ANGLES)]
+        angle = atoms.get_angle(fixed, vertex, moving) * rng.uniform(*BEND)
+        atoms.set_angle(fixed, vertex, moving, angle, indices=list(group))
+        yield frame(atoms, "bent", "train", start=thermal[source].info["start"])
 
 
 def converged(method: Any, guess: Any = None) -> Any:

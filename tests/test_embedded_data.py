@@ -54,7 +54,7 @@ def test_every_frame_is_ethanol_or_a_free_atom(frames: list[Atoms]) -> None:
 
 
 def test_splits_have_the_promised_sizes(molecules: list[Atoms]) -> None:
-    assert Counter(atoms.info["subset"] for atoms in molecules) == {"train": 500, "test": 100}
+    assert Counter(atoms.info["subset"] for atoms in molecules) == {"train": 566, "test": 100}
 
 
 def test_readme_counts_what_is_there(frames: list[Atoms]) -> None:

@@ -56,7 +56,7 @@ def demo(
 ) -> int:
     """Train on the embedded ethanol data, simulate, report.
 
-    The data are 600 geometries with energies and forces of density functional theory. Every step
+    The data are 666 geometries with energies and forces of density functional theory. Every step
     is a command shown before it runs, to be repeated and changed in the folder of the results.
     Takes about three minutes on two cores.
 

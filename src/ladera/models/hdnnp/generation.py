@@ -19,7 +19,7 @@ class _Recipe(NamedTuple):
 
 _RECIPES: dict[str, _Recipe] = {
     "small": _Recipe(radial=6, angular=2, zetas=(1, 4)),
-    "medium": _Recipe(radial=8, angular=3, zetas=(1, 3, 8)),
+    "medium": _Recipe(radial=8, angular=5, zetas=(1, 4)),
     "large": _Recipe(radial=12, angular=6, zetas=(1, 2, 4, 8, 16)),
 }
 # No chemical bond is shorter than this (Angstrom), H2 excepted.
