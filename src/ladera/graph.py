@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _LARGEST_EXTENT = 1e5  # Angstrom
+_SMALLEST_HEIGHT = 0.5  # Angstrom, of a cell: less than any atom
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,3 +301,10 @@ def _check_geometry(
             f"The structure is periodic along {periodic.tolist()} but its cell {cell.tolist()} "
             "has no independent vector there; give the cell or switch the periodicity off."
         )
+    if len(periodic_vectors):
+        height = 1 / float(np.linalg.norm(np.linalg.pinv(periodic_vectors), axis=0).max())
+        if height < _SMALLEST_HEIGHT:  # every atom would have millions of neighbours
+            raise DataError(
+                f"The cell {cell.tolist()} is only {height:.3g} Angstrom high, less than an atom; "
+                "is it in another unit?"
+            )
