@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from ladera.cli import main
 from ladera.errors import DataError
+from ladera.plotting import to_svg
 from ladera.report import figures, viewer
 from ladera.report.predictions import Errors, Predictions
 from ladera.report.report import HOW_TO_GET_3D, ReportWarning, write_report
 from ladera.report.run import Simulation, TrainingRun, read_table
 from ladera.report.simulation_section import drift
-from ladera.report.svg import to_svg
 from ladera.report.training_section import parity_plates
 from ladera.report.viewer import Script
 from report_runs import HOSTILE, md_run, relax_run, training_run

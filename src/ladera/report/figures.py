@@ -1,7 +1,7 @@
 """Figures of a training run and of simulations, as matplotlib Figure objects.
 
 Every function returns a new figure of one panel with units on its axes; save it with
-``figure.savefig`` or put it into a page with :func:`ladera.report.svg.to_svg`.
+``figure.savefig`` or put it into a page with :func:`ladera.plotting.to_svg`.
 
 >>> from ladera.report import figures
 >>> figures.parity({"Si": (reference, predicted)}, "force component", "eV/Å").savefig("forces.png")
@@ -21,8 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ladera.report.predictions import Errors, FloatArray
-from ladera.report.svg import (
+from ladera.plotting import (
     FAINT,
     INK,
     PALETTE,
@@ -32,6 +31,7 @@ from ladera.report.svg import (
     log_scale,
     style,
 )
+from ladera.report.predictions import Errors, FloatArray
 
 # More points than this become a picture inside the SVG, which stays small.
 _VECTOR_POINTS: Final = 800

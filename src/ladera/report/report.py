@@ -22,10 +22,10 @@ from markupsafe import Markup
 import ladera
 from ladera.errors import DataError
 from ladera.files import write_text_atomic
+from ladera.plotting import to_svg
 from ladera.report import figures, simulation_section, training_section, viewer
 from ladera.report.run import PARTS, Simulation, TrainingRun, column, is_simulation, is_training
 from ladera.report.simulation_section import Motion
-from ladera.report.svg import to_svg
 from ladera.report.training_section import ERROR_UNITS, Plate
 
 HOW_TO_GET_3D: Final = (
