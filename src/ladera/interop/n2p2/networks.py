@@ -127,8 +127,9 @@ class _Reader:
             chosen = [*given[:-1], chosen[-1] or given[-1]]
         else:
             for line in own:
-                layer = self.settings.whole_number(line, line.words[1]) if line.words[1:] else 0
-                if len(line.words) != 3 or not 1 <= layer <= depth + 1:
+                word = line.words[1] if len(line.words) == 3 else ""
+                layer = int(word) if word.isdigit() else 0
+                if not 1 <= layer <= depth + 1:
                     raise self.settings.error(
                         f"'{' '.join(line.words)}' does not fit the {depth} hidden layers of "
                         f"{self.symbol}; give an activation for each and one for the output.",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from ladera import __version__
 from ladera.errors import ConfigError, ModelFileError
@@ -68,21 +69,13 @@ def load(folder: str | os.PathLike[str], given_units: UnitSystem | str | None = 
     settings = read_settings(folder)
     settings.check_unknown(MODEL_KEYWORDS)
     system = units.of_folder(settings, given_units)
+    potential: SymmetryFunctionPotential
     if generation(settings) == 4:
-        raise settings.error(
-            "this is a 4G potential (nnp_type 4G-HDNNP), whose charges Ladera cannot yet compute.",
-            settings.line("nnp_type"),
-        )
-    functions = symmetry_functions.read(settings, system)
-    shapes, layers = read_networks(settings, functions)
-    mode = scaling_mode(settings)
-    statistics = scaling.read(folder / SCALING, functions)
-    scaling.check(folder / SCALING, mode, functions, statistics)
-    functions, statistics, layers = _without_duplicates(settings, functions, statistics, layers)
-    potential = HDNNP(model_config(settings, functions, shapes))
-    set_energies(potential, settings, system)
-    set_statistics(potential, statistics)
-    set_networks(potential, layers)
+        from ladera.interop.n2p2 import fourth_generation  # which is made of the parts below
+
+        potential = fourth_generation.read(settings, system)
+    else:
+        potential = read_second_generation(settings, system)
     potential.provenance = {
         "imported_from": "n2p2",
         "folder": str(folder),
@@ -90,6 +83,22 @@ def load(folder: str | os.PathLike[str], given_units: UnitSystem | str | None = 
         "versions": {"ladera": __version__},
     }
     return potential.eval()
+
+
+def read_second_generation(settings: Settings, system: UnitSystem) -> HDNNP:
+    """The potential of a folder without charges."""
+    functions = symmetry_functions.read(settings, system)
+    inputs = {symbol: len(own) for symbol, own in functions.items()}
+    shapes, layers = read_networks(settings, inputs)
+    statistics = read_statistics(settings, functions)
+    functions, statistics, (layers,) = without_duplicates(
+        settings, functions, statistics, (layers,)
+    )
+    potential = HDNNP(model_config(settings, functions, shapes))
+    set_energies(potential, settings, system)
+    set_statistics(potential, statistics)
+    set_networks(potential.symbols, potential.networks, layers)
+    return potential
 
 
 def read_settings(folder: Path) -> Settings:
@@ -115,14 +124,14 @@ def generation(settings: Settings) -> int:
 
 
 def read_networks(
-    settings: Settings, functions: Functions
+    settings: Settings, inputs: Mapping[str, int], network: networks.Network = "short"
 ) -> tuple[dict[str, NetworkShape], Networks]:
-    """Shapes of the short-range networks, and their weights and biases."""
-    inputs = {symbol: len(own) for symbol, own in functions.items()}
-    paths = {symbol: settings.path.parent / weights.file_name(symbol) for symbol in inputs}
+    """Shapes of the networks of all elements, with so many inputs, and their weights and biases."""
+    kind = "weights" if network == "short" else "weightse"
+    paths = {symbol: settings.path.parent / weights.file_name(symbol, kind) for symbol in inputs}
     values = {symbol: weights.read(path) for symbol, path in paths.items()}
     counts = {symbol: len(found) for symbol, found in values.items()}
-    shapes = networks.shapes(settings, "short", inputs, counts)
+    shapes = networks.shapes(settings, network, inputs, counts)
     layers = {
         symbol: weights.as_layers(
             paths[symbol], values[symbol], (inputs[symbol], *shapes[symbol].hidden_layers, 1)
@@ -130,6 +139,14 @@ def read_networks(
         for symbol in inputs
     }
     return shapes, layers
+
+
+def read_statistics(settings: Settings, functions: Functions) -> dict[str, Statistics]:
+    """The statistics in ``scaling.data``, checked to be good for the scaling."""
+    path = settings.path.parent / SCALING
+    statistics = scaling.read(path, functions)
+    scaling.check(path, scaling_mode(settings), functions, statistics)
+    return statistics
 
 
 def scaling_mode(settings: Settings) -> Scaling:
@@ -228,10 +245,10 @@ def set_statistics(potential: SymmetryFunctionPotential, statistics: dict[str, S
             getattr(potential, name)[element, :count] = torch.from_numpy(known)
 
 
-def set_networks(potential: HDNNP, layers: Networks) -> None:
-    """Set the weights and biases of all networks."""
+def set_networks(symbols: Sequence[str], found: Iterable[nn.Module], layers: Networks) -> None:
+    """Set the weights and biases of the networks of these elements."""
     with torch.no_grad():
-        for symbol, network in zip(potential.symbols, potential.networks, strict=True):
+        for symbol, network in zip(symbols, found, strict=True):
             if not isinstance(network, AtomicNetwork):
                 continue
             for layer, (weight, bias) in zip(network.layers(), layers[symbol], strict=True):
@@ -239,17 +256,19 @@ def set_networks(potential: HDNNP, layers: Networks) -> None:
                 layer.bias.copy_(torch.from_numpy(bias))
 
 
-def _without_duplicates(
+def without_duplicates(
     settings: Settings,
     functions: Functions,
     statistics: dict[str, Statistics],
-    layers: Networks,
-) -> tuple[Functions, dict[str, Statistics], Networks]:
+    all_networks: Sequence[Networks],
+) -> tuple[Functions, dict[str, Statistics], list[Networks]]:
     """Every function once: the weights of equal inputs can be added.
 
     With ``normalize_nodes`` the first layer is divided by the number of inputs, which changes.
+    Inputs beyond the functions stay as they are.
     """
-    functions, statistics, layers = dict(functions), dict(statistics), dict(layers)
+    functions, statistics = dict(functions), dict(statistics)
+    all_networks = [dict(layers) for layers in all_networks]
     for symbol, own in functions.items():
         groups = [[i for i, _ in group] for _, group in groupby(enumerate(own), lambda x: x[1])]
         if len(groups) == len(own):
@@ -270,11 +289,14 @@ def _without_duplicates(
         kept = [group[0] for group in groups]
         functions[symbol] = [own[i] for i in kept]
         statistics[symbol] = Statistics(*table[kept].T)
-        weight, bias = layers[symbol][0]
-        shrunk = len(groups) / len(own) if "normalize_nodes" in settings else 1.0
-        merged = np.stack([weight[:, group].sum(1) for group in groups], axis=1)
-        layers[symbol] = [(merged * shrunk, bias * shrunk), *layers[symbol][1:]]
-    return functions, statistics, layers
+        for layers in all_networks:
+            weight, bias = layers[symbol][0]
+            columns = [weight[:, group].sum(1) for group in groups]
+            merged = np.stack([*columns, *weight[:, len(own) :].T], axis=1)
+            ratio = merged.shape[1] / weight.shape[1]
+            shrunk = ratio if "normalize_nodes" in settings else 1.0
+            layers[symbol] = [(merged * shrunk, bias * shrunk), *layers[symbol][1:]]
+    return functions, statistics, all_networks
 
 
 def _common(values: dict[str, Any]) -> Any:

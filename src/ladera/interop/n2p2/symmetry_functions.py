@@ -18,11 +18,14 @@ Every type is one line of :data:`_TYPES`: the fields of the function in the orde
 
 from __future__ import annotations
 
+from functools import partial
+from operator import mul
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from ladera.interop.n2p2.settings import Line, Settings
+from ladera.interop.n2p2.units import shortest
 from ladera.kernels.symmetry_functions.functions import (
     SHAPES,
     GaussianFunction,
@@ -90,7 +93,8 @@ def write(function: SymmetryFunction, units: UnitSystem) -> str:
             value = getattr(function, "lambda_" if field == "lambda" else field)
             if name.startswith("[") and value == 0:
                 continue
-            words.append(_number(value, _unit(field, units)))
+            unit = _unit(field, units)
+            words.append(shortest(value / unit, value, partial(mul, unit)))
     return " ".join(words)
 
 
@@ -137,13 +141,3 @@ def _unit(name: str, units: UnitSystem) -> float:
     if name == "eta":
         return units.length**-2
     return units.length if name in ("shift", "cutoff", "inner") else 1.0
-
-
-def _number(value: float, unit: float) -> str:
-    """``value`` in a unit, with the fewest digits that give it back."""
-    scaled = value / unit
-    for digits in range(1, 17):
-        text = f"{scaled:.{digits}g}"
-        if float(text) * unit == value:
-            return text
-    return f"{scaled:.17g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from typing import Final
 
 from ladera.errors import ConfigError, did_you_mean
@@ -50,6 +51,18 @@ def of_folder(settings: Settings, given: UnitSystem | str | None) -> UnitSystem:
             stacklevel=3,
         )
     return units
+
+
+def shortest(number: float, value: float, back: Callable[[float], float]) -> str:
+    """A number with the fewest digits from which ``back`` makes the very ``value`` again.
+
+    A file that was read and is written then has its own numbers: 12.0, not 11.999999999999998.
+    """
+    for digits in range(1, 17):
+        text = f"{number:.{digits}g}"
+        if back(float(text)) == value:
+            return text
+    return f"{number:.17g}"
 
 
 def _stated(settings: Settings) -> UnitSystem | None:

@@ -19,6 +19,7 @@ from ladera.files import write_text_atomic
 from ladera.interop.n2p2 import scaling, symmetry_functions, weights
 from ladera.interop.n2p2.networks import LETTERS
 from ladera.interop.n2p2.scaling import Statistics
+from ladera.interop.n2p2.units import shortest
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.models.hdnnp import HDNNP
 from ladera.models.hdnnp.config import NetworkShape
@@ -171,18 +172,19 @@ def _settings_text(
 
 def _energy_lines(potential: HDNNP, units: UnitSystem) -> list[str]:
     """Offsets of the elements and, unless they do nothing, the keywords of normalisation."""
+    unit = units.energy
     lines = []
     shift, scale = float(potential.energy_shift), float(potential.energy_scale)
-    if shift != 0 or scale != units.energy:
+    if shift != 0 or scale != unit:
         lines += [
-            f"mean_energy {shift / units.energy!r}",
-            f"conv_energy {units.energy / scale!r}",
+            f"mean_energy {shortest(shift / unit, shift, lambda x: x * unit)}",
+            f"conv_energy {shortest(unit / scale, scale, lambda x: unit / x)}",
             f"conv_length {units.length!r}",
         ]
     energies = potential.reference_energies.tolist()
     if any(energies):
         lines += [
-            f"atom_energy {symbol} {value / units.energy!r}"
+            f"atom_energy {symbol} {shortest(value / unit, value, lambda x: x * unit)}"
             for symbol, value in zip(potential.symbols, energies, strict=True)
         ]
     return lines
