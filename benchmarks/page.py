@@ -1,0 +1,28 @@
+"""Sections of docs/performance.md that a benchmark writes itself, with --write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "performance.md"
+DATA = ROOT.parent / "shared"  # data and workloads that are not part of the repository
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_section(name: str, text: str) -> None:
+    """Replace what stands between the two comments that name a section of the page."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    page = PAGE.read_text(encoding="utf-8")
+    if begin not in page or end not in page:
+        raise SystemExit(f"{PAGE} has no section between {begin} and {end}.")
+    before, rest = page.split(begin)
+    _, after = rest.split(end)
+    PAGE.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+    print(f"wrote the section '{name}' of {PAGE.relative_to(ROOT)}")
