@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numba
 import numpy as np
 import vesin
 from numpy.typing import NDArray
-
-_MAX_ATOMIC_NUMBER: Final = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +37,66 @@ def find_pairs(
     Takes atomic numbers (n_atoms,), positions (n_atoms, 3) and cell (3, 3) in Angstrom, and the
     periodic directions (3,).
     """
-    search = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
-    centers, neighbors, shifts = search.compute(positions, cell, periodic, quantities="ijS")
-    centers, neighbors = centers.astype(np.int64), neighbors.astype(np.int64)
-    key = (centers * _MAX_ATOMIC_NUMBER + numbers[neighbors]) * len(numbers) + neighbors
-    for direction in np.flatnonzero(periodic):
-        shift = shifts[:, direction]
-        if len(shift):
-            key = key * (int(shift.max() - shift.min()) + 1) + (shift - shift.min())
-    order = np.argsort(key)  # no two keys are equal
-    counts = np.bincount(centers, minlength=len(numbers))
-    row_pointer = np.concatenate([[0], np.cumsum(counts)])
-    return Pairs(centers, neighbors[order], np.ascontiguousarray(shifts[order]), row_pointer)
+    search = vesin.NeighborList(cutoff=cutoff, full_list=False, sorted=False)
+    first, second, shifts = search.compute(positions, cell, periodic, quantities="ijS")
+    elements = np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+    return Pairs(*_both_directions(first, second, shifts, elements))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _both_directions(first, second, shifts, elements):  # type: ignore[no-untyped-def]
+    """Pairs i, j and j, i of every pair, sorted: by neighbour, then by centre and element.
+
+    Both are counting sorts, which keep the order of what they do not tell apart.
+    """
+    n_atoms, n_pairs = len(elements), 2 * len(first)
+    n_elements = elements.max() + 1
+    ends = np.zeros(n_atoms + 1, np.int64)
+    for p in range(len(first)):
+        ends[first[p] + 1] += 1
+        ends[second[p] + 1] += 1
+    for i in range(n_atoms):
+        ends[i + 1] += ends[i]
+    row_pointer = ends.copy()  # as many pairs have atom i as their centre as have it as neighbour
+    by_neighbor = np.empty(n_pairs, np.int64)  # 2 p for the pair as it is, 2 p + 1 for its reverse
+    for p in range(len(first)):
+        by_neighbor[ends[second[p]]] = 2 * p
+        ends[second[p]] += 1
+        by_neighbor[ends[first[p]]] = 2 * p + 1
+        ends[first[p]] += 1
+    places = np.zeros(n_atoms * n_elements + 1, np.int64)
+    for p in range(len(first)):
+        places[first[p] * n_elements + elements[second[p]] + 1] += 1
+        places[second[p] * n_elements + elements[first[p]] + 1] += 1
+    for i in range(n_atoms * n_elements):
+        places[i + 1] += places[i]
+    starts = places.copy()
+    centers = np.empty(n_pairs, np.int64)
+    neighbors = np.empty(n_pairs, np.int64)
+    ordered = np.empty((n_pairs, 3), np.int32)
+    for directed in by_neighbor:
+        p = directed >> 1
+        reverse = directed & 1
+        i, j = (second[p], first[p]) if reverse else (first[p], second[p])
+        a, b, c = shifts[p, 0], shifts[p, 1], shifts[p, 2]
+        if reverse:
+            a, b, c = -a, -b, -c
+        slot = i * n_elements + elements[j]
+        place = places[slot]
+        places[slot] += 1
+        # Several images of one neighbour, few and only in small cells: sorted by their shifts.
+        while place > starts[slot] and neighbors[place - 1] == j:
+            x, y, z = ordered[place - 1, 0], ordered[place - 1, 1], ordered[place - 1, 2]
+            if x < a or (x == a and (y < b or (y == b and z < c))):
+                break
+            neighbors[place] = j
+            centers[place] = i
+            ordered[place, 0], ordered[place, 1], ordered[place, 2] = x, y, z
+            place -= 1
+        centers[place] = i
+        neighbors[place] = j
+        ordered[place, 0], ordered[place, 1], ordered[place, 2] = a, b, c
+    return centers, neighbors, ordered, row_pointer
 
 
 def within_cutoff(
