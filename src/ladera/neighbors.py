@@ -75,10 +75,10 @@ def _both_directions(first, second, shifts, elements):  # type: ignore[no-untype
     neighbors = np.empty(n_pairs, np.int64)
     ordered = np.empty((n_pairs, 3), np.int32)
     for directed in by_neighbor:
-        p = directed >> 1
+        pair = directed >> 1
         reverse = directed & 1
-        i, j = (second[p], first[p]) if reverse else (first[p], second[p])
-        a, b, c = shifts[p, 0], shifts[p, 1], shifts[p, 2]
+        i, j = (second[pair], first[pair]) if reverse else (first[pair], second[pair])
+        a, b, c = shifts[pair, 0], shifts[pair, 1], shifts[pair, 2]
         if reverse:
             a, b, c = -a, -b, -c
         slot = i * n_elements + elements[j]
