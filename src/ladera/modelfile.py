@@ -28,6 +28,7 @@ FORMAT_VERSION: Final = 1
 # Where each architecture's configuration and model live; imported only when asked for.
 ARCHITECTURES: Final = {
     "hdnnp": ("ladera.models.hdnnp", "HDNNPConfig", "HDNNP"),
+    "hdnnp_4g": ("ladera.models.hdnnp_4g", "HDNNP4GConfig", "HDNNP4G"),
     "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
 }
 

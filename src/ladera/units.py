@@ -16,6 +16,7 @@ from ase import units as _ase
 BOHR: Final[float] = float(_ase.Bohr)  # Angstrom
 HARTREE: Final[float] = float(_ase.Hartree)  # eV
 RYDBERG: Final[float] = float(_ase.Rydberg)  # eV
+COULOMB: Final[float] = HARTREE * BOHR  # e^2 / (4 pi epsilon_0), eV*Angstrom
 KCAL_PER_MOL: Final[float] = float(_ase.kcal / _ase.mol)  # eV
 FEMTOSECOND: Final[float] = float(_ase.fs)  # ASE time units, Angstrom*sqrt(amu/eV)
 BOLTZMANN: Final[float] = float(_ase.kB)  # eV/K

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,7 +41,11 @@ class SymmetryFunctionPotential(Potential):
     (n_species, n_functions) in the order of the columns of G.
     """
 
-    double_buffers = ("reference_energies", "energy_shift", "energy_scale")
+    double_buffers: ClassVar[tuple[str, ...]] = (
+        "reference_energies",
+        "energy_shift",
+        "energy_scale",
+    )
 
     minimum: Tensor
     maximum: Tensor
