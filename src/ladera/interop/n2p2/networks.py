@@ -72,6 +72,47 @@ def shapes(
     return found
 
 
+def as_stored(
+    settings: Settings,
+    network: Network,
+    inputs: Mapping[str, int],
+    n_values: Mapping[str, int],
+    shapes: dict[str, NetworkShape],
+) -> dict[str, NetworkShape]:
+    """The shapes, or others that all weight files agree on against the settings.
+
+    The Carbon_chain_4G among n2p2's own examples has 15 nodes in its ``input.nn`` and 10 in its
+    weight files. n2p2 reads on past the end of such a file and gets energies of nothing; with 10
+    nodes they are those of the training data. Files that fit no common number of nodes are left
+    for others to refuse.
+    """
+
+    def fits(symbol: str, hidden: tuple[int, ...]) -> bool:
+        return weights.count((inputs[symbol], *hidden, 1)) == n_values[symbol]
+
+    if len(shapes) < 2 or any(
+        fits(symbol, shape.hidden_layers) for symbol, shape in shapes.items()
+    ):
+        return shapes
+    for nodes in range(1, max(n_values.values())):
+        found = {
+            symbol: shape._replace(hidden_layers=(nodes,) * len(shape.hidden_layers))
+            for symbol, shape in shapes.items()
+        }
+        if all(fits(symbol, shape.hidden_layers) for symbol, shape in found.items()):
+            line = settings.lines(f"global_nodes_{network}")
+            where = f"{settings.path}, line {line[0].number}" if line else str(settings.path)
+            warnings.warn(
+                f"{where}: the hidden nodes do not fit the weight files, all of which are of "
+                f"networks with {nodes} nodes in each hidden layer, and are read as such; n2p2 "
+                "would read past the end of the files.",
+                SettingsWarning,
+                stacklevel=3,
+            )
+            return found
+    return shapes
+
+
 @dataclass(frozen=True)
 class _Reader:
     """What the settings say of the network of one element."""

@@ -132,6 +132,7 @@ def read_networks(
     values = {symbol: weights.read(path) for symbol, path in paths.items()}
     counts = {symbol: len(found) for symbol, found in values.items()}
     shapes = networks.shapes(settings, network, inputs, counts)
+    shapes = networks.as_stored(settings, network, inputs, counts, shapes)
     layers = {
         symbol: weights.as_layers(
             paths[symbol], values[symbol], (inputs[symbol], *shapes[symbol].hidden_layers, 1)
