@@ -7,7 +7,8 @@
     |-- DataError          a structure, a label or a data file
     |-- ModelFileError     a model file or checkpoint
     |-- TrainingError      a training that had to stop
-    +-- SimulationError    a simulation that cannot start or had to stop
+    |-- SimulationError    a simulation that cannot start or had to stop
+    +-- PropertyError      a property that this structure or calculator does not have
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class TrainingError(LaderaError):
 
 class SimulationError(LaderaError):
     """A simulation was given impossible settings or had to be stopped."""
+
+
+class PropertyError(LaderaError):
+    """A property was asked of a structure or calculator that does not have it."""
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

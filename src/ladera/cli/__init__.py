@@ -19,7 +19,7 @@ from typing import Any, Final
 from cyclopts import App, CycloptsError, Parameter
 
 from ladera import __version__
-from ladera.cli import data, demo, evaluate, exchange, md, relax, report, train
+from ladera.cli import data, demo, evaluate, exchange, md, properties, relax, report, train
 from ladera.errors import LaderaError
 
 FAILURE: Final = 1
@@ -46,6 +46,8 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     exchange.export,
     relax.relax,
     md.md,
+    properties.eos,
+    properties.elastic,
     report.report,
 )
 

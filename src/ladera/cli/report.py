@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 
 def report(
-    run: Annotated[Path, Parameter(help="Folder of a training run, or of a simulation.")],
+    run: Annotated[Path, Parameter(help="Folder of a training run, simulation or property.")],
     *,
     md: Annotated[
         list[Path] | None,
@@ -18,9 +18,16 @@ def report(
             consume_multiple=True,
         ),
     ] = None,
+    properties: Annotated[
+        list[Path] | None,
+        Parameter(
+            help="Folder of a property, such as one of `ladera elastic`; several may follow.",
+            consume_multiple=True,
+        ),
+    ] = None,
     output: Annotated[Path | None, Parameter(help="File to write (RUN/report.html).")] = None,
 ) -> int:
-    """Make one HTML page of a training run and its simulations.
+    """Make one HTML page of a training run, its simulations and what was computed with it.
 
     The page opens without a network: errors in meV/atom and meV/Angstrom, learning curves, parity
     plots, histograms, the worst frames, energies and temperature over time, and the trajectory in
@@ -30,6 +37,6 @@ def report(
     """
     from ladera.report.report import write_report
 
-    path = write_report(run, output, simulations=md or ())
+    path = write_report(run, output, simulations=md or (), properties=properties or ())
     print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB); open it in any browser.")
     return 0

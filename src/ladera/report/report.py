@@ -23,8 +23,18 @@ import ladera
 from ladera.errors import DataError
 from ladera.files import write_text_atomic
 from ladera.plotting import to_svg
+from ladera.properties import result
+from ladera.properties.result import Result
 from ladera.report import figures, simulation_section, training_section, viewer
-from ladera.report.run import PARTS, Simulation, TrainingRun, column, is_simulation, is_training
+from ladera.report.run import (
+    PARTS,
+    Simulation,
+    TrainingRun,
+    column,
+    is_property,
+    is_simulation,
+    is_training,
+)
 from ladera.report.simulation_section import Motion
 from ladera.report.training_section import ERROR_UNITS, Plate
 
@@ -45,17 +55,20 @@ def write_report(
     output: str | os.PathLike[str] | None = None,
     *,
     simulations: Sequence[str | os.PathLike[str]] = (),
+    properties: Sequence[str | os.PathLike[str]] = (),
 ) -> Path:
     """Write the report of a run and return its path.
 
     Parameters
     ----------
     run
-        Folder of a training run, or of a simulation.
+        Folder of a training run, of a simulation or of a property.
     output
         File to write; ``report.html`` in ``run`` when not given.
     simulations
         Folders of molecular dynamics and relaxations to show as well.
+    properties
+        Folders of saved results, such as those of ``ladera elastic``, to show as well.
 
     Raises DataError for a folder without a run and for a damaged file. Warns (ReportWarning) when
     3Dmol.js is missing; the report then has still pictures and says how to get it.
@@ -64,21 +77,30 @@ def write_report(
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; give the folder of a training run.")
     folders = [Path(simulation) for simulation in simulations]
+    results = [Path(result) for result in properties]
     if is_simulation(folder):
         folders.insert(0, folder)
+    elif is_property(folder):
+        results.insert(0, folder)
     elif not is_training(folder):
         raise DataError(
             f"{folder} holds no run: expected log.csv or model.ladera of a training, md.csv or "
-            "relax.csv of a simulation."
+            "relax.csv of a simulation, result.json of a property."
         )
     training = TrainingRun.read(folder) if is_training(folder) else None
-    page = _render(folder, training, [Simulation.read(name) for name in folders])
+    shown = {name: result.load(name) for name in results}
+    page = _render(folder, training, [Simulation.read(name) for name in folders], shown)
     path = folder / "report.html" if output is None else Path(output)
     write_text_atomic(path, page)
     return path
 
 
-def _render(folder: Path, training: TrainingRun | None, simulations: list[Simulation]) -> str:
+def _render(
+    folder: Path,
+    training: TrainingRun | None,
+    simulations: list[Simulation],
+    results: dict[Path, Result],
+) -> str:
     """The page as text."""
     script = viewer.load_script()
     budget = viewer.ATOM_FRAMES // max(len(simulations), 1)
@@ -97,6 +119,10 @@ def _render(folder: Path, training: TrainingRun | None, simulations: list[Simula
             made=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             training=None if training is None else _training(training),
             simulations=shown,
+            properties=[
+                _property(found, where, f"p{number}")
+                for number, (where, found) in enumerate(results.items())
+            ],
             script=None if script is None else Markup(script.code),
             licence=None if script is None else script.licence,
             how_to_get_3d=HOW_TO_GET_3D,
@@ -188,6 +214,17 @@ def _simulation(simulation: Simulation, identifier: str, atom_frames: int) -> di
         "settings": json.dumps(simulation.settings, indent=2, ensure_ascii=False),
         "shown": 0 if motion is None else motion.shown,
         "total": 0 if motion is None else motion.total,
+    }
+
+
+def _property(found: Result, where: Path, identifier: str) -> dict[str, Any]:
+    """What the template shows of a property."""
+    caption = f"{found.title}, from {where.resolve().name}"
+    return {
+        "id": identifier,
+        "title": f"{found.title}: {where.resolve().name}",
+        "table": found.table(),
+        "figures": [(to_svg(found.plot(), caption, identifier), caption)],
     }
 
 

@@ -163,6 +163,11 @@ def is_simulation(folder: str | os.PathLike[str]) -> bool:
     return any((Path(folder) / name).exists() for name in _TABLES)
 
 
+def is_property(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds the result of a property."""
+    return (Path(folder) / "result.json").is_file()
+
+
 def read_table(path: Path) -> Table:
     """Columns of a CSV file of numbers; empty when there is no such file.
 

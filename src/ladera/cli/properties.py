@@ -1,0 +1,108 @@
+"""``ladera eos`` and ``ladera elastic``: what a crystal does under strain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ladera.properties.result import Result
+
+Model = Annotated[list[Path], Parameter(help="Model file; several make a committee.")]
+Structure = Annotated[Path, Parameter(help="Structure file, anything ASE reads.")]
+Largest = Annotated[
+    float, Parameter(help="Atoms are at rest when no force is larger, eV/Angstrom.")
+]
+
+
+def eos(
+    model: Model,
+    structure: Structure,
+    /,
+    *,
+    strain: Annotated[
+        float, Parameter(help="Largest relative change of the volume, to either side.")
+    ] = 0.05,
+    points: Annotated[int, Parameter(help="How many volumes, six or more.")] = 11,
+    fmax: Largest = 1e-3,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("eos"),
+) -> int:
+    """Energy against volume of a crystal: equilibrium volume (Angstrom^3), bulk modulus (GPa).
+
+    Fits Birch and Murnaghan's and Vinet's forms, with the errors of the fit. Writes result.json,
+    table.csv and figure.svg.
+
+        ladera eos model.ladera copper.cif --output eos
+    """
+    from ladera.properties.equation_of_state import equation_of_state
+
+    require_free(output)
+    atoms = with_model(structure, model)
+    return finish(equation_of_state(atoms, strain=strain, points=points, fmax=fmax), output)
+
+
+def elastic(
+    model: Model,
+    structure: Structure,
+    /,
+    *,
+    tolerance: Annotated[
+        float, Parameter(help="Converged when halving the strain changes no constant by more.")
+    ] = 0.01,
+    fmax: Largest = 1e-3,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("elastic"),
+) -> int:
+    """Elastic constants of a relaxed crystal in GPa, with moduli, stability and anisotropy.
+
+    The strain is made smaller until the constants stand still. Writes result.json, table.csv and
+    figure.svg. Relax the cell first: `ladera relax MODEL STRUCTURE --cell --fmax 0.001`.
+
+        ladera elastic model.ladera relax/relaxed.extxyz --output elastic
+    """
+    from ladera.properties.elasticity import elasticity
+
+    require_free(output)
+    atoms = with_model(structure, model)
+    return finish(elasticity(atoms, tolerance=tolerance, fmax=fmax), output)
+
+
+def require_free(output: Path) -> None:
+    """ConfigError when a folder holds a result already: results are not overwritten."""
+    from ladera.errors import ConfigError
+    from ladera.properties.result import FILE
+
+    if (output / FILE).exists():
+        raise ConfigError(f"{output} holds a result already; remove it or choose another --output.")
+
+
+def with_model(structure: Path, model: list[Path]) -> Atoms:
+    """A structure with a model's calculator. DataError when it does not know an element."""
+    from ladera.simulation.calculator import LaderaCalculator, load_potential
+    from ladera.simulation.preparation import check_species
+    from ladera.simulation.structures import read_structure
+
+    atoms, potential = read_structure(structure), load_potential(model)
+    check_species(atoms, potential)
+    atoms.calc = LaderaCalculator(potential)
+    return atoms
+
+
+def finish(result: Result, output: Path) -> int:
+    """Save a result, show its table, say where the rest is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    result.save(output)
+    table = Table(title=result.title, title_justify="left")
+    contents = result.table()
+    for column in contents.columns:
+        table.add_column(column)
+    for row in contents.rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False).print(table)
+    print(f"Wrote {output / 'result.json'}, table.csv and figure.svg.")
+    return 0

@@ -1,0 +1,1 @@
+"""What potentials are for: answers, each with its unit, its error and its picture."""

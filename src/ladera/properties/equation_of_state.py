@@ -1,0 +1,200 @@
+"""Equation of state: energy against volume, and what two analytic forms make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.optimize import curve_fit
+
+from ladera.errors import PropertyError
+from ladera.plotting import INK, PALETTE, axes, style
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.structures import relax_ions, require_crystal, with_spread
+from ladera.units import GIGAPASCAL
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def birch_murnaghan(
+    volume: FloatArray, energy: float, equilibrium: float, modulus: float, derivative: float
+) -> FloatArray:
+    """Energy at ``volume`` (Birch, Phys. Rev. 71, 809 (1947), third order).
+
+    E(V) = E_0 + 9 V_0 B_0 / 16 [ (y - 1)^3 B_0' + (y - 1)^2 (6 - 4 y) ],    y = (V_0 / V)^(2/3)
+    """
+    y = (equilibrium / volume) ** (2 / 3)
+    strain = y - 1
+    scale = 9 * equilibrium * modulus / 16
+    result: FloatArray = energy + scale * (strain**3 * derivative + strain**2 * (6 - 4 * y))
+    return result
+
+
+def vinet(
+    volume: FloatArray, energy: float, equilibrium: float, modulus: float, derivative: float
+) -> FloatArray:
+    """Energy at ``volume`` (Vinet et al., J. Geophys. Res. 92, 9319 (1987)).
+
+    E(V) = E_0 + 9 V_0 B_0 / eta^2 [ 1 - (1 - u) exp(u) ],
+    u = eta (1 - (V / V_0)^(1/3)),    eta = 3/2 (B_0' - 1)
+    """
+    eta = 1.5 * (derivative - 1)
+    u = eta * (1 - np.cbrt(volume / equilibrium))
+    scale = 9 * equilibrium * modulus / eta**2
+    result: FloatArray = energy + scale * (1 - (1 - u) * np.exp(u))
+    return result
+
+
+FORMS: Final[dict[str, Callable[..., FloatArray]]] = {
+    "Birch-Murnaghan": birch_murnaghan,
+    "Vinet": vinet,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquationOfState(Result):
+    """Energies at several volumes, and the parameters of each form in ``forms``.
+
+    Errors are standard errors of the fit: how well the form describes the points, not how well the
+    potential describes nature.
+    """
+
+    kind: ClassVar[str] = "equation_of_state"
+    title: ClassVar[str] = "Equation of state"
+
+    volumes: FloatArray = quantity("Angstrom^3/atom")  # (n_points,)
+    energies: FloatArray = quantity("eV/atom")  # (n_points,)
+    forms: tuple[str, ...]
+    volume: FloatArray = quantity("Angstrom^3/atom")  # (n_forms,), V_0
+    volume_error: FloatArray = quantity("Angstrom^3/atom")
+    energy: FloatArray = quantity("eV/atom")  # E_0
+    energy_error: FloatArray = quantity("eV/atom")
+    bulk_modulus: FloatArray = quantity("GPa")  # B_0
+    bulk_modulus_error: FloatArray = quantity("GPa")
+    derivative: FloatArray = quantity()  # B_0' = dB/dP
+    derivative_error: FloatArray = quantity()
+    residual: FloatArray = quantity("meV/atom")  # root mean square of the fit
+
+    def table(self) -> Table:
+        """One row for each form."""
+        rows = tuple(
+            (
+                form,
+                self._with_error("volume", ".4f", i),
+                self._with_error("bulk_modulus", ".2f", i),
+                self._with_error("derivative", ".2f", i),
+                self._with_error("energy", ".5f", i),
+                f"{self.residual[i]:.2g}",
+            )
+            for i, form in enumerate(self.forms)
+        )
+        return Table(
+            ("form", "V0 (Å³/atom)", "B0 (GPa)", "B0'", "E0 (eV/atom)", "residual (meV/atom)"),
+            rows,
+        )
+
+    def plot(self) -> Figure:
+        """Energies and both curves against volume."""
+        with style():
+            figure, panel = axes()
+            grid = np.linspace(self.volumes.min(), self.volumes.max(), 200)
+            for i, (form, dashes) in enumerate(zip(self.forms, ("-", "--"), strict=True)):
+                parameters = self.energy[i], self.volume[i], self.bulk_modulus[i] * GIGAPASCAL
+                curve = FORMS[form](grid, *parameters, self.derivative[i])
+                panel.plot(
+                    grid, 1e3 * (curve - self.energy[0]), dashes, color=PALETTE[i], label=form
+                )
+            above = 1e3 * (self.energies - self.energy[0])
+            panel.plot(self.volumes, above, "o", color=INK, ms=4, label="computed")
+            panel.set_xlabel("volume (Å³/atom)")
+            panel.set_ylabel("energy above the minimum (meV/atom)")
+            panel.legend()
+        return figure
+
+    def _with_error(self, name: str, pattern: str, index: int) -> str:
+        error = getattr(self, f"{name}_error")[index]
+        text = f"{format(getattr(self, name)[index], pattern)} ± {error:.1g}"
+        if name in self.spread:
+            text += f" (fit) ± {self.spread[name][index]:.2g} (members)"
+        return text
+
+
+@with_spread
+def equation_of_state(
+    atoms: Atoms, /, *, strain: float = 0.05, points: int = 11, fmax: float = 1e-3
+) -> EquationOfState:
+    """Energy against volume of a crystal with a calculator.
+
+    The cell is scaled without changing its shape, its volume from 1 - ``strain`` to 1 + ``strain``
+    times the present one in ``points`` even steps; at each the atoms come to rest (largest force
+    ``fmax``, eV/Angstrom). ``atoms`` itself stays as it is.
+
+    Raises PropertyError for a structure without a lattice, for fewer than six points, when the
+    minimum is not among the volumes, and when a form does not fit.
+    """
+    require_crystal(atoms, "An equation of state")
+    if points < 6 or not 0 < strain < 0.5:
+        raise PropertyError(
+            f"{points} points within {strain:.3g} of the volume cannot determine four parameters; "
+            "take six points or more and a strain between 0 and 0.5."
+        )
+    n_atoms, factors = len(atoms), np.linspace(1 - strain, 1 + strain, points)
+    energies = np.array([_energy(atoms, float(factor), fmax) for factor in factors]) / n_atoms
+    volumes = factors * atoms.cell.volume / n_atoms
+    lowest = int(np.argmin(energies))
+    if lowest in (0, points - 1):
+        raise PropertyError(
+            f"The energy is lowest at the {'smallest' if lowest == 0 else 'largest'} volume, "
+            f"{volumes[lowest]:.4g} Angstrom^3/atom, so the minimum lies outside; relax the cell "
+            "first (`ladera relax MODEL STRUCTURE --cell`), or widen the strain."
+        )
+    fits = [_fit(form, volumes, energies) for form in FORMS]
+    values, errors = np.array([fit[0] for fit in fits]).T, np.array([fit[1] for fit in fits]).T
+    return EquationOfState(
+        volumes=volumes,
+        energies=energies,
+        forms=tuple(FORMS),
+        volume=values[1],
+        volume_error=errors[1],
+        energy=values[0],
+        energy_error=errors[0],
+        bulk_modulus=values[2] / GIGAPASCAL,
+        bulk_modulus_error=errors[2] / GIGAPASCAL,
+        derivative=values[3],
+        derivative_error=errors[3],
+        residual=np.array([1e3 * fit[2] for fit in fits]),
+    )
+
+
+def _energy(atoms: Atoms, factor: float, fmax: float) -> float:
+    scaled = atoms.copy()
+    scaled.set_cell(atoms.cell * np.cbrt(factor), scale_atoms=True)
+    scaled.calc = atoms.calc
+    relax_ions(scaled, fmax)
+    return float(scaled.get_potential_energy())
+
+
+def _fit(
+    form: str, volumes: FloatArray, energies: FloatArray
+) -> tuple[FloatArray, FloatArray, float]:
+    """Parameters (E_0, V_0, B_0, B_0'), their standard errors, and the residual (eV/atom)."""
+    curvature, slope, _ = np.polyfit(volumes, energies, 2)
+    start = (energies.min(), -slope / (2 * curvature), abs(slope), 4.0)
+    # Energies of thousands of eV would lose digits in the fit, so they are counted from the lowest.
+    lowest = energies.min()
+    try:
+        values, covariance = curve_fit(
+            FORMS[form], volumes, energies - lowest, p0=(0.0, *start[1:]), maxfev=10_000
+        )
+    except RuntimeError as error:
+        raise PropertyError(
+            f"The {form} form does not fit the energies; is the potential smooth here? Look at "
+            "more points, or a smaller strain."
+        ) from error
+    residual = float(np.sqrt(np.mean((FORMS[form](volumes, *values) - energies + lowest) ** 2)))
+    values[0] += lowest
+    return values, np.sqrt(np.diag(covariance)), residual

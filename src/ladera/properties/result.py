@@ -1,0 +1,171 @@
+"""What a property comes to: numbers with their units, shown as a table, a figure and a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import io
+import json
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+import ladera
+from ladera.errors import DataError
+from ladera.files import write_text_atomic
+from ladera.plotting import style
+
+FloatArray = NDArray[np.floating[Any]]
+
+FORMAT_VERSION: Final = 1
+FILE: Final = "result.json"
+
+# Where the classes live; imported only when a file of theirs is read.
+KINDS: Final = {
+    "equation_of_state": ("ladera.properties.equation_of_state", "EquationOfState"),
+    "elasticity": ("ladera.properties.elasticity", "Elasticity"),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of words and numbers for people; numbers for programs are in the JSON file."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def to_csv(self) -> str:
+        """Comma-separated values, for a spreadsheet."""
+        import csv
+
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([self.columns, *self.rows])
+        return text.getvalue()
+
+
+def quantity(unit: str = "", **arguments: Any) -> Any:
+    """A dataclass field that holds a number or an array in ``unit``; "" for a pure number."""
+    return dataclasses.field(metadata={"unit": unit}, **arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(ABC):
+    """Base of all results: a frozen dataclass whose fields say their units.
+
+    ``spread`` holds for each numeric field the sample standard deviation over the members of a
+    committee, in the field's unit and shape; it is empty for a single potential.
+    """
+
+    kind: ClassVar[str]  # its key in KINDS
+    title: ClassVar[str]  # for people
+
+    spread: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @abstractmethod
+    def table(self) -> Table:
+        """The numbers people look for."""
+
+    @abstractmethod
+    def plot(self) -> Figure:
+        """The figure people draw of it, axes labelled with units."""
+
+    def show(self, name: str, pattern: str = ".4g", index: Any = ()) -> str:
+        """A field's value, or one entry of it, as text, with its spread after a plus-minus sign."""
+        text = format(float(np.asarray(getattr(self, name))[index]), pattern)
+        if name in self.spread:
+            text += f" ± {format(float(np.asarray(self.spread[name])[index]), '.2g')}"
+        return text
+
+    def to_json(self) -> str:
+        """All fields with their units; arrays as nested lists, nothing where there is no number."""
+        fields = {
+            field.name: {
+                "value": _plain(getattr(self, field.name)),
+                "unit": field.metadata.get("unit", ""),
+            }
+            for field in dataclasses.fields(self)
+            if field.name != "spread"
+        }
+        contents = {
+            "kind": self.kind,
+            "format_version": FORMAT_VERSION,
+            "ladera": ladera.__version__,
+            "fields": fields,
+            "spread": {name: _plain(value) for name, value in self.spread.items()},
+        }
+        return json.dumps(contents, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What :meth:`to_json` wrote. Raises DataError for anything else."""
+        try:
+            contents = json.loads(text)
+            if contents["kind"] != cls.kind:
+                raise DataError(f"This is a result of kind {contents['kind']}, not {cls.kind}.")
+            values = {name: _rich(field["value"]) for name, field in contents["fields"].items()}
+            spread = {name: _rich(value) for name, value in contents["spread"].items()}
+            return cls(**values, spread=spread)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"This is no complete result file ({error}).") from error
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write result.json, table.csv and figure.svg into ``folder``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(folder / "table.csv", self.table().to_csv())
+        picture = io.StringIO()
+        with style():
+            self.plot().savefig(picture, format="svg", metadata={"Date": None})
+        write_text_atomic(folder / "figure.svg", picture.getvalue())
+        write_text_atomic(folder / FILE, self.to_json())  # last: it says that all is there
+
+
+def load(path: str | os.PathLike[str]) -> Result:
+    """The result in a folder or file. Raises DataError when there is none or it is damaged."""
+    path = Path(path)
+    path = path / FILE if path.is_dir() else path
+    if not path.is_file():
+        raise DataError(f"There is no result {path}; give a folder that a property was saved in.")
+    text = path.read_text(encoding="utf-8")
+    try:
+        module, name = KINDS[json.loads(text)["kind"]]
+        cls: type[Result] = getattr(importlib.import_module(module), name)
+        return cls.from_json(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no result of this Ladera ({error}).") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; numbers that are not finite become null."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _rich(value: Any) -> Any:
+    """Back again: lists of numbers are arrays, other lists tuples, null is not a number."""
+    if value is None:
+        return math.nan
+    if not isinstance(value, list):
+        return value
+    items = [_rich(item) for item in value]
+    if all(isinstance(item, (bool, int, float, np.ndarray)) for item in items):
+        return np.array(items)
+    return tuple(items)
