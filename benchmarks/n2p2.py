@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from ase import Atoms
-from n2p2_peer import STAGES, VARIABLE, N2P2, find
+from n2p2_peer import N2P2, STAGES, VARIABLE, find
 from page import DATA, table, write_section
 
 import ladera
@@ -109,7 +109,7 @@ def water() -> Workload:
 def ladera_step(potential: Potential, structures: Sequence[Atoms], skin: float) -> float:
     """CPU seconds of a step of all structures; the fastest of a few."""
     generator = np.random.default_rng(0)
-    copies = [atoms.copy() for atoms in structures]  # type: ignore[no-untyped-call]
+    copies = [atoms.copy() for atoms in structures]
     for atoms in copies:
         atoms.calc = LaderaCalculator(potential, skin)
         atoms.get_forces()
