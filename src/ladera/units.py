@@ -18,6 +18,7 @@ HARTREE: Final[float] = float(_ase.Hartree)  # eV
 RYDBERG: Final[float] = float(_ase.Rydberg)  # eV
 COULOMB: Final[float] = HARTREE * BOHR  # e^2 / (4 pi epsilon_0), eV*Angstrom
 KCAL_PER_MOL: Final[float] = float(_ase.kcal / _ase.mol)  # eV
+ATOMIC_TIME: Final[float] = float(_ase.AUT / _ase.fs)  # hbar / Hartree, fs
 FEMTOSECOND: Final[float] = float(_ase.fs)  # ASE time units, Angstrom*sqrt(amu/eV)
 BOLTZMANN: Final[float] = float(_ase.kB)  # eV/K
 GIGAPASCAL: Final[float] = float(_ase.GPa)  # eV/Angstrom^3
@@ -39,4 +40,5 @@ class UnitSystem:
 
 METAL: Final = UnitSystem("angstrom-ev", 1.0, 1.0)
 ATOMIC: Final = UnitSystem("bohr-hartree", BOHR, HARTREE)
-UNIT_SYSTEMS: Final = {system.name: system for system in (METAL, ATOMIC)}
+ANGSTROM_HARTREE: Final = UnitSystem("angstrom-hartree", 1.0, HARTREE)
+UNIT_SYSTEMS: Final = {system.name: system for system in (METAL, ATOMIC, ANGSTROM_HARTREE)}

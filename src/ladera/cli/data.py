@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ladera.data.splits import Split
     from ladera.units import UnitSystem
 
-Units = Literal["angstrom-ev", "bohr-hartree"]
+Units = Literal["angstrom-ev", "bohr-hartree", "angstrom-hartree"]
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 

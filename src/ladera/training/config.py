@@ -127,7 +127,7 @@ class DataConfig(Section):
         (), description="Files of validation frames; then none are taken from 'files'."
     )
     test_files: Files = Field((), description="Files of test frames; then none are taken either.")
-    units: Literal["angstrom-ev", "bohr-hartree"] | None = Field(
+    units: Literal["angstrom-ev", "bohr-hartree", "angstrom-hartree"] | None = Field(
         None, description="Units of the files; an input.data needs them said."
     )
     atom_columns: AtomColumns = Field(

@@ -22,14 +22,16 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
 
     Raises ConfigError, with file and key, for anything that cannot be used.
     """
-    values = _read_yaml(Path(path))
+    return parse(_read_yaml(Path(path)), str(path), overrides)
+
+
+def parse(values: dict[str, Any], name: str, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """The configuration in nested dicts, which overrides change.
+
+    ``name`` is what error messages call it.
+    """
     for override in overrides:
         _set(values, override)
-    return parse(values, str(path))
-
-
-def parse(values: dict[str, Any], name: str) -> TrainingConfig:
-    """The configuration in nested dicts; ``name`` is what error messages call it."""
     try:
         return TrainingConfig.model_validate(values)
     except ValidationError as error:
