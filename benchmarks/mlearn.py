@@ -1,0 +1,121 @@
+"""Test errors on mlearn, against the published neural networks and moment tensor potentials.
+
+    python benchmarks/mlearn.py RUNS [--train] [--elements Si Li] [--set key=value] [--write]
+
+RUNS holds a folder for each element with a training run of Ladera in it; with --train the missing
+ones are made, with the configuration --config (benchmarks/silicon.yaml by default) and the data of
+the element. The published networks (Zuo et al., J. Phys. Chem. A 124, 731 (2020)) are loaded from
+their n2p2 folders and evaluated by Ladera on the same test frames. Errors of the published moment tensor
+potentials are those that motep 0.2.0 gave for the same frames; they are not computed here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from page import DATA, table, write_section
+
+import ladera
+from ladera.data import formats
+from ladera.data.dataset import Dataset
+from ladera.training import config_file
+from ladera.training.evaluation import evaluate_dataset
+from ladera.training.trainer import train
+
+MLEARN = DATA / "data" / "mlearn"
+PUBLISHED = DATA / "data" / "mlearn_potentials"
+ELEMENTS = ("Si", "Ge", "Li", "Mo", "Ni")
+CONFIG = Path(__file__).with_name("silicon.yaml")
+
+
+class Errors(NamedTuple):
+    """Of energies in meV/atom, of force components in eV/Angstrom."""
+
+    energy_mae: float
+    energy_rmse: float
+    force_mae: float
+    force_rmse: float
+
+    def cells(self) -> list[str]:
+        energy = f"{self.energy_mae:.2f} / {self.energy_rmse:.2f}"
+        return [energy, f"{self.force_mae:.3f} / {self.force_rmse:.3f}"]
+
+
+MTP = {
+    "Si": Errors(2.31, 3.03, 0.056, 0.088),
+    "Ge": Errors(1.79, 3.68, 0.047, 0.070),
+    "Li": Errors(0.49, 0.66, 0.010, 0.013),
+    "Mo": Errors(2.94, 3.98, 0.090, 0.151),
+    "Ni": Errors(0.48, 0.75, 0.014, 0.027),
+}
+
+
+def errors(potential: ladera.Potential, frames: Dataset) -> Errors:
+    """Errors of a potential on labelled frames."""
+    found = evaluate_dataset(potential, frames).to_json()
+    energy, forces = found["energy"], found["forces"]
+    milli = 1e-3
+    return Errors(energy["mae"], energy["rmse"], forces["mae"] * milli, forces["rmse"] * milli)
+
+
+def own_model(element: str, runs: Path, chosen: argparse.Namespace) -> ladera.Potential | None:
+    """The model of an element's run, trained first if that is asked for."""
+    model = runs / element / "model.ladera"
+    if model.is_file():
+        return ladera.load(model)
+    if not chosen.train:
+        return None
+    changes = [
+        f"data.files={MLEARN / f'{element}_train.extxyz.gz'}",
+        f"data.test_files={MLEARN / f'{element}_test.extxyz.gz'}",
+        *chosen.changes,
+    ]
+    print(f"training on {element}", flush=True)
+    return train(config_file.load(chosen.config, changes), runs / element)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--elements", nargs="+", default=list(ELEMENTS), choices=ELEMENTS)
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--set", action="append", default=[], dest="changes")
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for element in chosen.elements:
+        frames = formats.read(MLEARN / f"{element}_test.extxyz.gz")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # training keywords that do not matter here
+            published = ladera.load(PUBLISHED / element / "nnp", units="bohr-hartree")
+        network = errors(published, frames)
+        model = own_model(element, chosen.runs, chosen)
+        own = errors(model, frames) if model is not None else None
+        better = all(a < b for a, b in zip(own, network, strict=True)) if own else False
+        rows.append(
+            [
+                element,
+                *network.cells(),
+                *MTP[element].cells(),
+                *(own.cells() if own else ["-", "-"]),
+                ("on every line" if better else "not everywhere") if own else "-",
+            ]
+        )
+        print(rows[-1], flush=True)
+    header = ["", *(f"{who}, {q}" for who in ("NNP", "MTP", "Ladera") for q in ("E", "F"))]
+    header.append("better than the NNP")
+    print(table(header, rows))
+    if chosen.write:
+        write_section("mlearn", table(header, rows))
+
+
+if __name__ == "__main__":
+    main()
