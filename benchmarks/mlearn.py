@@ -5,8 +5,8 @@
 RUNS holds a folder for each element with a training run of Ladera in it; with --train the missing
 ones are made, with the configuration --config (benchmarks/silicon.yaml by default) and the data of
 the element. The published networks (Zuo et al., J. Phys. Chem. A 124, 731 (2020)) are loaded from
-their n2p2 folders and evaluated by Ladera on the same test frames. Errors of the published moment tensor
-potentials are those that motep 0.2.0 gave for the same frames; they are not computed here.
+their n2p2 folders and evaluated by Ladera on the same test frames. Errors of the published moment
+tensor potentials are those that motep 0.2.0 gave for these frames; they are not computed here.
 """
 
 from __future__ import annotations

@@ -8,16 +8,13 @@ atoms, open, about 146 neighbours within 12 Angstrom) and 78 functions per atom:
 for each of three elements, and wide angular functions with two eta, lambda = 1 and -1 and zeta = 1,
 2, 4 for six pairs, cut at 60. Ladera computes the wide functions from moments; the same functions
 can go over all triplets, which is what other codes do. Both run here, and the ratio is printed.
-
-n2p2 (commit 61daa0d, -O3 -march=native) needed 1250 us per atom for values and derivatives of the
-78 functions on such a cluster (Ladera's record of peers, measured on a comparable core).
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -27,6 +24,8 @@ from ase import Atoms
 
 from ladera.data import formats
 from ladera.graph import Graph
+from ladera.interop.n2p2 import settings
+from ladera.interop.n2p2 import symmetry_functions as n2p2_functions
 from ladera.kernels.symmetry_functions import cpu
 from ladera.kernels.symmetry_functions import plan as plan_module
 from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
@@ -34,7 +33,6 @@ from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.units import METAL
 
 CUTOFF = 12.0
-N2P2_MICROSECONDS = 1250.0
 SPECIES = ("H", "O", "Al")
 TANH3 = 2
 
@@ -52,7 +50,7 @@ def cluster(seed: int) -> Atoms:
     return Atoms(symbols, positions)
 
 
-def functions() -> list[SymmetryFunction]:
+def functions() -> Sequence[SymmetryFunction]:
     """78 functions for each central element."""
     radial = (0.005, 0.008, 0.013, 0.021, 0.034, 0.055)
     pairs = [(a, b) for i, a in enumerate(SPECIES) for b in SPECIES[i:]]
@@ -83,40 +81,10 @@ def functions() -> list[SymmetryFunction]:
     ]
 
 
-def read_functions(path: Path) -> list[SymmetryFunction]:
-    """The radial (2), narrow (3) and wide (9) functions of a RuNNer or n2p2 settings file."""
-    found = []
-    for line in path.read_text().splitlines():
-        words = line.split("#")[0].split()
-        if not words or words[0] not in ("symfunction", "symfunction_short"):
-            continue
-        center, number, rest = words[1], words[2], words[3:]
-        if number == "2":
-            eta, shift, cutoff = (float(word) for word in rest[1:4])
-            found.append(
-                GaussianFunction(
-                    kind="radial",
-                    center=center,
-                    neighbors=(rest[0],),
-                    eta=eta,
-                    shift=shift,
-                    cutoff=cutoff,
-                )
-            )
-        else:
-            eta, lambda_, zeta, cutoff = (float(word) for word in rest[2:6])
-            found.append(
-                GaussianFunction(
-                    kind={"3": "narrow", "9": "wide"}[number],
-                    center=center,
-                    neighbors=(rest[0], rest[1]),
-                    eta=eta,
-                    lambda_=lambda_,
-                    zeta=zeta,
-                    cutoff=cutoff,
-                )
-            )
-    return found
+def read_functions(path: Path) -> Sequence[SymmetryFunction]:
+    """The functions of a RuNNer or n2p2 settings file."""
+    found = n2p2_functions.read(settings.read(path), METAL)
+    return [function for own in found.values() for function in own]
 
 
 @contextmanager
@@ -173,8 +141,6 @@ def main() -> None:
         )
     ratio = times["triplets"][1] / times["moments"][1]
     print(f"moments are {ratio:.0f} times faster than triplets, measured here")
-    print(f"n2p2's recorded {N2P2_MICROSECONDS:.0f} us/atom (78 functions) is ", end="")
-    print(f"{N2P2_MICROSECONDS / times['moments'][1]:.0f} times Ladera's")
 
 
 if __name__ == "__main__":
