@@ -19,7 +19,7 @@ from typing import Any, Final
 from cyclopts import App, CycloptsError, Parameter
 
 from ladera import __version__
-from ladera.cli import data, demo, evaluate, exchange, md, properties, relax, report, train
+from ladera.cli import data, demo, evaluate, exchange, md, properties, relax, report, train, vibrations
 from ladera.errors import LaderaError
 
 FAILURE: Final = 1
@@ -48,6 +48,7 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     md.md,
     properties.eos,
     properties.elastic,
+    vibrations.vibrations,
     report.report,
 )
 

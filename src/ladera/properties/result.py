@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
+from ase import Atoms
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -32,6 +33,7 @@ FILE: Final = "result.json"
 KINDS: Final = {
     "equation_of_state": ("ladera.properties.equation_of_state", "EquationOfState"),
     "elasticity": ("ladera.properties.elasticity", "Elasticity"),
+    "vibrations": ("ladera.properties.vibrations", "Vibrations"),
 }
 
 
@@ -77,6 +79,10 @@ class Result(ABC):
     @abstractmethod
     def plot(self) -> Figure:
         """The figure people draw of it, axes labelled with units."""
+
+    def motion(self) -> tuple[list[Atoms], list[str]] | None:
+        """Frames for the report's 3D view and what each is; None where nothing moves."""
+        return None
 
     def show(self, name: str, pattern: str = ".4g", index: Any = ()) -> str:
         """A field's value, or one entry of it, as text, with its spread after a plus-minus sign."""

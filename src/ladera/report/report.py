@@ -103,12 +103,16 @@ def _render(
 ) -> str:
     """The page as text."""
     script = viewer.load_script()
-    budget = viewer.ATOM_FRAMES // max(len(simulations), 1)
+    budget = viewer.ATOM_FRAMES // max(len(simulations) + len(results), 1)
     shown = [
         _simulation(simulation, f"s{number}", budget)
         for number, simulation in enumerate(simulations)
     ]
-    if script is None and any(simulation["scene"] for simulation in shown):
+    properties = [
+        _property(found, where, f"p{number}", budget)
+        for number, (where, found) in enumerate(results.items())
+    ]
+    if script is None and any(item["scene"] for item in (*shown, *properties)):
         warnings.warn(HOW_TO_GET_3D, ReportWarning, stacklevel=3)
     return (
         _environment()
@@ -119,10 +123,7 @@ def _render(
             made=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             training=None if training is None else _training(training),
             simulations=shown,
-            properties=[
-                _property(found, where, f"p{number}")
-                for number, (where, found) in enumerate(results.items())
-            ],
+            properties=properties,
             script=None if script is None else Markup(script.code),
             licence=None if script is None else script.licence,
             how_to_get_3d=HOW_TO_GET_3D,
@@ -217,15 +218,31 @@ def _simulation(simulation: Simulation, identifier: str, atom_frames: int) -> di
     }
 
 
-def _property(found: Result, where: Path, identifier: str) -> dict[str, Any]:
+def _property(found: Result, where: Path, identifier: str, atom_frames: int) -> dict[str, Any]:
     """What the template shows of a property."""
     caption = f"{found.title}, from {where.resolve().name}"
+    motion = _motion(found, atom_frames)
     return {
         "id": identifier,
         "title": f"{found.title}: {where.resolve().name}",
         "table": found.table(),
         "figures": [(to_svg(found.plot(), caption, identifier), caption)],
+        "scene": None if motion is None else motion.scene,
+        "still": None if motion is None else _still(motion, identifier),
+        "shown": 0 if motion is None else motion.shown,
+        "total": 0 if motion is None else motion.total,
     }
+
+
+def _motion(found: Result, atom_frames: int) -> Motion | None:
+    """What moves in a property, such as its normal modes."""
+    moving = found.motion()
+    if moving is None:
+        return None
+    frames, labels = moving
+    count = min(len(frames), atom_frames // len(frames[0]))
+    scene = viewer.scene(frames[:count], labels[:count]) if count else None
+    return Motion(scene, frames[0], count, len(frames))
 
 
 def _still(motion: Motion, identifier: str) -> Markup:

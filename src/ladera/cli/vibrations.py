@@ -1,0 +1,48 @@
+"""``ladera vibrations``: normal modes of a molecule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ladera.cli.properties import Model, Structure, finish, require_free, with_model
+
+
+def vibrations(
+    model: Model,
+    structure: Structure,
+    /,
+    *,
+    step: Annotated[float, Parameter(help="Displacement of the differences, Angstrom.")] = 0.005,
+    temperature: Annotated[
+        list[float] | None,
+        Parameter(help="Temperatures of the thermochemistry, K.", consume_multiple=True),
+    ] = None,
+    symmetry_number: Annotated[
+        int, Parameter(help="Rotations that leave the molecule as it is: 2 for H2O, 3 for NH3.")
+    ] = 1,
+    spin: Annotated[float, Parameter(help="Total electronic spin, 0 for singlets.")] = 0.0,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("vibrations"),
+) -> int:
+    """Frequencies (cm^-1), normal modes and thermochemistry (eV) of a relaxed molecule.
+
+    Imaginary modes are named: the structure is then no minimum. Writes result.json, table.csv and
+    figure.svg; `ladera report vibrations` shows the modes moving. Relax the molecule first:
+    `ladera relax MODEL STRUCTURE --fmax 0.001`.
+
+        ladera vibrations model.ladera relax/relaxed.extxyz --symmetry-number 2
+    """
+    from ladera.properties.vibrations import TEMPERATURES
+    from ladera.properties.vibrations import vibrations as compute
+
+    require_free(output)
+    result = compute(
+        with_model(structure, model),
+        step=step,
+        temperatures=temperature or TEMPERATURES,
+        symmetry_number=symmetry_number,
+        spin=spin,
+    )
+    return finish(result, output)

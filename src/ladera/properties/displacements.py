@@ -1,0 +1,120 @@
+"""Forces and dipoles of many displaced copies of a structure, and the Hessian they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from ase.calculators.calculator import PropertyNotImplementedError
+
+from ladera.errors import PropertyError
+from ladera.graph import Graph, build_graph, total_charge
+from ladera.potential import evaluate
+from ladera.properties.result import FloatArray
+from ladera.simulation.calculator import LaderaCalculator
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_ATOMS_IN_A_BATCH: Final = 4000
+
+
+@dataclass(frozen=True)
+class Displaced:
+    """Results of displaced copies."""
+
+    forces: FloatArray  # (n_copies, n_atoms, 3), eV/Angstrom
+    dipoles: FloatArray | None  # (n_copies, 3), e*Angstrom; None without a dipole
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Derivatives at a structure, by central differences."""
+
+    hessian: FloatArray  # (3 n_atoms, 3 n_atoms), eV/Angstrom^2, symmetric
+    asymmetry: float  # largest difference of H_ij and H_ji before they were made equal
+    dipole: FloatArray | None  # (3 n_atoms, 3), d mu / d x in e; None without a dipole
+
+
+def derivatives(atoms: Atoms, step: float) -> Derivatives:
+    """Second derivatives of the energy, and first ones of the dipole if there is one.
+
+    H_ij = - (F_i(x_j + h) - F_i(x_j - h)) / (2 h),    h = ``step`` (Angstrom)
+
+    One displacement is two copies; copies go through a Ladera model in batches.
+    """
+    size = 3 * len(atoms)
+    steps = step * np.eye(size).reshape(size, len(atoms), 3)
+    found = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
+    slopes = (found.forces[size:] - found.forces[:size]).reshape(size, size) / (2 * step)
+    dipole = None
+    if found.dipoles is not None:
+        dipole = (found.dipoles[:size] - found.dipoles[size:]) / (2 * step)
+    return Derivatives(
+        hessian=(slopes + slopes.T) / 2,
+        asymmetry=float(np.abs(slopes - slopes.T).max()),
+        dipole=dipole,
+    )
+
+
+def evaluate_displaced(atoms: Atoms, displacements: FloatArray) -> Displaced:
+    """Forces, and dipoles where the calculator has them, at positions + ``displacements``.
+
+    ``displacements`` is (n_copies, n_atoms, 3), Angstrom. Constraints do not count.
+    """
+    if isinstance(atoms.calc, LaderaCalculator):
+        return _by_batches(atoms, atoms.calc, displacements)
+    forces: list[FloatArray] = []
+    dipoles: list[FloatArray] | None = []
+    for displacement in displacements:
+        copy = atoms.copy()
+        copy.set_constraint()
+        copy.positions += displacement
+        copy.calc = atoms.calc
+        forces.append(copy.get_forces())
+        if dipoles is not None:
+            try:
+                dipoles.append(copy.get_dipole_moment())
+            except (PropertyNotImplementedError, NotImplementedError):
+                dipoles = None
+    return Displaced(np.array(forces), None if dipoles is None else np.array(dipoles))
+
+
+def require_dipole(dipole: FloatArray | None, atoms: Atoms) -> FloatArray:
+    """PropertyError without a dipole, with what to do about it."""
+    if dipole is None:
+        raise PropertyError(
+            f"The calculator {type(atoms.calc).__name__} gives no dipole, and infrared intensities "
+            "are made of its changes; take a model with charges or dipoles (`ladera info MODEL` "
+            "says what a model has), or look at the frequencies alone with `ladera vibrations`."
+        )
+    return dipole
+
+
+def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: FloatArray) -> Displaced:
+    potential, charge = calculator.potential, total_charge(atoms)
+    count = max(1, _ATOMS_IN_A_BATCH // len(atoms))
+    forces, dipoles = [], []
+    for start in range(0, len(displacements), count):
+        graphs = [
+            build_graph(
+                atoms.numbers,
+                atoms.positions + displacement,
+                atoms.cell.array,
+                atoms.pbc,
+                potential.cutoff,
+                charge,
+            )
+            for displacement in displacements[start : start + count]
+        ]
+        with torch.no_grad():
+            prediction = evaluate(potential, Graph.batch(graphs))
+            forces.append(prediction.forces.double().cpu().numpy())
+            if potential.has_charges and not atoms.pbc.any():
+                dipoles.append(prediction.dipole.double().cpu().numpy())
+    return Displaced(
+        np.concatenate(forces).reshape(-1, len(atoms), 3),
+        np.concatenate(dipoles) if dipoles else None,
+    )

@@ -1,0 +1,242 @@
+"""Harmonic vibrations of a molecule, and the thermochemistry that follows from them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+from ase import Atoms, units
+from ase.thermochemistry import IdealGasThermo
+from matplotlib.figure import Figure
+
+from ladera.errors import PropertyError
+from ladera.plotting import INK, PALETTE, axes, style
+from ladera.properties.displacements import derivatives, require_dipole
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.structures import require_molecule, require_relaxed, with_spread
+from ladera.units import FEMTOSECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# sqrt(eV / Angstrom^2 / amu), which is 1 / ASE's unit of time, as a wavenumber in cm^-1.
+_WAVENUMBER: Final = float(FEMTOSECOND * 1e15 / (2 * np.pi * units._c * 100))
+# N_A / (12 epsilon_0 c^2) e^2 / amu, in km/mol.
+_INTENSITY: Final = float(
+    units._Nav * units._e**2 / (12 * units._eps0 * units._c**2 * units._amu) / 1000
+)
+_PRESSURE: Final = 1e5  # Pa, the standard one
+TEMPERATURES: Final = (200.0, 298.15, 400.0, 600.0, 800.0, 1000.0)
+FRAMES_OF_A_MODE: Final = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vibrations(Result):
+    """Normal modes of a molecule in ascending order; imaginary frequencies are negative."""
+
+    kind: ClassVar[str] = "vibrations"
+    title: ClassVar[str] = "Vibrations"
+
+    symbols: tuple[str, ...]
+    positions: FloatArray = quantity("Angstrom")  # (n_atoms, 3)
+    frequencies: FloatArray = quantity("cm^-1")  # (n_modes,)
+    reduced_masses: FloatArray = quantity("amu")  # (n_modes,)
+    modes: FloatArray = quantity()  # (n_modes, n_atoms, 3), displacements of unit length
+    intensities: FloatArray = quantity("km/mol")  # (n_modes,), empty without a dipole
+    zero_point_energy: float = quantity("eV")  # half the sum of the real modes' quanta
+    temperatures: FloatArray = quantity("K")
+    enthalpy: FloatArray = quantity("eV")  # ideal gas, of the potential energy's zero
+    entropy: FloatArray = quantity("eV/K")  # at 1 bar
+    free_energy: FloatArray = quantity("eV")  # Gibbs's, at 1 bar
+    asymmetry: float = quantity("eV/Angstrom^2")  # of the Hessian: numerical noise
+
+    @property
+    def imaginary(self) -> FloatArray:
+        """Wavenumbers of the imaginary modes, (n_imaginary,), cm^-1."""
+        return -self.frequencies[self.frequencies < 0]
+
+    def table(self) -> Table:
+        """One row for each mode, then zero-point energy and thermochemistry."""
+        with_intensities = len(self.intensities) > 0
+        columns = ("mode", "frequency (cm⁻¹)", "reduced mass (amu)")
+        rows = []
+        for i, frequency in enumerate(self.frequencies):
+            row = [str(i + 1), self.show("frequencies", ".1f", i)]
+            if frequency < 0:
+                row[1] = f"{row[1].lstrip('-')} imaginary"
+            row.append(self.show("reduced_masses", ".3f", i))
+            if with_intensities:
+                row.append(self.show("intensities", ".2f", i))
+            rows.append(tuple(row))
+        blank = ("",) * with_intensities
+        rows.append(("zero point", f"{self.show('zero_point_energy', '.4f')} eV", "", *blank))
+        for i, temperature in enumerate(self.temperatures):
+            rows.append(
+                (
+                    f"{temperature:g} K",
+                    f"H {self.enthalpy[i]:.4f} eV, G {self.free_energy[i]:.4f} eV",
+                    f"S {1e3 * self.entropy[i]:.4f} meV/K",
+                    *blank,
+                )
+            )
+        return Table((*columns, "intensity (km/mol)") if with_intensities else columns, tuple(rows))
+
+    def plot(self) -> Figure:
+        """A line for each mode, as high as its intensity where there is one."""
+        heights = self.intensities if len(self.intensities) else np.ones(len(self.frequencies))
+        with style():
+            figure, panel = axes(5.2, 2.8)
+            real = self.frequencies > 0
+            panel.vlines(self.frequencies[real], 0, heights[real], color=PALETTE[0])
+            panel.vlines(
+                self.frequencies[~real], 0, heights[~real], color=PALETTE[1], linestyles="dashed"
+            )
+            if "frequencies" in self.spread:
+                panel.errorbar(
+                    self.frequencies,
+                    heights,
+                    xerr=self.spread["frequencies"],
+                    fmt="none",
+                    ecolor=INK,
+                    capsize=2,
+                )
+            panel.set_xlabel("wavenumber (cm⁻¹), negative where imaginary")
+            if len(self.intensities):
+                panel.set_ylabel("intensity (km/mol)")
+            else:
+                panel.set_yticks([])
+            panel.set_ylim(bottom=0)
+        return figure
+
+    def motion(self) -> tuple[list[Atoms], list[str]]:
+        """Frames that show each mode in turn, and what each frame is."""
+        phases = np.sin(2 * np.pi * np.arange(FRAMES_OF_A_MODE) / FRAMES_OF_A_MODE)
+        frames, labels = [], []
+        for i, (mode, frequency) in enumerate(zip(self.modes, self.frequencies, strict=True)):
+            largest = np.linalg.norm(mode, axis=1).max()
+            what = f"{abs(frequency):.0f} cm⁻¹{' imaginary' if frequency < 0 else ''}"
+            for phase in phases:
+                frames.append(Atoms(self.symbols, self.positions + 0.35 / largest * phase * mode))
+                labels.append(f"mode {i + 1}, {what}")
+        return frames, labels
+
+
+@with_spread
+def vibrations(
+    atoms: Atoms,
+    /,
+    *,
+    step: float = 0.005,
+    temperatures: Sequence[float] = TEMPERATURES,
+    symmetry_number: int = 1,
+    spin: float = 0.0,
+    infrared: bool = False,
+) -> Vibrations:
+    """Normal modes of a relaxed molecule with a calculator, in the harmonic approximation.
+
+    The Hessian comes from central differences of forces with displacements of ``step``
+    (Angstrom); translations and rotations are projected out of it. Mode s moves atom a by
+    e_as / sqrt(m_a), e a unit vector of 3 n_atoms components, and has the reduced mass
+    1 / sum_a |e_as|^2 / m_a.
+
+    Enthalpy, entropy and free energy are those of an ideal gas of rigid rotors and harmonic
+    oscillators at 1 bar and the ``temperatures`` (K), counted from the potential energy's own
+    zero, with the rotational ``symmetry_number`` (2 for water, 3 for ammonia, 12 for methane) and
+    total electronic ``spin`` (0 for singlets). Imaginary modes are left out of them.
+
+    With ``infrared``, intensities come from the derivatives of the dipole,
+
+        I_s = N_A / (12 epsilon_0 c^2) |d mu / d Q_s|^2,
+        d mu / d Q_s = sum_a d mu / d x_a e_as / sqrt(m_a)
+
+    Raises PropertyError for a periodic structure, a single atom, one that is not relaxed, and,
+    with ``infrared``, for a calculator without a dipole.
+    """
+    require_molecule(atoms, "A vibration")
+    if len(atoms) < 2:
+        raise PropertyError("One atom does not vibrate; give a molecule.")
+    require_relaxed(atoms, cell=False)
+    found = derivatives(atoms, step)
+    masses = np.repeat(atoms.get_masses(), 3)
+    inside = _inner_space(atoms)
+    dynamical = found.hessian / np.sqrt(np.outer(masses, masses))
+    eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
+    vectors = inside @ vectors  # (3 n_atoms, n_modes), mass-weighted
+    frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * _WAVENUMBER
+    moves = vectors / np.sqrt(masses)[:, None]
+    lengths = np.linalg.norm(moves, axis=0)
+    intensities = np.empty(0)
+    if infrared:
+        slopes = require_dipole(found.dipole, atoms).T @ moves  # (3, n_modes), e / sqrt(amu)
+        intensities = _INTENSITY * (slopes**2).sum(axis=0)
+    quanta = frequencies[frequencies > 0] * units.invcm
+    thermo = _thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)
+    return Vibrations(
+        symbols=tuple(atoms.get_chemical_symbols()),
+        positions=atoms.positions.copy(),
+        frequencies=frequencies,
+        reduced_masses=1 / lengths**2,
+        modes=(moves / lengths).T.reshape(-1, len(atoms), 3),
+        intensities=intensities,
+        zero_point_energy=float(quanta.sum() / 2),
+        temperatures=np.array(temperatures, dtype=float),
+        enthalpy=thermo[0],
+        entropy=thermo[1],
+        free_energy=thermo[2],
+        asymmetry=found.asymmetry,
+    )
+
+
+def _inner_space(atoms: Atoms) -> FloatArray:
+    """Orthonormal mass-weighted coordinates without translations and rotations.
+
+    (3 n_atoms, 3 n_atoms - 6), or - 5 for a linear molecule.
+    """
+    roots = np.sqrt(atoms.get_masses())[:, None]
+    centred = atoms.positions - atoms.get_center_of_mass()
+    outer = [roots * np.eye(3)[i] for i in range(3)]
+    outer += [roots * np.cross(np.eye(3)[i], centred) for i in range(3)]
+    basis, sizes, _ = np.linalg.svd(np.array([move.ravel() for move in outer]).T)
+    rank = 5 if is_linear(atoms) else int((sizes > 1e-8 * sizes[0]).sum())
+    inner: FloatArray = basis[:, rank:]
+    return inner
+
+
+def is_linear(atoms: Atoms, tolerance: float = 1e-3) -> bool:
+    """Whether all atoms lie on a line, within ``tolerance`` of its length."""
+    centred = atoms.positions - atoms.positions.mean(axis=0)
+    sizes = np.linalg.svd(centred, compute_uv=False)
+    return bool(sizes[1] <= tolerance * sizes[0])
+
+
+def _thermochemistry(
+    atoms: Atoms,
+    frequencies: FloatArray,
+    temperatures: Sequence[float],
+    symmetry_number: int,
+    spin: float,
+) -> FloatArray:
+    """H, S and G (3, n_temperatures) of the ideal gas by ASE."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of imaginary modes: the table names them
+        gas = IdealGasThermo(
+            vib_energies=[complex(f if f > 0 else f * 1j) * units.invcm for f in frequencies],
+            ignore_imag_modes=True,
+            geometry="linear" if is_linear(atoms) else "nonlinear",
+            potentialenergy=float(atoms.get_potential_energy()),
+            atoms=atoms,
+            symmetrynumber=symmetry_number,
+            spin=spin,
+        )
+    return np.array(
+        [
+            (
+                gas.get_enthalpy(t, verbose=False),
+                gas.get_entropy(t, _PRESSURE, verbose=False),
+                gas.get_gibbs_energy(t, _PRESSURE, verbose=False),
+            )
+            for t in temperatures
+        ]
+    ).T
