@@ -19,7 +19,18 @@ from typing import Any, Final
 from cyclopts import App, CycloptsError, Parameter
 
 from ladera import __version__
-from ladera.cli import data, demo, evaluate, exchange, md, properties, relax, report, train, vibrations
+from ladera.cli import (
+    data,
+    demo,
+    evaluate,
+    exchange,
+    md,
+    properties,
+    relax,
+    report,
+    train,
+    vibrations,
+)
 from ladera.errors import LaderaError
 
 FAILURE: Final = 1

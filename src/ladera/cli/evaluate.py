@@ -92,7 +92,7 @@ def info(model: Annotated[Path, Parameter(help="Model file.")], /) -> int:
         console.print(f"Data hash {origin['data_hash']}")
         console.print(f"Best epoch {origin['epoch']} of {origin['config']['epochs']}")
         console.print(error_table(origin["errors"]))
-    settings = origin["config"] if "config" in origin else {"model": config}
+    settings = origin.get("config", {"model": config})
     console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
     return 0
 
