@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 MODEL: Final = "model.ladera"
+# Called with a new potential, the data and their batches.
+Initialize = Callable[["Potential", Prepared, Batches], None]
 _DTYPES: Final = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -65,6 +67,7 @@ def train(
     *,
     resume: bool = False,
     observer: Observer | None = None,
+    initialize: Initialize | None = None,
 ) -> Potential:
     """Train a potential and return the best one.
 
@@ -74,6 +77,9 @@ def train(
     parameters it would have had; configuration and data must be the same.
 
     Ctrl-C and SIGTERM finish the step, write a checkpoint and raise KeyboardInterrupt.
+
+    ``initialize`` may change the new potential (first weights, constants) before the first step;
+    when a run goes on its parameters replace those.
 
     Raises ConfigError for a folder that holds another run and a configuration that does not fit
     the data, DataError for data that the doctor forbids, TrainingError when the loss or its
@@ -89,7 +95,7 @@ def train(
     stored = _stored_state(folder, prepared) if resume else None
     # Whoever joins a run of several processes reads what was here before the first one writes.
     fabric = launch(prepared.config)
-    run = _Run(prepared, folder, fabric, observer or Silent(), stored)
+    run = _Run(prepared, folder, fabric, observer or Silent(), stored, initialize)
     return run.complete()
 
 
@@ -103,6 +109,7 @@ class _Run:
         fabric: Fabric,
         observer: Observer,
         stored: Mapping[str, Any] | None,
+        initialize: Initialize | None,
     ) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.folder, self.fabric, self.observer = folder, fabric, observer
@@ -112,6 +119,8 @@ class _Run:
         )
         self.batches = Batches(prepared.dataset, graphs, prepared.weights)
         self.potential = self._new_potential(stored)
+        if initialize is not None:
+            initialize(self.potential, prepared, self.batches)
         self.objective = Objective(self.potential, config.loss)
         optimizer = make_optimizer(config.optimizer, self.potential.parameters())
         self.module, self.optimizer = fabric.setup(self.objective, optimizer)
