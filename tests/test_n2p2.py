@@ -146,7 +146,7 @@ def test_what_n2p2_cannot_express_is_refused(
 
 
 def test_only_networks_on_symmetry_functions_are_exported(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="lennard_jones model cannot be written for n2p2"):
+    with pytest.raises(ConfigError, match="architecture lennard_jones cannot be written for n2p2"):
         n2p2.export(lennard_jones(), tmp_path)
 
 

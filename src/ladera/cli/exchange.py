@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-Units = Literal["bohr-hartree", "angstrom-ev"]
+Units = Literal["bohr-hartree", "angstrom-ev", "angstrom-hartree"]
 
 
 def import_(

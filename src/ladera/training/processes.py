@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 
 import torch
@@ -34,3 +35,9 @@ def launch(config: TrainingConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def is_first_process() -> bool:
+    """Whether this is the process of a run that writes files and talks."""
+    ranks = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)

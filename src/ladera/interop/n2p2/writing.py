@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise, zip_longest
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from ladera.models.hdnnp import HDNNP
 from ladera.models.hdnnp.config import NetworkShape
 from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.potential import Potential
-from ladera.units import ATOMIC, METAL, UnitSystem
+from ladera.units import ANGSTROM_HARTREE, ATOMIC, METAL, UnitSystem
 
 _SCALING_KEYWORDS = {
     "none": (),
@@ -34,36 +35,51 @@ _SCALING_KEYWORDS = {
     "scale_center": ("scale_symmetry_functions", "center_symmetry_functions"),
     "sigma": ("scale_symmetry_functions_sigma",),
 }
-_UNIT_WORDS = {METAL.name: ("Angstrom", "eV"), ATOMIC.name: ("Bohr", "Ha")}
+_UNIT_WORDS = {
+    METAL.name: ("Angstrom", "eV"),
+    ATOMIC.name: ("Bohr", "Ha"),
+    ANGSTROM_HARTREE.name: ("Angstrom", "Ha"),
+}
 
 
 def export(
-    potential: Potential, folder: str | os.PathLike[str], units: UnitSystem = ATOMIC
+    potential: Potential,
+    folder: str | os.PathLike[str],
+    units: UnitSystem = ATOMIC,
+    more: Sequence[str] = (),
 ) -> tuple[Path, ...]:
     """Write ``input.nn``, ``scaling.data`` and ``weights.ZZZ.data`` in the given units.
 
-    Returns the files. Raises ConfigError for a potential that is no HDNNP and for one that n2p2
+    ``more`` are further lines for the ``input.nn``, such as keywords of a training. Returns the
+    files. Raises ConfigError for a potential that is no HDNNP and for one that n2p2
     cannot express: the activation tanh_twist, hidden layers or output activations that differ
     between elements, or hidden activations that differ in more than one element.
     """
     folder = Path(folder)
     if not isinstance(potential, HDNNP):
         raise ConfigError(
-            f"A {potential.config.architecture} model cannot be written for n2p2, which runs "
-            "networks on symmetry functions only; export an hdnnp model."
+            f"A model of the architecture {potential.config.architecture} cannot be written for "
+            "n2p2; export an hdnnp model."
         )
     shapes = _shapes(potential)
     widest = _widest(shapes)
-    text = _settings_text(potential, shapes, widest, units)
+    text = _settings_text(potential, shapes, widest, units, more)
     files = [folder / "input.nn", folder / "scaling.data"]
     folder.mkdir(parents=True, exist_ok=True)
     write_text_atomic(files[0], text)
     scaling.write(files[1], [statistics(potential, e) for e in range(len(potential.symbols))])
+    return (*files, *write_weights(potential, folder))
+
+
+def write_weights(potential: HDNNP, folder: Path, ending: str = "data") -> list[Path]:
+    """Write ``weights.ZZZ.data`` (or with another ending) of each element; returns the files."""
+    widest = _widest(_shapes(potential))
+    files = []
     for symbol, network in zip(potential.symbols, potential.networks, strict=True):
-        files.append(folder / weights.file_name(symbol))
+        files.append((folder / weights.file_name(symbol)).with_suffix(f".{ending}"))
         if isinstance(network, AtomicNetwork):
             weights.write(files[-1], _padded(network, widest))
-    return tuple(files)
+    return files
 
 
 def statistics(potential: HDNNP, element: int) -> Statistics:
@@ -142,6 +158,7 @@ def _settings_text(
     shapes: dict[str, NetworkShape],
     widest: tuple[int, ...],
     units: UnitSystem,
+    more: Sequence[str],
 ) -> str:
     config = potential.config
     length, energy = _UNIT_WORDS[units.name]
@@ -155,7 +172,6 @@ def _settings_text(
         f"#   pair_coeff * * {' '.join(potential.symbols)}    # your atom types, in their order",
         "",
         *_energy_lines(potential, units),
-        "",
         f"number_of_elements {len(potential.symbols)}",
         f"elements {' '.join(potential.symbols)}",
         f"cutoff_type {CUTOFF_FUNCTIONS.index(config.cutoff_function)} {config.cutoff_alpha!r}",
@@ -167,7 +183,7 @@ def _settings_text(
     ]
     functions = [function for own in potential.plan.functions for function in own]
     lines += [symmetry_functions.write(function, units) for function in functions]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *([""] if more else []), *more, ""])
 
 
 def _energy_lines(potential: HDNNP, units: UnitSystem) -> list[str]:
