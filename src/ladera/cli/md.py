@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.errors import SimulationError
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 
 
 def md(
-    model: Annotated[list[Path], Parameter(help="Model file; several make a committee.")],
-    structure: Annotated[Path, Parameter(help="Structure file, anything ASE reads.")],
+    files: Annotated[
+        list[Path],
+        Parameter(
+            help="Model file (several make a committee) and structure file, anything ASE reads; "
+            "or a control.in, which says everything."
+        ),
+    ],
     /,
     *,
     settings: Annotated[MDSettings | None, Parameter(name="*")] = None,
@@ -40,11 +46,31 @@ def md(
     from ladera.simulation.molecular_dynamics import run_md
     from ladera.simulation.structures import read_structure
 
+    if files[0].suffix == ".in":
+        return _run_control(files, settings, output, resume)
+    if len(files) < 2:
+        raise SimulationError(f"Give a structure file too: ladera md {files[0]} STRUCTURE.")
     settings = settings or MDSettings()  # which asks for the length of the run
-    atoms = read_structure(structure)
-    potential = load_potential(model)
+    atoms = read_structure(files[-1])
+    potential = load_potential(files[:-1])
     with _Display(settings) as display:
         run_md(atoms, potential, settings, output, resume=resume, on_row=display.show)
+    display.summarize(output)
+    return 0
+
+
+def _run_control(files: list[Path], settings: MDSettings | None, output: Path, resume: bool) -> int:
+    """Molecular dynamics as a control.in says."""
+    from ladera.interop import control_in
+
+    if len(files) > 1 or settings is not None:
+        raise SimulationError(
+            f"{files[0]} says all there is to say of the run; leave the other files and settings "
+            "out, or name model and structure instead of it."
+        )
+    job = control_in.read_simulation(files[0])
+    with _Display(job.settings) as display:
+        job.run(output, resume=resume, on_row=display.show)
     display.summarize(output)
     return 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +16,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ladera.potential import Potential
     from ladera.training.config import TrainingConfig
     from ladera.training.log import Row
 
@@ -21,7 +24,9 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 def train(
-    config: Annotated[Path, Parameter(help="YAML file; `ladera template` prints one.")],
+    config: Annotated[
+        Path, Parameter(help="YAML file, as `ladera template` prints one, or a control.in.")
+    ],
     /,
     *,
     output: Annotated[Path, Parameter(help="Folder of the run.")] = Path("run"),
@@ -44,23 +49,34 @@ def train(
 
         ladera train config.yaml --output run --set epochs=100 --set optimizer.learning_rate=0.005
     """
-    from ladera.training import config_file
-
-    settings = config_file.load(config, set_ or ())
+    settings, run = _read(config, set_ or ())
     if check:
         return _check(settings)
     if _is_helper():
-        return _help_out(settings, output, resume)
+        return _help_out(run, output, resume)
     from rich.console import Console
 
     from ladera.cli.evaluate import error_table
-    from ladera.training.trainer import train as run
 
     with _Display(settings.epochs) as display:
-        potential = run(settings, output, resume=resume, observer=display)
+        potential = run(output, resume=resume, observer=display)
     Console().print(error_table(potential.provenance["errors"]))
     print(f"Best model: epoch {potential.provenance['epoch']}, in {output / 'model.ladera'}.")
     return 0
+
+
+def _read(path: Path, overrides: Sequence[str]) -> tuple[TrainingConfig, Callable[..., Potential]]:
+    """The configuration that a file of any kind asks for, and what trains by it."""
+    if path.suffix == ".in":
+        from ladera.interop import control_in
+
+        job = control_in.read_training(path, overrides)
+        return job.config, job.train
+    from ladera.training import config_file
+    from ladera.training.trainer import train
+
+    config = config_file.load(path, overrides)
+    return config, partial(train, config)
 
 
 def template() -> int:
@@ -109,15 +125,14 @@ def _is_helper() -> bool:
     return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID"))
 
 
-def _help_out(settings: TrainingConfig, output: Path, resume: bool) -> int:
+def _help_out(run: Callable[..., Potential], output: Path, resume: bool) -> int:
     """One of several processes, in silence: what it could say, the first one says."""
     from ladera.cli import FAILURE, INTERRUPTED
     from ladera.errors import LaderaError
-    from ladera.training.trainer import train as run
 
     warnings.simplefilter("ignore")
     try:
-        run(settings, output, resume=resume)
+        run(output, resume=resume)
     except LaderaError:
         return FAILURE
     except KeyboardInterrupt:
