@@ -24,7 +24,9 @@ from ladera.cli import (
     demo,
     evaluate,
     exchange,
+    functions,
     md,
+    phonons,
     properties,
     relax,
     report,
@@ -46,6 +48,7 @@ DATA_COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     data.convert,
     data.split,
 )
+FUNCTIONS_COMMANDS: Final[tuple[Callable[..., int], ...]] = (functions.select, functions.report)
 COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     demo.demo,
     train.template,
@@ -59,6 +62,8 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     md.md,
     properties.eos,
     properties.elastic,
+    phonons.phonons,
+    phonons.expansion,
     vibrations.vibrations,
     report.report,
 )
@@ -87,10 +92,13 @@ def _make_app() -> App:
     )
     for rank, command in enumerate(COMMANDS):
         app.command(command, sort_key=rank)
-    group = App(name="data", help="Look at, check, convert and split data sets.", sort_key=-1)
-    for rank, command in enumerate(DATA_COMMANDS):
-        group.command(command, sort_key=rank)
-    app.command(group)
+    for group, commands in (
+        (App(name="data", help="Look at, check, convert and split data sets."), DATA_COMMANDS),
+        (App(name="functions", help="Choose and judge symmetry functions."), FUNCTIONS_COMMANDS),
+    ):
+        for rank, command in enumerate(commands):
+            group.command(command, sort_key=rank)
+        app.command(group, sort_key=-1)
     return app
 
 

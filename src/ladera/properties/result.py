@@ -33,6 +33,8 @@ FILE: Final = "result.json"
 KINDS: Final = {
     "equation_of_state": ("ladera.properties.equation_of_state", "EquationOfState"),
     "elasticity": ("ladera.properties.elasticity", "Elasticity"),
+    "phonons": ("ladera.properties.phonons", "Phonons"),
+    "quasi_harmonic": ("ladera.properties.quasi_harmonic", "QuasiHarmonic"),
     "vibrations": ("ladera.properties.vibrations", "Vibrations"),
 }
 

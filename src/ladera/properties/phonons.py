@@ -1,0 +1,247 @@
+"""Phonons of a crystal from phonopy's supercells: bands, density of states, heat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+from ase import units
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from phonopy import Phonopy
+from phonopy.structure.atoms import PhonopyAtoms
+
+from ladera.errors import PropertyError
+from ladera.plotting import INK, PALETTE, style
+from ladera.properties.displacements import evaluate_displaced
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.structures import require_crystal, require_relaxed, with_spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+_SUPERCELL_HEIGHT: Final = 12.0  # Angstrom; force constants have mostly decayed at half of it
+_MESH_LENGTH: Final = 60.0  # Angstrom: 60 / |a| points along a
+_POINTS_OF_A_BAND: Final = 200
+LARGEST_NOISE: Final = 0.05  # THz, what rounding leaves of the acoustic modes at the zone's centre
+_TEMPERATURES: Final = (0.0, 1000.0, 10.0)  # K: first, last, step
+_QUANTUM: Final = float(1e12 * units._hplanck / units._e)  # h times 1 THz, eV
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phonons(Result):
+    """Phonons in the harmonic approximation; imaginary frequencies are negative.
+
+    Heat is for one formula of the primitive cell: per mole of primitive cells.
+    """
+
+    kind: ClassVar[str] = "phonons"
+    title: ClassVar[str] = "Phonons"
+
+    supercell: FloatArray = quantity()  # (3,), cells along each vector
+    supercell_change: float = quantity("THz")  # largest, from the next smaller supercell
+    distances: FloatArray = quantity("1/Angstrom")  # (n_points,) along the path, 2 pi in it
+    bands: FloatArray = quantity("THz")  # (n_points, n_bands)
+    ticks: FloatArray = quantity("1/Angstrom")  # (n_labels,)
+    labels: tuple[str, ...]
+    frequencies: FloatArray = quantity("THz")  # (n_grid,) of the density of states
+    density: FloatArray = quantity("1/THz")  # (n_grid,), states per primitive cell
+    lowest: float = quantity("THz")  # on the path and the mesh
+    lowest_point: FloatArray = quantity()  # (3,), where, in reciprocal cell vectors
+    zero_point_energy: float = quantity("eV")  # per primitive cell
+    temperatures: FloatArray = quantity("K")
+    free_energy: FloatArray = quantity("kJ/mol")  # Helmholtz's
+    entropy: FloatArray = quantity("J/K/mol")
+    heat_capacity: FloatArray = quantity("J/K/mol")  # at constant volume
+
+    @property
+    def stable(self) -> bool:
+        """Whether no mode is imaginary."""
+        return self.lowest > -LARGEST_NOISE
+
+    def table(self) -> Table:
+        """Extremes of the bands, stability, convergence, heat at room temperature."""
+        room = int(np.argmin(np.abs(self.temperatures - 300)))
+        at = f"{self.temperatures[room]:g} K"
+        where = ", ".join(f"{x:.3g}" for x in self.lowest_point)
+        stability = "none" if self.stable else f"{-self.lowest:.3f} THz at ({where})"
+        size = " x ".join(f"{n:.0f}" for n in self.supercell)
+        rows = (
+            ("highest frequency", f"{self.bands.max():.3f}", "THz"),
+            *((f"bands at {label}", text, "THz") for label, text in self._at_labels()),
+            ("imaginary modes", stability, ""),
+            ("zero-point energy", self.show("zero_point_energy", ".5f"), "eV/cell"),
+            (f"heat capacity at {at}", self.show("heat_capacity", ".3f", room), "J/K/mol"),
+            (f"entropy at {at}", self.show("entropy", ".3f", room), "J/K/mol"),
+            (f"free energy at {at}", self.show("free_energy", ".3f", room), "kJ/mol"),
+            ("supercell", size, ""),
+            ("change from the next smaller one", f"{self.supercell_change:.3f}", "THz"),
+        )
+        return Table(("quantity", "value", "unit"), rows)
+
+    def plot(self) -> Figure:
+        """Bands along the path, and the density of states beside them."""
+        with style():
+            figure = Figure(figsize=(6.2, 3.4), layout="constrained")
+            panel, side = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+            for band in self.bands.T:
+                panel.plot(self.distances, band, color=PALETTE[0], lw=1.1)
+            if "bands" in self.spread:
+                for band, width in zip(self.bands.T, self.spread["bands"].T, strict=True):
+                    panel.fill_between(
+                        self.distances, band - width, band + width, color=PALETTE[0], alpha=0.25
+                    )
+            panel.axhline(0, color=INK, lw=0.6)
+            panel.set_xticks(self.ticks, self.labels)
+            panel.set_xlim(self.distances[0], self.distances[-1])
+            panel.set_xlabel("wave vector")
+            panel.set_ylabel("frequency (THz)")
+            side.plot(self.density, self.frequencies, color=INK, lw=1.1)
+            side.set_xlabel("states (1/THz)")
+            side.set_xlim(left=0)
+        return figure
+
+    def _at_labels(self) -> list[tuple[str, str]]:
+        """Distinct frequencies at each distinct point of the path."""
+        found: dict[str, str] = {}
+        for tick, label in zip(self.ticks, self.labels, strict=True):
+            if "|" not in label and label not in found:
+                values = self.bands[int(np.argmin(np.abs(self.distances - tick)))]
+                distinct = sorted({round(float(v), 3) + 0.0 for v in values})
+                found[label] = ", ".join(f"{v:.3f}" for v in distinct)
+        return list(found.items())
+
+
+@with_spread
+def phonons(
+    atoms: Atoms, /, *, supercell: Sequence[int] | None = None, displacement: float = 0.01
+) -> Phonons:
+    """Phonons of a relaxed crystal with a calculator, by finite displacements (phonopy).
+
+    ``supercell`` says how many cells along each vector; left out, enough that the supercell is 12
+    Angstrom high or more. Atoms move by ``displacement`` (Angstrom). The next smaller supercell is
+    computed too and the largest difference on a coarse mesh reported: the error of the size.
+    The path is the standard one of the Bravais lattice (Setyawan and Curtarolo, Comput. Mater. Sci.
+    49, 299 (2010)), by ASE. Give the primitive cell: the bands are those of the cell given.
+
+    Long-range electric fields of polar crystals (LO-TO splitting) are not accounted for.
+
+    Raises PropertyError for a molecule, for a structure that is not relaxed and for a supercell
+    that makes no sense.
+    """
+    require_crystal(atoms, "A phonon")
+    require_relaxed(atoms, cell=False)
+    size = supercell_size(atoms, supercell)
+    found = force_constants(atoms, size, displacement)
+    smaller = np.maximum(size - 1, 1)
+    change = np.nan
+    if (smaller < size).any():
+        change = _largest_difference(found, force_constants(atoms, smaller, displacement))
+    return _result(atoms, found, size, change)
+
+
+def force_constants(atoms: Atoms, supercell: NDArray[np.int64], displacement: float) -> Phonopy:
+    """phonopy's object with the force constants of a supercell, symmetrised."""
+    cell = PhonopyAtoms(
+        symbols=atoms.get_chemical_symbols(),
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        masses=atoms.get_masses(),
+    )
+    found = Phonopy(cell, np.diag(supercell), primitive_matrix=np.eye(3), log_level=0)
+    found.generate_displacements(distance=displacement)
+    perfect = _to_ase(found.supercell, atoms)
+    moved = np.array([c.positions for c in found.supercells_with_displacements or ()])
+    forces = evaluate_displaced(perfect, moved - perfect.positions).forces
+    found.forces = forces.astype(np.float64)
+    found.produce_force_constants()
+    found.symmetrize_force_constants()
+    return found
+
+
+def _to_ase(cell: PhonopyAtoms, like: Atoms) -> Atoms:
+    from ase import Atoms
+
+    atoms = Atoms(
+        cell.symbols, positions=cell.positions, cell=cell.cell, masses=cell.masses, pbc=True
+    )
+    atoms.calc = like.calc
+    return atoms
+
+
+def supercell_size(atoms: Atoms, supercell: Sequence[int] | None) -> NDArray[np.int64]:
+    """Cells along each vector (3,): those asked for, or enough to be 12 Angstrom high.
+
+    Raises PropertyError for a size that makes no sense.
+    """
+    if supercell is None:
+        heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
+        cells: NDArray[np.int64] = np.ceil(_SUPERCELL_HEIGHT / heights - 1e-6).astype(np.int64)
+        return cells
+    size = np.array(supercell, dtype=np.int64)
+    if size.shape != (3,) or (size < 1).any():
+        raise PropertyError(f"The supercell is {size.tolist()}; give three numbers from 1 up.")
+    return size
+
+
+def _largest_difference(one: Phonopy, other: Phonopy) -> float:
+    """On a coarse mesh that holds the zone's centre and its boundaries."""
+    points = np.array(list(np.ndindex(4, 4, 4))) / 4
+    return float(np.abs(frequencies(one, points) - frequencies(other, points)).max())
+
+
+def frequencies(found: Phonopy, points: FloatArray) -> FloatArray:
+    """(n_points, n_bands), THz, imaginary ones negative."""
+    found.run_qpoints(points.astype(np.float64))
+    result: Any = found.qpoints
+    frequencies: FloatArray = result.frequencies
+    return frequencies
+
+
+def _result(atoms: Atoms, found: Phonopy, size: NDArray[np.int64], change: float) -> Phonons:
+    path = atoms.cell.bandpath(npoints=_POINTS_OF_A_BAND)
+    bands = frequencies(found, path.kpts)
+    distances, ticks, labels = _path_axis(path)
+    found.run_mesh(_MESH_LENGTH)
+    found.run_total_dos()
+    first, last, step = _TEMPERATURES
+    found.run_thermal_properties(
+        t_min=first, t_max=last, t_step=step, cutoff_frequency=LARGEST_NOISE
+    )
+    mesh: Any = found.mesh
+    dos: Any = found.total_dos
+    heat: Any = found.thermal_properties
+    everywhere = np.vstack([bands, mesh.frequencies])
+    points = np.vstack([path.kpts, mesh.qpoints])
+    worst = int(everywhere.min(axis=1).argmin())
+    zero_point = 0.5 * (mesh.weights @ mesh.frequencies.clip(0).sum(axis=1)) / mesh.weights.sum()
+    return Phonons(
+        supercell=size.astype(float),
+        supercell_change=change,
+        distances=distances,
+        bands=bands,
+        ticks=ticks,
+        labels=labels,
+        frequencies=np.asarray(dos.frequency_points),
+        density=np.asarray(dos.dos),
+        lowest=float(everywhere[worst].min()),
+        lowest_point=points[worst],
+        zero_point_energy=float(zero_point * _QUANTUM),
+        temperatures=np.asarray(heat.temperatures),
+        free_energy=np.asarray(heat.free_energy),
+        entropy=np.asarray(heat.entropy),
+        heat_capacity=np.asarray(heat.heat_capacity),
+    )
+
+
+def _path_axis(path: Any) -> tuple[FloatArray, FloatArray, tuple[str, ...]]:
+    """Distances along ASE's path, and its points by name; two of them where the path jumps."""
+    distances, ticks, names = path.get_linear_kpoint_axis()
+    labels: dict[float, str] = {}
+    for tick, name in zip(ticks, names, strict=True):
+        name = name.replace("G", "Γ")
+        labels[tick] = f"{labels[tick]}|{name}" if tick in labels else name
+    return distances, np.array(list(labels)), tuple(labels.values())

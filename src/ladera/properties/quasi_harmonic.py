@@ -1,0 +1,147 @@
+"""Thermal expansion in the quasi-harmonic approximation: phonons at several volumes."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+from ase import units
+from matplotlib.figure import Figure
+from phonopy import run_qha
+
+from ladera.errors import PropertyError
+from ladera.plotting import PALETTE, axes, style
+from ladera.properties.phonons import (
+    LARGEST_NOISE,
+    force_constants,
+    frequencies,
+    supercell_size,
+)
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.structures import relax_ions, require_crystal, with_spread
+from ladera.units import GIGAPASCAL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+_HIGHEST, _STEP = 1000.0, 10.0  # K
+_MESH_LENGTH: Final = 60.0  # Angstrom
+_COARSE_MESH: Final = np.array(list(np.ndindex(4, 4, 4))) / 4
+_PER_MOLE: Final = float(units._e * units._Nav)  # J/mol in eV
+_SHOWN: Final = (100.0, 300.0, 500.0, 800.0)  # K, in the table
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuasiHarmonic(Result):
+    """Equilibrium at zero pressure against temperature; Vinet's form at each temperature."""
+
+    kind: ClassVar[str] = "quasi_harmonic"
+    title: ClassVar[str] = "Quasi-harmonic expansion"
+
+    temperatures: FloatArray = quantity("K")
+    volume: FloatArray = quantity("Angstrom^3")  # of the cell
+    expansion: FloatArray = quantity("1/K")  # (1/V) dV/dT
+    bulk_modulus: FloatArray = quantity("GPa")
+    gruneisen: FloatArray = quantity()  # thermodynamic Grueneisen parameter
+    heat_capacity: FloatArray = quantity("J/K/mol")  # at constant pressure, per cell
+    volumes: FloatArray = quantity("Angstrom^3")  # the ones computed
+
+    def table(self) -> Table:
+        """Some temperatures."""
+        rows = []
+        for wanted in (t for t in _SHOWN if t <= self.temperatures[-1]):
+            i = int(np.argmin(np.abs(self.temperatures - wanted)))
+            rows.append(
+                (
+                    f"{self.temperatures[i]:g}",
+                    self.show("volume", ".4f", i),
+                    f"{1e6 * self.expansion[i]:.2f}",
+                    self.show("bulk_modulus", ".2f", i),
+                    self.show("heat_capacity", ".3f", i),
+                )
+            )
+        return Table(
+            ("T (K)", "V (Å³/cell)", "expansion (10⁻⁶/K)", "B (GPa)", "Cp (J/K/mol)"), tuple(rows)
+        )
+
+    def plot(self) -> Figure:
+        """Volume expansion coefficient against temperature."""
+        with style():
+            figure, panel = axes()
+            panel.plot(self.temperatures, 1e6 * self.expansion, color=PALETTE[0])
+            if "expansion" in self.spread:
+                low = 1e6 * (self.expansion - self.spread["expansion"])
+                high = 1e6 * (self.expansion + self.spread["expansion"])
+                panel.fill_between(self.temperatures, low, high, color=PALETTE[0], alpha=0.25)
+            panel.set_xlabel("temperature (K)")
+            panel.set_ylabel("volume expansion (10⁻⁶/K)")
+        return figure
+
+
+@with_spread
+def quasi_harmonic(
+    atoms: Atoms,
+    /,
+    *,
+    supercell: Sequence[int] | None = None,
+    strain: float = 0.08,
+    points: int = 8,
+    displacement: float = 0.01,
+    fmax: float = 1e-3,
+) -> QuasiHarmonic:
+    """Thermal expansion of a relaxed crystal from phonons at ``points`` volumes.
+
+    F(V, T) = E(V) + F_vib(V, T) is minimised over the volume, which goes from 1 - ``strain`` / 2
+    to 1 + ``strain`` times the present one without a change of shape (phonopy's quasi-harmonic
+    module). Temperatures go up to 1000 K, or to where the minimum leaves the volumes.
+
+    Raises PropertyError for a molecule, when a volume has imaginary modes, and when the crystal
+    expands beyond all volumes.
+    """
+    require_crystal(atoms, "A thermal expansion")
+    if points < 5:
+        raise PropertyError(f"{points} volumes are too few for a fit; take five or more.")
+    energies, found = [], []
+    for factor in np.linspace(1 - strain / 2, 1 + strain, points):
+        scaled = atoms.copy()
+        scaled.set_cell(atoms.cell * np.cbrt(factor), scale_atoms=True)
+        scaled.calc = atoms.calc
+        relax_ions(scaled, fmax)
+        energies.append(float(scaled.get_potential_energy()))
+        found.append(force_constants(scaled, supercell_size(scaled, supercell), displacement))
+        lowest = float(frequencies(found[-1], _COARSE_MESH).min())
+        if lowest < -LARGEST_NOISE:
+            raise PropertyError(
+                f"At {factor:.3f} times the volume a mode is imaginary ({-lowest:.3g} THz), so its "
+                "heat is not known; take a smaller strain, or a structure that is stable."
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of volumes outside, which are cut off below
+        fit = run_qha(
+            found,
+            temperatures=np.arange(0.0, _HIGHEST + 2 * _STEP, _STEP),
+            internal_energies=energies,
+            mesh=_MESH_LENGTH,
+            eos="vinet",
+            exclude_gamma_acoustic=True,
+        )
+    outside = np.flatnonzero(fit.equilibrium_volumes > fit.volumes.max())
+    n = int(outside[0]) if len(outside) else len(fit.temperatures)
+    if n < 2:
+        raise PropertyError(
+            "The crystal expands beyond the largest volume at once; relax its cell first, or take "
+            "a larger strain."
+        )
+    return QuasiHarmonic(
+        temperatures=fit.temperatures[:n],
+        volume=fit.equilibrium_volumes[:n],
+        expansion=fit.thermal_expansion[:n],
+        bulk_modulus=fit.bulk_moduli[:n] / GIGAPASCAL,
+        gruneisen=fit.gruneisen_parameters[:n],
+        heat_capacity=fit.heat_capacity_P.heat_capacities[:n] * _PER_MOLE,
+        volumes=fit.volumes,
+    )
