@@ -47,6 +47,13 @@ class PotentialConfig(BaseModel):
                 raise ValueError(f"'{symbol}' is not a chemical symbol; {hint}")
         return tuple(sorted(set(species), key=atomic_numbers.__getitem__))
 
+    def for_training(self, graphs: Sequence[Graph]) -> Self:
+        """The same configuration with what it leaves to the training data decided.
+
+        Training calls it once, before the model is built. The result decides nothing more.
+        """
+        return self
+
 
 @dataclass(frozen=True)
 class TrainingStatistics:

@@ -42,13 +42,18 @@ INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 
 # In the order of the help, which is their docstrings.
-DATA_COMMANDS: Final[tuple[Callable[..., int], ...]] = (
-    data.info,
-    data.check,
-    data.convert,
-    data.split,
+GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., int], ...]], ...]] = (
+    (
+        "data",
+        "Look at, check, convert and split data sets.",
+        (data.info, data.check, data.convert, data.split),
+    ),
+    (
+        "functions",
+        "Choose symmetry functions by data, and see what those of a model do.",
+        (functions.select, functions.report),
+    ),
 )
-FUNCTIONS_COMMANDS: Final[tuple[Callable[..., int], ...]] = (functions.select, functions.report)
 COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     demo.demo,
     train.template,
@@ -92,13 +97,11 @@ def _make_app() -> App:
     )
     for rank, command in enumerate(COMMANDS):
         app.command(command, sort_key=rank)
-    for group, commands in (
-        (App(name="data", help="Look at, check, convert and split data sets."), DATA_COMMANDS),
-        (App(name="functions", help="Choose and judge symmetry functions."), FUNCTIONS_COMMANDS),
-    ):
+    for name, purpose, commands in GROUPS:
+        group = App(name=name, help=purpose, sort_key=-1)
         for rank, command in enumerate(commands):
             group.command(command, sort_key=rank)
-        app.command(group, sort_key=-1)
+        app.command(group)
     return app
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
 import numpy as np
@@ -16,6 +16,7 @@ from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.potential import TrainingStatistics
 from ladera.training import config_file
+from ladera.training.batches import GraphStore
 from ladera.training.config import (
     DataConfig,
     FileSplit,
@@ -34,7 +35,7 @@ Indices = NDArray[np.int64]
 class Prepared:
     """Everything a training run is made of, checked; the run itself has only to compute."""
 
-    config: TrainingConfig  # with the species written out
+    config: TrainingConfig  # with the species, and what the frames decide, written out
     dataset: Dataset  # all frames
     report: Report  # what the doctor found
     split: Split
@@ -110,7 +111,7 @@ def prepare(config: TrainingConfig) -> Prepared:
     _check_sizes(prepared)
     _check_labels(prepared)
     _check_species(prepared)
-    return prepared
+    return prepared if prepared.report.errors else _with_choices(prepared)
 
 
 def _for_species(config: TrainingConfig, species: tuple[str, ...]) -> TrainingConfig:
@@ -118,6 +119,14 @@ def _for_species(config: TrainingConfig, species: tuple[str, ...]) -> TrainingCo
     values = config_file.as_json(config)
     values["model"]["species"] = list(species)
     return config_file.parse(values, f"The configuration, for {', '.join(species)}")
+
+
+def _with_choices(prepared: Prepared) -> Prepared:
+    """The same, with what the model's configuration leaves to the training frames decided."""
+    config = prepared.config
+    graphs = GraphStore(prepared.dataset[prepared.train], config.model.cutoff, memory=0)
+    model = config.model.for_training(graphs)
+    return replace(prepared, config=config.model_copy(update={"model": model}))
 
 
 def read_data(config: DataConfig) -> tuple[Dataset, Split]:

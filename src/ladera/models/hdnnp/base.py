@@ -16,13 +16,10 @@ from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
+from ladera.models.hdnnp.selection import RESOLUTION as RESOLUTION
 from ladera.potential import Potential, TrainingStatistics
 
 log = logging.getLogger(__name__)
-
-# A symmetry function that varies by less than this over the training set says nothing: scaled up,
-# it would bring the rounding errors of its sum into the network.
-RESOLUTION = 1e-8
 
 
 class SymmetryFunctionPotential(Potential):

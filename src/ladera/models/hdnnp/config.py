@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from ladera.kernels.symmetry_functions.functions import CutoffFunction, SymmetryFunction
-from ladera.models.hdnnp.generation import Size, generate
+from ladera.errors import ConfigError
+from ladera.graph import Graph
+from ladera.kernels.symmetry_functions.functions import (
+    CUTOFF_FUNCTIONS,
+    CutoffFunction,
+    SymmetryFunction,
+)
+from ladera.kernels.symmetry_functions.plan import make_plan
+from ladera.models.hdnnp.generation import Size, generate, pool
+from ladera.models.hdnnp.selection import SelectionConfig, sample, select
 from ladera.potential import PotentialConfig
 
 Activation = Literal[
@@ -38,14 +47,20 @@ class NetworkShape(NamedTuple):
 class HDNNPConfig(PotentialConfig):
     """A Behler-Parrinello network: symmetry functions, then one small network per element.
 
-    A cutoff is all it needs. Give ``symmetry_functions`` to choose them yourself; otherwise a set
-    of the asked ``size`` is generated.
+    A cutoff is all it needs. Give ``symmetry_functions`` to choose them yourself, or a
+    ``selection`` to let the training frames choose; otherwise a set of the asked ``size`` is
+    generated.
     """
 
     architecture: Literal["hdnnp"] = "hdnnp"
     size: Size = Field(
         default="medium",
         description="How many symmetry functions to generate: small, medium or large.",
+    )
+    selection: SelectionConfig | None = Field(
+        default=None,
+        description="Let the training frames choose the symmetry functions: a section with number, "
+        "method and pool. Left out: do not choose.",
     )
     symmetry_functions: tuple[SymmetryFunction, ...] = Field(
         default=(),
@@ -113,10 +128,28 @@ class HDNNPConfig(PotentialConfig):
             )
         return NetworkShape(hidden, activation)
 
+    def for_training(self, graphs: Sequence[Graph]) -> Self:
+        """The same configuration with the symmetry functions that the training frames choose.
+
+        Raises ConfigError when the pool has not as many different ones as asked for.
+        """
+        if self.selection is None:
+            return self
+        functions = self.symmetry_functions or pool(self.species, self.cutoff, self.selection.pool)
+        kind = CUTOFF_FUNCTIONS.index(self.cutoff_function)
+        plan = make_plan(self.species, functions, kind, self.cutoff_alpha)
+        chosen = tuple(select(plan, sample(plan, graphs), self.selection))
+        return self.model_copy(update={"symmetry_functions": chosen})
+
     def complete(self) -> Self:
         """The same configuration with its symmetry functions written out."""
         if self.symmetry_functions:
             return self
+        if self.selection is not None:
+            raise ConfigError(
+                "model.selection chooses symmetry functions by training frames, and there are "
+                "none here; train this configuration, or call its for_training(graphs) first."
+            )
         functions = generate(self.species, self.cutoff, self.size)
         return self.model_copy(update={"symmetry_functions": functions})
 

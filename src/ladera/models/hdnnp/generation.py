@@ -1,27 +1,43 @@
-"""A sensible set of symmetry functions when the user gives only a cutoff and a size."""
+"""Symmetry functions from a cutoff alone: a sensible set, or a pool from which data may choose."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations_with_replacement
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations_with_replacement, product
 from typing import Literal, NamedTuple
 
-from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import (
+    GaussianFunction,
+    PolynomialFunction,
+    SymmetryFunction,
+)
 
 Size = Literal["small", "medium", "large"]
+Recipe = Literal[
+    "grid",
+    "gastegger_centered",
+    "gastegger_shifted",
+    "imbalzano_centered",
+    "imbalzano_shifted",
+    "polynomial",
+]
+Gaussian = tuple[float, float]  # shift, Angstrom; eta, 1/Angstrom^2
 
 
-class _Recipe(NamedTuple):
-    radial: int  # Gaussians on the radial grid
+class _Amounts(NamedTuple):
+    radial: int  # Gaussians of the radial functions
     angular: int  # Gaussians of the angular functions
     zetas: tuple[float, ...]
 
 
-_RECIPES: dict[str, _Recipe] = {
-    "small": _Recipe(radial=6, angular=2, zetas=(1, 4)),
-    "medium": _Recipe(radial=8, angular=5, zetas=(1, 4)),
-    "large": _Recipe(radial=12, angular=6, zetas=(1, 2, 4, 8, 16)),
+_SIZES: dict[str, _Amounts] = {
+    "small": _Amounts(radial=6, angular=2, zetas=(1, 4)),
+    "medium": _Amounts(radial=8, angular=5, zetas=(1, 4)),
+    "large": _Amounts(radial=12, angular=6, zetas=(1, 2, 4, 8, 16)),
 }
+_POOL = _Amounts(radial=12, angular=6, zetas=(1, 2, 4, 8))
+# Windows of the polynomial angular functions, degrees.
+_WINDOWS = ((-90.0, 90.0), (0.0, 120.0), (30.0, 150.0), (60.0, 180.0), (90.0, 270.0))
 # No chemical bond is shorter than this (Angstrom), H2 excepted.
 _SHORTEST = 0.8
 
@@ -35,42 +51,172 @@ def generate(
     grid spacing (Gastegger et al., J. Chem. Phys. 148, 241709 (2018)). Angular: wide functions,
     with Gaussians on a coarser grid, for both signs of lambda and several zeta.
     """
-    recipe = _RECIPES[size]
-    functions: list[SymmetryFunction] = []
+    return tuple(_on_grid(species, cutoff, _SIZES[size]))
+
+
+def pool(
+    species: Sequence[str], cutoff: float, recipes: Iterable[Recipe]
+) -> tuple[SymmetryFunction, ...]:
+    """More symmetry functions than a network wants, by one or several recipes, each once.
+
+    Every recipe gives radial functions and, on a coarser grid, wide angular ones, the Gaussian ones
+    for both signs of lambda and several zeta. With n Gaussians and the cutoff r_c:
+
+        grid                what :func:`generate` takes
+        gastegger_centered  shift = 0, eta = 1 / (2 r^2), r on an even grid from the shortest bond
+        gastegger_shifted   shift on that grid, eta = 1 / (2 spacing^2)
+        imbalzano_centered  shift = 0, eta = (n^(m/n) / r_c)^2, m = 0 ... n - 1
+        imbalzano_shifted   shift = r_m = r_c / n^(m/n), eta = 1 / (r_m-1 - r_m)^2, m = 1 ... n
+        polynomial          compact support around 0 or around the points of an even grid
+
+    After Gastegger et al., J. Chem. Phys. 148, 241709 (2018), Imbalzano et al., J. Chem. Phys.
+    148, 241730 (2018), and Bircher, Singraber, Dellago, Mach. Learn.: Sci. Technol. 2, 035026
+    (2021).
+    """
+    makers = {
+        "grid": _on_grid,
+        "gastegger_centered": _gastegger_centered,
+        "gastegger_shifted": _gastegger_shifted,
+        "imbalzano_centered": _imbalzano_centered,
+        "imbalzano_shifted": _imbalzano_shifted,
+        "polynomial": _polynomials,
+    }
+    found = (f for recipe in recipes for f in makers[recipe](species, cutoff, _POOL))
+    return tuple(dict.fromkeys(found))
+
+
+def _on_grid(
+    species: Sequence[str], cutoff: float, amounts: _Amounts
+) -> Iterator[SymmetryFunction]:
+    radial = _grid(_SHORTEST, cutoff, amounts.radial)
+    angular = _grid(_SHORTEST, 0.9 * cutoff, amounts.angular)
+    return _gaussians(species, cutoff, radial, angular, amounts.zetas)
+
+
+def _gastegger_centered(
+    species: Sequence[str], cutoff: float, amounts: _Amounts
+) -> Iterator[SymmetryFunction]:
+    radial, angular = (
+        [(0.0, _rounded(0.5 / r**2)) for r in _even(_SHORTEST, cutoff, count)]
+        for count in (amounts.radial, amounts.angular)
+    )
+    return _gaussians(species, cutoff, radial, angular, amounts.zetas)
+
+
+def _gastegger_shifted(
+    species: Sequence[str], cutoff: float, amounts: _Amounts
+) -> Iterator[SymmetryFunction]:
+    def shifted(count: int) -> list[Gaussian]:
+        eta = 0.5 * ((count - 1) / (cutoff - _SHORTEST)) ** 2
+        # A Gaussian at the cutoff itself has nothing left of it.
+        return [(r, _rounded(eta)) for r in _even(_SHORTEST, cutoff, count)[:-1]]
+
+    radial, angular = shifted(amounts.radial + 1), shifted(amounts.angular + 1)
+    return _gaussians(species, cutoff, radial, angular, amounts.zetas)
+
+
+def _imbalzano_centered(
+    species: Sequence[str], cutoff: float, amounts: _Amounts
+) -> Iterator[SymmetryFunction]:
+    radial, angular = (
+        [(0.0, _rounded((n ** (m / n) / cutoff) ** 2)) for m in range(n)]
+        for n in (amounts.radial, amounts.angular)
+    )
+    return _gaussians(species, cutoff, radial, angular, amounts.zetas)
+
+
+def _imbalzano_shifted(
+    species: Sequence[str], cutoff: float, amounts: _Amounts
+) -> Iterator[SymmetryFunction]:
+    def shifted(n: int) -> list[Gaussian]:
+        r = [cutoff / n ** (m / n) for m in range(n + 1)]
+        return [(_rounded(r[m]), _rounded(1 / (r[m - 1] - r[m]) ** 2)) for m in range(1, n + 1)]
+
+    radial, angular = shifted(amounts.radial), shifted(amounts.angular)
+    return _gaussians(species, cutoff, radial, angular, amounts.zetas)
+
+
+def _gaussians(
+    species: Sequence[str],
+    cutoff: float,
+    radial: Sequence[Gaussian],
+    angular: Sequence[Gaussian],
+    zetas: Sequence[float],
+) -> Iterator[SymmetryFunction]:
+    """These Gaussians for all elements and pairs of elements around each element."""
     for center in species:
-        for neighbor in species:
-            for shift, eta in _grid(_SHORTEST, cutoff, recipe.radial):
-                functions.append(
-                    GaussianFunction(
-                        kind="radial",
-                        center=center,
-                        neighbors=(neighbor,),
-                        eta=eta,
-                        shift=shift,
-                        cutoff=cutoff,
-                    )
-                )
-        for pair in combinations_with_replacement(species, 2):
-            for shift, eta in _grid(_SHORTEST, 0.9 * cutoff, recipe.angular):
-                functions += [
-                    GaussianFunction(
-                        kind="wide",
-                        center=center,
-                        neighbors=pair,
-                        eta=eta,
-                        shift=shift,
-                        cutoff=cutoff,
-                        lambda_=lambda_,
-                        zeta=zeta,
-                    )
-                    for zeta in recipe.zetas
-                    for lambda_ in (-1.0, 1.0)
-                ]
-    return tuple(functions)
+        for neighbor, (shift, eta) in product(species, radial):
+            yield GaussianFunction(
+                kind="radial",
+                center=center,
+                neighbors=(neighbor,),
+                eta=eta,
+                shift=shift,
+                cutoff=cutoff,
+            )
+        pairs = combinations_with_replacement(species, 2)
+        for pair, (shift, eta), zeta, lambda_ in product(pairs, angular, zetas, (-1.0, 1.0)):
+            yield GaussianFunction(
+                kind="wide",
+                center=center,
+                neighbors=pair,
+                eta=eta,
+                shift=shift,
+                cutoff=cutoff,
+                lambda_=lambda_,
+                zeta=zeta,
+            )
 
 
-def _grid(first: float, last: float, count: int) -> list[tuple[float, float]]:
+def _polynomials(
+    species: Sequence[str], cutoff: float, amounts: _Amounts
+) -> Iterator[SymmetryFunction]:
+    """Ranges (inner, outer) around 0 and around each point of a grid; several angular windows."""
+    radial, angular = _ranges(cutoff, amounts.radial), _ranges(cutoff, amounts.angular)
+    for center in species:
+        for neighbor, (inner, outer) in product(species, radial):
+            yield PolynomialFunction(
+                kind="polynomial_radial",
+                center=center,
+                neighbors=(neighbor,),
+                inner=inner,
+                cutoff=outer,
+                shape="poly2",
+            )
+        pairs = combinations_with_replacement(species, 2)
+        for pair, (inner, outer), (left, right) in product(pairs, angular, _WINDOWS):
+            yield PolynomialFunction(
+                kind="polynomial_wide",
+                center=center,
+                neighbors=pair,
+                inner=inner,
+                cutoff=outer,
+                angle_left=left,
+                angle_right=right,
+                shape="poly2",
+            )
+
+
+def _ranges(cutoff: float, count: int) -> list[tuple[float, float]]:
+    """Half of them around 0, half around points on a grid and reaching to the second next."""
+    centered = [(-r, r) for r in _even(2 * _SHORTEST, cutoff, count // 2)]
+    middles = _even(_SHORTEST, cutoff, count - count // 2 + 2)
+    shifted = [(low, high) for low, high in zip(middles, middles[2:], strict=False)]
+    return centered + shifted
+
+
+def _grid(first: float, last: float, count: int) -> list[Gaussian]:
     """Centres and exponents of ``count`` Gaussians that cover first to last."""
     spacing = (last - first) / count
-    eta = round(0.5 / spacing**2, 6)
-    return [(round(first + i * spacing, 6), eta) for i in range(count)]
+    eta = _rounded(0.5 / spacing**2)
+    return [(_rounded(first + i * spacing), eta) for i in range(count)]
+
+
+def _even(first: float, last: float, count: int) -> list[float]:
+    """``count`` points from first to last, both included."""
+    return [_rounded(first + i * (last - first) / (count - 1)) for i in range(count)]
+
+
+def _rounded(value: float) -> float:
+    """As many digits as a person would write."""
+    return round(value, 6)
