@@ -21,7 +21,7 @@ from ladera.kernels.symmetry_functions.plan import Floats, Integers
 from ladera.kernels.symmetry_functions.vector_math import cutoff_function, exponential
 
 _BLOCK: Final = 512  # pairs worked on together: their arrays stay in the cache
-_N_ARRAYS: Final = 12  # how many such arrays there are
+_N_ARRAYS: Final = 13  # how many such arrays there are
 _SPLIT: Final = 3.75  # the x that is mapped to the middle of the interval of erfc's series
 
 
@@ -112,7 +112,7 @@ def _loop(charges: GaussianCharges) -> _Loop:
     inverse: Floats = np.zeros((3, 3))
     reach: Floats = np.zeros(3)
     if not sums.open:
-        inverse = np.linalg.inv(charges.cell)
+        inverse = np.asarray(np.linalg.inv(charges.cell))
         # A row of the cell is as high as 1 / |column of the inverse|.
         reach = np.asarray(longest * np.linalg.norm(inverse, axis=0))
     widths = charges.widths
@@ -184,7 +184,7 @@ def _gradient(
 ) -> None:
     """Add the gradient of the sums over pairs in positions and strain."""
     n_atoms = loop.kinds.size
-    dx, dy, dz, r, slope = work[0], work[1], work[2], work[3], work[5]
+    dx, dy, dz, slope, inverse = work[0], work[1], work[2], work[5], work[12]
     screening_slope = work[7]
     for i in range(n_atoms):
         count = 0
@@ -199,7 +199,7 @@ def _gradient(
                 m = neighbors[k]
                 factor = (p[i] * p[m] - l[i] * l[m]) * slope[k] + q[i] * q[m] * screening_slope[k]
                 # An atom's own images come in pairs, r and -r, and count half.
-                factor *= (0.5 if m == i else 1.0) / r[k]
+                factor *= (0.5 if m == i else 1.0) * inverse[k]
                 x, y, z = factor * dx[k], factor * dy[k], factor * dz[k]
                 slopes[m, 0] += x
                 slopes[m, 1] += y
@@ -254,10 +254,12 @@ def _pair_values(
 ) -> None:
     """Terms of A and S and their slopes at the distances work[3], to work[4] to work[7]."""
     r, A, dA, S, dS = work[3], work[4], work[5], work[6], work[7]
-    x, gaussian, one, two = work[8], work[9], work[10], work[11]
+    x, gaussian, one, two, inverse = work[8], work[9], work[10], work[11], work[12]
     spreads = loop.inverse_spreads[loop.kinds[i]]
     slope_factor = 2.0 / np.sqrt(np.pi)
-    # The charges' own Gaussians; S and dS keep erf and its slope for a while.
+    for k in range(count):
+        inverse[k] = np.divide(1.0, r[k])  # which, unlike /, does not look for a zero
+    # The charges' own Gaussians; S and dS keep erfc and its slope for a while.
     for k in range(count):
         x[k] = r[k] * spreads[loop.kinds[neighbors[k]]]
     _complement(loop.series, x[:count], S, gaussian, one, two, bits)
@@ -269,10 +271,10 @@ def _pair_values(
     _complement(loop.series, x[:count], A, gaussian, one, two, bits)
     for k in range(count):
         near = 1.0 if r[k] < loop.real_cutoff else 0.0
-        inverse = near / r[k]
-        value = (A[k] - S[k]) * inverse
+        value = (A[k] - S[k]) * near * inverse[k]
         A[k] = value
-        dA[k] = (dS[k] - slope_factor * loop.inverse_width * gaussian[k] - value) * inverse
+        slope = dS[k] - slope_factor * loop.inverse_width * gaussian[k] - value
+        dA[k] = slope * near * inverse[k]
     if loop.screening_outer == 0.0:
         S[:count] = 0.0
         dS[:count] = 0.0
@@ -290,8 +292,8 @@ def _pair_values(
     )
     for k in range(count):
         erf = 1.0 - S[k]
-        S[k] = -f[k] * erf / r[k]
-        dS[k] = -(df[k] * erf + f[k] * dS[k] + S[k]) / r[k]
+        S[k] = -f[k] * erf * inverse[k]
+        dS[k] = -(df[k] * erf + f[k] * dS[k] + S[k]) * inverse[k]
 
 
 @simd
@@ -313,7 +315,7 @@ def _complement(
         one[k] = -x[k] * x[k]
     exponential(one[:n], gaussian[:n], bits[:n])
     for k in range(n):
-        x[k] = 1.0 - 2.0 * _SPLIT / (x[k] + _SPLIT)
+        x[k] = 1.0 - np.divide(2.0 * _SPLIT, x[k] + _SPLIT)
         one[k] = two[k] = 0.0
     for m in range(series.size - 1, 0, -2):
         higher, lower = series[m], series[m - 1]
@@ -321,6 +323,7 @@ def _complement(
             t = 2.0 * x[k]
             two[k] = higher + t * one[k] - two[k]
             one[k] = lower + t * two[k] - one[k]
+    scale = 0.5 / _SPLIT
     for k in range(n):
         h = series[0] + x[k] * one[k] - two[k]
-        erfc[k] = gaussian[k] * h * (1.0 - x[k]) / (2.0 * _SPLIT)
+        erfc[k] = gaussian[k] * h * (1.0 - x[k]) * scale

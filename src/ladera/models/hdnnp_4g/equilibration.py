@@ -74,8 +74,16 @@ class Electrostatics:
     def parts(self, graph: Graph, kinds: Tensor) -> list[Part]:
         """The structures of a graph whose atoms are of species ``kinds``.
 
-        Raises DataError for a charged cell and for one that is periodic in one or two directions.
+        Raises DataError for a charged cell, for one that is periodic in one or two directions and
+        for two atoms in one place.
         """
+        coincident = torch.nonzero((graph.vectors == 0).all(dim=1))
+        if len(coincident):
+            i, j = (int(ends[coincident[0, 0]]) for ends in (graph.centers, graph.neighbors))
+            raise DataError(
+                f"Atoms {i} and {j} are in one place, where their Coulomb interaction has no "
+                "value; check the structure."
+            )
         ends = torch.cumsum(graph.atom_counts, 0).tolist()
         parts = []
         for number, (first, last) in enumerate(zip([0, *ends], ends, strict=False)):
@@ -93,13 +101,13 @@ class Electrostatics:
         """
         widths = torch.from_numpy(self.widths)[part.kinds]
         A, S = reference.matrices(part.positions, part.cell, widths, part.sums, self.screening)
-        _check_finite(part, A)
         n_atoms, ones = len(chi), chi.new_ones(len(chi))
         system = chi.new_zeros(n_atoms + 1, n_atoms + 1)
         system[:n_atoms, :n_atoms] = self.constant * A + torch.diag(hardness[part.kinds])
         system[n_atoms, :n_atoms] = system[:n_atoms, n_atoms] = ones
         right = torch.cat([-chi, chi.new_tensor([part.total_charge])])
         charges = torch.linalg.solve(system, right)[:n_atoms]
+        _check_finite(part, charges)
         own = torch.diag(1 / (math.sqrt(math.pi) * widths))
         return charges, 0.5 * self.constant * charges * ((A - own + S) @ charges)
 
@@ -142,7 +150,6 @@ class Equilibrium:
             electrostatics.screening,
         )
         A, S = cpu.matrices(self._gaussians)
-        _check_finite(part, torch.from_numpy(A))
         n_atoms = len(chi)
         system = np.ones((n_atoms + 1, n_atoms + 1))
         system[:n_atoms, :n_atoms] = self._constant * A
@@ -150,6 +157,7 @@ class Equilibrium:
         system[np.arange(n_atoms), np.arange(n_atoms)] += hardness[kinds]
         self._factors: Any = scipy.linalg.lu_factor(system, overwrite_a=True, check_finite=False)
         self.charges = self._solution(-chi, part.total_charge)
+        _check_finite(part, torch.from_numpy(self.charges))
         own = 1 / (math.sqrt(math.pi) * electrostatics.widths[kinds])
         self._potentials = (A + S) @ self.charges - own * self.charges
         self._potentials *= self._constant  # dE/dq, eV/e
@@ -185,10 +193,9 @@ def _truncated(
     return kolafa_perram_at_cutoff(volume, n_atoms, ewald.precision, strength, ewald.real_cutoff)
 
 
-def _check_finite(part: Part, A: Tensor) -> None:
-    if not bool(torch.isfinite(A).all()):
-        i, j = torch.nonzero(~torch.isfinite(A))[0].tolist()
+def _check_finite(part: Part, charges: Tensor) -> None:
+    if not bool(torch.isfinite(charges).all()):
         raise DataError(
-            f"Atoms {i} and {j} of structure {part.number} are in one place; their Coulomb "
-            "interaction has no value. Check the structure."
+            f"The charges of structure {part.number} are not finite; either the structure is "
+            "broken, or the networks are, whose electronegativities and hardness decide them."
         )

@@ -96,11 +96,12 @@ class HDNNP4G(SymmetryFunctionPotential):
     def _differentiable(self, graph: Graph) -> Prediction:
         """Energies and charges as torch knows them, differentiable in the graph."""
         index, *arguments = self._arguments(graph)
+        structures = self.electrostatics.parts(graph, index)
         inputs = self._inputs(ops.values(graph.vectors, *arguments, self._plan_number), index)
         chi = self._outputs(self.electronegativities, inputs, index) * self.electronegativity_scale
         parts = [
             self.electrostatics.differentiable(part, self.hardness, chi[part.atoms])
-            for part in self.electrostatics.parts(graph, index)
+            for part in structures
         ]
         charges, energies = (torch.cat(column) for column in zip(*parts, strict=True))
         short = self._short_energies(inputs, index, charges)
@@ -114,6 +115,7 @@ class HDNNP4G(SymmetryFunctionPotential):
             dE/dx = dE_short/dx + l . dchi/dx
         """
         index, *arguments = self._arguments(graph)
+        structures = self.electrostatics.parts(graph, index)
         G = ops.values(graph.vectors, *arguments, self._plan_number)
         hardness = self.hardness.numpy()
         with torch.enable_grad():
@@ -123,7 +125,7 @@ class HDNNP4G(SymmetryFunctionPotential):
         values = chi.detach().numpy()
         found = [
             Equilibrium(self.electrostatics, part, hardness, values[part.atoms])
-            for part in self.electrostatics.parts(graph, index)
+            for part in structures
         ]
         charges = torch.from_numpy(np.concatenate([e.charges for e in found])).requires_grad_()
         with torch.enable_grad():
