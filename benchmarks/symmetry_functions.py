@@ -26,8 +26,7 @@ from ladera.data import formats
 from ladera.graph import Graph
 from ladera.interop.n2p2 import settings
 from ladera.interop.n2p2 import symmetry_functions as n2p2_functions
-from ladera.kernels.symmetry_functions import cpu
-from ladera.kernels.symmetry_functions import plan as plan_module
+from ladera.kernels.symmetry_functions import cpu, plan_builder
 from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.units import METAL
@@ -90,11 +89,11 @@ def read_functions(path: Path) -> Sequence[SymmetryFunction]:
 @contextmanager
 def triplets_only() -> Iterator[None]:
     """Plans made in here send every angular function over the triplets."""
-    limit, plan_module.LARGEST_MOMENT_ZETA = plan_module.LARGEST_MOMENT_ZETA, 0
+    limit, plan_builder.LARGEST_MOMENT_ZETA = plan_builder.LARGEST_MOMENT_ZETA, 0
     try:
         yield
     finally:
-        plan_module.LARGEST_MOMENT_ZETA = limit
+        plan_builder.LARGEST_MOMENT_ZETA = limit
 
 
 def microseconds(plan: Plan, structures: list[Atoms], repeats: int) -> tuple[float, float]:

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from pydantic import TypeAdapter
 
 import ladera
 from ladera import Graph, Potential
-from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.potential import TrainingStatistics
 
 SPECIES = ("H", "O")
+FUNCTION: TypeAdapter[SymmetryFunction] = TypeAdapter(SymmetryFunction)
 
 
 def water_like(n: int, cell: float, pbc: object, seed: int) -> Atoms:
@@ -35,42 +37,79 @@ def water_like(n: int, cell: float, pbc: object, seed: int) -> Atoms:
 
 
 def mixed_functions(cutoff: float) -> tuple[SymmetryFunction, ...]:
-    """Radial, narrow and wide functions, with and without shifts, whole and broken zeta."""
-    functions = []
+    """Functions of every kind, with the parameters that are easily forgotten."""
+    functions: list[SymmetryFunction] = []
     for center in SPECIES:
         for neighbor in SPECIES:
-            for eta, shift in ((0.02, 0.0), (0.8, 1.8)):
-                functions.append(
-                    GaussianFunction(
-                        kind="radial",
-                        center=center,
-                        neighbors=(neighbor,),
-                        eta=eta,
-                        shift=shift,
-                        cutoff=cutoff,
-                    )
-                )
+            functions += _radial_functions(center, (neighbor,), "", cutoff)
         for pair in (("H", "H"), ("H", "O"), ("O", "O")):
-            for kind, eta, lambda_, zeta, shift, reach in (
-                ("wide", 0.01, 1.0, 1.0, 0.0, cutoff),
-                ("wide", 0.05, -1.0, 4.0, 1.0, cutoff),
-                ("wide", 0.05, 1.0, 2.5, 0.0, cutoff - 0.4),
-                ("narrow", 0.03, -1.0, 2.0, 0.0, cutoff),
-                ("narrow", 0.01, 1.0, 1.0, 0.2, cutoff - 0.4),
-            ):
-                functions.append(
-                    GaussianFunction(
-                        kind=kind,
-                        center=center,
-                        neighbors=pair,
-                        eta=eta,
-                        shift=shift,
-                        cutoff=reach,
-                        lambda_=lambda_,
-                        zeta=zeta,
-                    )
-                )
+            functions += _angular_functions(center, pair, "", cutoff)
+        functions += _radial_functions(center, (), "weighted_", cutoff)
+        functions += _angular_functions(center, (), "weighted_", cutoff)
     return tuple(functions)
+
+
+def _radial_functions(
+    center: str, neighbors: tuple[str, ...], prefix: str, cutoff: float
+) -> list[SymmetryFunction]:
+    shared = {"center": center, "neighbors": neighbors}
+    gaussians = [
+        {"kind": f"{prefix}radial", "eta": eta, "shift": shift, "cutoff": cutoff}
+        for eta, shift in ((0.02, 0.0), (0.8, 1.8))
+    ]
+    compact = [
+        {
+            "kind": f"{prefix}polynomial_radial",
+            "inner": inner,
+            "cutoff": cutoff - 0.2,
+            "shape": shape,
+        }
+        for inner, shape in ((0.2 - cutoff, "poly2"), (0.9, "poly3_asymmetric"))
+    ]
+    return [FUNCTION.validate_python(shared | one) for one in gaussians + compact]
+
+
+def _angular_functions(
+    center: str, neighbors: tuple[str, ...], prefix: str, cutoff: float
+) -> list[SymmetryFunction]:
+    shared = {"center": center, "neighbors": neighbors}
+    gaussians: list[dict[str, object]] = [
+        {
+            "kind": prefix + kind,
+            "eta": eta,
+            "lambda": lambda_,
+            "zeta": zeta,
+            "shift": shift,
+            "cutoff": reach,
+        }
+        for kind, eta, lambda_, zeta, shift, reach in (
+            ("wide", 0.01, 1.0, 1.0, 0.0, cutoff),
+            ("wide", 0.05, -1.0, 4.0, 1.0, cutoff),
+            ("wide", 0.05, 1.0, 2.5, 0.0, cutoff - 0.4),
+            ("narrow", 0.03, -1.0, 2.0, 0.0, cutoff),
+            ("narrow", 0.03, 0.6, 3.0, 0.0, cutoff),
+            ("narrow", 0.01, 1.0, 1.0, 0.2, cutoff - 0.4),
+        )
+        if prefix + kind != "weighted_wide"  # n2p2 has none
+    ]
+    compact: list[dict[str, object]] = [
+        {
+            "kind": f"{prefix}polynomial_{kind}",
+            "inner": inner,
+            "cutoff": reach,
+            "angle_left": left,
+            "angle_right": right,
+            "shape": shape,
+        }
+        for kind, inner, reach, left, right, shape in (
+            ("narrow", -1.0, cutoff, 40.0, 170.0, "poly1_asymmetric"),
+            ("narrow", -1.0, cutoff, 40.0, 170.0, "poly4"),
+            ("narrow", 0.8, cutoff - 0.3, -90.0, 90.0, "exponential"),
+            ("wide", -cutoff, cutoff, 100.0, 260.0, "poly2"),
+            ("wide", -cutoff, cutoff, 0.0, 150.0, "poly3_asymmetric"),
+        )
+    ]
+    return [FUNCTION.validate_python(shared | one) for one in gaussians + compact]
 
 
 def lennard_jones() -> Potential:

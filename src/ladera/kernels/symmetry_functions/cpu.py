@@ -41,7 +41,11 @@ SMALLEST_SHARE = 8
 
 
 def values(
-    plan: Plan, vectors: Floats, row_pointer: Integers, centers: Integers, neighbors: Integers
+    plan: Plan,
+    vectors: Floats,
+    row_pointer: Integers,
+    centers: Integers,
+    neighbors: Integers,
 ) -> Floats:
     """G of every atom, (n_atoms, n_functions), 0 beyond the functions of its element.
 
@@ -124,7 +128,7 @@ def _values(
 
 @simd
 def atom_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None:
-    """All functions of one prepared atom; leaves its moments in the workspace."""
+    """Add all functions of one prepared atom to G; leaves its moments in the workspace."""
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
         for f in range(plan.radial_start[pair], plan.radial_start[pair + 1]):
@@ -132,7 +136,7 @@ def atom_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None
             total = 0.0
             for j in range(ws.block[e], ws.block[e + 1]):
                 total += g[j]
-            G[plan.radial_output[f]] = total
+            G[plan.radial_output[f]] += plan.radial_weight[f] * total
     if plan.degree[center] >= 0:
         accumulate_moments(plan, center, ws)
         wide_values(plan, center, ws, G)
@@ -175,7 +179,7 @@ def atom_reverse(
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
         for f in range(plan.radial_start[pair], plan.radial_start[pair + 1]):
-            bar = G_bar[plan.radial_output[f]]
+            bar = plan.radial_weight[f] * G_bar[plan.radial_output[f]]
             g_bar = ws.g_bar[plan.radial_channel[f]]
             for j in range(ws.block[e], ws.block[e + 1]):
                 g_bar[j] += bar
@@ -208,7 +212,7 @@ def _tangent(
                 total = 0.0
                 for j in range(ws.block[e], ws.block[e + 1]):
                     total += g_dot[j]
-                G_dot[i, plan.radial_output[f]] = total
+                G_dot[i, plan.radial_output[f]] += plan.radial_weight[f] * total
         if plan.degree[c] >= 0:
             accumulate_moments(plan, c, ws)
             wide_tangent(plan, c, ws, G_dot[i])

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ladera.kernels.compilation import simd
+from ladera.kernels.symmetry_functions.pairs import Pairs, make_pairs
 from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
 from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian
+from ladera.kernels.symmetry_functions.windows import compact_function
 
 # Up to so many neighbours an atom's moments are computed neighbour by neighbour.
 FEW = 24
@@ -30,7 +32,6 @@ class Workspace(NamedTuple):
     slope: Floats  # (n_channels, n) dg/dr
     g_bar: Floats  # (n_channels, n)
     unit_bar: Floats  # (3, n)
-    vector_bar: Floats  # (3, n)
     distance_bar: Floats  # (n,)
     cosine: Floats  # (degree + 1, n) Re (x + i y)^m
     sine: Floats  # (degree + 1, n) Im (x + i y)^m
@@ -44,10 +45,9 @@ class Workspace(NamedTuple):
     row_harmonic: Floats  # (FEW, 2, n_lm)
     row_tangent: Floats  # (FEW, 2, n_lm)
     row_bar: Floats  # (2, n_lm)
-    rows: Floats  # (12, n)
-    power: Floats  # (n_angles, n)
-    power_slope: Floats  # (n_angles, n)
+    rows: Floats  # (4, n)
     bits: Integers  # (n,)
+    pairs: Pairs
 
 
 def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
@@ -70,7 +70,6 @@ def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
         slope=rows(plan.n_channels, n),
         g_bar=rows(plan.n_channels, n),
         unit_bar=rows(3, n),
-        vector_bar=rows(3, n),
         distance_bar=rows(n),
         cosine=rows(degree + 1, n),
         sine=rows(degree + 1, n),
@@ -84,10 +83,9 @@ def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
         row_harmonic=rows(few, 2, n_lm),
         row_tangent=rows(few, 2, n_lm),
         row_bar=rows(2, n_lm),
-        rows=rows(12, n),
-        power=rows(plan.n_angles, n),
-        power_slope=rows(plan.n_angles, n),
+        rows=rows(4, n),
         bits=np.zeros(n, dtype=np.int64),
+        pairs=make_pairs(plan, n),
     )
 
 
@@ -121,6 +119,8 @@ def prepare(
             unit[j] = vector[j] * inverse[j]
     for e in range(plan.n_elements):
         _fill_channels(plan, center * plan.n_elements + e, ws.block[e], ws.block[e + 1], ws)
+    if plan.triplet_start[center + 1] > plan.triplet_start[center]:
+        _fill_pairs(plan, center, n, ws)
 
 
 @simd
@@ -134,16 +134,43 @@ def _fill_channels(plan: PlanArrays, pair: int, begin: int, end: int, ws: Worksp
     work, bits = ws.rows[2, begin:end], ws.bits[begin:end]
     known = -1.0
     for q in range(start, plan.channel_start[pair + 1]):
-        if plan.channel_cutoff[q] != known:
-            known = plan.channel_cutoff[q]
-            cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, known, r, f, df, work, bits)
         g, slope = ws.g[q - start, begin:end], ws.slope[q - start, begin:end]
+        kind, cutoff = plan.channel_kind[q], plan.channel_cutoff[q]
+        if kind >= 0:
+            compact_function(kind, plan.channel_shift[q], cutoff, r, g, slope, work, bits)
+            continue
+        if cutoff != known:
+            known = cutoff
+            cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, known, r, f, df, work, bits)
         gaussian(plan.channel_eta[q], plan.channel_shift[q], r, f, df, g, slope, work, bits)
 
 
 @simd
+def _fill_pairs(plan: PlanArrays, center: int, n: int, ws: Workspace) -> None:
+    """What the triplets need of each neighbour, with the factors that depend on its distance."""
+    pairs, r, work, bits = ws.pairs, ws.distance[:n], ws.rows[2, :n], ws.bits[:n]
+    for j in range(n):
+        for a in range(3):
+            pairs.neighbor[a, j] = ws.vector[a, j]
+        pairs.neighbor[3, j] = r[j]
+    for e in range(plan.n_elements):
+        for j in range(ws.block[e], ws.block[e + 1]):
+            pairs.neighbor[4, j] = plan.atomic_numbers[e]
+    first = plan.side_start[center]
+    for q in range(first, plan.side_start[center + 1]):
+        f, slope = pairs.sides[q - first, 0, :n], pairs.sides[q - first, 1, :n]
+        kind, inner, cutoff = plan.side_kind[q], plan.side_inner[q], plan.side_cutoff[q]
+        if kind < 0:
+            cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, cutoff, r, f, slope, work, bits)
+        else:
+            compact_function(kind, inner, cutoff, r, f, slope, work, bits)
+        for j in range(n):
+            slope[j] = slope[j] / f[j] if f[j] != 0.0 else 0.0
+
+
+@simd
 def fill_harmonics(plan: PlanArrays, degree: int, ws: Workspace) -> None:
-    """(x + i y)^m and N_lm(z) up to ``degree`` for all neighbours; see plan._harmonic_tables.
+    """(x + i y)^m and N_lm(z) up to ``degree`` for all neighbours; see tables.harmonic_tables.
 
     N_lm is row ``lm(l, m)``.
     """
@@ -199,10 +226,13 @@ def clear(plan: PlanArrays, center: int, n: int, ws: Workspace) -> None:
         for j in range(n):
             row[j] = 0.0
     for a in range(3):
-        unit, vector = ws.unit_bar[a], ws.vector_bar[a]
+        unit = ws.unit_bar[a]
         for j in range(n):
             unit[j] = 0.0
-            vector[j] = 0.0
+    for a in range(4):
+        bar = ws.pairs.bar[a]
+        for j in range(n):
+            bar[j] = 0.0
 
 
 @simd
@@ -211,14 +241,14 @@ def collect_gradient(
 ) -> None:
     """out = dE/dr_ij of one atom's edges, from what the reverse pass has accumulated.
 
-    dE/dr_ij = u sum_q (dE/dg_q) g_q' + (1 - u u^T) (dE/du) / r + dE/dr_ij |direct
+    dE/dr_ij = u [sum_q (dE/dg_q) g_q' + dE/dr] + (1 - u u^T) (dE/du) / r + dE/dr_ij |direct
     """
     radial = ws.distance_bar
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
         begin, end = ws.block[e], ws.block[e + 1]
         for j in range(begin, end):
-            radial[j] = 0.0
+            radial[j] = ws.pairs.bar[3, j]
         for q in range(plan.channel_start[pair + 1] - plan.channel_start[pair]):
             g_bar, slope = ws.g_bar[q], ws.slope[q]
             for j in range(begin, end):
@@ -227,9 +257,9 @@ def collect_gradient(
         x, y, z = ws.unit[0, j], ws.unit[1, j], ws.unit[2, j]
         bx, by, bz = ws.unit_bar[0, j], ws.unit_bar[1, j], ws.unit_bar[2, j]
         along = radial[j] - (bx * x + by * y + bz * z) * ws.inverse[j]
-        out[first + j, 0] = along * x + bx * ws.inverse[j] + ws.vector_bar[0, j]
-        out[first + j, 1] = along * y + by * ws.inverse[j] + ws.vector_bar[1, j]
-        out[first + j, 2] = along * z + bz * ws.inverse[j] + ws.vector_bar[2, j]
+        out[first + j, 0] = along * x + bx * ws.inverse[j] + ws.pairs.bar[0, j]
+        out[first + j, 1] = along * y + by * ws.inverse[j] + ws.pairs.bar[1, j]
+        out[first + j, 2] = along * z + bz * ws.inverse[j] + ws.pairs.bar[2, j]
 
 
 @simd
@@ -248,7 +278,8 @@ def spread_tangent(
         ws.unit_bar[0, j] = (vx - along * x) * ws.inverse[j]
         ws.unit_bar[1, j] = (vy - along * y) * ws.inverse[j]
         ws.unit_bar[2, j] = (vz - along * z) * ws.inverse[j]
-        ws.vector_bar[0, j], ws.vector_bar[1, j], ws.vector_bar[2, j] = vx, vy, vz
+        bar = ws.pairs.bar
+        bar[0, j], bar[1, j], bar[2, j], bar[3, j] = vx, vy, vz, along
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
         for q in range(plan.channel_start[pair + 1] - plan.channel_start[pair]):

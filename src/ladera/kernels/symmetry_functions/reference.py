@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 
 import torch
+from ase.data import atomic_numbers
 from torch import Tensor
 
-from ladera.kernels.symmetry_functions.functions import GaussianFunction
+from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan
 
 
@@ -22,28 +23,26 @@ def values(
     n_atoms = centers.shape[0]
     edge_center = torch.repeat_interleave(torch.arange(n_atoms), row_pointer.diff())
     distance = vectors.norm(dim=1)
+    charge = torch.tensor([float(atomic_numbers[s]) for s in plan.species]).to(vectors)[neighbors]
     j, k = _pairs(row_pointer)
-    cosine = (vectors[j] * vectors[k]).sum(1) / (distance[j] * distance[k])
-    # Pairs at one place have no direction; their third side is far inside any cutoff.
-    third_side = (vectors[k] - vectors[j]).pow(2).sum(1).clamp_min(1e-24).sqrt()
+    triplets = _Triplets(vectors, distance, j, k)
+    kinds = torch.stack([neighbors[j], neighbors[k]]).sort(dim=0).values
     columns: dict[tuple[int, int], Tensor] = {}
     for element, functions in enumerate(plan.functions):
         for column, function in enumerate(functions):
             partners = [plan.species.index(symbol) for symbol in function.neighbors]
-            if function.kind == "radial":
-                mask = (centers[edge_center] == element) & (neighbors == partners[0])
-                terms, owner = _channel(plan, function, distance[mask]), edge_center[mask]
+            if not function.angular:
+                mask = centers[edge_center] == element
+                mask &= torch.ones_like(mask) if function.weighted else neighbors == partners[0]
+                terms, owner = _radial_part(plan, function, distance[mask]), edge_center[mask]
+                weights = charge[mask]
             else:
-                a, b = partners
-                kinds = torch.stack([neighbors[j], neighbors[k]]).sort(dim=0).values
-                mask = (centers[edge_center[j]] == element) & (kinds[0] == a) & (kinds[1] == b)
-                zeta, lambda_ = function.zeta or 1.0, function.lambda_ or 0.0
-                terms = 2 ** (1 - zeta) * (1 + lambda_ * cosine[mask]).clamp_min(0) ** zeta
-                for sides in (distance[j[mask]], distance[k[mask]]):
-                    terms = terms * _channel(plan, function, sides)
-                if function.kind == "narrow":
-                    terms = terms * _channel(plan, function, third_side[mask])
-                owner = edge_center[j[mask]]
+                mask = centers[edge_center[j]] == element
+                if not function.weighted:
+                    mask &= (kinds[0] == partners[0]) & (kinds[1] == partners[1])
+                terms, owner = triplets.values(plan, function, mask), edge_center[j[mask]]
+                weights = charge[j[mask]] * charge[k[mask]]
+            terms = terms * weights if function.weighted else terms
             columns[element, column] = vectors.new_zeros(n_atoms).index_add(0, owner, terms)
     zero = vectors.new_zeros(n_atoms)
     stacked = [
@@ -51,6 +50,35 @@ def values(
         for f in range(plan.n_functions)
     ]
     return torch.stack(stacked, dim=1)
+
+
+class _Triplets:
+    """Distances and angles of all pairs j, k of edges with the same centre."""
+
+    def __init__(self, vectors: Tensor, distance: Tensor, j: Tensor, k: Tensor) -> None:
+        self.sides = (distance[j], distance[k])
+        self.cosine = (vectors[j] * vectors[k]).sum(1) / (distance[j] * distance[k])
+        # Pairs at one place have no direction; their third side is far inside any cutoff.
+        self.third_side = (vectors[k] - vectors[j]).pow(2).sum(1).clamp_min(1e-24).sqrt()
+        # From 1 - cos and 1 + cos without cancellation: right, with two derivatives, also where
+        # the three atoms lie on a line and the arc cosine has none.
+        unit_j, unit_k = vectors[j] / self.sides[0][:, None], vectors[k] / self.sides[1][:, None]
+        less, more = ((unit_k + sign * unit_j).pow(2).sum(1) + 1e-24 for sign in (-1, 1))
+        self.theta = 2 * torch.atan2(less.sqrt(), more.sqrt())
+
+    def values(self, plan: Plan, function: SymmetryFunction, mask: Tensor) -> Tensor:
+        """One function of the masked pairs."""
+        if isinstance(function, GaussianFunction):
+            zeta, lambda_ = function.zeta or 1.0, function.lambda_ or 0.0
+            terms = 2 ** (1 - zeta) * (1 + lambda_ * self.cosine[mask]).clamp_min(0) ** zeta
+        else:
+            left, right = function.angle_left or 0.0, function.angle_right or 0.0
+            shape = function.shape.removesuffix("_asymmetric")
+            window = math.radians(left), math.radians(right)
+            terms = compact_function(shape, *window, self.theta[mask])
+        for side in (*self.sides, self.third_side)[: 3 if function.narrow else 2]:
+            terms = terms * _radial_part(plan, function, side[mask])
+        return terms
 
 
 def second_derivative(
@@ -100,9 +128,22 @@ def cutoff_function(kind: int, alpha: float, cutoff: float, r: Tensor) -> Tensor
     return torch.where(r < cutoff, value, torch.zeros_like(value))
 
 
-def _channel(plan: Plan, function: GaussianFunction, r: Tensor) -> Tensor:
-    decay = torch.exp(-function.eta * (r - function.shift) ** 2)
-    return decay * cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, function.cutoff, r)
+def compact_function(shape: str, left: float, right: float, x: Tensor) -> Tensor:
+    """C(x; left, right); the formulas are in ``functions.PolynomialFunction``."""
+    t = ((x - (left + right) / 2).abs() * 2 / (right - left)).clamp_max(1)
+    if shape == "exponential":
+        value = cutoff_function(4, 0.0, 1.0, t)
+    else:
+        kind = 4 + int(shape[len("poly")])
+        value = cutoff_function(kind, 0.0, 1.0, t * (2 - t) if shape.endswith("ic") else t)
+    return torch.where((left < x) & (x < right), value, torch.zeros_like(value))
+
+
+def _radial_part(plan: Plan, function: SymmetryFunction, r: Tensor) -> Tensor:
+    if isinstance(function, GaussianFunction):
+        decay = torch.exp(-function.eta * (r - function.shift) ** 2)
+        return decay * cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, function.cutoff, r)
+    return compact_function(function.shape, function.inner, function.cutoff, r)
 
 
 def _pairs(row_pointer: Tensor) -> tuple[Tensor, Tensor]:

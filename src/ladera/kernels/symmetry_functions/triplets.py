@@ -1,252 +1,359 @@
-"""Narrow functions, and the wide ones that do not separate: SIMD over k inside a loop over j."""
+"""Functions over triplets: the narrow ones, and the wide ones that moments do not give.
+
+A function is sum_{jk} T(r_ij, r_ik, r_jk) A(cos theta). With the sides c (f_c, or a compact
+function), times Z_j Z_k in weighted functions,
+
+    T = c(r_ij) c(r_ik) c(r_jk) exp(-eta [(r_ij - s)^2 + (r_ik - s)^2 + (r_jk - s)^2])
+
+and without r_jk in wide functions. Its derivatives are dT/dr = T [c'(r)/c(r) - 2 eta (r - s)] for
+each distance r, so that a term needs one exponential, and the sums over the functions of a group
+sum_f w_f T A, times 1, 2 eta and 2 eta s, are all that the reverse pass collects.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-
 from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.environment import Workspace
+from ladera.kernels.symmetry_functions.pairs import (
+    ALL_TERMS,
+    COSINE,
+    COSINE_BAR,
+    DF,
+    ETA_TERMS,
+    J_BAR,
+    JK_BAR,
+    K_BAR,
+    LOG_J,
+    LOG_JK,
+    LOG_K,
+    R_J,
+    R_JK,
+    R_K,
+    SHIFT_TERMS,
+    SIDES,
+    SINE,
+    SUM,
+    SUM_SQUARES,
+    TERM,
+    THETA,
+    WEIGHT,
+    WEIGHT_SLOPE,
+    WORK,
+    F,
+    Pairs,
+    next_block,
+    select_members,
+)
 from ladera.kernels.symmetry_functions.plan import Floats, PlanArrays
-from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian, powers
-
-# Rows of the workspace that hold what a triplet j, k shares between functions.
-COSINE, DISTANCE, F, DF, H, DH, COSINE_BAR, DISTANCE_BAR, PRODUCT, WORK, SUM, SLOPE = range(12)
-
-
-@simd
-def _pairs(plan: PlanArrays, group: int, j: int, begin: int, end: int, ws: Workspace) -> None:
-    """cos theta and r_jk for all k of a block; f_c(r_jk) and the powers of the group's angles."""
-    n = end - begin
-    x, y, z = ws.unit[0, begin:end], ws.unit[1, begin:end], ws.unit[2, begin:end]
-    xj, yj, zj = ws.unit[0, j], ws.unit[1, j], ws.unit[2, j]
-    cosine = ws.rows[COSINE, :n]
-    for k in range(n):
-        cosine[k] = x[k] * xj + y[k] * yj + z[k] * zj
-    if plan.triplet_narrow[group]:
-        x, y, z = ws.vector[0, begin:end], ws.vector[1, begin:end], ws.vector[2, begin:end]
-        xj, yj, zj = ws.vector[0, j], ws.vector[1, j], ws.vector[2, j]
-        distance = ws.rows[DISTANCE, :n]
-        for k in range(n):
-            dx, dy, dz = x[k] - xj, y[k] - yj, z[k] - zj
-            distance[k] = np.sqrt(dx * dx + dy * dy + dz * dz)
-        cutoff_function(
-            plan.cutoff_kind,
-            plan.cutoff_alpha,
-            plan.triplet_cutoff[group],
-            distance,
-            ws.rows[F, :n],
-            ws.rows[DF, :n],
-            ws.rows[WORK, :n],
-            ws.bits[:n],
-        )
-    first = plan.angle_start[group]
-    for a in range(first, plan.angle_start[group + 1]):
-        power, slope = ws.power[a - first, :n], ws.power_slope[a - first, :n]
-        powers(plan.angle_lambda[a], plan.angle_zeta[a], cosine, power, slope)
-
-
-@simd
-def _third_side(plan: PlanArrays, group: int, term: int, n: int, ws: Workspace) -> None:
-    """h = g(r_jk) and its slope for a narrow function, 1 and 0 for a wide one."""
-    h, dh = ws.rows[H, :n], ws.rows[DH, :n]
-    if plan.triplet_narrow[group]:
-        gaussian(
-            plan.term_eta[term],
-            plan.term_shift[term],
-            ws.rows[DISTANCE, :n],
-            ws.rows[F, :n],
-            ws.rows[DF, :n],
-            h,
-            dh,
-            ws.rows[WORK, :n],
-            ws.bits[:n],
-        )
-    else:
-        for k in range(n):
-            h[k] = 1.0
-            dh[k] = 0.0
-
-
-@simd
-def _range_of_k(plan: PlanArrays, group: int, j: int, ws: Workspace) -> tuple[int, int]:
-    """The neighbours k that make an unordered pair with j."""
-    e1, e2 = plan.triplet_elements[group, 0], plan.triplet_elements[group, 1]
-    begin = j + 1 if e1 == e2 else ws.block[e2]
-    return begin, ws.block[e2 + 1]
+from ladera.kernels.symmetry_functions.vector_math import cutoff_function, damp, powers
+from ladera.kernels.symmetry_functions.windows import arc_cosine, compact_function
 
 
 @simd
 def triplet_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None:
-    """G = 2^(1-zeta) sum_{j<k} (1 + lambda cos theta)^zeta g_j g_k h_jk."""
+    """Add the functions of one atom that go over triplets."""
+    pairs = ws.pairs
     for group in range(plan.triplet_start[center], plan.triplet_start[center + 1]):
-        e1, cutoff = plan.triplet_elements[group, 0], plan.triplet_cutoff[group]
-        for j in range(ws.block[e1], ws.block[e1 + 1]):
-            begin, end = _range_of_k(plan, group, j, ws)
-            if ws.distance[j] >= cutoff or begin >= end:
-                continue
-            n = end - begin
-            _pairs(plan, group, j, begin, end, ws)
-            product, h = ws.rows[PRODUCT, :n], ws.rows[H, :n]
+        select_members(plan, group, ws.block, pairs)
+        n = next_block(plan, group, pairs)
+        while n > 0:
+            _angles(plan, group, n, pairs)
             for term in range(plan.term_start[group], plan.term_start[group + 1]):
-                _third_side(plan, group, term, n, ws)
-                gj = ws.g[plan.term_channels[term, 0], j]
-                gk = ws.g[plan.term_channels[term, 1], begin:end]
-                for k in range(n):
-                    product[k] = gj * gk[k] * h[k]
+                _term(plan, center, group, term, n, pairs)
+                values = pairs.rows[TERM, :n]
                 for f in range(plan.term_function_start[term], plan.term_function_start[term + 1]):
-                    power = ws.power[plan.term_angle[f]]
+                    angle = pairs.angles[plan.term_angle[f], 0, :n]
                     total = 0.0
-                    for k in range(n):
-                        total += power[k] * product[k]
+                    for p in range(n):
+                        total += angle[p] * values[p]
                     G[plan.term_output[f]] += plan.term_factor[f] * total
+            n = next_block(plan, group, pairs)
 
 
 @simd
 def triplet_reverse(plan: PlanArrays, center: int, ws: Workspace, G_bar: Floats) -> None:
-    """Add the triplets' share of dE/dg, dE/du and dE/dr_ij from dE/dG."""
+    """Add the triplets' share of dE/dr_ij from dE/dG."""
+    pairs = ws.pairs
     for group in range(plan.triplet_start[center], plan.triplet_start[center + 1]):
-        e1, cutoff = plan.triplet_elements[group, 0], plan.triplet_cutoff[group]
-        for j in range(ws.block[e1], ws.block[e1 + 1]):
-            begin, end = _range_of_k(plan, group, j, ws)
-            if ws.distance[j] >= cutoff or begin >= end:
-                continue
-            n = end - begin
-            _pairs(plan, group, j, begin, end, ws)
-            ws.rows[COSINE_BAR, :n] = 0.0
-            ws.rows[DISTANCE_BAR, :n] = 0.0
-            for term in range(plan.term_start[group], plan.term_start[group + 1]):
-                _third_side(plan, group, term, n, ws)
-                _weigh_angles(plan, term, n, G_bar, ws)
-                _term_reverse(plan, term, j, begin, end, ws)
-            _geometry_reverse(plan.triplet_narrow[group], j, begin, end, ws)
-
-
-@simd
-def _weigh_angles(plan: PlanArrays, term: int, n: int, G_bar: Floats, ws: Workspace) -> None:
-    """sum_f dE/dG_f 2^(1-zeta) b^zeta and its slope in cos theta, over a term's functions."""
-    total, slope = ws.rows[SUM, :n], ws.rows[SLOPE, :n]
-    total[:] = 0.0
-    slope[:] = 0.0
-    for f in range(plan.term_function_start[term], plan.term_function_start[term + 1]):
-        weight = plan.term_factor[f] * G_bar[plan.term_output[f]]
-        power, power_slope = ws.power[plan.term_angle[f]], ws.power_slope[plan.term_angle[f]]
-        for k in range(n):
-            total[k] += weight * power[k]
-            slope[k] += weight * power_slope[k]
-
-
-@simd
-def _term_reverse(plan: PlanArrays, term: int, j: int, begin: int, end: int, ws: Workspace) -> None:
-    n = end - begin
-    q1, q2 = plan.term_channels[term, 0], plan.term_channels[term, 1]
-    gj, gk, gk_bar = ws.g[q1, j], ws.g[q2, begin:end], ws.g_bar[q2, begin:end]
-    total, slope = ws.rows[SUM, :n], ws.rows[SLOPE, :n]
-    h, dh = ws.rows[H, :n], ws.rows[DH, :n]
-    gj_bar = 0.0
-    for k in range(n):
-        gj_bar += total[k] * gk[k] * h[k]
-    ws.g_bar[q1, j] += gj_bar
-    cosine_bar, distance_bar = ws.rows[COSINE_BAR, :n], ws.rows[DISTANCE_BAR, :n]
-    for k in range(n):
-        cosine_bar[k] += slope[k] * gj * gk[k] * h[k]
-        distance_bar[k] += total[k] * gj * gk[k] * dh[k]
-    for k in range(n):
-        gk_bar[k] += total[k] * gj * h[k]
-
-
-@simd
-def _geometry_reverse(narrow: bool, j: int, begin: int, end: int, ws: Workspace) -> None:
-    """From dE/dcos theta and dE/dr_jk to unit vectors and edge vectors, r_jk = r_ik - r_ij."""
-    n = end - begin
-    cosine_bar, distance_bar = ws.rows[COSINE_BAR, :n], ws.rows[DISTANCE_BAR, :n]
-    for a in range(3):
-        unit, unit_bar, unit_j = ws.unit[a, begin:end], ws.unit_bar[a, begin:end], ws.unit[a, j]
-        total = 0.0
-        for k in range(n):
-            total += cosine_bar[k] * unit[k]
-        for k in range(n):
-            unit_bar[k] += cosine_bar[k] * unit_j
-        ws.unit_bar[a, j] += total
-    if not narrow:
-        return
-    distance = ws.rows[DISTANCE, :n]
-    for k in range(n):
-        distance_bar[k] = distance_bar[k] / distance[k] if distance_bar[k] != 0.0 else 0.0
-    for a in range(3):
-        vector, bar, vector_j = (
-            ws.vector[a, begin:end],
-            ws.vector_bar[a, begin:end],
-            ws.vector[a, j],
-        )
-        total = 0.0
-        for k in range(n):
-            part = distance_bar[k] * (vector[k] - vector_j)
-            total += part
-            bar[k] += part
-        ws.vector_bar[a, j] -= total
+        select_members(plan, group, ws.block, pairs)
+        n = next_block(plan, group, pairs)
+        while n > 0:
+            _angles(plan, group, n, pairs)
+            _clear(n, pairs)
+            first, last = plan.term_start[group], plan.term_start[group + 1]
+            for term in range(first, last):
+                _term(plan, center, group, term, n, pairs)
+                _weigh_functions(plan, term, n, G_bar, pairs)
+                _sum_terms(plan.term_eta[term], plan.term_shift[term], n, pairs)
+                if term + 1 == last or plan.term_side[term + 1] != plan.term_side[term]:
+                    _sides_reverse(plan.triplet_narrow[group], n, pairs)
+            _spread(plan.triplet_narrow[group], n, pairs)
+            n = next_block(plan, group, pairs)
 
 
 @simd
 def triplet_tangent(plan: PlanArrays, center: int, ws: Workspace, G_dot: Floats) -> None:
-    """dG from the tangents of channels, unit vectors and edge vectors."""
+    """Add dG of one atom, from the tangents of distances and edge vectors."""
+    pairs = ws.pairs
     for group in range(plan.triplet_start[center], plan.triplet_start[center + 1]):
-        e1, cutoff = plan.triplet_elements[group, 0], plan.triplet_cutoff[group]
-        for j in range(ws.block[e1], ws.block[e1 + 1]):
-            begin, end = _range_of_k(plan, group, j, ws)
-            if ws.distance[j] >= cutoff or begin >= end:
-                continue
-            n = end - begin
-            _pairs(plan, group, j, begin, end, ws)
-            _geometry_tangent(plan.triplet_narrow[group], j, begin, end, ws)
+        select_members(plan, group, ws.block, pairs)
+        n = next_block(plan, group, pairs)
+        while n > 0:
+            _angles(plan, group, n, pairs)
+            _geometry_tangent(plan.triplet_narrow[group], n, pairs)
             for term in range(plan.term_start[group], plan.term_start[group + 1]):
-                _third_side(plan, group, term, n, ws)
-                _term_tangent(plan, term, j, begin, end, ws, G_dot)
+                _term(plan, center, group, term, n, pairs)
+                _term_tangent(plan, group, term, n, pairs, G_dot)
+            n = next_block(plan, group, pairs)
 
 
 @simd
-def _geometry_tangent(narrow: bool, j: int, begin: int, end: int, ws: Workspace) -> None:
-    """d cos theta = du_j . u_k + u_j . du_k and d r_jk = r_jk . (dr_ik - dr_ij) / |r_jk|."""
-    n = end - begin
-    cosine_dot, distance_dot = ws.rows[COSINE_BAR, :n], ws.rows[DISTANCE_BAR, :n]
-    cosine_dot[:] = 0.0
-    distance_dot[:] = 0.0
-    for a in range(3):
-        unit, unit_dot = ws.unit[a, begin:end], ws.unit_bar[a, begin:end]
-        unit_j, unit_j_dot = ws.unit[a, j], ws.unit_bar[a, j]
-        for k in range(n):
-            cosine_dot[k] += unit_j_dot * unit[k] + unit_j * unit_dot[k]
+def _angles(plan: PlanArrays, group: int, n: int, pairs: Pairs) -> None:
+    """The angular parts of a block, and their slopes in cos theta."""
+    cosine, theta, sine = pairs.rows[COSINE, :n], pairs.rows[THETA, :n], pairs.rows[SINE, :n]
+    first = plan.angle_start[group]
+    known = False
+    for a in range(first, plan.angle_start[group + 1]):
+        value, slope = pairs.angles[a - first, 0, :n], pairs.angles[a - first, 1, :n]
+        kind, one, two = plan.angle_kind[a], plan.angle_first[a], plan.angle_second[a]
+        if kind < 0:
+            powers(one, two, cosine, value, slope)
+            continue
+        if not known:
+            arc_cosine(cosine, theta, sine)
+            known = True
+        compact_function(
+            kind, one, two, theta, value, slope, pairs.rows[WORK, :n], pairs.partners[2, :n]
+        )
+        # d theta / d cos = -1 / sin. Where the sine vanishes so does the slope, since a window
+        # either ends there or has its middle there, and so does d cos: any finite ratio will do.
+        for p in range(n):
+            slope[p] = -slope[p] / max(sine[p], 1e-30)
+
+
+@simd
+def _term(plan: PlanArrays, center: int, group: int, term: int, n: int, pairs: Pairs) -> None:
+    """The radial part of a term; the sides come from the term before where it has the same."""
+    narrow, side = plan.triplet_narrow[group], plan.term_side[term]
+    if term == plan.term_start[group] or side != plan.term_side[term - 1]:
+        _sides(plan, plan.side_start[center] + side, side, narrow, n, pairs)
+        if plan.triplet_elements[group, 0] < 0:
+            radial, charge, j, k = (
+                pairs.rows[SIDES, :n],
+                pairs.neighbor[4],
+                pairs.partners[0, :n],
+                pairs.partners[1, :n],
+            )
+            for p in range(n):
+                radial[p] *= charge[j[p]] * charge[k[p]]
+    damp(
+        plan.term_eta[term],
+        plan.term_shift[term],
+        3.0 if narrow else 2.0,
+        pairs.rows[SUM, :n],
+        pairs.rows[SUM_SQUARES, :n],
+        pairs.rows[SIDES, :n],
+        pairs.rows[TERM, :n],
+        pairs.rows[WORK, :n],
+        pairs.partners[2, :n],
+    )
+
+
+@simd
+def _sides(plan: PlanArrays, index: int, side: int, narrow: bool, n: int, pairs: Pairs) -> None:
+    """The product of the sides, and the slopes of their logarithms."""
+    f, slope = pairs.sides[side, 0], pairs.sides[side, 1]
+    j, k, radial = pairs.partners[0, :n], pairs.partners[1, :n], pairs.rows[SIDES, :n]
+    log_j, log_k = pairs.rows[LOG_J, :n], pairs.rows[LOG_K, :n]
+    for p in range(n):
+        radial[p] = f[j[p]] * f[k[p]]
+    for p in range(n):
+        log_j[p] = slope[j[p]]
+        log_k[p] = slope[k[p]]
     if not narrow:
         return
-    for a in range(3):
-        vector, dot = ws.vector[a, begin:end], ws.vector_bar[a, begin:end]
-        vector_j, dot_j = ws.vector[a, j], ws.vector_bar[a, j]
-        for k in range(n):
-            distance_dot[k] += (vector[k] - vector_j) * (dot[k] - dot_j)
-    distance = ws.rows[DISTANCE, :n]
-    for k in range(n):
-        distance_dot[k] = distance_dot[k] / distance[k] if distance_dot[k] != 0.0 else 0.0
+    f, df, log_jk = pairs.rows[F, :n], pairs.rows[DF, :n], pairs.rows[LOG_JK, :n]
+    work, bits, r = pairs.rows[WORK, :n], pairs.partners[2, :n], pairs.rows[R_JK, :n]
+    kind, cutoff = plan.side_kind[index], plan.side_cutoff[index]
+    if kind < 0:
+        cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, cutoff, r, f, df, work, bits)
+    else:
+        compact_function(kind, plan.side_inner[index], cutoff, r, f, df, work, bits)
+    for p in range(n):
+        radial[p] *= f[p]
+        log_jk[p] = df[p] / f[p] if f[p] != 0.0 else 0.0
+
+
+@simd
+def _clear(n: int, pairs: Pairs) -> None:
+    """Set the reverse pass's sums over terms to zero."""
+    for row in range(ALL_TERMS, JK_BAR + 1):
+        sums = pairs.rows[row, :n]
+        for p in range(n):
+            sums[p] = 0.0
+
+
+@simd
+def _weigh_functions(plan: PlanArrays, term: int, n: int, G_bar: Floats, pairs: Pairs) -> None:
+    """sum_f dE/dG_f A_f and the same with dA_f / d cos theta, over a term's functions."""
+    weight, weight_slope = pairs.rows[WEIGHT, :n], pairs.rows[WEIGHT_SLOPE, :n]
+    begin, end = plan.term_function_start[term], plan.term_function_start[term + 1]
+    for f in range(begin, end):
+        bar = plan.term_factor[f] * G_bar[plan.term_output[f]]
+        angle, slope = (
+            pairs.angles[plan.term_angle[f], 0, :n],
+            pairs.angles[plan.term_angle[f], 1, :n],
+        )
+        if f == begin:
+            for p in range(n):
+                weight[p] = bar * angle[p]
+                weight_slope[p] = bar * slope[p]
+        else:
+            for p in range(n):
+                weight[p] += bar * angle[p]
+                weight_slope[p] += bar * slope[p]
+
+
+@simd
+def _sum_terms(eta: float, shift: float, n: int, pairs: Pairs) -> None:
+    """Add a term's share of the sums that the derivatives are made of."""
+    term, weight, weight_slope = (
+        pairs.rows[TERM, :n],
+        pairs.rows[WEIGHT, :n],
+        pairs.rows[WEIGHT_SLOPE, :n],
+    )
+    cosine_bar, all_terms = pairs.rows[COSINE_BAR, :n], pairs.rows[ALL_TERMS, :n]
+    eta_terms, shift_terms = pairs.rows[ETA_TERMS, :n], pairs.rows[SHIFT_TERMS, :n]
+    two_eta, two_eta_shift = 2.0 * eta, 2.0 * eta * shift
+    for p in range(n):
+        part = weight[p] * term[p]
+        cosine_bar[p] += weight_slope[p] * term[p]
+        all_terms[p] += part
+        eta_terms[p] += two_eta * part
+        shift_terms[p] += two_eta_shift * part
+
+
+@simd
+def _sides_reverse(narrow: bool, n: int, pairs: Pairs) -> None:
+    """dE/dr of the three distances, from the terms with the same sides."""
+    all_terms, eta_terms, shift_terms = (
+        pairs.rows[ALL_TERMS, :n],
+        pairs.rows[ETA_TERMS, :n],
+        pairs.rows[SHIFT_TERMS, :n],
+    )
+    r_j, r_k, r_jk = pairs.rows[R_J, :n], pairs.rows[R_K, :n], pairs.rows[R_JK, :n]
+    log_j, log_k, log_jk = pairs.rows[LOG_J, :n], pairs.rows[LOG_K, :n], pairs.rows[LOG_JK, :n]
+    j_bar, k_bar, jk_bar = pairs.rows[J_BAR, :n], pairs.rows[K_BAR, :n], pairs.rows[JK_BAR, :n]
+    for p in range(n):
+        j_bar[p] += all_terms[p] * log_j[p] - eta_terms[p] * r_j[p] + shift_terms[p]
+        k_bar[p] += all_terms[p] * log_k[p] - eta_terms[p] * r_k[p] + shift_terms[p]
+    if narrow:
+        for p in range(n):
+            jk_bar[p] += all_terms[p] * log_jk[p] - eta_terms[p] * r_jk[p] + shift_terms[p]
+    for p in range(n):
+        all_terms[p] = 0.0
+        eta_terms[p] = 0.0
+        shift_terms[p] = 0.0
+
+
+@simd
+def _spread(narrow: bool, n: int, pairs: Pairs) -> None:
+    """From dE/dr_ij, dE/dr_ik, dE/dr_jk and dE/d cos theta to the gradients on both edges.
+
+    With b = (dE/dr_jk) / r_jk and c = dE/d cos theta, r_jk = |r_ik - r_ij| and
+    cos theta = r_ij . r_ik / (r_ij r_ik):
+
+        dE/dr_ij = u_ij [dE/dr_ij - c cos theta / r_ij] + b r_ij + [c / (r_ij r_ik) - b] r_ik
+    """
+    r_j, r_k, r_jk = pairs.rows[R_J, :n], pairs.rows[R_K, :n], pairs.rows[R_JK, :n]
+    j_bar, k_bar, jk_bar = pairs.rows[J_BAR, :n], pairs.rows[K_BAR, :n], pairs.rows[JK_BAR, :n]
+    cosine, cosine_bar, mixed = (
+        pairs.rows[COSINE, :n],
+        pairs.rows[COSINE_BAR, :n],
+        pairs.rows[WORK, :n],
+    )
+    for p in range(n):
+        slope = cosine[p] * cosine_bar[p]
+        j_bar[p] -= slope / r_j[p]
+        k_bar[p] -= slope / r_k[p]
+        mixed[p] = cosine_bar[p] / (r_j[p] * r_k[p])
+    if narrow:
+        for p in range(n):
+            b = jk_bar[p] / r_jk[p] if r_jk[p] > 0.0 else 0.0
+            j_bar[p] += b * r_j[p]
+            k_bar[p] += b * r_k[p]
+            mixed[p] -= b
+    x, y, z = pairs.neighbor[0], pairs.neighbor[1], pairs.neighbor[2]
+    x_bar, y_bar, z_bar, along = pairs.bar[0], pairs.bar[1], pairs.bar[2], pairs.bar[3]
+    first, second = pairs.partners[0], pairs.partners[1]
+    for p in range(n):
+        j, k, c = first[p], second[p], mixed[p]
+        along[j] += j_bar[p]
+        along[k] += k_bar[p]
+        x_bar[j] += c * x[k]
+        y_bar[j] += c * y[k]
+        z_bar[j] += c * z[k]
+        x_bar[k] += c * x[j]
+        y_bar[k] += c * y[j]
+        z_bar[k] += c * z[j]
+
+
+@simd
+def _geometry_tangent(narrow: bool, n: int, pairs: Pairs) -> None:
+    """Tangents of the three distances and of cos theta: the rows with "bar" hold them.
+
+    d cos theta = (dr_ij . r_ik + r_ij . dr_ik) / (r_ij r_ik) - cos theta (dr_ij/r_ij + dr_ik/r_ik)
+    """
+    first, second = pairs.partners[0, :n], pairs.partners[1, :n]
+    r_j, r_k, r_jk = pairs.rows[R_J, :n], pairs.rows[R_K, :n], pairs.rows[R_JK, :n]
+    j_dot, k_dot, jk_dot = pairs.rows[J_BAR, :n], pairs.rows[K_BAR, :n], pairs.rows[JK_BAR, :n]
+    cosine, cosine_dot = pairs.rows[COSINE, :n], pairs.rows[COSINE_BAR, :n]
+    for p in range(n):
+        j, k = first[p], second[p]
+        j_dot[p] = pairs.bar[3, j]
+        k_dot[p] = pairs.bar[3, k]
+        change, separation = 0.0, 0.0
+        for a in range(3):
+            vj, vk = pairs.neighbor[a, j], pairs.neighbor[a, k]
+            vj_dot, vk_dot = pairs.bar[a, j], pairs.bar[a, k]
+            change += vj_dot * vk + vj * vk_dot
+            separation += (vk - vj) * (vk_dot - vj_dot)
+        cosine_dot[p] = change
+        jk_dot[p] = separation
+    for p in range(n):
+        cosine_dot[p] = cosine_dot[p] / (r_j[p] * r_k[p]) - cosine[p] * (
+            j_dot[p] / r_j[p] + k_dot[p] / r_k[p]
+        )
+        inside = narrow and r_jk[p] > 0.0
+        jk_dot[p] = jk_dot[p] / r_jk[p] if inside else 0.0
 
 
 @simd
 def _term_tangent(
-    plan: PlanArrays, term: int, j: int, begin: int, end: int, ws: Workspace, G_dot: Floats
+    plan: PlanArrays, group: int, term: int, n: int, pairs: Pairs, G_dot: Floats
 ) -> None:
-    n = end - begin
-    q1, q2 = plan.term_channels[term, 0], plan.term_channels[term, 1]
-    gj, gj_dot = ws.g[q1, j], ws.g_bar[q1, j]
-    gk, gk_dot = ws.g[q2, begin:end], ws.g_bar[q2, begin:end]
-    h, dh = ws.rows[H, :n], ws.rows[DH, :n]
-    cosine_dot, distance_dot = ws.rows[COSINE_BAR, :n], ws.rows[DISTANCE_BAR, :n]
-    product, product_dot = ws.rows[PRODUCT, :n], ws.rows[SUM, :n]
-    for k in range(n):
-        product[k] = gj * gk[k] * h[k] * cosine_dot[k]
-    for k in range(n):
-        product_dot[k] = (gj_dot * gk[k] + gj * gk_dot[k]) * h[k]
-    for k in range(n):
-        product_dot[k] += gj * gk[k] * dh[k] * distance_dot[k]
+    """Add one term's share of dG; weight and weight_slope hold dT and T d cos theta."""
+    narrow = plan.triplet_narrow[group]
+    r_j, r_k, r_jk = pairs.rows[R_J, :n], pairs.rows[R_K, :n], pairs.rows[R_JK, :n]
+    log_j, log_k, log_jk = pairs.rows[LOG_J, :n], pairs.rows[LOG_K, :n], pairs.rows[LOG_JK, :n]
+    j_dot, k_dot, jk_dot = pairs.rows[J_BAR, :n], pairs.rows[K_BAR, :n], pairs.rows[JK_BAR, :n]
+    value, cosine_dot = pairs.rows[TERM, :n], pairs.rows[COSINE_BAR, :n]
+    term_dot, angle_dot = pairs.rows[WEIGHT, :n], pairs.rows[WEIGHT_SLOPE, :n]
+    two_eta, shift = 2.0 * plan.term_eta[term], plan.term_shift[term]
+    for p in range(n):
+        change = j_dot[p] * (log_j[p] - two_eta * (r_j[p] - shift))
+        change += k_dot[p] * (log_k[p] - two_eta * (r_k[p] - shift))
+        term_dot[p] = value[p] * change
+        angle_dot[p] = value[p] * cosine_dot[p]
+    if narrow:
+        for p in range(n):
+            term_dot[p] += value[p] * jk_dot[p] * (log_jk[p] - two_eta * (r_jk[p] - shift))
     for f in range(plan.term_function_start[term], plan.term_function_start[term + 1]):
-        power, slope = ws.power[plan.term_angle[f]], ws.power_slope[plan.term_angle[f]]
+        angle, slope = (
+            pairs.angles[plan.term_angle[f], 0, :n],
+            pairs.angles[plan.term_angle[f], 1, :n],
+        )
         total = 0.0
-        for k in range(n):
-            total += power[k] * product_dot[k] + slope[k] * product[k]
+        for p in range(n):
+            total += angle[p] * term_dot[p] + slope[p] * angle_dot[p]
         G_dot[plan.term_output[f]] += plan.term_factor[f] * total

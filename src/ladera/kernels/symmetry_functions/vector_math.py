@@ -190,6 +190,32 @@ def gaussian(
 
 
 @simd
+def damp(
+    eta: float,
+    shift: float,
+    count: float,
+    total: Floats,
+    squares: Floats,
+    f: Floats,
+    g: Floats,
+    work: Floats,
+    bits: Integers,
+) -> None:
+    """g = f exp(-eta sum_i (r_i - shift)^2) from sum_i r_i, sum_i r_i^2 and their number."""
+    n = f.size
+    if eta == 0.0:
+        for j in range(n):
+            g[j] = f[j]
+        return
+    linear, constant = 2.0 * shift, count * shift * shift
+    for j in range(n):
+        work[j] = -eta * (squares[j] - linear * total[j] + constant)
+    exponential(work, g, bits)
+    for j in range(n):
+        g[j] *= f[j]
+
+
+@simd
 def powers(lambda_: float, zeta: float, cosines: Floats, value: Floats, slope: Floats) -> None:
     """b^zeta and its slope zeta lambda b^(zeta-1) in cos theta, b = max(1 + lambda cos theta, 0).
 
