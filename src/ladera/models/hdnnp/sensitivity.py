@@ -26,7 +26,7 @@ class ElementReport:
         s_f = sqrt(mean_i (dE_i / dx_if)^2),   m_f = max_i |dE_i / dx_if|
 
     over atoms i of the element, each as a part of the sum over all functions, in per cent (what
-    n2p2 writes to ``sensitivity.ZZZ.out``).
+    n2p2 writes to ``sensitivity.ZZZ.out``). A constant function has none.
     """
 
     symbol: str
@@ -99,8 +99,8 @@ def _element_report(
         symbol=symbol,
         functions=functions,
         n_atoms=len(G),
-        rms=_percent(np.sqrt((slopes**2).mean(0))),
-        maximum=_percent(np.abs(slopes).max(0)),
+        rms=_percent(np.sqrt((slopes**2).mean(0)) * ~is_constant),
+        maximum=_percent(np.abs(slopes).max(0) * ~is_constant),
         correlations=correlations,
         constant=tuple(np.flatnonzero(is_constant).tolist()),
         redundant=tuple((int(i), int(j)) for i, j in pairs[strongest]),
