@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.exchange import Units
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -25,7 +27,11 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 def train(
     config: Annotated[
-        Path, Parameter(help="YAML file, as `ladera template` prints one, or a control.in.")
+        Path,
+        Parameter(
+            help="YAML file, as `ladera template` prints one, a control.in, or a folder of n2p2 "
+            "with input.nn and input.data."
+        ),
     ],
     /,
     *,
@@ -33,6 +39,10 @@ def train(
     set_: Annotated[
         list[str] | None,
         Parameter(name="--set", help="Another value for a key of the file, as key=value."),
+    ] = None,
+    units: Annotated[
+        Units | None,
+        Parameter(help="Units of an n2p2 folder, unless comments of its input.nn state them."),
     ] = None,
     resume: Annotated[
         bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
@@ -49,7 +59,7 @@ def train(
 
         ladera train config.yaml --output run --set epochs=100 --set optimizer.learning_rate=0.005
     """
-    settings, run = _read(config, set_ or ())
+    settings, run = _read(config, set_ or (), units)
     if check:
         return _check(settings)
     if _is_helper():
@@ -65,8 +75,19 @@ def train(
     return 0
 
 
-def _read(path: Path, overrides: Sequence[str]) -> tuple[TrainingConfig, Callable[..., Potential]]:
+def _read(
+    path: Path, overrides: Sequence[str], units: Units | None
+) -> tuple[TrainingConfig, Callable[..., Potential]]:
     """The configuration that a file of any kind asks for, and what trains by it."""
+    if path.is_dir():
+        from ladera.interop import n2p2
+
+        folder = n2p2.read_training(path, units, overrides)
+        return folder.config, folder.train
+    if units is not None:
+        from ladera.errors import ConfigError
+
+        raise ConfigError(f"--units is for a folder of n2p2; {path} says its units itself.")
     if path.suffix == ".in":
         from ladera.interop import control_in
 
