@@ -124,7 +124,11 @@ class GaussianFunction(_Function):
     eta: NonNegativeFloat = Field(description="Gaussian exponent, 1/Angstrom^2.")
     shift: float = Field(default=0.0, description="Centre of the Gaussian, Angstrom.")
     lambda_: float | None = Field(default=None, alias="lambda", description="Usually 1 or -1.")
-    zeta: PositiveFloat | None = Field(default=None, description="Angular exponent, at least 1.")
+    zeta: float | None = Field(
+        default=None,
+        description="Angular exponent, at least 1. (Negative ones, which are infinite at an angle, "
+        "are in published potentials by mistake.)",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> GaussianFunction:
@@ -133,7 +137,7 @@ class GaussianFunction(_Function):
             raise ValueError("a radial function has neither lambda nor zeta")
         if self.angular and None in angular:
             raise ValueError(f"a {self.kind} function needs lambda and zeta")
-        if self.zeta is not None and self.zeta < 1:
+        if self.zeta is not None and 0 <= self.zeta < 1:
             raise ValueError(
                 f"zeta = {self.zeta} is below 1, which makes the forces infinite where "
                 "lambda cos(theta) = -1; choose 1 or more"

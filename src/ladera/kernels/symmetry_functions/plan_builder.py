@@ -44,7 +44,7 @@ def uses_moments(function: SymmetryFunction) -> bool:
     if not isinstance(function, GaussianFunction) or function.kind != "wide":
         return False
     lambda_, zeta = _lambda_and_zeta(function)
-    return zeta.is_integer() and zeta <= LARGEST_MOMENT_ZETA and abs(lambda_) <= 1
+    return zeta.is_integer() and 1 <= zeta <= LARGEST_MOMENT_ZETA and abs(lambda_) <= 1
 
 
 class Builder:

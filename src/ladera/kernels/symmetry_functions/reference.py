@@ -70,7 +70,10 @@ class _Triplets:
         """One function of the masked pairs."""
         if isinstance(function, GaussianFunction):
             zeta, lambda_ = function.zeta or 1.0, function.lambda_ or 0.0
-            terms = 2 ** (1 - zeta) * (1 + lambda_ * self.cosine[mask]).clamp_min(0) ** zeta
+            base = 1 + lambda_ * self.cosine[mask]
+            inside = torch.where(base > 0, base, torch.ones_like(base))
+            powers = torch.where(base > 0, inside**zeta, torch.zeros_like(base))
+            terms = 2 ** (1 - zeta) * powers
         else:
             left, right = function.angle_left or 0.0, function.angle_right or 0.0
             shape = function.shape.removesuffix("_asymmetric")

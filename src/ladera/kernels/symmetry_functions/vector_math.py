@@ -219,11 +219,12 @@ def damp(
 def powers(lambda_: float, zeta: float, cosines: Floats, value: Floats, slope: Floats) -> None:
     """b^zeta and its slope zeta lambda b^(zeta-1) in cos theta, b = max(1 + lambda cos theta, 0).
 
-    A whole zeta takes repeated squaring, any other the power function.
+    A whole zeta takes repeated squaring, any other the power function. Both are 0 where b is, also
+    for negative zeta.
     """
     n = cosines.size
     whole = np.int64(zeta)
-    if zeta == whole:
+    if zeta == whole and whole > 0:
         for j in range(n):
             value[j] = max(1.0 + lambda_ * cosines[j], 0.0)  # holds b^(2^i)
             slope[j] = 1.0
@@ -238,7 +239,8 @@ def powers(lambda_: float, zeta: float, cosines: Floats, value: Floats, slope: F
                     value[j] *= value[j]
     else:
         for j in range(n):
-            slope[j] = max(1.0 + lambda_ * cosines[j], 0.0) ** (zeta - 1.0)
+            base = 1.0 + lambda_ * cosines[j]
+            slope[j] = base ** (zeta - 1.0) if base > 0.0 else 0.0
     factor = zeta * lambda_
     for j in range(n):
         base = max(1.0 + lambda_ * cosines[j], 0.0)
