@@ -10,8 +10,12 @@ import pytest
 import ladera
 from ladera.data import formats
 from ladera.data.frame import Frame
+from ladera.interop.n2p2 import outputs, reading, scaling, writing
 from ladera.interop.n2p2.settings import SettingsWarning
+from ladera.models.hdnnp import HDNNP
+from ladera.potential import TrainingStatistics
 from ladera.testing import check_forces, predict
+from ladera.training.batches import Batches, GraphStore
 from ladera.units import ATOMIC, METAL, UnitSystem
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -118,3 +122,60 @@ def test_published_potential_of_water() -> None:
     folder = SHARED / "water_hdnnp_cc0"
     frames = formats.read(SHARED / "water_pbe0ts" / "test_even.extxyz.gz")
     compare_golden(folder, folder / "golden_n2p2_8frames.npz", [frames[k] for k in range(8)])
+
+
+def test_function_data_and_scaling_data(tmp_path: Path) -> None:
+    """The files that nnp-scaling made of all frames."""
+    folder = SYNTHETIC / "softplus_sigma_norm"
+    dataset = formats.read(SYNTHETIC / "frames.data", units=ATOMIC)
+    potential = ladera.load(folder, units="bohr-hartree")
+    assert isinstance(potential, HDNNP)
+    outputs.write_function_data(tmp_path / "function.data", potential, dataset, ATOMIC)
+    numbers = [
+        [float(word) for word in (path / "function.data").read_text(encoding="utf-8").split()]
+        for path in (tmp_path, folder)
+    ]
+    assert numbers[0] == pytest.approx(numbers[1], abs=1.01e-10)
+    lines = (tmp_path / "function.data").read_text(encoding="utf-8").splitlines()
+    assert (
+        lines[1][:20] == (folder / "function.data").read_text(encoding="utf-8").splitlines()[1][:20]
+    )
+
+    graphs = [frame.graph(potential.cutoff) for frame in dataset]
+    zeros = dict.fromkeys(potential.symbols, 0.0)
+    potential.fit_statistics(graphs, TrainingStatistics(zeros, 0.0, 1.0))
+    found = [writing.statistics(potential, element) for element in range(2)]
+    scaling.write(tmp_path / "scaling.data", found)
+    tables_ = [np.loadtxt(path / "scaling.data") for path in (tmp_path, folder)]
+    np.testing.assert_allclose(tables_[0], tables_[1], rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("epoch", [0, 10])
+def test_learning_curve_of_a_training(tmp_path: Path, epoch: int) -> None:
+    """Errors of n2p2's weights on n2p2's 19 training frames and its test frame."""
+    source = N2P2 / "H2O_train20"
+    for name in ("input.nn", "scaling.data"):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    for z in (1, 8):
+        weights = source / f"weights.{z:03d}.{epoch:06d}.out"
+        (tmp_path / f"weights.{z:03d}.data").write_bytes(weights.read_bytes())
+    potential = ladera.load(tmp_path, units="bohr-hartree")
+    dataset = formats.read(source / "input.data", units=ATOMIC)
+    test = np.loadtxt(source / "testpoints.000010.out", ndmin=2)[:, 0].astype(np.int64)
+    train = np.setdiff1d(np.arange(len(dataset)), test)
+    _, energy, length = reading.normalization(reading.read_settings(tmp_path))
+    path = tmp_path / outputs.CURVE
+    outputs.LearningCurve(
+        path,
+        potential,
+        Batches(dataset, GraphStore(dataset, potential.cutoff)),
+        (train, test),
+        ATOMIC,
+        forces=True,
+        internal=outputs.Internal(energy, energy / length),
+    ).write(epoch)
+    found = outputs.read_learning_curve(path)
+    expected = outputs.read_learning_curve(source / "learning-curve.out")
+    assert list(found) == list(expected)
+    for name, column in expected.items():
+        assert found[name][0] == pytest.approx(column[epoch], rel=2e-8), name
