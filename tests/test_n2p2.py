@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,21 +18,30 @@ import torch
 import ladera
 from conftest import SPECIES, fitted, lennard_jones, mixed_functions, water_like
 from ladera.cli import main
+from ladera.data import formats
+from ladera.data.dataset import Dataset
+from ladera.data.frame import Frame
 from ladera.errors import ConfigError, LaderaError, ModelFileError
 from ladera.interop import n2p2
 from ladera.interop.n2p2 import weights
 from ladera.interop.n2p2.settings import SettingsWarning
+from ladera.kernels.symmetry_functions.functions import PolynomialFunction
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.testing import predict
 from ladera.units import ATOMIC, METAL, UNIT_SYSTEMS
 
 ATOMS = water_like(8, 5.0, True, 1)
+# Those of one shape: n2p2 confuses narrow polynomial functions that differ in nothing else.
+FUNCTIONS = [
+    f for f in mixed_functions(4.0) if not isinstance(f, PolynomialFunction) or f.shape != "poly4"
+]
+N2P2 = os.environ.get("LADERA_BENCH_N2P2")
 
 
 def hdnnp(**values: Any) -> HDNNP:
     """A potential with random weights and biases."""
     config: dict[str, Any] = {
-        "symmetry_functions": mixed_functions(4.0),
+        "symmetry_functions": FUNCTIONS,
         "hidden_layers": (5, 4),
         "scaling": "scale_center",
     }
@@ -97,6 +108,30 @@ def test_export_and_load_give_the_same_energies(name: str, units: str, tmp_path:
     torch.testing.assert_close(after.forces, before.forces, rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.skipif(N2P2 is None, reason="LADERA_BENCH_N2P2 does not say where n2p2 is built")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_n2p2_itself_computes_the_same(name: str, tmp_path: Path) -> None:
+    potential = hdnnp(**VARIANTS[name])
+    n2p2.export(potential, tmp_path)
+    atoms = water_like(30, 8.0, False, 1)
+    prediction = predict(potential, atoms)
+    frame = Frame(
+        numbers=atoms.numbers,
+        positions=atoms.positions,
+        cell=np.zeros((3, 3)),
+        periodic=np.zeros(3, dtype=bool),
+        energy=0.0,
+        forces=np.zeros((len(atoms), 3)),
+    )
+    formats.write(Dataset.from_frames([frame]), tmp_path / "input.data", units=ATOMIC)
+    program = Path(str(N2P2)) / "bin" / "nnp-predict"
+    subprocess.run([program, "0"], cwd=tmp_path, check=True, capture_output=True)
+    energy = float(np.loadtxt(tmp_path / "energy.out")[3])
+    assert energy == pytest.approx(prediction.energy.item() / ATOMIC.energy, rel=1e-13)
+    forces = np.loadtxt(tmp_path / "nnforces.out")[:, -3:]
+    np.testing.assert_allclose(forces, prediction.forces.numpy() / ATOMIC.force, atol=1e-9)
+
+
 def test_a_second_round_trip_changes_nothing(folder: Path, tmp_path: Path) -> None:
     n2p2.export(ladera.load(folder), tmp_path / "second")
     n2p2.export(ladera.load(tmp_path / "second"), tmp_path / "third")
@@ -143,6 +178,15 @@ def test_what_n2p2_cannot_express_is_refused(
     with pytest.raises(ConfigError, match=message):
         n2p2.export(hdnnp(**values), tmp_path / "nnp")
     assert not (tmp_path / "nnp").exists()
+
+
+def test_what_n2p2_computes_wrongly_is_named(tmp_path: Path) -> None:
+    potential = hdnnp(symmetry_functions=mixed_functions(4.0))
+    with pytest.warns(SettingsWarning, match="n2p2 confuses narrow polynomial functions") as caught:
+        n2p2.export(potential, tmp_path)
+    assert "of H and O that differ in their shape" in str(caught[0].message)
+    before, after = predict(potential, ATOMS), predict(ladera.load(tmp_path), ATOMS)
+    torch.testing.assert_close(after.energy, before.energy, rtol=1e-13, atol=0)
 
 
 def test_only_networks_on_symmetry_functions_are_exported(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ such that n2p2 sees lengths in Angstrom, as Ladera does.
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
@@ -20,8 +21,9 @@ from ladera.files import write_text_atomic
 from ladera.interop.n2p2 import scaling, symmetry_functions, weights
 from ladera.interop.n2p2.networks import LETTERS
 from ladera.interop.n2p2.scaling import Statistics
+from ladera.interop.n2p2.settings import SettingsWarning
 from ladera.interop.n2p2.units import shortest
-from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
+from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS, PolynomialFunction
 from ladera.models.hdnnp import HDNNP
 from ladera.models.hdnnp.config import NetworkShape
 from ladera.models.hdnnp.network import AtomicNetwork
@@ -53,7 +55,8 @@ def export(
     ``more`` are further lines for the ``input.nn``, such as keywords of a training. Returns the
     files. Raises ConfigError for a potential that is no HDNNP and for one that n2p2
     cannot express: the activation tanh_twist, hidden layers or output activations that differ
-    between elements, or hidden activations that differ in more than one element.
+    between elements, or hidden activations that differ in more than one element. Warns, with
+    :class:`SettingsWarning`, of functions that n2p2 computes wrongly.
     """
     folder = Path(folder)
     if not isinstance(potential, HDNNP):
@@ -61,6 +64,7 @@ def export(
             f"A model of the architecture {potential.config.architecture} cannot be written for "
             "n2p2; export an hdnnp model."
         )
+    _warn_of_confusion(potential)
     shapes = _shapes(potential)
     widest = _widest(shapes)
     text = _settings_text(potential, shapes, widest, units, more)
@@ -101,6 +105,29 @@ def statistics(potential: HDNNP, element: int) -> Statistics:
     if mode == "sigma":
         found.deviation[found.deviation <= 0] = 1.0
     return found
+
+
+def _warn_of_confusion(potential: HDNNP) -> None:
+    """Name elements with narrow polynomial functions that n2p2 takes for one another.
+
+    It computes C(r_jk) once for all functions of a group (same central element and neighbours)
+    with the same inner and outer radius, whatever their shapes.
+    """
+    confused = []
+    for symbol, functions in zip(potential.symbols, potential.plan.functions, strict=True):
+        shapes: dict[object, set[str]] = {}
+        for f in functions:
+            if isinstance(f, PolynomialFunction) and f.narrow:
+                shapes.setdefault((f.kind, f.neighbors, f.inner, f.cutoff), set()).add(f.shape)
+        if any(len(found) > 1 for found in shapes.values()):
+            confused.append(symbol)
+    if confused:
+        warnings.warn(
+            f"n2p2 confuses narrow polynomial functions of {' and '.join(confused)} that differ in "
+            "their shape but not in their radii: it will compute other energies than Ladera.",
+            SettingsWarning,
+            stacklevel=3,
+        )
 
 
 def _shapes(potential: HDNNP) -> dict[str, NetworkShape]:
