@@ -117,8 +117,77 @@ def gradient_descent(settings: Settings, system: UnitSystem, data: Path) -> dict
 
 
 def kalman(settings: Settings, system: UnitSystem, data: Path) -> dict[str, Any]:
-    """``kalman_type`` 0 (standard) or 1 (fading memory)."""
-    raise NotImplementedError
+    """``kalman_type`` 0 (standard) or 1 (fading memory), with its updates and their selection.
+
+    Ladera's filter sees energies in units of energy_scale and forces in energy_scale / Angstrom,
+    n2p2's E* and F*; the first are the same, and ``force_weight`` makes up for the lengths.
+    """
+    size, forces = _sizes(data), "use_short_forces" in settings
+    _, _, conv_length = reading.normalization(settings)
+    optimizer: dict[str, Any] = {
+        "name": "kalman",
+        "epsilon": settings.real("kalman_epsilon", 0.01),
+        "q0": settings.real("kalman_q0", 0.01),
+        "q_tau": settings.real("kalman_qtau", 2.302),
+        "q_min": settings.real("kalman_qmin", 1e-6),
+        "energy_fraction": _energy_fraction(settings),
+        "energy_batch": settings.integer("task_batch_size_energy", 1) or "all",
+        "blocks": ("one", "element")[_choice(settings, "update_strategy", ("one", "each"), 0)],
+        **_selection(settings),
+    }
+    if _choice(settings, "kalman_type", ("standard", "fading memory"), 0):
+        optimizer |= {
+            "memory": "fading",
+            "lambda": settings.real("kalman_lambda_short", 0.96),
+            "nu": settings.real("kalman_nue_short", 0.9995),
+        }
+    else:
+        eta = settings.real("kalman_eta", 0.01)
+        grows = "kalman_etatau" in settings and "kalman_etamax" in settings
+        optimizer |= {
+            "memory": "standard",
+            "eta": eta,
+            "eta_tau": settings.real("kalman_etatau") if grows else 0.0,
+            "eta_max": settings.real("kalman_etamax") if grows else eta,
+        }
+    if forces:
+        optimizer |= {
+            "force_fraction": _force_fraction(settings, size),
+            "force_batch": settings.integer("task_batch_size_force", 1) or "all",
+            "force_weight": settings.real("force_weight", 1.0) * system.length / conv_length,
+        }
+    batches = (optimizer["energy_batch"], optimizer.get("force_batch", 1))
+    if settings.integer("jacobian_mode", 2) != 2 and batches != (1, 1):
+        _warn(settings, "jacobian_mode", "every energy and force component has its own row")
+    return {"optimizer": optimizer, "loss": {"forces": 1.0 if forces else 0.0}}
+
+
+def _selection(settings: Settings) -> dict[str, Any]:
+    """How the observations of an update are chosen."""
+    found: dict[str, Any] = {}
+    for keyword, key, default in (
+        ("selection_mode", "selection", "0"),
+        ("rmse_threshold", "threshold", "0.0"),
+        ("rmse_threshold_trials", "trials", "3"),
+    ):
+        words = {
+            name: settings.words(name)
+            for name in (keyword, f"{keyword}_force", f"{keyword}_energy")
+            if name in settings
+        }
+        chosen, *others = [*words] or [keyword]
+        for name, given in words.items():
+            if len(given) > 1:
+                _warn(settings, name, "it stays as it begins in all epochs")
+        for name in others:
+            if words[name][0] != words[chosen][0]:
+                _warn(settings, name, f"energies and forces have that of '{chosen}'")
+        word = words[chosen][0] if words else default
+        found[key] = settings.number(settings.line(chosen), word) if words else float(word)
+    mode = found["selection"]
+    if mode not in _SELECTIONS:
+        raise settings.error(f"selection_mode is {mode:g}; choose 0, 1 or 2.")
+    return found | {"selection": _SELECTIONS[mode], "trials": int(found["trials"])}
 
 
 def _energy_fraction(settings: Settings) -> float:
