@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import ladera
 from conftest import SPECIES, fitted, lennard_jones, mixed_functions, water_like
@@ -24,8 +26,8 @@ from ladera.data.frame import Frame
 from ladera.errors import ConfigError, LaderaError, ModelFileError
 from ladera.interop import n2p2
 from ladera.interop.n2p2 import weights
-from ladera.interop.n2p2.settings import SettingsWarning
-from ladera.kernels.symmetry_functions.functions import PolynomialFunction
+from ladera.interop.n2p2.settings import Line, Settings, SettingsWarning
+from ladera.kernels.symmetry_functions.functions import GaussianFunction, PolynomialFunction
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.testing import predict
 from ladera.units import ATOMIC, METAL, UNIT_SYSTEMS
@@ -146,8 +148,8 @@ def test_numbers_of_the_file_are_written_as_they_were(folder: Path) -> None:
         folder / "input.nn",
         lambda text: re.sub(r"(?m)^symfunction_short H (?!.*0\.123).*", "", text),
     )
-    settings = n2p2.reading.read_settings(folder)
-    (function,) = n2p2.symmetry_functions.read(settings, ATOMIC)["H"]
+    found = n2p2.reading.read_settings(folder)
+    (function,) = n2p2.symmetry_functions.read(found, ATOMIC)["H"]
     assert n2p2.symmetry_functions.write(function, ATOMIC).split() == line.split()
 
 
@@ -192,6 +194,56 @@ def test_what_n2p2_computes_wrongly_is_named(tmp_path: Path) -> None:
 def test_only_networks_on_symmetry_functions_are_exported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="architecture lennard_jones cannot be written for n2p2"):
         n2p2.export(lennard_jones(), tmp_path)
+
+
+@given(data=st.data(), units=st.sampled_from(sorted(UNIT_SYSTEMS)))
+@settings(max_examples=60, deadline=None)
+def test_every_function_survives_its_line(data: st.DataObject, units: str) -> None:
+    system = UNIT_SYSTEMS[units]
+    function = data.draw(st.sampled_from(mixed_functions(4.0)))
+    scale = data.draw(st.floats(0.1, 10.0))
+    lengths = {"cutoff", "shift", "inner"} & set(type(function).model_fields)
+    changed = {name: getattr(function, name) * scale for name in lengths}
+    if isinstance(function, GaussianFunction):
+        changed["eta"] = data.draw(st.floats(0.0, 50.0))
+    function = function.model_copy(update=changed)
+    text = "elements O H\n" + n2p2.symmetry_functions.write(function, system)
+    for center in SPECIES:
+        if center != function.center:
+            text += f"\nsymfunction_short {center} 2 H 1 0 6"
+    lines = [Line(w[0], tuple(w[1:]), 1) for w in map(str.split, text.splitlines())]
+    found = n2p2.symmetry_functions.read(Settings(Path("input.nn"), lines), system)
+    (again,) = found[function.center]
+    assert again.model_dump(exclude=set(changed)) == function.model_dump(exclude=set(changed))
+    for name in changed:  # the last bit may be lost, for not every number has a neighbour in Bohr
+        assert getattr(again, name) == pytest.approx(getattr(function, name), rel=4e-16)
+
+
+@given(
+    name=st.sampled_from(["input.nn", "scaling.data", "weights.001.data"]),
+    cut=st.floats(0, 1),
+    junk=st.text(max_size=40),
+)
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_is_in_the_files_gives_a_sentence(
+    folder: Path, name: str, cut: float, junk: str
+) -> None:
+    path = folder / name
+    before = path.read_bytes()
+    place = int(cut * len(before))
+    path.write_bytes(before[:place] + junk.encode("utf-8", "replace") + before[place + 7 :])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SettingsWarning)
+            energy(folder, units="bohr-hartree")
+        sentence = ""
+    except LaderaError as error:
+        sentence = str(error)
+    finally:
+        path.write_bytes(before)
+    assert len(sentence.splitlines()) <= 1
 
 
 # --- spellings ---------------------------------------------------------------------------------
