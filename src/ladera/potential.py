@@ -323,22 +323,14 @@ def differentiate(potential: Potential, graph: Graph) -> Prediction:
     """Energies and all their gradients by automatic differentiation.
 
     The energy is a function of the edge vectors r_ij and, if it has a long-range part, of the
-    positions r_i and cell vectors a, which the strain e takes to r_i (1 + e) and a (1 + e).
-    Differentiable in the parameters while torch records gradients.
+    positions and cell vectors, as in :func:`strained`. Differentiable in the parameters while torch
+    records gradients.
     """
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         vectors = graph.vectors.detach().requires_grad_()
-        positions = graph.positions.detach().requires_grad_()
-        strain = torch.zeros_like(graph.cell).requires_grad_()
-        deformation = torch.eye(3).to(strain) + 0.5 * (strain + strain.mT)
-        deformed = replace(
-            graph,
-            vectors=vectors,
-            positions=(positions[:, None, :] @ deformation[graph.structure_index])[:, 0],
-            cell=graph.cell @ deformation,
-        )
-        prediction = potential.predict(deformed, gradients=False)
+        deformed, positions, strain = strained(graph)
+        prediction = potential.predict(replace(deformed, vectors=vectors), gradients=False)
         energy, leaves = prediction.atomic_energies.sum(), (vectors, positions, strain)
         if energy.requires_grad:
             slopes = torch.autograd.grad(
@@ -351,6 +343,19 @@ def differentiate(potential: Potential, graph: Graph) -> Prediction:
         energies = energies.detach()
         charges = None if charges is None else charges.detach()
     return Prediction(graph, energies, slopes[0], LongRange(*slopes[1:]), charges)
+
+
+def strained(graph: Graph) -> tuple[Graph, Tensor, Tensor]:
+    """A graph whose positions and cell, but not its edge vectors, hang on leaves of torch.
+
+    The strain e, a leaf (n_structures, 3, 3) of zeros, takes positions r_i, the other leaf
+    (n_atoms, 3), and cell vectors a to r_i (1 + e) and a (1 + e). Returns graph, positions, strain.
+    """
+    positions = graph.positions.detach().requires_grad_()
+    strain = torch.zeros_like(graph.cell).requires_grad_()
+    deformation = torch.eye(3).to(strain) + 0.5 * (strain + strain.mT)
+    moved = (positions[:, None, :] @ deformation[graph.structure_index])[:, 0]
+    return replace(graph, positions=moved, cell=graph.cell @ deformation), positions, strain
 
 
 def mean_prediction(predictions: Sequence[Prediction]) -> Prediction:

@@ -71,11 +71,11 @@ class Electrostatics:
             kind = CUTOFF_FUNCTIONS.index(config.screening.shape)
             self.screening = Screening(kind, inner / outer, outer)
 
-    def parts(self, graph: Graph, kinds: Tensor) -> list[Part]:
-        """The structures of a graph whose atoms are of species ``kinds``.
+    def check(self, graph: Graph) -> None:
+        """Raise DataError for structures that have no electrostatic energy.
 
-        Raises DataError for a charged cell, for one that is periodic in one or two directions and
-        for two atoms in one place.
+        Those are a charged cell, one that is periodic in one or two directions, and two atoms in
+        one place.
         """
         coincident = torch.nonzero((graph.vectors == 0).all(dim=1))
         if len(coincident):
@@ -84,13 +84,34 @@ class Electrostatics:
                 f"Atoms {i} and {j} are in one place, where their Coulomb interaction has no "
                 "value; check the structure."
             )
+        directions = graph.periodic.sum(dim=1)
+        for number, (n_periodic, charge) in enumerate(
+            zip(directions.tolist(), graph.total_charge.tolist(), strict=True)
+        ):
+            if n_periodic in (1, 2):
+                raise DataError(
+                    f"Structure {number} is periodic in {n_periodic} of three directions; Ewald "
+                    "sums need all three, so surround it with vacuum and make it periodic in all."
+                )
+            if n_periodic and abs(charge) > NEUTRAL:
+                raise DataError(
+                    f"Structure {number} is periodic and has a total charge of {charge:g} e; only "
+                    "a neutral cell has a finite electrostatic energy."
+                )
+
+    def parts(self, graph: Graph, kinds: Tensor) -> list[Part]:
+        """The structures of a graph whose atoms are of species ``kinds``."""
         ends = torch.cumsum(graph.atom_counts, 0).tolist()
         parts = []
         for number, (first, last) in enumerate(zip([0, *ends], ends, strict=False)):
             atoms, cell = slice(first, last), graph.cell[number].double()
-            charge = float(graph.total_charge[number])
-            sums = self._sums(number, graph.periodic[number], cell, last - first, charge)
+            sums = OPEN
+            if bool(graph.periodic[number].all()):
+                volume = float(torch.linalg.det(cell.detach()).abs())
+                widest = float(self.widths.max())
+                sums = _truncated(self.ewald, volume, last - first, self.constant, widest)
             positions = graph.positions[atoms].double()
+            charge = float(graph.total_charge[number])
             parts.append(Part(number, atoms, positions, cell, kinds[atoms], charge, sums))
         return parts
 
@@ -110,24 +131,6 @@ class Electrostatics:
         _check_finite(part, charges)
         own = torch.diag(1 / (math.sqrt(math.pi) * widths))
         return charges, 0.5 * self.constant * charges * ((A - own + S) @ charges)
-
-    def _sums(
-        self, number: int, periodic: Tensor, cell: Tensor, n_atoms: int, charge: float
-    ) -> EwaldSums:
-        if not bool(periodic.any()):
-            return OPEN
-        if not bool(periodic.all()):
-            raise DataError(
-                f"Structure {number} is periodic in {int(periodic.sum())} of three directions; "
-                "Ewald sums need all three, so surround it with vacuum and make it periodic in all."
-            )
-        if abs(charge) > NEUTRAL:
-            raise DataError(
-                f"Structure {number} is periodic and has a total charge of {charge:g} e; only a "
-                "neutral cell has a finite electrostatic energy."
-            )
-        volume = float(torch.linalg.det(cell.detach()).abs())
-        return _truncated(self.ewald, volume, n_atoms, self.constant, float(self.widths.max()))
 
 
 class Equilibrium:

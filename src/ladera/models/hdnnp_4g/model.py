@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from ladera.models.hdnnp.base import SymmetryFunctionPotential
 from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.models.hdnnp_4g.config import HDNNP4GConfig
 from ladera.models.hdnnp_4g.equilibration import Electrostatics, Equilibrium
-from ladera.potential import LongRange, Prediction, differentiate
+from ladera.potential import LongRange, Prediction, strained
 
 START_HARDNESS = 10.0  # eV/e^2, about that of a free atom
 
@@ -87,36 +88,55 @@ class HDNNP4G(SymmetryFunctionPotential):
         Raises DataError for a charged cell, for a structure that is periodic in one or two
         directions and for two atoms in one place.
         """
-        if not gradients:
-            return self._differentiable(graph)
-        if torch.is_grad_enabled():
-            return differentiate(self, graph)
-        return self._fast(graph)
-
-    def _differentiable(self, graph: Graph) -> Prediction:
-        """Energies and charges as torch knows them, differentiable in the graph."""
+        self.electrostatics.check(graph)
         index, *arguments = self._arguments(graph)
-        structures = self.electrostatics.parts(graph, index)
-        inputs = self._inputs(ops.values(graph.vectors, *arguments, self._plan_number), index)
+        G = ops.values(graph.vectors, *arguments, self._plan_number)
+        if not gradients:
+            return self._differentiable(graph, index, G)
+        if torch.is_grad_enabled():
+            return self._trainable(graph, index, arguments, G.detach())
+        return self._fast(graph, index, arguments, G)
+
+    def _differentiable(self, graph: Graph, index: Tensor, G: Tensor) -> Prediction:
+        """Energies and charges, differentiable in G, positions, cell and parameters."""
+        inputs = self._inputs(G, index)
         chi = self._outputs(self.electronegativities, inputs, index) * self.electronegativity_scale
         parts = [
             self.electrostatics.differentiable(part, self.hardness, chi[part.atoms])
-            for part in structures
+            for part in self.electrostatics.parts(graph, index)
         ]
         charges, energies = (torch.cat(column) for column in zip(*parts, strict=True))
         short = self._short_energies(inputs, index, charges)
         return Prediction(graph, short + energies, charges=charges)
 
-    def _fast(self, graph: Graph) -> Prediction:
+    def _trainable(
+        self, graph: Graph, index: Tensor, arguments: list[Tensor], G: Tensor
+    ) -> Prediction:
+        """All gradients, differentiable in the parameters: dE/dG by torch, then dE/dr_ij."""
+        G.requires_grad_()
+        deformed, positions, strain = strained(graph)
+        prediction = self._differentiable(deformed, index, G)
+        by_G, by_positions, virial = torch.autograd.grad(
+            prediction.atomic_energies.sum(),
+            (G, positions, strain),
+            create_graph=True,
+            materialize_grads=True,
+        )
+        vectors = graph.vectors.detach()
+        return replace(
+            prediction,
+            graph=graph,
+            edge_gradients=ops.reverse(vectors, *arguments, by_G, self._plan_number),
+            long_range=LongRange(by_positions, virial),
+        )
+
+    def _fast(self, graph: Graph, index: Tensor, arguments: list[Tensor], G: Tensor) -> Prediction:
         """Compiled sums over pairs and one adjoint solution in the place of derivatives of charges.
 
         With G the symmetry functions, l the adjoint and x = s(G),
 
             dE/dx = dE_short/dx + l . dchi/dx
         """
-        index, *arguments = self._arguments(graph)
-        structures = self.electrostatics.parts(graph, index)
-        G = ops.values(graph.vectors, *arguments, self._plan_number)
         hardness = self.hardness.numpy()
         with torch.enable_grad():
             inputs = self._inputs(G, index).requires_grad_()
@@ -125,7 +145,7 @@ class HDNNP4G(SymmetryFunctionPotential):
         values = chi.detach().numpy()
         found = [
             Equilibrium(self.electrostatics, part, hardness, values[part.atoms])
-            for part in structures
+            for part in self.electrostatics.parts(graph, index)
         ]
         charges = torch.from_numpy(np.concatenate([e.charges for e in found])).requires_grad_()
         with torch.enable_grad():
