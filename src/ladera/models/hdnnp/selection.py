@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from scipy.sparse.linalg import eigsh
@@ -41,8 +41,8 @@ class SelectionConfig(BaseModel):
 
     number: PositiveInt = Field(description="How many symmetry functions each element gets.")
     method: Method = Field(
-        default="cur",
-        description="cur: those that span the values best; farthest_point: those least correlated.",
+        default="farthest_point",
+        description="farthest_point: those least correlated; cur: those that span the values best.",
     )
     pool: tuple[Recipe, ...] = Field(
         default=("gastegger_centered", "gastegger_shifted"),
@@ -211,8 +211,6 @@ def _element_index(species: Sequence[str], graph: Graph) -> Any:
     index = lookup[graph.species.numpy()]
     if (index < 0).any():
         atom = int(np.flatnonzero(index < 0)[0])
-        from ase.data import chemical_symbols
-
         raise DataError(
             f"Atom {atom} of a structure is {chemical_symbols[int(graph.species[atom])]}, but the "
             f"symmetry functions are for {', '.join(species)}; leave such structures out."
