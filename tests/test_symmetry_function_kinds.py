@@ -10,12 +10,14 @@ from ase.build import bulk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ladera
 from conftest import FUNCTION, SPECIES, mixed_functions, water_like
 from ladera import Graph
 from ladera.kernels.symmetry_functions import cpu, ops, reference
 from ladera.kernels.symmetry_functions.functions import SHAPES, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.kernels.symmetry_functions.windows import arc_cosine
+from ladera.models.hdnnp import HDNNPConfig
 
 CUTOFF = 4.0
 POLY2 = 6
@@ -231,19 +233,46 @@ def test_arc_cosine_to_the_last_digits(values: list[float]) -> None:
     np.testing.assert_allclose(sine, np.sqrt((1 - x) * (1 + x)), rtol=1e-14)
 
 
+def crowd(n: int) -> Graph:
+    """Atoms in a heap: each pair within the cutoff."""
+    positions = np.random.default_rng(1).normal(size=(n, 3))
+    return Graph.from_atoms(Atoms("O" + (n - 1) * "H", 0.5 * positions), CUTOFF)
+
+
 def test_many_neighbors_fill_several_blocks() -> None:
     """More pairs, and more partners of one neighbour, than a block of the loops holds."""
-    plan = make_plan(SPECIES, [angular("weighted_polynomial_narrow", shape="poly2")], POLY2)
-    generator = np.random.default_rng(1)
-    crowd = Atoms("O" + 200 * "H", np.vstack([np.zeros(3), generator.normal(size=(200, 3))]))
-    graph = Graph.from_atoms(crowd, CUTOFF)
-    structure = arrays(crowd)
-    first = [torch.from_numpy(a) for a in structure]
-    one = slice(0, int(graph.row_pointer[1]))
-    alone = [first[0][one], first[1][:2], first[2][:1], first[3][one]]
+    plan = make_plan(SPECIES, [angular("weighted_polynomial_narrow")], POLY2)
+    graph, n = crowd(300), 299
+    index = torch.ones(n, dtype=torch.int64).sub(1)
+    alone = [graph.vectors[:n], torch.tensor([0, n]), torch.tensor([1]), index]
+    vectors = alone[0].requires_grad_()
     expected = reference.values(plan, *alone)
-    found = cpu.values(plan, *(tensor.numpy() for tensor in alone))
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-12)
+    (gradient,) = torch.autograd.grad(expected.sum(), vectors)
+    plain = [tensor.detach().numpy() for tensor in alone]
+    np.testing.assert_allclose(cpu.values(plan, *plain), expected.detach().numpy(), rtol=1e-11)
+    found = cpu.reverse(plan, *plain, np.ones((1, 1)))
+    bound = 1e-11 * float(gradient.abs().max())
+    np.testing.assert_allclose(found, gradient.numpy(), rtol=0, atol=bound)
+
+
+def test_the_one_pass_path_with_more_pairs_than_are_kept() -> None:
+    """It finds in memory what the values have left there, or else computes it again."""
+    functions = tuple(f for f in mixed_functions(CUTOFF) if f.narrow and f.center == "O")
+    radial = FUNCTION.validate_python(
+        {"kind": "polynomial_radial", "center": "H", "neighbors": ("H",), "inner": -CUTOFF}
+        | {"cutoff": CUTOFF, "shape": "poly2"}
+    )
+    torch.manual_seed(1)
+    config = HDNNPConfig(
+        species=SPECIES, cutoff=CUTOFF, symmetry_functions=(*functions, radial), hidden_layers=(4,)
+    )
+    potential, graph = ladera.build(config), crowd(250)
+    in_training = potential.energies_and_edge_gradients(graph)
+    with torch.no_grad():
+        fast = potential.energies_and_edge_gradients(graph)
+    for one, other in zip(in_training, fast, strict=True):
+        bound = 1e-11 * float(one.detach().abs().max())
+        np.testing.assert_allclose(other.numpy(), one.detach().numpy(), rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("function", mixed_functions(CUTOFF), ids=lambda f: f.kind)

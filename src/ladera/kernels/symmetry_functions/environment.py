@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ladera.kernels.compilation import simd
-from ladera.kernels.symmetry_functions.pairs import Pairs, make_pairs
+from ladera.kernels.symmetry_functions.pairs import Pairs, forget_blocks, make_pairs
 from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
 from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian
 from ladera.kernels.symmetry_functions.windows import compact_function
@@ -149,9 +149,11 @@ def _fill_channels(plan: PlanArrays, pair: int, begin: int, end: int, ws: Worksp
 def _fill_pairs(plan: PlanArrays, center: int, n: int, ws: Workspace) -> None:
     """What the triplets need of each neighbour, with the factors that depend on its distance."""
     pairs, r, work, bits = ws.pairs, ws.distance[:n], ws.rows[2, :n], ws.bits[:n]
+    forget_blocks(pairs)
     for j in range(n):
         for a in range(3):
             pairs.neighbor[a, j] = ws.vector[a, j]
+            pairs.edge[j, a] = ws.vector[a, j]
         pairs.neighbor[3, j] = r[j]
     for e in range(plan.n_elements):
         for j in range(ws.block[e], ws.block[e + 1]):
@@ -229,10 +231,9 @@ def clear(plan: PlanArrays, center: int, n: int, ws: Workspace) -> None:
         unit = ws.unit_bar[a]
         for j in range(n):
             unit[j] = 0.0
-    for a in range(4):
-        bar = ws.pairs.bar[a]
-        for j in range(n):
-            bar[j] = 0.0
+    for j in range(n):
+        for a in range(4):
+            ws.pairs.bar[j, a] = 0.0
 
 
 @simd
@@ -248,7 +249,7 @@ def collect_gradient(
         pair = center * plan.n_elements + e
         begin, end = ws.block[e], ws.block[e + 1]
         for j in range(begin, end):
-            radial[j] = ws.pairs.bar[3, j]
+            radial[j] = ws.pairs.bar[j, 3]
         for q in range(plan.channel_start[pair + 1] - plan.channel_start[pair]):
             g_bar, slope = ws.g_bar[q], ws.slope[q]
             for j in range(begin, end):
@@ -257,9 +258,9 @@ def collect_gradient(
         x, y, z = ws.unit[0, j], ws.unit[1, j], ws.unit[2, j]
         bx, by, bz = ws.unit_bar[0, j], ws.unit_bar[1, j], ws.unit_bar[2, j]
         along = radial[j] - (bx * x + by * y + bz * z) * ws.inverse[j]
-        out[first + j, 0] = along * x + bx * ws.inverse[j] + ws.pairs.bar[0, j]
-        out[first + j, 1] = along * y + by * ws.inverse[j] + ws.pairs.bar[1, j]
-        out[first + j, 2] = along * z + bz * ws.inverse[j] + ws.pairs.bar[2, j]
+        out[first + j, 0] = along * x + bx * ws.inverse[j] + ws.pairs.bar[j, 0]
+        out[first + j, 1] = along * y + by * ws.inverse[j] + ws.pairs.bar[j, 1]
+        out[first + j, 2] = along * z + bz * ws.inverse[j] + ws.pairs.bar[j, 2]
 
 
 @simd
@@ -279,7 +280,7 @@ def spread_tangent(
         ws.unit_bar[1, j] = (vy - along * y) * ws.inverse[j]
         ws.unit_bar[2, j] = (vz - along * z) * ws.inverse[j]
         bar = ws.pairs.bar
-        bar[0, j], bar[1, j], bar[2, j], bar[3, j] = vx, vy, vz, along
+        bar[j, 0], bar[j, 1], bar[j, 2], bar[j, 3] = vx, vy, vz, along
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
         for q in range(plan.channel_start[pair + 1] - plan.channel_start[pair]):

@@ -2,7 +2,8 @@
 
 Pairs that no function of the group can see (a distance outside the radial window) are left out
 before anything is computed, and the rest is packed into blocks of ``BLOCK``, whatever the number
-of neighbours is.
+of neighbours is. A block has a *slot* in memory. Slots are kept until the next atom where there is
+room, so that the reverse pass finds there what the values have left.
 """
 
 from __future__ import annotations
@@ -14,47 +15,75 @@ import numpy as np
 from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
 
-BLOCK = 128
+BLOCK = 256
+# What fits in the second-level cache of a core, beside what else is there.
+_KEPT_BYTES = 2**20
 
-# Rows of a block. In the tangent the rows with "bar" hold tangents.
-DOT, SQUARE, COSINE, R_J, R_K, R_JK = range(6)  # r_ij . r_ik, r_jk^2, cos theta, distances
-SUM, SUM_SQUARES = range(6, 8)  # of the distances
-SIDES, LOG_J, LOG_K, LOG_JK = range(8, 12)  # product of the sides, slopes of their logarithms
-TERM, THETA, SINE, F, DF, WORK = range(12, 18)
-WEIGHT, WEIGHT_SLOPE, ALL_TERMS, ETA_TERMS, SHIFT_TERMS = range(18, 23)
-COSINE_BAR, J_BAR, K_BAR, JK_BAR = range(23, 27)
+# Rows of the geometry, and of the terms.
+COSINE, R_J, R_K, R_JK = range(4)
+# The radial part of a term; the slope of the logarithm of its side at r_jk, of the first with it.
+RADIAL, LOG_JK = range(2)
+# Rows of scratch. In the tangent the rows with "bar" hold tangents.
+SQUARE, SUM, SUM_SQUARES, SIDES, LOG_J, LOG_K, THETA, SINE = range(8)
+F, DF, WORK, WEIGHT, WEIGHT_SLOPE = range(8, 13)
+ALL_TERMS, ETA_TERMS, SHIFT_TERMS, COSINE_BAR, J_BAR, K_BAR, JK_BAR = range(13, 20)
+# The state of the search.
+N_FIRST, N_MEMBERS, NEXT_J, NEXT_K, SLOT, FREE = range(6)
 
 
 class Pairs(NamedTuple):
-    """One block of pairs and what its loops need of the n neighbours; scratch of one thread.
+    """Blocks of pairs and what their loops need of the n neighbours; scratch of one thread.
 
     Few arrays with many rows: a call costs as much as the arrays that are handed over.
     """
 
     neighbor: Floats  # (5, n) x, y, z and length of r_ij, and atomic number
-    bar: Floats  # (4, n) dE/dr_ij from the triplets: a vector, and along r_ij; or their tangents
+    bar: Floats  # (n, 4) dE/dr_ij from the triplets: a vector, and along r_ij; or their tangents
     sides: Floats  # (n_sides, 2, n) f_c or compact function, slope of its logarithm
     member: Integers  # (n,) neighbours in the group's window, those of its second element last
-    place: Floats  # (3, n) their r_ij
-    state: Integers  # (4,) number of j, of j and k, next j, next k (positions in ``member``)
-    partners: Integers  # (3, BLOCK) j, k, and bits for the exponential
-    rows: Floats  # (27, BLOCK)
-    angles: Floats  # (n_angles, 2, BLOCK) angular part, its slope in cos theta
+    place: Floats  # (3, n) r_ij of the members
+    edge: Floats  # (n, 3) r_ij of all neighbours
+    state: Integers  # (6,)
+    kept: Integers  # (n_groups, 2) first slot of a group and the one after its last, or -1
+    counts: Integers  # (n_slots,) pairs in a slot
+    partners: Integers  # (n_slots, 2, BLOCK) j, k
+    geometry: Floats  # (n_slots, 4, BLOCK)
+    angles: Floats  # (n_slots, n_angles, 2, BLOCK) angular part, its slope in cos theta
+    terms: Floats  # (n_slots, n_terms, 2, BLOCK)
+    rows: Floats  # (20, BLOCK)
+    bits: Integers  # (BLOCK,)
 
 
 def make_pairs(plan: Plan, n: int) -> Pairs:
-    """Scratch for one block of an atom with up to n neighbours."""
+    """Scratch for an atom with up to n neighbours."""
+    bytes_per_slot = 8 * BLOCK * (6 + 2 * plan.n_angles + 2 * plan.n_terms)
+    most = 1 + n * n // 2 // BLOCK * max(plan.n_groups, 1) + plan.n_groups
+    slots = max(1, min(_KEPT_BYTES // bytes_per_slot, most))
     return Pairs(
         neighbor=np.zeros((5, n)),
-        bar=np.zeros((4, n)),
+        bar=np.zeros((n, 4)),
         sides=np.zeros((plan.n_sides, 2, n)),
         member=np.zeros(n, dtype=np.int64),
         place=np.zeros((3, n)),
-        state=np.zeros(4, dtype=np.int64),
-        partners=np.zeros((3, BLOCK), dtype=np.int64),
+        edge=np.zeros((n, 3)),
+        state=np.zeros(6, dtype=np.int64),
+        kept=np.zeros((plan.n_groups, 2), dtype=np.int64),
+        counts=np.zeros(slots, dtype=np.int64),
+        partners=np.zeros((slots, 2, BLOCK), dtype=np.int64),
+        geometry=np.zeros((slots, 4, BLOCK)),
+        angles=np.zeros((slots, plan.n_angles, 2, BLOCK)),
+        terms=np.zeros((slots, plan.n_terms, 2, BLOCK)),
         rows=np.zeros((JK_BAR + 1, BLOCK)),
-        angles=np.zeros((plan.n_angles, 2, BLOCK)),
+        bits=np.zeros(BLOCK, dtype=np.int64),
     )
+
+
+@simd
+def forget_blocks(pairs: Pairs) -> None:
+    """Begin with another atom."""
+    pairs.state[FREE] = 0
+    for group in range(pairs.kept.shape[0]):
+        pairs.kept[group, 1] = -1
 
 
 @simd
@@ -63,11 +92,11 @@ def select_members(plan: PlanArrays, group: int, block: Integers, pairs: Pairs) 
     e1, e2 = plan.triplet_elements[group, 0], plan.triplet_elements[group, 1]
     first, last = (0, plan.n_elements) if e1 < 0 else (e1, e1 + 1)
     n = _append_members(plan, group, block[first], block[last], 0, pairs)
-    pairs.state[0], pairs.state[1] = n, n
-    pairs.state[2], pairs.state[3] = 0, 1
+    state = pairs.state
+    state[N_FIRST], state[N_MEMBERS], state[NEXT_J], state[NEXT_K] = n, n, 0, 1
     if e1 != e2:
-        pairs.state[1] = _append_members(plan, group, block[e2], block[e2 + 1], n, pairs)
-        pairs.state[3] = n
+        state[N_MEMBERS] = _append_members(plan, group, block[e2], block[e2 + 1], n, pairs)
+        state[NEXT_K] = n
 
 
 @simd
@@ -87,63 +116,54 @@ def _append_members(
 
 
 @simd
-def next_block(plan: PlanArrays, group: int, pairs: Pairs) -> int:
-    """Fill the block with the group's next pairs: who, and their geometry. Returns how many."""
-    n_first, n_members = pairs.state[0], pairs.state[1]
+def find_pairs(plan: PlanArrays, group: int, slot: int, pairs: Pairs) -> int:
+    """Fill a slot with the group's next pairs and their geometry. Returns how many there are."""
+    state, member = pairs.state, pairs.member
     same = plan.triplet_elements[group, 0] == plan.triplet_elements[group, 1]
-    narrow = plan.triplet_narrow[group]
-    inner, cutoff = max(plan.triplet_inner[group], 0.0), plan.triplet_cutoff[group]
-    low, high = inner * inner, cutoff * cutoff
-    dot, square, candidate = pairs.rows[DOT], pairs.rows[SQUARE], pairs.rows[WORK]
-    product, first, second = pairs.rows[F], pairs.partners[0], pairs.partners[1]
-    j, k, n = pairs.state[2], pairs.state[3], 0
-    while j < n_first and n < BLOCK:
-        count = min(n_members - k, BLOCK - n)
-        x, y, z = pairs.place[0, k:], pairs.place[1, k:], pairs.place[2, k:]
-        xj, yj, zj = pairs.place[0, j], pairs.place[1, j], pairs.place[2, j]
-        member, member_j = pairs.member[k:], pairs.member[j]
-        for q in range(count):
+    middle, half = 0.0, np.inf  # of the window of r_jk^2
+    if plan.triplet_narrow[group]:
+        low, high = max(plan.triplet_inner[group], 0.0) ** 2, plan.triplet_cutoff[group] ** 2
+        middle, half = 0.5 * (high + low), 0.5 * (high - low)
+    x, y, z = pairs.place[0], pairs.place[1], pairs.place[2]
+    first, second = pairs.partners[slot, 0], pairs.partners[slot, 1]
+    square = pairs.rows[SQUARE]
+    j, k, n = state[NEXT_J], state[NEXT_K], np.uint64(0)  # unsigned: no check for negative indices
+    while j < state[N_FIRST] and n < BLOCK:
+        end = min(state[N_MEMBERS], k + BLOCK - np.int64(n))
+        xj, yj, zj, member_j = x[j], y[j], z[j], member[j]
+        for q in range(np.uint64(k), np.uint64(end)):
             dx, dy, dz = x[q] - xj, y[q] - yj, z[q] - zj
-            candidate[q] = dx * dx + dy * dy + dz * dz
-            product[q] = x[q] * xj + y[q] * yj + z[q] * zj
-        if narrow:
-            for q in range(count):
-                first[n] = member_j
-                second[n] = member[q]
-                dot[n] = product[q]
-                square[n] = candidate[q]
-                n += int(not (candidate[q] >= high or candidate[q] < low))
-        else:
-            for q in range(count):
-                first[n + q] = member_j
-                second[n + q] = member[q]
-                dot[n + q] = product[q]
-            n += count
-        k += count
-        if k >= n_members:
+            distance = dx * dx + dy * dy + dz * dz
+            first[n] = member_j
+            second[n] = member[q]
+            square[n] = distance
+            # Without a branch, that would be mispredicted half the time; a NaN stays in.
+            n += np.uint64(not abs(distance - middle) >= half)
+        k = end
+        if k >= state[N_MEMBERS]:
             j += 1
-            k = j + 1 if same else n_first
-    pairs.state[2], pairs.state[3] = j, k
-    if n > 0:
-        _geometry(narrow, n, pairs.neighbor[3], pairs)
-    return n
+            k = j + 1 if same else state[N_FIRST]
+    state[NEXT_J], state[NEXT_K] = j, k
+    count = int(n)
+    _geometry(plan.triplet_narrow[group], slot, count, pairs)
+    return count
 
 
 @simd
-def _geometry(narrow: bool, n: int, distance: Floats, pairs: Pairs) -> None:
-    """Distances, their sums and cos theta of a block."""
-    first, second = pairs.partners[0, :n], pairs.partners[1, :n]
-    r_j, r_k, r_jk = pairs.rows[R_J, :n], pairs.rows[R_K, :n], pairs.rows[R_JK, :n]
-    dot, cosine = pairs.rows[DOT, :n], pairs.rows[COSINE, :n]
+def _geometry(narrow: bool, slot: int, n: int, pairs: Pairs) -> None:
+    """Distances, their sums and, by the law of cosines, cos theta of a block."""
+    first, second = pairs.partners[slot, 0, :n], pairs.partners[slot, 1, :n]
+    geometry, distance = pairs.geometry[slot], pairs.neighbor[3]
+    r_j, r_k, r_jk = geometry[R_J, :n], geometry[R_K, :n], geometry[R_JK, :n]
+    square, cosine = pairs.rows[SQUARE, :n], geometry[COSINE, :n]
     total, squares = pairs.rows[SUM, :n], pairs.rows[SUM_SQUARES, :n]
-    square = pairs.rows[SQUARE, :n]
     for p in range(n):
         r_j[p] = distance[first[p]]
         r_k[p] = distance[second[p]]
     for p in range(n):
-        cosine[p] = dot[p] / (r_j[p] * r_k[p])
         total[p] = r_j[p] + r_k[p]
         squares[p] = r_j[p] * r_j[p] + r_k[p] * r_k[p]
+        cosine[p] = 0.5 * (squares[p] - square[p]) / (r_j[p] * r_k[p])
     if narrow:
         for p in range(n):
             r_jk[p] = np.sqrt(square[p])

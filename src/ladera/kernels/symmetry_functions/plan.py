@@ -119,7 +119,9 @@ class Plan:
     n_channels: int  # likewise of channels of a pair
     n_slots: int  # likewise of slots of a central element
     n_sides: int  # likewise of sides of a central element
+    n_groups: int  # likewise of its triplet groups
     n_angles: int  # likewise of angles of a triplet group
+    n_terms: int  # likewise of its terms
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -169,5 +171,7 @@ def make_plan(
         n_channels=int(np.diff(arrays.channel_start).max()),
         n_slots=max(builder.slots_of_center),
         n_sides=int(np.diff(arrays.side_start).max()),
+        n_groups=int(np.diff(arrays.triplet_start).max()),
         n_angles=int(np.diff(arrays.angle_start).max(initial=0)),
+        n_terms=int(np.diff(arrays.term_start).max(initial=0)),
     )
