@@ -239,8 +239,60 @@ class LBFGS(Section):
     history: PositiveInt = Field(20, description="How many steps it remembers.")
 
 
+class Kalman(Section):
+    """A global extended Kalman filter: few epochs, memory for the square of the weights.
+
+    For HDNNP. One update takes several energies, or several force components; schedule and
+    batch_size have no part in it. Errors are in units of the model's energy_scale.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: Literal["kalman"] = Field("kalman", description="Which optimizer.")
+    memory: Literal["standard", "fading"] = Field(
+        "standard", description="standard grows its trust by eta; fading forgets by lambda."
+    )
+    epsilon: PositiveFloat = Field(
+        0.01, description="Inverse of the first covariance: small is unsure of the weights."
+    )
+    q0: NonNegativeFloat = Field(0.01, description="First process noise.")
+    q_tau: NonNegativeFloat = Field(2.302, description="Its decay in an epoch: 2.302 is tenfold.")
+    q_min: NonNegativeFloat = Field(1e-6, description="Its least value.")
+    eta: PositiveFloat = Field(0.01, description="First trust in an observation (standard).")
+    eta_tau: NonNegativeFloat = Field(2.302, description="Its growth in an epoch.")
+    eta_max: PositiveFloat = Field(1.0, description="Its largest value.")
+    lambda_: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.98, alias="lambda", description="First forgetting factor (fading)."
+    )
+    nu: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9987, description="How slowly it approaches 1 (fading)."
+    )
+    energy_fraction: UpToOne = Field(1.0, description="Energies seen in an epoch.")
+    force_fraction: UpToOne = Field(0.1, description="Force components seen in an epoch.")
+    energy_batch: PositiveInt | Literal["all"] = Field(8, description="Energies in one update.")
+    force_batch: PositiveInt | Literal["all"] = Field(
+        32, description="Force components in one update."
+    )
+    force_weight: PositiveFloat = Field(
+        1.0, description="Factor on force errors and their Jacobian."
+    )
+    selection: Literal["random", "sorted", "threshold"] = Field(
+        "random", description="Which observations: any, the worst, or any above a threshold."
+    )
+    threshold: NonNegativeFloat = Field(
+        1.0, description="In root mean square errors at the start of the epoch."
+    )
+    trials: PositiveInt = Field(
+        3, description="Candidates looked at for one above the threshold; then the worst of them."
+    )
+    blocks: Literal["one", "element"] = Field(
+        "one", description="One filter for all weights, or one for each element's network."
+    )
+
+
+GradientOptimizer = SGD | Adagrad | RMSprop | Adam | AdamW | LBFGS
 OptimizerConfig = Annotated[
-    SGD | Adagrad | RMSprop | Adam | AdamW | LBFGS,
+    GradientOptimizer | Kalman,
     Field(discriminator="name"),
     _named("name", "adam"),
 ]
@@ -349,4 +401,21 @@ class TrainingConfig(Section):
                 "lbfgs compares the gradients of successive steps, which must be of the same "
                 "frames; set batch_size: all, or take another optimizer"
             )
+        if self.optimizer.name == "kalman":
+            self._check_kalman()
         return self
+
+    def _check_kalman(self) -> None:
+        """The filter has no gradient to clip and its own loss."""
+        unused = {
+            "gradient_clip": self.gradient_clip is not None,
+            "ema_decay": self.ema_decay is not None,
+            "loss.stress": self.loss.stress > 0,
+            "loss.function": self.loss.function != "mse",
+        }
+        for key, given in unused.items():
+            if given:
+                raise ValueError(
+                    f"the Kalman filter makes no use of {key}; leave it out, or take another "
+                    "optimizer"
+                )

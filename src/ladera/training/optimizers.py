@@ -20,14 +20,14 @@ from ladera.training.config import (
     Constant,
     Cosine,
     Exponential,
-    OptimizerConfig,
+    GradientOptimizer,
     Plateau,
     RMSprop,
     ScheduleConfig,
 )
 
 
-def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
+def make_optimizer(config: GradientOptimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The optimiser a configuration describes."""
     parameters = list(parameters)
     rate = config.learning_rate

@@ -9,6 +9,7 @@ import warnings
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
 
 from ladera.errors import ConfigError
 from ladera.training.config import TrainingConfig
@@ -35,6 +36,15 @@ def launch(config: TrainingConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def over_processes(fabric: Fabric, values: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if fabric.world_size == 1:
+        return values
+    total = values.to(fabric.device, copy=True)
+    fabric.all_reduce(total, reduce_op="sum")  # in place
+    return total.to(values.device)
 
 
 def is_first_process() -> bool:

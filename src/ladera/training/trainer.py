@@ -6,8 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -19,14 +19,14 @@ from ladera.errors import ConfigError, LaderaError, TrainingError
 from ladera.files import write_text_atomic
 from ladera.interrupt import StopRequest
 from ladera.training import checkpoint, config_file, metrics
-from ladera.training.batches import GIBIBYTE, Batch, Batches, GraphStore, in_order, shuffled
-from ladera.training.config import TrainingConfig
+from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
+from ladera.training.config import Kalman, TrainingConfig
 from ladera.training.evaluation import evaluate_dataset, write_evaluations
+from ladera.training.gradient_steps import GradientSteps
 from ladera.training.log import EpochLog, Row
 from ladera.training.loss import COUNT, Objective
-from ladera.training.optimizers import LearningRate, ParameterAverage, make_optimizer
-from ladera.training.preparation import Prepared, prepare
-from ladera.training.processes import launch
+from ladera.training.preparation import Indices, Prepared, prepare
+from ladera.training.processes import launch, over_processes
 from ladera.training.provenance import provenance
 
 if TYPE_CHECKING:
@@ -49,6 +49,35 @@ class Observer(Protocol):
 
     def epoch(self, row: Row) -> None:
         """An epoch is done; its row of log.csv."""
+
+
+class Steps(Protocol):
+    """What an epoch is made of, and how each piece of it changes the parameters."""
+
+    @property
+    def learning_rate(self) -> float | None:
+        """For the log; None where there is no such thing."""
+
+    def of_epoch(self, epoch: int) -> Sequence[Any]:
+        """The steps of an epoch, the same ones whenever they are asked for."""
+
+    def take(self, step: Any, number: int) -> None:
+        """Take one of them, number ``number`` of the epoch."""
+
+    def training_sums(self) -> Tensor | None:
+        """Sums of the objective over the epoch so far; None where nobody kept them."""
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The parameters to validate and to keep, in place of the present ones."""
+
+    def end_epoch(self, validation_loss: float | None) -> None:
+        """An epoch is done."""
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` needs; all processes ask together."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a stored state."""
 
 
 class Silent:
@@ -122,17 +151,9 @@ class _Run:
         if initialize is not None:
             initialize(self.potential, prepared, self.batches)
         self.objective = Objective(self.potential, config.loss)
-        optimizer = make_optimizer(config.optimizer, self.potential.parameters())
-        self.module, self.optimizer = fabric.setup(self.objective, optimizer)
-        self.rate = LearningRate(config.schedule, config.epochs, config.optimizer.learning_rate)
-        self.average = (
-            ParameterAverage(self.potential.parameters(), config.ema_decay)
-            if config.ema_decay is not None
-            else None
-        )
+        self.steps = self._new_steps()
         self.epoch, self.batch = 0, 0  # what comes next, both from 0
         self.seconds = 0.0  # of the epoch so far
-        self.sums = torch.zeros(3, 4, dtype=torch.float64)  # of the epoch so far, this process
         self.best: dict[str, Any] = {"loss": None, "epoch": 0, "tensors": {}}
         if stored:
             self._restore(stored)
@@ -167,75 +188,29 @@ class _Run:
         return self.epoch >= self.config.epochs or (stale and self.batch == 0)
 
     def _train_epoch(self, stop: StopRequest) -> None:
-        config = self.config
-        batches = shuffled(self.prepared.train, self.prepared.batch_size, config.seed, self.epoch)
+        steps = self.steps.of_epoch(self.epoch)
         self.potential.train()
         started = time.perf_counter() - self.seconds
-        while self.batch < len(batches):
-            frames = batches[self.batch]
-            time_in_epochs = self.epoch + self.batch / len(batches)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.rate.at(time_in_epochs, 1 / len(batches))
-            self._step(self._share(frames))
+        while self.batch < len(steps):
+            self.steps.take(steps[self.batch], self.batch)
             self.batch += 1
             self.seconds = time.perf_counter() - started
-            self.observer.step(self.epoch + 1, self.batch, len(batches))
+            self.observer.step(self.epoch + 1, self.batch, len(steps))
             if self._any_process(stop.requested):
                 self._interrupt()
         self._end_epoch(started)
         if self._any_process(stop.requested):
             self._interrupt()
 
-    def _step(self, batch: Batch) -> None:
-        """One step of the optimiser, on this process's part of a batch."""
-        counts = self._over_processes(batch.counts)
-        first: list[Tensor] = []
-
-        def closure() -> Tensor:
-            self.optimizer.zero_grad()
-            sums = self.module(batch)
-            # Every parameter takes part, also those of elements that are not in this batch, so
-            # that all processes agree on the gradients there are. DDP takes their mean, we want
-            # their sum.
-            idle = sum((p.sum() for p in self.potential.parameters()), sums.new_zeros(()))
-            loss = self.fabric.world_size * self.objective.total(sums, counts) + 0.0 * idle
-            self.fabric.backward(loss)
-            self._check_gradient(loss, batch)
-            first.append(sums.detach())
-            return loss
-
-        try:
-            self.optimizer.step(closure)
-        except NotImplementedError as error:
-            raise ConfigError(
-                f"The {self.config.model.architecture} model cannot be trained on the device "
-                f"{self.config.device} ({str(error).splitlines()[0]}); set device: cpu."
-            ) from error
-        if self.average:
-            self.average.update()
-        self.sums += first[0].cpu()
-
-    def _check_gradient(self, loss: Tensor, batch: Batch) -> None:
-        """Clip the gradient; stop when it, or the loss, is not finite."""
-        limit = self.config.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.potential.parameters(), math.inf if limit is None else limit
-        )
-        if not bool(torch.isfinite(norm + loss.detach())):
-            raise TrainingError(
-                f"The loss or its gradient is no longer finite in epoch {self.epoch + 1} "
-                f"(loss {float(loss.detach()):g}, gradient {float(norm):g}) on the frames "
-                f"{', '.join(map(str, batch.frames.tolist()))}; lower optimizer.learning_rate, set "
-                "gradient_clip, or look at these frames. The last checkpoint is intact."
-            )
-
     def _end_epoch(self, started: float) -> None:
         """Validate, log, and keep the model if it is the best so far."""
-        train_sums = self._over_processes(self.sums)
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.steps.learning_rate
         row: dict[str, float | int | None] = {"epoch": self.epoch + 1, "learning_rate": rate}
-        with self.average.applied() if self.average else nullcontext():
-            sums = self._validate()
+        with self.steps.averaged():
+            train_sums = self.steps.training_sums()
+            if train_sums is None:
+                train_sums = self._sums_over(self.prepared.train)
+            sums = self._sums_over(self.prepared.validation)
             row |= self._errors("train", train_sums) | self._errors("validation", sums)
             loss = row["validation_loss"]
             for part in ("train", "validation"):
@@ -249,26 +224,25 @@ class _Run:
             if loss is None or best is None or loss < best:
                 tensors = {k: v.detach().clone() for k, v in self.potential.state_dict().items()}
                 self.best = {"loss": loss, "epoch": self.epoch + 1, "tensors": tensors}
-        self.rate.update(loss)
+        self.steps.end_epoch(loss)
         row["seconds"] = time.perf_counter() - started
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
-        self.sums = torch.zeros_like(self.sums)
         if self.fabric.is_global_zero:
             self.log.append(row)
         self.observer.epoch(row)
         if self.epoch % self.config.checkpoint_interval == 0:
             self._save()
 
-    def _validate(self) -> Tensor:
-        """Sums over the validation frames, shared among the processes."""
+    def _sums_over(self, indices: Indices) -> Tensor:
+        """Sums of the objective over frames, shared among the processes."""
         self.potential.eval()
-        sums = torch.zeros_like(self.sums)
+        sums = torch.zeros(3, 4, dtype=torch.float64)
         rank, world = self.fabric.global_rank, self.fabric.world_size
         with torch.no_grad():
-            for frames in in_order(self.prepared.validation[rank::world], 32):
+            for frames in in_order(indices[rank::world], 32):
                 batch = self.batches.make(frames).to(self.fabric.device)
                 sums += self.objective(batch).cpu()
-        return self._over_processes(sums)
+        return over_processes(self.fabric, sums)
 
     def _errors(self, part: str, sums: Tensor) -> dict[str, float | None]:
         found = metrics.errors(part, sums)
@@ -278,25 +252,8 @@ class _Run:
 
     # --- several processes ---------------------------------------------------------------------
 
-    def _share(self, frames: Any) -> Batch:
-        """This process's part of a batch; a structure without labels where there is none left."""
-        mine = frames[self.fabric.global_rank :: self.fabric.world_size]
-        batch = self.batches.make(mine) if len(mine) else self._idle_batch(frames)
-        return batch.to(self.fabric.device)
-
-    def _idle_batch(self, frames: Any) -> Batch:
-        return self.batches.make(frames[:1]).without_labels()
-
-    def _over_processes(self, values: Tensor) -> Tensor:
-        """The sum over all processes."""
-        if self.fabric.world_size == 1:
-            return values
-        total = values.to(self.fabric.device, copy=True)
-        self.fabric.all_reduce(total, reduce_op="sum")  # in place
-        return total.to(values.device)
-
     def _any_process(self, flag: bool) -> bool:
-        return bool(self._over_processes(torch.tensor(float(flag))) > 0)
+        return bool(over_processes(self.fabric, torch.tensor(float(flag))) > 0)
 
     # --- files ---------------------------------------------------------------------------------
 
@@ -310,8 +267,19 @@ class _Run:
             potential.fit_statistics(view, self.prepared.statistics())
         return potential.to(_DTYPES[self.config.precision])
 
+    def _new_steps(self) -> Steps:
+        """What an epoch is made of, by the configured optimizer."""
+        config = self.config
+        parts = (self.prepared, self.batches, self.potential, self.fabric)
+        if isinstance(config.optimizer, Kalman):
+            from ladera.training.kalman.steps import KalmanSteps
+
+            return KalmanSteps(config, config.optimizer, *parts)
+        return GradientSteps(config, config.optimizer, *parts)
+
     def _open_folder(self) -> None:
         """Write what is known before the first step."""
+        state = self._state()
         self.fabric.barrier()
         if not self.fabric.is_global_zero:
             return
@@ -319,7 +287,7 @@ class _Run:
         self.log.start(self.epoch)
         if not (self.folder / CHECKPOINT).exists():
             # From here on, whatever happens, --resume has something to go on from.
-            checkpoint.save(self.folder / CHECKPOINT, self._state(self.sums))
+            checkpoint.save(self.folder / CHECKPOINT, state)
         report = json.dumps(self.prepared.report.to_json(), indent=1) + "\n"
         write_text_atomic(self.folder / "check.json", report)
         self.prepared.split.save(self.folder / "split.json")
@@ -327,36 +295,28 @@ class _Run:
 
     def _save(self) -> None:
         """Write a checkpoint."""
-        sums = self._over_processes(self.sums)
+        state = self._state()
         if self.fabric.is_global_zero:
-            checkpoint.save(self.folder / CHECKPOINT, self._state(sums))
+            checkpoint.save(self.folder / CHECKPOINT, state)
 
-    def _state(self, sums: Tensor) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         return {
             "config": config_file.as_json(self.config),
             "data_hash": self.prepared.dataset.hash,
             "potential": self.potential.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rate": self.rate.state,
-            "average": self.average.state() if self.average else None,
+            "steps": self.steps.state(),
             "best": self.best,
             "epoch": self.epoch,
             "batch": self.batch,
             "seconds": self.seconds,
-            "sums": sums,
         }
 
     def _restore(self, stored: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.potential.load_state_dict(stored["potential"])
-        self.optimizer.load_state_dict(stored["optimizer"])
-        self.rate.state = stored["rate"]
-        if self.average:
-            self.average.restore(stored["average"])
+        self.steps.restore(stored["steps"])
         self.best = stored["best"]
         self.epoch, self.batch, self.seconds = stored["epoch"], stored["batch"], stored["seconds"]
-        if self.fabric.is_global_zero:
-            self.sums = stored["sums"]
 
     def _interrupt(self) -> None:
         self._save()

@@ -75,7 +75,7 @@ class SymmetryFunctionPotential(Potential):
     def symmetry_functions(self, graph: Graph) -> Tensor:
         """Unscaled G of each atom, (n_atoms, n_functions); 0 beyond its element's functions."""
         _, *arguments = self._arguments(graph)
-        values: Tensor = ops.values(graph.vectors, *arguments, self._plan_number)
+        values: Tensor = ops.values(graph.vectors, *arguments, self.plan_number)
         return values
 
     def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
@@ -120,7 +120,7 @@ class SymmetryFunctionPotential(Potential):
         return outside.sum(1)
 
     @cached_property
-    def _plan_number(self) -> int:
+    def plan_number(self) -> int:
         return ops.register(self.plan)
 
     def _arguments(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -155,7 +155,11 @@ class SymmetryFunctionPotential(Potential):
                 sigma = torch.where(self.deviation > 0, self.deviation, one)
                 return self.mean, (high - low) / sigma, low
 
-    def _inputs(self, G: Tensor, index: Tensor) -> Tensor:
+    def inputs(self, G: Tensor, index: Tensor) -> Tensor:
         """Scaled symmetry functions, (n_atoms, n_functions), for atoms of elements ``index``."""
         offset, factor, low = self._scaling()
         return (G - offset[index]) * factor[index] + low
+
+    def input_factors(self) -> Tensor:
+        """Slopes of the scaling, (n_species, n_functions)."""
+        return self._scaling()[1]

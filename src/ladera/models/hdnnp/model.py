@@ -43,7 +43,7 @@ class HDNNP(SymmetryFunctionPotential):
     def atomic_energies(self, graph: Graph) -> Tensor:
         """E_i of each atom, (n_atoms,), eV, float64."""
         index, *arguments = self._arguments(graph)
-        G = ops.values(graph.vectors, *arguments, self._plan_number)
+        G = ops.values(graph.vectors, *arguments, self.plan_number)
         return self._network_energies(G, index)
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
@@ -54,10 +54,10 @@ class HDNNP(SymmetryFunctionPotential):
             result = energies_and_gradients(self.plan, self._packed(), *arrays)
             return torch.from_numpy(result[0]), torch.from_numpy(result[1]).to(self.dtype)
         vectors = graph.vectors.detach()
-        G = ops.values(vectors, *arguments, self._plan_number).requires_grad_()
+        G = ops.values(vectors, *arguments, self.plan_number).requires_grad_()
         energies = self._network_energies(G, index)
         (slope,) = torch.autograd.grad(energies.sum(), G, create_graph=True)
-        return energies, ops.reverse(vectors, *arguments, slope, self._plan_number)
+        return energies, ops.reverse(vectors, *arguments, slope, self.plan_number)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Forget the packed networks when tensors are moved or converted."""
@@ -65,7 +65,7 @@ class HDNNP(SymmetryFunctionPotential):
         return super()._apply(fn, recurse)
 
     def _network_energies(self, G: Tensor, index: Tensor) -> Tensor:
-        inputs = self._inputs(G, index)
+        inputs = self.inputs(G, index)
         energies = (self.reference_energies + self.energy_shift).double()[index]
         for element, network in enumerate(self.networks):
             atoms = torch.nonzero(index == element)[:, 0]

@@ -113,7 +113,7 @@ def _slopes(potential: HDNNP, element: int, G: Floats) -> Floats:
     padded = torch.zeros(n_atoms, potential.plan.n_functions, dtype=potential.dtype)
     padded[:, :count] = torch.from_numpy(G)
     index = torch.full((n_atoms,), element)
-    inputs = potential._inputs(padded, index)[:, :count].detach().requires_grad_()
+    inputs = potential.inputs(padded, index)[:, :count].detach().requires_grad_()
     with torch.enable_grad():
         energies = potential.networks[element](inputs).double() * potential.energy_scale
         (slope,) = torch.autograd.grad(energies.sum(), inputs)

@@ -90,7 +90,7 @@ class HDNNP4G(SymmetryFunctionPotential):
         """
         self.electrostatics.check(graph)
         index, *arguments = self._arguments(graph)
-        G = ops.values(graph.vectors, *arguments, self._plan_number)
+        G = ops.values(graph.vectors, *arguments, self.plan_number)
         if not gradients:
             return self._differentiable(graph, index, G)
         if torch.is_grad_enabled():
@@ -99,7 +99,7 @@ class HDNNP4G(SymmetryFunctionPotential):
 
     def _differentiable(self, graph: Graph, index: Tensor, G: Tensor) -> Prediction:
         """Energies and charges, differentiable in G, positions, cell and parameters."""
-        inputs = self._inputs(G, index)
+        inputs = self.inputs(G, index)
         chi = self._outputs(self.electronegativities, inputs, index) * self.electronegativity_scale
         parts = [
             self.electrostatics.differentiable(part, self.hardness, chi[part.atoms])
@@ -126,7 +126,7 @@ class HDNNP4G(SymmetryFunctionPotential):
         return replace(
             prediction,
             graph=graph,
-            edge_gradients=ops.reverse(vectors, *arguments, by_G, self._plan_number),
+            edge_gradients=ops.reverse(vectors, *arguments, by_G, self.plan_number),
             long_range=LongRange(by_positions, virial),
         )
 
@@ -139,7 +139,7 @@ class HDNNP4G(SymmetryFunctionPotential):
         """
         hardness = self.hardness.numpy()
         with torch.enable_grad():
-            inputs = self._inputs(G, index).requires_grad_()
+            inputs = self.inputs(G, index).requires_grad_()
             outputs = self._outputs(self.electronegativities, inputs, index)
             chi = outputs * self.electronegativity_scale
         values = chi.detach().numpy()
@@ -168,7 +168,7 @@ class HDNNP4G(SymmetryFunctionPotential):
         return Prediction(
             graph,
             energies,
-            ops.reverse(graph.vectors, *arguments, G_bar, self._plan_number),
+            ops.reverse(graph.vectors, *arguments, G_bar, self.plan_number),
             long_range,
             charges.detach(),
         )

@@ -1,0 +1,156 @@
+"""Epochs of a training by gradients: batches of frames, and one step of torch's optimiser each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ladera.errors import ConfigError, TrainingError
+from ladera.potential import Potential
+from ladera.training.batches import Batch, Batches, shuffled
+from ladera.training.config import GradientOptimizer, TrainingConfig
+from ladera.training.loss import Objective
+from ladera.training.optimizers import LearningRate, ParameterAverage, make_optimizer
+from ladera.training.preparation import Prepared
+from ladera.training.processes import over_processes
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Frames = NDArray[np.int64]
+
+
+class GradientSteps:
+    """Steps along the gradient of the loss, shared among the processes of a run."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        optimizer: GradientOptimizer,
+        prepared: Prepared,
+        batches: Batches,
+        potential: Potential,
+        fabric: Fabric,
+    ) -> None:
+        self._config, self._prepared, self._batches = config, prepared, batches
+        self._potential, self._fabric = potential, fabric
+        self._objective = Objective(potential, config.loss)
+        made = make_optimizer(optimizer, potential.parameters())
+        self._module, self._optimizer = fabric.setup(self._objective, made)
+        self._rate = LearningRate(config.schedule, config.epochs, optimizer.learning_rate)
+        self._average = (
+            ParameterAverage(potential.parameters(), config.ema_decay)
+            if config.ema_decay is not None
+            else None
+        )
+        self._sums = torch.zeros(3, 4, dtype=torch.float64)  # of the epoch so far, this process
+        self._epoch, self._step, self._steps = 0, 0, 1
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the last step."""
+        rate: float = self._optimizer.param_groups[0]["lr"]
+        return rate
+
+    def of_epoch(self, epoch: int) -> Sequence[Frames]:
+        """The batches of an epoch; they depend on nothing but the seed and its number."""
+        batches = shuffled(
+            self._prepared.train, self._prepared.batch_size, self._config.seed, epoch
+        )
+        self._epoch, self._steps = epoch, len(batches)
+        return batches
+
+    def take(self, frames: Frames, number: int) -> None:
+        """Step ``number`` of the epoch: follow the gradient of this process's part of a batch."""
+        now = self._epoch + number / self._steps
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate.at(now, 1 / self._steps)
+        batch = self._share(frames)
+        counts = over_processes(self._fabric, batch.counts)
+        first: list[Tensor] = []
+
+        def closure() -> Tensor:
+            self._optimizer.zero_grad()
+            sums = self._module(batch)
+            # Every parameter takes part, also those of elements that are not in this batch, so
+            # that all processes agree on the gradients there are. DDP takes their mean, we want
+            # their sum.
+            idle = sum((p.sum() for p in self._potential.parameters()), sums.new_zeros(()))
+            total = self._objective.total(sums, counts)
+            loss = self._fabric.world_size * total + 0.0 * idle
+            self._fabric.backward(loss)
+            self._check_gradient(loss, batch)
+            first.append(sums.detach())
+            return loss
+
+        try:
+            self._optimizer.step(closure)
+        except NotImplementedError as error:
+            raise ConfigError(
+                f"The {self._config.model.architecture} model cannot be trained on the device "
+                f"{self._config.device} ({str(error).splitlines()[0]}); set device: cpu."
+            ) from error
+        if self._average:
+            self._average.update()
+        self._sums += first[0].cpu()
+
+    def training_sums(self) -> Tensor:
+        """Sums of :class:`Objective` over the steps since the epoch began, all processes."""
+        return over_processes(self._fabric, self._sums)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The running mean of the parameters in their place, if there is one."""
+        return self._average.applied() if self._average else nullcontext()
+
+    def end_epoch(self, validation_loss: float | None) -> None:
+        """Take note of an epoch's end."""
+        self._rate.update(validation_loss)
+        self._sums = torch.zeros_like(self._sums)
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` needs; all processes must ask."""
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "rate": self._rate.state,
+            "average": self._average.state() if self._average else None,
+            "sums": self.training_sums(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a stored state."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._rate.state = state["rate"]
+        if self._average:
+            self._average.restore(state["average"])
+        if self._fabric.is_global_zero:
+            self._sums = state["sums"]
+
+    def _check_gradient(self, loss: Tensor, batch: Batch) -> None:
+        """Clip the gradient; stop when it, or the loss, is not finite."""
+        limit = self._config.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(
+            self._potential.parameters(), math.inf if limit is None else limit
+        )
+        if not bool(torch.isfinite(norm + loss.detach())):
+            raise TrainingError(
+                f"The loss or its gradient is no longer finite in epoch {self._epoch + 1} "
+                f"(loss {float(loss.detach()):g}, gradient {float(norm):g}) on the frames "
+                f"{', '.join(map(str, batch.frames.tolist()))}; lower optimizer.learning_rate, set "
+                "gradient_clip, or look at these frames. The last checkpoint is intact."
+            )
+
+    def _share(self, frames: Frames) -> Batch:
+        """This process's part of a batch; a structure without labels where there is none left."""
+        mine = frames[self._fabric.global_rank :: self._fabric.world_size]
+        if len(mine):
+            batch = self._batches.make(mine)
+        else:
+            batch = self._batches.make(frames[:1]).without_labels()
+        return batch.to(self._fabric.device)

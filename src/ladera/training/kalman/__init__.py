@@ -1,0 +1,1 @@
+"""Training by an extended Kalman filter: each error is weighed against all that came before."""

@@ -1,0 +1,121 @@
+"""What the filter needs of each frame, computed once: inputs and their slopes in positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ladera.graph import Graph
+from ladera.kernels.symmetry_functions import ops
+from ladera.models.hdnnp.model import HDNNP
+from ladera.training.batches import GIBIBYTE, Batches
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """ds_i/dr_a of the atoms of one element, in the order of a."""
+
+    rows: Tensor  # (n_pairs,) which of the element's atoms i is
+    start: Integers  # (n_atoms + 1,) pairs of a: [a] to [a + 1]
+    slopes: Tensor  # (n_pairs, 3, n_functions)
+
+
+@dataclass(frozen=True)
+class FrameInputs:
+    """The scaled symmetry functions of a frame, and the labels as the networks see them."""
+
+    inputs: list[Tensor]  # for each element, (its atoms, its functions)
+    changes: list[Changes] | None  # for each element; None where the forces do not count
+    energy: float  # (E_ref - sum of E0 and shift) / energy_scale
+    forces: Tensor  # (3 n_atoms,), F_ref / energy_scale, 1/Angstrom
+
+    def moves(self, element: int, atom: int, axis: int) -> tuple[Tensor, Tensor]:
+        """Inputs of the atoms of an element that feel a move of ``atom``, and their changes by it.
+
+        Both (n_pairs, n_functions).
+        """
+        if self.changes is None:
+            raise ValueError("these inputs were made without forces")
+        changes = self.changes[element]
+        pairs = slice(changes.start[atom], changes.start[atom + 1])
+        return self.inputs[element][changes.rows[pairs]], changes.slopes[pairs, axis]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        changes = sum(c.slopes.nbytes for c in self.changes or ())
+        return changes + sum(x.nbytes for x in self.inputs)
+
+
+class FrameStore:
+    """The inputs of frames, kept in memory as far as it goes, then computed anew."""
+
+    def __init__(self, potential: HDNNP, batches: Batches, forces: bool, memory: float) -> None:
+        self._potential, self._batches, self._forces = potential, batches, forces
+        self._free = memory * GIBIBYTE
+        self._kept: dict[int, FrameInputs] = {}
+
+    def __getitem__(self, frame: int) -> FrameInputs:
+        if frame in self._kept:
+            return self._kept[frame]
+        found = self._compute(frame)
+        if found.nbytes <= self._free:
+            self._free -= found.nbytes
+            self._kept[frame] = found
+        return found
+
+    def _compute(self, frame: int) -> FrameInputs:
+        potential, labels = self._potential, self._batches.dataset[frame]
+        graph = self._batches.graphs[frame]
+        scale = float(potential.energy_scale)
+        index = potential.species_index(graph)
+        constants = float((potential.reference_energies + potential.energy_shift)[index].sum())
+        with torch.no_grad():
+            scaled = potential.inputs(potential.symmetry_functions(graph), index)
+            of = [torch.nonzero(index == e)[:, 0] for e in range(len(potential.species))]
+            counts = potential.plan.counts
+            inputs = [scaled[atoms, : counts[e]] for e, atoms in enumerate(of)]
+            changes = _changes(potential, graph, index, of) if self._forces else None
+        forces = np.zeros((graph.n_atoms, 3)) if labels.forces is None else labels.forces
+        energy = np.nan if labels.energy is None else (labels.energy - constants) / scale
+        return FrameInputs(inputs, changes, energy, torch.from_numpy(forces.ravel() / scale))
+
+
+def _changes(potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor]) -> list[Changes]:
+    """Slopes of all inputs, from one reverse pass over the symmetry functions for each column.
+
+    r_ij is r_j - r_i: an edge's slope counts for j, and against i.
+    """
+    arguments = (graph.vectors, graph.row_pointer, index, index[graph.neighbors])
+    columns = []
+    for column in range(potential.plan.n_functions):
+        weights = graph.vectors.new_zeros(graph.n_atoms, potential.plan.n_functions)
+        weights[:, column] = 1
+        columns.append(ops.reverse(*arguments, weights, potential.plan_number))
+    by_edge = torch.stack(columns, dim=2)  # (n_edges, 3, n_functions)
+    factor = potential.input_factors()
+    found = []
+    for element, atoms in enumerate(of):
+        rows = torch.full((graph.n_atoms,), -1)
+        rows[atoms] = torch.arange(len(atoms))
+        edges = torch.nonzero(index[graph.centers] == element)[:, 0]
+        centers, neighbors = rows[graph.centers[edges]], graph.neighbors[edges]
+        slopes = by_edge[edges][:, :, : potential.plan.counts[element]]
+        slopes = slopes * factor[element, : potential.plan.counts[element]]
+        # Both ends of all edges; what meets at the same atoms is summed, images included.
+        key = torch.cat([neighbors * len(atoms) + centers, atoms[centers] * len(atoms) + centers])
+        distinct, place = torch.unique(key, return_inverse=True)
+        summed = slopes.new_zeros(len(distinct), 3, slopes.shape[2])
+        summed.index_add_(0, place[: len(edges)], slopes)
+        summed.index_add_(0, place[len(edges) :], slopes, alpha=-1)
+        moved = (distinct // max(len(atoms), 1)).numpy()
+        start = np.searchsorted(moved, np.arange(graph.n_atoms + 1))
+        found.append(Changes(distinct % max(len(atoms), 1), start, summed))
+    return found

@@ -1,0 +1,259 @@
+"""Epochs of a Kalman training: which observations each update takes, and the update."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ladera.errors import ConfigError, TrainingError
+from ladera.models.hdnnp.model import HDNNP
+from ladera.models.hdnnp.network import AtomicNetwork
+from ladera.potential import Potential, evaluate
+from ladera.training.batches import Batches
+from ladera.training.config import Kalman, TrainingConfig
+from ladera.training.kalman import jacobian
+from ladera.training.kalman.filter import KalmanFilter
+from ladera.training.kalman.frames import FrameStore
+from ladera.training.preparation import Prepared
+from ladera.training.processes import over_processes
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Quantity = Literal["energy", "forces"]
+
+
+class Update(NamedTuple):
+    """One update of the filter: the numbers of its observations."""
+
+    quantity: Quantity
+    observations: Integers
+
+
+class KalmanSteps:
+    """Updates of an HDNNP's weights by energies and force components.
+
+    Energies are numbered in the order of the training frames, force components in the order of
+    their atoms. The networks see energies in units of energy_scale and forces in energy_scale /
+    Angstrom; the latter, errors and Jacobian alike, are multiplied by force_weight, and those of
+    frame k by the square root of its weight c_k.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        optimizer: Kalman,
+        prepared: Prepared,
+        batches: Batches,
+        potential: Potential,
+        fabric: Fabric,
+    ) -> None:
+        if not isinstance(potential, HDNNP) or config.precision != "float64":
+            raise ConfigError(
+                f"The Kalman filter trains models of architecture hdnnp in float64, not "
+                f"{config.model.architecture} in {config.precision}; take another optimizer, "
+                "such as adam."
+            )
+        self._config, self._seed, self._fabric = optimizer, config.seed, fabric
+        self._potential, self._batches = potential, batches
+        learns_forces = config.loss.forces > 0
+        self._store = FrameStore(potential, batches, learns_forces, config.data.graph_memory)
+        dataset = prepared.dataset
+        frames = [(int(k), dataset[int(k)]) for k in prepared.train]
+        has_energy = [k for k, f in frames if f.energy is not None and config.loss.energy > 0]
+        has_forces = [(k, f.n_atoms) for k, f in frames if f.forces is not None and learns_forces]
+        self._energies = np.array(has_energy, dtype=np.int64)
+        self._forces = np.array([k for k, _ in has_forces], dtype=np.int64)
+        self._offsets = np.cumsum([0] + [3 * n for _, n in has_forces])
+        self._networks = [net for net in potential.networks if isinstance(net, AtomicNetwork)]
+        sizes = [sum(p.numel() for p in net.parameters()) for net in self._networks]
+        bounds = np.cumsum([0, *sizes]).tolist()
+        self._of_element = [slice(*pair) for pair in pairwise(bounds)]
+        blocks = self._of_element if optimizer.blocks == "element" else [slice(0, bounds[-1])]
+        _require_memory(blocks)
+        self._filters = [(b, KalmanFilter(b.stop - b.start, optimizer)) for b in blocks]
+        # |residual| of each observation at the start of the epoch, for the selection.
+        self._residuals: dict[str, Tensor] = {}
+
+    def of_epoch(self, epoch: int) -> Sequence[Update]:
+        """The updates of an epoch. They depend on its number and the residuals at its start."""
+        config, rng = self._config, np.random.default_rng([self._seed, epoch])
+        if config.selection != "random" and not self._residuals:
+            self._residuals = self._all_residuals()
+        updates: list[Update] = []
+        kinds: list[tuple[Quantity, int, float, int | Literal["all"]]] = [
+            ("energy", len(self._energies), config.energy_fraction, config.energy_batch),
+            ("forces", int(self._offsets[-1]), config.force_fraction, config.force_batch),
+        ]
+        for quantity, count, fraction, batch in kinds:
+            size = count if batch == "all" else min(batch, count)
+            number = max(1, int(count * fraction / size + 1e-9)) if count else 0
+            chosen = self._choose(quantity, count, number * size, rng)
+            updates += [
+                Update(quantity, part) for part in np.split(chosen, max(number, 1)) if number
+            ]
+        self._updates_per_epoch = len(updates)
+        return [updates[k] for k in rng.permutation(len(updates))]
+
+    @property
+    def learning_rate(self) -> None:
+        """There is none."""
+
+    def training_sums(self) -> None:
+        """Updates see but some of the observations: the run has to look at all."""
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """No parameters but the present ones."""
+        return nullcontext()
+
+    def take(self, update: Update, number: int) -> None:
+        """Change the weights by one update."""
+        rank, world = self._fabric.global_rank, self._fabric.world_size
+        compute = self._energy_rows if update.quantity == "energy" else self._force_rows
+        mine = np.arange(len(update.observations))[rank::world]
+        rows = torch.zeros(len(update.observations), self._of_element[-1].stop).double()
+        errors = torch.zeros(len(update.observations)).double()
+        with torch.no_grad():
+            if len(mine):
+                rows[mine], errors[mine] = compute(update.observations[mine])
+            rows, errors = over_processes(self._fabric, rows), over_processes(self._fabric, errors)
+            change = torch.empty(self._of_element[-1].stop, dtype=torch.float64)
+            for block, kalman in self._filters:
+                mine_rows = np.ascontiguousarray(rows[:, block].numpy())
+                step = kalman.step(mine_rows, errors.numpy(), self._updates_per_epoch)
+                change[block] = torch.from_numpy(step)
+            place = 0
+            for parameter in self._potential.networks.parameters():
+                part = change[place : place + parameter.numel()]
+                parameter.add_(part.view_as(parameter))  # in place: the fast path notices
+                place += parameter.numel()
+
+    def end_epoch(self, validation_loss: float | None) -> None:
+        """Look at the residuals for the next epoch's selection, if it needs them."""
+        if self._config.selection != "random":
+            self._residuals = self._all_residuals()
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` needs."""
+        return {
+            "filters": [kalman.state() for _, kalman in self._filters],
+            "residuals": self._residuals,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a stored state."""
+        for (_, kalman), stored in zip(self._filters, state["filters"], strict=True):
+            kalman.restore(stored)
+        self._residuals = dict(state["residuals"])
+
+    # --- choosing ------------------------------------------------------------------------------
+
+    def _choose(self, quantity: str, count: int, wanted: int, rng: np.random.Generator) -> Integers:
+        """``wanted`` of ``count`` observations."""
+        order = rng.permutation(count)
+        if self._config.selection == "random" or count == 0:
+            return order[:wanted]
+        residuals = self._residuals[quantity].numpy()
+        if self._config.selection == "sorted":
+            return np.argsort(-residuals, kind="stable")[:wanted]
+        limit = self._config.threshold * math.sqrt(float(np.mean(residuals**2)))
+        chosen = np.empty(wanted, dtype=np.int64)
+        place = 0
+        for k in range(wanted):
+            tried = order[np.arange(place, place + self._config.trials) % count]
+            good = np.flatnonzero(residuals[tried] > limit)
+            take = int(good[0]) if len(good) else int(np.argmax(residuals[tried]))
+            chosen[k] = tried[take]
+            place += take + 1 if len(good) else self._config.trials
+        return chosen
+
+    def _all_residuals(self) -> dict[str, Tensor]:
+        """|reference - prediction| of all observations, energies per atom."""
+        energies, forces = [], []
+        with torch.no_grad():
+            for frame in sorted({*self._energies.tolist(), *self._forces.tolist()}):
+                labels = self._batches.dataset[frame]
+                found = evaluate(self._potential, self._batches.graphs[frame])
+                if frame in self._energies:
+                    energies.append(abs(float(found.energy) - labels.energy) / labels.n_atoms)
+                if frame in self._forces:
+                    forces.append((found.forces - torch.from_numpy(labels.forces)).abs().ravel())
+        # Frames are visited in ascending order; observations are numbered in training's order.
+        by_frame = dict(zip(sorted(self._forces.tolist()), forces, strict=True))
+        ordered = [by_frame[k] for k in self._forces.tolist()]
+        by_energy = dict(zip(sorted(self._energies.tolist()), energies, strict=True))
+        return {
+            "energy": torch.tensor(
+                [by_energy[k] for k in self._energies.tolist()], dtype=torch.float64
+            ),
+            "forces": torch.cat(ordered) if ordered else torch.zeros(0).double(),
+        }
+
+    # --- rows ----------------------------------------------------------------------------------
+
+    def _energy_rows(self, observations: Integers) -> tuple[Tensor, Tensor]:
+        """H^T (m, n_weights) and errors (m,) of energies."""
+        numbers = self._energies[observations]
+        frames = [self._store[int(k)] for k in numbers]
+        errors = torch.tensor([frame.energy for frame in frames], dtype=torch.float64)
+        rows = []
+        for element, network in enumerate(self._networks):
+            atoms = [frame.inputs[element] for frame in frames]
+            counts = torch.tensor([len(x) for x in atoms])
+            x = pad_sequence(atoms, batch_first=True)
+            energies, part = jacobian.energy_rows(network, x, counts)
+            errors -= energies
+            rows.append(part)
+        return self._weighted(torch.cat(rows, dim=1), errors, numbers)
+
+    def _force_rows(self, observations: Integers) -> tuple[Tensor, Tensor]:
+        """The same of force components."""
+        which = np.searchsorted(self._offsets, observations, side="right") - 1
+        numbers = self._forces[which]
+        frames = {k: self._store[k] for k in np.unique(numbers).tolist()}
+        chosen = list(zip(numbers.tolist(), observations - self._offsets[which], strict=True))
+        errors = torch.stack([frames[k].forces[component] for k, component in chosen])
+        rows = []
+        for element, network in enumerate(self._networks):
+            moves = [frames[k].moves(element, *divmod(component, 3)) for k, component in chosen]
+            x, v = (pad_sequence(list(p), batch_first=True) for p in zip(*moves, strict=True))
+            # F = - (slope of the energy): the error is F_ref + slope, the row minus its own.
+            slopes, part = jacobian.slope_rows(network, x, v)
+            errors += slopes
+            rows.append(-part)
+        weight = self._config.force_weight
+        return self._weighted(weight * torch.cat(rows, dim=1), weight * errors, numbers)
+
+    def _weighted(self, rows: Tensor, errors: Tensor, frames: Integers) -> tuple[Tensor, Tensor]:
+        if not bool(torch.isfinite(errors).all()):
+            bad = frames[int(torch.nonzero(~torch.isfinite(errors))[0])]
+            raise TrainingError(
+                f"The error of frame {bad} is not finite; look at this frame, or take a larger "
+                "optimizer.epsilon. The last checkpoint is intact."
+            )
+        factors = torch.from_numpy(np.sqrt(self._batches.weights[frames]))
+        return rows * factors[:, None], errors * factors
+
+
+def _require_memory(blocks: Sequence[slice]) -> None:
+    """ConfigError when the covariances do not fit into this machine's memory."""
+    needed = sum(8 * (block.stop - block.start) ** 2 for block in blocks)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > 0.7 * memory:
+        raise ConfigError(
+            f"The Kalman filter's covariance would take {needed / 2**30:.1f} GiB, and "
+            f"this machine has {memory / 2**30:.1f} GiB; take smaller hidden_layers, fewer "
+            "symmetry functions, optimizer.blocks: element, or another optimizer."
+        )
