@@ -9,7 +9,7 @@ import torch
 from ase import Atoms
 
 from conftest import SPECIES, hdnnp_mixed, lennard_jones, water_like
-from ladera import Graph, Potential, evaluate, modelfile
+from ladera import Graph, Potential, evaluate
 from ladera.errors import DataError
 from ladera.testing import (
     check_contract,
@@ -139,13 +139,3 @@ def test_committee_of_different_species_is_refused() -> None:
     )
     with pytest.raises(ConfigError, match="same species"):
         ladera.Committee([lennard_jones(), helium])
-
-
-def test_committee_cannot_be_saved_as_one_model(tmp_path: object) -> None:
-    from pathlib import Path
-
-    from ladera import Committee
-    from ladera.errors import ConfigError
-
-    with pytest.raises(ConfigError, match="committee"):
-        modelfile.save(Committee([lennard_jones(), lennard_jones()]), Path(str(tmp_path)) / "c")

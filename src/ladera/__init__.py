@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from ladera.errors import LaderaError
     from ladera.graph import Graph
     from ladera.modelfile import build, load
-    from ladera.potential import Committee, Potential, Prediction, evaluate
+    from ladera.models.committee import Committee
+    from ladera.potential import Potential, Prediction, evaluate
 
 __version__ = "0.1.0"
 
 # Public names and where they live. They are imported on first use, so that `import ladera` and
 # `ladera --help` never wait for torch.
 _HOMES = {
-    "Committee": "ladera.potential",
+    "Committee": "ladera.models.committee",
     "Dataset": "ladera.data.dataset",
     "Frame": "ladera.data.frame",
     "Graph": "ladera.graph",

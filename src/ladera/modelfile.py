@@ -23,7 +23,9 @@ from ladera.files import atomic_path
 if TYPE_CHECKING:
     from ladera.potential import Potential, PotentialConfig
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2  # 2: committees
+
+MODEL: Final = "model.ladera"  # what training calls it
 
 # Where each architecture's configuration and model live; imported only when asked for.
 ARCHITECTURES: Final = {
@@ -31,6 +33,8 @@ ARCHITECTURES: Final = {
     "hdnnp_4g": ("ladera.models.hdnnp_4g", "HDNNP4GConfig", "HDNNP4G"),
     "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
 }
+# Not trained as such, but made of trained models.
+_COMMITTEE: Final = ("ladera.models.committee", "CommitteeConfig", "build")
 
 
 def config_class(architecture: str) -> type[PotentialConfig]:
@@ -68,20 +72,22 @@ def save(potential: Potential, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str], *, units: str | None = None) -> Potential:
     """Read a potential, ready for inference, with its provenance.
 
-    ``path`` is a ``.ladera`` file, or a folder of n2p2 or RuNNer (``input.nn``, ``scaling.data``,
-    ``weights.ZZZ.data``), whose ``units`` are "bohr-hartree" or "angstrom-ev"; they may be left out
-    where comments of its ``input.nn`` state them, as in the folders that Ladera writes.
+    ``path`` is a ``.ladera`` file or the folder of a training run that holds one; or a folder of
+    n2p2 or RuNNer (``input.nn``, ``scaling.data``, ``weights.ZZZ.data``), whose ``units`` are
+    "bohr-hartree" or "angstrom-ev"; they may be left out where comments of its ``input.nn`` state
+    them, as in the folders that Ladera writes.
 
     Raises ModelFileError for a file that is missing, cut short, not Ladera's, or newer than this
     version of Ladera, and ConfigError for a folder whose settings are not understood.
     """
-    if Path(path).is_dir():
+    path = _in_run(Path(path))
+    if path.is_dir():
         from ladera.interop import n2p2
 
         return n2p2.load(path, units)
     if units is not None:
         raise ConfigError(f"{path} is a model file, always in Angstrom and eV; give no units.")
-    header, tensors = _read(Path(path))
+    header, tensors = _read(path)
     try:
         config = config_class(header["config"]["architecture"]).model_validate(header["config"])
         potential = build(config)
@@ -89,10 +95,7 @@ def load(path: str | os.PathLike[str], *, units: str | None = None) -> Potential
         raise ModelFileError(
             f"{path}: the configuration in its header is broken: {error}"
         ) from error
-    for name, _ in potential.named_parameters():
-        if name in tensors:
-            potential = potential.to(tensors[name].dtype)
-            break
+    _take_precision(potential, tensors)
     try:
         potential.load_state_dict(tensors)
     except RuntimeError as error:
@@ -105,10 +108,35 @@ def load(path: str | os.PathLike[str], *, units: str | None = None) -> Potential
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The JSON header of a model file: format_version, config, provenance."""
-    return _read(Path(path))[0]
+    return _read(_in_run(Path(path)))[0]
+
+
+def _in_run(path: Path) -> Path:
+    """The model file of a training run's folder; any other path as it is."""
+    if (path / MODEL).is_file():
+        return path / MODEL
+    if (path / "split.json").is_file():
+        raise ModelFileError(
+            f"The training in {path} has not come to its end, where it writes {MODEL}; continue it "
+            "with 'ladera train' and --resume."
+        )
+    return path
+
+
+def _take_precision(potential: Potential, tensors: dict[str, torch.Tensor]) -> None:
+    """Give a potential, and each member of a committee, the precision of its stored parameters."""
+    members = list(getattr(potential, "members", ()))
+    parts = [(f"members.{k}.", member) for k, member in enumerate(members)] or [("", potential)]
+    for prefix, part in parts:
+        names = [prefix + name for name, _ in part.named_parameters()]
+        stored = next((tensors[name] for name in names if name in tensors), None)
+        if stored is not None:
+            part.to(stored.dtype)
 
 
 def _entry(architecture: str) -> tuple[str, str, str]:
+    if architecture == "committee":
+        return _COMMITTEE
     if architecture not in ARCHITECTURES:
         hint = did_you_mean(str(architecture), ARCHITECTURES)
         raise ConfigError(f"There is no architecture '{architecture}'; {hint}")

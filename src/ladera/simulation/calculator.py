@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ladera import modelfile
 from ladera.errors import DataError, SimulationError
 from ladera.graph import NeighborList, total_charge
+from ladera.models.committee import Committee, CommitteePrediction
 from ladera.neighbors import net_forces
-from ladera.potential import Committee, Potential, Prediction, evaluate, mean_prediction
+from ladera.potential import Potential, Prediction, evaluate
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -45,9 +46,9 @@ class LaderaCalculator(Calculator):
     their ``dipole`` (3,) in e*Angstrom. The total charge is ``atoms.info["total_charge"]``, 0
     where that is missing.
 
-    Of a committee these are the means, and the results have besides the sample standard
-    deviations over its members, sqrt(sum (x - mean)^2 / (members - 1)): ``energy_std`` (eV) and,
-    for each atom and component, ``forces_std`` (n_atoms, 3). Get them with
+    Of a committee these are the means, and the results have besides their standard deviations:
+    ``energy_std`` (eV) and, for each atom and component, ``forces_std`` (n_atoms, 3), calibrated if
+    the committee is (see :class:`ladera.models.committee.CommitteePrediction`). Get them with
     ``calculator.get_property("forces_std", atoms)``.
 
     A structure without a volume has no stress: asking raises PropertyUnavailableError, which is a
@@ -75,7 +76,6 @@ class LaderaCalculator(Calculator):
         self.potential = potential
         self.neighbor_list = NeighborList(potential.cutoff, skin)
         self._prediction: Prediction | None = None
-        self._members: list[Prediction] = []
         self._snapshot: tuple[bytes | float, ...] = ()
         self.implemented_properties = [
             *self.implemented_properties,
@@ -127,11 +127,7 @@ class LaderaCalculator(Calculator):
         if "numbers" in system_changes:
             self.potential.species_index(graph.to(device=self.potential.device))
         self.results = {}
-        if isinstance(self.potential, Committee):
-            self._members = self.potential.predictions(graph)
-            self._prediction = mean_prediction(self._members)
-        else:
-            self._prediction = evaluate(self.potential, graph)
+        self._prediction = evaluate(self.potential, graph)
         # ASE wants the structure here. A copy of all its arrays would cost as much as the rest of
         # a step of small systems; what the results depend on is in the snapshot.
         self.atoms = atoms
@@ -145,10 +141,11 @@ class LaderaCalculator(Calculator):
             return _array(prediction.atomic_energies)
         if name == "forces":
             return _forces(prediction)
-        if name == "energy_std":
-            return float(torch.stack([member.energy for member in self._members]).std())
-        if name == "forces_std":
-            return np.std([_forces(member) for member in self._members], axis=0, ddof=1)
+        if isinstance(prediction, CommitteePrediction):
+            if name == "energy_std":
+                return float(prediction.energy_std)
+            if name == "forces_std":
+                return _array(prediction.forces_std)
         if name == "charges" and prediction.charges is not None:
             return _array(prediction.charges)
         try:
