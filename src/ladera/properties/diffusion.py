@@ -1,0 +1,287 @@
+"""Diffusion and ionic conductivity from one trajectory, with errors that mean what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+from ase import units as ase_units
+from matplotlib.figure import Figure
+
+from ladera.errors import PropertyError
+from ladera.plotting import FAINT, INK, PALETTE, axes, style
+from ladera.properties.mean_squares import (
+    mean_squared_displacements,
+    origin_correlation,
+    origin_variance,
+    straight_line,
+    variances,
+)
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.trajectory import Trajectory
+from ladera.units import BOLTZMANN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    IntArray = NDArray[np.integer[Any]]
+
+CM2_PER_S: Final = 0.1  # of one Angstrom^2/fs
+# e^2/(eV Angstrom fs) in mS/cm: e/(1e-10 m 1e-15 s) is in S/m, ten mS/cm each.
+MS_PER_CM: Final = float(ase_units._e) * 1e26
+# Ions as they are nearly always; anything else is to be said.
+CHARGES: Final = {
+    **dict.fromkeys(("H", "Li", "Na", "K", "Rb", "Cs", "Ag", "Cu"), 1.0),
+    **dict.fromkeys(("Mg", "Ca", "Zn"), 2.0),
+    **dict.fromkeys(("F", "Cl", "Br", "I"), -1.0),
+    **dict.fromkeys(("O", "S"), -2.0),
+}
+FIRST_LAG: Final = 1000.0  # fs; before it ions rattle in their cages
+OBSERVATIONS: Final = 30  # at the longest lag, counted without overlap
+FIT_LAGS: Final = 200
+FEWEST_LAGS: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diffusion(Result):
+    """Tracer and collective diffusion of one species at one temperature.
+
+    Errors are standard errors (one sigma). Not-a-number stands for what could not be computed: a
+    conductivity without temperature, lattice or charge, collective motion without a framework.
+    """
+
+    kind: ClassVar[str] = "diffusion"
+    title: ClassVar[str] = "Diffusion"
+
+    species: str
+    n_mobile: int
+    drift: str  # what the positions are relative to
+    wrapped: bool  # were followed through the faces of the cell
+    temperature: float = quantity("K")
+    duration: float = quantity("ps")
+    interval: float = quantity("fs")
+    volume: float = quantity("Angstrom^3")
+    charge: float = quantity("e")
+    window: FloatArray = quantity("ps")  # (2,), first and last lag of the fit
+    lags: FloatArray = quantity("ps")  # (n_lags,)
+    msd: FloatArray = quantity("Angstrom^2")  # (n_lags,)
+    msd_error: FloatArray = quantity("Angstrom^2")
+    msd_components: FloatArray = quantity("Angstrom^2")  # (n_lags, 3), along x, y and z
+    collective_msd: FloatArray = quantity("Angstrom^2")  # per ion
+    intercept: float = quantity("Angstrom^2")
+    exponent: float = quantity()  # of MSD ~ time^exponent in the window; 1 when diffusive
+    coefficient: float = quantity("cm^2/s")
+    coefficient_error: float = quantity("cm^2/s")
+    components: FloatArray = quantity("cm^2/s")  # (3,)
+    components_error: FloatArray = quantity("cm^2/s")
+    collective: float = quantity("cm^2/s")
+    collective_error: float = quantity("cm^2/s")
+    haven_ratio: float = quantity()  # tracer over collective
+    haven_ratio_error: float = quantity()
+    conductivity: float = quantity("mS/cm")  # Nernst and Einstein's
+    conductivity_error: float = quantity("mS/cm")
+    conductivity_components: FloatArray = quantity("mS/cm")  # (3,)
+    collective_conductivity: float = quantity("mS/cm")
+    collective_conductivity_error: float = quantity("mS/cm")
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the coefficient is two errors or more above zero."""
+        return self.coefficient > 2 * self.coefficient_error
+
+    def table(self) -> Table:
+        """Quantity, value, error."""
+        pair = _row
+        verdict = "" if self.resolved else " (not told from zero)"
+        rows = [
+            pair(f"D({self.species}) (cm²/s){verdict}", self.coefficient, self.coefficient_error),
+            *(
+                pair(f"D along {axis} (cm²/s)", self.components[i], self.components_error[i])
+                for i, axis in enumerate("xyz")
+            ),
+            pair("collective (charge) D (cm²/s)", self.collective, self.collective_error),
+            pair("Haven ratio", self.haven_ratio, self.haven_ratio_error),
+            pair(
+                "conductivity, Nernst-Einstein (mS/cm)", self.conductivity, self.conductivity_error
+            ),
+            pair(
+                "conductivity, collective (mS/cm)",
+                self.collective_conductivity,
+                self.collective_conductivity_error,
+            ),
+            ("fit window (ps)", f"{self.window[0]:.4g} to {self.window[1]:.4g}", ""),
+            ("MSD grows as time to the power", f"{self.exponent:.2f}", ""),
+            ("temperature (K)", _number(self.temperature, "not given"), ""),
+            ("charge of an ion (e)", _number(self.charge, "not given"), ""),
+            ("trajectory (ps)", f"{self.duration:.4g}", ""),
+            (f"{self.species} atoms", str(self.n_mobile), ""),
+            ("positions relative to", self.drift, ""),
+            ("atoms folded into the cell", "yes, followed" if self.wrapped else "no", ""),
+        ]
+        return Table(("quantity", "value", "standard error"), tuple(rows))
+
+    def plot(self) -> Figure:
+        """MSD with its error band, components, and the fit in its window."""
+        with style():
+            figure, panel = axes()
+            panel.axvspan(*self.window, color=FAINT, alpha=0.15, lw=0, label="fit window")
+            low, high = self.msd - self.msd_error, self.msd + self.msd_error
+            panel.fill_between(self.lags, low, high, color=PALETTE[0], alpha=0.25, lw=0)
+            panel.plot(self.lags, self.msd, color=PALETTE[0], label=f"{self.species}, ± 1 error")
+            dashes = ((0, (1, 1)), (0, (4, 2)), (0, (4, 1.5, 1, 1.5)))
+            for i, axis in enumerate("xyz"):
+                curve = self.msd_components[:, i]
+                panel.plot(
+                    self.lags,
+                    curve,
+                    color=PALETTE[i + 1],
+                    ls=dashes[i],
+                    lw=1,
+                    label=f"along {axis}",
+                )
+            line = self.intercept + 6e3 * self.coefficient / CM2_PER_S * self.window
+            panel.plot(self.window, line, "--", color=INK, lw=1.2, label="fit")
+            panel.set(xlabel="time (ps)", ylabel="mean squared displacement (Å²)")
+            panel.set_xlim(0, min(float(self.lags[-1]), 1.15 * float(self.window[1])))
+            seen = self.lags <= 1.15 * self.window[1]
+            panel.set_ylim(0, 1.1 * max(float(high[seen].max()), 1e-12))
+            panel.legend()
+        return figure
+
+
+def diffusion(
+    trajectory: Trajectory,
+    species: str,
+    /,
+    *,
+    charge: float | None = None,
+    window: tuple[float, float] | None = None,
+) -> Diffusion:
+    """Diffusion coefficient of a species, its conductivity and how its ions move together.
+
+    ::
+
+        MSD(t) = 2 d D t + c,    d = 3;    sigma = n q^2 D / (k_B T);    H = D / D_collective
+
+    D_collective comes from the displacement of all ions together, squared, per ion. The line is an
+    ordinary fit to about 200 even lags in ``window`` (ps, first and last); by default from 1 ps to
+    the lag that leaves 30 displacements of single ions that do not overlap, n_mobile n_frames / 30
+    frames. Errors: the covariance of the averages at all pairs of lags (see
+    :mod:`ladera.properties.mean_squares`) carried to the slope. Different ions count as independent
+    for D; the ions together are one particle for D_collective.
+
+    ``charge`` (e) is that of one ion, by default the usual one of the element.
+
+    Raises PropertyError for a species that is not there, and for a trajectory too short for the
+    window.
+    """
+    positions = trajectory.without_drift(species)
+    n_frames, n_mobile = positions.shape[:2]
+    all_mobile = n_mobile == len(trajectory.numbers)
+    lags = _fit_lags(trajectory, n_mobile, window)
+    shape = origin_correlation(n_frames, lags)
+    weights = straight_line(lags * trajectory.interval)
+    msd = mean_squared_displacements(positions)
+    whole, parts = variances(positions, lags)
+    fit = weights @ msd[lags].sum(axis=1)
+    tracer, intercept = fit[0] / 6, fit[1]
+    error = _slope_error(weights[0], whole / n_mobile, shape) / 6
+    components = weights[0] @ msd[lags] / 2
+    components_error = np.array(
+        [_slope_error(weights[0], parts[:, c] / n_mobile, shape) / 2 for c in range(3)]
+    )
+    together = mean_squared_displacements(positions.sum(axis=1, keepdims=True)) / n_mobile
+    slopes = weights[0] @ together[lags]
+    collective = float("nan") if all_mobile else float(slopes.sum() / 6)
+    # One particle has too few displacements to show their spread; a sum of many ions is normal.
+    normal = 2 * ((np.clip(slopes, 0, None) * (lags * trajectory.interval)[:, None]) ** 2).sum(1)
+    collective_error = _slope_error(weights[0], normal, shape) / 6
+    haven = tracer / collective
+    haven_error = abs(haven) * np.hypot(error / tracer, collective_error / collective)
+
+    temperature, volume = trajectory.temperature or float("nan"), trajectory.volume
+    q = CHARGES.get(species, float("nan")) if charge is None else charge
+    density = n_mobile / volume if volume > 0 else float("nan")
+    sigma = MS_PER_CM * density * q**2 / (BOLTZMANN * temperature)
+    shown = np.arange(1, n_frames, max(1, n_frames // 200))
+    shown = shown[shown <= 1.25 * lags[-1]]
+    shown_shape = origin_variance(n_frames, shown)
+    return Diffusion(
+        species=species,
+        n_mobile=n_mobile,
+        drift="the centre of all atoms" if all_mobile else "the centre of all other atoms",
+        wrapped=trajectory.wrapped,
+        temperature=temperature,
+        duration=(n_frames - 1) * trajectory.interval / 1000,
+        interval=trajectory.interval,
+        volume=volume,
+        charge=q,
+        window=lags[[0, -1]] * trajectory.interval / 1000,
+        lags=shown * trajectory.interval / 1000,
+        msd=msd[shown].sum(axis=1),
+        msd_error=np.sqrt(variances(positions, shown)[0] / n_mobile * shown_shape),
+        msd_components=msd[shown],
+        collective_msd=together[shown].sum(axis=1),
+        intercept=float(intercept),
+        exponent=_exponent(lags, msd[lags].sum(axis=1)),
+        coefficient=float(tracer * CM2_PER_S),
+        coefficient_error=float(error * CM2_PER_S),
+        components=components * CM2_PER_S,
+        components_error=components_error * CM2_PER_S,
+        collective=collective * CM2_PER_S,
+        collective_error=float("nan") if all_mobile else collective_error * CM2_PER_S,
+        haven_ratio=float(haven),
+        haven_ratio_error=float(haven_error),
+        conductivity=float(sigma * tracer),
+        conductivity_error=float(sigma * error),
+        conductivity_components=sigma * components,
+        collective_conductivity=float(sigma * collective),
+        collective_conductivity_error=float("nan") if all_mobile else sigma * collective_error,
+    )
+
+
+def _fit_lags(
+    trajectory: Trajectory, n_mobile: int, window: tuple[float, float] | None
+) -> IntArray:
+    """Lags of the fit, in frames."""
+    interval, n_frames = trajectory.interval, trajectory.n_frames
+    length = (n_frames - 1) * interval / 1000
+    if window is None:
+        first = int(np.ceil(FIRST_LAG / interval))
+        stop = min(n_mobile * n_frames // OBSERVATIONS, n_frames)
+        why = "the default window (1 ps to n_mobile n_frames / 30 frames)"
+    else:
+        first = max(1, round(1000 * window[0] / interval))
+        stop = round(1000 * window[1] / interval) + 1
+        why = f"the window from {window[0]:g} to {window[1]:g} ps"
+    if stop - first < FEWEST_LAGS or stop > n_frames:
+        raise PropertyError(
+            f"The trajectory is too short for {why}: it is {length:.4g} ps long, {n_frames} frames "
+            f"{interval:g} fs apart of {n_mobile} mobile atom(s), and {FEWEST_LAGS} lags or more "
+            "must fit; run longer, or give a window within it with --window FIRST LAST, in ps."
+        )
+    return np.arange(first, stop, max(1, (stop - first) // FIT_LAGS))
+
+
+def _slope_error(weights: FloatArray, variance: FloatArray, shape: FloatArray) -> float:
+    """Standard error of sum_i w_i MSD_i with covariance sqrt(v_i v_j) G_ij."""
+    scaled = weights * np.sqrt(variance)
+    return float(np.sqrt(scaled @ shape @ scaled))
+
+
+def _exponent(lags: IntArray, msd: FloatArray) -> float:
+    positive = msd > 0
+    if positive.sum() < 2:
+        return float("nan")
+    return float(np.polyfit(np.log(lags[positive]), np.log(msd[positive]), 1)[0])
+
+
+def _row(name: str, value: float, error: float) -> tuple[str, str, str]:
+    if not np.isfinite(value):
+        return name, "not computed", ""
+    return name, f"{value:.4g}", f"{error:.2g}" if np.isfinite(error) else ""
+
+
+def _number(value: float, otherwise: str) -> str:
+    return f"{value:g}" if np.isfinite(value) else otherwise

@@ -1,0 +1,121 @@
+"""Mean squared displacements averaged over time origins, and how uncertain they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ladera.properties.result import FloatArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    IntArray = NDArray[np.integer[Any]]
+
+
+def mean_squared_displacements(positions: FloatArray) -> FloatArray:
+    """MSD of each component, averaged over particles and time origins, by Fourier transforms.
+
+    ::
+
+        MSD(m) = 1/(N - m) sum_k |r(k + m) - r(k)|^2
+               = 1/(N - m) [ sum_k r(k + m)^2 + r(k)^2 ] - 2/(N - m) sum_k r(k) r(k + m)
+
+    (Calandrini et al., Collection SFN 12, 201 (2011)); the last sum is a correlation.
+
+    Parameters
+    ----------
+    positions
+        Unwrapped, shape (n_frames, n_particles, 3), Angstrom.
+
+    Returns
+    -------
+    Shape (n_frames, 3), Angstrom^2, for lags of 0 to n_frames - 1 frames.
+    """
+    n_frames = len(positions)
+    # Counted from their mean, positions keep their digits in the difference of large sums.
+    r = positions - positions.mean(axis=0)
+    total = np.zeros((n_frames, 3))
+    for particle in range(r.shape[1]):
+        spectrum = np.fft.rfft(r[:, particle], 2 * n_frames, axis=0)
+        total += np.fft.irfft(np.abs(spectrum) ** 2, 2 * n_frames, axis=0)[:n_frames]
+    squares = (r**2).sum(axis=1)
+    start = np.concatenate([np.zeros((1, 3)), np.cumsum(squares, axis=0)])
+    lags = np.arange(n_frames)
+    ends = start[n_frames] - start[lags] + start[n_frames - lags]
+    origins = (n_frames - lags)[:, None] * r.shape[1]
+    result: FloatArray = (ends - 2 * total) / origins
+    result[0] = 0.0
+    return result
+
+
+def variances(positions: FloatArray, lags: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Variance over particles and origins of one squared displacement.
+
+    Of the whole displacement, shape (n_lags,), and of each component, (n_lags, 3); Angstrom^4.
+    """
+    whole, parts = [], []
+    for lag in lags:
+        # Origins much closer than the lag see the same displacement again.
+        origins = np.arange(0, len(positions) - lag, max(1, lag // 20))
+        squares = (positions[origins + lag] - positions[origins]) ** 2
+        whole.append(squares.sum(axis=2).var())
+        parts.append(squares.var(axis=(0, 1)))
+    return np.array(whole), np.array(parts)
+
+
+def origin_correlation(n_frames: int, lags: IntArray) -> FloatArray:
+    """Covariance of time-origin averages at two lags, for squared displacements of variance one.
+
+    Displacements from origins s and t, over i and j frames, share o(s - t) frames; if steps are
+    independent and normal, the covariance of their squares is (o / i)(o / j) of sqrt(v_i v_j). So
+
+    ::
+
+        G_ij = 1/(K_i K_j) sum_s sum_t o(s - t)^2 / (i j),    K_i = n_frames - i
+
+    which is exact for a random walk, where McCluskey, Coles and Morgan, J. Chem. Theory Comput. 21,
+    79 (2025), have v_i n_i / n_j with the number n of displacements that do not overlap.
+
+    Differences s - t are taken twenty to the shorter lag. Shape (n_lags, n_lags).
+    """
+    lags = np.asarray(lags)
+    n_lags = len(lags)
+    matrix = np.empty((n_lags, n_lags))
+    for a, i in enumerate(lags):
+        j = lags[a:, None]
+        stride = max(1, int(i) // 20)
+        # o(u) is nothing outside -j < u < i.
+        u = -j + 1 + stride * np.arange(int((i + j).max()) // stride + 1)
+        overlap = np.clip(np.minimum(i, u + j) - np.maximum(0, u), 0, None)
+        pairs = np.minimum(n_frames - i, n_frames - j - u) - np.maximum(0, -u)
+        total = (np.clip(pairs, 0, None) * overlap.astype(float) ** 2 * stride).sum(axis=1)
+        row = total / (i * j[:, 0]) / ((n_frames - i) * (n_frames - j[:, 0]).astype(float))
+        matrix[a, a:] = matrix[a:, a] = row
+    return matrix
+
+
+def origin_variance(n_frames: int, lags: IntArray) -> FloatArray:
+    """The diagonal of :func:`origin_correlation`, in closed form (n frames of lag, K origins).
+
+    ::
+
+        (4 n^2 K + 2 K + n - n^3) / (6 n K^2)            n <= K
+        1 + (K^3 - 4 n K^2 + 4 n - K) / (6 n^2 K)        n > K
+
+    (Michalet, Phys. Rev. E 82, 041914 (2010)).
+    """
+    n = np.asarray(lags, dtype=float)
+    k = n_frames - n
+    short = (4 * n**2 * k + 2 * k + n - n**3) / (6 * n * k**2)
+    long = 1 + (k**3 - 4 * n * k**2 + 4 * n - k) / (6 * n**2 * k)
+    variance: FloatArray = np.where(n <= k, short, long)
+    return variance
+
+
+def straight_line(times: FloatArray) -> FloatArray:
+    """Weights w (2, n) that make slope and intercept of an ordinary fit: w @ values."""
+    design = np.stack([times, np.ones_like(times)], axis=1)
+    weights: FloatArray = np.linalg.pinv(design)
+    return weights
