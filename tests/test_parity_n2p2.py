@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import ladera
 from ladera.data import formats
 from ladera.data.frame import Frame
-from ladera.interop.n2p2 import outputs, reading, scaling, writing
+from ladera.interop.n2p2 import outputs, reading, scaling, tables, training, writing
 from ladera.interop.n2p2.settings import SettingsWarning
 from ladera.models.hdnnp import HDNNP
 from ladera.potential import TrainingStatistics
@@ -146,8 +147,8 @@ def test_function_data_and_scaling_data(tmp_path: Path) -> None:
     potential.fit_statistics(graphs, TrainingStatistics(zeros, 0.0, 1.0))
     found = [writing.statistics(potential, element) for element in range(2)]
     scaling.write(tmp_path / "scaling.data", found)
-    tables_ = [np.loadtxt(path / "scaling.data") for path in (tmp_path, folder)]
-    np.testing.assert_allclose(tables_[0], tables_[1], rtol=1e-9, atol=1e-14)
+    both = [np.loadtxt(path / "scaling.data") for path in (tmp_path, folder)]
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize("epoch", [0, 10])
@@ -179,3 +180,32 @@ def test_learning_curve_of_a_training(tmp_path: Path, epoch: int) -> None:
     assert list(found) == list(expected)
     for name, column in expected.items():
         assert found[name][0] == pytest.approx(column[epoch], rel=2e-8), name
+
+
+@pytest.mark.parametrize(
+    ("case", "seed", "epochs"),
+    [("kf_std_full_e", 0, 5), ("kf_fading_full_e", 0, 5), ("kf_std_full_ef", 1, 1)],
+)
+def test_kalman_training_of_a_folder(tmp_path: Path, case: str, seed: int, epochs: int) -> None:
+    """The weights of nnp-train after so many epochs, from its first weights.
+
+    Energies and forces have one update each in an epoch; the seed puts them in n2p2's order.
+    """
+    source = N2P2 / "LJ_training"
+    for name in ("input.data", "scaling.data"):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    weights = (source / case / "weights.010.000000.out").read_bytes()
+    (tmp_path / "weights.010.data").write_bytes(weights)
+    text = (source / case / "input.nn").read_text(encoding="utf-8")
+    text = re.sub(r"random_seed +\d+", f"random_seed {seed}", text) + "\nuse_old_weights_short\n"
+    (tmp_path / "input.nn").write_text(text, encoding="utf-8")
+    with pytest.warns(SettingsWarning, match="is not honoured"):
+        job = training.read_training(tmp_path, "angstrom-ev", [f"epochs={epochs}"])
+    job.train(tmp_path / "run")
+    for epoch, tolerance in ((0, 0.0), (1, 1e-9), (epochs, 1e-7)):
+        name = f"weights.010.{epoch:06d}.out"
+        found, expected = (
+            np.array([float(row.words[0]) for row in tables.read(folder / name)])
+            for folder in (tmp_path / "run", source / case)
+        )
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
