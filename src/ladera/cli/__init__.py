@@ -22,6 +22,7 @@ from ladera import __version__
 from ladera.cli import (
     data,
     demo,
+    diffusion,
     evaluate,
     exchange,
     functions,
@@ -70,6 +71,7 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     phonons.phonons,
     phonons.expansion,
     vibrations.vibrations,
+    diffusion.diffusion,
     report.report,
 )
 

@@ -197,9 +197,10 @@ def diffusion(
     # One particle has too few displacements to show their spread; a sum of many ions is normal.
     normal = 2 * ((np.clip(slopes, 0, None) * (lags * trajectory.interval)[:, None]) ** 2).sum(1)
     collective_error = _slope_error(weights[0], normal, shape) / 6
-    haven = tracer / collective
-    haven_error = abs(haven) * np.hypot(error / tracer, collective_error / collective)
-
+    with np.errstate(divide="ignore", invalid="ignore"):  # atoms at rest have no ratio
+        haven = np.divide(tracer, collective)
+        relative = np.divide([error, collective_error], [tracer, collective])
+        haven_error = abs(haven) * np.hypot(*relative)
     temperature, volume = trajectory.temperature or float("nan"), trajectory.volume
     q = CHARGES.get(species, float("nan")) if charge is None else charge
     density = n_mobile / volume if volume > 0 else float("nan")

@@ -78,16 +78,18 @@ def origin_correlation(n_frames: int, lags: IntArray) -> FloatArray:
     which is exact for a random walk, where McCluskey, Coles and Morgan, J. Chem. Theory Comput. 21,
     79 (2025), have v_i n_i / n_j with the number n of displacements that do not overlap.
 
-    Differences s - t are taken twenty to the shorter lag. Shape (n_lags, n_lags).
+    Of the differences s - t every so many is taken. Shape (n_lags, n_lags).
     """
     lags = np.asarray(lags)
     n_lags = len(lags)
     matrix = np.empty((n_lags, n_lags))
     for a, i in enumerate(lags):
         j = lags[a:, None]
-        stride = max(1, int(i) // 20)
-        # o(u) is nothing outside -j < u < i.
-        u = -j + 1 + stride * np.arange(int((i + j).max()) // stride + 1)
+        # Nothing is shared outside -j < u < i, and no origins differ by K or more.
+        first = np.maximum(-j, i - n_frames) + 1
+        last = np.minimum(i, n_frames - j)
+        stride = np.maximum(1, np.minimum(i, n_frames - j) // 20)
+        u = first + stride * np.arange(int(((last - first) // stride).max()) + 1)
         overlap = np.clip(np.minimum(i, u + j) - np.maximum(0, u), 0, None)
         pairs = np.minimum(n_frames - i, n_frames - j - u) - np.maximum(0, -u)
         total = (np.clip(pairs, 0, None) * overlap.astype(float) ** 2 * stride).sum(axis=1)

@@ -35,6 +35,8 @@ KINDS: Final = {
     "elasticity": ("ladera.properties.elasticity", "Elasticity"),
     "phonons": ("ladera.properties.phonons", "Phonons"),
     "quasi_harmonic": ("ladera.properties.quasi_harmonic", "QuasiHarmonic"),
+    "diffusion": ("ladera.properties.diffusion", "Diffusion"),
+    "arrhenius": ("ladera.properties.arrhenius", "Arrhenius"),
     "vibrations": ("ladera.properties.vibrations", "Vibrations"),
 }
 

@@ -1,0 +1,199 @@
+"""Diffusion against temperature: activation energy, prefactor and room temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ladera.errors import PropertyError
+from ladera.plotting import INK, PALETTE, axes, log_scale, style
+from ladera.properties.diffusion import CM2_PER_S, MS_PER_CM, Diffusion
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.units import BOLTZMANN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrhenius(Result):
+    """Coefficients at several temperatures and the line through their logarithms.
+
+    Errors are standard errors carried from those of the coefficients; a logarithm's is taken for
+    that of the prefactor and of the extrapolation, whose errors are therefore factors.
+    """
+
+    kind: ClassVar[str] = "arrhenius"
+    title: ClassVar[str] = "Diffusion against temperature"
+
+    species: str
+    temperatures: FloatArray = quantity("K")  # (n,), rising
+    coefficients: FloatArray = quantity("cm^2/s")  # (n,)
+    coefficient_errors: FloatArray = quantity("cm^2/s")
+    conductivities: FloatArray = quantity("mS/cm")  # (n,)
+    activation_energy: float = quantity("eV")
+    activation_energy_error: float = quantity("eV")
+    prefactor: float = quantity("cm^2/s")
+    prefactor_factor: float = quantity()  # one error up or down multiplies or divides by it
+    covariance: FloatArray = quantity()  # (2, 2), of ln(prefactor in cm^2/s) and E_a in eV
+    chi_squared: float = quantity()  # per degree of freedom; not-a-number with two temperatures
+    target: float = quantity("K")
+    target_coefficient: float = quantity("cm^2/s")
+    target_factor: float = quantity()
+    target_conductivity: float = quantity("mS/cm")
+
+    def table(self) -> Table:
+        """The temperatures, then what the line says."""
+        rows = [
+            (f"D at {t:g} K (cm²/s)", f"{d:.4g}", f"± {e:.2g}")
+            for t, d, e in zip(
+                self.temperatures, self.coefficients, self.coefficient_errors, strict=True
+            )
+        ]
+        rows += [
+            (
+                "activation energy (eV)",
+                f"{self.activation_energy:.4f}",
+                f"± {self.activation_energy_error:.2g}",
+            ),
+            ("prefactor (cm²/s)", f"{self.prefactor:.3g}", f"factor {self.prefactor_factor:.3g}"),
+            (
+                f"D at {self.target:g} K, extrapolated (cm²/s)",
+                f"{self.target_coefficient:.3g}",
+                f"factor {self.target_factor:.3g}",
+            ),
+            (
+                f"conductivity at {self.target:g} K, extrapolated (mS/cm)",
+                *(
+                    (f"{self.target_conductivity:.3g}", f"factor {self.target_factor:.3g}")
+                    if np.isfinite(self.target_conductivity)
+                    else ("not computed", "")
+                ),
+            ),
+        ]
+        if np.isfinite(self.chi_squared):
+            rows.append(("χ² per degree of freedom", f"{self.chi_squared:.2f}", ""))
+        return Table(("quantity", "value", "standard error"), tuple(rows))
+
+    def plot(self) -> Figure:
+        """Coefficients on a logarithmic axis against inverse temperature, line and band."""
+        with style():
+            figure, panel = axes()
+            coldest = min(self.target, float(self.temperatures[0]))
+            hottest = max(self.target, float(self.temperatures[-1]))
+            inverse = np.linspace(1 / hottest, 1 / coldest, 100)
+            middle = _line(np.log(self.prefactor), self.activation_energy, inverse)
+            spread = np.array([_deviation(self.covariance, float(one)) for one in inverse])
+            x = 1000 * inverse
+            for times, shade in ((2, 0.15), (1, 0.3)):
+                low, high = np.exp(middle - times * spread), np.exp(middle + times * spread)
+                label = f"± {times} error{'s' if times > 1 else ''}"
+                panel.fill_between(x, low, high, color=PALETTE[0], alpha=shade, lw=0, label=label)
+            panel.plot(x, np.exp(middle), "--", color=PALETTE[0], label="fit")
+            panel.errorbar(
+                1000 / self.temperatures,
+                self.coefficients,
+                self.coefficient_errors,
+                fmt="o",
+                ms=4,
+                color=INK,
+                capsize=2,
+                label=f"D({self.species})",
+            )
+            panel.plot(
+                [1000 / self.target],
+                [self.target_coefficient],
+                "D",
+                mfc="white",
+                color=PALETTE[1],
+                label=f"{self.target:g} K",
+            )
+            panel.set(xlabel="1000 K / temperature", ylabel="diffusion coefficient (cm²/s)")
+            log_scale(panel, "y")
+            panel.legend()
+        return figure
+
+
+def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrhenius:
+    """The Arrhenius line through diffusion coefficients of one species.
+
+    ::
+
+        ln D = ln D_0 - E_a / (k_B T)
+
+    Least squares, weighted by the errors of ln D, which are taken as they are and not rescaled.
+    The conductivity at ``target`` (K) is Nernst and Einstein's, with the mean density of ions.
+
+    Raises PropertyError for fewer than two temperatures, several species, a result without
+    temperature, and a coefficient that is not two errors above zero.
+    """
+    results = sorted(results, key=lambda found: found.temperature)
+    species = {found.species for found in results}
+    if len(species) != 1:
+        raise PropertyError(
+            f"An Arrhenius line belongs to one species; these are of {sorted(species)}."
+        )
+    for found in results:
+        if not np.isfinite(found.temperature):
+            raise PropertyError(
+                "A trajectory does not say its temperature; give one for each trajectory with "
+                "--temperature, in K and in their order."
+            )
+        if not found.resolved:
+            raise PropertyError(
+                f"At {found.temperature:g} K D({found.species}) = {found.coefficient:.2g} cm²/s "
+                f"with an error of {found.coefficient_error:.2g} cannot be told from zero and has "
+                "no logarithm to fit; run longer, or leave this temperature out."
+            )
+    temperatures = np.array([found.temperature for found in results])
+    if np.ptp(temperatures) < 1:
+        raise PropertyError(
+            f"All trajectories are at {temperatures[0]:g} K; an Arrhenius line needs two "
+            "temperatures or more."
+        )
+    d = np.array([found.coefficient for found in results])
+    errors = np.array([found.coefficient_error for found in results])
+    sigma = errors / d
+    design = np.stack([np.ones_like(d), -1 / (BOLTZMANN * temperatures)], axis=1)
+    covariance = np.linalg.inv((design / sigma[:, None] ** 2).T @ design)
+    logarithm, energy = covariance @ (design / sigma[:, None] ** 2).T @ np.log(d)
+    residual = (np.log(d) - design @ [logarithm, energy]) / sigma
+    freedom = len(d) - 2
+    cold = float(np.exp(_line(logarithm, energy, np.array(1 / target))))
+    density = float(np.mean([found.n_mobile / found.volume for found in results if found.volume]))
+    charge = results[0].charge
+    return Arrhenius(
+        species=species.pop(),
+        temperatures=temperatures,
+        coefficients=d,
+        coefficient_errors=errors,
+        conductivities=np.array([found.conductivity for found in results]),
+        activation_energy=float(energy),
+        activation_energy_error=float(np.sqrt(covariance[1, 1])),
+        prefactor=float(np.exp(logarithm)),
+        prefactor_factor=float(np.exp(np.sqrt(covariance[0, 0]))),
+        covariance=covariance,
+        chi_squared=float(residual @ residual / freedom) if freedom else float("nan"),
+        target=target,
+        target_coefficient=cold,
+        target_factor=float(np.exp(_deviation(covariance, 1 / target))),
+        target_conductivity=MS_PER_CM
+        * density
+        * charge**2
+        * cold
+        / CM2_PER_S
+        / (BOLTZMANN * target),
+    )
+
+
+def _line(logarithm: float, energy: float, inverse: FloatArray) -> FloatArray:
+    """ln D at inverse temperatures, 1/K."""
+    line: FloatArray = logarithm - energy / BOLTZMANN * inverse
+    return line
+
+
+def _deviation(covariance: FloatArray, inverse: float) -> float:
+    """Standard error of ln D at an inverse temperature, 1/K."""
+    gradient = np.array([1, -inverse / BOLTZMANN])
+    return float(np.sqrt(gradient @ covariance @ gradient))

@@ -1,0 +1,241 @@
+"""Diffusion: a random walk whose coefficient is known, and trajectories of ionic conductors."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.io import read, write
+from ase.io.trajectory import Trajectory as TrajectoryFile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ladera.cli import main
+from ladera.errors import DataError, PropertyError
+from ladera.properties import result
+from ladera.properties.arrhenius import arrhenius
+from ladera.properties.diffusion import diffusion
+from ladera.properties.mean_squares import (
+    mean_squared_displacements,
+    origin_correlation,
+    origin_variance,
+)
+from ladera.properties.trajectory import Trajectory, read_trajectory
+from ladera.units import BOLTZMANN
+
+DATA = Path(__file__).parents[2] / "shared" / "data" / "ionic_conductors"
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"the trajectories of ionic conductors in {DATA} are not here"
+)
+CELL = 20.0 * np.eye(3)
+STEP, INTERVAL = 0.1, 200.0  # Angstrom of each component, fs
+EXACT = STEP**2 / (2 * INTERVAL) * 0.1  # cm^2/s
+
+
+def walk(seed: int, frames: int = 200, step: float = STEP, temperature: float | None = 300.0):
+    """Ten lithium atoms with independent normal steps, and a sulfur atom that stands still."""
+    rng = np.random.default_rng(seed)
+    positions = np.zeros((frames, 11, 3))
+    positions[1:, :10] = np.cumsum(rng.normal(0, step, (frames - 1, 10, 3)), axis=0)
+    numbers = np.array([3] * 10 + [16])
+    return Trajectory.from_positions(numbers, positions, CELL, INTERVAL, temperature)
+
+
+def test_error_bars_of_200_random_walks_hold_what_they_promise():
+    found = [diffusion(walk(seed), "Li") for seed in range(200)]
+    value = np.array([one.coefficient for one in found])
+    error = np.array([one.coefficient_error for one in found])
+    off = np.abs(value - EXACT) / error
+    assert 0.60 <= np.mean(off < 1) <= 0.76
+    assert 0.90 <= np.mean(off < 2) <= 0.99
+    assert value.mean() == pytest.approx(EXACT, abs=4 * value.std() / np.sqrt(200))
+    # The errors promised are, on average, the scatter there is.
+    assert np.sqrt((error**2).mean()) == pytest.approx(value.std(), rel=0.2)
+
+
+def test_displacements_are_those_of_the_definition():
+    positions = np.random.default_rng(0).normal(size=(30, 4, 3)).cumsum(axis=0) + 1000.0
+    found = mean_squared_displacements(positions)
+    for lag in range(1, 30):
+        expected = ((positions[lag:] - positions[:-lag]) ** 2).mean(axis=(0, 1))
+        assert found[lag] == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(n_frames=st.integers(3, 40), data=st.data())
+def test_covariance_of_averages_is_the_sum_over_origins(n_frames, data):
+    lags = np.unique(data.draw(st.lists(st.integers(1, n_frames - 1), min_size=2, max_size=4)))
+    matrix = origin_correlation(n_frames, lags)
+    for a, i in enumerate(lags):
+        for b, j in enumerate(lags):
+            s = np.arange(n_frames - i)[:, None]
+            t = np.arange(n_frames - j)[None]
+            shared = np.clip(np.minimum(s + i, t + j) - np.maximum(s, t), 0, None)
+            assert matrix[a, b] == pytest.approx((shared**2).mean() / (i * j))
+    assert np.diag(matrix) == pytest.approx(origin_variance(n_frames, lags))
+
+
+def test_long_sums_are_thinned_without_harm():
+    lags = np.arange(10, 2000, 90)
+    variance = origin_variance(2000, lags)
+    assert np.diag(origin_correlation(2000, lags)) == pytest.approx(variance, rel=0.01)
+
+
+def test_wrapped_atoms_are_followed():
+    free = walk(1)
+    folded = free.positions % 20.0
+    found = Trajectory.from_positions(free.numbers, folded, CELL, INTERVAL, 300.0)
+    assert found.wrapped
+    assert not free.wrapped
+    moved = found.positions - found.positions[0]
+    assert moved == pytest.approx(free.positions - free.positions[0], abs=1e-9)
+    assert diffusion(found, "Li").coefficient == pytest.approx(diffusion(free, "Li").coefficient)
+
+
+def test_steps_too_long_to_unwrap_are_refused():
+    with pytest.raises(DataError, match=r"cannot be unwrapped: between frames.*more often"):
+        walk(1, step=6.0)
+
+
+def test_drift_of_the_framework_is_taken_away():
+    still = walk(2)
+    drift = np.linspace(0, 15, still.n_frames)[:, None, None]
+    moving = Trajectory.from_positions(
+        still.numbers, still.positions + drift, CELL, INTERVAL, 300.0
+    )
+    first, second = diffusion(still, "Li"), diffusion(moving, "Li")
+    assert second.coefficient == pytest.approx(first.coefficient, rel=1e-6)
+    assert second.drift == "the centre of all other atoms"
+
+
+def test_arrhenius_line_finds_the_energy_it_was_made_with():
+    energy, prefactor = 0.25, 1e-3
+    results = []
+    for seed, t in enumerate((500.0, 700.0, 1000.0)):
+        d = prefactor * np.exp(-energy / (BOLTZMANN * t))
+        step = np.sqrt(2 * INTERVAL * d / 0.1)
+        results.append(diffusion(walk(seed, 1000, step, t), "Li"))
+    found = arrhenius(results)
+    assert abs(found.activation_energy - energy) < 3 * found.activation_energy_error
+    assert abs(np.log(found.prefactor / prefactor)) < 3 * np.log(found.prefactor_factor)
+    exact = prefactor * np.exp(-energy / (BOLTZMANN * 300))
+    assert abs(np.log(found.target_coefficient / exact)) < 3 * np.log(found.target_factor)
+    expected = results[0].conductivity * found.target_coefficient / results[0].coefficient
+    assert found.target_conductivity == pytest.approx(expected * 500 / 300, rel=1e-9)
+    with pytest.raises(PropertyError, match="two temperatures"):
+        arrhenius(results[:1] * 2)
+
+
+def test_without_framework_or_temperature_nothing_is_made_up():
+    alone = walk(3, temperature=None)
+    found = diffusion(
+        Trajectory.from_positions(alone.numbers[:10], alone.positions[:, :10], CELL, INTERVAL),
+        "Li",
+    )
+    assert found.coefficient > 0
+    assert np.isnan(found.collective)
+    assert np.isnan(found.conductivity)
+    assert ("Haven ratio", "not computed", "") in found.table().rows
+
+
+@needs_data
+def test_lgps_has_the_numbers_of_its_reference():
+    stored = np.load(DATA / "LGPS_AIMD_600K" / "lgps_600K.npz")
+    positions = stored["frac0"] @ stored["lattice"] + stored["displacements"].transpose(1, 0, 2)
+    numbers = np.array([atomic_numbers[symbol] for symbol in stored["species"]])
+    trajectory = Trajectory.from_positions(numbers, positions, stored["lattice"], 20.0, 600.0)
+    found = diffusion(trajectory, "Li")
+    assert found.coefficient == pytest.approx(1.16083658794e-6, rel=1e-6)
+    assert found.conductivity == pytest.approx(74.1654, rel=1e-3)
+    assert 0.1 < found.coefficient_error / found.coefficient < 0.8
+    assert found.window == pytest.approx([1.0, 13.3], abs=0.06)
+    # Those of the reference are from a fit weighted by 1 / lag; here all lags count alike.
+    assert found.collective == pytest.approx(3.86035e-6, rel=1e-5)
+    assert found.haven_ratio == pytest.approx(1.160837 / 3.86035, rel=1e-5)
+    assert found.collective_error > found.collective / 3
+
+
+@needs_data
+def test_sodium_thiophosphate_runs_through():
+    fractional = np.load(DATA / "cNa3PS4_AIMD" / "cNa3PS4_trajectories.npz")["frac"]
+
+    atoms = read(DATA / "cNa3PS4_AIMD" / "cNa3PS4.cif")
+    cell = atoms.cell.array
+    trajectory = Trajectory.from_positions(atoms.numbers, fractional @ cell, cell, 100.0, 800.0)
+    found = diffusion(trajectory, "Na")
+    assert np.isfinite(found.coefficient)
+    assert found.coefficient_error > 0
+
+
+@needs_data
+def test_lithium_thiophosphate_dump_with_its_types(tmp_path):
+    source = next((DATA / "Li3PS4_M3GNet_MD").glob("*.gz"))
+    with gzip.open(source, "rt") as file:
+        lines = [next(file) for _ in range(200 * 73)]
+    (tmp_path / "run.lammpstrj").write_text("".join(lines))
+    trajectory = read_trajectory(
+        tmp_path / "run.lammpstrj", interval=100.0, types=["Li", "P", "S"], temperature=1000.0
+    )
+    assert trajectory.n_frames == 200
+    assert np.bincount(trajectory.numbers)[[3, 15, 16]].tolist() == [24, 8, 32]
+    assert trajectory.wrapped
+    assert diffusion(trajectory, "Li").coefficient > 0
+    with pytest.raises(DataError, match="--types Li P S"):
+        read_trajectory(tmp_path / "run.lammpstrj", interval=100.0)
+
+
+def folder(path: Path, trajectory: Trajectory, temperature: float) -> Path:
+    """As `ladera md` writes it."""
+    path.mkdir()
+    words = {"timestep": 2.0, "trajectory_interval": 100, "temperature": temperature}
+    (path / "settings.json").write_text(json.dumps({"settings": words}))
+    (path / "md.csv").write_text(f"step,temperature_k\n0,{temperature}\n1,{temperature}\n")
+    with TrajectoryFile(path / "trajectory.traj", "w") as file:
+        for positions in trajectory.positions:
+            file.write(Atoms(trajectory.numbers, positions, cell=CELL, pbc=True))
+    return path
+
+
+def test_command_over_two_temperatures_and_its_report(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "cold", walk(4, 150, 0.05), 500.0)
+    folder(tmp_path / "hot", walk(5, 150), 800.0)
+    with pytest.raises(SystemExit, match="0"):
+        main(["diffusion", "cold", "hot", "--species", "Li", "--skip", "1"])
+    assert "activation energy" in capsys.readouterr().out
+    line = result.load("diffusion")
+    assert line.activation_energy > 0
+    assert result.load("diffusion/1-500K").temperature == 500.0
+    with pytest.raises(SystemExit, match="0"):
+        main(["report", "diffusion", "--output", "page.html"])
+    assert "Diffusion against temperature" in (tmp_path / "page.html").read_text()
+    with pytest.raises(SystemExit, match="1"):
+        main(["diffusion", "cold", "--species", "Li", "--interval", "5", "--output", "b"])
+    assert "written every 200 fs" in capsys.readouterr().err
+
+
+def test_bad_questions_are_answered_with_the_next_step(tmp_path):
+    with pytest.raises(PropertyError, match=r"too short for the default window.*--window"):
+        diffusion(walk(0, 9), "Li")
+    with pytest.raises(PropertyError, match=r"too short for the window from 1 to 90 ps"):
+        diffusion(walk(0), "Li", window=(1, 90))
+    with pytest.raises(PropertyError, match="No atom of the trajectory is Na"):
+        diffusion(walk(0), "Na")
+    with pytest.raises(PropertyError, match="smaller --skip"):
+        walk(0).after(100)
+    write(tmp_path / "run.xyz", [Atoms("Li"), Atoms("Li")])
+    with pytest.raises(DataError, match="--interval"):
+        read_trajectory(tmp_path / "run.xyz")
+    write(tmp_path / "other.xyz", [Atoms("Li"), Atoms("Na")])
+    with pytest.raises(DataError, match="frame 1 has other atoms"):
+        read_trajectory(tmp_path / "other.xyz", interval=1.0)
+    still = walk(0, step=0.0)
+    with pytest.raises(PropertyError, match="cannot be told from zero"):
+        arrhenius([diffusion(still, "Li")] * 2)
+    with pytest.raises(PropertyError, match="--temperature"):
+        arrhenius([diffusion(walk(0, temperature=None), "Li")] * 2)
