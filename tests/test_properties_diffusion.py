@@ -153,6 +153,7 @@ def test_lgps_has_the_numbers_of_its_reference():
     assert found.coefficient == pytest.approx(1.16083658794e-6, rel=1e-6)
     assert found.conductivity == pytest.approx(74.1654, rel=1e-3)
     assert 0.1 < found.coefficient_error / found.coefficient < 0.8
+    assert found.framework_motion < 1.0
     assert found.window == pytest.approx([1.0, 13.3], abs=0.06)
     # Those of the reference are from a fit weighted by 1 / lag; here all lags count alike.
     assert found.collective == pytest.approx(3.86035e-6, rel=1e-5)
@@ -184,7 +185,9 @@ def test_lithium_thiophosphate_dump_with_its_types(tmp_path):
     assert trajectory.n_frames == 200
     assert np.bincount(trajectory.numbers)[[3, 15, 16]].tolist() == [24, 8, 32]
     assert trajectory.wrapped
-    assert diffusion(trajectory, "Li").coefficient > 0
+    found = diffusion(trajectory, "Li")
+    assert found.coefficient > 0
+    assert any("MOLTEN" in value for _, value, _ in found.table().rows)  # its cell flows
     with pytest.raises(DataError, match="--types Li P S"):
         read_trajectory(tmp_path / "run.lammpstrj", interval=100.0)
 

@@ -40,6 +40,7 @@ CHARGES: Final = {
 FIRST_LAG: Final = 1000.0  # fs; before it ions rattle in their cages
 OBSERVATIONS: Final = 30  # at the longest lag, counted without overlap
 FIT_LAGS: Final = 200
+FLOWING: Final = 3.0  # Angstrom; atoms of a solid stay nearer to their sites
 FEWEST_LAGS: Final = 5
 
 
@@ -61,6 +62,7 @@ class Diffusion(Result):
     temperature: float = quantity("K")
     duration: float = quantity("ps")
     interval: float = quantity("fs")
+    framework_motion: float = quantity("Angstrom")  # root mean square, over the last lag
     volume: float = quantity("Angstrom^3")
     charge: float = quantity("e")
     window: FloatArray = quantity("ps")  # (2,), first and last lag of the fit
@@ -117,9 +119,14 @@ class Diffusion(Result):
             ("trajectory (ps)", f"{self.duration:.4g}", ""),
             (f"{self.species} atoms", str(self.n_mobile), ""),
             ("positions relative to", self.drift, ""),
+            ("root mean square motion of the others (Å)", self._motion(), ""),
             ("atoms folded into the cell", "yes, followed" if self.wrapped else "no", ""),
         ]
         return Table(("quantity", "value", "standard error"), tuple(rows))
+
+    def _motion(self) -> str:
+        flows = " (MOLTEN, or a flowing cell)" if self.framework_motion > FLOWING else ""
+        return _number(round(self.framework_motion, 2), "no others") + flows
 
     def plot(self) -> Figure:
         """MSD with its error band, components, and the fit in its window."""
@@ -216,6 +223,7 @@ def diffusion(
         temperature=temperature,
         duration=(n_frames - 1) * trajectory.interval / 1000,
         interval=trajectory.interval,
+        framework_motion=_framework_motion(trajectory, species, int(lags[-1])),
         volume=volume,
         charge=q,
         window=lags[[0, -1]] * trajectory.interval / 1000,
@@ -263,6 +271,15 @@ def _fit_lags(
             "must fit; run longer, or give a window within it with --window FIRST LAST, in ps."
         )
     return np.arange(first, stop, max(1, (stop - first) // FIT_LAGS))
+
+
+def _framework_motion(trajectory: Trajectory, species: str, lag: int) -> float:
+    """Root mean square displacement of the other atoms over a lag, Angstrom, without drift."""
+    others = trajectory.positions[:, ~trajectory.mobile(species)]
+    if not others.shape[1]:
+        return float("nan")
+    centred = others - others.mean(axis=1, keepdims=True)
+    return float(np.sqrt(((centred[lag:] - centred[:-lag]) ** 2).sum(axis=2).mean()))
 
 
 def _slope_error(weights: FloatArray, variance: FloatArray, shape: FloatArray) -> float:
