@@ -132,3 +132,8 @@ def test_a_cell_smaller_than_an_atom_is_refused_at_once():
         build_graph([1], [[0.0, 0, 0]], cell, [True, True, True], CUTOFF)
     flat = build_graph([1], [[0.0, 0, 0]], cell, [True, True, False], CUTOFF)
     assert flat.n_edges == 0
+
+
+def test_a_cutoff_over_a_million_images_is_refused_at_once():
+    with pytest.raises(DataError, match=r"cutoff of 1e\+04 Angstrom reaches over .* images"):
+        build_graph([1], [[0.0, 0, 0]], 3.0 * np.eye(3), [True, True, True], 1e4)

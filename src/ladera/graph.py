@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _LARGEST_EXTENT = 1e5  # Angstrom
+_MOST_IMAGES = 1e6  # of a cell within the cutoff
 _SMALLEST_HEIGHT = 0.5  # Angstrom, of a cell: less than any atom
 
 
@@ -178,7 +179,7 @@ class NeighborList:
         if candidates is None or not candidates.hold_all(
             numbers, positions, cell, periodic, self.cutoff
         ):
-            _check_geometry(numbers, positions, cell, periodic)
+            _check_geometry(numbers, positions, cell, periodic, self.cutoff + self.skin)
             candidates = _Candidates(numbers, positions, cell, periodic, self.cutoff + self.skin)
             self._candidates = candidates if self.skin > 0 else None
         pairs, vectors = within_cutoff(candidates.pairs, positions, cell, self.cutoff)
@@ -271,7 +272,11 @@ def total_charge(atoms: Atoms) -> float:
 
 
 def _check_geometry(
-    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, periodic: np.ndarray
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    cell: np.ndarray,
+    periodic: np.ndarray,
+    radius: float,
 ) -> None:
     """Raise DataError where a neighbour list would be meaningless."""
     if len(numbers) == 0:
@@ -302,9 +307,15 @@ def _check_geometry(
             "has no independent vector there; give the cell or switch the periodicity off."
         )
     if len(periodic_vectors):
-        height = 1 / float(np.linalg.norm(np.linalg.pinv(periodic_vectors), axis=0).max())
-        if height < _SMALLEST_HEIGHT:  # every atom would have millions of neighbours
+        heights = 1 / np.linalg.norm(np.linalg.pinv(periodic_vectors), axis=0)
+        if heights.min() < _SMALLEST_HEIGHT:
             raise DataError(
-                f"The cell {cell.tolist()} is only {height:.3g} Angstrom high, less than an atom; "
-                "is it in another unit?"
+                f"The cell {cell.tolist()} is only {heights.min():.3g} Angstrom high, less than an "
+                "atom; is it in another unit?"
+            )
+        images = float(np.prod(1 + 2 * radius / heights))
+        if not images < _MOST_IMAGES:  # the search would not end
+            raise DataError(
+                f"A cutoff of {radius:.3g} Angstrom reaches over {images:.1e} images of the cell "
+                f"{cell.tolist()}; is one of them in another unit?"
             )
