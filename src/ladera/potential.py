@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -62,6 +62,25 @@ class TrainingStatistics:
     reference_energies: Mapping[str, float]  # E0 by chemical symbol, eV
     energy_shift: float  # mean of (E - sum of E0) / n_atoms over the structures, eV/atom
     force_scale: float  # root mean square of the force components, eV/Angstrom; 0 without forces
+
+
+class Extrapolation(NamedTuple):
+    """A descriptor of an atom outside the range that it had in the training data."""
+
+    atom: int
+    element: str
+    function: int  # number among the functions of the element, from 1 in the order of n2p2
+    kind: int  # type of the function in n2p2
+    value: float
+    minimum: float
+    maximum: float
+
+    def __str__(self) -> str:
+        """One readable line, without the structure it is in."""
+        return (
+            f"atom {self.atom} ({self.element}): symmetry function {self.function} (type "
+            f"{self.kind}) is {self.value:.3e}, outside {self.minimum:.3e} to {self.maximum:.3e}"
+        )
 
 
 class Potential(nn.Module, ABC):
@@ -134,6 +153,13 @@ class Potential(nn.Module, ABC):
         None for a model that keeps no record of its training domain.
         """
         return None
+
+    def list_extrapolations(self, graph: Graph) -> list[Extrapolation]:
+        """The descriptors that :meth:`extrapolations` counts, in the order of the atoms.
+
+        Empty for a model that keeps no record of its training domain.
+        """
+        return []
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the parameters (torch's hook below ``to``, ``float``, ``double``)."""

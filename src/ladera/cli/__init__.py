@@ -20,6 +20,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from ladera import __version__
 from ladera.cli import (
+    committee,
     data,
     demo,
     diffusion,
@@ -62,6 +63,7 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     train.train,
     evaluate.evaluate,
     evaluate.info,
+    committee.committee,
     exchange.import_,
     exchange.export,
     relax.relax,

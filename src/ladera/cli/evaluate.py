@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ladera.data.dataset import Dataset
+    from ladera.training.extrapolation import ExtrapolationReport
 
 Part = Literal["train", "validation", "test"]
+_LINES = 10  # of extrapolation shown one by one
 _UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³"}
 
 
 def evaluate(
-    model: Annotated[Path, Parameter(help="Model file.")],
+    model: Annotated[Path, Parameter(help="Model file, or folder of a training run.")],
     /,
     *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
@@ -36,7 +38,9 @@ def evaluate(
     """Compare a model's energies, forces and stress with labelled structures.
 
     Errors (mean absolute, root mean square, largest, and R2) are in meV/atom, meV/Angstrom and
-    meV/Angstrom^3, in total, by config_type and by element; the worst frames are named.
+    meV/Angstrom^3, in total, by config_type and by element; the worst frames are named. Atoms with
+    a symmetry function outside its training range are named as well; and of a committee it says
+    how well its uncertainties agree with its errors.
 
         ladera evaluate run/model.ladera test.extxyz --output evaluation
     """
@@ -55,14 +59,21 @@ def evaluate(
             frames,
             on_frames=lambda done: status.update(f"Evaluated {done:,} of {len(frames):,} frames"),
         )
-    _print_evaluation(found.to_json())
+    summary = found.to_json()
+    _print_evaluation(summary)
+    if summary["uncertainty"] is not None:
+        Console().print(reliability_table(summary["uncertainty"]))
+    if found.extrapolation is not None:
+        _print_extrapolation(found.extrapolation, summary["extrapolation"])
     if output is not None:
         write_evaluations({part: found}, output)
         print(f"Wrote {output / 'evaluation.json'} and {output / f'predictions_{part}.npz'}.")
     return 0
 
 
-def info(model: Annotated[Path, Parameter(help="Model file.")], /) -> int:
+def info(
+    model: Annotated[Path, Parameter(help="Model file, or folder of a training run.")], /
+) -> int:
     """Say what a model file holds and where it comes from: configuration, data, code, errors.
 
     ladera info run/model.ladera
@@ -79,7 +90,11 @@ def info(model: Annotated[Path, Parameter(help="Model file.")], /) -> int:
         f"{config['architecture']} for {', '.join(config['species'])}, cutoff "
         f"{config['cutoff']:g} Angstrom (model format {header['format_version']})"
     )
-    if not origin:
+    if config.get("calibration"):
+        factors = {name: config["calibration"][name] for name in ("energy", "forces")}
+        shown = ", ".join(f"{k} {v:.3f}" for k, v in factors.items() if v is not None)
+        console.print(f"Spread calibrated with the factors: {shown}")
+    if "errors" not in origin:
         console.print("Not trained: its parameters are those of its configuration.")
     elif "imported_from" in origin:
         console.print(
@@ -90,7 +105,9 @@ def info(model: Annotated[Path, Parameter(help="Model file.")], /) -> int:
         console.print(f"Trained {origin['date']} with {versions}, seed {origin['seed']}")
         console.print(f"Data {', '.join(origin['config']['data']['files'])}")
         console.print(f"Data hash {origin['data_hash']}")
-        console.print(f"Best epoch {origin['epoch']} of {origin['config']['epochs']}")
+        best = [member["epoch"] for member in origin.get("members", [origin])]
+        epochs = f"{', '.join(map(str, best))} of {origin['config']['epochs']}"
+        console.print(f"Best epoch {epochs}")
         console.print(error_table(origin["errors"]))
     settings = origin.get("config", {"model": config})
     console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
@@ -135,6 +152,64 @@ def _print_evaluation(summary: dict[str, Any]) -> None:
                 + escape(source),
                 highlight=False,
             )
+
+
+def reliability_table(found: dict[str, Any]) -> Table:
+    """How well a committee's uncertainties agree with its errors, before and after calibration."""
+    from rich.table import Table
+
+    table = Table("", "", title=f"Uncertainty of {found['members']} members")
+    for name in ("factor", "in 68 %", "in 95 %", "ln likelihood", "correlation"):
+        table.add_column(name, justify="right")
+    for quantity in ("energy", "forces"):
+        row = found[quantity]
+        if row is None:
+            continue
+        correlation = "" if row["correlation"] is None else f"{row['correlation']:.2f}"
+        for kind, factor in (("before", 1.0), ("after", row["factor"])):
+            if row[kind] is not None:
+                shares = [f"{100 * row[kind][f'coverage_{level}']:.1f} %" for level in (68, 95)]
+                likelihood = f"{row[kind]['log_likelihood']:.3f}"
+                name = quantity if kind == "before" else ""
+                table.add_row(name, kind, f"{factor:.3f}", *shares, likelihood, correlation)
+    return table
+
+
+def _print_extrapolation(report: ExtrapolationReport, summary: dict[str, Any]) -> None:
+    """The first values outside one by one, then totals by function, and the worst frames."""
+    import sys
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    if not summary["n_values"]:
+        console.print("No atom has a symmetry function outside its training range.")
+        return
+    for line in report.lines(_LINES):
+        print(f"Extrapolation: {line}", file=sys.stderr)
+    table = Table("element", "function", "type", "atoms", "frames", "training range", "found")
+    for row in summary["functions"][:_LINES]:
+        numbers = (row["function"], row["type"], row["atoms"], row["frames"])
+        trained = f"{row['minimum']:.3e} to {row['maximum']:.3e}"
+        met = f"{row['lowest']:.3e} to {row['highest']:.3e}"
+        table.add_row(row["element"], *map(str, numbers), trained, met)
+    console.print(table)
+    more = len(summary["functions"]) - _LINES
+    also = f" ({more} more functions in evaluation.json)" if more > 0 else ""
+    console.print(
+        f"Extrapolation: {summary['n_values']:,} values of {summary['n_atoms']:,} atoms in "
+        f"{summary['n_frames']:,} of {len(report)} frames are outside their training range{also}.",
+        highlight=False,
+    )
+    for worst in summary["worst_frames"][:3]:
+        source = f" ({worst['source']})" if worst["source"] else ""
+        console.print(
+            f"Most in frame {worst['frame']}: {worst['values']} values of {worst['atoms']} atoms"
+            + escape(source),
+            highlight=False,
+        )
 
 
 def _frames(dataset: Dataset, split: Path | None, part: Part) -> NDArray[np.int64]:

@@ -55,7 +55,8 @@ def train(
 
     Writes model.ladera (the best model by validation loss), log.csv, evaluation.json and more to
     the folder. Ctrl-C leaves a checkpoint; the same command with --resume goes on from there.
-    Errors are in meV/atom and meV/Angstrom.
+    Errors are in meV/atom and meV/Angstrom. With `--set committee.members=4` four models are
+    trained side by side and make one, with calibrated uncertainties.
 
         ladera train config.yaml --output run --set epochs=100 --set optimizer.learning_rate=0.005
     """
@@ -68,9 +69,13 @@ def train(
 
     from ladera.cli.evaluate import error_table
 
-    with _Display(settings.epochs) as display:
+    members = 1 if settings.committee is None else settings.committee.members
+    with _Display(settings.epochs * members) as display:
         potential = run(output, resume=resume, observer=display)
     Console().print(error_table(potential.provenance["errors"]))
+    if settings.committee is not None:
+        print(f"Committee of {members} members, calibrated, in {output / 'model.ladera'}.")
+        return 0
     print(f"Best model: epoch {potential.provenance['epoch']}, in {output / 'model.ladera'}.")
     return 0
 

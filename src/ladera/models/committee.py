@@ -23,13 +23,20 @@ from torch import Tensor, nn
 from ladera import modelfile
 from ladera.errors import ConfigError
 from ladera.graph import Graph
-from ladera.potential import LongRange, Potential, PotentialConfig, Prediction, evaluate
+from ladera.potential import (
+    Extrapolation,
+    LongRange,
+    Potential,
+    PotentialConfig,
+    Prediction,
+    evaluate,
+)
 
 
 class Calibration(BaseModel):
     """What a committee's spread is multiplied with to be the standard deviation of its error.
 
-    Fitted to errors on labelled frames by :func:`ladera.training.uncertainty.calibrate`.
+    Fitted to errors on labelled frames by :func:`ladera.training.committee.calibrate`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -164,6 +171,15 @@ class Committee(Potential):
         counts = [member.extrapolations(graph) for member in self.potentials]
         known = [count for count in counts if count is not None]
         return torch.stack(known).amax(0) if known else None
+
+    def list_extrapolations(self, graph: Graph) -> list[Extrapolation]:
+        """Of each atom those of the first member that finds it outside."""
+        found: dict[int, list[Extrapolation]] = {}
+        for member in self.potentials:
+            of_member = member.list_extrapolations(graph)
+            for atom in {each.atom for each in of_member} - found.keys():
+                found[atom] = [each for each in of_member if each.atom == atom]
+        return [each for atom in sorted(found) for each in found[atom]]
 
 
 def build(config: CommitteeConfig) -> Committee:

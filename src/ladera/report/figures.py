@@ -164,6 +164,37 @@ def error_histogram(errors: Mapping[str, FloatArray], label: str) -> Figure:
     return figure
 
 
+def calibration(
+    curves: Mapping[str, tuple[FloatArray, FloatArray]], unit: str, *, title: str = ""
+) -> Figure:
+    """Errors against the standard deviations that were predicted for them.
+
+    ``curves`` are root mean squares of predicted deviations and of errors in groups of values, by
+    name; on the diagonal the uncertainty is right.
+    """
+    with style():
+        figure, panel = axes(4.1, 3.9)
+        points = np.concatenate([values for pair in curves.values() for values in pair])
+        points = points[np.isfinite(points) & (points > 0)]
+        low, high = (points.min() / 1.5, 1.5 * points.max()) if len(points) else (0.1, 10.0)
+        panel.plot([low, high], [low, high], color=FAINT, linewidth=1, zorder=1)
+        for number, (name, (deviation, error)) in enumerate(curves.items()):
+            panel.plot(
+                deviation,
+                error,
+                color=PALETTE[1 - number % 2],
+                marker="o",
+                markersize=4,
+                label=name,
+            )
+        log_scale(panel, "x")
+        log_scale(panel, "y")
+        panel.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=title)
+        panel.set(xlabel=f"Predicted standard deviation ({unit})", ylabel=f"RMS error ({unit})")
+        panel.legend(loc="upper left")
+    return figure
+
+
 def time_series(
     time: FloatArray,
     curves: Mapping[str, FloatArray],

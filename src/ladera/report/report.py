@@ -25,7 +25,13 @@ from ladera.files import write_text_atomic
 from ladera.plotting import to_svg
 from ladera.properties import result
 from ladera.properties.result import Result
-from ladera.report import figures, simulation_section, training_section, viewer
+from ladera.report import (
+    figures,
+    simulation_section,
+    training_section,
+    uncertainty_section,
+    viewer,
+)
 from ladera.report.run import (
     PARTS,
     Simulation,
@@ -158,6 +164,9 @@ def _training(run: TrainingRun) -> dict[str, Any]:
         "facts": _training_facts(run, best),
         "learning": _svgs(training_section.learning_plates(run, best), "learning"),
         "parity": _svgs(training_section.parity_plates(run), "parity"),
+        "uncertainty": uncertainty_section.rows(run),
+        "reliability": _svgs(uncertainty_section.plates(run), "reliability"),
+        "members": run.model.get("provenance", {}).get("members", []),
         "histograms": _svgs(training_section.histogram_plates(run), "histogram"),
         "checked": bool(run.check),
         "findings": run.check.get("findings", [])[:_FINDINGS_SHOWN],

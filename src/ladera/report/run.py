@@ -49,6 +49,8 @@ class PartErrors:
     by_config_type: Mapping[str, ErrorsOf]
     by_element: Mapping[str, ErrorsOf]  # of the forces only
     worst: Mapping[Quantity, Sequence[WorstFrame]]  # by energy and by forces
+    uncertainty: Mapping[str, Any] | None = None  # of a committee; see training.uncertainty
+    extrapolation: Mapping[str, Any] | None = None  # of a model that knows its training domain
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> PartErrors:
@@ -59,6 +61,8 @@ class PartErrors:
             by_config_type={k: _errors(v) for k, v in stored["by_config_type"].items()},
             by_element={k: _errors(v) for k, v in stored["by_element"].items()},
             worst={k: [WorstFrame(**w) for w in v] for k, v in stored["worst_frames"].items()},
+            uncertainty=stored.get("uncertainty"),
+            extrapolation=stored.get("extrapolation"),
         )
 
 

@@ -17,7 +17,7 @@ from ladera.errors import DataError, SimulationError
 from ladera.graph import NeighborList, total_charge
 from ladera.models.committee import Committee, CommitteePrediction
 from ladera.neighbors import net_forces
-from ladera.potential import Potential, Prediction, evaluate
+from ladera.potential import Extrapolation, Potential, Prediction, evaluate
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -119,6 +119,10 @@ class LaderaCalculator(Calculator):
         with torch.no_grad():
             counts = self.potential.extrapolations(self.prediction.graph)
         return None if counts is None else int((counts > 0).sum())
+
+    def list_extrapolations(self) -> list[Extrapolation]:
+        """The descriptors of the last structure that are outside their training range."""
+        return self.potential.list_extrapolations(self.prediction.graph)
 
     def _evaluate(self, atoms: Atoms, system_changes: Sequence[str]) -> None:
         graph = self.neighbor_list.build(

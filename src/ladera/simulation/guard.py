@@ -66,7 +66,8 @@ class Guard:
             self._warned = 1
             warnings.warn(
                 f"{extrapolating} of {self._n_atoms} atoms left the model's training domain at "
-                f"step {step}; their energies are extrapolated (md.csv counts them).",
+                f"step {step}; their energies are extrapolated (md.csv counts them, "
+                "extrapolation.csv names their symmetry functions).",
                 SimulationWarning,
                 stacklevel=2,
             )

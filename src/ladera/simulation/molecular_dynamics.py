@@ -15,6 +15,7 @@ from ladera.errors import DataError, SimulationError
 from ladera.interrupt import StopRequest
 from ladera.simulation import records, restart
 from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
+from ladera.simulation.extrapolation import ExtrapolationLog
 from ladera.simulation.guard import Guard, check_distances
 from ladera.simulation.integrators import INTEGRATORS, degrees_of_freedom
 from ladera.simulation.preparation import (
@@ -63,10 +64,10 @@ def run_md(
 ) -> Atoms:
     """Run molecular dynamics and return the last structure; ``atoms`` itself stays as it is.
 
-    ``folder`` receives md.csv (see :class:`LogRow`), trajectory.traj, restart.npz, settings.json
-    and final.extxyz. With ``resume`` the run in it continues from its last restart point to
-    exactly the trajectory it would have had; model, structure and settings must be the same, but
-    the run may be made longer. ``on_row`` is called with each new row of the log.
+    ``folder`` receives md.csv (see :class:`LogRow`), trajectory.traj, restart.npz, settings.json,
+    extrapolation.csv and final.extxyz. With ``resume`` the run in it continues from its last
+    restart point to exactly the trajectory it would have had; model, structure and settings must
+    be the same, but the run may be made longer. ``on_row`` is called with each new row of the log.
 
     Ctrl-C and SIGTERM leave a restart point at the current step and raise KeyboardInterrupt.
 
@@ -90,14 +91,19 @@ def run_md(
         closing(
             FrameFile(run.folder / "trajectory.traj", point.frames if point else None)
         ) as frames,
+        closing(
+            ExtrapolationLog(
+                run.folder / "extrapolation.csv", point.extrapolation if point else None
+            )
+        ) as extrapolation,
     ):
-        run.begin(point, table, frames)
+        run.begin(point, table, frames, extrapolation)
         while run.step < settings.n_steps:
             run.advance()
             if stop.requested:
                 run.save_restart()
                 raise KeyboardInterrupt(f"stopped after step {run.step}")
-    run.finish()
+        run.finish()
     return run.frame()
 
 
@@ -106,6 +112,7 @@ class _Run:
 
     _table: Table
     _frames: FrameFile
+    _extrapolation: ExtrapolationLog
 
     def __init__(
         self,
@@ -150,9 +157,15 @@ class _Run:
         records.write_settings(self.folder, self._contents())
         return point
 
-    def begin(self, point: restart.RestartPoint | None, table: Table, frames: FrameFile) -> None:
+    def begin(
+        self,
+        point: restart.RestartPoint | None,
+        table: Table,
+        frames: FrameFile,
+        extrapolation: ExtrapolationLog,
+    ) -> None:
         """Write the first row and restart point, or go back to the restart point."""
-        self._table, self._frames = table, frames
+        self._table, self._frames, self._extrapolation = table, frames, extrapolation
         if point is not None:
             self._go_back_to(point)
         else:
@@ -191,11 +204,13 @@ class _Run:
             guard=self._guard.state(),
             table=self._table.position(),
             frames=self._frames.position(),
+            extrapolation=self._extrapolation.state(),
         )
         restart.save(self.folder / "restart.npz", point)
 
     def finish(self) -> None:
-        """Write the last structure."""
+        """Write the last structure, and say how often the model had to extrapolate."""
+        self._extrapolation.say_total()
         records.write_structure(self.folder / "final.extxyz", self.frame())
 
     def _contents(self) -> dict[str, Any]:
@@ -230,6 +245,8 @@ class _Run:
             row = self._row()
             check_distances(self._calculator.prediction.graph)
             self._table.write(asdict(row))
+            if row.extrapolating_atoms:
+                self._extrapolation.record(self.step, self._calculator.list_extrapolations())
             self._guard.check_domain(row.extrapolating_atoms, self.step)
             if self.step > 0:
                 self._good, self._good_step = self.frame(), self.step

@@ -63,7 +63,7 @@ class Table:
             if position is None:
                 self._write_line(columns)
 
-    def write(self, row: Mapping[str, float | int | None]) -> None:
+    def write(self, row: Mapping[str, float | int | str | None]) -> None:
         """Append a row; floats have twelve digits, None is an empty field."""
         with writing(self.path):
             self._write_line([_field(row[name]) for name in self._columns])
@@ -208,7 +208,7 @@ def require_same_run(folder: Path, contents: Mapping[str, Any]) -> None:
             )
 
 
-def _field(value: float | int | None) -> str:
+def _field(value: float | int | str | None) -> str:
     if value is None:
         return ""
     return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -38,6 +38,7 @@ class RestartPoint:
     guard: dict[str, int]
     table: int  # length of md.csv
     frames: tuple[int, str]  # length and header of trajectory.traj
+    extrapolation: dict[str, int] | None = None  # of ExtrapolationLog; older files have none
 
     def put_into(self, atoms: Atoms) -> None:
         """Set positions, momenta and cell, past all constraints."""
@@ -72,6 +73,7 @@ def save(path: Path, point: RestartPoint) -> None:
         "guard": point.guard,
         "table": point.table,
         "frames": point.frames,
+        "extrapolation": point.extrapolation,
     }
     with writing(path), atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, text=np.array(json.dumps(text)), **arrays)

@@ -140,6 +140,11 @@ class DataConfig(Section):
     split: SplitConfig = Field(
         default_factory=RandomSplit, description="How 'files' are divided; kept in split.json."
     )
+    resample: Literal["bootstrap", "subsample"] | None = Field(
+        None,
+        description="Train on a random sample of the training frames, drawn with the run's seed: "
+        "as many with repetition (bootstrap), or 80 % of them (subsample).",
+    )
     graph_memory: PositiveFloat = Field(
         4.0,
         description="GiB of neighbour lists to keep; those beyond are built again when needed.",
@@ -346,6 +351,22 @@ ScheduleConfig = Annotated[
 ]
 
 
+# --- committee ---------------------------------------------------------------------------------
+
+
+class CommitteeSection(Section):
+    """Several models instead of one: their spread tells how far to trust their mean."""
+
+    members: Annotated[int, Field(ge=2)] = Field(
+        4, description="How many models, alike but for the seed of first parameters and shuffling."
+    )
+    parallel: PositiveInt | None = Field(
+        None,
+        description="How many are trained at the same time, sharing the cores; as many as fit if "
+        "left out.",
+    )
+
+
 # --- all ---------------------------------------------------------------------------------------
 
 
@@ -392,6 +413,11 @@ class TrainingConfig(Section):
     )
     processes: PositiveInt = Field(
         1, description="Processes (or GPUs) that share the frames of each step."
+    )
+    committee: CommitteeSection | None = Field(
+        None,
+        description="Train several models that make one, with calibrated uncertainties, such as "
+        "{members: 4}; with data.resample each sees other training frames.",
     )
 
     @model_validator(mode="after")

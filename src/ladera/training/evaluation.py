@@ -19,8 +19,11 @@ from ladera.data.dataset import Dataset
 from ladera.errors import DataError
 from ladera.files import atomic_path, write_text_atomic
 from ladera.graph import Graph
+from ladera.models.committee import Calibration, Committee, CommitteePrediction
 from ladera.potential import evaluate
 from ladera.training.batches import in_order
+from ladera.training.extrapolation import ExtrapolationReport
+from ladera.training.uncertainty import Uncertainty, reliability
 
 if TYPE_CHECKING:
     from ladera.potential import Potential
@@ -43,6 +46,8 @@ class Evaluation:
     energy: Floats  # (n_frames,), eV
     forces: Floats  # (n_atoms_total, 3), eV/Angstrom
     stress: Floats  # (n_frames, 3, 3), eV/Angstrom^3; NaN for a frame without volume
+    uncertainty: Uncertainty | None = None  # of a committee
+    extrapolation: ExtrapolationReport | None = None  # of a model that knows its training domain
 
     def to_json(self) -> dict[str, Any]:
         """All errors: in total, by group, by element, and the worst frames.
@@ -62,6 +67,8 @@ class Evaluation:
             },
             "by_element": self._by_element(),
             "worst_frames": self._worst_frames(),
+            "uncertainty": self._reliability(),
+            "extrapolation": None if self.extrapolation is None else self.extrapolation.to_json(),
         }
 
     def save_predictions(self, path: str | os.PathLike[str]) -> None:
@@ -80,8 +87,35 @@ class Evaluation:
         if dataset.has("stress").any():
             arrays |= {"stress_reference": dataset.column("stress")}
             arrays |= {"stress_predicted": self.stress}
+        if self.uncertainty is not None:
+            arrays |= {"energy_std": self.uncertainty.energy_std}
+            arrays |= {"forces_std": self.uncertainty.forces_std}
         with atomic_path(path) as temporary:
             np.savez_compressed(temporary, **arrays)
+
+    @property
+    def energy_errors(self) -> Floats:
+        """Predicted minus reference energy, (n_frames,), eV; NaN where unlabelled."""
+        return np.asarray(self.energy - self.dataset.column("energy"))
+
+    @property
+    def forces_errors(self) -> Floats:
+        """Predicted minus reference forces, (n_atoms_total, 3), eV/Angstrom; NaN as well."""
+        return np.asarray(self.forces - self.dataset.column("forces"))
+
+    def _reliability(self) -> dict[str, Any] | None:
+        """How well a committee's spread tells its errors; energies per atom."""
+        found = self.uncertainty
+        if found is None:
+            return None
+        counts, members = self.dataset.atom_counts, found.n_members
+        energy = (self.energy_errors / counts, found.energy_spread / counts)
+        forces = (self.forces_errors, found.forces_spread)
+        return {
+            "members": members,
+            "energy": reliability(*energy, members, found.calibration.energy),
+            "forces": reliability(*forces, members, found.calibration.forces),
+        }
 
     @cached_property
     def _energy_pairs(self) -> tuple[Floats, Floats]:
@@ -148,6 +182,9 @@ def evaluate_dataset(
     energy = np.empty(len(dataset))
     forces = np.empty((int(dataset.offsets[-1]), 3))
     stress = np.full((len(dataset), 3, 3), np.nan)
+    energy_spread, forces_spread = np.zeros_like(energy), np.zeros_like(forces)
+    index = np.arange(len(dataset)) if frame_index is None else frame_index
+    extrapolation: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
     for indices in in_order(np.arange(len(dataset)), _FRAMES_AT_ONCE):
         graph = Graph.batch([dataset[int(k)].graph(potential.cutoff) for k in indices])
         with torch.no_grad():
@@ -159,20 +196,52 @@ def evaluate_dataset(
         solid = volumes > 0
         virial = prediction.virial.double().cpu().numpy()
         stress[indices[solid]] = virial[solid] / volumes[solid, None, None]
+        if isinstance(prediction, CommitteePrediction):
+            energy_spread[indices] = prediction.energy_spread.cpu().numpy()
+            forces_spread[atoms] = prediction.forces_spread.cpu().numpy()
+        if extrapolation is not None and not _add_extrapolations(
+            extrapolation, potential, graph, indices
+        ):
+            extrapolation = None
         if on_frames:
             on_frames(int(indices[-1]) + 1)
-    index = np.arange(len(dataset)) if frame_index is None else frame_index
-    return Evaluation(dataset, index, energy, forces, stress)
+    uncertainty = None
+    if isinstance(potential, Committee):
+        calibration = potential.config.calibration or Calibration()
+        uncertainty = Uncertainty(len(potential.members), calibration, energy_spread, forces_spread)
+    return Evaluation(dataset, index, energy, forces, stress, uncertainty, extrapolation)
+
+
+def _add_extrapolations(
+    report: ExtrapolationReport, potential: Potential, graph: Graph, indices: NDArray[np.int64]
+) -> bool:
+    """Add those of a batch; False for a model that keeps no record of its training domain."""
+    counts = potential.extrapolations(graph)
+    if counts is None:
+        return False
+    if not bool(counts.any()):
+        return True
+    starts = np.concatenate([[0], np.cumsum(graph.atom_counts.cpu().numpy())])
+    found = potential.list_extrapolations(graph)
+    structures = np.searchsorted(starts, [each.atom for each in found], side="right") - 1
+    for k, index in enumerate(indices.tolist()):
+        mine = [each for each, at in zip(found, structures, strict=True) if at == k]
+        report.add(index, [each._replace(atom=each.atom - int(starts[k])) for each in mine])
+    return True
 
 
 def write_evaluations(parts: Mapping[str, Evaluation], folder: Path) -> dict[str, Any]:
     """Write evaluation.json and, for each part, predictions_PART.npz.
+
+    Besides extrapolation_PART.csv where values are outside their training range.
 
     Returns what evaluation.json holds: :meth:`Evaluation.to_json` of each part.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
         part.save_predictions(folder / f"predictions_{name}.npz")
+        if part.extrapolation is not None and part.extrapolation.n_values:
+            part.extrapolation.save(folder / f"extrapolation_{name}.csv")
     results = {name: part.to_json() for name, part in parts.items()}
     write_text_atomic(folder / "evaluation.json", json.dumps(results, indent=1) + "\n")
     return results

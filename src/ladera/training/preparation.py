@@ -49,7 +49,7 @@ class Prepared:
     @property
     def parts(self) -> dict[str, Indices]:
         """The parts that have frames, by name."""
-        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        named = {"train": np.unique(self.train), "validation": self.validation, "test": self.test}
         return {name: indices for name, indices in named.items() if len(indices)}
 
     @property
@@ -96,6 +96,7 @@ def prepare(config: TrainingConfig) -> Prepared:
     train, validation, test = (
         np.setdiff1d(part, free) for part in (split.train, split.validation, split.test)
     )
+    train = _resampled(train, config)
     if len(train) == 0:
         raise DataError("All training frames are free atoms; add structures with neighbours.")
     prepared = Prepared(
@@ -112,6 +113,17 @@ def prepare(config: TrainingConfig) -> Prepared:
     _check_labels(prepared)
     _check_species(prepared)
     return prepared if prepared.report.errors else _with_choices(prepared)
+
+
+def _resampled(frames: Indices, config: TrainingConfig) -> Indices:
+    """The training frames, or those of them that data.resample draws."""
+    generator, count = np.random.default_rng(config.seed), len(frames)
+    match config.data.resample:
+        case "bootstrap":
+            return np.sort(generator.choice(frames, count)) if count else frames
+        case "subsample":
+            return np.sort(generator.choice(frames, max(1, round(0.8 * count)), replace=False))
+    return frames
 
 
 def _for_species(config: TrainingConfig, species: tuple[str, ...]) -> TrainingConfig:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ladera.potential import Potential
 
 CHECKPOINT: Final = "checkpoint.safetensors"
-MODEL: Final = "model.ladera"
+MODEL: Final = modelfile.MODEL
 # Called with a new potential, the data and their batches.
 Initialize = Callable[["Potential", Prepared, Batches], None]
 _DTYPES: Final = {"float64": torch.float64, "float32": torch.float32}
@@ -110,18 +110,30 @@ def train(
     ``initialize`` may change the new potential (first weights, constants) before the first step;
     when a run goes on its parameters replace those.
 
+    With ``config.committee`` several such runs, in the folders member_0, member_1, ..., make one
+    committee; see :func:`ladera.training.committee.train_committee`.
+
     Raises ConfigError for a folder that holds another run and a configuration that does not fit
     the data, DataError for data that the doctor forbids, TrainingError when the loss or its
     gradient is no longer finite.
     """
     folder = Path(folder)
+    if config.committee is not None:
+        from ladera.training.committee import train_committee  # which is made of such runs
+
+        if initialize is not None:
+            raise ConfigError(
+                "A committee cannot start from given parameters; leave 'committee' out, or train "
+                "by a YAML file."
+            )
+        return train_committee(config, folder, resume=resume, observer=observer or Silent())
     if not resume and (folder / "config.yaml").exists():
         raise ConfigError(
             f"{folder} already holds a run; continue it with --resume, or name another --output."
         )
     prepared = prepare(config)
     prepared.require_sound_data()
-    stored = _stored_state(folder, prepared) if resume else None
+    stored = stored_state(folder, prepared) if resume else None
     # Whoever joins a run of several processes reads what was here before the first one writes.
     fabric = launch(prepared.config)
     run = _Run(prepared, folder, fabric, observer or Silent(), stored, initialize)
@@ -337,7 +349,7 @@ class _Run:
         self.potential.save(self.folder / MODEL)
 
 
-def _stored_state(folder: Path, prepared: Prepared) -> dict[str, Any]:
+def stored_state(folder: Path, prepared: Prepared) -> dict[str, Any]:
     """The checkpoint of a run, if it is of this configuration and these data."""
     state = checkpoint.load(folder / CHECKPOINT)
     try:

@@ -17,7 +17,7 @@ from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.selection import RESOLUTION as RESOLUTION
-from ladera.potential import Potential, TrainingStatistics
+from ladera.potential import Extrapolation, Potential, TrainingStatistics
 
 log = logging.getLogger(__name__)
 
@@ -111,13 +111,37 @@ class SymmetryFunctionPotential(Potential):
 
     def extrapolations(self, graph: Graph) -> Tensor:
         """Symmetry functions of each atom outside their training range, (n_atoms,) int64."""
+        return self._outside(graph)[1].sum(1)
+
+    def list_extrapolations(self, graph: Graph) -> list[Extrapolation]:
+        """The symmetry functions outside their training range, with value and range."""
+        G, outside, index = self._outside(graph)
+        places = torch.nonzero(outside)
+        atoms, functions = places.T
+        elements = index[atoms]
+        low, high = self.minimum[elements, functions], self.maximum[elements, functions]
+        columns = (atoms, elements, functions, G[atoms, functions], low, high)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [
+            Extrapolation(
+                atom,
+                self.symbols[element],
+                function + 1,
+                self.plan.functions[element][function].number,
+                *values,
+            )
+            for atom, element, function, *values in rows
+        ]
+
+    def _outside(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+        """G, whether each is outside its training range, and the element index of each atom."""
         graph = graph.to(self.dtype, self.device)
         with torch.no_grad():
             G = self.symmetry_functions(graph)
         index = self.species_index(graph)
         slack = 1000 * torch.finfo(G.dtype).eps
         outside = (self.minimum[index] - slack > G) | (self.maximum[index] + slack < G)
-        return outside.sum(1)
+        return G, outside, index
 
     @cached_property
     def plan_number(self) -> int:

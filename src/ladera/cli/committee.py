@@ -1,0 +1,49 @@
+"""``ladera committee``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ladera.cli.data import Reading, read_files
+
+
+def committee(
+    *models: Annotated[Path, Parameter(help="Model files or folders of training runs.")],
+    data: Annotated[
+        list[Path],
+        Parameter(
+            help="Labelled frames to calibrate on, which no member was trained on; several files "
+            "may follow.",
+            consume_multiple=True,
+        ),
+    ],
+    output: Annotated[Path, Parameter(help="Model file to write.")],
+    reading: Reading | None = None,
+) -> int:
+    """Make one model of several trained ones, with calibrated uncertainties.
+
+    The committee predicts the mean of its members; their spread, multiplied with factors fitted to
+    its errors on the frames given, is the standard deviation of energies and force components. Use
+    the file like any other model. (`ladera train` with `--set committee.members=4` does all of it.)
+
+        ladera committee one.ladera two.ladera --data validation.extxyz --output committee.ladera
+    """
+    from rich.console import Console
+
+    from ladera import modelfile
+    from ladera.cli.evaluate import reliability_table
+    from ladera.models.committee import Committee
+    from ladera.training.committee import calibrate
+    from ladera.training.evaluation import evaluate_dataset
+
+    members = Committee([modelfile.load(model) for model in models])
+    dataset = read_files(tuple(data), reading)
+    calibrated = calibrate(members, dataset)
+    calibrated.save(output)
+    found = evaluate_dataset(calibrated, dataset).to_json()
+    Console().print(reliability_table(found["uncertainty"]))
+    print(f"Wrote {output}: {len(models)} members, calibrated on {len(dataset):,} frames.")
+    return 0

@@ -1,0 +1,132 @@
+"""Which atoms of a data set a model does not know: descriptors outside their training range."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from ladera.data.dataset import Dataset
+from ladera.files import atomic_path
+from ladera.potential import Extrapolation
+
+ROWS_KEPT: Final = 10_000  # in extrapolation.csv
+N_WORST: Final = 20
+
+
+@dataclass
+class _OfFunction:
+    """What is known of one symmetry function of one element."""
+
+    kind: int
+    minimum: float
+    maximum: float
+    atoms: int = 0
+    frames: set[int] = field(default_factory=set)
+    lowest: float = np.inf
+    highest: float = -np.inf
+
+    def add(self, frame: int, found: Extrapolation) -> None:
+        self.atoms += 1
+        self.frames.add(frame)
+        self.lowest = min(self.lowest, found.value)
+        self.highest = max(self.highest, found.value)
+
+
+class ExtrapolationReport:
+    """All values outside their training range in a data set, counted, the first ones kept."""
+
+    def __init__(self, dataset: Dataset, frame_index: NDArray[np.int64]) -> None:
+        self.rows: list[tuple[int, Extrapolation]] = []  # frame number; atom inside the frame
+        self.n_values = 0
+        self._dataset, self._frame_index = dataset, frame_index
+        self._functions: dict[tuple[str, int], _OfFunction] = {}
+        self._values: Counter[int] = Counter()  # by position of the frame in the data set
+        self._atoms: Counter[int] = Counter()
+
+    def add(self, position: int, found: Sequence[Extrapolation]) -> None:
+        """What was found in the frame at ``position`` of the data set."""
+        if not found:
+            return
+        frame = int(self._frame_index[position])
+        for each in found:
+            stored = self._functions.setdefault(
+                (each.element, each.function), _OfFunction(each.kind, each.minimum, each.maximum)
+            )
+            stored.add(position, each)
+        room = max(0, ROWS_KEPT - len(self.rows))
+        self.rows += [(frame, each) for each in found[:room]]
+        self.n_values += len(found)
+        self._values[position] += len(found)
+        self._atoms[position] = len({each.atom for each in found})
+
+    def __len__(self) -> int:
+        """Frames that were looked at."""
+        return len(self._dataset)
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms with a value outside."""
+        return self._atoms.total()
+
+    @property
+    def n_frames(self) -> int:
+        """Frames with such an atom."""
+        return len(self._atoms)
+
+    def lines(self, limit: int) -> list[str]:
+        """The first values, one readable line each."""
+        return [f"Frame {frame}, {found}" for frame, found in self.rows[:limit]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Totals, each function by element (the most atoms first), and the worst frames."""
+        numbers = self._dataset.column("numbers")
+        totals = {chemical_symbols[n]: int((numbers == n).sum()) for n in np.unique(numbers)}
+        functions = sorted(self._functions.items(), key=lambda item: (-item[1].atoms, item[0]))
+        return {
+            "n_values": self.n_values,
+            "n_atoms": self.n_atoms,
+            "n_frames": self.n_frames,
+            "functions": [
+                {
+                    "element": element,
+                    "function": function,
+                    "type": of.kind,
+                    "atoms": of.atoms,
+                    "share_of_atoms": of.atoms / totals[element],
+                    "frames": len(of.frames),
+                    "minimum": of.minimum,
+                    "maximum": of.maximum,
+                    "lowest": of.lowest,
+                    "highest": of.highest,
+                }
+                for (element, function), of in functions
+            ],
+            "worst_frames": [
+                {
+                    "frame": int(self._frame_index[position]),
+                    "source": self._dataset[position].source,
+                    "config_type": self._dataset[position].config_type,
+                    "atoms": self._atoms[position],
+                    "values": values,
+                }
+                for position, values in self._values.most_common(N_WORST)
+            ],
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the values as CSV, the first 10,000 of them."""
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(("frame", *Extrapolation._fields))
+            writer.writerows((frame, *found) for frame, found in self.rows)

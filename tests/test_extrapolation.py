@@ -1,0 +1,144 @@
+"""Atoms the model does not know: named in molecular dynamics and in evaluations."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+from ladera import Committee, Dataset
+from ladera.cli import main
+from ladera.data.formats import write
+from ladera.errors import SimulationError
+from ladera.simulation.molecular_dynamics import run_md
+from ladera.simulation.preparation import SimulationWarning
+from ladera.simulation.settings import MDSettings
+from ladera.training.evaluation import evaluate_dataset
+from ladera.training.trainer import train
+from training_runs import argon, config, hdnnp
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    return train(config(folder, epochs=2, model=hdnnp()), folder / "run")
+
+
+def squeezed(n_frames: int = 3) -> Dataset:
+    """Known crystals, the last one far too dense."""
+    frames = list(argon(n_frames))
+    last = frames[-1]
+    frames[-1] = last.with_(positions=0.85 * last.positions, cell=0.85 * last.cell)
+    return Dataset.from_frames(frames)
+
+
+def test_each_value_is_listed_with_its_range(model):
+    graph = squeezed()[2].graph(model.cutoff)
+    found = model.list_extrapolations(graph)
+    G = model.symmetry_functions(graph).numpy()
+    counts = np.bincount([each.atom for each in found], minlength=graph.n_atoms)
+    assert counts.tolist() == model.extrapolations(graph).tolist()
+    for each in found:
+        assert G[each.atom, each.function - 1] == each.value
+        assert not each.minimum <= each.value <= each.maximum
+        assert model.plan.functions[0][each.function - 1].number == each.kind
+    assert str(found[0]).startswith(f"atom {found[0].atom} (Ar): symmetry function ")
+    assert f"is {found[0].value:.3e}, outside" in str(found[0])
+    committee = Committee([model, model])
+    assert committee.list_extrapolations(graph) == found
+
+
+def test_a_data_set_is_counted_by_function_and_frame(model):
+    data = squeezed()
+    found = evaluate_dataset(model, data, np.array([10, 11, 12]))
+    report = found.to_json()["extrapolation"]
+    expected = [model.extrapolations(frame.graph(model.cutoff)).numpy() for frame in data]
+    assert report["n_values"] == sum(int(e.sum()) for e in expected) > 0
+    assert report["n_atoms"] == sum(int((e > 0).sum()) for e in expected)
+    assert sum(row["atoms"] for row in report["functions"]) == report["n_values"]
+    assert report["worst_frames"][0]["frame"] == 12
+    assert report["worst_frames"][0]["atoms"] == 4
+    first = report["functions"][0]
+    assert first["lowest"] < first["minimum"] or first["highest"] > first["maximum"]
+    assert {row[0] for row in found.extrapolation.rows} <= {10, 11, 12}
+
+
+def test_known_frames_are_all_inside(model, tmp_path):
+    path = tmp_path / "argon.extxyz"
+    write(argon(), path)
+    split = model.provenance["split"]["train"]
+    found = evaluate_dataset(model, argon()[np.array(split)])
+    assert found.to_json()["extrapolation"]["n_values"] == 0
+
+
+def test_evaluate_names_them(model, tmp_path, capsys):
+    model.save(tmp_path / "model.ladera")
+    write(squeezed(), tmp_path / "data.extxyz")
+    output = tmp_path / "evaluation"
+    words = [str(tmp_path / name) for name in ("model.ladera", "data.extxyz")]
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", *words, "--output", str(output)])
+    assert end.value.code == 0
+    said = capsys.readouterr()
+    assert said.err.count("Extrapolation: Frame ") == 10
+    assert "frames are outside their training range" in " ".join(said.out.split())
+    assert "Most in frame 2" in said.out
+    total = json.loads((output / "evaluation.json").read_text())["test"]["extrapolation"]
+    with (output / "extrapolation_test.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == total["n_values"]
+    assert float(rows[-1]["value"]) != 0
+
+
+def simulate(model, folder, steps, resume=False):
+    """Molecular dynamics from a structure the model does not know; what it warns of."""
+    settings = MDSettings(
+        ensemble="nve",
+        temperature=5.0,
+        timestep=1.0,
+        steps=steps,
+        log_interval=1,
+        restart_interval=2,
+        extrapolation_patience=100,
+    )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run_md(squeezed()[2].to_atoms(), model, settings, folder, resume=resume)
+    return [str(each.message) for each in said if each.category is SimulationWarning]
+
+
+def test_molecular_dynamics_names_them_and_goes_on_where_it_stopped(model, tmp_path):
+    said = simulate(model, tmp_path / "whole", 4)
+    assert "left the model's training domain" in " ".join(said)
+    assert len([line for line in said if line.startswith("Step 0, atom 0 (Ar)")]) > 0
+    assert len([line for line in said if line.startswith("Step ")]) == 10
+    with (tmp_path / "whole" / "extrapolation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert said[-1].startswith(f"In all {len(rows):,} values of descriptors in 5 structures")
+    assert {row["step"] for row in rows} == {"0", "1", "2", "3", "4"}
+    simulate(model, tmp_path / "parts", 2)
+    later = simulate(model, tmp_path / "parts", 4, resume=True)
+    assert later == [said[-1].replace("whole", "parts")]
+    whole, parts = ((tmp_path / n / "extrapolation.csv").read_bytes() for n in ("whole", "parts"))
+    assert whole == parts
+
+
+def test_the_guard_still_ends_the_run(model, tmp_path):
+    settings = MDSettings(
+        ensemble="nve",
+        temperature=5.0,
+        timestep=1.0,
+        steps=50,
+        log_interval=1,
+        max_extrapolating=0.5,
+        extrapolation_patience=2,
+    )
+    atoms = squeezed()[2].to_atoms()
+    with (
+        pytest.warns(SimulationWarning),
+        pytest.raises(SimulationError, match="outside the model's training domain"),
+    ):
+        run_md(atoms, model, settings, tmp_path)
