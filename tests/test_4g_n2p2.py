@@ -88,7 +88,7 @@ def test_periodic_water() -> None:
     np.testing.assert_allclose(forces, columns[:, -3:], rtol=0, atol=1e-12)
     assert float(prediction.charges.sum()) == pytest.approx(0, abs=1e-12)
     # n2p2's truncation makes steps in the energy: finite differences need tighter sums. (Not of
-    # atom 0: it has a neighbour 12.00002 Bohr away, where cosine screening has a kink in its slope.)
+    # atom 0: its neighbour 12.00002 Bohr away is where cosine screening has a kink in its slope.)
     tight = with_tight_sums(potential)
     start = predict(tight, atoms)
     forces = start.forces.numpy()
