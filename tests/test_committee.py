@@ -147,6 +147,7 @@ def settings(tmp_path, **changes):
     return values(tmp_path, epochs=3, model=model, committee=section, **changes)
 
 
+@pytest.mark.slow
 def test_members_are_runs_of_their_own_and_make_one_model(tmp_path, capsys):
     written = settings(tmp_path)
     run = tmp_path / "run"
@@ -189,6 +190,7 @@ def test_members_are_runs_of_their_own_and_make_one_model(tmp_path, capsys):
         train(config_file.parse(written, "config.yaml"), run, resume=True)
 
 
+@pytest.mark.slow
 def test_an_interrupted_committee_goes_on_to_the_same_end(tmp_path):
     written = settings(
         tmp_path,
@@ -222,6 +224,7 @@ def test_an_interrupted_committee_goes_on_to_the_same_end(tmp_path):
     assert same_bits(again, whole)
 
 
+@pytest.mark.slow
 def test_a_member_that_fails_is_named(tmp_path):
     written = settings(tmp_path, optimizer={"name": "sgd", "learning_rate": 1e300})
     with pytest.raises(ladera.LaderaError, match=r"Member \d of the committee: .*finite"):
