@@ -256,3 +256,15 @@ def test_command_makes_a_committee_of_models(tmp_path, capsys):
         main(["committee", models[0], "--data", data, "--output", str(output)])
     assert end.value.code == 1
     assert "two or more members, not 1" in capsys.readouterr().err
+
+
+def test_info_says_what_a_committee_is_made_of(tmp_path, capsys):
+    members = [lennard_jones(), lennard_jones(0.011)]
+    Committee(members, Calibration(energy=2.0, forces=3.0)).save(tmp_path / "c.ladera")
+    with pytest.raises(SystemExit) as end:
+        main(["info", str(tmp_path / "c.ladera")])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert "committee for Ar" in said
+    assert "factors: energy 2.000, forces 3.000" in said
+    assert "Made of 2 models." in said

@@ -94,13 +94,11 @@ def info(
         factors = {name: config["calibration"][name] for name in ("energy", "forces")}
         shown = ", ".join(f"{k} {v:.3f}" for k, v in factors.items() if v is not None)
         console.print(f"Spread calibrated with the factors: {shown}")
-    if "errors" not in origin:
-        console.print("Not trained: its parameters are those of its configuration.")
-    elif "imported_from" in origin:
+    if "imported_from" in origin:
         console.print(
             f"Imported from {origin['imported_from']}: {origin['folder']}, in {origin['units']}"
         )
-    else:
+    elif "errors" in origin:
         versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
         console.print(f"Trained {origin['date']} with {versions}, seed {origin['seed']}")
         console.print(f"Data {', '.join(origin['config']['data']['files'])}")
@@ -109,6 +107,10 @@ def info(
         epochs = f"{', '.join(map(str, best))} of {origin['config']['epochs']}"
         console.print(f"Best epoch {epochs}")
         console.print(error_table(origin["errors"]))
+    elif "members" in origin:
+        console.print(f"Made of {len(origin['members'])} models.")
+    else:
+        console.print("Not trained: its parameters are those of its configuration.")
     settings = origin.get("config", {"model": config})
     console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
     return 0
