@@ -46,7 +46,7 @@ def test_each_value_is_listed_with_its_range(model):
         assert not each.minimum <= each.value <= each.maximum
         assert model.plan.functions[0][each.function - 1].number == each.kind
     assert str(found[0]).startswith(f"atom {found[0].atom} (Ar): symmetry function ")
-    assert f"is {found[0].value:.3e}, outside" in str(found[0])
+    assert f"is {found[0].value:.6g}, outside" in str(found[0])
     committee = Committee([model, model])
     assert committee.list_extrapolations(graph) == found
 

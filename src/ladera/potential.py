@@ -79,7 +79,7 @@ class Extrapolation(NamedTuple):
         """One readable line, without the structure it is in."""
         return (
             f"atom {self.atom} ({self.element}): symmetry function {self.function} (type "
-            f"{self.kind}) is {self.value:.3e}, outside {self.minimum:.3e} to {self.maximum:.3e}"
+            f"{self.kind}) is {self.value:.6g}, outside {self.minimum:.6g} to {self.maximum:.6g}"
         )
 
 
