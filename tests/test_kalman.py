@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +24,7 @@ from ladera.potential import TrainingStatistics, evaluate
 from ladera.training import config_file
 from ladera.training.batches import Batches, GraphStore
 from ladera.training.config import Kalman
+from ladera.training.kalman.blocks import make_blocks
 from ladera.training.kalman.filter import KalmanFilter
 from ladera.training.kalman.steps import KalmanSteps
 from ladera.units import METAL
@@ -124,7 +129,7 @@ def test_blocked_filter_is_the_textbook_filter(memory):
     rng = np.random.default_rng(1)
     n, m = 9, 4
     config = Kalman(memory=memory, epsilon=0.1, eta=0.2, eta_max=1.0, **{"lambda": 0.9})
-    kalman = KalmanFilter(n, config)
+    kalman = KalmanFilter([np.arange(n)[None]], config)
     P, q, eta, fading = np.eye(n) / 0.1, config.q0, 0.2, 0.9
     for _ in range(6):
         rows, errors = rng.normal(size=(m, n)), rng.normal(size=m)
@@ -144,11 +149,46 @@ def test_blocked_filter_is_the_textbook_filter(memory):
         assert kalman.step(rows, errors, 3) == pytest.approx(K @ errors, rel=1e-9)
 
 
+def test_blocks_share_the_inner_matrix():
+    """The decoupled filter is the textbook's, with zeros in P outside of its blocks."""
+    rng = np.random.default_rng(4)
+    n, m = 10, 3
+    blocks = [np.array([[0, 4], [3, 1], [9, 2]]), np.array([[5, 6, 7, 8]])]
+    mask = np.zeros((n, n))
+    for block in (b for stack in blocks for b in stack):
+        mask[np.ix_(block, block)] = 1
+    config = Kalman(epsilon=0.1, eta=0.2, eta_tau=0.0, q0=1e-3, q_tau=0.0)
+    kalman = KalmanFilter(blocks, config)
+    P = np.eye(n) / 0.1
+    for _ in range(5):
+        rows, errors = rng.normal(size=(m, n)), rng.normal(size=m)
+        X = P @ rows.T
+        K = X @ np.linalg.inv(rows @ X + np.eye(m) / 0.2)
+        P = mask * (P - K @ X.T) + 1e-3 * np.eye(n)
+        assert kalman.step(rows, errors, 3) == pytest.approx(K @ errors, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["automatic", "one", "element", "node"])
+def test_every_weight_is_in_one_block(kind, molecules):
+    _, potential = molecules
+    found = make_blocks(list(potential.networks), kind)
+    numbers = np.concatenate([index.ravel() for index in found])
+    assert sorted(numbers) == list(range(len(weights_of(potential))))
+    if kind == "node":
+        # Marked in the networks' own tensors: what enters the second node of H's first layer.
+        layer = potential.networks[0].layers()[0]
+        names = [torch.zeros_like(p) for p in potential.networks.parameters()]
+        names[0][1], names[1][1] = 1, 1
+        marked = torch.nonzero(torch.cat([p.ravel() for p in names]))[:, 0]
+        assert sorted(found[0][1]) == marked.tolist()
+        assert found[0].shape == (layer.out_features, layer.in_features + 1)
+
+
 def test_linear_model_is_learnt_exactly():
     """Without noise and forgetting the filter is recursive least squares."""
     rng = np.random.default_rng(2)
     truth, rows = rng.normal(size=6), rng.normal(size=(40, 6))
-    kalman = KalmanFilter(6, Kalman(epsilon=1e-8, q0=0.0, q_min=0.0, eta=1.0))
+    kalman = KalmanFilter([np.arange(6)[None]], Kalman(epsilon=1e-8, q0=0.0, q_min=0.0, eta=1.0))
     w = np.zeros(6)
     for part in np.array_split(np.arange(40), 10):
         w += kalman.step(rows[part], rows[part] @ (truth - w), 10)
@@ -230,7 +270,7 @@ def test_a_few_epochs_learn_ethanol(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("selection", "blocks"), [("random", "one"), ("sorted", "element"), ("threshold", "one")]
+    ("selection", "blocks"), [("random", "node"), ("sorted", "element"), ("threshold", "one")]
 )
 def test_interrupted_run_goes_on_bit_for_bit(tmp_path, selection, blocks):
     from ladera.training import trainer
@@ -247,8 +287,8 @@ def test_interrupted_run_goes_on_bit_for_bit(tmp_path, selection, blocks):
 
     class Stop:
         def step(self, epoch, batch, n_batches):
-            if (epoch, batch) == (2, 2):
-                raise KeyboardInterrupt
+            if (epoch, batch) == (2, 2):  # in the middle of an epoch
+                os.kill(os.getpid(), signal.SIGINT)
 
         def epoch(self, row):
             pass
@@ -288,3 +328,49 @@ def test_other_models_are_refused(tmp_path):
     )
     with pytest.raises(ConfigError, match=r"hdnnp in float64, not lennard_jones"):
         train(config, tmp_path / "run")
+
+
+def test_a_covariance_beyond_memory_is_refused(tmp_path, monkeypatch):
+    from ladera.training.trainer import train
+
+    monkeypatch.setattr(os, "sysconf", lambda name: 4096)  # 16 MiB in all
+    wide = {"architecture": "hdnnp", "cutoff": 4.0, "size": "small", "hidden_layers": [30, 30]}
+    optimizer = {"name": "kalman", "blocks": "one"}
+    with pytest.raises(ConfigError, match=r"covariance would take .* GiB.*optimizer.blocks: node"):
+        train(configuration(tmp_path, model=wide, optimizer=optimizer), tmp_path / "run")
+
+
+def test_two_processes_train_as_one(tmp_path):
+    from ladera.training.trainer import train
+
+    # An update of 5 energies has unequal shares.
+    optimizer = {"name": "kalman", "force_fraction": 0.05, "energy_batch": 5, "blocks": "element"}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        alone = train(configuration(tmp_path, optimizer=optimizer), tmp_path / "alone")
+    finally:
+        torch.set_num_threads(threads)
+    settings = configuration(tmp_path, optimizer=optimizer, processes=2)
+    config_file.save(settings, tmp_path / "config.yaml")
+    together = tmp_path / "together"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ladera",
+            "train",
+            str(tmp_path / "config.yaml"),
+            "--output",
+            str(together),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    found = ladera.load(together / "model.ladera").state_dict()
+    for name, tensor in alone.state_dict().items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-6, atol=1e-8)

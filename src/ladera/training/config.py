@@ -290,8 +290,10 @@ class Kalman(Section):
     trials: PositiveInt = Field(
         3, description="Candidates looked at for one above the threshold; then the worst of them."
     )
-    blocks: Literal["one", "element"] = Field(
-        "one", description="One filter for all weights, or one for each element's network."
+    blocks: Literal["automatic", "one", "element", "node"] = Field(
+        "automatic",
+        description="Weights that share a covariance: all (one), those of an element's network, "
+        "those that enter a node; automatic: one up to 3,000 weights, node above.",
     )
 
 

@@ -22,6 +22,7 @@ from ladera.potential import Potential, evaluate
 from ladera.training.batches import Batches
 from ladera.training.config import Kalman, TrainingConfig
 from ladera.training.kalman import jacobian
+from ladera.training.kalman.blocks import make_blocks
 from ladera.training.kalman.filter import KalmanFilter
 from ladera.training.kalman.frames import FrameStore
 from ladera.training.preparation import Prepared
@@ -81,9 +82,9 @@ class KalmanSteps:
         sizes = [sum(p.numel() for p in net.parameters()) for net in self._networks]
         bounds = np.cumsum([0, *sizes]).tolist()
         self._of_element = [slice(*pair) for pair in pairwise(bounds)]
-        blocks = self._of_element if optimizer.blocks == "element" else [slice(0, bounds[-1])]
+        blocks = make_blocks(self._networks, optimizer.blocks)
         _require_memory(blocks)
-        self._filters = [(b, KalmanFilter(b.stop - b.start, optimizer)) for b in blocks]
+        self._filter = KalmanFilter(blocks, optimizer)
         # |residual| of each observation at the start of the epoch, for the selection.
         self._residuals: dict[str, Tensor] = {}
 
@@ -129,11 +130,8 @@ class KalmanSteps:
             if len(mine):
                 rows[mine], errors[mine] = compute(update.observations[mine])
             rows, errors = over_processes(self._fabric, rows), over_processes(self._fabric, errors)
-            change = torch.empty(self._of_element[-1].stop, dtype=torch.float64)
-            for block, kalman in self._filters:
-                mine_rows = np.ascontiguousarray(rows[:, block].numpy())
-                step = kalman.step(mine_rows, errors.numpy(), self._updates_per_epoch)
-                change[block] = torch.from_numpy(step)
+            step = self._filter.step(rows.numpy(), errors.numpy(), self._updates_per_epoch)
+            change = torch.from_numpy(step)
             place = 0
             for parameter in self._potential.networks.parameters():
                 part = change[place : place + parameter.numel()]
@@ -147,15 +145,11 @@ class KalmanSteps:
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs."""
-        return {
-            "filters": [kalman.state() for _, kalman in self._filters],
-            "residuals": self._residuals,
-        }
+        return {"filter": self._filter.state(), "residuals": self._residuals}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a stored state."""
-        for (_, kalman), stored in zip(self._filters, state["filters"], strict=True):
-            kalman.restore(stored)
+        self._filter.restore(state["filter"])
         self._residuals = dict(state["residuals"])
 
     # --- choosing ------------------------------------------------------------------------------
@@ -247,13 +241,13 @@ class KalmanSteps:
         return rows * factors[:, None], errors * factors
 
 
-def _require_memory(blocks: Sequence[slice]) -> None:
+def _require_memory(blocks: Sequence[Integers]) -> None:
     """ConfigError when the covariances do not fit into this machine's memory."""
-    needed = sum(8 * (block.stop - block.start) ** 2 for block in blocks)
+    needed = sum(8 * index.size * index.shape[1] for index in blocks)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > 0.7 * memory:
         raise ConfigError(
             f"The Kalman filter's covariance would take {needed / 2**30:.1f} GiB, and "
             f"this machine has {memory / 2**30:.1f} GiB; take smaller hidden_layers, fewer "
-            "symmetry functions, optimizer.blocks: element, or another optimizer."
+            "symmetry functions, optimizer.blocks: node, or another optimizer."
         )
