@@ -99,12 +99,16 @@ def _by_moves(potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor
     """One tangent pass for each atom and axis: for small molecules, where all feel each other."""
     arguments = (graph.vectors, graph.row_pointer, index, index[graph.neighbors])
     columns = []
-    for atom in range(graph.n_atoms):
-        # r_ij is r_j - r_i: a move of j lengthens it, one of i shortens it.
-        moved = (graph.neighbors == atom).double() - (graph.centers == atom).double()
-        for axis in torch.eye(3, dtype=torch.float64):
-            columns.append(ops.tangent(*arguments, torch.outer(moved, axis), potential.plan_number))
-    slopes = torch.stack(columns).unflatten(0, (graph.n_atoms, 3))  # of (a, axis, i, function)
+    for move in range(3 * graph.n_atoms):
+        # r_ij is r_j - r_i: a move of j counts for it, one of i against it.
+        atom, axis = divmod(move, 3)
+        direction = torch.zeros_like(graph.vectors)
+        direction[graph.neighbors == atom, axis] += 1
+        direction[graph.centers == atom, axis] -= 1
+        columns.append(ops.tangent(*arguments, direction, potential.plan_number))
+    slopes = torch.stack(columns).reshape(
+        graph.n_atoms, 3, graph.n_atoms, -1
+    )  # of (a, axis, i, function)
     slopes = (slopes * potential.input_factors()[index]).transpose(1, 2)
     found = []
     for atoms, count in zip(of, potential.plan.counts, strict=True):
