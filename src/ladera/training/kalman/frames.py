@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import ops
+from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.models.hdnnp.model import HDNNP
 from ladera.training.batches import GIBIBYTE, Batches
 
@@ -61,6 +62,7 @@ class FrameStore:
         self._potential, self._batches, self._forces = potential, batches, forces
         self._free = memory * GIBIBYTE
         self._kept: dict[int, FrameInputs] = {}
+        self._columns = _columns(potential.plan)
 
     def __getitem__(self, frame: int) -> FrameInputs:
         if frame in self._kept:
@@ -82,17 +84,26 @@ class FrameStore:
             of = [torch.nonzero(index == e)[:, 0] for e in range(len(potential.species))]
             counts = potential.plan.counts
             inputs = [scaled[atoms, : counts[e]] for e, atoms in enumerate(of)]
-            changes = _changes(potential, graph, index, of) if self._forces else None
+            changes = self._changes(graph, index, of) if self._forces else None
         forces = np.zeros((graph.n_atoms, 3)) if labels.forces is None else labels.forces
         energy = np.nan if labels.energy is None else (labels.energy - constants) / scale
         return FrameInputs(inputs, changes, energy, torch.from_numpy(forces.ravel() / scale))
 
+    def _changes(self, graph: Graph, index: Tensor, of: Sequence[Tensor]) -> list[Changes]:
+        """Slopes of all inputs, the way that takes fewer passes over the symmetry functions."""
+        if 3 * graph.n_atoms < len(self._columns):
+            return _by_moves(self._potential, graph, index, of)
+        numbers = [ops.register(plan) for plan in self._columns]
+        return _by_functions(self._potential, graph, index, of, numbers)
 
-def _changes(potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor]) -> list[Changes]:
-    """Slopes of all inputs, the way that takes fewer passes over the symmetry functions."""
-    if 3 * graph.n_atoms < potential.plan.n_functions:
-        return _by_moves(potential, graph, index, of)
-    return _by_functions(potential, graph, index, of)
+
+def _columns(plan: Plan) -> list[Plan]:
+    """For each column of the symmetry functions a plan of that column alone."""
+    found = []
+    for column in range(plan.n_functions):
+        functions = [own[column] for own in plan.functions if column < len(own)]
+        found.append(make_plan(plan.species, functions, plan.cutoff_kind, plan.cutoff_alpha))
+    return found
 
 
 def _by_moves(potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor]) -> list[Changes]:
@@ -119,19 +130,16 @@ def _by_moves(potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor
 
 
 def _by_functions(
-    potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor]
+    potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor], columns: Sequence[int]
 ) -> list[Changes]:
-    """One reverse pass for each column of the symmetry functions.
+    """One reverse pass for each column of the symmetry functions, which does that column alone.
 
     r_ij is r_j - r_i: an edge's slope counts for j, and against i.
     """
     arguments = (graph.vectors, graph.row_pointer, index, index[graph.neighbors])
-    columns = []
-    for column in range(potential.plan.n_functions):
-        weights = graph.vectors.new_zeros(graph.n_atoms, potential.plan.n_functions)
-        weights[:, column] = 1
-        columns.append(ops.reverse(*arguments, weights, potential.plan_number))
-    by_edge = torch.stack(columns, dim=2)  # (n_edges, 3, n_functions)
+    ones = graph.vectors.new_ones(graph.n_atoms, 1)
+    passes = [ops.reverse(*arguments, ones, column) for column in columns]
+    by_edge = torch.stack(passes, dim=2)  # (n_edges, 3, n_functions)
     factor = potential.input_factors()
     found = []
     for element, atoms in enumerate(of):
