@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from hypothesis import settings
 from pydantic import TypeAdapter
 
 import ladera
@@ -17,6 +18,10 @@ from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.potential import TrainingStatistics
+
+# The same examples in every run; `pytest --hypothesis-profile default` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 SPECIES = ("H", "O")
 FUNCTION: TypeAdapter[SymmetryFunction] = TypeAdapter(SymmetryFunction)

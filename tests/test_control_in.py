@@ -431,7 +431,7 @@ def command(*words: object) -> int:
     return int(end.value.code or 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*left the model's training domain")
+@pytest.mark.filterwarnings("ignore::ladera.simulation.preparation.SimulationWarning")
 def test_train_and_simulate(folder: Path, labelled: Dataset) -> None:
     """Both commands, and every file of the thesis beside those of Ladera."""
     run, md = folder / "run", folder / "md"
@@ -471,7 +471,7 @@ def test_a_run_may_be_changed_and_continued(folder: Path) -> None:
         training(folder / "control.in", folder / "run")
 
 
-@pytest.mark.filterwarnings("ignore:.*left the model's training domain")
+@pytest.mark.filterwarnings("ignore::ladera.simulation.preparation.SimulationWarning")
 def test_a_control_file_that_describes_another_model(folder: Path) -> None:
     training(folder / "control.in", folder / "run")
     (folder / "control.in").write_text(SIMULATION.replace("[5, 4, 1]", "[9, 1]"))

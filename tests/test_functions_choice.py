@@ -111,7 +111,7 @@ def test_cur_spans_the_pool_better_than_chance() -> None:
     assert unexplained(chosen(columns, 6, "cur")) < np.median(by_chance)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 12), st.sampled_from(METHODS))
 def test_choices_are_distinct_nested_and_repeatable(seed: int, number: int, method: str) -> None:
     columns = np.random.default_rng(seed).standard_normal((40, 12))

@@ -200,7 +200,7 @@ def test_forces_of_all_kinds_against_finite_differences(cell: float) -> None:
 @given(
     st.integers(0, 10_000), st.sampled_from(SHAPES), st.floats(0.0, 150.0), st.floats(20.0, 180.0)
 )
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_random_windows_against_the_reference(
     seed: int, shape: str, left: float, width: float
 ) -> None:
@@ -213,18 +213,19 @@ def test_random_windows_against_the_reference(
     tensors = [torch.from_numpy(array) for array in structure]
     vectors = tensors[0].requires_grad_()
     expected = reference.values(plan, *tensors)
-    scale = max(float(expected.detach().abs().max()), 1e-6)
+    # At the edge of its window a function is the difference of numbers near one.
+    scale = max(float(expected.detach().abs().max()), 0.01)
     found = cpu.values(plan, *(tensor.detach().numpy() for tensor in tensors))
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=0, atol=1e-11 * scale)
     (gradient,) = torch.autograd.grad(expected.sum(), vectors)
     ones = np.ones(expected.shape)
     slope = cpu.reverse(plan, *(tensor.detach().numpy() for tensor in tensors), ones)
-    bound = 1e-9 * max(float(gradient.abs().max()), 1e-6)
+    bound = 1e-9 * max(float(gradient.abs().max()), 0.01)
     np.testing.assert_allclose(slope, gradient.numpy(), rtol=0, atol=bound)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=50))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_arc_cosine_to_the_last_digits(values: list[float]) -> None:
     x = np.array(values)
     angle, sine = np.empty_like(x), np.empty_like(x)

@@ -157,7 +157,7 @@ def test_water_molecule_by_hand() -> None:
 
 
 @given(st.lists(st.floats(-700, 0), min_size=1, max_size=50))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_exponential_to_the_last_digits(values: list[float]) -> None:
     x = np.array(values)
     y = np.empty_like(x)
