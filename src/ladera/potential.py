@@ -95,6 +95,7 @@ class Potential(nn.Module, ABC):
 
     double_buffers: ClassVar[tuple[str, ...]] = ()
     has_charges: bool = False  # whether predictions come with atomic charges
+    has_atomic_dipoles: bool = False  # whether they come with dipoles of atoms
 
     _lookup: Tensor  # (119,) index in ``species`` of each atomic number, -1 for the others
 
@@ -128,8 +129,8 @@ class Potential(nn.Module, ABC):
     def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
         """What :func:`evaluate` returns, of a graph that has this model's dtype and device.
 
-        A model with a long-range part or with charges overrides it; :func:`differentiate` gives it
-        all gradients.
+        A model with a long-range part, charges or dipoles overrides it; :func:`differentiate` gives
+        it all gradients.
         """
         if gradients:
             return Prediction(graph, *self.energies_and_edge_gradients(graph))
@@ -168,6 +169,11 @@ class Potential(nn.Module, ABC):
         for name, buffer in kept.items():
             setattr(self, name, buffer.to(device=self.device))
         return self
+
+    @property
+    def has_dipole(self) -> bool:
+        """Whether predictions for open structures have a dipole moment."""
+        return self.has_charges or self.has_atomic_dipoles
 
     @property
     def dtype(self) -> torch.dtype:
@@ -235,6 +241,7 @@ class Prediction:
     edge_gradients: Tensor | None = None  # (n_edges, 3), eV/Angstrom
     long_range: LongRange | None = None  # of a model whose energy depends on more than the edges
     charges: Tensor | None = None  # (n_atoms,), e; of a model that has them
+    atomic_dipoles: Tensor | None = None  # (n_atoms, 3), e*Angstrom; likewise
 
     @cached_property
     def energy(self) -> Tensor:
@@ -310,22 +317,32 @@ class Prediction:
 
     @property
     def dipole(self) -> Tensor:
-        """p = sum_i q_i r_i of each structure, (n_structures, 3), e*Angstrom.
+        """p = sum_i q_i r_i + p_i of each structure, (n_structures, 3), e*Angstrom, float64.
 
-        For an ion it depends on the origin of the coordinates. Raises DataError for a periodic
-        structure and for a model without charges: neither has a dipole moment.
+        q_i are the charges and p_i the atomic dipoles, as far as the model has them. For an ion it
+        depends on the origin of the coordinates. Raises DataError for a model that has neither, and
+        for charges in a periodic structure: their moment is not defined.
         """
-        if self.charges is None:
-            raise DataError("This model has no charges, and so no dipole moment.")
+        moments = torch.zeros_like(self.graph.positions, dtype=torch.float64)
+        if self.charges is None and self.atomic_dipoles is None:
+            raise DataError(
+                "This model has no charges and no atomic dipoles, and so no dipole moment."
+            )
+        if self.charges is not None:
+            self._refuse_periodic()
+            moments = moments + self.charges.double()[:, None] * self.graph.positions.double()
+        if self.atomic_dipoles is not None:
+            moments = moments + self.atomic_dipoles.double()
+        zeros = moments.new_zeros(self.graph.n_structures, 3)
+        return zeros.index_add(0, self.graph.structure_index, moments)
+
+    def _refuse_periodic(self) -> None:
         if bool(self.graph.periodic.any()):
             structure = int(torch.nonzero(self.graph.periodic.any(dim=1))[0, 0])
             raise DataError(
                 f"Structure {structure} is periodic: its dipole moment depends on the choice of "
                 "the cell; use the charges."
             )
-        moments = self.charges.double()[:, None] * self.graph.positions.double()
-        zeros = moments.new_zeros(self.graph.n_structures, 3)
-        return zeros.index_add(0, self.graph.structure_index, moments)
 
     def _gradients(self) -> Tensor:
         if self.edge_gradients is None:
@@ -365,10 +382,12 @@ def differentiate(potential: Potential, graph: Graph) -> Prediction:
         else:  # no edges and no parameters: nothing depends on them
             slopes = tuple(torch.zeros_like(leaf) for leaf in leaves)
     energies, charges = prediction.atomic_energies, prediction.charges
+    dipoles = prediction.atomic_dipoles
     if not differentiable:
         energies = energies.detach()
         charges = None if charges is None else charges.detach()
-    return Prediction(graph, energies, slopes[0], LongRange(*slopes[1:]), charges)
+        dipoles = None if dipoles is None else dipoles.detach()
+    return Prediction(graph, energies, slopes[0], LongRange(*slopes[1:]), charges, dipoles)
 
 
 def strained(graph: Graph) -> tuple[Graph, Tensor, Tensor]:

@@ -91,7 +91,7 @@ def check_virial(potential: Potential, atoms: Atoms) -> None:
 
 
 def check_rigid_motions(potential: Potential, atoms: Atoms) -> None:
-    """Energies do not change and forces turn under translation, rotation and reflection."""
+    """Energies stay, forces and dipoles turn under translation, rotation and reflection."""
     before = predict(potential, atoms)
     generator = np.random.default_rng(0)
     rotation = np.linalg.qr(generator.normal(size=(3, 3)))[0]
@@ -104,6 +104,9 @@ def check_rigid_motions(potential: Potential, atoms: Atoms) -> None:
         _agree(
             after.forces.numpy(), before.forces.numpy() @ matrix, ROUNDING, f"forces under {name}"
         )
+        if potential.has_dipole and not atoms.pbc.any():
+            dipole = before.dipole.numpy() @ matrix  # of a neutral structure
+            _agree(after.dipole.numpy(), dipole, ROUNDING, f"dipole under {name}")
 
 
 def check_permutation(potential: Potential, atoms: Atoms) -> None:
@@ -134,7 +137,8 @@ def check_fast_path(potential: Potential, atoms: Atoms) -> None:
     graph = Graph.from_atoms(atoms, potential.cutoff)
     with torch.no_grad():
         fast, plain = evaluate(potential, graph), differentiate(potential, graph)
-    for name in ("atomic_energies", "edge_gradients", "forces", "virial", "charges"):
+    names = ("atomic_energies", "edge_gradients", "forces", "virial", "charges", "atomic_dipoles")
+    for name in names:
         one, two = getattr(fast, name), getattr(plain, name)
         if one is not None:
             _agree(one.numpy(), two.numpy(), ROUNDING, f"fast path's {name.replace('_', ' ')}")

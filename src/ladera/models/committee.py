@@ -89,6 +89,11 @@ class CommitteePrediction(Prediction):
         return torch.stack([member.forces.double() for member in self.members]).std(0)
 
     @property
+    def dipole(self) -> Tensor:
+        """Mean of the members' dipole moments, (n_structures, 3), e*Angstrom."""
+        return torch.stack([member.dipole for member in self.members]).mean(0)
+
+    @property
     def energy_std(self) -> Tensor:
         """Standard deviation of the energy's error, (n_structures,), eV."""
         return (self.calibration.energy or 1.0) * self.energy_spread
@@ -130,7 +135,13 @@ class Committee(Potential):
         )
         self.members = nn.ModuleList(members)
         self.has_charges = all(member.has_charges for member in members)
+        self.has_atomic_dipoles = all(member.has_atomic_dipoles for member in members)
         self.provenance = {"members": [member.provenance for member in members]}
+
+    @property
+    def has_dipole(self) -> bool:
+        """Whether all members have a dipole moment, be it of charges or of atomic dipoles."""
+        return all(member.has_dipole for member in self.potentials)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -162,6 +173,7 @@ class Committee(Potential):
             _mean([p.edge_gradients for p in predictions]),
             _mean_long_range([p.long_range for p in predictions]),
             _mean([p.charges for p in predictions]),
+            _mean([p.atomic_dipoles for p in predictions]),
             predictions,
             self.config.calibration or Calibration(),
         )

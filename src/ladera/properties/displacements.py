@@ -112,7 +112,7 @@ def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: Float
         with torch.no_grad():
             prediction = evaluate(potential, Graph.batch(graphs))
             forces.append(prediction.forces.double().cpu().numpy())
-            if potential.has_charges and not atoms.pbc.any():
+            if potential.has_dipole and not atoms.pbc.any():
                 dipoles.append(prediction.dipole.double().cpu().numpy())
     return Displaced(
         np.concatenate(forces).reshape(-1, len(atoms), 3),

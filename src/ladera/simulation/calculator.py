@@ -42,8 +42,8 @@ class LaderaCalculator(Calculator):
     xx, yy, zz, yz, xz, xy, positive in tension. Per-atom stresses are W_i / V with V the volume of
     the whole cell: they sum to the stress.
 
-    A model with charges gives ``charges`` (n_atoms,) in e as well, and for an open structure
-    their ``dipole`` (3,) in e*Angstrom. The total charge is ``atoms.info["total_charge"]``, 0
+    A model with charges gives ``charges`` (n_atoms,) in e as well, and one with charges or atomic
+    dipoles, for an open structure, the ``dipole`` (3,) in e*Angstrom. The total charge is ``atoms.info["total_charge"]``, 0
     where that is missing.
 
     Of a committee these are the means, and the results have besides their standard deviations:
@@ -79,7 +79,8 @@ class LaderaCalculator(Calculator):
         self._snapshot: tuple[bytes | float, ...] = ()
         self.implemented_properties = [
             *self.implemented_properties,
-            *(["charges", "dipole"] if potential.has_charges else []),
+            *(["charges"] if potential.has_charges else []),
+            *(["dipole"] if potential.has_dipole else []),
             *(["energy_std", "forces_std"] if isinstance(potential, Committee) else []),
         ]
 
