@@ -1,0 +1,1 @@
+"""Checkpoints of mace-torch: read without running them, and written for it."""

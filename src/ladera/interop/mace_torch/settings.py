@@ -1,0 +1,283 @@
+"""The settings of a MACE of mace-torch, under the names that its constructor has for them.
+
+Most of them can be told from the shapes of its tensors (:func:`infer`). A pickled module also says
+the rest (:func:`of_module`); beside a bare state dict it must be written in a JSON or YAML file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from torch import Tensor
+
+from ladera.errors import ModelFileError
+from ladera.interop.mace_torch.modules import Module
+
+BLOCKS: Final = {
+    "RealAgnosticInteractionBlock": "agnostic",
+    "RealAgnosticResidualInteractionBlock": "residual",
+    "RealAgnosticDensityInteractionBlock": "density",
+    "RealAgnosticDensityResidualInteractionBlock": "density_residual",
+    "RealAgnosticResidualNonLinearInteractionBlock": "nonlinear_residual",
+}
+READOUTS: Final = ("NonLinearReadoutBlock", "NonLinearBiasReadoutBlock", "LinearReadoutBlock")
+_RADIAL_BASES: Final = {
+    "BesselBasis": "bessel",
+    "GaussianBasis": "gaussian",
+    "ChebychevBasis": "chebyshev",
+}
+_TRANSFORMS: Final = {"AgnesiTransform": "Agnesi", "SoftTransform": "Soft"}
+# Attributes that a model of a kind that Ladera has leaves unset.
+_ABSENT: Final = ("use_so3", "use_last_readout_only", "keep_last_layer_irreps", "embedding_specs")
+_PRODUCT: Final = "products.{}.symmetric_contractions.contractions.{}."
+
+
+class Settings(BaseModel):
+    """What mace-torch builds a model from; see its constructor for the meaning of each."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model: Literal["ScaleShiftMACE", "MACE"]
+    atomic_numbers: tuple[int, ...]
+    r_max: float
+    num_bessel: int
+    num_polynomial_cutoff: int
+    max_ell: int
+    num_interactions: int
+    correlation: int
+    hidden_irreps: str
+    edge_irreps: str | None = None
+    use_edge_irreps_first: bool = False
+    MLP_irreps: str
+    gate: str = "silu"
+    interaction_cls_first: str
+    interaction_cls: str
+    readout_cls: str
+    avg_num_neighbors: float | tuple[float, ...]
+    radial_type: Literal["bessel", "gaussian", "chebyshev"] = "bessel"
+    radial_MLP: tuple[int, ...]
+    distance_transform: Literal["None", "Agnesi", "Soft"] = "None"
+    apply_cutoff: bool = True
+    pair_repulsion: bool = False
+    use_agnostic_product: bool = False
+    heads: tuple[str, ...] = ("Default",)
+
+    @field_validator("distance_transform", mode="before")
+    @classmethod
+    def _no_transform(cls, value: Any) -> Any:
+        return "None" if value is None else value
+
+    @field_validator("hidden_irreps", "MLP_irreps", "edge_irreps")
+    @classmethod
+    def _without_spaces(cls, value: str | None) -> str | None:
+        return None if value is None else value.replace(" ", "")
+
+    @model_validator(mode="after")
+    def _known_blocks(self) -> Self:
+        for kind in (self.interaction_cls_first, self.interaction_cls):
+            if kind not in BLOCKS:
+                raise ValueError(f"its interaction block {kind} is not one that Ladera has")
+        if self.readout_cls not in READOUTS:
+            raise ValueError(f"its readout block {self.readout_cls} is not one that Ladera has")
+        return self
+
+    def kind(self, layer: int) -> str:
+        """Our name of the interaction of a layer, counted from 0."""
+        return BLOCKS[self.interaction_cls if layer else self.interaction_cls_first]
+
+    @property
+    def neighbors(self) -> tuple[float, ...]:
+        """The average number of neighbours of each layer."""
+        given = self.avg_num_neighbors
+        return given if isinstance(given, tuple) else (given,) * self.num_interactions
+
+
+def complete(path: Path, tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> Settings:
+    """The settings that the tensors imply and those given, which must not contradict them.
+
+    Raises ModelFileError, naming what is missing, contradicts, or is of an unknown kind.
+    """
+    for name in _ABSENT:
+        if given.get(name):
+            raise ModelFileError(
+                f"{path}: it is a MACE with {name} = {given[name]!r}, which Ladera does not have."
+            )
+    inferred = infer(path, tensors)
+    if "avg_num_neighbors" not in given and not _needs_neighbors(inferred):
+        inferred["avg_num_neighbors"] = 1.0
+    both = inferred | dict(given)
+    if "avg_num_neighbors" not in both:
+        raise ModelFileError(
+            f"{path}: a state dict does not hold avg_num_neighbors; write it in "
+            f"{path.with_suffix('.json').name} beside it, such as "
+            '{"avg_num_neighbors": 12.5} (and gate, heads, apply_cutoff if they are not silu, '
+            "Default, true)."
+        )
+    try:
+        settings = Settings.model_validate(both)
+        implied = Settings.model_validate(both | inferred)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise ModelFileError(f"{path}: {where + ': ' if where else ''}{message}.") from error
+    for name in inferred:
+        said, is_so = getattr(settings, name), getattr(implied, name)
+        if said != is_so and not (isinstance(said, float) and math.isclose(said, is_so)):
+            raise ModelFileError(
+                f"{path}: {name} is said to be {said}, but the tensors are those of {is_so}."
+            )
+    return settings
+
+
+def _needs_neighbors(inferred: Mapping[str, Any]) -> bool:
+    kinds = {inferred["interaction_cls_first"], inferred["interaction_cls"]}
+    return any(not BLOCKS[kind].startswith(("density", "nonlinear")) for kind in kinds)
+
+
+def of_module(module: Module) -> dict[str, Any]:
+    """What the attributes of a pickled model say, that its tensors do not."""
+    given: dict[str, Any] = {"model": module.kind}
+    for name in (
+        "apply_cutoff",
+        "heads",
+        "use_edge_irreps_first",
+        "use_agnostic_product",
+        *_ABSENT,
+    ):
+        if (value := module.attribute(name)) is not None:
+            given[name] = value
+    interactions = module.children("interactions")
+    if interactions:
+        given["interaction_cls_first"] = interactions[0].kind
+        given["interaction_cls"] = interactions[-1].kind
+        given["avg_num_neighbors"] = [_number(each) for each in interactions]
+        if module.attribute("edge_irreps") is not None:
+            given["edge_irreps"] = module.attribute("edge_irreps")
+    readouts = module.children("readouts")
+    if readouts:
+        given["readout_cls"] = readouts[-1].kind
+        activation = readouts[-1].child("non_linearity.acts.0")
+        if activation is not None:
+            given["gate"] = activation.attribute("f")
+    for path, name, names in (
+        ("radial_embedding.bessel_fn", "radial_type", _RADIAL_BASES),
+        ("radial_embedding.distance_transform", "distance_transform", _TRANSFORMS),
+    ):
+        if (found := module.child(path)) is not None:
+            given[name] = names.get(found.kind, found.kind)
+    # Models of 2022 kept these as plain attributes.
+    for name in ("atomic_numbers", "r_max"):
+        if (value := module.attribute(name)) is not None:
+            given[name] = value
+    return given
+
+
+def _number(interaction: Module) -> float:
+    value = interaction.attribute("avg_num_neighbors", 1.0)
+    return float(value[0] if isinstance(value, list) else value)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The settings in a JSON or YAML file; ModelFileError when it is neither."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ModelFileError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(found, dict):
+        raise ModelFileError(f"{path} must hold the settings of a model by name.")
+    return found
+
+
+def infer(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The settings that the shapes of the tensors imply.
+
+    Raises ModelFileError when they are not those of a MACE.
+    """
+    try:
+        return _infer(tensors)
+    except (KeyError, IndexError, ZeroDivisionError) as error:
+        raise ModelFileError(
+            f"{path}: its tensors are not those of a MACE of mace-torch ({error} is missing)."
+        ) from error
+
+
+def _infer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    elements = tensors["atomic_energies_fn.atomic_energies"].shape[-1]
+    channels = tensors["node_embedding.linear.weight"].numel() // elements
+    layers = 1 + max(int(n.split(".")[1]) for n in tensors if n.startswith("products."))
+    first = _PRODUCT.format(0, 0)
+    degrees = {n.split(".")[4] for n in tensors if n.startswith("products.0.symmetric")}
+    found: dict[str, Any] = {
+        "model": "ScaleShiftMACE" if "scale_shift.scale" in tensors else "MACE",
+        "num_polynomial_cutoff": int(tensors["radial_embedding.cutoff_fn.p"]),
+        "r_max": float(tensors["radial_embedding.cutoff_fn.r_max"]),
+        "num_interactions": layers,
+        "correlation": sum(name.startswith(first + "U_matrix_") for name in tensors),
+        "max_ell": math.isqrt(tensors[first + "U_matrix_1"].shape[-2]) - 1,
+        "hidden_irreps": "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(len(degrees))),
+        "interaction_cls_first": _block(tensors, 0, elements * channels**2),
+        "interaction_cls": _block(tensors, layers - 1, elements * channels**2),
+        "pair_repulsion": "pair_repulsion_fn.c" in tensors,
+        "use_agnostic_product": elements > 1 and tensors[first + "weights_max"].shape[0] == 1,
+    }
+    if "atomic_numbers" in tensors:
+        found["atomic_numbers"] = tuple(tensors["atomic_numbers"].tolist())
+    return found | _infer_radial(tensors) | _infer_readout(tensors, layers, channels)
+
+
+def _block(tensors: Mapping[str, Tensor], layer: int, square: int) -> str:
+    """The class of an interaction; those without a residual mix every l in their skip_tp."""
+    own = f"interactions.{layer}."
+    if own + "source_embedding.weight" in tensors:
+        return "RealAgnosticResidualNonLinearInteractionBlock"
+    density = "Density" if any(n.startswith(own + "density_fn.") for n in tensors) else ""
+    points = tensors[_PRODUCT.format(layer, 0) + "U_matrix_1"].shape[-2]
+    whole = tensors[own + "skip_tp.weight"].numel() == math.isqrt(points) * square
+    return f"RealAgnostic{density}{'' if whole else 'Residual'}InteractionBlock"
+
+
+def _infer_radial(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    radial = "radial_embedding."
+    bases = {
+        "bessel": radial + "bessel_fn.bessel_weights",
+        "gaussian": radial + "bessel_fn.gaussian_weights",
+        "chebyshev": radial + "bessel_fn.n",
+    }
+    found = [kind for kind, name in bases.items() if name in tensors]
+    if not found:
+        raise KeyError(bases["bessel"])
+    transform = "None"
+    if radial + "distance_transform.a" in tensors:
+        transform = "Agnesi"
+    elif any(name.startswith(radial + "distance_transform.") for name in tensors):
+        transform = "Soft"
+    weights = "interactions.0.conv_tp_weights."
+    plain = [name for name in tensors if name.startswith(weights + "layer")]
+    widths = [tensors[f"{weights}layer{k}.weight"].shape[1] for k in range(len(plain))]
+    if not plain:  # with biases and normalisations between
+        names = [n for n in tensors if n.startswith(weights + "net.") and tensors[n].ndim == 2]
+        widths = [tensors[name].shape[0] for name in names]
+    return {
+        "radial_type": found[0],
+        "num_bessel": tensors[bases[found[0]]].numel(),
+        "distance_transform": transform,
+        "radial_MLP": tuple(widths[:-1]),
+    }
+
+
+def _infer_readout(tensors: Mapping[str, Tensor], layers: int, channels: int) -> dict[str, Any]:
+    own = f"readouts.{layers - 1}."
+    heads = tensors["readouts.0.linear.weight"].numel() // channels
+    if own + "linear.weight" in tensors:
+        return {"readout_cls": "LinearReadoutBlock", "MLP_irreps": "1x0e"}
+    nodes = tensors[own + "linear_1.weight"].numel() // (channels * heads)
+    bias = "Bias" if own + "linear_mid.weight" in tensors else ""
+    return {"readout_cls": f"NonLinear{bias}ReadoutBlock", "MLP_irreps": f"{nodes}x0e"}
