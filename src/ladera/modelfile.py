@@ -31,6 +31,7 @@ MODEL: Final = "model.ladera"  # what training calls it
 ARCHITECTURES: Final = {
     "hdnnp": ("ladera.models.hdnnp", "HDNNPConfig", "HDNNP"),
     "hdnnp_4g": ("ladera.models.hdnnp_4g", "HDNNP4GConfig", "HDNNP4G"),
+    "hdnnp_dipole": ("ladera.models.hdnnp.dipole", "HDNNPDipoleConfig", "HDNNPDipole"),
     "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
 }
 # Not trained as such, but made of trained models.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Part = Literal["train", "validation", "test"]
 _LINES = 10  # of extrapolation shown one by one
-_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³"}
+_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "dipole": "meÅ"}
 
 
 def evaluate(
@@ -35,12 +35,12 @@ def evaluate(
         Path | None, Parameter(help="Folder for evaluation.json and predictions_PART.npz.")
     ] = None,
 ) -> int:
-    """Compare a model's energies, forces and stress with labelled structures.
+    """Compare a model's energies, forces, stress and dipoles with labelled structures.
 
-    Errors (mean absolute, root mean square, largest, and R2) are in meV/atom, meV/Angstrom and
-    meV/Angstrom^3, in total, by config_type and by element; the worst frames are named. Atoms with
-    a symmetry function outside its training range are named as well; and of a committee it says
-    how well its uncertainties agree with its errors.
+    Errors (mean absolute, root mean square, largest, and R2) are in meV/atom, meV/Angstrom,
+    meV/Angstrom^3 and, for models with dipoles, me*Angstrom, in total, by config_type and by
+    element; the worst frames are named. Atoms with a symmetry function outside its training range
+    are named as well; and of a committee it says how well its uncertainties agree with its errors.
 
         ladera evaluate run/model.ladera test.extxyz --output evaluation
     """

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ladera.errors import DataError
 
-Quantity = Literal["energy", "forces", "stress"]
+Quantity = Literal["energy", "forces", "stress", "dipole"]
 FloatArray = NDArray[np.float64]
 
 _REQUIRED: Final = (
@@ -26,6 +26,12 @@ _REQUIRED: Final = (
     "numbers",
     "forces_reference",
     "forces_predicted",
+)
+_OPTIONAL: Final = (
+    "stress_reference",
+    "stress_predicted",
+    "dipole_reference",
+    "dipole_predicted",
 )
 
 
@@ -43,6 +49,8 @@ class Predictions:
     forces_predicted: FloatArray
     stress_reference: FloatArray | None = None  # (n_frames, 3, 3) eV/Angstrom^3
     stress_predicted: FloatArray | None = None
+    dipole_reference: FloatArray | None = None  # (n_frames, 3) e*Angstrom
+    dipole_predicted: FloatArray | None = None
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Predictions:
@@ -52,7 +60,7 @@ class Predictions:
                 missing = [name for name in _REQUIRED if name not in stored]
                 if missing:
                     raise DataError(f"{path} lacks {', '.join(missing)}; evaluate the model again.")
-                optional = [n for n in ("stress_reference", "stress_predicted") if n in stored]
+                optional = [name for name in _OPTIONAL if name in stored]
                 made = cls(**{name: stored[name] for name in (*_REQUIRED, *optional)})
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(
@@ -85,15 +93,19 @@ class Predictions:
         return np.array(chemical_symbols)[self.numbers]
 
     def values(self, quantity: Quantity) -> tuple[FloatArray, FloatArray]:
-        """Reference and predicted: energies per atom, force or stress components, as they are."""
+        """Reference and predicted: energies per atom, components of the others as they are."""
         if quantity == "energy":
             return self.energy_reference / self.n_atoms, self.energy_predicted / self.n_atoms
         if quantity == "forces":
             return self.forces_reference, self.forces_predicted
-        if self.stress_reference is None or self.stress_predicted is None:
-            empty = np.empty((0, 3, 3))
-            return empty, empty
-        return self.stress_reference, self.stress_predicted
+        pairs = {
+            "stress": (self.stress_reference, self.stress_predicted),
+            "dipole": (self.dipole_reference, self.dipole_predicted),
+        }
+        reference, predicted = pairs[quantity]
+        if reference is None or predicted is None:
+            return np.empty(0), np.empty(0)
+        return reference, predicted
 
     def _check(self, path: Path) -> None:
         total = int(self.n_atoms.sum())

@@ -155,7 +155,7 @@ def _training(run: TrainingRun) -> dict[str, Any]:
     part = training_section.judged_part(run)
     best = training_section.best_epoch(run)
     totals = [errors.total for errors in run.evaluation.values()]
-    quantities = [q for q in ERROR_UNITS if any(total[q] for total in totals)]
+    quantities = [q for q in ERROR_UNITS if any(total.get(q) for total in totals)]
     return {
         "part": part,
         "judged": None if part is None else run.evaluation[part],

@@ -21,6 +21,7 @@ _CURVES: Final = (
     ("energy_mae_mev_per_atom", "Energy MAE (meV/atom)"),
     ("force_mae_mev_per_angstrom", "Force MAE (meV/Å)"),
     ("stress_mae_mev_per_angstrom3", "Stress MAE (meV/Å³)"),
+    ("dipole_mae_me_angstrom", "Dipole MAE (meÅ)"),
     ("loss", "Loss (no unit)"),
 )
 # What to call the errors of a quantity, and their unit.
@@ -28,6 +29,7 @@ ERROR_UNITS: Final[Mapping[Quantity, tuple[str, str]]] = {
     "energy": ("Energy", "meV/atom"),
     "forces": ("Force", "meV/Å"),
     "stress": ("Stress", "meV/Å³"),
+    "dipole": ("Dipole", "meÅ"),
 }
 
 
@@ -91,6 +93,13 @@ def parity_plates(run: TrainingRun) -> Iterator[Plate]:
                 {"stress": (reference, predicted)}, "stress", "meV/Å³", title=f"Stress, {part}"
             )
             yield Plate(figure, f"Stress components of the {part} frames, positive in tension.")
+    for part, predictions in run.predictions.items():
+        reference, predicted = predictions.values("dipole")
+        if np.isfinite(reference).any():
+            figure = figures.parity(
+                {"dipole": (reference, predicted)}, "dipole", "eÅ", title=f"Dipole, {part}"
+            )
+            yield Plate(figure, f"Components of the dipole moment of the {part} frames.")
 
 
 def histogram_plates(run: TrainingRun) -> Iterator[Plate]:

@@ -43,8 +43,8 @@ class LaderaCalculator(Calculator):
     the whole cell: they sum to the stress.
 
     A model with charges gives ``charges`` (n_atoms,) in e as well, and one with charges or atomic
-    dipoles, for an open structure, the ``dipole`` (3,) in e*Angstrom. The total charge is ``atoms.info["total_charge"]``, 0
-    where that is missing.
+    dipoles, for an open structure, the ``dipole`` (3,) in e*Angstrom. The total charge is
+    ``atoms.info["total_charge"]``, 0 where that is missing.
 
     Of a committee these are the means, and the results have besides their standard deviations:
     ``energy_std`` (eV) and, for each atom and component, ``forces_std`` (n_atoms, 3), calibrated if

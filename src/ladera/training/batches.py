@@ -61,19 +61,22 @@ class Batch:
     energy: Tensor  # (n_structures,), eV
     forces: Tensor  # (n_atoms, 3), eV/Angstrom
     stress: Tensor  # (n_structures, 3, 3), eV/Angstrom^3
+    dipole: Tensor  # (n_structures, 3), e*Angstrom
     has_energy: Tensor  # (n_structures,) bool
     has_forces: Tensor  # (n_structures,) bool
     has_stress: Tensor  # (n_structures,) bool
+    has_dipole: Tensor  # (n_structures,) bool
     weights: Tensor  # (n_structures,), factor on each frame's part of the loss
 
     @property
     def counts(self) -> Tensor:
-        """Labelled energies, force components and stress components, (3,) float64."""
+        """Labelled energies and components of forces, stresses and dipoles, (4,) float64."""
         return torch.stack(
             [
                 self.has_energy.sum(),
                 3 * self.graph.atom_counts[self.has_forces].sum(),
                 9 * self.has_stress.sum(),
+                3 * self.has_dipole.sum(),
             ]
         ).double()
 
@@ -89,7 +92,9 @@ class Batch:
     def without_labels(self) -> Self:
         """The same structures, of which nothing is known: they add nothing to a loss."""
         nothing = torch.zeros_like(self.has_energy)
-        return replace(self, has_energy=nothing, has_forces=nothing, has_stress=nothing)
+        return replace(
+            self, has_energy=nothing, has_forces=nothing, has_stress=nothing, has_dipole=nothing
+        )
 
 
 class Batches:
@@ -117,15 +122,18 @@ class Batches:
                 )
         forces = [np.zeros((f.n_atoms, 3)) if f.forces is None else f.forces for f in frames]
         stress = [np.zeros((3, 3)) if f.stress is None else f.stress for f in frames]
+        dipole = [np.zeros(3) if f.dipole is None else f.dipole for f in frames]
         return Batch(
             graph=Graph.batch([self.graphs[int(k)] for k in indices]),
             frames=np.asarray(indices),
             energy=torch.tensor([f.energy or 0.0 for f in frames], dtype=torch.float64),
             forces=torch.from_numpy(np.concatenate(forces)),
             stress=torch.from_numpy(np.stack(stress)),
+            dipole=torch.from_numpy(np.stack(dipole)),
             has_energy=torch.tensor([f.energy is not None for f in frames]),
             has_forces=torch.tensor([f.forces is not None for f in frames]),
             has_stress=torch.tensor([f.stress is not None for f in frames]),
+            has_dipole=torch.tensor([f.dipole is not None for f in frames]),
             weights=torch.from_numpy(self.weights[indices]),
         )
 

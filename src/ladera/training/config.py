@@ -155,7 +155,7 @@ class DataConfig(Section):
 
 
 class LossConfig(Section):
-    """What is minimised: a weighted sum of the mean errors of energies, forces and stresses."""
+    """What is minimised: a weighted sum of the mean errors of what the frames are labelled with."""
 
     function: Literal["mse", "mae", "huber"] = Field(
         "mse",
@@ -163,7 +163,8 @@ class LossConfig(Section):
     )
     huber_delta: PositiveFloat = Field(
         0.01,
-        description="Where huber turns from x^2/2 to linear: eV/atom, eV/Angstrom, eV/Angstrom^3.",
+        description="Where huber turns from x^2/2 to linear: eV/atom, eV/Angstrom, eV/Angstrom^3, "
+        "e*Angstrom.",
     )
     energy: NonNegativeFloat = Field(100.0, description="Weight of the energy per atom (eV/atom).")
     forces: NonNegativeFloat = Field(
@@ -172,6 +173,9 @@ class LossConfig(Section):
     stress: NonNegativeFloat = Field(
         0.0, description="Weight of the stress components (eV/Angstrom^3)."
     )
+    dipole: NonNegativeFloat = Field(
+        0.0, description="Weight of the components of the dipole moment (e*Angstrom)."
+    )
     config_weights: dict[str, NonNegativeFloat] = Field(
         default_factory=dict,
         description="Factors on the frames of a config_type, such as {surface: 2.0}.",
@@ -179,8 +183,8 @@ class LossConfig(Section):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
-        if self.energy == self.forces == self.stress == 0:
-            raise ValueError("energy, forces and stress all have the weight 0; raise one")
+        if self.energy == self.forces == self.stress == self.dipole == 0:
+            raise ValueError("energy, forces, stress and dipole have the weight 0; raise one")
         return self
 
 
@@ -439,6 +443,7 @@ class TrainingConfig(Section):
             "gradient_clip": self.gradient_clip is not None,
             "ema_decay": self.ema_decay is not None,
             "loss.stress": self.loss.stress > 0,
+            "loss.dipole": self.loss.dipole > 0,
             "loss.function": self.loss.function != "mse",
         }
         for key, given in unused.items():

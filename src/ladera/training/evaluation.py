@@ -28,7 +28,12 @@ from ladera.training.uncertainty import Uncertainty, reliability
 if TYPE_CHECKING:
     from ladera.potential import Potential
 
-UNITS: Final = {"energy": "meV/atom", "forces": "meV/Angstrom", "stress": "meV/Angstrom^3"}
+UNITS: Final = {
+    "energy": "meV/atom",
+    "forces": "meV/Angstrom",
+    "stress": "meV/Angstrom^3",
+    "dipole": "me*Angstrom",
+}
 N_WORST: Final = 5
 
 _MILLI: Final = 1e3
@@ -46,6 +51,7 @@ class Evaluation:
     energy: Floats  # (n_frames,), eV
     forces: Floats  # (n_atoms_total, 3), eV/Angstrom
     stress: Floats  # (n_frames, 3, 3), eV/Angstrom^3; NaN for a frame without volume
+    dipole: Floats  # (n_frames, 3), e*Angstrom; NaN where the model has none
     uncertainty: Uncertainty | None = None  # of a committee
     extrapolation: ExtrapolationReport | None = None  # of a model that knows its training domain
 
@@ -53,7 +59,7 @@ class Evaluation:
         """All errors: in total, by group, by element, and the worst frames.
 
         Each error has count, mae, rmse, max (absolute) and r2 = 1 - sum (x - x_ref)^2 / sum
-        (x_ref - mean x_ref)^2, in meV/atom, meV/Angstrom and meV/Angstrom^3; None without labels.
+        (x_ref - mean x_ref)^2, in ``units``; None without labels or predictions.
         """
         groups = self.dataset.column("config_type")
         everything = np.ones(len(groups), dtype=bool)
@@ -87,6 +93,9 @@ class Evaluation:
         if dataset.has("stress").any():
             arrays |= {"stress_reference": dataset.column("stress")}
             arrays |= {"stress_predicted": self.stress}
+        if np.isfinite(self.dipole).any():
+            arrays |= {"dipole_reference": dataset.column("dipole")}
+            arrays |= {"dipole_predicted": self.dipole}
         if self.uncertainty is not None:
             arrays |= {"energy_std": self.uncertainty.energy_std}
             arrays |= {"forces_std": self.uncertainty.forces_std}
@@ -130,7 +139,12 @@ class Evaluation:
             "energy": _statistics(*(values[frames] for values in self._energy_pairs)),
             "forces": _statistics(self.dataset.column("forces")[atoms], self.forces[atoms]),
             "stress": _statistics(self.dataset.column("stress")[frames], self.stress[frames]),
+            "dipole": self._dipole_errors(frames),
         }
+
+    def _dipole_errors(self, frames: NDArray[np.bool_]) -> dict[str, Any] | None:
+        known = frames & np.isfinite(self.dipole).all(axis=1)
+        return _statistics(self.dataset.column("dipole")[known], self.dipole[known])
 
     def _by_element(self) -> dict[str, Any]:
         numbers = self.dataset.column("numbers")
@@ -172,7 +186,7 @@ def evaluate_dataset(
     frame_index: NDArray[np.int64] | None = None,
     on_frames: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Predict energy, forces and stress of every frame, whatever labels it has.
+    """Predict energy, forces, stress and dipole of every frame, whatever labels it has.
 
     ``frame_index`` (n_frames,) are the numbers by which the frames are called, when they are part
     of a larger set; ``on_frames`` hears how many frames are done. Raises DataError for an empty
@@ -182,6 +196,7 @@ def evaluate_dataset(
     energy = np.empty(len(dataset))
     forces = np.empty((int(dataset.offsets[-1]), 3))
     stress = np.full((len(dataset), 3, 3), np.nan)
+    dipole = np.full((len(dataset), 3), np.nan)
     energy_spread, forces_spread = np.zeros_like(energy), np.zeros_like(forces)
     index = np.arange(len(dataset)) if frame_index is None else frame_index
     extrapolation: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
@@ -196,6 +211,8 @@ def evaluate_dataset(
         solid = volumes > 0
         virial = prediction.virial.double().cpu().numpy()
         stress[indices[solid]] = virial[solid] / volumes[solid, None, None]
+        if potential.has_dipole and not bool(graph.periodic.any()):
+            dipole[indices] = prediction.dipole.cpu().numpy()
         if isinstance(prediction, CommitteePrediction):
             energy_spread[indices] = prediction.energy_spread.cpu().numpy()
             forces_spread[atoms] = prediction.forces_spread.cpu().numpy()
@@ -209,7 +226,7 @@ def evaluate_dataset(
     if isinstance(potential, Committee):
         calibration = potential.config.calibration or Calibration()
         uncertainty = Uncertainty(len(potential.members), calibration, energy_spread, forces_spread)
-    return Evaluation(dataset, index, energy, forces, stress, uncertainty, extrapolation)
+    return Evaluation(dataset, index, energy, forces, stress, dipole, uncertainty, extrapolation)
 
 
 def _add_extrapolations(

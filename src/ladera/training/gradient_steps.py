@@ -16,7 +16,7 @@ from ladera.errors import ConfigError, TrainingError
 from ladera.potential import Potential
 from ladera.training.batches import Batch, Batches, shuffled
 from ladera.training.config import GradientOptimizer, TrainingConfig
-from ladera.training.loss import Objective
+from ladera.training.loss import QUANTITIES, Objective
 from ladera.training.optimizers import LearningRate, ParameterAverage, make_optimizer
 from ladera.training.preparation import Prepared
 from ladera.training.processes import over_processes
@@ -50,7 +50,8 @@ class GradientSteps:
             if config.ema_decay is not None
             else None
         )
-        self._sums = torch.zeros(3, 4, dtype=torch.float64)  # of the epoch so far, this process
+        # Of the epoch so far, this process.
+        self._sums = torch.zeros(len(QUANTITIES), 4, dtype=torch.float64)
         self._epoch, self._step, self._steps = 0, 0, 1
 
     @property

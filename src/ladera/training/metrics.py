@@ -7,6 +7,7 @@ from typing import Final
 
 from torch import Tensor
 
+from ladera.training.config import LossConfig
 from ladera.training.loss import ABSOLUTE, COUNT, QUANTITIES, SQUARE
 
 _MILLI: Final = 1e3
@@ -14,12 +15,13 @@ _NAMES: Final = {
     "energy": ("energy", "mev_per_atom"),
     "forces": ("force", "mev_per_angstrom"),
     "stress": ("stress", "mev_per_angstrom3"),
+    "dipole": ("dipole", "me_angstrom"),
 }
 
 
-def columns(part: str, stress: bool) -> list[str]:
+def columns(part: str, loss: LossConfig) -> list[str]:
     """Names of the errors of a part (train, validation) in log.csv."""
-    shown = [_NAMES[q] for q in QUANTITIES if q != "stress" or stress]
+    shown = [_NAMES[q] for q in QUANTITIES if q in ("energy", "forces") or getattr(loss, q) > 0]
     return [f"{part}_{name}_{kind}_{unit}" for name, unit in shown for kind in ("mae", "rmse")]
 
 

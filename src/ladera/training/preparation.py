@@ -228,7 +228,7 @@ def _check_sizes(prepared: Prepared) -> None:
 def _check_labels(prepared: Prepared) -> None:
     """Refuse a loss of labels that are not there: it would train on the others alone."""
     view = prepared.dataset[prepared.train]
-    for name in ("energy", "forces", "stress"):
+    for name in ("energy", "forces", "stress", "dipole"):
         weight = getattr(prepared.config.loss, name)
         if weight > 0 and not view.has(name).any():
             raise ConfigError(

@@ -12,6 +12,7 @@ import torch
 
 from ladera import __version__
 from ladera.training import config_file
+from ladera.training.loss import QUANTITIES
 from ladera.training.preparation import Prepared
 
 
@@ -27,8 +28,7 @@ def provenance(
         "epoch": best["epoch"],
         "validation_loss": best["loss"],
         "errors": {
-            part: {name: summary[name] for name in ("energy", "forces", "stress")}
-            for part, summary in results.items()
+            part: {name: summary[name] for name in QUANTITIES} for part, summary in results.items()
         },
         "versions": {
             "ladera": __version__,

@@ -24,7 +24,7 @@ from ladera.training.config import Kalman, TrainingConfig
 from ladera.training.evaluation import evaluate_dataset, write_evaluations
 from ladera.training.gradient_steps import GradientSteps
 from ladera.training.log import EpochLog, Row
-from ladera.training.loss import COUNT, Objective
+from ladera.training.loss import COUNT, QUANTITIES, Objective
 from ladera.training.preparation import Indices, Prepared, prepare
 from ladera.training.processes import launch, over_processes
 from ladera.training.provenance import provenance
@@ -169,12 +169,15 @@ class _Run:
         self.best: dict[str, Any] = {"loss": None, "epoch": 0, "tensors": {}}
         if stored:
             self._restore(stored)
-        stress = config.loss.stress > 0
         parts = ("train", "validation")
         self.log = EpochLog(
             folder / "log.csv",
             ["epoch", "seconds", "learning_rate"]
-            + [name for part in parts for name in (f"{part}_loss", *metrics.columns(part, stress))],
+            + [
+                name
+                for part in parts
+                for name in (f"{part}_loss", *metrics.columns(part, config.loss))
+            ],
         )
 
     # --- the loop ------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ class _Run:
     def _sums_over(self, indices: Indices) -> Tensor:
         """Sums of the objective over frames, shared among the processes."""
         self.potential.eval()
-        sums = torch.zeros(3, 4, dtype=torch.float64)
+        sums = torch.zeros(len(QUANTITIES), 4, dtype=torch.float64)
         rank, world = self.fabric.global_rank, self.fabric.world_size
         with torch.no_grad():
             for frames in in_order(indices[rank::world], 32):
@@ -274,6 +277,7 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             potential = modelfile.build(self.config.model)
+        _check_dipole(potential, self.config)
         if stored is None:
             view = [self.batches.graphs[int(k)] for k in self.prepared.train]
             potential.fit_statistics(view, self.prepared.statistics())
@@ -347,6 +351,20 @@ class _Run:
         results = write_evaluations(parts, self.folder)
         self.potential.provenance = provenance(self.prepared, self.best, results)
         self.potential.save(self.folder / MODEL)
+
+
+def _check_dipole(potential: Potential, config: TrainingConfig) -> None:
+    """Refuse to learn dipoles with a model that has none, and to leave them to chance."""
+    if config.loss.dipole > 0 and not potential.has_dipole:
+        raise ConfigError(
+            f"loss.dipole is {config.loss.dipole:g}, but the {config.model.architecture} model has "
+            "no dipole moment; set model.architecture: hdnnp_dipole, or loss.dipole: 0."
+        )
+    if config.loss.dipole == 0 and potential.has_atomic_dipoles:
+        raise ConfigError(
+            f"The {config.model.architecture} model has dipoles that nothing would train; set "
+            "loss.dipole, such as 10, or take a model without."
+        )
 
 
 def stored_state(folder: Path, prepared: Prepared) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def export(
     :class:`SettingsWarning`, of functions that n2p2 computes wrongly.
     """
     folder = Path(folder)
-    if not isinstance(potential, HDNNP):
+    if type(potential) is not HDNNP:  # one with dipoles would lose them
         raise ConfigError(
             f"A model of the architecture {potential.config.architecture} cannot be written for "
             "n2p2; export an hdnnp model."
