@@ -1,0 +1,163 @@
+"""Published models: the registry, and downloads from a local server."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from ase.data import atomic_numbers
+
+from ladera.errors import ModelFileError
+from ladera.interop.published import registry, store
+from ladera.interop.published.registry import PublishedModel
+from ladera.interop.published.store import DownloadNotice, fetch
+
+CONTENT = b"PK\x03\x04 the numbers of a model" + bytes(range(256)) * 64
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers as the path says, and counts."""
+
+    requests = 0
+
+    def do_GET(self) -> None:
+        type(self).requests += 1
+        name = urlsplit(self.path).path
+        if name == "/missing.model":
+            self.send_error(404)
+            return
+        body = b"<html>log in to the proxy first</html>" if name == "/page.model" else CONTENT
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if name == "/truncated.model" else body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv(store.FOLDER_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def model() -> Iterator[Callable[..., PublishedModel]]:
+    """Makes a model that the server of this test offers under a file name."""
+    Server.requests = 0
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+
+        def make(file: str, sha256: str | None = None) -> PublishedModel:
+            url = f"http://127.0.0.1:{server.server_port}/{file}"
+            return PublishedModel("mace-test", "a test", url, "MIT", ("H", "O"), sha256)
+
+        yield make
+        server.shutdown()
+        thread.join()
+
+
+Make = Callable[..., PublishedModel]
+
+
+def test_a_model_is_downloaded_once(model: Make, tmp_path: Path) -> None:
+    offered = model("good.model", SHA256)
+    with pytest.warns(DownloadNotice, match=r"Downloaded mace-test .*Licence: MIT.*as published"):
+        path = fetch(offered, tmp_path)
+    assert path == tmp_path / "good.model"
+    assert path.read_bytes() == CONTENT
+    assert fetch(offered, tmp_path) == path
+    assert Server.requests == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["good.model"]
+
+
+def test_without_a_published_checksum_the_first_download_is_pinned(
+    model: Make, tmp_path: Path
+) -> None:
+    offered = model("good.model")
+    with pytest.warns(DownloadNotice, match=SHA256):
+        path = fetch(offered, tmp_path)
+    assert SHA256 in (tmp_path / "good.model.sha256").read_text()
+    fetch(offered, tmp_path)
+    path.write_bytes(CONTENT + b"?")
+    with pytest.raises(ModelFileError, match="that of its download"):
+        fetch(offered, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "sha256", "message"),
+    [
+        ("missing.model", None, "127.0.0.1.* answers 404"),
+        ("truncated.model", None, "broke off"),
+        ("page.model", None, "is no model"),
+        ("good.model", "0" * 64, "the published one is 0000"),
+    ],
+)
+def test_a_failed_download_leaves_nothing(
+    model: Make, tmp_path: Path, file: str, sha256: str | None, message: str
+) -> None:
+    with pytest.raises(ModelFileError, match=message) as caught:
+        fetch(model(file, sha256), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_network_the_sentence_says_what_to_put_where(tmp_path: Path) -> None:
+    offered = PublishedModel("mace-test", "", "http://127.0.0.1:9/x.model", "MIT", ("H",))
+    with pytest.raises(ModelFileError) as caught:
+        fetch(offered, tmp_path)
+    for part in (offered.name, "x.model", offered.url, str(tmp_path), "LADERA_MODELS"):
+        assert part in str(caught.value)
+
+
+def test_a_file_in_the_users_folder_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    (tmp_path / "x.model").write_bytes(CONTENT)
+    offered = PublishedModel("mace-test", "", "http://127.0.0.1:9/x.model", "MIT", ("H",), SHA256)
+    assert fetch(offered) == tmp_path / "x.model"
+    (tmp_path / "x.model").write_bytes(b"PK\x03\x04 another one")
+    with pytest.raises(ModelFileError, match="is not mace-test: its SHA-256 is"):
+        fetch(offered)
+
+
+def test_the_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert store.folder_of_models() == tmp_path / "ladera" / "models"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert store.folder_of_models() == Path.home() / ".cache" / "ladera" / "models"
+    assert store.folder_of_models(tmp_path / "mine") == tmp_path / "mine"
+
+
+def test_every_entry_is_complete() -> None:
+    known = registry.models()
+    assert {"mace-mp-small", "mace-mpa-0", "mace-off-medium", "mace-spice"} <= set(known)
+    for name, entry in known.items():
+        assert registry.looks_like_name(name)
+        assert urlsplit(entry.url).scheme == "https"
+        assert entry.file_name.endswith(".model")
+        assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
+        assert entry.licence.startswith(("MIT", "ASL"))
+        assert all(symbol in atomic_numbers for symbol in entry.elements)
+    assert len(known["mace-mp-small"].elements) == 89
+    assert len({entry.url for entry in known.values()}) == len(known)
+    assert len({(entry.family, entry.short) for entry in known.values()}) == len(known)
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(ModelFileError, match="did you mean 'mace-mp-small'"):
+        registry.find("mace-mp-smal")
+    with pytest.raises(ModelFileError, match="did you mean 'medium'"):
+        registry.of_family("mace-off", "medum")
+    assert registry.of_family("mace-mp", "large").name == "mace-mp-large"
+    assert registry.of_family("mace-mp", "mace-mpa-0").name == "mace-mpa-0"
