@@ -16,7 +16,7 @@ demo: $(VENV)/.runtime viewer  ## train on the embedded data, simulate, write de
 	$(BIN)/ladera demo --output demo
 
 test: lint docs viewer browser  ## everything CI checks
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations 12 --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.development  ## format, style, types and layers, changing nothing
 	$(BIN)/ruff format --check

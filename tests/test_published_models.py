@@ -143,7 +143,7 @@ def test_every_entry_is_complete() -> None:
     known = registry.models()
     assert {"mace-mp-small", "mace-mpa-0", "mace-off-medium", "mace-spice"} <= set(known)
     for name, entry in known.items():
-        assert registry.looks_like_name(name)
+        assert registry.is_name(name)
         assert urlsplit(entry.url).scheme == "https"
         assert entry.file_name.endswith(".model")
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
     from ladera.graph import Graph
+    from ladera.interop.published import mace_mp, mace_off
     from ladera.modelfile import build, load
     from ladera.models.committee import Committee
     from ladera.potential import Potential, Prediction, evaluate
@@ -34,6 +35,8 @@ _HOMES = {
     "build": "ladera.modelfile",
     "evaluate": "ladera.potential",
     "load": "ladera.modelfile",
+    "mace_mp": "ladera.interop.published",
+    "mace_off": "ladera.interop.published",
 }
 
 __all__ = [
@@ -48,6 +51,8 @@ __all__ = [
     "build",
     "evaluate",
     "load",
+    "mace_mp",
+    "mace_off",
 ]
 
 

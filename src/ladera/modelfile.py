@@ -70,13 +70,21 @@ def save(potential: Potential, path: str | os.PathLike[str]) -> None:
         raise ModelFileError(f"The model could not be written to {path}: {error}.") from error
 
 
-def load(path: str | os.PathLike[str], *, units: str | None = None) -> Potential:
+def load(
+    path: str | os.PathLike[str], *, units: str | None = None, head: str | None = None
+) -> Potential:
     """Read a potential, ready for inference, with its provenance.
 
-    ``path`` is a ``.ladera`` file or the folder of a training run that holds one; or a folder of
-    n2p2 or RuNNer (``input.nn``, ``scaling.data``, ``weights.ZZZ.data``), whose ``units`` are
-    "bohr-hartree" or "angstrom-ev"; they may be left out where comments of its ``input.nn`` state
-    them, as in the folders that Ladera writes.
+    ``path`` is a ``.ladera`` file or the folder of a training run that holds one; or
+
+    - a folder of n2p2 or RuNNer (``input.nn``, ``scaling.data``, ``weights.ZZZ.data``), whose
+      ``units`` are "bohr-hartree" or "angstrom-ev"; they may be left out where comments of its
+      ``input.nn`` state them, as in the folders that Ladera writes;
+    - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
+    - the name of a published model, such as "mace-mp-small", which is downloaded once (see
+      :mod:`ladera.interop.published`).
+
+    ``head`` chooses the level of theory of a model with several.
 
     Raises ModelFileError for a file that is missing, cut short, not Ladera's, or newer than this
     version of Ladera, and ConfigError for a folder whose settings are not understood.
@@ -88,7 +96,12 @@ def load(path: str | os.PathLike[str], *, units: str | None = None) -> Potential
         return n2p2.load(path, units)
     if units is not None:
         raise ConfigError(f"{path} is a model file, always in Angstrom and eV; give no units.")
+    foreign = _load_foreign(path, head)
+    if foreign is not None:
+        return foreign
     header, tensors = _read(path)
+    if head is not None:
+        _choose_head(path, header, head)
     try:
         config = config_class(header["config"]["architecture"]).model_validate(header["config"])
         potential = build(config)
@@ -110,6 +123,42 @@ def load(path: str | os.PathLike[str], *, units: str | None = None) -> Potential
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The JSON header of a model file: format_version, config, provenance."""
     return _read(_in_run(Path(path)))[0]
+
+
+def _load_foreign(path: Path, head: str | None) -> Potential | None:
+    """The potential of a file of another code, or of a published name; None for Ladera's own."""
+    if not path.exists():
+        from ladera.interop import published
+
+        return published.load(str(path), head=head) if published.is_name(str(path)) else None
+    if _is_checkpoint(path):
+        from ladera.interop import mace_torch
+
+        return mace_torch.load(path, head=head)
+    return None
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a file is of torch: by its ending, or a zip archive, or safetensors not Ladera's."""
+    if path.suffix in (".model", ".pt", ".pth"):
+        return True
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                return "ladera" not in (file.metadata() or {})
+        except (SafetensorError, OSError):
+            return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _choose_head(path: Path, header: dict[str, Any], head: str) -> None:
+    """Have the configuration of a model file predict with another head."""
+    heads = header["config"].get("heads", ())
+    if head not in heads:
+        hint = did_you_mean(head, heads) if heads else "it has one for everything."
+        raise ConfigError(f"{path} has no head '{head}'; {hint}")
+    header["config"]["head"] = head
 
 
 def _in_run(path: Path) -> Path:

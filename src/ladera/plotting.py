@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import matplotlib as mpl
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
 
 INK: Final = "#1b2733"
 FAINT: Final = "#8694a1"
@@ -31,6 +33,7 @@ PALETTE: Final = (
     "#7A5C00",
     "#000000",
 )
+DASHES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
 PART_COLORS: Final = {"train": "#56B4E9", "validation": "#D55E00", "test": "#0072B2"}
 PART_DASHES: Final = {"train": "-", "validation": (0, (5, 1.5)), "test": "-"}
 
@@ -85,6 +88,20 @@ def axes(width: float = 4.4, height: float = 3.3) -> tuple[Figure, Axes]:
     """A figure of one panel, ``width`` by ``height`` inches; call it inside :func:`style`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def band(
+    panel: Axes,
+    x: NDArray[np.floating[Any]],
+    y: NDArray[np.floating[Any]],
+    error: NDArray[np.floating[Any]],
+    label: str,
+    number: int = 0,
+) -> None:
+    """A curve with two standard errors to either side, in colour and dashes number ``number``."""
+    color = PALETTE[number % len(PALETTE)]
+    panel.fill_between(x, y - 2 * error, y + 2 * error, color=color, alpha=0.2, lw=0)
+    panel.plot(x, y, color=color, linestyle=DASHES[number % len(DASHES)], label=label)
 
 
 def log_scale(axes: Axes, name: Literal["x", "y"]) -> None:

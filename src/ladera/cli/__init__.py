@@ -24,6 +24,7 @@ from ladera.cli import (
     data,
     demo,
     diffusion,
+    dynamics,
     evaluate,
     exchange,
     functions,
@@ -74,6 +75,8 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     phonons.expansion,
     vibrations.vibrations,
     diffusion.diffusion,
+    dynamics.structure,
+    dynamics.spectrum,
     report.report,
 )
 

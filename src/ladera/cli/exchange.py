@@ -11,34 +11,47 @@ Units = Literal["bohr-hartree", "angstrom-ev", "angstrom-hartree"]
 
 
 def import_(
-    folder: Annotated[Path, Parameter(help="Folder of n2p2 or RuNNer, with its input.nn.")],
+    source: Annotated[
+        Path,
+        Parameter(
+            help="Folder of n2p2 or RuNNer, with its input.nn; or a model of mace-torch, or its "
+            "published name, such as mace-mp-small."
+        ),
+    ],
     /,
     *,
     units: Annotated[
         Units | None,
-        Parameter(help="Units of the folder; needed unless comments of input.nn state them."),
+        Parameter(help="Units of a folder; needed unless comments of its input.nn state them."),
+    ] = None,
+    head: Annotated[
+        str | None, Parameter(help="The level of theory, of a model of mace-torch with several.")
     ] = None,
     output: Annotated[Path, Parameter(help="Model file to write.")] = Path("model.ladera"),
 ) -> int:
-    """Make a model file of a potential of n2p2 or RuNNer, with the same energies.
+    """Make a model file of a potential of n2p2, RuNNer or mace-torch, with the same energies.
 
-    The folder holds input.nn, scaling.data and one weights.ZZZ.data for each element. What the
-    settings say of training has no effect here.
+    A folder holds input.nn, scaling.data and one weights.ZZZ.data for each element. What the
+    settings say of training has no effect here. A .model file of mace-torch is read without
+    running anything in it; mace-torch need not be installed.
 
         ladera import FOLDER --units bohr-hartree --output water.ladera
+        ladera import MACE.model --output mace.ladera
     """
     from ladera import modelfile
     from ladera.errors import ModelFileError
-    from ladera.interop import n2p2
 
     if output.exists():
         raise ModelFileError(f"{output} exists already; name another --output.")
-    potential = n2p2.load(folder, units)
+    if source.suffix == ".ladera":
+        raise ModelFileError(f"{source} is a model file of Ladera already.")
+    potential = modelfile.load(source, units=units, head=head)
     modelfile.save(potential, output)
+    origin = potential.provenance.get("units") or potential.provenance["imported_from"]
     print(
         f"Wrote {output}: {potential.config.architecture} for {', '.join(potential.symbols)}, "
         f"cutoff {potential.cutoff:.4g} Å, {sum(p.numel() for p in potential.parameters()):,} "
-        f"weights, from {folder} in {potential.provenance['units']}."
+        f"weights, from {source} ({origin})."
     )
     return 0
 
@@ -48,23 +61,32 @@ def export(
     folder: Annotated[Path, Parameter(help="Folder to write.")],
     /,
     *,
-    to: Annotated[Literal["n2p2"], Parameter(help="Whose files to write.")],
-    units: Annotated[Units, Parameter(help="Units of the files.")] = "bohr-hartree",
+    to: Annotated[Literal["n2p2", "mace"], Parameter(help="Whose files to write.")],
+    units: Annotated[Units, Parameter(help="Units of the files, for n2p2.")] = "bohr-hartree",
 ) -> int:
     """Write a model for another code, which then computes the same energies.
 
     n2p2: a folder with input.nn, scaling.data and one weights.ZZZ.data for each element, for n2p2
     itself and for pair_style hdnnp of LAMMPS; comments in input.nn say how to call that.
+    mace: model.safetensors, a state dict, and model.json, the settings of mace-torch for it.
 
         ladera export model.ladera FOLDER --to n2p2
+        ladera export mace.ladera FOLDER --to mace
     """
     from ladera import modelfile
     from ladera.errors import ConfigError
-    from ladera.interop import n2p2
+    from ladera.interop import mace_torch, n2p2
     from ladera.units import UNIT_SYSTEMS
 
-    if (folder / "input.nn").exists():
-        raise ConfigError(f"{folder} holds an input.nn already; name another folder.")
-    for file in n2p2.export(modelfile.load(model), folder, UNIT_SYSTEMS[units]):
+    first = "input.nn" if to == "n2p2" else "model.safetensors"
+    if (folder / first).exists():
+        raise ConfigError(f"{folder} holds {first} already; name another folder.")
+    potential = modelfile.load(model)
+    files = (
+        n2p2.export(potential, folder, UNIT_SYSTEMS[units])
+        if to == "n2p2"
+        else mace_torch.export(potential, folder)
+    )
+    for file in files:
         print(f"Wrote {file}.")
     return 0

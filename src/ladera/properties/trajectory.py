@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ from ase.data import chemical_symbols
 
 from ladera.errors import DataError, PropertyError, did_you_mean
 from ladera.properties.result import FloatArray
+from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -44,6 +45,12 @@ class Trajectory:
         Temperature of the run, K, or None when nothing says it.
     wrapped
         Whether atoms had been folded back into the cell and were followed by minimum image.
+    masses
+        Masses of the atoms, amu, shape (n_atoms,); those of the elements when None.
+    velocities
+        Velocities, Angstrom/fs, shape (n_frames, n_atoms, 3), or None where they were not kept.
+    dipoles
+        Dipole moments, e*Angstrom, shape (n_frames, 3), or None.
     """
 
     numbers: NDArray[np.integer[Any]]
@@ -52,6 +59,9 @@ class Trajectory:
     interval: float
     temperature: float | None = None
     wrapped: bool = False
+    masses: FloatArray | None = None
+    velocities: FloatArray | None = None
+    dipoles: FloatArray | None = None
 
     @classmethod
     def from_positions(
@@ -125,13 +135,12 @@ class Trajectory:
                 f"The trajectory is {(self.n_frames - 1) * self.interval / 1000:g} ps long, so "
                 f"{time:g} ps cannot be left out; give a smaller --skip."
             )
-        return Trajectory(
-            self.numbers,
-            self.positions[first:],
-            self.cells[first:],
-            self.interval,
-            self.temperature,
-            self.wrapped,
+        return replace(
+            self,
+            positions=self.positions[first:],
+            cells=self.cells[first:],
+            velocities=None if self.velocities is None else self.velocities[first:],
+            dipoles=None if self.dipoles is None else self.dipoles[first:],
         )
 
 
@@ -166,6 +175,16 @@ def read_trajectory(
             "--interval, in fs (the time step times the steps from frame to frame)."
         )
     return _trajectory(path, _frames(path, types), interval, temperature)
+
+
+def read_frames(path: str | os.PathLike[str], *, types: Sequence[str] = ()) -> list[Atoms]:
+    """The frames of a folder of ``ladera md``, or of any file ASE reads, as they are.
+
+    ``types`` are the species of a LAMMPS dump's types. Raises DataError like
+    :func:`read_trajectory`.
+    """
+    path = Path(path)
+    return _frames(path / "trajectory.traj" if path.is_dir() else path, types)
 
 
 def _frames(path: Path, types: Sequence[str]) -> list[Atoms]:
@@ -205,7 +224,7 @@ def _trajectory(
                 "order; a trajectory follows the same atoms throughout."
             )
     try:
-        return Trajectory.from_positions(
+        found = Trajectory.from_positions(
             numbers,
             np.array([atoms.positions for atoms in frames]),
             np.array([atoms.cell.array * atoms.pbc[:, None] for atoms in frames]),
@@ -214,6 +233,15 @@ def _trajectory(
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    velocities = np.array([atoms.get_velocities() for atoms in frames]) * FEMTOSECOND
+    dipoles = [atoms.calc.results.get("dipole") for atoms in frames if atoms.calc is not None]
+    known = len(dipoles) == len(frames) and all(dipole is not None for dipole in dipoles)
+    return replace(
+        found,
+        masses=frames[0].get_masses(),
+        velocities=velocities if velocities[1:].any(axis=(1, 2)).all() else None,
+        dipoles=np.array(dipoles) if known else None,
+    )
 
 
 def _clock(folder: Path) -> tuple[float, float]:

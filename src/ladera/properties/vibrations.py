@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # sqrt(eV / Angstrom^2 / amu), which is 1 / ASE's unit of time, as a wavenumber in cm^-1.
 _WAVENUMBER: Final = float(FEMTOSECOND * 1e15 / (2 * np.pi * units._c * 100))
 # N_A / (12 epsilon_0 c^2) e^2 / amu, in km/mol.
-_INTENSITY: Final = float(
+INTENSITY: Final = float(
     units._Nav * units._e**2 / (12 * units._eps0 * units._c**2 * units._amu) / 1000
 )
 _PRESSURE: Final = 1e5  # Pa, the standard one
@@ -170,7 +170,7 @@ def vibrations(
     intensities = np.empty(0)
     if infrared:
         slopes = require_dipole(found.dipole, atoms).T @ moves  # (3, n_modes), e / sqrt(amu)
-        intensities = _INTENSITY * (slopes**2).sum(axis=0)
+        intensities = INTENSITY * (slopes**2).sum(axis=0)
     quanta = frequencies[frequencies > 0] * units.invcm
     thermo = _thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)
     return Vibrations(

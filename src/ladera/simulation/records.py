@@ -125,6 +125,9 @@ def snapshot(atoms: Atoms) -> Atoms:
     results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(False)}
     with suppress(PropertyUnavailableError):  # open structures have none
         results["stress"] = atoms.get_stress(apply_constraint=False)
+    if "dipole" in atoms.calc.implemented_properties:
+        with suppress(PropertyUnavailableError):  # nor have charges in a cell
+            results["dipole"] = atoms.get_dipole_moment()
     frame.calc = SinglePointCalculator(frame, **results)
     return frame
 

@@ -50,7 +50,7 @@ def find(name: str) -> PublishedModel:
     return known[name]
 
 
-def looks_like_name(word: str) -> bool:
+def is_name(word: str) -> bool:
     """Whether a word is the name of a model, or as good as one, rather than the path of a file."""
     return word in models() or (word.startswith("mace-") and not set(word) & set("./\\ "))
 

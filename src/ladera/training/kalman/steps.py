@@ -25,6 +25,7 @@ from ladera.training.kalman import jacobian
 from ladera.training.kalman.blocks import make_blocks
 from ladera.training.kalman.filter import KalmanFilter
 from ladera.training.kalman.frames import FrameStore
+from ladera.training.loss import QUANTITIES
 from ladera.training.preparation import Prepared
 from ladera.training.processes import over_processes
 
@@ -78,6 +79,7 @@ class KalmanSteps:
         self._energies = np.array(has_energy, dtype=np.int64)
         self._forces = np.array([k for k, _ in has_forces], dtype=np.int64)
         self._offsets = np.cumsum([0] + [3 * n for _, n in has_forces])
+        self._atoms = np.array([dataset[k].n_atoms for k in has_energy])
         self._networks = [net for net in potential.networks if isinstance(net, AtomicNetwork)]
         sizes = [sum(p.numel() for p in net.parameters()) for net in self._networks]
         bounds = np.cumsum([0, *sizes]).tolist()
@@ -87,6 +89,7 @@ class KalmanSteps:
         self._filter = KalmanFilter(blocks, optimizer)
         # |residual| of each observation at the start of the epoch, for the selection.
         self._residuals: dict[str, Tensor] = {}
+        self._sums = torch.zeros(len(QUANTITIES), 4, dtype=torch.float64)  # of the epoch so far
 
     def of_epoch(self, epoch: int) -> Sequence[Update]:
         """The updates of an epoch. They depend on its number and the residuals at its start."""
@@ -112,8 +115,9 @@ class KalmanSteps:
     def learning_rate(self) -> None:
         """There is none."""
 
-    def training_sums(self) -> None:
-        """Updates see but some of the observations: the run has to look at all."""
+    def training_sums(self) -> Tensor | None:
+        """Of the errors that the updates met; None where they chose the large ones."""
+        return self._sums if self._config.selection == "random" else None
 
     def averaged(self) -> AbstractContextManager[None]:
         """No parameters but the present ones."""
@@ -130,6 +134,8 @@ class KalmanSteps:
             if len(mine):
                 rows[mine], errors[mine] = compute(update.observations[mine])
             rows, errors = over_processes(self._fabric, rows), over_processes(self._fabric, errors)
+            factors = self._factors(update, errors)
+            rows, errors = rows * factors[:, None], errors * factors
             step = self._filter.step(rows.numpy(), errors.numpy(), self._updates_per_epoch)
             change = torch.from_numpy(step)
             place = 0
@@ -140,17 +146,19 @@ class KalmanSteps:
 
     def end_epoch(self, validation_loss: float | None) -> None:
         """Look at the residuals for the next epoch's selection, if it needs them."""
+        self._sums = torch.zeros_like(self._sums)
         if self._config.selection != "random":
             self._residuals = self._all_residuals()
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs."""
-        return {"filter": self._filter.state(), "residuals": self._residuals}
+        state = {"filter": self._filter.state(), "residuals": self._residuals}
+        return {**state, "sums": self._sums}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a stored state."""
         self._filter.restore(state["filter"])
-        self._residuals = dict(state["residuals"])
+        self._residuals, self._sums = dict(state["residuals"]), state["sums"]
 
     # --- choosing ------------------------------------------------------------------------------
 
@@ -210,7 +218,7 @@ class KalmanSteps:
             energies, part = jacobian.energy_rows(network, x, counts)
             errors -= energies
             rows.append(part)
-        return self._weighted(torch.cat(rows, dim=1), errors, numbers)
+        return torch.cat(rows, dim=1), errors
 
     def _force_rows(self, observations: Integers) -> tuple[Tensor, Tensor]:
         """The same of force components."""
@@ -227,18 +235,29 @@ class KalmanSteps:
             slopes, part = jacobian.slope_rows(network, x, v)
             errors += slopes
             rows.append(-part)
-        weight = self._config.force_weight
-        return self._weighted(weight * torch.cat(rows, dim=1), weight * errors, numbers)
+        return torch.cat(rows, dim=1), errors
 
-    def _weighted(self, rows: Tensor, errors: Tensor, frames: Integers) -> tuple[Tensor, Tensor]:
+    def _factors(self, update: Update, errors: Tensor) -> Tensor:
+        """Weights of the observations (m,); takes note of their errors."""
+        scale, weight = float(self._potential.energy_scale), 1.0
+        if update.quantity == "energy":
+            frames, atoms = self._energies[update.observations], self._atoms[update.observations]
+            plain = errors * scale / torch.from_numpy(atoms)
+        else:
+            which = np.searchsorted(self._offsets, update.observations, side="right") - 1
+            frames, plain = self._forces[which], errors * scale
+            weight = self._config.force_weight
         if not bool(torch.isfinite(errors).all()):
             bad = frames[int(torch.nonzero(~torch.isfinite(errors))[0])]
             raise TrainingError(
                 f"The error of frame {bad} is not finite; look at this frame, or take a larger "
                 "optimizer.epsilon. The last checkpoint is intact."
             )
-        factors = torch.from_numpy(np.sqrt(self._batches.weights[frames]))
-        return rows * factors[:, None], errors * factors
+        c = torch.from_numpy(self._batches.weights[frames])
+        self._sums[QUANTITIES.index(update.quantity)] += torch.stack(
+            [torch.tensor(len(c)), (c * plain**2).sum(), plain.abs().sum(), (plain**2).sum()]
+        )
+        return weight * c.sqrt()
 
 
 def _require_memory(blocks: Sequence[Integers]) -> None:
