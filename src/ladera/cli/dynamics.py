@@ -1,0 +1,81 @@
+"""``ladera structure`` and ``ladera spectrum``: what a simulation shows of a substance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ladera.cli.properties import finish, require_free
+
+Run = Annotated[Path, Parameter(help="Folder of `ladera md`, or a trajectory file ASE reads.")]
+Types = Annotated[
+    list[str] | None,
+    Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=True),
+]
+
+
+def structure(
+    trajectory: Run,
+    /,
+    *,
+    farthest: Annotated[
+        float | None,
+        Parameter(help="Where g(r) ends, Angstrom; half the height of the cell by default."),
+    ] = None,
+    types: Types = None,
+    skip: Annotated[int, Parameter(help="Frames left out at the start.")] = 0,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("structure"),
+) -> int:
+    """Radial distribution functions, neighbours, angles and structure factor, with errors.
+
+    For every pair of elements g(r) with its integral, the first peak and minimum (Angstrom) and
+    the neighbours within; angles (degree) between neighbours; S(q). Writes result.json, table.csv
+    and figure.svg.
+
+        ladera structure md-300K --skip 100
+    """
+    from ladera.errors import PropertyError
+    from ladera.properties.distributions import structure as compute
+    from ladera.properties.trajectory import read_frames
+
+    require_free(output)
+    frames = read_frames(trajectory, types=types or ())
+    if not 0 <= skip < len(frames):
+        raise PropertyError(f"{trajectory} has {len(frames)} frames; give a smaller --skip.")
+    return finish(compute(frames[skip:], farthest=farthest), output)
+
+
+def spectrum(
+    trajectory: Run,
+    /,
+    *,
+    interval: Annotated[
+        float | None, Parameter(help="Time between frames of a trajectory file, fs.")
+    ] = None,
+    temperature: Annotated[
+        float | None, Parameter(help="Temperature, K; that of the run by default.")
+    ] = None,
+    types: Types = None,
+    skip: Annotated[float, Parameter(help="Time left out at the start, ps.")] = 0.0,
+    resolution: Annotated[float, Parameter(help="Width of a sharp line, cm^-1.")] = 10.0,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("spectrum"),
+) -> int:
+    """Vibrational density of states from velocities, and infrared from dipoles where they are.
+
+    Frames must be close: every 2 fs with hydrogen, `ladera md --timestep 0.5
+    --trajectory-interval 4`. A model with dipoles writes them into its trajectories; the infrared
+    spectrum (km/mol) then comes with the harmonic quantum factor. Writes result.json, table.csv
+    and figure.svg.
+
+        ladera spectrum md-300K --skip 5 --resolution 10
+    """
+    from ladera.properties.spectrum import spectrum as compute
+    from ladera.properties.trajectory import read_trajectory
+
+    require_free(output)
+    found = read_trajectory(
+        trajectory, interval=interval, temperature=temperature, types=types or ()
+    )
+    return finish(compute(found.after(skip), resolution=resolution), output)

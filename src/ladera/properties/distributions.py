@@ -1,0 +1,278 @@
+"""How the atoms of a simulation are arranged: distances, neighbours, angles, structure factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
+
+from ladera.errors import PropertyError
+from ladera.plotting import DASHES, FAINT, PALETTE, band, style
+from ladera.properties.pair_statistics import ANGLE_BINS, BIN, PairStatistics
+from ladera.properties.result import FloatArray, Result, Table, quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    IntArray = NDArray[np.integer[Any]]
+
+SMOOTHING: Final = 0.06  # Angstrom, of the curve in which peaks and minima are looked for
+PROMINENCE: Final = 0.1  # of a peak, of the curve's largest value
+FARTHEST: Final = 12.0  # Angstrom
+FRAMES: Final = 200  # more are thinned: neighbouring frames say the same
+BLOCKS: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure(Result):
+    """Averages over a trajectory; errors are standard errors of block averages.
+
+    A pair a-b stands for neighbours b of atoms a. Not-a-number stands for a peak or minimum that
+    is not there.
+    """
+
+    kind: ClassVar[str] = "structure"
+    title: ClassVar[str] = "Structure"
+
+    pairs: tuple[str, ...]  # every unordered pair of species once, such as O-H
+    counts: FloatArray = quantity()  # (n_pairs, 2), atoms of either species
+    n_frames: int  # that were looked at
+    n_blocks: int
+    volume: float = quantity("Angstrom^3")
+    distances: FloatArray = quantity("Angstrom")  # (n_bins,), middle of the bins
+    radial: FloatArray = quantity()  # (n_pairs, n_bins), g(r)
+    radial_error: FloatArray = quantity()
+    integral: FloatArray = quantity()  # (n_pairs, n_bins), neighbours b up to the bin's end
+    peak: FloatArray = quantity("Angstrom")  # (n_pairs,), first maximum of g(r)
+    peak_error: FloatArray = quantity("Angstrom")
+    height: FloatArray = quantity()  # (n_pairs,), of that maximum
+    height_error: FloatArray = quantity()
+    minimum: FloatArray = quantity("Angstrom")  # (n_pairs,), first minimum after it
+    coordination: FloatArray = quantity()  # (n_pairs,), neighbours b up to the minimum
+    coordination_error: FloatArray = quantity()
+    triplets: tuple[str, ...]  # neighbour-centre-neighbour, such as H-O-H
+    angles: FloatArray = quantity("degree")  # (n_angles,)
+    angular: FloatArray = quantity("1/degree")  # (n_triplets, n_angles), integrates to one
+    angular_error: FloatArray = quantity("1/degree")
+    wavevectors: FloatArray = quantity("1/Angstrom")  # (n_q,)
+    structure_factor: FloatArray = quantity()  # (n_q,)
+    structure_factor_error: FloatArray = quantity()
+
+    def table(self) -> Table:
+        """First shell of every pair, both ways round, then angles and structure factor."""
+        rows = []
+        for i, pair in enumerate(self.pairs):
+            ends = pair.split("-")
+            ways = [1.0] if ends[0] == ends[1] else [1.0, self.counts[i, 0] / self.counts[i, 1]]
+            for name, factor in zip((pair, "-".join(reversed(ends))), ways, strict=False):
+                rows.append((name, *self._shell(i, factor)))
+        for i, triplet in enumerate(self.triplets):
+            at = float(self.angles[np.argmax(self.angular[i])])
+            mean = float((self.angular[i] * self.angles).sum() / self.angular[i].sum())
+            rows.append(
+                (f"{triplet} angle", f"{at:.0f}° (most frequent)", f"mean {mean:.1f}°", "", "")
+            )
+        best = int(np.argmax(self.structure_factor))
+        rows.append(
+            (
+                "structure factor",
+                f"{self.wavevectors[best]:.2f} Å⁻¹",
+                _pm(self.structure_factor[best], self.structure_factor_error[best]),
+                "",
+                "",
+            )
+        )
+        words = f"{self.n_frames} frames in {self.n_blocks} blocks"
+        rows.append(("averaged over", words, "", "", ""))
+        columns = ("pair", "first peak (Å)", "height", "first minimum (Å)", "neighbours within")
+        return Table(columns, tuple(rows))
+
+    def _shell(self, i: int, factor: float) -> tuple[str, str, str, str]:
+        if not np.isfinite(self.peak[i]):
+            return "no peak", "", "", ""
+        last = ("", "")
+        if np.isfinite(self.minimum[i]):
+            number = _pm(factor * self.coordination[i], factor * self.coordination_error[i])
+            last = (f"{self.minimum[i]:.2f}", number)
+        return (
+            _pm(self.peak[i], self.peak_error[i], 3),
+            _pm(self.height[i], self.height_error[i]),
+            *last,
+        )
+
+    def plot(self) -> Figure:
+        """g(r) with its integral, angles, and structure factor, one above the other."""
+        with style():
+            figure = Figure(figsize=(5.2, 7.6), layout="constrained")
+            radial, angular, factor = figure.subplots(3, 1)
+            running = radial.twinx()
+            for i, pair in enumerate(self.pairs):
+                band(radial, self.distances, self.radial[i], self.radial_error[i], pair, i)
+                look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "lw": 0.8}
+                look |= {"linestyle": DASHES[i % len(DASHES)]}
+                running.plot(self.distances, self.integral[i], **look)
+            radial.set(xlabel="distance (Å)", ylabel="g(r), bold")
+            radial.set_ylim(bottom=0)
+            running.set(ylabel="neighbours up to r, thin", ylim=(0, 20))
+            running.grid(False)
+            running.spines["right"].set_visible(True)
+            radial.legend()
+            for i, triplet in enumerate(self.triplets):
+                curve, error = self.angular[i], self.angular_error[i]
+                band(angular, self.angles, curve, error, triplet, i)
+            angular.set(xlabel="angle (degree)", ylabel="probability (1/degree)", xlim=(0, 180))
+            angular.set_ylim(bottom=0)
+            if self.triplets:
+                angular.legend(ncols=2)
+            factor.axhline(1, color=FAINT, lw=0.8)
+            band(
+                factor,
+                self.wavevectors,
+                self.structure_factor,
+                self.structure_factor_error,
+                "all atoms",
+            )
+            factor.set(xlabel="wave vector q (Å⁻¹)", ylabel="S(q)")
+            factor.set_ylim(bottom=0)
+        return figure
+
+
+def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> Structure:
+    r"""Pair, angle and wave-vector averages over frames of the same atoms in a periodic cell.
+
+    ::
+
+        g_ab(r)  = V / (N_a (N_b - delta_ab)) n_ab(r) / (4 pi r^2 dr)
+        n_ab(R)  = number of atoms b within R of an atom a
+        S(q)     = 1/N < | sum_j exp(i q.r_j) |^2 >         over vectors q of the cell's lattice
+
+    with n_ab(r) dr the pairs in a shell. The first peak is the first maximum of g (smoothed by
+    0.06 Angstrom), the first minimum the lowest point before the next; neighbours within it are
+    counted, and their angles. ``farthest`` (Angstrom) is where g(r) ends, by default half the
+    smallest height of the cell, at most 12. Up to 200 frames, evenly spaced, are looked at, in
+    five blocks whose scatter makes the errors.
+
+    Raises PropertyError for frames without a cell, with different atoms, or fewer than ten.
+    """
+    _check(frames, farthest)
+    if farthest is None:
+        heights = [1 / np.linalg.norm(np.linalg.inv(f.cell.array), axis=0).max() for f in frames]
+        farthest = min(FARTHEST, float(min(heights)) / 2)
+    pick = np.linspace(0, len(frames) - 1, min(FRAMES, len(frames))).astype(int)
+    blocks = np.array_split(pick, BLOCKS)
+    work = PairStatistics(frames, farthest)
+    shells = np.array([[work.pair_counts(f) for f in block] for block in _even(blocks)])
+    counts = shells.mean(axis=1)  # (n_blocks, n_pairs, n_bins), neighbours of one atom a in a shell
+    radial = counts / work.ideal
+    smooth = gaussian_filter1d(radial.mean(0), SMOOTHING / BIN, axis=1, mode="constant")
+    found = np.array([_first_shell(curve, work.edges) for curve in smooth])
+    peaks = np.array([_peaks(block, found[:, 0], work) for block in radial])
+    integral = counts.cumsum(axis=2)
+    within = np.array([_inside(block, found[:, 1], work) for block in integral])
+    triplets, angular = work.angles(_even(blocks), found[:, 1])
+    q, factors = work.structure_factor(_even(blocks))
+    return Structure(
+        pairs=work.names,
+        counts=work.sizes,
+        n_frames=shells.shape[0] * shells.shape[1],
+        n_blocks=BLOCKS,
+        volume=float(np.mean([atoms.cell.volume for atoms in frames])),
+        distances=0.5 * (work.edges[1:] + work.edges[:-1]),
+        radial=radial.mean(0),
+        radial_error=_error(radial),
+        integral=integral.mean(0),
+        peak=peaks[:, :, 0].mean(0),
+        peak_error=_error(peaks[:, :, 0]),
+        height=peaks[:, :, 1].mean(0),
+        height_error=_error(peaks[:, :, 1]),
+        minimum=found[:, 1],
+        coordination=within.mean(0),
+        coordination_error=_error(within),
+        triplets=triplets,
+        angles=(np.arange(ANGLE_BINS) + 0.5) * 180 / ANGLE_BINS,
+        angular=angular.mean(0),
+        angular_error=_error(angular),
+        wavevectors=q,
+        structure_factor=factors.mean(0),
+        structure_factor_error=_error(factors),
+    )
+
+
+def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
+    if farthest is not None and not farthest > 10 * BIN:
+        raise PropertyError(f"g(r) to {farthest:g} Angstrom is too short; give some Angstrom.")
+    if len(frames) < 2 * BLOCKS:
+        raise PropertyError(
+            f"There are {len(frames)} frames, too few for averages with errors; give "
+            f"{2 * BLOCKS} or more."
+        )
+    for index, atoms in enumerate(frames):
+        if not (atoms.pbc.all() and atoms.cell.volume > 0):
+            raise PropertyError(
+                f"Frame {index} is periodic along {atoms.pbc.tolist()}; g(r) compares with an even "
+                "density, so give frames of a cell that is periodic in all directions."
+            )
+        if not np.array_equal(atoms.numbers, frames[0].numbers):
+            raise PropertyError(
+                f"Frame {index} has other atoms than frame 0, or the same in another order; give "
+                "frames of one simulation."
+            )
+
+
+def _even(blocks: list[IntArray]) -> IntArray:
+    """Blocks of one size, (n_blocks, n_frames): the largest may lose a frame."""
+    size = min(map(len, blocks))
+    return np.array([block[:size] for block in blocks])
+
+
+def _first_shell(curve: FloatArray, edges: FloatArray) -> tuple[float, float]:
+    """First peak and the minimum after it, Angstrom; not-a-number where there is none."""
+    peaks, _ = find_peaks(curve, prominence=max(PROMINENCE * curve.max(initial=0), 1e-9))
+    if len(peaks) == 0:
+        return np.nan, np.nan
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    end = peaks[1] if len(peaks) > 1 else len(curve)
+    valley = curve[peaks[0] : end]
+    lowest = np.flatnonzero(valley <= valley.min() + 1e-3)
+    minimum = middle[peaks[0] + int(lowest.mean())]
+    at_end = len(peaks) == 1 and lowest[-1] == len(valley) - 1 and valley[-1] > 0.01
+    return float(middle[peaks[0]]), np.nan if at_end else float(minimum)
+
+
+def _peaks(radial: FloatArray, near: FloatArray, work: PairStatistics) -> FloatArray:
+    """Place and height of a block's first peaks, (n_pairs, 2), by parabolas through their tops."""
+    middle = 0.5 * (work.edges[1:] + work.edges[:-1])
+    found = np.full((len(radial), 2), np.nan)
+    for i, (curve, where) in enumerate(zip(radial, near, strict=True)):
+        if not np.isfinite(where):
+            continue
+        window = np.abs(middle - where) <= max(3 * BIN, 0.04 * where)
+        top = int(np.flatnonzero(window)[np.argmax(curve[window])])
+        around = slice(max(0, top - 2), top + 3)
+        a, b, c = np.polyfit(middle[around] - middle[top], curve[around], 2)
+        shift = float(np.clip(-b / (2 * a), -2 * BIN, 2 * BIN)) if a < 0 else 0.0
+        found[i] = middle[top] + shift, c + b * shift / 2 if a < 0 else curve[top]
+    return found
+
+
+def _inside(integral: FloatArray, reach: FloatArray, work: PairStatistics) -> FloatArray:
+    """Neighbours within the reach of each pair, (n_pairs,)."""
+    pairs = zip(reach, integral, strict=True)
+    return np.array([np.interp(r, work.edges[1:], row) for r, row in pairs])
+
+
+def _error(blocks: FloatArray) -> FloatArray:
+    """Standard error of the mean over blocks, along the first axis."""
+    found: FloatArray = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
+    return found
+
+
+def _pm(value: float, error: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f} ± {error:.2g}"

@@ -1,0 +1,280 @@
+"""Spectra from molecular dynamics: of velocities (density of states) and of the dipole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Final
+
+import numpy as np
+from ase import units
+from ase.data import atomic_masses, chemical_symbols
+from matplotlib.figure import Figure
+from scipy.signal import find_peaks
+
+from ladera.errors import PropertyError
+from ladera.plotting import DASHES, PALETTE, band, style
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.trajectory import Trajectory
+from ladera.properties.vibrations import INTENSITY
+from ladera.units import BOLTZMANN, FEMTOSECOND
+
+LIGHT: Final = float(units._c) * 1e-13  # cm/fs
+MODES_OF_HYDROGEN: Final = 4500.0  # cm^-1, above all that hydrogen does
+BLOCKS: Final = 5
+PROMINENCE: Final = 0.02  # of a peak, of the highest
+# A Gaussian window of standard deviation sigma in time makes lines 2.355 / (2 pi sigma) wide.
+_SIGMA: Final = float(np.sqrt(8 * np.log(2)) / (2 * np.pi))
+_WINDOW: Final = 3.2  # standard deviations until it is cut off
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum(Result):
+    """Vibrational density of states, and infrared absorption where dipoles are known.
+
+    Errors are standard errors over blocks of the trajectory, not-a-number when it is too short for
+    two blocks; arrays of the infrared spectrum are empty without dipoles.
+    """
+
+    kind: ClassVar[str] = "spectrum"
+    title: ClassVar[str] = "Spectrum from molecular dynamics"
+
+    species: tuple[str, ...]
+    n_atoms: int
+    n_blocks: int
+    source: str  # what the density of states is made of: velocities, or differences of positions
+    temperature: float = quantity("K")
+    duration: float = quantity("ps")
+    interval: float = quantity("fs")
+    resolution: float = quantity("cm^-1")  # full width at half maximum of a sharp line
+    wavenumbers: FloatArray = quantity("cm^-1")  # (n,)
+    states: FloatArray = quantity("cm")  # (n,), modes per cm^-1; integrates to 3 n_atoms
+    states_error: FloatArray = quantity("cm")
+    states_by_species: FloatArray = quantity("cm")  # (n_species, n)
+    infrared: FloatArray = quantity("km/mol cm")  # (n,); integrates to intensities in km/mol
+    infrared_error: FloatArray = quantity("km/mol cm")
+    times: FloatArray = quantity("fs")  # (n_lags,)
+    autocorrelation: FloatArray = quantity()  # (n_lags,), of velocities, mass-weighted, 1 at 0
+
+    def bands(self) -> list[tuple[float, float, float]]:
+        """Wavenumber of each peak, with modes and infrared intensity (km/mol) about it.
+
+        The peaks are those of the infrared spectrum, or else of the states; each has all from the
+        lowest point on its left to the lowest on its right.
+        """
+        curve = self.infrared if len(self.infrared) else self.states
+        peaks, _ = find_peaks(curve, prominence=PROMINENCE * curve.max(initial=0))
+        valleys = [first + int(np.argmin(curve[first:last])) for first, last in pairwise(peaks)]
+        step = self.wavenumbers[1] - self.wavenumbers[0]
+        found = []
+        for k, low, high in zip(peaks, [0, *valleys], [*valleys, len(curve)], strict=True):
+            modes = float(self.states[low:high].sum() * step)
+            light = float(self.infrared[low:high].sum() * step) if len(self.infrared) else np.nan
+            found.append((float(self.wavenumbers[k]), modes, light))
+        return found
+
+    def table(self) -> Table:
+        """One row for each peak, then what the spectrum was made of."""
+        rows = []
+        for wavenumber, modes, light in self.bands():
+            shown = f"{light:.1f}" if np.isfinite(light) else ""
+            rows.append((f"{wavenumber:.0f} cm⁻¹", f"{modes:.2f}", shown))
+        highest = 1 / (2 * LIGHT * self.interval)
+        rows += [
+            ("temperature", f"{self.temperature:.1f} K", ""),
+            ("trajectory", f"{self.duration:.4g} ps, frames {self.interval:g} fs apart", ""),
+            ("blocks", str(self.n_blocks), ""),
+            ("resolution", f"{self.resolution:g} cm⁻¹", ""),
+            ("highest wavenumber seen", f"{highest:.0f} cm⁻¹", ""),
+            ("made of", self.source, ""),
+        ]
+        return Table(("peak", "modes about it", "infrared (km/mol)"), tuple(rows))
+
+    def plot(self) -> Figure:
+        """Density of states, in all and by species, above the infrared spectrum."""
+        light = len(self.infrared) > 0
+        seen = self.wavenumbers <= self._end()
+        x = self.wavenumbers[seen]
+        with style():
+            figure = Figure(figsize=(5.6, 5.2 if light else 3.0), layout="constrained")
+            panels = figure.subplots(2 if light else 1, 1, sharex=True, squeeze=False)[:, 0]
+            states = panels[0]
+            band(states, x, self.states[seen], self.states_error[seen], "all atoms")
+            for i, symbol in enumerate(self.species if len(self.species) > 1 else ()):
+                states.plot(
+                    x,
+                    self.states_by_species[i][seen],
+                    color=PALETTE[(i + 1) % len(PALETTE)],
+                    ls=DASHES[(i + 1) % len(DASHES)],
+                    lw=1,
+                    label=symbol,
+                )
+            states.set(ylabel="modes per cm⁻¹")
+            states.set_ylim(bottom=0)
+            states.legend()
+            if light:
+                panel = panels[1]
+                band(panel, x, self.infrared[seen], self.infrared_error[seen], "infrared")
+                panel.set(ylabel="absorption (km/mol cm)")
+                panel.set_ylim(bottom=0)
+            panels[-1].set(xlabel="wavenumber (cm⁻¹)")
+            panels[-1].set_xlim(0, float(x[-1]))
+        return figure
+
+    def _end(self) -> float:
+        """Where nothing more is to be seen."""
+        total = np.cumsum(self.states)
+        last = int(np.searchsorted(total, 0.999 * total[-1]))
+        return float(min(1.08 * self.wavenumbers[last] + 50, self.wavenumbers[-1]))
+
+
+def spectrum(trajectory: Trajectory, /, *, resolution: float = 10.0) -> Spectrum:
+    r"""Density of states and infrared spectrum of a trajectory at equilibrium.
+
+    ::
+
+        C_x(t)  = < x(0) x(t) >,      S_x(v) = integral of C_x(t) exp(-2 pi i c v t), with the
+                                      integral of S_x over all v > 0 equal to C_x(0)
+        states  = 3 N S(v) / C(0),    C of all velocities times the roots of the masses
+        A(v)    = N_A / (12 epsilon_0 c^2) S_mu'(v) / (k_B T),      mu' = d mu / dt
+
+    The spectra are those of correlation functions, averaged over time origins, up to the time that
+    gives the ``resolution`` (cm^-1, full width at half maximum) under a Gaussian window. A is the
+    absorption of classical dynamics with the harmonic quantum factor, beta hbar omega / (1 -
+    exp(-beta hbar omega)) (Ramirez et al., J. Chem. Phys. 121, 3973 (2004)): it is then
+    proportional to omega^2 times the spectrum of the dipole, and the area of a harmonic mode is
+    its harmonic intensity. Without velocities those of neighbouring frames are taken, and like the
+    dipoles' their spectrum is corrected for what differences do to high frequencies.
+
+    Raises PropertyError for a trajectory too short for the resolution, and for hydrogen in frames
+    too far apart: its vibrations would appear at wrong wavenumbers.
+    """
+    lags = int(np.ceil(_WINDOW * _SIGMA / (LIGHT * resolution * trajectory.interval)))
+    _check(trajectory, resolution, lags)
+    wavenumbers = np.linspace(0, 1 / (2 * LIGHT * trajectory.interval), 4 * lags + 1)
+    count = max(1, min(BLOCKS, trajectory.n_frames // (2 * lags)))
+    size = trajectory.n_frames // count
+    blocks = [
+        _Block(trajectory, slice(k * size, (k + 1) * size), wavenumbers, lags) for k in range(count)
+    ]
+    n_atoms = len(trajectory.numbers)
+    energy = float(np.mean([block.area for block in blocks])) / FEMTOSECOND**2  # twice the kinetic
+    measured = energy / (max(3 * n_atoms - 3, 1) * BOLTZMANN)
+    temperature = trajectory.temperature or measured
+    states = np.array([3 * n_atoms * block.spectra / block.area for block in blocks])
+    light = np.array([block.dipole for block in blocks if block.dipole is not None])
+    absorption = INTENSITY / FEMTOSECOND**2 / (BOLTZMANN * temperature) * light
+    return Spectrum(
+        species=tuple(chemical_symbols[number] for number in np.unique(trajectory.numbers)),
+        n_atoms=n_atoms,
+        n_blocks=count,
+        source="velocities" if trajectory.velocities is not None else "differences of positions",
+        temperature=temperature,
+        duration=(trajectory.n_frames - 1) * trajectory.interval / 1000,
+        interval=trajectory.interval,
+        resolution=resolution,
+        wavenumbers=wavenumbers,
+        states=states.sum(axis=1).mean(axis=0),
+        states_error=_error(states.sum(axis=1)),
+        states_by_species=states.mean(axis=0),
+        infrared=absorption.mean(axis=0) if len(light) else np.empty(0),
+        infrared_error=_error(absorption) if len(light) else np.empty(0),
+        times=np.arange(lags + 1) * trajectory.interval,
+        autocorrelation=np.mean([block.correlation for block in blocks], axis=0),
+    )
+
+
+def _check(trajectory: Trajectory, resolution: float, lags: int) -> None:
+    if not resolution > 0:
+        raise PropertyError(f"The resolution is {resolution} cm^-1; it must be positive.")
+    if trajectory.n_frames < 2 * lags:
+        length = trajectory.n_frames * trajectory.interval / 1000
+        need = 2 * lags * trajectory.interval / 1000
+        raise PropertyError(
+            f"The trajectory is {length:.4g} ps long, too short for a resolution of "
+            f"{resolution:g} cm^-1, which needs {need:.4g} ps; run longer, or ask for less with "
+            f"--resolution {resolution * need / length:.0f}."
+        )
+    highest = 1 / (2 * LIGHT * trajectory.interval)
+    if 1 in trajectory.numbers and highest < MODES_OF_HYDROGEN:
+        raise PropertyError(
+            f"Frames {trajectory.interval:g} fs apart show nothing above {highest:.0f} cm^-1, and "
+            "what hydrogen does there would appear at wrong wavenumbers; write a frame every 2 fs, "
+            "with `ladera md --timestep 0.5 --trajectory-interval 4`."
+        )
+
+
+class _Block:
+    """Spectra of one part of a trajectory, at the given wavenumbers."""
+
+    def __init__(
+        self, trajectory: Trajectory, part: slice, wavenumbers: FloatArray, lags: int
+    ) -> None:
+        masses, interval = trajectory.masses, trajectory.interval
+        if masses is None:
+            masses = atomic_masses[trajectory.numbers]
+        velocities, factor = _velocities(trajectory, part, wavenumbers)
+        moving = _without_drift(velocities, masses) * np.sqrt(masses)[:, None]
+        elements, kinds = np.unique(trajectory.numbers, return_inverse=True)
+        each = np.array([_correlation(moving[:, kinds == e], lags) for e in range(len(elements))])
+        self.spectra = _transform(each, interval) / factor  # (n_species, n)
+        self.area = float(self.spectra.sum() * (wavenumbers[1] - wavenumbers[0]))
+        self.correlation = each.sum(axis=0) / each[:, 0].sum()  # (lags + 1,)
+        self.dipole: FloatArray | None = None  # (n,)
+        if trajectory.dipoles is not None:
+            slopes = np.diff(trajectory.dipoles[part], axis=0) / interval
+            spectrum = _transform(_correlation(slopes, lags), interval)
+            self.dipole = spectrum / _differences(wavenumbers, interval)
+
+
+def _velocities(
+    trajectory: Trajectory, part: slice, wavenumbers: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Velocities (n_frames, n_atoms, 3) and the factor on their spectrum."""
+    if trajectory.velocities is not None:
+        return trajectory.velocities[part], np.ones_like(wavenumbers)
+    found = np.diff(trajectory.positions[part], axis=0) / trajectory.interval
+    return found, _differences(wavenumbers, trajectory.interval)
+
+
+def _differences(wavenumbers: FloatArray, interval: float) -> FloatArray:
+    """What a difference over ``interval`` (fs) does to the spectrum of a derivative."""
+    factor: FloatArray = np.sinc(LIGHT * wavenumbers * interval) ** 2
+    return factor
+
+
+def _without_drift(velocities: FloatArray, masses: FloatArray) -> FloatArray:
+    centre = np.einsum("tax,a->tx", velocities, masses) / masses.sum()
+    moving: FloatArray = velocities - centre[:, None]
+    return moving
+
+
+def _correlation(signal: FloatArray, lags: int) -> FloatArray:
+    """sum < x(0) x(t) > over all columns of a signal (n_frames, ...), (lags + 1,)."""
+    n_frames = len(signal)
+    columns = signal.reshape(n_frames, -1)
+    total = np.zeros(lags + 1)
+    for column in columns.T:
+        power = np.abs(np.fft.rfft(column, n_frames + lags + 1)) ** 2
+        total += np.fft.irfft(power, n_frames + lags + 1)[: lags + 1]
+    found: FloatArray = total / (n_frames - np.arange(lags + 1))
+    return found
+
+
+def _transform(function: FloatArray, interval: float) -> FloatArray:
+    """Spectra of correlation functions (..., lags + 1), at 4 lags + 1 wavenumbers."""
+    lags = function.shape[-1] - 1
+    window = np.exp(-0.5 * (_WINDOW * np.arange(lags + 1) / lags) ** 2)
+    padded = np.zeros((*function.shape[:-1], 8 * lags))
+    padded[..., : lags + 1] = function * window
+    padded[..., 0] /= 2
+    found: FloatArray = 4 * LIGHT * interval * np.fft.rfft(padded, axis=-1).real
+    return found
+
+
+def _error(blocks: FloatArray) -> FloatArray:
+    """Standard error over blocks, (n,); not-a-number for one block."""
+    if len(blocks) < 2:
+        return np.full(blocks.shape[1:], np.nan)
+    found: FloatArray = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
+    return found
