@@ -1,0 +1,85 @@
+"""Published models as potentials and as calculators of ASE."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from ladera.interop import mace_torch
+from ladera.interop.published.registry import PublishedModel, find, of_family
+from ladera.interop.published.store import fetch
+
+if TYPE_CHECKING:
+    from ladera.potential import Potential
+    from ladera.simulation.calculator import LaderaCalculator
+
+Folder = str | os.PathLike[str]
+Precision = Literal["float32", "float64"]
+
+
+def load(name: str, *, head: str | None = None, folder: Folder | None = None) -> Potential:
+    """The published model of a name; downloaded once, with a DownloadNotice.
+
+    ``head`` names one of the levels of theory that a model with several has; ``folder`` is where
+    models are kept, see :func:`ladera.interop.published.store.folder_of_models`.
+    """
+    return _load(find(name), head, folder)
+
+
+def mace_mp(
+    model: str | os.PathLike[str] = "medium-mpa-0",
+    *,
+    default_dtype: Precision = "float32",
+    head: str | None = None,
+    folder: Folder | None = None,
+) -> LaderaCalculator:
+    """A calculator of a MACE for materials, called as that of mace-torch.
+
+    ``model`` is a name of mace-torch ("small", "medium", "large", "medium-mpa-0", "small-omat-0",
+    "mh-1", ...), one of Ladera's ("mace-mpa-0"), or the path of a file. float32 is for molecular
+    dynamics; take float64 to relax structures and for vibrations.
+    """
+    return _calculator("mace-mp", model, default_dtype, head, folder)
+
+
+def mace_off(
+    model: str | os.PathLike[str] = "medium",
+    *,
+    default_dtype: Precision = "float64",
+    head: str | None = None,
+    folder: Folder | None = None,
+) -> LaderaCalculator:
+    """A calculator of a MACE for organic molecules, called as that of mace-torch.
+
+    ``model`` is "small", "medium" or "large" (MACE-OFF23, not for commercial use), "spice" (a small
+    one under the MIT licence), or the path of a file.
+    """
+    return _calculator("mace-off", model, default_dtype, head, folder)
+
+
+def _calculator(
+    family: str,
+    model: str | os.PathLike[str],
+    dtype: Precision,
+    head: str | None,
+    folder: Folder | None,
+) -> LaderaCalculator:
+    if Path(model).is_file():
+        potential = mace_torch.load(model, head=head)
+    else:
+        potential = _load(of_family(family, str(model)), head, folder)
+    calculator: LaderaCalculator = potential.to(getattr(torch, dtype)).calculator()
+    return calculator
+
+
+def _load(model: PublishedModel, head: str | None, folder: Folder | None) -> Potential:
+    potential = mace_torch.load(fetch(model, folder), head=head)
+    potential.provenance |= {
+        "published_as": model.name,
+        "url": model.url,
+        "licence": model.licence,
+    }
+    return potential
