@@ -28,13 +28,15 @@ _ROUNDING = 1e-5
 def weights(config: MACEConfig, checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
     """The weights of every product under Ladera's names, (n_elements or 1, n_couplings, channels).
 
-    Raises ModelFileError for couplings that are none of Ladera's.
+    And the couplings themselves, with the rounding of the file, where they are Ladera's. Raises
+    ModelFileError for couplings that are none of Ladera's.
     """
     for name, theirs, matrix in names.product_names(config):
-        degree, order = (int(word) for word in name.split(".")[-2:])
+        degree, order = _degree_and_order(name)
         found, U = (_tensor(checkpoint, key) for key in (theirs, matrix))
         own = make_couplings(config.max_l, degree, order + 1)
-        change = _change(own, symmetrized((U[None] if degree == 0 else U).double().numpy()))
+        stored = symmetrized((U[None] if degree == 0 else U).double().numpy())
+        change = _change(own, stored)
         if change is None:
             raise ModelFileError(
                 f"{checkpoint.path}: its {matrix} couples features in a way that Ladera does not."
@@ -42,6 +44,9 @@ def weights(config: MACEConfig, checkpoint: Checkpoint) -> Iterator[tuple[str, T
         if change.size:
             mixed = torch.einsum("kq,zqc->zkc", torch.from_numpy(change), found.double())
             found = mixed.to(found)
+        elif stored.matrix.shape == own.matrix.shape:
+            kept = name.replace(".weights.", ".couplings.") + ".matrix"
+            yield kept, torch.from_numpy(stored.matrix).to(U)
         if found.shape[1] != own.matrix.shape[1]:
             raise ModelFileError(
                 f"{checkpoint.path}: its {theirs} is of {found.shape[1]} couplings, its {matrix} "
@@ -53,10 +58,16 @@ def weights(config: MACEConfig, checkpoint: Checkpoint) -> Iterator[tuple[str, T
 def export(config: MACEConfig) -> Iterator[tuple[str, Tensor]]:
     """The coupling matrices of every product under the names of mace-torch."""
     for name, _, matrix in names.product_names(config):
-        degree, order = (int(word) for word in name.split(".")[-2:])
+        degree, order = _degree_and_order(name)
         target = Irrep(degree, (-1) ** degree)
         U = np.stack(tensors(natural(config.max_l), target, order + 1), axis=-1)
         yield matrix, torch.from_numpy(np.ascontiguousarray(U[0] if degree == 0 else U))
+
+
+def _degree_and_order(name: str) -> tuple[int, int]:
+    """L and nu - 1 of ``layers.t.product.weights.L.(nu - 1)``."""
+    degree, order = name.split(".")[-2:]
+    return int(degree), int(order)
 
 
 def _change(own: Couplings, other: Couplings) -> Floats | None:

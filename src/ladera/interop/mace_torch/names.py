@@ -58,14 +58,12 @@ def split(tensor: Tensor, blocks: Sequence[Block]) -> Iterator[tuple[str, Tensor
 
 def join(tensors: Mapping[str, Tensor], blocks: Sequence[Block]) -> Tensor:
     """One of mace-torch's tensors, flat, from Ladera's."""
-    pieces = []
-    for block in blocks:
-        tensor = tensors[block.name]
-        if block.order is not None:
-            # Swapping the first two axes undoes itself.
-            tensor = tensor.permute(block.order)
-        pieces.append(tensor.reshape(-1))
-    return torch.cat(pieces)
+    ordered = (
+        # Every order there is swaps two axes: it undoes itself.
+        tensors[block.name] if block.order is None else tensors[block.name].permute(block.order)
+        for block in blocks
+    )
+    return torch.cat([tensor.reshape(-1) for tensor in ordered])
 
 
 class _Shape:
@@ -202,10 +200,13 @@ def product_names(config: MACEConfig) -> Iterator[tuple[str, str, str]]:
 def _readout(s: _Shape) -> Pieces:
     theirs, ours, H = f"readouts.{s.layer}.", s.ours + "readout.", s.heads
     hidden = [nodes * H for nodes in s.config.readout_layers] if s.last else []
-    widths = (s.channels, *hidden, H)
-    words = {1: ("linear",), 2: ("linear_1", "linear_2"), 3: ("linear_1", "linear_mid", "linear_2")}
-    for k, word in enumerate(words[len(widths) - 1]):
-        shape = (widths[k], widths[k + 1])
+    words = (
+        ("linear",),
+        ("linear_1", "linear_2"),
+        ("linear_1", "linear_mid", "linear_2"),
+    )[len(hidden)]
+    shapes = pairwise((s.channels, *hidden, H))
+    for k, (word, shape) in enumerate(zip(words, shapes, strict=True)):
         yield f"{theirs}{word}.weight", [Block(f"{ours}weights.{k}", shape)]
         if k and s.config.readout_bias:
             yield f"{theirs}{word}.bias", [Block(f"{ours}biases.{k - 1}", shape[1:])]

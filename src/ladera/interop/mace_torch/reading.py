@@ -56,7 +56,6 @@ def config_of(checkpoint: Checkpoint, head: str | None = None) -> MACEConfig:
     given, path = checkpoint.settings, checkpoint.path
     if head is not None and head not in given.heads:
         raise ModelFileError(f"{path} has no head '{head}'; {did_you_mean(head, given.heads)}")
-    constants.check(checkpoint)
     hidden, nodes = degrees(path, given.hidden_irreps), degrees(path, given.MLP_irreps)
     if len(nodes) > 1:
         raise ModelFileError(f"{path}: its readout has vectors ({given.MLP_irreps}), not numbers.")
@@ -143,13 +142,11 @@ def _set_parameters(potential: Potential, checkpoint: Checkpoint) -> None:
                 f"{path} has the parameter {name}, of a part Ladera does not have."
             )
     found |= _energies(checkpoint, len(config.heads))
+    found |= dict(constants.read(checkpoint))
     own = potential.state_dict()
-    lacking = {name for name, _ in potential.named_parameters()} - set(found)
-    if lacking or not set(found) <= set(own):
-        raise ModelFileError(
-            f"{path}: Ladera's MACE has {', '.join(sorted(lacking ^ (set(found) - set(own))))}, "
-            "which the file does not determine; please report this."
-        )
+    undetermined = {name for name, _ in potential.named_parameters()} - set(found)
+    if undetermined:
+        raise ModelFileError(f"{path} does not determine {min(undetermined)} of Ladera's MACE.")
     with torch.no_grad():
         for name, tensor in found.items():
             own[name].copy_(tensor)

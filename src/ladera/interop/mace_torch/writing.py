@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ladera.errors import ConfigError, ModelFileError
 from ladera.files import atomic_path, write_text_atomic
-from ladera.interop.mace_torch import couplings, names
+from ladera.interop.mace_torch import constants, couplings, names
 from ladera.interop.mace_torch.settings import BLOCKS
 from ladera.models.mace.config import MACEConfig
 from ladera.potential import Potential
@@ -133,6 +133,7 @@ def _tensors(potential: Potential, config: MACEConfig) -> dict[str, Tensor]:
         found[theirs] = own[ours]
     for name, matrix in couplings.export(config):
         found[name] = matrix.to(dtype)
+    found |= {name: tensor.to(dtype) for name, tensor in constants.write(own, config.species)}
     energies = own["reference_energies"]  # in float64, to lose nothing of thousands of eV
     scalars = {
         "atomic_energies_fn.atomic_energies": energies if len(energies) > 1 else energies[0],
@@ -142,6 +143,8 @@ def _tensors(potential: Potential, config: MACEConfig) -> dict[str, Tensor]:
         "radial_embedding.cutoff_fn.p": torch.tensor(config.cutoff_power, dtype=torch.int32),
         "radial_embedding.cutoff_fn.r_max": torch.tensor(config.cutoff, dtype=dtype),
     }
+    if config.zbl:
+        scalars["pair_repulsion_fn.p"] = torch.tensor(config.cutoff_power, dtype=torch.int32)
     for name in ("scale", "shift"):
         value = own[name].to(dtype)
         scalars[f"scale_shift.{name}"] = value if len(value) > 1 else value[0]
