@@ -33,6 +33,7 @@ ARCHITECTURES: Final = {
     "hdnnp_4g": ("ladera.models.hdnnp_4g", "HDNNP4GConfig", "HDNNP4G"),
     "hdnnp_dipole": ("ladera.models.hdnnp.dipole", "HDNNPDipoleConfig", "HDNNPDipole"),
     "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
+    "mace": ("ladera.models.mace", "MACEConfig", "MACE"),
 }
 # Not trained as such, but made of trained models.
 _COMMITTEE: Final = ("ladera.models.committee", "CommitteeConfig", "build")

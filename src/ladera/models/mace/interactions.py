@@ -1,0 +1,168 @@
+"""The one-particle basis: what an atom hears from each of its neighbours, summed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from ladera.graph import Graph
+from ladera.models.equivariant.convolution import Convolution
+from ladera.models.equivariant.irreps import Irreps, natural
+from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
+from ladera.models.equivariant.networks import NormalizedNetwork, RadialNetwork, sigmoid, silu
+from ladera.models.mace.config import MACEConfig
+
+DENSITY_NODES = 64  # of the hidden layer of a nonlinear_residual density
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """What all layers know of the edges."""
+
+    graph: Graph
+    elements: Elements  # of the atoms
+    harmonics: Tensor  # (n_edges, (max_l + 1)^2) of the directions from neighbour to centre
+    radial: Tensor  # (n_edges, num_radial) inputs of the radial networks
+    cutoff: Tensor | None  # (n_edges, 1) factor of the radial networks' outputs; None: in inputs
+
+    def cut(self, values: Tensor) -> Tensor:
+        """Outputs of a radial network (n_edges, n), gone at the cutoff."""
+        return values if self.cutoff is None else values * self.cutoff
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sums (n_atoms, n) over the edges of each centre of values (n_edges, n)."""
+        zeros = values.new_zeros(self.graph.n_atoms, values.shape[1])
+        return zeros.index_add(0, self.graph.centers, values)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one layer."""
+
+    features: Irreps  # of the atoms, from the layer before
+    senders: Irreps  # of these, what messages are made of
+    out: Irreps  # of the atoms, for the next layer
+    channels: int
+    edge_channels: int
+
+    @classmethod
+    def of_layer(cls, config: MACEConfig, layer: int) -> Shape:
+        """Of a layer, counted from 0: features begin and end as scalars."""
+        features = natural(config.hidden_l if layer else 0)
+        edge_l = config.hidden_l if config.edge_l is None else config.edge_l
+        last = layer == config.num_interactions - 1
+        return cls(
+            features=features,
+            senders=features[: edge_l + 1],
+            out=natural(0 if last else config.hidden_l),
+            channels=config.channels,
+            edge_channels=config.edge_channels[layer] if config.edge_channels else config.channels,
+        )
+
+
+class Interaction(nn.Module):
+    r"""A_i from the features of the neighbours: agnostic, residual, density, density_residual.
+
+        h' = up h,   w = cut(radial(e_ij)),   A_i = down sum_j w_ij h'_j Y(r_ij) / n_i
+        n_i = average number of neighbours,  or  1 + sum_j cut(tanh((e_ij W_d)^2)) of the densities
+        A_i = mix_z A_i        where there is no residual
+
+    with the linear layers up, down, mix and the convolution of :class:`Convolution`.
+    """
+
+    def __init__(self, config: MACEConfig, shape: Shape, kind: str) -> None:
+        super().__init__()
+        self.senders = shape.senders
+        harmonics = natural(config.max_l)
+        channels, n = shape.channels, shape.edge_channels
+        self.up = Linear([(channels, n)] * len(shape.senders))
+        self.convolution = Convolution(shape.senders, harmonics, harmonics)
+        n_weights = sum(self.convolution.plan.counts) * n
+        self.radial = RadialNetwork((config.num_radial, *config.radial_layers, n_weights))
+        self.down = Linear([(paths * n, channels) for paths in self.convolution.plan.counts])
+        self.density = RadialNetwork((config.num_radial, 1)) if "density" in kind else None
+        self.mix = (
+            None
+            if "residual" in kind
+            else SpeciesLinear([(channels, channels)] * len(harmonics), len(config.species))
+        )
+
+    def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
+        """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
+        sent = _sent(self.up, features, self.senders, edges.graph)
+        weights = edges.cut(self.radial(edges.radial))
+        sums = self.convolution(sent, edges.harmonics, weights, edges.graph)
+        neighbors = average_neighbors
+        if self.density is not None:
+            density = torch.tanh(self.density(edges.radial) ** 2)
+            neighbors = 1 + edges.sum(edges.cut(density))[:, :, None]
+        message = [part / neighbors for part in self.down(sums)]
+        return joined(message if self.mix is None else self.mix(message, edges.elements))
+
+
+class NonlinearInteraction(nn.Module):
+    r"""A_i of the nonlinear_residual kind, with a gate on the message.
+
+    w, d = cut(radial(x_ij)), cut(tanh(density(x_ij)^2)),   x_ij = [e_ij, source_zj, target_zi]
+    m_i = down sum_j w_ij h'_j Y(r_ij) / (beta sum_j d_ij + alpha) + rest h'_i
+    A_i = last [silu(m^0), sigmoid(g^l) m^l]        g: gates, scalars in m_i beside m^0
+    """
+
+    def __init__(self, config: MACEConfig, shape: Shape) -> None:
+        super().__init__()
+        self.senders, harmonics = shape.senders, natural(config.max_l)
+        channels, n, n_species = shape.channels, shape.edge_channels, len(config.species)
+        self.up = Linear([(channels, n)] * len(shape.senders))
+        self.convolution = Convolution(shape.senders, harmonics, harmonics)
+        counts = self.convolution.plan.counts
+        self.source, self.target = normal(n_species, channels), normal(n_species, channels)
+        n_inputs = config.num_radial + 2 * channels
+        self.radial = NormalizedNetwork((n_inputs, *config.radial_layers, sum(counts) * n))
+        self.density = NormalizedNetwork((n_inputs, DENSITY_NODES, 1))
+        self.alpha = nn.Parameter(torch.tensor(20.0, dtype=torch.float64))
+        self.beta = nn.Parameter(torch.tensor(0.0, dtype=torch.float64))
+        widths = [channels * (1 + config.max_l)] + [channels] * config.max_l
+        self.down = Linear([(count * n, w) for count, w in zip(counts, widths, strict=True)])
+        self.rest = Linear([(n, width) for width in widths[: len(shape.senders)]])
+        self.last = Linear([(channels, channels)] * len(harmonics))
+
+    def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
+        """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
+        sent = _sent(self.up, features, self.senders, edges.graph)
+        inputs = self._inputs(edges)
+        weights = edges.cut(self.radial(inputs))
+        density = edges.sum(edges.cut(torch.tanh(self.density(inputs) ** 2)))[:, :, None]
+        sums = self.convolution(sent, edges.harmonics, weights, edges.graph)
+        message = [part / (self.beta * density + self.alpha) for part in self.down(sums)]
+        for l, part in enumerate(self.rest(split(sent, self.senders))):
+            message[l] = message[l] + part
+        return joined(self.last(_gated(message)))
+
+    def _inputs(self, edges: Edges) -> Tensor:
+        index, factor = edges.elements.index, 1 / sqrt(len(self.source))
+        source = (self.source * factor)[index[edges.graph.neighbors]]
+        target = (self.target * factor)[index[edges.graph.centers]]
+        return torch.cat([edges.radial, source, target], dim=1)
+
+
+def _sent(up: Linear, features: Tensor, senders: Irreps, graph: Graph) -> Tensor:
+    """What atoms send, ghosts included."""
+    parts = split(features[:, : senders[-1].l ** 2 + senders[-1].dimension], senders)
+    return graph.exchange(joined(up(parts)))
+
+
+def _gated(message: Sequence[Tensor]) -> list[Tensor]:
+    """Scalars through silu; every other irrep times the sigmoid of its gate."""
+    scalars, *rest = message
+    channels = scalars.shape[2] // (1 + len(rest))
+    ends = accumulate([channels] * len(rest), initial=channels)
+    gates = [
+        sigmoid(scalars[:, :, end : end + channels]) for end, _ in zip(ends, rest, strict=False)
+    ]
+    found = [silu(scalars[:, :, :channels])]
+    return found + [part * gate for part, gate in zip(rest, gates, strict=True)]

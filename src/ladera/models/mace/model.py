@@ -1,0 +1,194 @@
+"""The MACE potential."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import sqrt
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ladera.errors import DataError
+from ladera.graph import Graph
+from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
+from ladera.models.equivariant.radial import (
+    BASES,
+    TRANSFORMS,
+    smooth_cutoff,
+)
+from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
+from ladera.models.mace.config import MACEConfig
+from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
+from ladera.models.mace.product import ProductBasis
+from ladera.models.mace.readout import Readout
+from ladera.models.zbl import ScreenedRepulsion
+from ladera.potential import Potential, TrainingStatistics
+
+
+class MACE(Potential):
+    r"""Message passing with equivariant messages of high body order (NeurIPS 2022).
+
+        h_i^0 = embedding of the element / sqrt(n_species),    h^(t+1) = layer_t(h^t)
+        E_i = E0_z + shift + scale (V_i + sum_t readout_t(h_i^(t+1))),    V_i the ZBL energy
+
+    with a reference energy, shift and scale for each head, and the layers of :class:`Layer`. Only
+    the invariant part (l = 0) of features is read, and the last layer has no other. See Batatia et
+    al., and the page *MACE* of the documentation.
+    """
+
+    config: MACEConfig
+    double_buffers: ClassVar[tuple[str, ...]] = ("reference_energies", "shift", "scale")
+
+    reference_energies: Tensor  # (n_heads, n_species), eV
+    shift: Tensor  # (n_heads,), eV
+    scale: Tensor  # (n_heads,), eV
+    average_neighbors: Tensor  # (num_interactions,)
+
+    def __init__(self, config: MACEConfig) -> None:
+        super().__init__(config)
+        n_species, n_heads = len(self.species), len(config.heads)
+        self.embedding = normal(n_species, config.channels)
+        self.basis = BASES[config.basis](config.cutoff, config.num_radial)
+        self.transform = (
+            None if config.transform is None else TRANSFORMS[config.transform](self.species)
+        )
+        self.repulsion = (
+            ScreenedRepulsion(self.species, config.cutoff_power) if config.zbl else None
+        )
+        self.layers = nn.ModuleList(Layer(config, t) for t in range(config.num_interactions))
+        ones = torch.ones(n_heads, dtype=torch.float64)
+        self.register_buffer("reference_energies", ones.new_zeros(n_heads, n_species))
+        self.register_buffer("shift", 0 * ones)
+        self.register_buffer("scale", ones)
+        neighbors = config.average_neighbors or (1.0,) * config.num_interactions
+        self.register_buffer("average_neighbors", torch.tensor(neighbors, dtype=torch.float64))
+
+    def atomic_energies(self, graph: Graph) -> Tensor:
+        """E_i of each atom by the head that predicts, (n_atoms,), eV, float64."""
+        head = self.config.head_index
+        index = self.species_index(graph)
+        energies = torch.zeros(graph.n_atoms, dtype=torch.float64, device=self.device)
+        if self.repulsion is not None:
+            energies = energies + self.repulsion(graph, index)
+        for layer, features in zip(self._layers(), self._features(graph, index), strict=True):
+            energies = energies + layer.readout(features[:, 0], head)
+        references = self.reference_energies[head][index]
+        return references + self.shift[head] + self.scale[head] * energies
+
+    def descriptors(self, graph: Graph) -> Tensor:
+        """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""
+        graph = graph.to(self.dtype, self.device)
+        features = self._features(graph, self.species_index(graph))
+        return torch.cat([each[:, 0] for each in features], dim=1)
+
+    def features(self, graph: Graph) -> list[Tensor]:
+        """Features of each atom after every layer, (n_atoms, components, channels).
+
+        Their components are the irreps 0e, 1o, ... up to hidden_l, after the last layer 0e.
+        """
+        graph = graph.to(self.dtype, self.device)
+        return list(self._features(graph, self.species_index(graph)))
+
+    def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
+        """Set reference energies, shift and scale of all heads, and the average of neighbours.
+
+        The latter unless the configuration gives it; of atoms that have any. Raises DataError when
+        an element of the model has no reference energy.
+        """
+        for element, symbol in enumerate(self.symbols):
+            if symbol not in statistics.reference_energies:
+                raise DataError(
+                    f"No training structure has an atom of {symbol}; leave it out of the model's "
+                    "species or add structures with it."
+                )
+            self.reference_energies[:, element] = statistics.reference_energies[symbol]
+        self.shift.fill_(statistics.energy_shift)
+        self.scale.fill_(statistics.force_scale or 1.0)
+        if not self.config.average_neighbors:
+            edges, atoms = 0, 0
+            for graph in graphs:
+                edges += graph.n_edges
+                atoms += int((graph.row_pointer.diff() > 0).sum())
+            self.average_neighbors.fill_(edges / max(atoms, 1) or 1.0)
+
+    def _layers(self) -> list[Layer]:
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    def _features(self, graph: Graph, index: Tensor) -> Iterator[Tensor]:
+        """Features after each layer in turn."""
+        edges = self._edges(graph, index)
+        features = (self.embedding / sqrt(len(self.embedding)))[index][:, None]
+        for layer, neighbors in zip(self._layers(), self.average_neighbors, strict=True):
+            features = layer(features, edges, neighbors)
+            yield features
+
+    def _edges(self, graph: Graph, index: Tensor) -> Edges:
+        distance = graph.vectors.norm(dim=1)
+        x = distance
+        if self.transform is not None:
+            x = self.transform.forward(distance, index[graph.centers], index[graph.neighbors])
+        cutoff = smooth_cutoff(distance / self.cutoff, self.config.cutoff_power)[:, None]
+        inside = self.config.apply_cutoff
+        radial = self.basis(x)
+        return Edges(
+            graph=graph,
+            elements=Elements.of(index),
+            # MACE's harmonics are of the vectors from neighbour to centre.
+            harmonics=spherical_harmonics(-graph.vectors, self.config.max_l),
+            radial=radial * cutoff if inside else radial,
+            cutoff=None if inside else cutoff,
+        )
+
+
+class Layer(nn.Module):
+    r"""One layer of message passing: interaction, product basis, linear, residual; and readout.
+
+        A = interaction(h),    h' = linear B(A) + skip h
+
+    skip is of each element (residual, density_residual), of all alike (nonlinear_residual) or none.
+    """
+
+    def __init__(self, config: MACEConfig, number: int) -> None:
+        super().__init__()
+        shape, kind = Shape.of_layer(config, number), config.kinds[number]
+        n_species, channels = len(config.species), config.channels
+        last = number == config.num_interactions - 1
+        self.common = shape.features[: len(shape.out)]  # irreps with a residual
+        self.interaction: nn.Module
+        self.skip: nn.Module | None = None
+        sizes = [(channels, channels)] * len(self.common)
+        if kind == "nonlinear_residual":
+            self.interaction = NonlinearInteraction(config, shape)
+            self.skip = Linear(sizes)
+        else:
+            self.interaction = Interaction(config, shape, kind)
+            if "residual" in kind:
+                self.skip = SpeciesLinear(sizes, n_species)
+        n_weights = n_species if config.element_products else 1
+        self.out = shape.out
+        self.product = ProductBasis(
+            config.max_l, shape.out, config.correlation, n_weights, channels
+        )
+        self.linear = Linear([(channels, channels)] * len(shape.out))
+        nodes = config.readout_layers if last else ()
+        self.readout = Readout(
+            (channels, *nodes, 1), len(config.heads), config.gate, last and config.readout_bias
+        )
+
+    def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
+        """Features (n_atoms, components, channels) of the next layer from those of the last."""
+        A = self.interaction(features, edges, average_neighbors)
+        found = self.linear(split(self.product(A, edges.elements), self.out))
+        for l, part in enumerate(self._residual(features, edges.elements)):
+            found[l] = found[l] + part
+        return joined(found)
+
+    def _residual(self, features: Tensor, elements: Elements) -> list[Tensor]:
+        if self.skip is None:
+            return []
+        size = sum(irrep.dimension for irrep in self.common)
+        parts = split(features[:, :size], self.common)
+        by_element = isinstance(self.skip, SpeciesLinear)
+        found: list[Tensor] = self.skip(parts, elements) if by_element else self.skip(parts)
+        return found
