@@ -1,4 +1,4 @@
-"""Sections of docs/performance.md that a benchmark writes itself, with --write."""
+"""Sections of the documentation that a benchmark writes itself, with --write."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write_section(name: str, text: str) -> None:
+def write_section(name: str, text: str, path: Path = PAGE) -> None:
     """Replace what stands between the two comments that name a section of the page."""
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    page = PAGE.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
     if begin not in page or end not in page:
-        raise SystemExit(f"{PAGE} has no section between {begin} and {end}.")
+        raise SystemExit(f"{path} has no section between {begin} and {end}.")
     before, rest = page.split(begin)
     _, after = rest.split(end)
-    PAGE.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
-    print(f"wrote the section '{name}' of {PAGE.relative_to(ROOT)}")
+    path.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+    print(f"wrote the section '{name}' of {path.relative_to(ROOT)}")

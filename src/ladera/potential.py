@@ -31,7 +31,7 @@ class PotentialConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    architecture: str = Field(description="Which model: hdnnp, hdnnp_4g or lennard_jones.")
+    architecture: str = Field(description="Which model, such as hdnnp.")
     species: tuple[str, ...] = Field(
         default=(),
         description="Chemical symbols the model knows. Left out: those of the training data.",

@@ -74,6 +74,7 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     phonons.phonons,
     phonons.expansion,
     vibrations.vibrations,
+    vibrations.ir,
     diffusion.diffusion,
     dynamics.structure,
     dynamics.spectrum,

@@ -1,9 +1,9 @@
-"""``ladera vibrations``: normal modes of a molecule."""
+"""``ladera vibrations`` and ``ladera ir``: normal modes of a molecule, and their spectrum."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -45,4 +45,38 @@ def vibrations(
         symmetry_number=symmetry_number,
         spin=spin,
     )
+    return finish(result, output)
+
+
+def ir(
+    model: Model,
+    structure: Structure,
+    /,
+    *,
+    experiment: Annotated[
+        Path | None,
+        Parameter(help="Measured spectrum: JCAMP-DX, or columns of wavenumber and absorbance."),
+    ] = None,
+    scale: Annotated[float, Parameter(help="Factor on the frequencies.")] = 1.0,
+    shape: Annotated[
+        Literal["lorentzian", "gaussian"], Parameter(help="Shape of a line.")
+    ] = "lorentzian",
+    width: Annotated[float, Parameter(help="Full width of a line at half maximum, cm^-1.")] = 10.0,
+    step: Annotated[float, Parameter(help="Displacement of the differences, Angstrom.")] = 0.005,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("ir"),
+) -> int:
+    """Infrared spectrum of a relaxed molecule: frequencies (cm^-1) and intensities (km/mol).
+
+    Takes a model with dipoles. A measured spectrum is laid over the computed one, its peaks are
+    given to modes and the shifts tabled. Writes result.json, table.csv and figure.svg.
+
+        ladera ir model.ladera relax/relaxed.extxyz --experiment formaldehyde.jdx --width 15
+    """
+    from ladera.properties.experiment import read_spectrum
+    from ladera.properties.infrared import infrared as compute
+
+    require_free(output)
+    measured = None if experiment is None else read_spectrum(experiment)
+    atoms = with_model(structure, model)
+    result = compute(atoms, step=step, scale=scale, shape=shape, width=width, measured=measured)
     return finish(result, output)

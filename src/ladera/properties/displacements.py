@@ -87,8 +87,9 @@ def require_dipole(dipole: FloatArray | None, atoms: Atoms) -> FloatArray:
     if dipole is None:
         raise PropertyError(
             f"The calculator {type(atoms.calc).__name__} gives no dipole, and infrared intensities "
-            "are made of its changes; take a model with charges or dipoles (`ladera info MODEL` "
-            "says what a model has), or look at the frequencies alone with `ladera vibrations`."
+            "are made of its changes; train a model with dipoles (architecture hdnnp_dipole), or "
+            "look at the frequencies with `ladera vibrations` and at the density of states of a "
+            "simulation with `ladera spectrum`."
         )
     return dipole
 

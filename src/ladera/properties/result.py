@@ -37,6 +37,7 @@ KINDS: Final = {
     "quasi_harmonic": ("ladera.properties.quasi_harmonic", "QuasiHarmonic"),
     "diffusion": ("ladera.properties.diffusion", "Diffusion"),
     "arrhenius": ("ladera.properties.arrhenius", "Arrhenius"),
+    "infrared": ("ladera.properties.infrared", "Infrared"),
     "structure": ("ladera.properties.distributions", "Structure"),
     "spectrum": ("ladera.properties.spectrum", "Spectrum"),
     "vibrations": ("ladera.properties.vibrations", "Vibrations"),

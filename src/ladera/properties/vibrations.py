@@ -112,15 +112,25 @@ class Vibrations(Result):
 
     def motion(self) -> tuple[list[Atoms], list[str]]:
         """Frames that show each mode in turn, and what each frame is."""
-        phases = np.sin(2 * np.pi * np.arange(FRAMES_OF_A_MODE) / FRAMES_OF_A_MODE)
-        frames, labels = [], []
-        for i, (mode, frequency) in enumerate(zip(self.modes, self.frequencies, strict=True)):
-            largest = np.linalg.norm(mode, axis=1).max()
-            what = f"{abs(frequency):.0f} cm⁻¹{' imaginary' if frequency < 0 else ''}"
-            for phase in phases:
-                frames.append(Atoms(self.symbols, self.positions + 0.35 / largest * phase * mode))
-                labels.append(f"mode {i + 1}, {what}")
-        return frames, labels
+        return mode_motion(self.symbols, self.positions, self.modes, self.frequencies)
+
+
+def mode_motion(
+    symbols: Sequence[str], positions: FloatArray, modes: FloatArray, frequencies: FloatArray
+) -> tuple[list[Atoms], list[str]]:
+    """Frames that show each mode in turn, and what each frame is.
+
+    Positions (n_atoms, 3) in Angstrom, modes (n_modes, n_atoms, 3), frequencies in cm^-1.
+    """
+    phases = np.sin(2 * np.pi * np.arange(FRAMES_OF_A_MODE) / FRAMES_OF_A_MODE)
+    frames, labels = [], []
+    for i, (mode, frequency) in enumerate(zip(modes, frequencies, strict=True)):
+        largest = np.linalg.norm(mode, axis=1).max()
+        what = f"{abs(frequency):.0f} cm⁻¹{' imaginary' if frequency < 0 else ''}"
+        for phase in phases:
+            frames.append(Atoms(symbols, positions + 0.35 / largest * phase * mode))
+            labels.append(f"mode {i + 1}, {what}")
+    return frames, labels
 
 
 @with_spread

@@ -1,0 +1,202 @@
+"""The harmonic infrared spectrum of a molecule, and beside it a measured one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+import numpy as np
+from ase import Atoms
+from matplotlib.figure import Figure
+from scipy.optimize import linear_sum_assignment
+
+from ladera.errors import PropertyError
+from ladera.plotting import FAINT, PALETTE, axes, style
+from ladera.properties.experiment import MeasuredSpectrum
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.structures import with_spread
+from ladera.properties.vibrations import mode_motion, vibrations
+
+Shape = Literal["lorentzian", "gaussian"]
+
+WEAK: Final = 0.01  # bands below this part of the strongest are looked for in no measured spectrum
+FARTHEST_MATCH: Final = 0.08  # of the wavenumber
+
+
+@dataclass(frozen=True, kw_only=True)
+class Infrared(Result):
+    """Bands and broadened spectrum; not-a-number where nothing measured belongs to a band."""
+
+    kind: ClassVar[str] = "infrared"
+    title: ClassVar[str] = "Infrared spectrum"
+
+    symbols: tuple[str, ...]
+    positions: FloatArray = quantity("Angstrom")  # (n_atoms, 3)
+    modes: FloatArray = quantity()  # (n_modes, n_atoms, 3), displacements of unit length
+    frequencies: FloatArray = quantity("cm^-1")  # (n_modes,), negative where imaginary
+    intensities: FloatArray = quantity("km/mol")  # (n_modes,)
+    scale: float = quantity()  # factor on the frequencies
+    shape: str  # of a line
+    width: float = quantity("cm^-1")  # full width at half maximum
+    wavenumbers: FloatArray = quantity("cm^-1")  # (n,)
+    absorption: FloatArray = quantity("km/mol cm")  # (n,), integrates to intensities
+    observed: FloatArray = quantity("cm^-1")  # (n_modes,), the measured peak of each mode
+    unmatched: FloatArray = quantity("cm^-1")  # measured peaks that belong to no mode
+    measured_wavenumbers: FloatArray = quantity("cm^-1")  # (n_measured,), empty without any
+    measured: FloatArray = quantity()  # (n_measured,), absorbance, at most one
+    source: str = ""  # of the measured spectrum
+
+    @property
+    def shifts(self) -> FloatArray:
+        """Scaled minus measured wavenumber of each mode, (n_modes,), cm^-1."""
+        return self.scale * self.frequencies - self.observed
+
+    def table(self) -> Table:
+        """One row for each mode, with what was measured where there is something."""
+        columns = ["mode", "frequency (cm⁻¹)", "intensity (km/mol)"]
+        scaled, compared = self.scale != 1, len(self.measured) > 0
+        columns += ["scaled (cm⁻¹)"] * scaled + ["measured (cm⁻¹)", "shift (cm⁻¹)"] * compared
+        rows = []
+        for i, frequency in enumerate(self.frequencies):
+            shown = self.show("frequencies", ".1f", i)
+            row = [str(i + 1), f"{shown.lstrip('-')} imaginary" if frequency < 0 else shown]
+            row.append(self.show("intensities", ".2f", i))
+            row += [f"{self.scale * frequency:.1f}"] * scaled
+            if compared:
+                known = bool(np.isfinite(self.observed[i]))
+                row += [f"{self.observed[i]:.1f}", f"{self.shifts[i]:+.1f}"] if known else ["", ""]
+            rows.append(tuple(row))
+        if compared:
+            shifts = self.shifts[np.isfinite(self.shifts)]
+            mean = f"{np.abs(shifts).mean():.1f} on average" if len(shifts) else "none matched"
+            left = ", ".join(f"{peak:.0f}" for peak in self.unmatched) or "none"
+            blank = [""] * (len(columns) - 2)
+            rows.append(("measured", self.source, *blank))
+            rows.append(("size of the shifts", mean, *blank))
+            rows.append(("measured, of no mode", left, *blank))
+        return Table(tuple(columns), tuple(rows))
+
+    def plot(self) -> Figure:
+        """Spectrum with a line for each mode; the measured one dashed, as high as it."""
+        with style():
+            figure, panel = axes(5.6, 3.2)
+            panel.fill_between(
+                self.wavenumbers, self.absorption, color=PALETTE[0], alpha=0.15, lw=0
+            )
+            panel.plot(self.wavenumbers, self.absorption, color=PALETTE[0], label="computed")
+            top = float(self.absorption.max(initial=1e-12))
+            if len(self.measured):
+                if len(self.measured) < 60:
+                    panel.vlines(
+                        self.measured_wavenumbers,
+                        0,
+                        top * self.measured,
+                        color=PALETTE[1],
+                        linestyles="dashed",
+                        label="measured",
+                    )
+                else:
+                    panel.plot(
+                        self.measured_wavenumbers,
+                        top * self.measured,
+                        color=PALETTE[1],
+                        ls=(0, (4, 2)),
+                        lw=1,
+                        label="measured, to the same height",
+                    )
+                panel.legend()
+            bands = self.scale * self.frequencies[self.frequencies > 0]
+            panel.plot(bands, np.full(len(bands), -0.03 * top), "|", color=FAINT, ms=6)
+            panel.set(xlabel="wavenumber (cm⁻¹)", ylabel="absorption (km/mol cm)")
+            panel.set_xlim(0, float(self.wavenumbers[-1]))
+            panel.set_ylim(-0.06 * top, 1.08 * top)
+        return figure
+
+    def motion(self) -> tuple[list[Atoms], list[str]]:
+        """Frames that show each mode in turn, and what each frame is."""
+        return mode_motion(self.symbols, self.positions, self.modes, self.frequencies)
+
+
+@with_spread
+def infrared(
+    atoms: Atoms,
+    /,
+    *,
+    step: float = 0.005,
+    scale: float = 1.0,
+    shape: Shape = "lorentzian",
+    width: float = 10.0,
+    measured: MeasuredSpectrum | None = None,
+) -> Infrared:
+    r"""Harmonic frequencies and intensities of a relaxed molecule, as a spectrum.
+
+    ::
+
+        A(v) = sum_s I_s L(v - scale v_s),
+        L    = (w/2) / (pi (v^2 + (w/2)^2))             lorentzian
+               exp(-v^2 / (2 s^2)) / (s sqrt(2 pi))     gaussian, s = w / sqrt(8 ln 2)
+
+    with the frequencies v_s and intensities I_s of :func:`ladera.properties.vibrations.vibrations`
+    (central differences of forces and dipoles, ``step`` in Angstrom) and the full width at half
+    maximum w, ``width`` (cm^-1). The peaks of a ``measured`` spectrum are given to modes so that
+    the sum of the squared shifts is least, none farther than 8 %.
+
+    Raises PropertyError as vibrations does, for a calculator without a dipole among others.
+    """
+    if not (scale > 0 and width > 0):
+        raise PropertyError(f"Scale ({scale:g}) and width ({width:g} cm^-1) must be above zero.")
+    found = vibrations.__wrapped__(atoms, step=step, infrared=True)  # type: ignore[attr-defined]
+    bands = scale * found.frequencies
+    end = 1.1 * max(float(bands.max()), 1000.0)
+    if measured is not None:
+        end = max(end, float(measured.wavenumbers[-1]))
+    grid = np.arange(0.0, min(end, 6000.0), min(1.0, width / 10))
+    real = bands > 0
+    observed, unmatched = _match(bands, found.intensities, measured, width)
+    return Infrared(
+        symbols=found.symbols,
+        positions=found.positions,
+        modes=found.modes,
+        frequencies=found.frequencies,
+        intensities=found.intensities,
+        scale=scale,
+        shape=shape,
+        width=width,
+        wavenumbers=grid,
+        absorption=_broadened(grid, bands[real], found.intensities[real], shape, width),
+        observed=observed,
+        unmatched=unmatched,
+        measured_wavenumbers=np.empty(0) if measured is None else measured.wavenumbers,
+        measured=np.empty(0) if measured is None else measured.absorbance,
+        source="" if measured is None else measured.source,
+    )
+
+
+def _broadened(
+    grid: FloatArray, bands: FloatArray, intensities: FloatArray, shape: Shape, width: float
+) -> FloatArray:
+    apart = grid[:, None] - bands
+    if shape == "lorentzian":
+        lines = width / (2 * np.pi) / (apart**2 + width**2 / 4)
+    else:
+        deviation = width / np.sqrt(8 * np.log(2))
+        lines = np.exp(-0.5 * (apart / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
+    total: FloatArray = lines @ intensities
+    return total
+
+
+def _match(
+    bands: FloatArray, intensities: FloatArray, measured: MeasuredSpectrum | None, width: float
+) -> tuple[FloatArray, FloatArray]:
+    """The measured peak of each mode, (n_modes,), and the peaks that are left."""
+    observed = np.full(len(bands), np.nan)
+    if measured is None:
+        return observed, np.empty(0)
+    peaks = measured.peaks(width)
+    strong = np.flatnonzero((bands > 0) & (intensities >= WEAK * intensities.max()))
+    apart = np.abs(bands[strong, None] - peaks)
+    allowed = apart <= FARTHEST_MATCH * peaks
+    rows, columns = linear_sum_assignment(np.where(allowed, apart**2, 1e9))
+    kept = allowed[rows, columns]
+    observed[strong[rows[kept]]] = peaks[columns[kept]]
+    return observed, np.delete(peaks, columns[kept])
