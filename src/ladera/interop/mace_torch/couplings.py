@@ -46,7 +46,7 @@ def weights(config: MACEConfig, checkpoint: Checkpoint) -> Iterator[tuple[str, T
             found = mixed.to(found)
         elif stored.matrix.shape == own.matrix.shape:
             kept = name.replace(".weights.", ".couplings.") + ".matrix"
-            yield kept, torch.from_numpy(stored.matrix).to(U)
+            yield kept, torch.from_numpy(stored.matrix)
         if found.shape[1] != own.matrix.shape[1]:
             raise ModelFileError(
                 f"{checkpoint.path}: its {theirs} is of {found.shape[1]} couplings, its {matrix} "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -50,7 +53,8 @@ class ProductBasis(nn.Module):
 class Terms(nn.Module):
     """The terms with one number of factors of one output irrep.
 
-    Buffer ``matrix`` (n_terms, n_couplings); see :class:`ladera.models.mace.couplings.Couplings`.
+    Buffer ``matrix`` (n_terms, n_couplings), always float64; see
+    :class:`ladera.models.mace.couplings.Couplings`.
     """
 
     matrix: Tensor
@@ -65,9 +69,16 @@ class Terms(nn.Module):
         for name, indices in (("factors", made.factors), ("component", made.component)):
             self.register_buffer(name, torch.from_numpy(indices.copy()), persistent=False)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Leave the couplings in float64: of a file in float32 they are sums, and exact."""
+        exact = self.matrix
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.matrix = exact.to(device=self.component.device)
+        return self
+
     def forward(self, A: Tensor, weight: Tensor) -> Tensor:
         """(n, (l_max + 1)^2, channels) and (n_couplings, channels) to (n, 2L + 1, channels)."""
-        products = (self.matrix @ weight)[None]
+        products = (self.matrix.to(weight.dtype) @ weight)[None]
         for factor in self.factors.unbind(1):
             products = products * A[:, factor]
         zeros = A.new_zeros(len(A), self.dimension, A.shape[2])
