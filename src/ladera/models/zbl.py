@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ladera.graph import Graph
+from ladera.models.equivariant.constants import Constants
 from ladera.models.equivariant.radial import covalent, smooth_cutoff
 
 
-class ScreenedRepulsion(nn.Module):
+class ScreenedRepulsion(Constants):
     r"""The repulsion of Ziegler, Biersack and Littmark (ZBL, 1985), cut off at bond lengths.
 
         V_i = sum_j 1/2 14.3996 Z_i Z_j / r phi(r / a) f(r / (R_i + R_j))
@@ -45,10 +46,11 @@ class ScreenedRepulsion(nn.Module):
         """Half of each atom's pair energies, (n_atoms,), eV; ``index`` (n_atoms,) its element."""
         one, two = index[graph.centers], index[graph.neighbors]
         r = graph.vectors.norm(dim=1)
-        charges, powers = self.numbers, self.numbers**self.exponent
-        x = r * (powers[one] + powers[two]) / self.length
-        screening = torch.exp(-x[:, None] * self.decays) @ self.coefficients
-        cutoff = smooth_cutoff(r / (self.radii[one] + self.radii[two]), self.cutoff_power)
+        powers = (self.numbers**self.exponent / self.length).to(r)
+        x = r * (powers[one] + powers[two])
+        screening = torch.exp(-x[:, None] * self.decays.to(r)) @ self.coefficients.to(r)
+        charges, radii = self.numbers.to(r), self.radii.to(r)
+        cutoff = smooth_cutoff(r / (radii[one] + radii[two]), self.cutoff_power)
         pairs = 0.5 * 14.3996 * charges[one] * charges[two] / r * screening * cutoff
         energies: Tensor = pairs.new_zeros(graph.n_atoms).index_add(0, graph.centers, pairs)
         return energies

@@ -60,7 +60,7 @@ def read(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
             yield ours, tensors[theirs][list(numbers)]
     ours, theirs, factor = _LENGTH
     if theirs in tensors:
-        yield ours, tensors[theirs] * factor
+        yield ours, tensors[theirs].double() * factor
 
 
 def write(own: Mapping[str, Tensor], species: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:

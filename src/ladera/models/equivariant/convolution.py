@@ -8,10 +8,11 @@ from math import sqrt
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ladera.graph import Graph
 from ladera.models.equivariant.clebsch_gordan import clebsch_gordan
+from ladera.models.equivariant.constants import Constants
 from ladera.models.equivariant.irreps import Floats, Irreps, dimension, paths, slices
 
 
@@ -38,7 +39,7 @@ class ConvolutionPlan:
     matrix: Floats  # (n_harmonics, n_entries), the entries' factors from the harmonics
 
 
-class Convolution(nn.Module):
+class Convolution(Constants):
     r"""The sum over neighbours in equivariant message passing.
 
         m^(p)_i,mc = sqrt(2l + 1) sum_j w_pc(r_ij) sum_ab C^(l1 l2 l)_abm h^(l1)_j,ac Y_l2,b(ij)
@@ -65,7 +66,7 @@ class Convolution(nn.Module):
         """
         n_atoms, _, channels = features.shape
         weights = weights.view(-1, len(self.plan.couplings), channels)
-        sums = convolve(self.plan, harmonics @ self.matrix, weights, features, graph)
+        sums = convolve(self.plan, harmonics @ self.matrix.to(harmonics), weights, features, graph)
         sizes = [i.dimension * count for i, count in zip(self.out, self.plan.counts, strict=True)]
         parts = torch.split(sums, sizes, dim=1)
         return [

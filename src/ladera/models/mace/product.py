@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from ladera.models.equivariant.constants import Constants
 from ladera.models.equivariant.irreps import Irreps
 from ladera.models.equivariant.linear import Elements, joined, normal
 from ladera.models.mace.couplings import make_couplings
@@ -50,7 +49,7 @@ class ProductBasis(nn.Module):
         return joined(found)
 
 
-class Terms(nn.Module):
+class Terms(Constants):
     """The terms with one number of factors of one output irrep.
 
     Buffer ``matrix`` (n_terms, n_couplings), always float64; see
@@ -68,13 +67,6 @@ class Terms(nn.Module):
         self.register_buffer("matrix", torch.from_numpy(made.matrix.copy()))
         for name, indices in (("factors", made.factors), ("component", made.component)):
             self.register_buffer(name, torch.from_numpy(indices.copy()), persistent=False)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Leave the couplings in float64: of a file in float32 they are sums, and exact."""
-        exact = self.matrix
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.matrix = exact.to(device=self.component.device)
-        return self
 
     def forward(self, A: Tensor, weight: Tensor) -> Tensor:
         """(n, (l_max + 1)^2, channels) and (n_couplings, channels) to (n, 2L + 1, channels)."""
