@@ -143,6 +143,9 @@ def _tensors(potential: Potential, config: MACEConfig) -> dict[str, Tensor]:
         "radial_embedding.cutoff_fn.p": torch.tensor(config.cutoff_power, dtype=torch.int32),
         "radial_embedding.cutoff_fn.r_max": torch.tensor(config.cutoff, dtype=dtype),
     }
+    if config.basis == "chebyshev":
+        orders = torch.arange(1, config.num_radial + 1, dtype=dtype)
+        scalars["radial_embedding.bessel_fn.n"] = orders[None]
     if config.zbl:
         scalars["pair_repulsion_fn.p"] = torch.tensor(config.cutoff_power, dtype=torch.int32)
     for name in ("scale", "shift"):
