@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from ase.constraints import FixAtoms
 from ase.io.trajectory import Trajectory
 
@@ -109,6 +110,7 @@ def test_files(tmp_path):
         "fmax": 1e-3,
         "steps": 1000,
         "cell": False,
+        "symmetry": False,
         "optimizer": "lbfgs",
     }
     with pytest.raises(SimulationError, match="holds a relaxation already"):
@@ -177,3 +179,35 @@ def test_leaving_the_training_domain_is_said():
     with pytest.warns(SimulationWarning, match="7 of 7 atoms of the relaxed structure"):
         result = relax(cluster(), Bounded(argon().config).requires_grad_(False))
     assert result.last.extrapolating_atoms == 7
+
+
+def test_symmetry_is_kept_and_what_changed_is_tabled():
+    """Body-centred argon slides down to close packing (Bain's path) unless it must stay cubic."""
+    atoms = bulk("Ar", "bcc", a=4.2, cubic=True)
+    atoms.set_cell(atoms.cell.array @ np.diag([1.0, 1.0, 1.001]), scale_atoms=True)
+    held = relax(atoms, argon(), fmax=1e-4, cell=True, symmetry=True)
+    free = relax(atoms, argon(), fmax=1e-5, cell=True)
+    rows = {row[0]: row[1:] for row in held.table()}
+    assert rows["space group"] == ("Im-3m (229)", "Im-3m (229)", "kept")
+    assert {row[0]: row[1:] for row in free.table()}["space group"][1:] == (
+        "Fm-3m (225)",
+        "changed",
+    )
+    assert free.last.energy_ev < held.last.energy_ev - 1e-3
+    assert held.converged
+    assert not held.atoms.constraints
+    _, after, change = rows["volume (Å³ per atom)"]
+    assert float(after) == pytest.approx(held.atoms.cell.volume / len(atoms), abs=1e-4)
+    assert change.endswith("%)")
+
+
+def test_bonds_of_a_molecule_are_tabled():
+    start = Atoms("Ar2", [[0, 0, 0], [0, 0, 2.3]])
+    found = relax(start, argon(sigma=2.0), fmax=1e-4)
+    rows = {row[0]: row[1:] for row in found.table()}
+    before, after, _ = rows["Ar-Ar bond (Å), mean of 1"]
+    assert float(before) == 2.3
+    assert float(after) == pytest.approx(found.atoms.get_distance(0, 1), abs=1e-4)
+    assert "space group" not in rows
+    with pytest.raises(SimulationError, match="space group to keep"):
+        relax(start, argon(), symmetry=True)

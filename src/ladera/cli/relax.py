@@ -22,13 +22,17 @@ def relax(
     ] = 0.01,
     steps: Annotated[int, Parameter(help="Give up after so many steps.")] = 1000,
     cell: Annotated[bool, Parameter(negative=(), help="Relax the cell as well.")] = False,
+    symmetry: Annotated[
+        bool, Parameter(negative=(), help="Keep the space group that the structure begins with.")
+    ] = False,
     optimizer: Annotated[Literal["lbfgs", "bfgs", "fire"], Parameter(help="Of ASE's.")] = "lbfgs",
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("relax"),
 ) -> int:
     """Move atoms, and the cell if asked, to zero force.
 
-    Writes relaxed.extxyz, relax.csv, trajectory.traj and settings.json. The exit code is not 0
-    when the forces have not converged; the files are there all the same.
+    Shows energy, cell, space group and bonds before and after. Writes relaxed.extxyz, relax.csv,
+    trajectory.traj and settings.json. The exit code is not 0 when the forces have not converged;
+    the files are there all the same.
 
         ladera relax model.ladera ethanol.xyz --fmax 0.01
     """
@@ -45,6 +49,7 @@ def relax(
         fmax=fmax,
         steps=steps,
         cell=cell,
+        symmetry=symmetry,
         optimizer=optimizer,
         folder=output,
         on_row=_show if sys.stderr.isatty() else None,
@@ -61,8 +66,21 @@ def relax(
             f"Not converged to {fmax:g} eV/Angstrom in {last.step} steps: {found}. The structure "
             f"so far is {output / 'relaxed.extxyz'}; go on from it, with more --steps."
         )
+    _print_table(result.table())
     print(f"Converged in {last.step} steps: {found}. Results in {output}.")
     return 0
+
+
+def _print_table(rows: list[tuple[str, str, str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ladera.simulation.comparison import COLUMNS
+
+    table = Table(*COLUMNS)
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False).print(table)
 
 
 def _show(row: RelaxRow) -> None:

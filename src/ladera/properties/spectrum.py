@@ -123,8 +123,7 @@ class Spectrum(Result):
 
     def _end(self) -> float:
         """Where nothing more is to be seen."""
-        total = np.cumsum(self.states)
-        last = int(np.searchsorted(total, 0.999 * total[-1]))
+        last = int(np.flatnonzero(self.states > 0.01 * self.states.max())[-1])
         return float(min(1.08 * self.wavenumbers[last] + 50, self.wavenumbers[-1]))
 
 

@@ -218,6 +218,7 @@ def _simulation(simulation: Simulation, identifier: str, atom_frames: int) -> di
         "id": identifier,
         "title": simulation_section.title(simulation),
         "facts": simulation_section.facts(simulation),
+        "comparison": simulation_section.comparison(simulation),
         "figures": _svgs(simulation_section.plates(simulation), identifier),
         "scene": None if motion is None else motion.scene,
         "still": None if motion is None else _still(motion, identifier),

@@ -13,6 +13,7 @@ from ladera.report import figures, viewer
 from ladera.report.predictions import FloatArray
 from ladera.report.run import Simulation, column
 from ladera.report.training_section import MILLI, Plate
+from ladera.simulation.comparison import before_and_after
 
 _TITLES: Final = {"md": "Molecular dynamics", "relax": "Relaxation"}
 
@@ -63,6 +64,14 @@ def motion(simulation: Simulation, atom_frames: int) -> Motion | None:
         return Motion(None, last, 0, total)
     labels = [_frame_label(simulation, int(index), total) for index in picked]
     return Motion(viewer.scene(simulation.frames(picked), labels), last, len(picked), total)
+
+
+def comparison(simulation: Simulation) -> list[tuple[str, str, str, str]]:
+    """What a relaxation changed, quantity by quantity; nothing for another simulation."""
+    if simulation.kind != "relax" or simulation.n_frames == 0:
+        return []
+    first, last = simulation.frames(np.array([0, simulation.n_frames - 1]))
+    return before_and_after(first, last)
 
 
 def drift(simulation: Simulation) -> float | None:

@@ -16,6 +16,7 @@ import numpy as np
 from ladera.errors import DataError, SimulationError, did_you_mean
 from ladera.simulation import records
 from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
+from ladera.simulation.comparison import SYMMETRY_TOLERANCE, Row, before_and_after
 from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.preparation import SimulationWarning, check_species
 from ladera.units import GIGAPASCAL
@@ -48,9 +49,14 @@ _Writer = Callable[[RelaxRow, "Atoms"], None]
 class Relaxation:
     """What a relaxation came to."""
 
-    atoms: Atoms  # the last structure, with its energy, forces and stress
+    start: Atoms  # the first structure, with its energy, forces and stress
+    atoms: Atoms  # the last structure, likewise
     converged: bool
     last: RelaxRow
+
+    def table(self) -> list[Row]:
+        """Quantity, before, after and change; see :mod:`ladera.simulation.comparison`."""
+        return before_and_after(self.start, self.atoms)
 
 
 def relax(
@@ -60,6 +66,7 @@ def relax(
     fmax: float = 0.01,
     steps: int = 1000,
     cell: bool = False,
+    symmetry: bool = False,
     optimizer: OptimizerName = "lbfgs",
     folder: str | os.PathLike[str] | None = None,
     on_row: Callable[[RelaxRow], None] | None = None,
@@ -68,34 +75,48 @@ def relax(
 
     Done when the largest force on an atom is below ``fmax`` (eV/Angstrom) and, with ``cell``, the
     virial on the cell (per atom, eV) is too (ASE's FrechetCellFilter); given up after ``steps``.
+    With ``symmetry`` forces and stress are made symmetric, so that the space group stays that of
+    the start (ASE's FixSymmetry, found within 0.01 Angstrom).
+
     Look at ``converged``. ``folder`` receives relax.csv (see :class:`RelaxRow`), trajectory.traj,
     settings.json and relaxed.extxyz. ``on_row`` is called with each row.
 
-    Raises SimulationError for settings that make no sense, for the cell of a structure that is not
-    periodic in all directions, for a folder that holds a relaxation, and when energy or forces are
-    not finite or the relaxed atoms sit on top of each other; DataError for an unknown element.
+    Raises SimulationError for settings that make no sense, for the cell or symmetry of a structure
+    that is not periodic in all directions, for a folder that holds a relaxation, and when energy or
+    forces are not finite or the relaxed atoms sit on top of each other; DataError for an unknown
+    element.
     """
-    _check_settings(atoms, fmax, steps, cell, optimizer)
+    _check_settings(atoms, fmax, steps, cell or symmetry, optimizer)
     check_species(atoms, potential)
     moving: Atoms = atoms.copy()
     calculator = LaderaCalculator(potential)
     moving.calc = calculator
+    if symmetry:
+        _keep_symmetry(moving)
     contents = {
-        "settings": {"fmax": fmax, "steps": steps, "cell": cell, "optimizer": optimizer},
+        "settings": {
+            "fmax": fmax,
+            "steps": steps,
+            "cell": cell,
+            "symmetry": symmetry,
+            "optimizer": optimizer,
+        },
         "model": records.describe_model(potential),
         "structure": records.describe_structure(atoms),
     }
     with _writer(folder, contents) as write:
         for step, done in enumerate(_iterations(moving, fmax, steps, cell, optimizer)):
+            if step == 0:
+                start = _frame(moving, atoms)
             converged, row = done, _row(step, moving, calculator)
-            write(row, moving)
+            frame = _frame(moving, atoms)
+            write(row, frame)
             if on_row is not None:
                 on_row(row)
-    frame = records.snapshot(moving)
     if folder is not None:
         records.write_structure(Path(folder) / "relaxed.extxyz", frame)
     _check_result(row, calculator, len(atoms))
-    return Relaxation(frame, converged, row)
+    return Relaxation(start, frame, converged, row)
 
 
 def _iterations(
@@ -118,6 +139,20 @@ def _iterations(
             f"The relaxation had to stop: {reason}. Start from a more sensible structure, or "
             "train the model on structures like this one."
         ) from error
+
+
+def _keep_symmetry(atoms: Atoms) -> None:
+    """Add the symmetry to what holds the atoms."""
+    from ase.constraints import FixSymmetry
+
+    atoms.set_constraint([*atoms.constraints, FixSymmetry(atoms, symprec=SYMMETRY_TOLERANCE)])
+
+
+def _frame(moving: Atoms, start: Atoms) -> Atoms:
+    """The structure as it is now, with its results and without our own constraints."""
+    frame = records.snapshot(moving)
+    frame.set_constraint(start.constraints)
+    return frame
 
 
 def _row(step: int, atoms: Atoms, calculator: LaderaCalculator) -> RelaxRow:
@@ -151,7 +186,7 @@ def _writer(folder: str | os.PathLike[str] | None, contents: dict[str, Any]) -> 
 
     def write(row: RelaxRow, atoms: Atoms) -> None:
         table.write(asdict(row))
-        frames.write(records.snapshot(atoms))
+        frames.write(atoms)
 
     try:
         yield write
@@ -170,8 +205,9 @@ def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer
         raise SimulationError(f"There is no optimizer '{optimizer}'; {hint}")
     if cell and not atoms.pbc.all():
         raise SimulationError(
-            "Only a structure that is periodic in all three directions has a cell to relax, and "
-            f"this one is periodic along {atoms.pbc.tolist()}; leave the cell as it is."
+            "Only a structure that is periodic in all three directions has a cell to relax and a "
+            f"space group to keep, and this one is periodic along {atoms.pbc.tolist()}; leave the "
+            "cell as it is."
         )
 
 
