@@ -94,6 +94,7 @@ class Potential(nn.Module, ABC):
     """
 
     double_buffers: ClassVar[tuple[str, ...]] = ()
+    atoms_per_thread: ClassVar[int] = 1  # of a training step that are worth a thread
     has_charges: bool = False  # whether predictions come with atomic charges
     has_atomic_dipoles: bool = False  # whether they come with dipoles of atoms
 

@@ -19,7 +19,7 @@ from ladera.training.config import GradientOptimizer, TrainingConfig
 from ladera.training.loss import QUANTITIES, Objective
 from ladera.training.optimizers import LearningRate, ParameterAverage, make_optimizer
 from ladera.training.preparation import Prepared
-from ladera.training.processes import over_processes
+from ladera.training.processes import over_processes, threads_worth
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -92,7 +92,8 @@ class GradientSteps:
             return loss
 
         try:
-            self._optimizer.step(closure)
+            with threads_worth(self._potential, batch.graph.n_atoms):
+                self._optimizer.step(closure)
         except NotImplementedError as error:
             raise ConfigError(
                 f"The {self._config.model.architecture} model cannot be trained on the device "

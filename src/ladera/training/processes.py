@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
@@ -12,6 +14,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from ladera.errors import ConfigError
+from ladera.potential import Potential
 from ladera.training.config import TrainingConfig
 
 
@@ -36,6 +39,21 @@ def launch(config: TrainingConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def threads_worth(potential: Potential, n_atoms: int) -> Iterator[None]:
+    """As many of torch's threads as a step over so many atoms keeps busy.
+
+    Threads that wait for each other in every small operation make a step slower than one alone,
+    much slower where other programs run beside.
+    """
+    allowed = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(allowed, n_atoms // potential.atoms_per_thread)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(allowed)
 
 
 def over_processes(fabric: Fabric, values: Tensor) -> Tensor:
