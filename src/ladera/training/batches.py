@@ -150,6 +150,14 @@ def shuffled(
     return np.array_split(indices[order], -(-len(indices) // batch_size))
 
 
+def interleaved(
+    some: Sequence[NDArray[np.int64]], others: Sequence[NDArray[np.int64]]
+) -> list[NDArray[np.int64]]:
+    """Both lists of batches in one, each spread evenly and in its own order."""
+    places = [((k + 0.5) / len(part), part[k]) for part in (some, others) for k in range(len(part))]
+    return [batch for _, batch in sorted(places, key=lambda place: place[0])]
+
+
 def in_order(indices: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
     """The frames one after the other, in batches."""
     for start in range(0, len(indices), batch_size):

@@ -23,6 +23,7 @@ from pydantic import (
 
 from ladera import modelfile
 from ladera.data.formats import AtomColumns, LabelKeys
+from ladera.training.finetune.config import FinetuneConfig
 
 if TYPE_CHECKING:
     from ladera.potential import PotentialConfig as ModelConfig
@@ -382,12 +383,17 @@ class TrainingConfig(Section):
     data: DataConfig = Field(description="The labelled frames.")
     model: ModelConfig = Field(description="The potential to train.")
     reference_energies: (
-        Literal["automatic", "isolated_atoms", "least_squares"] | dict[str, float]
+        Literal["automatic", "isolated_atoms", "least_squares", "base"] | dict[str, float]
     ) = Field(
         "automatic",
         description="Energy of a free atom of each element: from the free atoms among the frames "
         "(isolated_atoms), fitted (least_squares), the first if possible (automatic), or given "
-        "in eV, such as {H: -13.6, O: -432.1}.",
+        "in eV, such as {H: -13.6, O: -432.1}; of a fine-tuning also those of the base.",
+    )
+    finetune: FinetuneConfig | None = Field(
+        None,
+        description="Go on from a trained model, such as {base: mace-mp-small, method: frozen}; "
+        "then 'model' is left out.",
     )
     loss: LossConfig = Field(default_factory=LossConfig, description="What is minimised.")
     optimizer: OptimizerConfig = Field(default_factory=Adam, description="How it is minimised.")
@@ -426,8 +432,23 @@ class TrainingConfig(Section):
         "{members: 4}; with data.resample each sees other training frames.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _model_of_base(cls, values: Any) -> Any:
+        """A fine-tuning has the model of its base."""
+        if isinstance(values, dict) and "model" not in values:
+            section = values.get("finetune")
+            if isinstance(section, dict) and isinstance(section.get("base"), str):
+                model = modelfile.load(section["base"]).config
+                return values | {"model": model.model_dump(mode="json", by_alias=True)}
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.finetune is not None:
+            self._check_finetune()
+        elif self.reference_energies == "base":
+            raise ValueError("reference_energies: base is for a fine-tuning; choose another one")
         if self.optimizer.name == "lbfgs" and self.batch_size != "all":
             raise ValueError(
                 "lbfgs compares the gradients of successive steps, which must be of the same "
@@ -436,6 +457,16 @@ class TrainingConfig(Section):
         if self.optimizer.name == "kalman":
             self._check_kalman()
         return self
+
+    def _check_finetune(self) -> None:
+        """What has no meaning for a model that is there already."""
+        unused = {
+            "committee": self.committee is not None,
+            "optimizer.name: kalman": self.optimizer.name == "kalman",
+        }
+        for key, given in unused.items():
+            if given:
+                raise ValueError(f"a fine-tuning makes no use of {key}; leave it out")
 
     def _check_kalman(self) -> None:
         """The filter has no gradient to clip and its own loss."""

@@ -48,6 +48,9 @@ def as_json(config: TrainingConfig) -> dict[str, Any]:
     values = config.model_dump(mode="json", by_alias=True)
     # A label key that is named must be in the files: name those that the user named, no others.
     values["data"]["keys"] = config.data.keys.model_dump(mode="json", exclude_unset=True)
+    if config.finetune is not None and config.finetune.replay is not None:
+        keys = config.finetune.replay.keys.model_dump(mode="json", exclude_unset=True)
+        values["finetune"]["replay"]["keys"] = keys
     return values
 
 

@@ -247,12 +247,15 @@ def _add_extrapolations(
     return True
 
 
-def write_evaluations(parts: Mapping[str, Evaluation], folder: Path) -> dict[str, Any]:
+def write_evaluations(
+    parts: Mapping[str, Evaluation], folder: Path, *, finetune: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Write evaluation.json and, for each part, predictions_PART.npz.
 
-    Besides extrapolation_PART.csv where values are outside their training range.
+    Besides extrapolation_PART.csv where values are outside their training range. ``finetune`` is
+    what :meth:`Finetuning.result` says, and stands in evaluation.json under that name.
 
-    Returns what evaluation.json holds: :meth:`Evaluation.to_json` of each part.
+    Returns :meth:`Evaluation.to_json` of each part.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
@@ -260,7 +263,8 @@ def write_evaluations(parts: Mapping[str, Evaluation], folder: Path) -> dict[str
         if part.extrapolation is not None and part.extrapolation.n_values:
             part.extrapolation.save(folder / f"extrapolation_{name}.csv")
     results = {name: part.to_json() for name, part in parts.items()}
-    write_text_atomic(folder / "evaluation.json", json.dumps(results, indent=1) + "\n")
+    written = results if finetune is None else results | {"finetune": dict(finetune)}
+    write_text_atomic(folder / "evaluation.json", json.dumps(written, indent=1) + "\n")
     return results
 
 

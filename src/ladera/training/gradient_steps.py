@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ladera.errors import ConfigError, TrainingError
 from ladera.potential import Potential
-from ladera.training.batches import Batch, Batches, shuffled
+from ladera.training.batches import Batch, Batches, interleaved, shuffled
 from ladera.training.config import GradientOptimizer, TrainingConfig
+from ladera.training.finetune.heads import TwoHeads, head_of
 from ladera.training.loss import QUANTITIES, Objective
 from ladera.training.optimizers import LearningRate, ParameterAverage, make_optimizer
 from ladera.training.preparation import Prepared
@@ -41,7 +42,12 @@ class GradientSteps:
     ) -> None:
         self._config, self._prepared, self._batches = config, prepared, batches
         self._potential, self._fabric = potential, fabric
-        self._objective = Objective(potential, config.loss)
+        self._replayed = prepared.replayed
+        self._objective = (
+            TwoHeads(potential, config.loss, self._replayed, head_of(config.model))
+            if len(self._replayed)
+            else Objective(potential, config.loss)
+        )
         made = make_optimizer(optimizer, potential.parameters())
         self._module, self._optimizer = fabric.setup(self._objective, made)
         self._rate = LearningRate(config.schedule, config.epochs, optimizer.learning_rate)
@@ -62,9 +68,10 @@ class GradientSteps:
 
     def of_epoch(self, epoch: int) -> Sequence[Frames]:
         """The batches of an epoch; they depend on nothing but the seed and its number."""
-        batches = shuffled(
-            self._prepared.train, self._prepared.batch_size, self._config.seed, epoch
-        )
+        size, seed = self._prepared.batch_size, self._config.seed
+        batches = shuffled(self._prepared.train, size, seed, epoch)
+        if len(self._replayed):
+            batches = interleaved(batches, shuffled(self._replayed, size, seed, epoch))
         self._epoch, self._steps = epoch, len(batches)
         return batches
 
@@ -101,7 +108,8 @@ class GradientSteps:
             ) from error
         if self._average:
             self._average.update()
-        self._sums += first[0].cpu()
+        if frames[0] not in self._replayed:
+            self._sums += first[0].cpu()
 
     def training_sums(self) -> Tensor:
         """Sums of :class:`Objective` over the steps since the epoch began, all processes."""

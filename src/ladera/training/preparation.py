@@ -26,6 +26,8 @@ from ladera.training.config import (
     StoredSplit,
     TrainingConfig,
 )
+from ladera.training.finetune import replay as replays
+from ladera.training.finetune.replay import Replay
 from ladera.units import UNIT_SYSTEMS
 
 Indices = NDArray[np.int64]
@@ -45,6 +47,19 @@ class Prepared:
     validation: Indices
     test: Indices
     weights: NDArray[np.float64]  # (n_frames,), factors on the loss
+    replay: Replay | None = None  # of a fine-tuning; those trained on are the last of all frames
+
+    @property
+    def replayed(self) -> Indices:
+        """The replay frames that are trained on."""
+        count = 0 if self.replay is None else len(self.replay.chosen)
+        return np.arange(len(self.dataset) - count, len(self.dataset))
+
+    @property
+    def known(self) -> Dataset:
+        """The training frames, and the free atoms of the training part."""
+        free = reference_energies.isolated_atoms(self.dataset)
+        return self.dataset[np.union1d(self.train, np.intersect1d(free, self.split.train))]
 
     @property
     def parts(self) -> dict[str, Indices]:
@@ -73,9 +88,7 @@ class Prepared:
 
         Warns when the compositions do not determine the reference energies.
         """
-        free = reference_energies.isolated_atoms(self.dataset)
-        known = self.dataset[np.union1d(self.train, np.intersect1d(free, self.split.train))]
-        references = _reference_energies(self.config, known)
+        references = _reference_energies(self.config, self.known)
         view = self.dataset[self.train]
         forces = view.column("forces")[np.repeat(view.has("forces"), view.atom_counts)]
         return TrainingStatistics(
@@ -112,7 +125,24 @@ def prepare(config: TrainingConfig) -> Prepared:
     _check_sizes(prepared)
     _check_labels(prepared)
     _check_species(prepared)
-    return prepared if prepared.report.errors else _with_choices(prepared)
+    if prepared.report.errors:
+        return prepared
+    return _with_replay(prepared) if config.finetune is not None else _with_choices(prepared)
+
+
+def _with_replay(prepared: Prepared) -> Prepared:
+    """The same, with the frames that a fine-tuning replays behind the others."""
+    section, dataset = prepared.config.finetune, prepared.dataset
+    replay = None if section is None else replays.prepare(section, dataset[prepared.train])
+    if section is None or section.replay is None or replay is None or not len(replay.chosen):
+        return replace(prepared, replay=replay)
+    chosen = replay.frames[replay.chosen]
+    return replace(
+        prepared,
+        dataset=Dataset.from_frames(chain(dataset, chosen)),
+        weights=np.append(prepared.weights, section.replay.weight * chosen.column("weight")),
+        replay=replay,
+    )
 
 
 def _resampled(frames: Indices, config: TrainingConfig) -> Indices:
@@ -256,6 +286,8 @@ def _reference_energies(config: TrainingConfig, dataset: Dataset) -> dict[str, f
             return reference_energies.from_isolated_atoms(dataset)
         case "least_squares":
             return reference_energies.least_squares(dataset)
+        case "base":
+            raise ConfigError("reference_energies: base is for a fine-tuning.")
         case values:
             return reference_energies.given(values, dataset)
 

@@ -22,6 +22,8 @@ from ladera.training import checkpoint, config_file, metrics
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
 from ladera.training.config import Kalman, TrainingConfig
 from ladera.training.evaluation import evaluate_dataset, write_evaluations
+from ladera.training.finetune import adapters
+from ladera.training.finetune.run import Finetuning
 from ladera.training.gradient_steps import GradientSteps
 from ladera.training.log import EpochLog, Row
 from ladera.training.loss import COUNT, QUANTITIES, Objective
@@ -159,6 +161,7 @@ class _Run:
             prepared.dataset, config.model.cutoff, config.data.graph_memory * GIBIBYTE
         )
         self.batches = Batches(prepared.dataset, graphs, prepared.weights)
+        self.finetuning = Finetuning(prepared) if config.finetune else None
         self.potential = self._new_potential(stored)
         if initialize is not None:
             initialize(self.potential, prepared, self.batches)
@@ -191,6 +194,7 @@ class _Run:
         self._save()
         self.fabric.barrier()
         self.potential.load_state_dict(self.best["tensors"])
+        adapters.merge(self.potential)
         self.potential.eval().requires_grad_(False)
         if self.fabric.is_global_zero:
             self._write_results()
@@ -274,6 +278,8 @@ class _Run:
 
     def _new_potential(self, stored: Mapping[str, Any] | None) -> Potential:
         """The potential before the first step; its constants come from the training data."""
+        if self.finetuning is not None:
+            return self.finetuning.potential().to(_DTYPES[self.config.precision])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             potential = modelfile.build(self.config.model)
@@ -348,7 +354,8 @@ class _Run:
             name: evaluate_dataset(self.potential, self.prepared.dataset[indices], indices)
             for name, indices in self.prepared.parts.items()
         }
-        results = write_evaluations(parts, self.folder)
+        tuned = None if self.finetuning is None else self.finetuning.result(self.potential)
+        results = write_evaluations(parts, self.folder, finetune=tuned)
         self.potential.provenance = provenance(self.prepared, self.best, results)
         self.potential.save(self.folder / MODEL)
 

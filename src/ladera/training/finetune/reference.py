@@ -1,0 +1,155 @@
+r"""Reference energies E0 of new data, given a base that was trained at another level of theory.
+
+A base predicts the energy of a structure as sum_i E0(Z_i) + its interactions. Where the new data
+come from another level of theory their atoms have other E0. They are
+
+    isolated_atoms  the energies of the free atoms in the data, if all elements have one
+    least_squares   E0 + d, d the least squares solution of E - E_base = sum_i d(Z_i)
+    base            those of the base
+    given           the user's own
+
+and ``automatic`` is the first of the first two that is possible. The second of them keeps
+the interactions of the base where they are; the first is right only as far as both levels of
+theory agree on the energy of making the structure from its atoms, which :func:`check` looks at.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladera.data import reference_energies
+from ladera.data.dataset import Dataset
+from ladera.errors import DataError
+
+# A mean error above this, and above so many times what a fit of E0 leaves, is one of E0, eV/atom.
+_SUSPICIOUS: Final = 0.05
+_FACTOR: Final = 3.0
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class References:
+    """The reference energies of a fine-tuning, and how well the base agrees with the data then.
+
+    The errors are the root mean square of the base's energies per atom on the training frames,
+    eV/atom: with its own E0, with the new ones, and with those fitted by least squares.
+    """
+
+    method: str
+    base: Mapping[str, float]  # eV
+    new: Mapping[str, float]
+    error_base: float
+    error_new: float
+    error_fitted: float
+
+    def to_json(self) -> dict[str, object]:
+        """What the files of a run say of them."""
+        return {
+            "method": self.method,
+            "base_ev": dict(self.base),
+            "new_ev": dict(self.new),
+            "base_energy_rmse_mev_per_atom": {
+                "with_its_own_references": 1e3 * self.error_base,
+                "with_the_new_ones": 1e3 * self.error_new,
+                "with_fitted_ones": 1e3 * self.error_fitted,
+            },
+        }
+
+
+def estimate(
+    wish: str | Mapping[str, float],
+    dataset: Dataset,
+    predicted: Floats,
+    base: Mapping[str, float],
+) -> References:
+    """E0 of the elements of some frames, as asked for by ``wish``.
+
+    ``predicted`` (n_frames,) are the base's energies in eV, ``base`` its E0. Frames that are free
+    atoms set E0 and nothing else. Raises DataError when what is asked for is not in the data; warns
+    where the new E0 do not go with the base (see :func:`check`).
+    """
+    own = {symbol: base[symbol] for symbol in dataset.species}
+    fitted = fit(dataset, predicted, own)
+    method, new = _chosen(wish, dataset, own, fitted)
+    found = References(
+        method,
+        own,
+        new,
+        *(_error(dataset, predicted, own, values) for values in (own, new, fitted)),
+    )
+    check(found)
+    return found
+
+
+def fit(dataset: Dataset, predicted: Floats, base: Mapping[str, float]) -> dict[str, float]:
+    """E0 + d with the d that bring the base's energies closest to the labels.
+
+    Of elements that the compositions do not tell apart the smallest changes are taken.
+    """
+    usable = _usable(dataset)
+    if not usable.any():
+        raise DataError("No frame to fine-tune on has an energy; give the reference energies.")
+    counts = dataset.atom_counts[usable]
+    fractions = dataset.compositions[usable] / counts[:, None]
+    residual = (dataset.column("energy") - predicted)[usable] / counts
+    change = np.linalg.lstsq(fractions, residual, rcond=1e-10)[0]
+    return {s: base[s] + float(d) for s, d in zip(dataset.species, change, strict=True)}
+
+
+def check(found: References) -> None:
+    """Warn where the new E0 leave the base with an error that other E0 would not."""
+    if found.error_new > max(_SUSPICIOUS, _FACTOR * found.error_fitted):
+        warnings.warn(
+            f"With the reference energies of the data ({found.method}) the base is off by "
+            f"{1e3 * found.error_new:.0f} meV/atom, with fitted ones by "
+            f"{1e3 * found.error_fitted:.0f}: the base and the data disagree on the energies of "
+            "atoms in structures; set reference_energies: least_squares to begin closer.",
+            stacklevel=3,
+        )
+
+
+def _chosen(
+    wish: str | Mapping[str, float],
+    dataset: Dataset,
+    own: dict[str, float],
+    fitted: dict[str, float],
+) -> tuple[str, dict[str, float]]:
+    match wish:
+        case "base":
+            return "base", own
+        case "least_squares":
+            return "least_squares", fitted
+        case "isolated_atoms":
+            return "isolated_atoms", reference_energies.from_isolated_atoms(dataset)
+        case "automatic":
+            free = dataset[reference_energies.isolated_atoms(dataset)]
+            if len(free) and set(free.species) >= set(dataset.species):
+                return "isolated_atoms", reference_energies.from_isolated_atoms(dataset)
+            return "least_squares", fitted
+        case str():
+            raise DataError(f"There are no reference energies '{wish}'.")
+        case values:
+            return "given", reference_energies.given(values, dataset)
+
+
+def _usable(dataset: Dataset) -> NDArray[np.bool_]:
+    usable = np.array(dataset.has("energy"))
+    usable[reference_energies.isolated_atoms(dataset)] = False
+    return usable
+
+
+def _error(
+    dataset: Dataset, predicted: Floats, own: Mapping[str, float], new: Mapping[str, float]
+) -> float:
+    usable = _usable(dataset)
+    change = np.array([new[symbol] - own[symbol] for symbol in dataset.species])
+    residual = predicted + dataset.compositions @ change - dataset.column("energy")
+    per_atom = (residual / dataset.atom_counts)[usable]
+    return float(np.sqrt(np.mean(per_atom**2)))

@@ -1,0 +1,79 @@
+"""Replay frames: what the base was trained on, or something like it, and which of it to repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from ladera.data import doctor, formats
+from ladera.data.dataset import Dataset
+from ladera.data.formats import LabelKeys
+from ladera.errors import DataError
+from ladera.training.finetune import base as bases
+from ladera.training.finetune.config import Method, MultiHeadReplay, ReplayConfig
+from ladera.training.finetune.selection import farthest_points, fingerprints
+
+Indices = NDArray[np.int64]
+
+
+def _nothing() -> Indices:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """The replay frames, with the labels that count, and those of them that are trained on."""
+
+    frames: Dataset
+    chosen: Indices = field(default_factory=_nothing)  # indices in frames, ascending
+
+    @property
+    def judged(self) -> Dataset:
+        """The frames on which forgetting is measured: those not trained on, if there are any."""
+        rest = np.setdiff1d(np.arange(len(self.frames)), self.chosen)
+        return self.frames[rest] if len(rest) else self.frames
+
+
+def prepare(section: Method, new: Dataset) -> Replay | None:
+    """The replay frames of a fine-tuning on ``new`` frames; None where it has none.
+
+    Raises DataError for frames that cannot be used.
+    """
+    config = section.replay
+    if config is None:
+        return None
+    labelled = config.labels == "file"
+    keys = config.keys if labelled else LabelKeys(energy=None, forces=None, stress=None)
+    frames = formats.read(list(config.files), keys=keys)
+    frames = frames[frames.atom_counts > 1]  # a free atom has nothing to repeat
+    if len(frames) == 0:
+        raise DataError("finetune.replay.files hold no frame but free atoms.")
+    base = bases.load(section.base)
+    if not labelled:
+        frames = bases.labelled(base, frames)
+    _require_sound(frames, config)
+    if not isinstance(section, MultiHeadReplay):
+        return Replay(frames)
+    if config.frames is None or config.frames >= len(frames):
+        return Replay(frames, np.arange(len(frames)))
+    symbols = sorted(set(frames.species) | set(new.species), key=atomic_numbers.__getitem__)
+    elements = tuple(atomic_numbers[symbol] for symbol in symbols)
+    candidates, known = (fingerprints(base, each, elements) for each in (frames, new))
+    return Replay(frames, farthest_points(candidates, known, config.frames))
+
+
+def _require_sound(frames: Dataset, config: ReplayConfig) -> None:
+    errors = doctor.check(frames).errors
+    if errors:
+        raise DataError(
+            f"The replay frames ({', '.join(config.files)}) have an error ({errors[0].code}): "
+            f"{errors[0].message}"
+        )
+    if not (frames.has("energy").any() or frames.has("forces").any()):
+        raise DataError(
+            "No replay frame has an energy or forces; set finetune.replay.labels: base to take "
+            "what the base says of them."
+        )
