@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ladera import Graph, Potential
 from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.models.mace import MACEConfig
 from ladera.potential import TrainingStatistics
 
 # The same examples in every run; `pytest --hypothesis-profile default` looks for new ones.
@@ -158,10 +160,29 @@ def hdnnp_generated() -> Potential:
     return fitted(HDNNPConfig(species=SPECIES, cutoff=4.5, size="small"))
 
 
+def small_mace(**changes: Any) -> Potential:
+    """A MACE of few channels with random weights, and what training frames tell it."""
+    torch.manual_seed(11)
+    sizes = {"channels": 4, "max_l": 2, "correlation": 3, "num_radial": 5, "radial_layers": (8,)}
+    config = MACEConfig(species=SPECIES, cutoff=4.0, **sizes | changes)
+    potential = ladera.build(config)
+    graphs = [Graph.from_atoms(water_like(12, 6.0, True, s), config.cutoff) for s in range(2)]
+    statistics = TrainingStatistics({"H": -13.6, "O": -2041.8}, energy_shift=-1.5, force_scale=0.7)
+    potential.fit_statistics(graphs, statistics)
+    return potential.eval()
+
+
+def mace_mixed() -> Potential:
+    """Layers of two kinds, and close nuclei that repel."""
+    kinds = ("agnostic", "density_residual")
+    return small_mace(interactions=kinds, transform="agnesi", zbl=True, correlation=2, channels=3)
+
+
 POTENTIALS: dict[str, Callable[[], Potential]] = {
     "lennard_jones": lennard_jones,
     "hdnnp_mixed": hdnnp_mixed,
     "hdnnp_generated": hdnnp_generated,
+    "mace": mace_mixed,
 }
 
 
@@ -173,4 +194,5 @@ def potential(request: pytest.FixtureRequest) -> Potential:
 
 @pytest.fixture(autouse=True, scope="session")
 def _few_threads() -> None:
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    asked = os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(int(asked) if asked else min(2, os.cpu_count() or 1))

@@ -33,8 +33,11 @@ class Couplings:
 @lru_cache(maxsize=64)
 def make_couplings(l_max: int, out: int, degree: int) -> Couplings:
     """Couplings of ``degree`` features with l <= l_max to one of l = ``out``, natural parities."""
-    target = Irrep(out, (-1) ** out)
-    return symmetrized(np.stack(tensors(natural(l_max), target, degree), axis=-1))
+    found = tensors(natural(l_max), Irrep(out, (-1) ** out), degree)
+    if not found:  # such as one feature of l <= 2 to l = 3
+        nothing = np.zeros(0, dtype=np.int64)
+        return Couplings(nothing.reshape(0, degree), nothing, np.zeros((0, 0)))
+    return symmetrized(np.stack(found, axis=-1))
 
 
 def symmetrized(tensor: Floats) -> Couplings:

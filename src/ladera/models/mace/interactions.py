@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ladera.graph import Graph
 from ladera.models.equivariant.convolution import Convolution
-from ladera.models.equivariant.irreps import Irreps, natural
+from ladera.models.equivariant.irreps import Irreps, dimension, natural
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
 from ladera.models.equivariant.networks import NormalizedNetwork, RadialNetwork, sigmoid, silu
 from ladera.models.mace.config import MACEConfig
@@ -94,7 +94,7 @@ class Interaction(nn.Module):
 
     def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
         """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
-        sent = _sent(self.up, features, self.senders, edges.graph)
+        sent = edges.graph.exchange(joined(self.up(_first(features, self.senders))))
         weights = edges.cut(self.radial(edges.radial))
         sums = self.convolution(sent, edges.harmonics, weights, edges.graph)
         neighbors = average_neighbors
@@ -133,13 +133,14 @@ class NonlinearInteraction(nn.Module):
 
     def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
         """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
-        sent = _sent(self.up, features, self.senders, edges.graph)
+        own = self.up(_first(features, self.senders))
+        sent = edges.graph.exchange(joined(own))
         inputs = self._inputs(edges)
         weights = edges.cut(self.radial(inputs))
         density = edges.sum(edges.cut(torch.tanh(self.density(inputs) ** 2)))[:, :, None]
         sums = self.convolution(sent, edges.harmonics, weights, edges.graph)
         message = [part / (self.beta * density + self.alpha) for part in self.down(sums)]
-        for l, part in enumerate(self.rest(split(sent, self.senders))):
+        for l, part in enumerate(self.rest(own)):
             message[l] = message[l] + part
         return joined(self.last(_gated(message)))
 
@@ -150,10 +151,9 @@ class NonlinearInteraction(nn.Module):
         return torch.cat([edges.radial, source, target], dim=1)
 
 
-def _sent(up: Linear, features: Tensor, senders: Irreps, graph: Graph) -> Tensor:
-    """What atoms send, ghosts included."""
-    parts = split(features[:, : senders[-1].l ** 2 + senders[-1].dimension], senders)
-    return graph.exchange(joined(up(parts)))
+def _first(features: Tensor, irreps: Irreps) -> tuple[Tensor, ...]:
+    """The components of the first irreps of features."""
+    return split(features[:, : dimension(irreps)], irreps)
 
 
 def _gated(message: Sequence[Tensor]) -> list[Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor, nn
 
@@ -29,8 +28,8 @@ class ProductBasis(nn.Module):
         self._parts: list[tuple[nn.ParameterList, list[Terms]]] = []
         for irrep in out:
             terms = [Terms(l_max, irrep.l, degree) for degree in range(1, correlation + 1)]
-            sizes = [max(term.matrix.shape[1], 1) for term in terms]
-            weights = [normal(n_species, size, channels).detach() / size for size in sizes]
+            sizes = [term.matrix.shape[1] for term in terms]
+            weights = [normal(n_species, size, channels).detach() / max(size, 1) for size in sizes]
             self._parts.append((nn.ParameterList(weights), terms))
             self.weights.append(self._parts[-1][0])
             self.couplings.append(nn.ModuleList(terms))
