@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import sqrt
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from ladera.models.equivariant.radial import (
 )
 from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 from ladera.models.mace.config import MACEConfig
+from ladera.models.mace.fast import FastPath, why_not_fast
 from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import Readout
@@ -47,6 +48,7 @@ class MACE(Potential):
 
     def __init__(self, config: MACEConfig) -> None:
         super().__init__(config)
+        self._fast: FastPath | None = None
         n_species, n_heads = len(self.species), len(config.heads)
         self.embedding = normal(n_species, config.channels)
         self.basis = BASES[config.basis](config.cutoff, config.num_radial)
@@ -75,6 +77,27 @@ class MACE(Potential):
             energies = energies + layer.readout(features[:, 0], head)
         references = self.reference_energies[head][index]
         return references + self.shift[head] + self.scale[head] * energies
+
+    def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """By compiled loops while torch records no gradients, where they cover the model."""
+        if torch.is_grad_enabled() or self.why_not_fast(graph) is not None:
+            return super().energies_and_edge_gradients(graph)
+        if self._fast is None or self._fast.outdated:
+            self._fast = None  # tables are not copied with the model
+            self._fast = FastPath(self)
+        return self._fast.energies_and_edge_gradients(graph, self.species_index(graph))
+
+    def why_not_fast(self, graph: Graph | None = None) -> str | None:
+        """Why torch and not the compiled loops give forces; None where the loops do.
+
+        Of this model with any graph, or with a graph that an engine has made.
+        """
+        return why_not_fast(self, graph)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Forget the tables of the compiled loops when tensors are moved or converted."""
+        self._fast = None
+        return super()._apply(fn, recurse)
 
     def descriptors(self, graph: Graph) -> Tensor:
         """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""
@@ -123,21 +146,32 @@ class MACE(Potential):
             features = layer(features, edges, neighbors)
             yield features
 
-    def _edges(self, graph: Graph, index: Tensor) -> Edges:
-        distance = graph.vectors.norm(dim=1)
-        x = distance
+    def radial_inputs(
+        self, distances: Tensor, centers: Tensor, neighbors: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Inputs (n, num_radial) of the radial networks, and the factor (n, 1) of their outputs.
+
+        Of distances (n,) in Angstrom between atoms of elements (n,); there is no factor where the
+        inputs themselves are cut off.
+        """
+        x = distances
         if self.transform is not None:
-            x = self.transform.forward(distance, index[graph.centers], index[graph.neighbors])
-        cutoff = smooth_cutoff(distance / self.cutoff, self.config.cutoff_power)[:, None]
-        inside = self.config.apply_cutoff
+            x = self.transform.forward(distances, centers, neighbors)
+        cutoff = smooth_cutoff(distances / self.cutoff, self.config.cutoff_power)[:, None]
         radial = self.basis(x)
+        return (radial * cutoff, None) if self.config.apply_cutoff else (radial, cutoff)
+
+    def _edges(self, graph: Graph, index: Tensor) -> Edges:
+        radial, cutoff = self.radial_inputs(
+            graph.vectors.norm(dim=1), index[graph.centers], index[graph.neighbors]
+        )
         return Edges(
             graph=graph,
             elements=Elements.of(index),
             # MACE's harmonics are of the vectors from neighbour to centre.
             harmonics=spherical_harmonics(-graph.vectors, self.config.max_l),
-            radial=radial * cutoff if inside else radial,
-            cutoff=None if inside else cutoff,
+            radial=radial,
+            cutoff=cutoff,
         )
 
 

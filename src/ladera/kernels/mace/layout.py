@@ -1,0 +1,53 @@
+"""Where the numbers of an atom lie in a flat buffer.
+
+Features of degree l are one matrix (atoms, rows of an atom, channels), so that a linear map of all
+atoms is one product of matrices; the matrices of all degrees follow each other. Row (l, m) of an
+atom begins at channels * (n_atoms * before + atom * width + inner).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from ladera.kernels.compilation import inlined
+from ladera.kernels.mace.tables import Integers
+
+
+class Atoms(NamedTuple):
+    """Atoms in the order of the loops, sorted by element; their edges in the order of the graph."""
+
+    elements: Integers  # (n_atoms,) among the elements present
+    rows: Integers  # (n_atoms, 2) first and last edge
+    senders: Integers  # (n_edges,) the neighbour
+    pairs: Integers  # (n_edges,) first knot of the splines of the pair of elements
+
+
+def layout(columns: Sequence[int]) -> Integers:
+    """(before, width, inner) of every row (l, m, column), where degree l has ``columns[l]``."""
+    rows, before = [], 0
+    for l, count in enumerate(columns):
+        width = (2 * l + 1) * count
+        rows += [(before, width, inner) for inner in range(width)]
+        before += width
+    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+
+def blocks(buffer: Tensor, columns: Sequence[int], n_atoms: int, channels: int) -> list[Tensor]:
+    """The matrices of all degrees, (n_atoms * (2 l + 1), columns[l] * channels) each, as views."""
+    matrices, begin = [], 0
+    for l, count in enumerate(columns):
+        size = n_atoms * (2 * l + 1) * count * channels
+        matrices.append(buffer[begin : begin + size].view(-1, count * channels))
+        begin += size
+    return matrices
+
+
+@inlined
+def span(place: Integers, n_atoms: int, atom: int, channels: int) -> slice:
+    """Where one row of an atom is."""
+    begin = channels * (n_atoms * place[0] + atom * place[1] + place[2])
+    return slice(begin, begin + channels)

@@ -1,0 +1,249 @@
+"""A model made ready for the elements of a structure: splines, coefficients, matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ladera.kernels.mace.layout import layout
+from ladera.kernels.mace.messages import Couplings, couple
+from ladera.kernels.mace.monomials import Monomials, Nodes, find_monomials
+from ladera.kernels.mace.splines import intervals_for, tabulate
+from ladera.kernels.mace.tables import Floats, Integers, Layer, Model
+
+# Largest error between the knots of the splines, in units of the largest value; and the singular
+# values of the first layer's radial functions that are left out.
+TOLERANCES = {torch.float64: (1e-10, 1e-12), torch.float32: (1e-8, 1e-8)}
+LANES = 8  # functions of the first layer come in multiples of this
+
+# One matrix for all atoms, or one for each element present.
+Matrices = list[Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """The sum over neighbours of a layer, and the linear map of what it gives."""
+
+    table: Floats  # splines of the radial functions, see ``tabulate``, pair after pair
+    mix: list[Matrices]  # by degree
+    up: list[Tensor]  # by degree of the input; none in the first layer
+    n_input: int  # how many degrees the input has
+    couplings: Couplings | None  # none in the first layer
+    columns: tuple[int, ...]  # how many rows of C (of n_functions) each (l, m) has
+    places: Integers
+    density: Floats | None  # splines of one function
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """The symmetric contraction of a layer and the linear map behind it."""
+
+    nodes: Nodes
+    coefficients: Floats  # (elements present, n_terms, C)
+    places: Integers  # of the output
+    out: list[Tensor]  # by degree; for the last layer (C, n_hidden) alone
+    skip: list[Matrices]  # by degree; empty without a residual
+    constants: Tensor | None  # (elements present, C): what the first layer's skip gives
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Everything a run reads, for some elements ``present``, indices of the model's elements."""
+
+    present: tuple[int, ...]
+    spacing: float
+    n_knots: int
+    pair_base: Integers  # (present, present) first knot of the tables for receiver and sender
+    sums: list[Sum]
+    products: list[Product]
+    readouts: list[Tensor]  # (C,) of every layer but the last
+    constants: Floats  # (present,) reference energies, eV
+
+
+class Preparation:
+    """Makes and keeps what structures of the same elements need."""
+
+    def __init__(self, model: Model, dtype: torch.dtype) -> None:
+        self.model, self.dtype = model, dtype
+        self.numpy_dtype: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
+        self._prepared: dict[tuple[int, ...], Prepared] = {}
+        self._tables: dict[tuple[int, ...], Floats] = {}
+        self._coefficients: dict[tuple[int, int], Floats] = {}
+
+    def of(self, present: tuple[int, ...]) -> Prepared:
+        """What a structure of these elements needs."""
+        if present not in self._prepared:
+            self._prepared[present] = self._prepare(present)
+        return self._prepared[present]
+
+    @cached_property
+    def _monomials(self) -> list[Monomials]:
+        return [find_monomials(layer.contractions) for layer in self.model.layers]
+
+    def _prepare(self, present: tuple[int, ...]) -> Prepared:
+        model = self.model
+        pairs, pair_base = self._pairs(present)
+        intervals = self._intervals(pairs)
+        n_knots, spacing = intervals + 1, model.cutoff / intervals
+        sums = [
+            self._first_sum(present, pairs, n_knots),
+            *(self._sum(t, present, pairs, n_knots) for t in range(1, len(model.layers))),
+        ]
+        return Prepared(
+            present=present,
+            spacing=spacing,
+            n_knots=n_knots,
+            pair_base=pair_base * n_knots,
+            sums=sums,
+            products=[self._product(t, present) for t in range(len(model.layers))],
+            readouts=[self._tensor(readout) for readout in model.readouts],
+            constants=model.reference_energies[list(present)],
+        )
+
+    def _pairs(self, present: tuple[int, ...]) -> tuple[list[tuple[int, int]], Integers]:
+        """Pairs of elements with radial functions of their own, and each pair's number."""
+        count = len(present)
+        if not self.model.by_pair:
+            return [(present[0], present[0])], np.zeros((count, count), np.int64)
+        pairs = [(a, b) for i, a in enumerate(present) for b in present[i:]]
+        numbers = {pair: number for number, pair in enumerate(pairs)}
+        table = [[numbers[min(a, b), max(a, b)] for b in present] for a in present]
+        return pairs, np.array(table, np.int64)
+
+    def _intervals(self, pairs: list[tuple[int, int]]) -> int:
+        model = self.model
+        radials = [layer.radial for layer in model.layers]
+        radials += [layer.density for layer in model.layers if layer.density is not None]
+
+        tolerance = TOLERANCES[self.dtype][0]
+        return max(
+            intervals_for(radial, pair, model.cutoff, tolerance)
+            for radial in radials
+            for pair in pairs
+        )
+
+    def _first_sum(
+        self, present: tuple[int, ...], pairs: list[tuple[int, int]], n_knots: int
+    ) -> Sum:
+        """Singular vectors of the radial functions, and one matrix for all that is linear."""
+        model, layer = self.model, self.model.layers[0]
+        distances = np.linspace(0.0, model.cutoff, n_knots)
+        spacing = model.cutoff / (n_knots - 1)
+        x = model.embedding @ layer.up[0]
+        n = x.shape[1]
+        factors = [
+            _singular(layer.radial(distances, *pair), TOLERANCES[self.dtype][1]) for pair in pairs
+        ]
+        rank = max(len(vectors) for _, vectors in factors)
+        rank += -rank % LANES
+        tables, vectors = [], []
+        for values, rows in factors:
+            missing = rank - len(rows)
+            tables.append(tabulate(np.pad(values, ((0, 0), (0, missing))), spacing))
+            vectors.append(np.pad(rows, ((0, missing), (0, 0))))
+        _, numbers = self._pairs(present)
+        receivers = range(len(present)) if model.by_pair or layer.mix_element else range(1)
+        mix: list[Matrices] = []
+        for p, path in enumerate(layer.paths):  # one to each degree
+            l, columns = path.l3, slice(p * n, (p + 1) * n)
+            matrix = layer.mix[l] * path.coupling.flat[0]  # of scalars: a multiple of one
+            mix.append([])
+            for r in receivers:
+                parts = [vectors[numbers[r, s]][:, columns] * x[z] for s, z in enumerate(present)]
+                folded = np.concatenate(parts) @ matrix
+                if layer.mix_element is not None:
+                    folded = folded @ layer.mix_element[l][present[r]]
+                mix[l].append(self._tensor(folded))
+        return Sum(
+            table=self._array(np.concatenate(tables)),
+            mix=mix,
+            up=[],
+            n_input=1,
+            couplings=None,
+            columns=(len(present),) * len(mix),
+            places=layout((1,) * len(mix)),
+            density=self._density(layer, pairs, n_knots),
+        )
+
+    def _sum(
+        self, t: int, present: tuple[int, ...], pairs: list[tuple[int, int]], n_knots: int
+    ) -> Sum:
+        layer = self.model.layers[t]
+        mix: list[Matrices] = []
+        for l, matrix in enumerate(layer.mix):
+            if layer.mix_element is None:
+                mix.append([self._tensor(matrix)])
+            else:
+                mix.append([self._tensor(matrix @ layer.mix_element[l][z]) for z in present])
+        columns = tuple(sum(path.l3 == l for path in layer.paths) for l in range(len(mix)))
+        return Sum(
+            table=_joined([self._table(t, pair, n_knots) for pair in pairs]),
+            mix=mix,
+            up=[self._tensor(matrix) for matrix in layer.up],
+            n_input=len(self.model.layers[t - 1].out),
+            couplings=couple(layer.paths, self.numpy_dtype),
+            columns=columns,
+            places=layout(columns),
+            density=self._density(layer, pairs, n_knots),
+        )
+
+    def _table(self, t: int, pair: tuple[int, int], n_knots: int) -> Floats:
+        key = (t, n_knots, *(pair if self.model.by_pair else ()))
+        if key not in self._tables:
+            distances = np.linspace(0.0, self.model.cutoff, n_knots)
+            spacing = self.model.cutoff / (n_knots - 1)
+            layer = self.model.layers[t]
+            table = tabulate(layer.radial(distances, *pair), spacing, len(layer.paths))
+            self._tables[key] = self._array(table)
+        return self._tables[key]
+
+    def _density(self, layer: Layer, pairs: list[tuple[int, int]], n_knots: int) -> Floats | None:
+        if layer.density is None:
+            return None
+        distances = np.linspace(0.0, self.model.cutoff, n_knots)
+        spacing = self.model.cutoff / (n_knots - 1)
+        tables = [tabulate(layer.density(distances, *pair), spacing) for pair in pairs]
+        return self._array(np.concatenate(tables))
+
+    def _product(self, t: int, present: tuple[int, ...]) -> Product:
+        model, layer = self.model, self.model.layers[t]
+        for z in present:
+            if (t, z) not in self._coefficients:
+                self._coefficients[t, z] = self._array(self._monomials[t].coefficients(z))
+        skip, out, constants = layer.skip, layer.out, None
+        if t + 1 == len(model.layers):
+            last = model.last_readout.weights[0]
+            out, skip = (out[0] @ last,), tuple(matrices @ last for matrices in skip[:1])
+        if t == 0 and skip:
+            rows = [model.embedding[z] @ skip[0][z] for z in present]
+            constants, skip = self._tensor(np.array(rows)), ()
+        return Product(
+            nodes=self._monomials[t].nodes,
+            coefficients=np.stack([self._coefficients[t, z] for z in present]),
+            places=layout((1,) * len(layer.out)),
+            out=[self._tensor(matrix) for matrix in out],
+            skip=[[self._tensor(matrices[z]) for z in present] for matrices in skip],
+            constants=constants,
+        )
+
+    def _array(self, values: Floats) -> Floats:
+        return np.ascontiguousarray(values, self.numpy_dtype)
+
+    def _tensor(self, values: Floats) -> Tensor:
+        return torch.from_numpy(self._array(values))
+
+
+def _joined(tables: list[Floats]) -> Floats:
+    return tables[0] if len(tables) == 1 else np.concatenate(tables)
+
+
+def _singular(values: Floats, cut: float) -> tuple[Floats, Floats]:
+    """Functions (n_knots, rank) and vectors (rank, n_functions) whose product is ``values``."""
+    left, sizes, right = np.linalg.svd(values, full_matrices=False)
+    rank = int((sizes > cut * sizes[0]).sum())
+    return left[:, :rank] * sizes[:rank], right[:rank]

@@ -1,0 +1,93 @@
+"""What a MACE model is to the compiled loops: plain arrays, all normalisations multiplied in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[Any]  # float32 or float64, whatever the model computes in
+Integers = NDArray[np.int64]
+
+# Functions of the distances (n,) for the elements of the receiving and of the sending atom, which
+# may be exchanged, as (n, n_functions). Without a distance transform the elements do not matter.
+Radial = Callable[[Floats, int, int], Floats]
+
+
+class Path(NamedTuple):
+    """One way to couple features of degree l1 with harmonics of degree l2 to a message of l3."""
+
+    l1: int
+    l2: int
+    l3: int
+    coupling: Floats  # (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)
+
+
+class Contraction(NamedTuple):
+    """One correlation order nu of a symmetric contraction to one degree L.
+
+    B_mc = sum_t [component_t = m] sum_k matrix_tk weights_zkc A_(factor t1)c ... A_(factor t nu)c
+    """
+
+    component: Integers  # (n_terms,) 0 to 2 L
+    factors: Integers  # (n_terms, nu) rows (l, m) of A, ascending
+    matrix: Floats  # (n_terms, n_couplings)
+    weights: Floats  # (n_elements or 1, n_couplings, C)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer; C channels, S elements. Lists go by degree l; matrices act from the right.
+
+    With the features h (atoms, 2 l + 1, C) of a layer's input, radial functions w of its paths p
+    and the sum over neighbours j of i,
+
+        x = h up;   M_ip = sum_j coupling_p(x_j, Y(r_j - r_i)) w_p(r_ij);   A = M mix / (1 + rho_i)
+        h' = B(A) out + h skip[z_i]
+
+    where ``mix`` has the rows of all paths to its degree below each other, and rho is 0 without a
+    density. Messages may have another number of channels, n.
+    """
+
+    paths: tuple[Path, ...]  # in the order of the radial functions, which is that of l3
+    radial: Radial  # (distances, n_paths * n)
+    up: tuple[Floats, ...]  # (C, n) each; degrees that are left out send nothing
+    mix: tuple[Floats, ...]  # (n_paths to l * n, C) each
+    mix_element: tuple[Floats, ...] | None  # (S, C, C) each, applied after ``mix``
+    skip: tuple[Floats, ...]  # (S, C, C) each; empty without a residual
+    density: Radial | None  # (distances, 1), summed over neighbours
+    contractions: tuple[tuple[Contraction, ...], ...]  # by degree of the output, then by order
+    out: tuple[Floats, ...]  # (C, C) each
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """The network at the end: x <- gate(x) W_k + b_k, without the gate before W_0."""
+
+    weights: tuple[Floats, ...]  # (C, n_1), ..., (n_k, 1)
+    biases: tuple[Floats, ...]  # (n_2,), ...: none for the first layer; empty without biases
+    gate: str
+    factor: float  # of the gate
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A whole MACE. Energies are E0 + scale * readouts, in eV; lengths in Angstrom."""
+
+    cutoff: float
+    degree: int  # of the spherical harmonics
+    embedding: Floats  # (S, C)
+    layers: tuple[Layer, ...]
+    readouts: tuple[Floats, ...]  # (C,) of every layer but the last
+    last_readout: Readout
+    reference_energies: Floats  # (S,) eV
+    scale: float
+    by_pair: bool  # whether radial functions depend on the elements
+
+    @property
+    def channels(self) -> int:
+        """How many channels every feature has."""
+        return int(self.embedding.shape[1])

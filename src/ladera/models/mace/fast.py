@@ -1,0 +1,210 @@
+"""MACE as the compiled loops of :mod:`ladera.kernels.mace` take it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from math import sqrt
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module, ModuleList
+
+from ladera.graph import Graph
+from ladera.kernels.mace import tables
+from ladera.kernels.mace.inference import Inference
+from ladera.models.equivariant.irreps import paths
+from ladera.models.equivariant.linear import Linear, SpeciesLinear
+from ladera.models.equivariant.networks import ABS, SILU, TANH
+from ladera.models.mace.interactions import Interaction
+
+if TYPE_CHECKING:
+    from ladera.models.mace.model import MACE, Layer
+    from ladera.models.mace.product import ProductBasis, Terms
+    from ladera.models.mace.readout import Readout
+
+_GATE_FACTORS = {"silu": SILU, "tanh": TANH, "abs": ABS}
+_CLOSEST = 1e-8  # Angstrom, in place of 0, where sin(x) / x is not a number
+
+
+def why_not_fast(potential: MACE, graph: Graph | None) -> str | None:
+    """Why the compiled loops do not do this; None where they do."""
+    if "nonlinear_residual" in potential.config.kinds:
+        return "nonlinear_residual layers have no compiled loops"
+    if potential.device.type != "cpu":
+        return "compiled loops are for CPUs"
+    if graph is not None and type(graph).exchange is not Graph.exchange:
+        return "the atoms are distributed over several processes"
+    return None
+
+
+class FastPath:
+    """Energies and edge gradients of a MACE by compiled loops, with tables of its parameters."""
+
+    def __init__(self, potential: MACE) -> None:
+        self._repulsion = potential.repulsion
+        self._scale = float(potential.scale[potential.config.head_index])
+        self._tensors = (*potential.parameters(), *potential.buffers())
+        self._versions = self._current()
+        self._inference = Inference(_model(deepcopy(potential).double()), potential.dtype)
+
+    def _current(self) -> list[int]:
+        return [tensor._version for tensor in self._tensors]
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a parameter has changed since the tables were made."""
+        return self._versions != self._current()
+
+    def energies_and_edge_gradients(self, graph: Graph, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n_atoms,), eV, float64, and dE/dr_ij (n_edges, 3), eV/Angstrom."""
+        energies, gradients = self._inference.energies_and_edge_gradients(
+            index.numpy(),
+            graph.vectors.detach().contiguous().numpy(),
+            graph.row_pointer.numpy(),
+            graph.neighbors.numpy(),
+        )
+        found = torch.from_numpy(energies), torch.from_numpy(gradients)
+        return found if self._repulsion is None else self._repel(graph, index, *found)
+
+    def _repel(
+        self, graph: Graph, index: Tensor, energies: Tensor, gradients: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Add the repulsion of the few pairs that are close enough for it."""
+        assert self._repulsion is not None
+        reach = self._repulsion.radii[index].to(graph.vectors)
+        distances = graph.vectors.detach().norm(dim=1)
+        close = distances < reach[graph.centers] + reach[graph.neighbors]
+        vectors = graph.vectors.detach()[close]
+        centers, neighbors = graph.centers[close], graph.neighbors[close]
+        few = replace(graph, vectors=vectors, centers=centers, neighbors=neighbors)
+        with torch.enable_grad():
+            vectors.requires_grad_()
+            repulsion = self._scale * self._repulsion(few, index).double()
+            (slope,) = torch.autograd.grad(repulsion.sum(), vectors)
+        gradients[close] += slope.to(gradients)
+        return energies + repulsion.detach(), gradients
+
+
+def _model(potential: MACE) -> tables.Model:
+    """The parameters with all normalisations, in float64."""
+    config, head = potential.config, potential.config.head_index
+    layers: list[Layer] = _list(potential.layers)
+    *linear, last = [layer.readout for layer in layers]
+    return tables.Model(
+        cutoff=config.cutoff,
+        degree=config.max_l,
+        embedding=_array(potential.embedding) / sqrt(len(potential.embedding)),
+        layers=tuple(_layer(potential, layer, t) for t, layer in enumerate(layers)),
+        readouts=tuple(_readout(readout, head, config.gate).weights[0][:, 0] for readout in linear),
+        last_readout=_readout(last, head, config.gate),
+        reference_energies=_array(potential.reference_energies[head] + potential.shift[head]),
+        scale=float(potential.scale[head]),
+        by_pair=potential.transform is not None,
+    )
+
+
+def _layer(potential: MACE, layer: Layer, t: int) -> tables.Layer:
+    interaction = layer.interaction
+    assert isinstance(interaction, Interaction)
+    mix = _linear(interaction.down)
+    if interaction.density is None:
+        mix = tuple(matrix / float(potential.average_neighbors[t]) for matrix in mix)
+    return tables.Layer(
+        paths=_paths(interaction),
+        radial=_Sampler(potential, interaction, density=False),
+        up=_linear(interaction.up),
+        mix=mix,
+        mix_element=None if interaction.mix is None else _by_species(interaction.mix),
+        skip=_by_species(layer.skip) if isinstance(layer.skip, SpeciesLinear) else (),
+        density=None
+        if interaction.density is None
+        else _Sampler(potential, interaction, density=True),
+        contractions=_contractions(layer.product),
+        out=_linear(layer.linear),
+    )
+
+
+class _Sampler:
+    """Radial functions, or the density, of a layer at distances between atoms of two elements."""
+
+    def __init__(self, potential: MACE, interaction: Interaction, density: bool) -> None:
+        self.potential, self.interaction, self.density = potential, interaction, density
+
+    @torch.no_grad()
+    def __call__(self, distances: tables.Floats, receiver: int, sender: int) -> tables.Floats:
+        """(n,) in Angstrom to (n, n_functions)."""
+        r = torch.from_numpy(distances).clamp(min=_CLOSEST)
+        one, two = (torch.full(r.shape, element) for element in (receiver, sender))
+        radial, cutoff = self.potential.radial_inputs(r, one, two)
+        if self.density:
+            network = self.interaction.density
+            assert network is not None
+            values = torch.tanh(network(radial) ** 2)
+        else:
+            values = self.interaction.radial(radial)
+        return _array(values if cutoff is None else values * cutoff)
+
+
+def _paths(interaction: Interaction) -> tuple[tables.Path, ...]:
+    convolution = interaction.convolution
+    matrix, harmonics = _array(convolution.matrix), convolution.out
+    found = []
+    for path, coupling in zip(
+        paths(interaction.senders, harmonics, harmonics), convolution.plan.couplings, strict=True
+    ):
+        l1, l2, l3 = interaction.senders[path.one].l, harmonics[path.two].l, harmonics[path.out].l
+        block = matrix[l2**2 : (l2 + 1) ** 2, coupling.entries]
+        tensor = block.reshape(2 * l2 + 1, 2 * l3 + 1, 2 * l1 + 1).transpose(2, 0, 1)
+        found.append(tables.Path(l1, l2, l3, tensor))
+    return tuple(found)
+
+
+def _contractions(product: ProductBasis) -> tuple[tuple[tables.Contraction, ...], ...]:
+    pairs = zip(_list(product.couplings), _list(product.weights), strict=True)
+    return tuple(
+        tuple(_contraction(*each) for each in zip(terms, weights, strict=True))
+        for terms, weights in pairs
+    )
+
+
+def _contraction(term: Terms, weights: Tensor) -> tables.Contraction:
+    return tables.Contraction(
+        component=term.component.numpy(),
+        factors=term.factors.numpy(),
+        matrix=_array(term.matrix),
+        weights=_array(weights)[:, : term.matrix.shape[1]],
+    )
+
+
+def _readout(readout: Readout, head: int, gate: str) -> tables.Readout:
+    """Of one head; see :class:`ladera.models.mace.readout.Readout`."""
+    weights, biases, rows = [], [], slice(None)
+    for k, weight in enumerate(readout.weights):
+        columns = slice(head * readout.sizes[k + 1], (head + 1) * readout.sizes[k + 1])
+        weights.append(_array(weight)[rows, columns] / sqrt(len(weight)))
+        if k and len(readout.biases):
+            biases.append(_array(readout.biases[k - 1])[columns])
+        rows = columns
+    return tables.Readout(tuple(weights), tuple(biases), gate, _GATE_FACTORS[gate])
+
+
+def _linear(linear: Linear) -> tuple[tables.Floats, ...]:
+    return tuple(_array(weight) / sqrt(len(weight)) for weight in linear.weights)
+
+
+def _by_species(linear: SpeciesLinear) -> tuple[tables.Floats, ...]:
+    return tuple(
+        _array(weight) / sqrt(weight.shape[0] * weight.shape[1]) for weight in linear.weights
+    )
+
+
+def _list(modules: Module) -> list[Any]:
+    """What a list of torch's holds, of types that torch has forgotten."""
+    assert isinstance(modules, ModuleList)
+    return list(modules)
+
+
+def _array(tensor: Tensor) -> tables.Floats:
+    return tensor.detach().double().numpy()
