@@ -27,6 +27,7 @@ from ladera.cli import (
     dynamics,
     evaluate,
     exchange,
+    finetune,
     functions,
     md,
     phonons,
@@ -34,6 +35,7 @@ from ladera.cli import (
     relax,
     report,
     train,
+    validate,
     vibrations,
 )
 from ladera.errors import LaderaError
@@ -65,6 +67,7 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     evaluate.evaluate,
     evaluate.info,
     committee.committee,
+    finetune.finetune,
     exchange.import_,
     exchange.export,
     relax.relax,
@@ -78,6 +81,7 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     diffusion.diffusion,
     dynamics.structure,
     dynamics.spectrum,
+    validate.validate,
     report.report,
 )
 

@@ -93,10 +93,17 @@ def with_model(structure: Path, model: list[Path]) -> Atoms:
 
 def finish(result: Result, output: Path) -> int:
     """Save a result, show its table, say where the rest is."""
+    result.save(output)
+    show(result)
+    print(f"Wrote {output / 'result.json'}, table.csv and figure.svg.")
+    return 0
+
+
+def show(result: Result) -> None:
+    """Print a result's table."""
     from rich.console import Console
     from rich.table import Table
 
-    result.save(output)
     table = Table(title=result.title, title_justify="left")
     contents = result.table()
     for column in contents.columns:
@@ -104,5 +111,3 @@ def finish(result: Result, output: Path) -> int:
     for row in contents.rows:
         table.add_row(*row)
     Console(highlight=False, markup=False).print(table)
-    print(f"Wrote {output / 'result.json'}, table.csv and figure.svg.")
-    return 0

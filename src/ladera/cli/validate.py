@@ -1,0 +1,136 @@
+"""``ladera validate``: the card of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from ladera.cli.properties import Model
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ladera.data.dataset import Dataset
+    from ladera.potential import Potential
+
+
+def validate(
+    model: Model,
+    /,
+    *,
+    structure: Annotated[
+        Path | None,
+        Parameter(help="Structure file; the lowest frame of the data by default."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        Parameter(help="Labelled frames to take errors from; those of the training by default."),
+    ] = None,
+    temperature: Annotated[
+        float | None, Parameter(help="Hottest temperature of the training data, K.")
+    ] = None,
+    time: Annotated[float, Parameter(help="Length of the run twice as hot, ps.")] = 10.0,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("validation"),
+) -> int:
+    """Look at a model from all sides and write one page that says what it may be trusted for.
+
+    Errors, relaxation, then for a crystal equation of state, elastic constants and phonons, for a
+    molecule vibrations; every pair of elements pushed together to 0.5 Angstrom; energy conservation
+    against the time step, with the longest safe one; a run at twice the hottest training
+    temperature. What is in the folder already is not computed again. Writes report.html, and a
+    folder for each result.
+
+        ladera validate run/model.ladera --output validation
+    """
+    from rich.console import Console
+
+    from ladera.cli.properties import show
+    from ladera.properties.card import validate as compute
+    from ladera.properties.result import load
+    from ladera.report.report import write_report
+    from ladera.simulation.calculator import load_potential
+
+    potential = load_potential(model)
+    dataset = _frames(potential, data)
+    atoms = _structure(structure, dataset)
+    console = Console(stderr=True)
+    with console.status("Validating ...") as status:
+        errors = _errors(potential, dataset if data else None)
+        folders = compute(
+            potential,
+            atoms,
+            output,
+            name=", ".join(map(str, model)),
+            errors=errors,
+            temperature=temperature if temperature is not None else _hottest(dataset),
+            time=time,
+            on_piece=lambda piece: status.update(f"Validating: {piece} ..."),
+        )
+    page = write_report(output, properties=folders[1:])
+    show(load(folders[0]))
+    print(f"Wrote {page}.")
+    return 0
+
+
+def _frames(potential: Potential, data: list[Path] | None) -> Dataset | None:
+    """The frames given, or else those of the training where they still are."""
+    from ladera.data import formats
+    from ladera.errors import LaderaError
+
+    if data:
+        return formats.read(data)
+    section = potential.provenance.get("config", {}).get("data", {})
+    files = section.get("files", ())
+    if not files or section.get("units"):
+        return None
+    try:
+        return formats.read(list(files))
+    except LaderaError:
+        return None  # moved, or with other keys: then the structure has to be given
+
+
+def _structure(path: Path | None, dataset: Dataset | None) -> Atoms:
+    import numpy as np
+
+    from ladera.errors import PropertyError
+    from ladera.simulation.structures import read_structure
+
+    if path is not None:
+        return read_structure(path)
+    if dataset is None:
+        raise PropertyError(
+            "The frames that this model was trained on are not at hand; give a structure with "
+            "--structure FILE, or frames with --data FILE."
+        )
+    energies = dataset.column("energy") / dataset.atom_counts
+    several = dataset.atom_counts > 1
+    if not np.isfinite(energies[several]).any():
+        raise PropertyError("No frame of the data has an energy; give a --structure.")
+    lowest = int(np.nanargmin(np.where(several, energies, np.nan)))
+    frame = dataset[lowest].with_(forces=None, energy=None, stress=None, dipole=None, charges=None)
+    return frame.to_atoms()
+
+
+def _hottest(dataset: Dataset | None) -> float | None:
+    """The largest temperature in the names of the groups of frames, such as md_600K."""
+    import re
+
+    import numpy as np
+
+    if dataset is None:
+        return None
+    names = " ".join(map(str, np.unique(dataset.column("config_type"))))
+    found = [float(value) for value in re.findall(r"(\d+(?:\.\d+)?) ?K(?![A-Za-z])", names)]
+    return max(found, default=None)
+
+
+def _errors(potential: Potential, dataset: Dataset | None) -> dict[str, Any] | None:
+    from ladera.training.evaluation import evaluate_dataset
+
+    if dataset is not None:
+        return evaluate_dataset(potential, dataset).to_json()
+    parts = potential.provenance.get("errors", {})
+    found: dict[str, Any] | None = parts.get("test") or parts.get("validation")
+    return found

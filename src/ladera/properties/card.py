@@ -1,0 +1,264 @@
+"""The card of a potential: what it was measured to do, and what it may be trusted for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ladera.errors import LaderaError, PropertyError
+from ladera.plotting import PALETTE, style
+from ladera.properties import result
+from ladera.properties.conservation import EnergyConservation, energy_conservation
+from ladera.properties.dimers import Dimers, dimers
+from ladera.properties.elasticity import Elasticity, elasticity
+from ladera.properties.equation_of_state import EquationOfState, equation_of_state
+from ladera.properties.phonons import Phonons, phonons
+from ladera.properties.result import FILE, Result, Table
+from ladera.properties.survival import Survival, survival
+from ladera.properties.vibrations import Vibrations, vibrations
+from ladera.simulation.calculator import LaderaCalculator
+from ladera.simulation.relaxation import relax
+from ladera.simulation.structures import read_structure
+
+if TYPE_CHECKING:
+    import os
+
+    from ase import Atoms
+
+    from ladera.potential import Potential
+
+SUPERCELL: Final = 9.0  # Angstrom, least height of the cell that is simulated
+LARGEST: Final = 300  # atoms, of a crystal that elastic constants and phonons are made for
+UNITS: Final = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "dipole": "meÅ"}
+GOOD, LIMIT, BAD = "good", "with care", "no"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card(Result):
+    """One line for each thing that was looked at: what was found, and what that is good for."""
+
+    kind: ClassVar[str] = "card"
+    title: ClassVar[str] = "What this model may be trusted for"
+
+    model: str
+    subjects: tuple[str, ...]  # (n,)
+    findings: tuple[str, ...]  # (n,)
+    verdicts: tuple[str, ...]  # (n,) good, with care, no, or nothing
+
+    def table(self) -> Table:
+        """Subject, finding, verdict."""
+        rows = zip(self.subjects, self.findings, self.verdicts, strict=True)
+        return Table((self.model, "found", "to be trusted"), tuple(rows))
+
+    def plot(self) -> Figure:
+        """How many of the things looked at came out well."""
+        judged = [verdict for verdict in self.verdicts if verdict]
+        names = (GOOD, LIMIT, BAD)
+        with style():
+            figure = Figure(figsize=(4.4, 1.7), layout="constrained")
+            panel = figure.add_subplot()
+            counts = [judged.count(name) for name in names]
+            bars = panel.barh(names, counts, color=(PALETTE[2], PALETTE[4], PALETTE[1]))
+            panel.bar_label(bars, padding=3)
+            panel.invert_yaxis()
+            panel.set(xlabel="findings (number)", xlim=(0, max([*counts, 1]) * 1.15))
+        return figure
+
+
+def validate(
+    potential: Potential,
+    atoms: Atoms,
+    folder: str | os.PathLike[str],
+    /,
+    *,
+    name: str = "model",
+    errors: dict[str, Any] | None = None,
+    temperature: float | None = None,
+    time: float = 10.0,
+    on_piece: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Look at a potential from all sides that fit ``atoms``; the folders of the results.
+
+    The structure is relaxed (a crystal with its cell and symmetry). A crystal then has its
+    equation of state, elastic constants and phonons, a molecule its vibrations. Every pair of
+    elements is pushed together to 0.5 Angstrom; energy conservation is measured at
+    ``temperature`` (K), that of the hottest training data (300 without a word), and a run of
+    ``time`` ps tried at twice that, with half the safe step. ``errors`` of labelled frames, as the
+    evaluation gives them, go into the card, which is the first of the folders; ``name`` is what it
+    calls the model.
+
+    Results that are in ``folder`` already are not computed again. A piece that cannot be had is a
+    line of the card that says why. Raises PropertyError for a temperature that is not above zero.
+    """
+    hottest = 300.0 if temperature is None else temperature
+    if not (hottest > 0 and time > 0):
+        raise PropertyError(f"Temperature ({hottest:g} K) and time ({time:g} ps) must be positive.")
+    work = _Work(potential, Path(folder), on_piece or (lambda piece: None))
+    for quantity, unit in UNITS.items():
+        found = (errors or {}).get(quantity)
+        if found:
+            words = f"MAE {found['mae']:.3g}, RMSE {found['rmse']:.3g} {unit}"
+            work.say(f"errors of {quantity}", f"{words} ({found['count']} values)", "")
+    work.pair_curves()
+    structure = work.relaxed(atoms)
+    if structure is not None:
+        work.statics(structure)
+        assumed = "" if temperature is not None else " (hottest training temperature not known)"
+        work.dynamics(structure, hottest, time, assumed)
+    card = Card(
+        model=name,
+        subjects=tuple(line[0] for line in work.lines),
+        findings=tuple(line[1] for line in work.lines),
+        verdicts=tuple(line[2] for line in work.lines),
+    )
+    card.save(work.folder)
+    return [work.folder, *work.saved]
+
+
+class _Work:
+    """A validation in progress."""
+
+    def __init__(self, potential: Potential, folder: Path, on_piece: Callable[[str], None]) -> None:
+        self.potential, self.folder = potential, folder
+        self.lines: list[tuple[str, str, str]] = []
+        self.saved: list[Path] = []
+        self._on_piece = on_piece
+
+    def say(self, subject: str, finding: str, verdict: str) -> None:
+        """Add a line to the card."""
+        self.lines.append((subject, finding, verdict))
+
+    def relaxed(self, atoms: Atoms) -> Atoms | None:
+        """The structure at its minimum; None when it finds none."""
+        import ase.io
+
+        self._on_piece("relaxation")
+        solid = bool(atoms.pbc.all())
+        kept = self.folder / "relaxed.extxyz"
+        if kept.is_file():
+            found = read_structure(kept)
+            self.say("structure", f"{atoms.get_chemical_formula()}, relaxed before", GOOD)
+        else:
+            try:
+                done = relax(atoms, self.potential, fmax=1e-3, cell=solid, symmetry=solid)
+            except LaderaError as error:
+                self.say("structure", f"does not relax: {error}", BAD)
+                return None
+            if not done.converged:
+                force = done.last.max_force_ev_per_angstrom
+                self.say("structure", f"does not relax: {force:.2g} eV/Å is left", BAD)
+                return None
+            self.folder.mkdir(parents=True, exist_ok=True)
+            ase.io.write(kept, done.atoms)
+            found = done.atoms
+            self.say(
+                "structure",
+                f"{atoms.get_chemical_formula()}, relaxed in {done.last.step} steps",
+                GOOD,
+            )
+        found.calc = LaderaCalculator(self.potential)
+        return found
+
+    def piece(self, name: str, compute: Callable[[], Result]) -> Result | None:
+        """A result: that in the folder, or a new one; None when it cannot be had."""
+        place = self.folder / name
+        self._on_piece(name.replace("_", " "))
+        try:
+            if (place / FILE).is_file():
+                found = result.load(place)
+            else:
+                found = compute()
+                found.save(place)
+        except LaderaError as error:
+            self.say(name.replace("_", " "), str(error), LIMIT)
+            return None
+        self.saved.append(place)
+        return found
+
+    def pair_curves(self) -> None:
+        """Pairs pushed together."""
+        found = self.piece("dimers", lambda: dimers(self.potential))
+        if isinstance(found, Dimers):
+            if found.soft:
+                words = ", ".join(f"{pair} {what}" for pair, what in found.soft.items())
+                self.say("atoms pushed together", words, LIMIT)
+            else:
+                self.say("atoms pushed together", "all pairs repel down to 0.5 Å", GOOD)
+
+    def statics(self, atoms: Atoms) -> None:
+        """Properties of the minimum."""
+        if not atoms.pbc.any():
+            found = self.piece("vibrations", lambda: vibrations(atoms))
+            if isinstance(found, Vibrations):
+                bad = len(found.imaginary)
+                span = f"{found.frequencies[0]:.0f} to {found.frequencies[-1]:.0f} cm⁻¹"
+                self.say("vibrations", f"{span}, {bad} imaginary", BAD if bad else GOOD)
+            return
+        if not atoms.pbc.all() or len(atoms) > LARGEST:
+            return
+        curve = self.piece("equation_of_state", lambda: equation_of_state(atoms))
+        if isinstance(curve, EquationOfState):
+            words = (
+                f"{curve.volume[0]:.3f} Å³ per atom, bulk modulus {curve.bulk_modulus[0]:.1f} GPa"
+            )
+            self.say("equation of state", words, GOOD)
+        constants = self.piece("elasticity", lambda: elasticity(atoms))
+        if isinstance(constants, Elasticity):
+            c = constants.stiffness
+            words = f"C11 {c[0, 0]:.1f}, C12 {c[0, 1]:.1f}, C44 {c[3, 3]:.1f} GPa"
+            words += "" if constants.stable else ", unstable"
+            self.say("elastic constants", words, GOOD if constants.stable else BAD)
+        waves = self.piece("phonons", lambda: phonons(atoms))
+        if isinstance(waves, Phonons):
+            words = f"up to {waves.bands.max():.2f} THz, "
+            words += "none imaginary" if waves.stable else f"imaginary to {-waves.lowest:.2f} THz"
+            self.say("phonons", words, GOOD if waves.stable else BAD)
+
+    def dynamics(self, atoms: Atoms, hottest: float, time: float, assumed: str) -> None:
+        """Simulations from the minimum."""
+        large = atoms.repeat(_repeats(atoms))
+        kept = self.piece(
+            "energy_conservation",
+            lambda: energy_conservation(
+                large, self.potential, self.folder / "runs", temperature=hottest
+            ),
+        )
+        safe = float("nan")
+        if isinstance(kept, EnergyConservation):
+            safe = kept.safe
+            known = math.isfinite(safe)
+            words = f"steps up to {safe:g} fs at {hottest:g} K" if known else "no step is safe"
+            self.say("energy conservation", words + assumed, GOOD if known else BAD)
+        step = safe / 2 if math.isfinite(safe) else 0.25
+        hot = self.piece(
+            "survival",
+            lambda: survival(
+                large,
+                self.potential,
+                self.folder / "runs" / "survival",
+                temperature=2 * hottest,
+                timestep=step,
+                time=time,
+            ),
+        )
+        if isinstance(hot, Survival):
+            words = f"{hot.survived:.3g} of {hot.asked:.3g} ps at {hot.temperature:g} K"
+            if math.isfinite(hot.outside):
+                words += f", atoms outside the training domain in {hot.outside:.0%} of the rows"
+            verdict = BAD if hot.reason else (LIMIT if hot.outside > 0.1 else GOOD)
+            self.say("twice the hottest training temperature", words, verdict)
+
+
+def _repeats(atoms: Atoms) -> tuple[int, int, int]:
+    """How often a cell is repeated to be at least nine Angstrom high."""
+    if not atoms.pbc.any():
+        return (1, 1, 1)
+    heights = 1 / np.linalg.norm(np.linalg.pinv(atoms.cell.array), axis=0)
+    counts = np.where(atoms.pbc, np.ceil(SUPERCELL / np.maximum(heights, 1e-3)), 1).astype(int)
+    return int(counts[0]), int(counts[1]), int(counts[2])

@@ -1,0 +1,138 @@
+"""Whether a simulation twice as hot as the hottest training data stays in one piece."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ladera.errors import SimulationError
+from ladera.plotting import PALETTE, style
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.simulation.molecular_dynamics import run_md
+from ladera.simulation.preparation import SimulationWarning
+from ladera.simulation.settings import MDSettings
+
+if TYPE_CHECKING:
+    import os
+
+    from ase import Atoms
+
+    from ladera.potential import Potential
+
+_ROWS: Final = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survival(Result):
+    """A run with a thermostat: how far it came and how often the model had to extrapolate."""
+
+    kind: ClassVar[str] = "survival"
+    title: ClassVar[str] = "Survival"
+
+    reason: str  # why it broke off; empty if it did not
+    temperature: float = quantity("K")
+    timestep: float = quantity("fs")
+    asked: float = quantity("ps")
+    survived: float = quantity("ps")
+    outside: float = quantity()  # share of the rows with an extrapolating atom
+    times: FloatArray = quantity("ps")  # (n,)
+    temperatures: FloatArray = quantity("K")  # (n,)
+    extrapolating: FloatArray = quantity()  # (n,), atoms outside the training domain
+
+    def table(self) -> Table:
+        """What was asked, what was reached, and why not more."""
+        rows = [
+            ("temperature", f"{self.temperature:g} K"),
+            ("time step", f"{self.timestep:g} fs"),
+            ("survived", f"{self.survived:.3g} of {self.asked:.3g} ps"),
+        ]
+        if np.isfinite(self.outside):
+            rows.append(("rows with atoms outside the training domain", f"{self.outside:.1%}"))
+        if self.reason:
+            rows.append(("broke off because", self.reason))
+        return Table(("quantity", "value"), tuple(rows))
+
+    def plot(self) -> Figure:
+        """Temperature, and below it the atoms outside the training domain."""
+        known = bool(np.isfinite(self.extrapolating).any())
+        with style():
+            figure = Figure(figsize=(5.2, 4.2 if known else 2.6), layout="constrained")
+            panels = figure.subplots(2 if known else 1, 1, sharex=True, squeeze=False)[:, 0]
+            panels[0].plot(self.times, self.temperatures, color=PALETTE[0], lw=0.9)
+            panels[0].axhline(self.temperature, color=PALETTE[1], ls="--", lw=1)
+            panels[0].set(ylabel="temperature (K)")
+            if known:
+                panels[1].step(self.times, self.extrapolating, color=PALETTE[0], lw=0.9)
+                panels[1].set(ylabel="atoms outside (number)")
+            panels[-1].set(xlabel="time (ps)")
+        return figure
+
+
+def survival(
+    atoms: Atoms,
+    potential: Potential,
+    folder: str | os.PathLike[str],
+    /,
+    *,
+    temperature: float = 600.0,
+    timestep: float = 0.5,
+    time: float = 10.0,
+) -> Survival:
+    """Run ``time`` ps at ``temperature`` (K, Langevin) with ``timestep`` (fs), and see how it ends.
+
+    The run stops when the structure explodes or collapses; leaving the training domain is counted
+    and does not stop it. It is in ``folder``, and goes on from where it was if it was interrupted.
+    """
+    folder = Path(folder)
+    steps = max(1, round(1000 * time / timestep))
+    settings = MDSettings(
+        "nvt-langevin",
+        temperature,
+        timestep=timestep,
+        steps=steps,
+        log_interval=max(1, steps // _ROWS),
+        trajectory_interval=max(1, steps // 100),
+        max_extrapolating=1.0,
+    )
+    reason = ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SimulationWarning)  # counted below
+            run_md(atoms, potential, settings, folder, resume=(folder / "restart.npz").exists())
+    except SimulationError as error:
+        reason = str(error).split(". The last good frame")[0]
+    rows = _rows(folder)
+    times, temperatures, extrapolating = (np.array([row[k] for row in rows]) for k in range(3))
+    known = extrapolating[np.isfinite(extrapolating)]
+    return Survival(
+        reason=reason,
+        temperature=temperature,
+        timestep=timestep,
+        asked=time,
+        survived=time if not reason else float(times[-1]) if len(times) else 0.0,
+        outside=float(np.mean(known > 0)) if len(known) else float("nan"),
+        times=times,
+        temperatures=temperatures,
+        extrapolating=extrapolating,
+    )
+
+
+def _rows(folder: Path) -> list[tuple[float, float, float]]:
+    """Time (ps), temperature (K) and extrapolating atoms of each row of md.csv."""
+    if not (folder / "md.csv").is_file():
+        return []
+    with (folder / "md.csv").open(newline="", encoding="utf-8") as file:
+        return [
+            (
+                float(row["time_fs"]) / 1000,
+                float(row["temperature_k"]),
+                float(row["extrapolating_atoms"] or "nan"),
+            )
+            for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,121 @@
+"""The card of a model: a sound one, one with a hole, and pieces that are not computed twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+from argon import argon, crystal, one_thread  # noqa: F401
+from ladera import modelfile
+from ladera.cli import main
+from ladera.errors import PropertyError
+from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
+from ladera.properties import result
+from ladera.properties.card import validate
+from ladera.properties.conservation import energy_conservation
+from ladera.properties.dimers import dimers
+from ladera.properties.survival import survival
+
+MODEL = {"epsilon": 0.3, "sigma": 1.8, "cutoff": 6.0}
+
+
+class Fermi(LennardJones):
+    """Argon whose repulsion is taken back below 1.2 Angstrom: a hole."""
+
+    def atomic_energies(self, graph):
+        energies = super().atomic_energies(graph)
+        distance = graph.vectors.norm(dim=1)
+        close = -1e8 * (1.2 - distance).clamp(min=0) ** 2
+        return energies.index_add(0, graph.centers, close)
+
+
+def test_a_pair_is_followed_down_its_wall():
+    found = dimers(argon(**MODEL))
+    assert found.pairs == ("Ar-Ar",)
+    assert found.minimum[0] == pytest.approx(1.8 * 2 ** (1 / 6), abs=0.05)
+    assert found.well[0] == pytest.approx(0.29, abs=0.02)
+    assert not found.soft
+    assert found.shortest[0] > 1e6
+    hole = dimers(Fermi(argon(**MODEL).config).requires_grad_(False))
+    assert hole.soft["Ar-Ar"].startswith("falls below 1.")
+    config = LennardJonesConfig(
+        species=("Ar", "Xe"),
+        cutoff=6.0,
+        epsilon={"Ar": 0.3, "Xe": 1e-9},
+        sigma={"Ar": 1.8, "Xe": 0.05},
+    )
+    assert dimers(LennardJones(config)).soft["Xe-Xe"] == "hardly repels"
+
+
+def test_energy_fluctuates_with_the_square_of_the_step(tmp_path):
+    """Velocity Verlet keeps a shadow energy: what is seen fluctuates as the step squared."""
+    atoms = Atoms("Ar2", [[0, 0, 0], [0, 0, 2.0]])
+    found = energy_conservation(
+        atoms, argon(**MODEL), tmp_path, temperature=50.0, timesteps=(8.0, 16.0)
+    )
+    ratio = found.fluctuation[1:] / found.fluctuation[:-1]
+    assert ratio == pytest.approx([4], rel=0.25)
+    assert np.abs(found.drift).max() < 0.5
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/trajectory.traj")}
+    again = energy_conservation(
+        atoms, argon(**MODEL), tmp_path, temperature=50.0, timesteps=(8.0, 16.0)
+    )
+    assert again.fluctuation == pytest.approx(found.fluctuation)
+    assert set(before) == set(tmp_path.glob("*/trajectory.traj"))
+    with pytest.raises(PropertyError, match="above zero"):
+        energy_conservation(atoms, argon(), tmp_path, temperature=-5.0)
+
+
+def test_survival_says_where_a_run_broke_off(tmp_path):
+    atoms = Atoms("Ar2", [[0, 0, 0], [0, 0, 2.0]])
+    sound = survival(atoms, argon(**MODEL), tmp_path / "a", temperature=300, timestep=2, time=0.5)
+    assert not sound.reason
+    assert sound.survived == 0.5
+    wild = survival(atoms, argon(**MODEL), tmp_path / "b", temperature=300, timestep=200, time=50)
+    assert wild.reason
+    assert wild.survived < 50
+
+
+def test_command_makes_one_page_and_computes_nothing_twice(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ladera.properties.conservation.DURATION", 0.02)
+    model = LennardJones(argon().config)
+    model.provenance = {
+        "errors": {"test": {"energy": {"count": 7, "mae": 1.0, "rmse": 2.0, "max": 3.0, "r2": 0.9}}}
+    }
+    modelfile.save(model, "model.ladera")
+    write("cell.extxyz", crystal(1))
+    line = ["validate", "model.ladera", "--structure", "cell.extxyz", "--time", "0.05"]
+    line += ["--temperature", "50"]
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(line)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "MAE 1, RMSE 2 meV/atom" in said
+    page = (tmp_path / "validation" / "report.html").read_text()
+    for words in ("What this model may be trusted for", "Pairs of atoms", "C11", "Phonons"):
+        assert words in page
+    card = result.load("validation")
+    assert dict(zip(card.subjects, card.verdicts, strict=True))["phonons"] == "good"
+    monkeypatch.setattr("ladera.properties.card.elasticity", None)  # not to be called again
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(line)
+
+
+def test_what_does_not_relax_is_a_line_of_the_card(tmp_path):
+    hole = Fermi(argon(**MODEL).config).requires_grad_(False)
+    folders = validate(hole, Atoms("Xe2", [[0, 0, 0], [0, 0, 2.0]]), tmp_path)
+    card = result.load(folders[0])
+    lines = dict(zip(card.subjects, card.verdicts, strict=True))
+    assert lines["structure"] == "no"
+    assert "Atom 0 is Xe" in card.findings[card.subjects.index("structure")]
+    assert lines["atoms pushed together"] == "with care"
+
+
+def test_a_model_without_data_asks_for_a_structure(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    modelfile.save(LennardJones(argon().config), "model.ladera")
+    with pytest.raises(SystemExit, match=r"^1$"):
+        main(["validate", "model.ladera"])
+    assert "--structure FILE" in capsys.readouterr().err
