@@ -167,7 +167,7 @@ def small_mace(**changes: Any) -> Potential:
     config = MACEConfig(species=SPECIES, cutoff=4.0, **sizes | changes)
     potential = ladera.build(config)
     graphs = [Graph.from_atoms(water_like(12, 6.0, True, s), config.cutoff) for s in range(2)]
-    statistics = TrainingStatistics({"H": -13.6, "O": -2041.8}, energy_shift=-1.5, force_scale=0.7)
+    statistics = TrainingStatistics({"H": -13.6, "O": -2041.8}, energy_shift=-1.5, force_scale=20.0)
     potential.fit_statistics(graphs, statistics)
     return potential.eval()
 
