@@ -37,6 +37,7 @@ KINDS: Final = {
     "quasi_harmonic": ("ladera.properties.quasi_harmonic", "QuasiHarmonic"),
     "diffusion": ("ladera.properties.diffusion", "Diffusion"),
     "arrhenius": ("ladera.properties.arrhenius", "Arrhenius"),
+    "energy_path": ("ladera.properties.energy_path", "EnergyPath"),
     "dimers": ("ladera.properties.dimers", "Dimers"),
     "energy_conservation": ("ladera.properties.conservation", "EnergyConservation"),
     "survival": ("ladera.properties.survival", "Survival"),

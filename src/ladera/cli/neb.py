@@ -1,0 +1,48 @@
+"""``ladera neb``: the path of least energy between two structures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ladera.cli.properties import finish, require_free, with_model
+
+
+def neb(
+    files: Annotated[
+        list[Path],
+        Parameter(help="Model file (several make a committee), then start and end, both relaxed."),
+    ],
+    /,
+    *,
+    images: Annotated[int, Parameter(help="Structures on the path, the ends among them.")] = 9,
+    fmax: Annotated[
+        float, Parameter(help="Done when no force across the path is larger, eV/Angstrom.")
+    ] = 0.05,
+    steps: Annotated[int, Parameter(help="Give up after so many steps.")] = 500,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("neb"),
+) -> int:
+    """Barrier (eV) between two structures of the same atoms: nudged elastic band, climbing image.
+
+    With a committee the barrier and every point of the path carry the spread of its members. Writes
+    result.json, table.csv, figure.svg and path.extxyz.
+
+        ladera neb model.ladera start/relaxed.extxyz end/relaxed.extxyz --images 11
+    """
+    import ase.io
+
+    from ladera.errors import PropertyError
+    from ladera.properties.energy_path import energy_path
+    from ladera.simulation.structures import read_structure
+
+    if len(files) < 3:
+        raise PropertyError("Give a model file, the start and the end: ladera neb MODEL START END.")
+    require_free(output)
+    start = with_model(files[-2], files[:-2])
+    result = energy_path(start, read_structure(files[-1]), images=images, fmax=fmax, steps=steps)
+    code = finish(result, output)
+    frames = result.motion()[0][: len(result.images)]
+    ase.io.write(output / "path.extxyz", frames)
+    return code

@@ -1,0 +1,210 @@
+"""The path of least energy between two structures: barriers, with the spread along the path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.geometry import find_mic
+from ase.mep import NEB
+from ase.optimize import FIRE
+from matplotlib.figure import Figure
+
+from ladera.errors import PropertyError
+from ladera.models.committee import Committee
+from ladera.plotting import INK, PALETTE, axes, style
+from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.structures import require_calculator, require_relaxed
+from ladera.simulation.calculator import LaderaCalculator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase.calculators.calculator import Calculator
+
+LONGEST_MOVE: Final = 0.02  # Angstrom; ends nearer than this are the same structure
+ROUGH: Final = 0.3  # eV/Angstrom, from which the highest image climbs
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyPath(Result):
+    """Images along a path; energies are relative to the first.
+
+    With a committee the spread of ``energies``, ``barrier``, ``reverse_barrier`` and
+    ``reaction_energy`` is that of the members on the images of their mean.
+    """
+
+    kind: ClassVar[str] = "energy_path"
+    title: ClassVar[str] = "Energy path"
+
+    numbers: FloatArray = quantity()  # (n_atoms,), atomic numbers
+    cell: FloatArray = quantity("Angstrom")  # (3, 3)
+    periodic: FloatArray = quantity()  # (3,), one or zero
+    images: FloatArray = quantity("Angstrom")  # (n_images, n_atoms, 3)
+    distances: FloatArray = quantity("Angstrom")  # (n_images,), along the path
+    energies: FloatArray = quantity("eV")  # (n_images,)
+    forces: FloatArray = quantity("eV/Angstrom")  # (n_images,), largest across the path
+    barrier: float = quantity("eV")
+    reverse_barrier: float = quantity("eV")
+    reaction_energy: float = quantity("eV")
+    residual: float = quantity("eV/Angstrom")  # largest of the forces
+
+    def table(self) -> Table:
+        """Barriers, then one row for each image."""
+        top = int(np.argmax(self.energies))
+        rows = [
+            ("barrier", self.show("barrier", ".4f"), f"image {top}"),
+            ("barrier back", self.show("reverse_barrier", ".4f"), ""),
+            ("reaction energy", self.show("reaction_energy", ".4f"), ""),
+            ("force left across the path (eV/Å)", f"{self.residual:.3f}", ""),
+        ]
+        for i, distance in enumerate(self.distances):
+            rows.append((f"image {i}", self.show("energies", ".4f", i), f"{distance:.3f}"))
+        return Table(("", "energy (eV)", "path (Å)"), tuple(rows))
+
+    def plot(self) -> Figure:
+        """Energy along the path, with two spreads."""
+        with style():
+            figure, panel = axes(5.0, 3.3)
+            if "energies" in self.spread:
+                panel.errorbar(
+                    self.distances,
+                    self.energies,
+                    yerr=2 * np.asarray(self.spread["energies"]),
+                    fmt="none",
+                    ecolor=INK,
+                    capsize=2,
+                    label="two standard deviations of the members",
+                )
+            panel.plot(self.distances, self.energies, "o-", color=PALETTE[0], label="images")
+            panel.set(xlabel="distance along the path (Å)", ylabel="energy (eV)")
+            if "energies" in self.spread:
+                panel.legend()
+        return figure
+
+    def motion(self) -> tuple[list[Atoms], list[str]]:
+        """The images, there and back."""
+        order = [*range(len(self.images)), *range(len(self.images) - 2, 0, -1)]
+        symbols = [chemical_symbols[int(number)] for number in self.numbers]
+        frames = [
+            Atoms(symbols, self.images[i], cell=self.cell, pbc=self.periodic.astype(bool))
+            for i in order
+        ]
+        return frames, [f"image {i}, {self.energies[i]:.3f} eV" for i in order]
+
+
+def energy_path(
+    start: Atoms,
+    end: Atoms,
+    /,
+    *,
+    images: int = 9,
+    fmax: float = 0.05,
+    steps: int = 500,
+) -> EnergyPath:
+    """Nudged elastic band between two relaxed structures of the same atoms, by ASE.
+
+    ``start`` carries the calculator. The first path is that of the image-dependent pair potential,
+    atoms going the shorter way through periodic cells; ``images`` counts the ends. Once the band
+    is at 0.3 eV/Angstrom its highest image climbs (Henkelman, Uberuaga and Jonsson, J. Chem. Phys.
+    113, 9901 (2000)); done when no force across the path is larger than ``fmax`` (eV/Angstrom).
+
+    Raises PropertyError for ends that differ in their atoms or cells, are the same or not relaxed,
+    and for a band that has not converged in ``steps``.
+    """
+    require_calculator(start)
+    _check_ends(start, end, images)
+    calculator = start.calc
+    last = end.copy()
+    last.calc = calculator
+    require_relaxed(last, cell=False, fmax=max(fmax, 0.02))
+    require_relaxed(start, cell=False, fmax=max(fmax, 0.02))
+    band = [start.copy() for _ in range(images - 1)] + [end.copy()]
+    for image in band:
+        image.calc = _another(calculator)
+    neb = NEB(band, climb=False, method="improvedtangent", allow_shared_calculator=True)
+    neb.interpolate("idpp", mic=bool(start.pbc.any()))
+    FIRE(neb, logfile=None).run(fmax=max(ROUGH, fmax), steps=steps)
+    neb.climb = True
+    if not FIRE(neb, logfile=None).run(fmax=fmax, steps=steps):
+        raise PropertyError(
+            f"The path has not converged: after {steps} steps a force of "
+            f"{neb.get_residual():.3g} eV/Angstrom is left across it, {fmax:g} was asked for; give "
+            "more --steps, more --images, or ends that are nearer to each other."
+        )
+    return _result(neb, band, calculator)
+
+
+def _result(neb: NEB, band: Sequence[Atoms], calculator: Calculator) -> EnergyPath:
+    energies = np.array([image.get_potential_energy() for image in band])
+    moves = [two.positions - one.positions for one, two in pairwise(band)]
+    moves = [find_mic(move, band[0].cell, band[0].pbc)[0] for move in moves]
+    distances = np.concatenate([[0.0], np.cumsum([np.linalg.norm(move) for move in moves])])
+    inner = neb.get_forces().reshape(len(band) - 2, -1, 3)
+    forces = np.zeros(len(band))
+    forces[1:-1] = np.linalg.norm(inner, axis=2).max(axis=1)
+    spread = {}
+    committee = getattr(calculator, "potential", None)
+    if isinstance(committee, Committee):
+        alone = np.array([_energies(band, LaderaCalculator(m)) for m in committee.potentials])
+        found = [_barriers(row) for row in alone]
+        names = ("barrier", "reverse_barrier", "reaction_energy")
+        spread = dict(zip(names, np.std(found, axis=0, ddof=1), strict=True))
+        spread["energies"] = np.std(alone - alone[:, :1], axis=0, ddof=1)
+    barrier, reverse, reaction = _barriers(energies)
+    return EnergyPath(
+        numbers=band[0].numbers.copy(),
+        cell=band[0].cell.array.copy(),
+        periodic=band[0].pbc.astype(float),
+        images=np.array([image.positions for image in band]),
+        distances=distances,
+        energies=energies - energies[0],
+        forces=forces,
+        barrier=barrier,
+        reverse_barrier=reverse,
+        reaction_energy=reaction,
+        residual=float(forces.max()),
+        spread=spread,
+    )
+
+
+def _barriers(energies: FloatArray) -> tuple[float, float, float]:
+    """Barrier there and back, and reaction energy, eV."""
+    top = float(energies.max())
+    return top - float(energies[0]), top - float(energies[-1]), float(energies[-1] - energies[0])
+
+
+def _energies(band: Sequence[Atoms], calculator: Calculator) -> FloatArray:
+    found = []
+    for image in band:
+        copy = image.copy()
+        copy.calc = calculator
+        found.append(copy.get_potential_energy())
+    return np.array(found)
+
+
+def _another(calculator: Calculator) -> Calculator:
+    """A calculator for each image: a model's own, which keeps its neighbour list, or the same."""
+    if isinstance(calculator, LaderaCalculator):
+        return LaderaCalculator(calculator.potential)
+    return calculator
+
+
+def _check_ends(start: Atoms, end: Atoms, images: int) -> None:
+    if images < 4:
+        raise PropertyError(f"{images} images, the ends among them, are no path; give 4 or more.")
+    if not np.array_equal(start.numbers, end.numbers):
+        raise PropertyError(
+            f"The ends have different atoms ({start.get_chemical_formula()} and "
+            f"{end.get_chemical_formula()}), or the same in another order; number them alike."
+        )
+    same_cell = np.allclose(start.cell.array, end.cell.array, atol=1e-4)
+    if not (same_cell and (start.pbc == end.pbc).all()):
+        raise PropertyError("The ends have different cells; a path needs one and the same.")
+    moves = end.positions - start.positions
+    if np.linalg.norm(moves, axis=1).max() < LONGEST_MOVE:
+        raise PropertyError("Both ends are the same structure; give two different ones.")
