@@ -115,6 +115,7 @@ def _atoms(
     thread: int,
     n_threads: int,
     plan: PlanArrays,
+    triplets: bool | None,
     ws: Workspace,
     row_pointer: Integers,
     networks: NetworkArrays,
@@ -132,9 +133,9 @@ def _atoms(
         c, first, last = centers[i], row_pointer[i], row_pointer[i + 1]
         prepare(plan, c, first, last, vectors, neighbors, ws)
         G[:] = 0.0
-        atom_values(plan, c, ws, G)
+        atom_values(plan, triplets, c, ws, G)
         energies[i] = _network(networks, c, G, G_bar, nodes, slopes)
-        atom_reverse(plan, c, first, last, ws, G_bar, gradients)
+        atom_reverse(plan, triplets, c, first, last, ws, G_bar, gradients)
 
 
 @simd

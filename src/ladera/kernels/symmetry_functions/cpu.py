@@ -94,7 +94,7 @@ def share_atoms(loop: Callable[..., None], plan: Plan, row_pointer: Integers, *a
 
     def work(thread: int) -> None:
         workspace = make_workspace(plan, n_neighbors)
-        loop(thread, n_threads, plan.arrays, workspace, row_pointer, *arrays)
+        loop(thread, n_threads, plan.arrays, plan.triplets, workspace, row_pointer, *arrays)
 
     if n_threads == 1:
         work(0)
@@ -113,6 +113,7 @@ def _values(
     thread: int,
     n_threads: int,
     plan: PlanArrays,
+    triplets: bool | None,
     ws: Workspace,
     row_pointer: Integers,
     vectors: Floats,
@@ -123,11 +124,13 @@ def _values(
     for i in range(thread, centers.size, n_threads):
         c = centers[i]
         prepare(plan, c, row_pointer[i], row_pointer[i + 1], vectors, neighbors, ws)
-        atom_values(plan, c, ws, G[i])
+        atom_values(plan, triplets, c, ws, G[i])
 
 
 @simd
-def atom_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None:
+def atom_values(
+    plan: PlanArrays, triplets: bool | None, center: int, ws: Workspace, G: Floats
+) -> None:
     """Add all functions of one prepared atom to G; leaves its moments in the workspace."""
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
@@ -140,7 +143,8 @@ def atom_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None
     if plan.degree[center] >= 0:
         accumulate_moments(plan, center, ws)
         wide_values(plan, center, ws, G)
-    triplet_values(plan, center, ws, G)
+    if triplets is not None:
+        triplet_values(plan, center, ws, G)
 
 
 @simd
@@ -148,6 +152,7 @@ def _reverse(
     thread: int,
     n_threads: int,
     plan: PlanArrays,
+    triplets: bool | None,
     ws: Workspace,
     row_pointer: Integers,
     vectors: Floats,
@@ -161,12 +166,13 @@ def _reverse(
         prepare(plan, c, first, last, vectors, neighbors, ws)
         if plan.degree[c] >= 0:
             accumulate_moments(plan, c, ws)
-        atom_reverse(plan, c, first, last, ws, G_bar[i], gradient)
+        atom_reverse(plan, triplets, c, first, last, ws, G_bar[i], gradient)
 
 
 @simd
 def atom_reverse(
     plan: PlanArrays,
+    triplets: bool | None,
     center: int,
     first: int,
     last: int,
@@ -184,7 +190,8 @@ def atom_reverse(
             for j in range(ws.block[e], ws.block[e + 1]):
                 g_bar[j] += bar
     wide_reverse(plan, center, ws, G_bar)
-    triplet_reverse(plan, center, ws, G_bar)
+    if triplets is not None:
+        triplet_reverse(plan, center, ws, G_bar)
     collect_gradient(plan, center, first, last - first, ws, gradient)
 
 
@@ -193,6 +200,7 @@ def _tangent(
     thread: int,
     n_threads: int,
     plan: PlanArrays,
+    triplets: bool | None,
     ws: Workspace,
     row_pointer: Integers,
     vectors: Floats,
@@ -216,4 +224,5 @@ def _tangent(
         if plan.degree[c] >= 0:
             accumulate_moments(plan, c, ws)
             wide_tangent(plan, c, ws, G_dot[i])
-        triplet_tangent(plan, c, ws, G_dot[i])
+        if triplets is not None:
+            triplet_tangent(plan, c, ws, G_dot[i])
