@@ -99,9 +99,16 @@ def head_of(config: PotentialConfig) -> str:
 def predicting(potential: Potential, head: str | None) -> Iterator[None]:
     """Have a model predict with another head; None: with the one it has."""
     kept = potential.config
-    if head is not None:
-        potential.config = kept.model_copy(update={"head": head})
+    if head is None:
+        yield
+        return
+    _take(potential, kept.model_copy(update={"head": head}))
     try:
         yield
     finally:
-        potential.config = kept
+        _take(potential, kept)
+
+
+def _take(potential: Potential, config: PotentialConfig) -> None:
+    potential.config = config
+    potential.to(potential.dtype)  # which has it forget what it has tabulated for another head

@@ -47,7 +47,14 @@ def prepare(section: Method, new: Dataset) -> Replay | None:
         return None
     labelled = config.labels == "file"
     keys = config.keys if labelled else LabelKeys(energy=None, forces=None, stress=None)
-    frames = formats.read(list(config.files), keys=keys)
+    try:
+        frames = formats.read(list(config.files), keys=keys)
+    except DataError as error:
+        if not labelled:
+            raise
+        raise DataError(
+            f"{error} Frames without labels are replayed with finetune.replay.labels: base."
+        ) from error
     frames = frames[frames.atom_counts > 1]  # a free atom has nothing to repeat
     if len(frames) == 0:
         raise DataError("finetune.replay.files hold no frame but free atoms.")

@@ -36,11 +36,12 @@ class Finetuning:
                 f"The section 'model' is not that of the base {self.section.base}; leave it out."
             )
         known, own = prepared.known, bases.reference_energies(self.base)
-        self.references = reference.estimate(
-            config.reference_energies if own else "base",
-            known,
-            bases.energies(self.base, known),
-            own or dict.fromkeys(known.species, 0.0),
+        self.references = (
+            reference.estimate(
+                config.reference_energies, known, bases.energies(self.base, known), own
+            )
+            if own
+            else None
         )
         self._trainable = 0
 
@@ -50,7 +51,7 @@ class Finetuning:
         potential = bases.load(section.base).train().requires_grad_(True)
         if isinstance(section, MultiHeadReplay):
             potential = heads.add_head(potential, section.head)
-        if self.references.method != "base":
+        if self.references is not None and self.references.method != "base":
             bases.set_reference_energies(potential, self.references.new)
         if isinstance(section, Frozen):
             adapters.freeze(potential, section.trainable or _last_parts(potential))
@@ -69,7 +70,7 @@ class Finetuning:
             "method": self.section.method,
             "n_parameters": n_parameters,
             "n_trainable": self._trainable,
-            "reference_energies": self.references.to_json(),
+            "reference_energies": self.references and self.references.to_json(),
             "forgetting": None,
         }
         if self.replay is not None and self.section.replay is not None:

@@ -1,0 +1,116 @@
+"""``ladera finetune``: a trained model goes on with a few frames of other data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from ladera.training.config import TrainingConfig
+
+
+def finetune(
+    base: Annotated[
+        str, Parameter(help="The model to start from: a file, a run, or a published name.")
+    ],
+    /,
+    *data: Annotated[Path, Parameter(help="Files with the new frames.")],
+    method: Annotated[
+        Literal["naive", "frozen", "lora", "replay"],
+        Parameter(
+            help="naive: every parameter changes; frozen: only readouts and last layers; lora: by "
+            "corrections of low rank; replay: a second head, while the first repeats old frames."
+        ),
+    ] = "naive",
+    replay: Annotated[
+        list[Path] | None,
+        Parameter(
+            help="Frames like those of the base, on which to measure what is forgotten; with "
+            "--method replay also to repeat.",
+            consume_multiple=True,
+        ),
+    ] = None,
+    epochs: Annotated[int, Parameter(help="Passes through the new frames.")] = 100,
+    output: Annotated[Path, Parameter(help="Folder of the run.")] = Path("finetuned"),
+    set_: Annotated[
+        list[str] | None,
+        Parameter(name="--set", help="A value for a key of the configuration, as key=value."),
+    ] = None,
+    resume: Annotated[
+        bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
+    ] = False,
+) -> int:
+    """Fine-tune a model on labelled structures, few of them if need be.
+
+    A training run as any other, with all its files, that starts from the base: of the new frames a
+    tenth validates. The energies of atoms at the new level of theory are estimated, and the run
+    warns where they do not go with the base. Errors are in meV/atom and meV/Angstrom. Every key of
+    a training configuration can be set, such as `--set finetune.replay.frames=100`.
+
+        ladera finetune mace-mp-small frames.extxyz --method lora --set finetune.rank=8
+        ladera finetune base.ladera new.extxyz --method replay --replay old.extxyz
+    """
+    from rich.console import Console
+
+    from ladera.cli.evaluate import error_table
+    from ladera.cli.train import _Display
+    from ladera.training.trainer import train
+
+    config = _config(base, data, method, replay, epochs, set_ or ())
+    with _Display(config.epochs) as display:
+        potential = train(config, output, resume=resume, observer=display)
+    Console().print(error_table(potential.provenance["errors"]))
+    found = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))["finetune"]
+    references = found["reference_energies"]
+    print(
+        f"{found['n_trainable']:,} of {found['n_parameters']:,} parameters could change; reference "
+        f"energies: {references['method'] if references else 'the model has none'}."
+    )
+    if found["forgetting"]:
+        print(_forgetting(found["forgetting"]))
+    print(f"Best model: epoch {potential.provenance['epoch']}, in {output / 'model.ladera'}.")
+    return 0
+
+
+def _config(
+    base: str,
+    data: Sequence[Path],
+    method: str,
+    replay: Sequence[Path] | None,
+    epochs: int,
+    overrides: Sequence[str],
+) -> TrainingConfig:
+    """The training that the words of the command line ask for."""
+    from ladera import modelfile
+    from ladera.errors import ConfigError
+    from ladera.training import config_file
+
+    if not data:
+        raise ConfigError("There are no frames to fine-tune on; name files with them.")
+    section: dict[str, Any] = {"base": base, "method": method}
+    if replay:
+        section["replay"] = {"files": [str(path) for path in replay]}
+    dtype = modelfile.load(base).dtype
+    values = {
+        "data": {"files": [str(path) for path in data], "split": {"validation": 0.1, "test": 0}},
+        "finetune": section,
+        "epochs": epochs,
+        "batch_size": 4,
+        "optimizer": {"learning_rate": 1e-3},
+        "precision": str(dtype).removeprefix("torch."),
+    }
+    return config_file.parse(values, "The command line", overrides)
+
+
+def _forgetting(found: dict[str, Any]) -> str:
+    """One line: errors on the replay frames before and after."""
+    parts = []
+    for name, unit in (("energy", "meV/atom"), ("forces", "meV/Å")):
+        before, after = found["before"][name], found["after"][name]
+        if before and after:
+            parts.append(f"{name} {before['rmse']:.1f} → {after['rmse']:.1f} {unit}")
+    return f"RMSE on {found['n_frames']} replay frames, before → after: {', '.join(parts)}."
