@@ -208,6 +208,7 @@ def run_ladera(
         "data": {
             "files": [str(frames)],
             "validation_files": [str(frames)],
+            "split": {"test": 0},
             "units": case.units.name,
         },
         "model": model.model_dump(mode="json", exclude={"species"}),

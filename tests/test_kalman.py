@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +19,7 @@ from torch.nn.utils import parameters_to_vector
 
 import ladera
 from ladera.data import formats
+from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.model import HDNNP
@@ -71,11 +74,12 @@ def molecules():
     return dataset, potential
 
 
-@pytest.mark.parametrize("activation", ["tanh", "softplus", "gaussian"])
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(
+    ("activation", "normalize"), [("tanh", False), ("softplus", True), ("gaussian", False)]
+)
 def test_rows_are_derivatives_of_the_predictions(molecules, activation, normalize):
     """Errors against evaluate(), rows against central differences in every weight."""
-    dataset, trained = molecules
+    dataset, trained = molecules[0][:4], molecules[1]
     torch.manual_seed(5)
     config = trained.config.model_copy(
         update={"activation": activation, "normalize_nodes": normalize}
@@ -84,19 +88,19 @@ def test_rows_are_derivatives_of_the_predictions(molecules, activation, normaliz
     for name, buffer in trained.named_buffers():
         if name in dict(potential.named_buffers()):
             potential.get_buffer(name).copy_(buffer)
-    steps = steps_for(potential, dataset, Kalman(force_weight=0.7))
-    chosen = {"energy": np.array([0, 5, 7]), "forces": np.array([0, 4, 26, 27 * 3 + 13])}
+    steps = steps_for(potential, dataset, Kalman())
+    chosen = {"energy": np.array([0, 1, 3]), "forces": np.array([0, 4, 26, 27 * 3 + 13])}
     scale = float(potential.energy_scale)
 
     def predictions() -> dict[str, np.ndarray]:
         found = [evaluate(potential, frame.graph(4.0)) for frame in dataset]
         energies = np.array([float(f.energy) for f in found])
         forces = np.concatenate([f.forces.numpy().ravel() for f in found])
-        return {"energy": energies / scale, "forces": 0.7 * forces / scale}
+        return {"energy": energies / scale, "forces": forces / scale}
 
     references = {
         "energy": np.array([frame.energy for frame in dataset]) / scale,
-        "forces": 0.7 * np.concatenate([frame.forces.ravel() for frame in dataset]) / scale,
+        "forces": np.concatenate([frame.forces.ravel() for frame in dataset]) / scale,
     }
     with torch.no_grad():
         before = predictions()
@@ -108,7 +112,7 @@ def test_rows_are_derivatives_of_the_predictions(molecules, activation, normaliz
             assert errors.numpy() == pytest.approx(expected, rel=1e-8, abs=1e-10)
         place, h = 0, 1e-4
         for parameter in potential.networks.parameters():
-            for k in range(0, parameter.numel(), 17):
+            for k in range(0, parameter.numel(), 53):
                 flat = parameter.view(-1)
                 old = float(flat[k])
                 slopes = {}
@@ -122,6 +126,41 @@ def test_rows_are_derivatives_of_the_predictions(molecules, activation, normaliz
                     got = rows[quantity][:, place + k].numpy()
                     assert got == pytest.approx(exact, rel=1e-5, abs=1e-7)
             place += parameter.numel()
+
+
+def test_large_cells_see_their_energies_often(molecules):
+    """Each energy at least once in an epoch, and one for ten force components."""
+    dataset, potential = molecules  # 12 frames of 9 atoms: 324 force components
+    for fraction, batch, passes in ((0.1, 4, 1.0), (1.0, 3, 324 / 120), (1.0, "all", 2)):
+        optimizer = Kalman(force_fraction=fraction, energy_batch=batch)
+        updates = steps_for(potential, dataset, optimizer).of_epoch(0)
+        seen = np.concatenate([u.observations for u in updates if u.quantity == "energy"])
+        assert len(seen) == pytest.approx(12 * passes, abs=batch if batch != "all" else 0)
+        assert set(seen) == set(range(12))
+        sizes = [len(set(u.observations)) for u in updates if u.quantity == "energy"]
+        assert max(sizes) == (12 if batch == "all" else batch)
+
+
+def test_training_errors_are_those_the_updates_met(molecules):
+    """The sums of an epoch of one update each are those of the first weights."""
+    dataset, trained = molecules
+    potential = copy.deepcopy(trained)
+    dataset = Dataset.from_frames(replace(f, weight=2.0) for f in dataset)
+    optimizer = Kalman(energy_batch="all", force_batch="all", force_fraction=1.0, force_weight=0.7)
+    steps = steps_for(potential, dataset, optimizer)
+    with torch.no_grad():
+        found = [evaluate(potential, frame.graph(4.0)) for frame in dataset]
+    updates = {u.quantity: u for u in steps.of_epoch(0)}
+    steps.take(updates["forces"], 0)
+    pairs = list(zip(found, dataset, strict=True))
+    errors = np.concatenate([(f.forces.numpy() - k.forces).ravel() for f, k in pairs])
+    expected = [errors.size, 2 * (errors**2).sum(), abs(errors).sum(), (errors**2).sum()]
+    assert steps.training_sums()[1].numpy() == pytest.approx(expected, rel=1e-8)
+    potential.load_state_dict(trained.state_dict())
+    steps.take(updates["energy"], 1)
+    errors = np.array([(float(f.energy) - k.energy) / 9 for f, k in pairs])
+    expected = [errors.size, 2 * (errors**2).sum(), abs(errors).sum(), (errors**2).sum()]
+    assert steps.training_sums()[0].numpy() == pytest.approx(expected, rel=1e-8)
 
 
 @pytest.mark.parametrize("memory", ["standard", "fading"])

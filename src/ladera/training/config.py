@@ -277,11 +277,15 @@ class Kalman(Section):
     nu: Annotated[float, Field(gt=0, le=1)] = Field(
         0.9987, description="How slowly it approaches 1 (fading)."
     )
-    energy_fraction: UpToOne = Field(1.0, description="Energies seen in an epoch.")
+    energy_fraction: PositiveFloat | Literal["automatic"] = Field(
+        "automatic",
+        description="Energies seen in an epoch, of all there are; above 1 each several times. "
+        "automatic: each at least once, and one for 10 force components.",
+    )
     force_fraction: UpToOne = Field(0.1, description="Force components seen in an epoch.")
-    energy_batch: PositiveInt | Literal["all"] = Field(8, description="Energies in one update.")
+    energy_batch: PositiveInt | Literal["all"] = Field(16, description="Energies in one update.")
     force_batch: PositiveInt | Literal["all"] = Field(
-        32, description="Force components in one update."
+        64, description="Force components in one update."
     )
     force_weight: PositiveFloat = Field(
         1.0, description="Factor on force errors and their Jacobian."

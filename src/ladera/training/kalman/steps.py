@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Quantity = Literal["energy", "forces"]
+
+# A large cell has one energy and many force components: it is seen often enough to be learnt.
+FORCES_PER_ENERGY: Final = 10
 
 
 class Update(NamedTuple):
@@ -98,7 +101,7 @@ class KalmanSteps:
             self._residuals = self._all_residuals()
         updates: list[Update] = []
         kinds: list[tuple[Quantity, int, float, int | Literal["all"]]] = [
-            ("energy", len(self._energies), config.energy_fraction, config.energy_batch),
+            ("energy", len(self._energies), self._energy_fraction(), config.energy_batch),
             ("forces", int(self._offsets[-1]), config.force_fraction, config.force_batch),
         ]
         for quantity, count, fraction, batch in kinds:
@@ -162,19 +165,28 @@ class KalmanSteps:
 
     # --- choosing ------------------------------------------------------------------------------
 
+    def _energy_fraction(self) -> float:
+        """Energies seen in an epoch, of all there are."""
+        fraction = self._config.energy_fraction
+        if fraction != "automatic":
+            return fraction
+        forces = self._config.force_fraction * int(self._offsets[-1])
+        return max(1.0, forces / (FORCES_PER_ENERGY * max(len(self._energies), 1)))
+
     def _choose(self, quantity: str, count: int, wanted: int, rng: np.random.Generator) -> Integers:
         """``wanted`` of ``count`` observations."""
-        order = rng.permutation(count)
+        passes = range(max(1, -(-wanted // max(count, 1))))
+        order = np.concatenate([rng.permutation(count) for _ in passes])
         if self._config.selection == "random" or count == 0:
             return order[:wanted]
         residuals = self._residuals[quantity].numpy()
         if self._config.selection == "sorted":
-            return np.argsort(-residuals, kind="stable")[:wanted]
+            return np.resize(np.argsort(-residuals, kind="stable"), wanted)
         limit = self._config.threshold * math.sqrt(float(np.mean(residuals**2)))
         chosen = np.empty(wanted, dtype=np.int64)
         place = 0
         for k in range(wanted):
-            tried = order[np.arange(place, place + self._config.trials) % count]
+            tried = order[np.arange(place, place + self._config.trials) % len(order)]
             good = np.flatnonzero(residuals[tried] > limit)
             take = int(good[0]) if len(good) else int(np.argmax(residuals[tried]))
             chosen[k] = tried[take]
