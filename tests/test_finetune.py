@@ -364,3 +364,17 @@ def test_a_base_that_is_a_committee_or_another_model(bases: Path, tmp_path: Path
 def _with_model(bases: Path, model: dict[str, Any]) -> TrainingConfig:
     values = config_file.as_json(settings(bases))
     return config_file.parse(values | {"model": model}, "config.yaml")
+
+
+def test_the_report_shows_what_was_forgotten(bases: Path, tmp_path: Path) -> None:
+    replay = {"files": str(bases / "old.extxyz"), "labels": "base"}
+    train(settings(bases, epochs=1, finetune={"replay": replay}), tmp_path / "run")
+    with pytest.raises(SystemExit) as left:
+        main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "r.html")])
+    assert left.value.code == 0
+    page = (tmp_path / "r.html").read_text()
+    section = page[page.index('<section id="finetune">') :].partition("</section>")[0]
+    after = evaluation(tmp_path / "run")["finetune"]["forgetting"]["after"]
+    for words in ("Forgetting", "what the base says", "Reference energies", "-2041.8"):
+        assert words in section
+    assert f"{after['forces']['rmse']:.3g}" in section

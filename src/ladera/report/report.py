@@ -27,6 +27,7 @@ from ladera.properties import result
 from ladera.properties.result import Result
 from ladera.report import (
     figures,
+    finetune_section,
     simulation_section,
     training_section,
     uncertainty_section,
@@ -164,6 +165,7 @@ def _training(run: TrainingRun) -> dict[str, Any]:
         "facts": _training_facts(run, best),
         "learning": _svgs(training_section.learning_plates(run, best), "learning"),
         "parity": _svgs(training_section.parity_plates(run), "parity"),
+        "finetune": finetune_section.section(run.finetune),
         "uncertainty": uncertainty_section.rows(run),
         "reliability": _svgs(uncertainty_section.plates(run), "reliability"),
         "members": run.model.get("provenance", {}).get("members", []),

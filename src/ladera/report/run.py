@@ -78,6 +78,7 @@ class TrainingRun:
     check: Mapping[str, Any]  # check.json, the doctor's report
     split: Mapping[str, Any]  # split.json
     model: Mapping[str, Any]  # header of model.ladera: format_version, config, provenance
+    finetune: Mapping[str, Any]  # what evaluation.json says of a fine-tuning
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> TrainingRun:
@@ -97,6 +98,7 @@ class TrainingRun:
             check=_read_json(folder / "check.json"),
             split=_read_json(folder / "split.json"),
             model=modelfile.read_header(model) if model.exists() else {},
+            finetune=_read_json(folder / "evaluation.json").get("finetune") or {},
         )
 
 
