@@ -13,12 +13,12 @@ from torch import Tensor
 from ladera.kernels.mace.layout import layout
 from ladera.kernels.mace.messages import Couplings, couple
 from ladera.kernels.mace.monomials import Monomials, Nodes, find_monomials
-from ladera.kernels.mace.splines import intervals_for, tabulate
+from ladera.kernels.mace.splines import FEWEST, intervals_for, tabulate
 from ladera.kernels.mace.tables import Floats, Integers, Layer, Model
 
 # Largest error between the knots of the splines, in units of the largest value; and the singular
 # values of the first layer's radial functions that are left out.
-TOLERANCES = {torch.float64: (1e-10, 1e-12), torch.float32: (1e-8, 1e-8)}
+TOLERANCES = {torch.float64: (5e-12, 1e-12), torch.float32: (1e-8, 1e-8)}
 LANES = 8  # functions of the first layer come in multiples of this
 
 # One matrix for all atoms, or one for each element present.
@@ -120,12 +120,11 @@ class Preparation:
         radials = [layer.radial for layer in model.layers]
         radials += [layer.density for layer in model.layers if layer.density is not None]
 
-        tolerance = TOLERANCES[self.dtype][0]
-        return max(
-            intervals_for(radial, pair, model.cutoff, tolerance)
-            for radial in radials
-            for pair in pairs
-        )
+        count = FEWEST
+        for radial in radials:
+            for pair in pairs:
+                count = intervals_for(radial, pair, model.cutoff, TOLERANCES[self.dtype][0], count)
+        return count
 
     def _first_sum(
         self, present: tuple[int, ...], pairs: list[tuple[int, int]], n_knots: int

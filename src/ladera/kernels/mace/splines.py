@@ -30,12 +30,13 @@ def tabulate(values: Floats, spacing: float, n_paths: int = 1) -> Floats:
     return np.ascontiguousarray(by_path).reshape(3 * n_knots * n_paths, -1)
 
 
-def intervals_for(radial: Radial, pair: tuple[int, int], cutoff: float, tolerance: float) -> int:
+def intervals_for(
+    radial: Radial, pair: tuple[int, int], cutoff: float, tolerance: float, count: int = FEWEST
+) -> int:
     """How many intervals keep the error between the knots below ``tolerance`` of the largest value.
 
-    Distances below a tenth of the cutoff do not count: no atoms are there.
+    At least ``count``, and that times a power of two. Distances below a tenth of the cutoff do not count: no atoms are there.
     """
-    count = FEWEST
     while count < MOST:
         spacing = cutoff / count
         knots = np.arange(count + 1) * spacing
