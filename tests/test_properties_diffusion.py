@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import gzip
 import json
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.data import atomic_numbers
 from ase.io import read, write
+from ase.io.cube import read_cube_data
 from ase.io.trajectory import Trajectory as TrajectoryFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladera.cli import main
 from ladera.errors import DataError, PropertyError
+from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.properties import result
 from ladera.properties.arrhenius import arrhenius
 from ladera.properties.diffusion import diffusion
@@ -25,7 +29,9 @@ from ladera.properties.mean_squares import (
     origin_correlation,
     origin_variance,
 )
+from ladera.properties.site_density import site_density
 from ladera.properties.trajectory import Trajectory, read_trajectory
+from ladera.properties.van_hove import van_hove
 from ladera.units import BOLTZMANN
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "ionic_conductors"
@@ -242,3 +248,101 @@ def test_bad_questions_are_answered_with_the_next_step(tmp_path):
         arrhenius([diffusion(still, "Li")] * 2)
     with pytest.raises(PropertyError, match="--temperature"):
         arrhenius([diffusion(walk(0, temperature=None), "Li")] * 2)
+
+
+def hopping(n_frames: int = 2000) -> Trajectory:
+    """Twenty ions that rattle on four sites of a cell and hop between them, in a framework."""
+    rng = np.random.default_rng(4)
+    cell = np.diag([12.0, 10.0, 10.0])
+    sites = np.cumsum(rng.random((n_frames, 20)) < 0.02, axis=0)  # a hop of 3 Angstrom along a
+    positions = np.zeros((n_frames, 21, 3))
+    positions[:, :20, 0] = 3.0 * sites + 0.75
+    positions[:, :20] += rng.normal((0, 2.5, 2.5), 0.15, (n_frames, 20, 3))
+    positions += 0.001 * np.arange(n_frames)[:, None, None]  # the cell drifts
+    numbers = np.array([3] * 20 + [16])
+    return Trajectory.from_positions(numbers, positions, cell, INTERVAL, 600.0)
+
+
+def test_ions_that_hop_have_two_peaks_and_a_density_on_their_sites(tmp_path):
+    moving = hopping()
+    found = van_hove(moving, "Li")
+    step = found.distances[1] - found.distances[0]
+    assert (found.distribution * step).sum(axis=1) == pytest.approx(1)
+    short = found.distribution[1]
+    near = short[np.abs(found.distances - 0.35) < 0.4].max()
+    hop = short[np.abs(found.distances - 3.0) < 0.4].max()
+    between = short[np.abs(found.distances - 1.6) < 0.3].max()
+    assert between < 0.2 * hop < near
+    assert found.non_gaussian[0] > 1
+
+    where = site_density(moving, "Li")
+    cells = where.density.sum() * moving.volume / where.density.size
+    assert cells == pytest.approx(20)
+    top = np.array(np.unravel_index(np.argmax(where.density), where.density.shape))
+    place = (top + 0.5) / where.density.shape * [12.0, 10.0, 10.0]
+    assert place[1:] == pytest.approx([2.5, 2.5], abs=0.4)
+    assert min(abs(place[0] % 3.0 - 0.75), 3.0) < 0.4
+    assert 0.001 < where.share < 0.1
+    where.save(tmp_path)
+    density, atoms = read_cube_data(tmp_path / "density.cube")
+    assert density.shape == where.density.shape
+    assert atoms.get_chemical_formula() == "S"
+    with pytest.raises(PropertyError, match="framework of other atoms"):
+        site_density(
+            Trajectory.from_positions([3] * 20, moving.positions[:, :20], CELL, INTERVAL), "Li"
+        )
+
+
+def test_a_walk_in_a_gas_is_gaussian():
+    found = van_hove(walk(5, frames=2000), "Li")
+    assert found.non_gaussian[:2] == pytest.approx([0, 0], abs=0.05)
+
+
+def test_the_size_of_a_cell_is_corrected_for():
+    """SPC/E water of Yeh and Hummer: 0.33e-5 cm^2/s in a box of 20 Angstrom at 298 K."""
+    found = diffusion(walk(1), "Li", viscosity=0.9)
+    exact = 2.837297 * 1.380649e-23 * 300 / (6 * np.pi * 0.9e-3 * 20e-10) * 1e4
+    assert found.infinite - found.coefficient == pytest.approx(exact, rel=1e-5)
+    assert any("infinite cell" in row[0] for row in found.table().rows)
+    with pytest.raises(PropertyError, match="cubic cell"):
+        diffusion(hopping(), "Li", viscosity=0.9)
+
+
+class Inline(Executor):
+    """Runs everything here and now."""
+
+    def __init__(self, count, mp_context):
+        assert count == 1
+
+    def submit(self, function, /, *args):
+        future = Future()
+        future.set_result(function(*args))
+        return future
+
+
+def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = LennardJonesConfig(
+        species=("Ar",), cutoff=6.5, epsilon={"Ar": 0.0104}, sigma={"Ar": 3.4}
+    )
+    LennardJones(config).save("argon.ladera")
+    write("argon.extxyz", bulk("Ar", "fcc", a=5.6, cubic=True) * 2)
+    line = ["diffusion", "--model", "argon.ladera", "--structure", "argon.extxyz", "--time", "0.6"]
+    line += ["--species", "Ar", "--temperature", "90", "200", "--timestep", "5", "--processes", "1"]
+    line += ["--window", "0.05", "0.5"]
+    with pytest.raises(SystemExit) as end:
+        main(line)
+    # In half a picosecond nothing need be resolved: then it says so, and the runs are there.
+    said = capsys.readouterr()
+    assert end.value.code == 0 or "longer" in said.err
+    folders = [tmp_path / "diffusion" / f"md-{temperature}K" for temperature in (90, 200)]
+    assert [read_trajectory(folder).n_frames for folder in folders] == [13, 13]
+    done = [(folder / "trajectory.traj").read_bytes() for folder in folders]
+    (tmp_path / "diffusion" / "result.json").unlink(missing_ok=True)
+    monkeypatch.setattr("ladera.simulation.parallel.ProcessPoolExecutor", Inline)  # no start-up
+    with pytest.raises(SystemExit):
+        main(line)
+    assert [(folder / "trajectory.traj").read_bytes() for folder in folders] == done
+    with pytest.raises(SystemExit, match=r"^1$"):
+        main(["diffusion", "--model", "argon.ladera", "--species", "Ar", "--output", "other"])
+    assert "--structure and --temperature" in capsys.readouterr().err

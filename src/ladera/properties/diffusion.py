@@ -86,6 +86,8 @@ class Diffusion(Result):
     conductivity_components: FloatArray = quantity("mS/cm")  # (3,)
     collective_conductivity: float = quantity("mS/cm")
     collective_conductivity_error: float = quantity("mS/cm")
+    viscosity: float = quantity("mPa s", default=float("nan"))  # given, for what follows
+    infinite: float = quantity("cm^2/s", default=float("nan"))  # coefficient in an infinite cell
 
     @property
     def resolved(self) -> bool:
@@ -112,6 +114,7 @@ class Diffusion(Result):
                 self.collective_conductivity,
                 self.collective_conductivity_error,
             ),
+            *self._infinite_rows(),
             ("fit window (ps)", f"{self.window[0]:.4g} to {self.window[1]:.4g}", ""),
             ("MSD grows as time to the power", f"{self.exponent:.2f}", ""),
             ("temperature (K)", _number(self.temperature, "not given"), ""),
@@ -123,6 +126,12 @@ class Diffusion(Result):
             ("atoms folded into the cell", "yes, followed" if self.wrapped else "no", ""),
         ]
         return Table(("quantity", "value", "standard error"), tuple(rows))
+
+    def _infinite_rows(self) -> list[tuple[str, str, str]]:
+        if not np.isfinite(self.infinite):
+            return []
+        name = f"D in an infinite cell, {self.viscosity:g} mPa s (cm²/s)"
+        return [_row(name, self.infinite, self.coefficient_error)]
 
     def _motion(self) -> str:
         flows = " (MOLTEN, or a flowing cell)" if self.framework_motion > FLOWING else ""
@@ -164,6 +173,7 @@ def diffusion(
     *,
     charge: float | None = None,
     window: tuple[float, float] | None = None,
+    viscosity: float | None = None,
 ) -> Diffusion:
     """Diffusion coefficient of a species, its conductivity and how its ions move together.
 
@@ -180,8 +190,12 @@ def diffusion(
 
     ``charge`` (e) is that of one ion, by default the usual one of the element.
 
-    Raises PropertyError for a species that is not there, and for a trajectory too short for the
-    window.
+    With a ``viscosity`` (mPa s) of the liquid the coefficient is corrected for what periodic images
+    do to the flow around an atom, in a cubic cell of length L (Yeh and Hummer, J. Phys. Chem. B
+    108, 15873 (2004)): D_infinite = D + 2.837297 k_B T / (6 pi eta L).
+
+    Raises PropertyError for a species that is not there, for a trajectory too short for the window,
+    and for a viscosity without temperature or cubic cell.
     """
     positions = trajectory.without_drift(species)
     n_frames, n_mobile = positions.shape[:2]
@@ -247,6 +261,8 @@ def diffusion(
         conductivity_components=sigma * components,
         collective_conductivity=float(sigma * collective),
         collective_conductivity_error=float("nan") if all_mobile else sigma * collective_error,
+        viscosity=float("nan") if viscosity is None else viscosity,
+        infinite=_infinite(trajectory, viscosity, float(tracer * CM2_PER_S)),
     )
 
 
@@ -271,6 +287,24 @@ def _fit_lags(
             "must fit; run longer, or give a window within it with --window FIRST LAST, in ps."
         )
     return np.arange(first, stop, max(1, (stop - first) // FIT_LAGS))
+
+
+def _infinite(trajectory: Trajectory, viscosity: float | None, coefficient: float) -> float:
+    """Coefficient (cm^2/s) without the effect of periodic images."""
+    if viscosity is None:
+        return float("nan")
+    lengths = np.linalg.norm(trajectory.cells.mean(axis=0), axis=1)
+    cubic = np.allclose(lengths, lengths[0], rtol=1e-3) and np.isclose(
+        trajectory.volume, lengths.prod(), rtol=1e-3
+    )
+    if not (viscosity > 0 and trajectory.temperature and trajectory.volume > 0 and cubic):
+        raise PropertyError(
+            "The correction for a finite cell needs a positive viscosity (mPa s), the temperature "
+            "and a cubic cell; leave --viscosity out."
+        )
+    kelvin = ase_units._k * trajectory.temperature
+    in_si = 2.837297 * kelvin / (6 * np.pi * 1e-3 * viscosity * 1e-10 * lengths[0])
+    return coefficient + float(1e4 * in_si)
 
 
 def _framework_motion(trajectory: Trajectory, species: str, lag: int) -> float:

@@ -38,6 +38,8 @@ KINDS: Final = {
     "diffusion": ("ladera.properties.diffusion", "Diffusion"),
     "arrhenius": ("ladera.properties.arrhenius", "Arrhenius"),
     "energy_path": ("ladera.properties.energy_path", "EnergyPath"),
+    "van_hove": ("ladera.properties.van_hove", "VanHove"),
+    "site_density": ("ladera.properties.site_density", "SiteDensity"),
     "dimers": ("ladera.properties.dimers", "Dimers"),
     "energy_conservation": ("ladera.properties.conservation", "EnergyConservation"),
     "survival": ("ladera.properties.survival", "Survival"),
@@ -94,6 +96,10 @@ class Result(ABC):
 
     def motion(self) -> tuple[list[Atoms], list[str]] | None:
         """Frames for the report's 3D view and what each is; None where nothing moves."""
+        return None
+
+    def isosurface(self) -> tuple[str, float] | None:
+        """A cube file's text and the level to draw it at, beside what moves; None for most."""
         return None
 
     def show(self, name: str, pattern: str = ".4g", index: Any = ()) -> str:

@@ -254,6 +254,9 @@ def _motion(found: Result, atom_frames: int) -> Motion | None:
     frames, labels = moving
     count = min(len(frames), atom_frames // len(frames[0]))
     scene = viewer.scene(frames[:count], labels[:count]) if count else None
+    surface = found.isosurface()
+    if scene is not None and surface is not None:
+        scene |= {"cube": surface[0], "level": surface[1]}
     return Motion(scene, frames[0], count, len(frames))
 
 

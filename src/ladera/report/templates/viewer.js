@@ -37,7 +37,14 @@
       ? { stick: { radius: 0.12, colorscheme: "Jmol" }, sphere: { scale: 0.26, colorscheme: "Jmol" } }
       : { sphere: { scale: 0.3, colorscheme: "Jmol" } });
     if (scene.cells.length) viewer.rotate(-75, "x").rotate(20, "y");
-    drawCell(viewer, scene.cells[0]);
+    const density = scene.cube ? new $3Dmol.VolumeData(scene.cube, "cube") : null;
+    function drawShapes(cell) {
+      drawCell(viewer, cell);
+      if (density) {
+        viewer.addIsosurface(density, { isoval: scene.level, color: "#0072B2", opacity: 0.7 });
+      }
+    }
+    drawShapes(scene.cells[0]);
     const look = () => { viewer.zoomTo(); viewer.zoom(scene.cells.length ? 0.9 : 1.3); };
     look();
 
@@ -47,7 +54,7 @@
     async function show(next) {
       frame = (next + count) % count;
       await viewer.setFrame(frame);
-      drawCell(viewer, scene.cells[frame]);
+      drawShapes(scene.cells[frame]);
       viewer.render();
       slider.value = frame;
       label.textContent = scene.labels[frame];
