@@ -151,7 +151,10 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except ModelFileError:
+        raise
+    except Exception as error:
+        # A damaged archive fails in many ways: wrong sizes, names, methods, passwords.
         raise ModelFileError(
             f"{path} is no complete checkpoint of torch ({error}); copy it again."
         ) from error
