@@ -32,6 +32,7 @@ from ladera.properties.mean_squares import (
 from ladera.properties.site_density import site_density
 from ladera.properties.trajectory import Trajectory, read_trajectory
 from ladera.properties.van_hove import van_hove
+from ladera.report.report import write_report
 from ladera.units import BOLTZMANN
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "ionic_conductors"
@@ -284,6 +285,9 @@ def test_ions_that_hop_have_two_peaks_and_a_density_on_their_sites(tmp_path):
     assert min(abs(place[0] % 3.0 - 0.75), 3.0) < 0.4
     assert 0.001 < where.share < 0.1
     where.save(tmp_path)
+    page = write_report(tmp_path).read_text()
+    assert "Where the ions are" in page
+    assert "isosurface that holds 80%" in page
     density, atoms = read_cube_data(tmp_path / "density.cube")
     assert density.shape == where.density.shape
     assert atoms.get_chemical_formula() == "S"
