@@ -152,7 +152,7 @@ def measure(case: tuple[str, str, str], programs: dict[str, Any]) -> Times:
     for _ in range(ROUNDS):
         for name, values in times.items():
             own = arguments_there if name == "symmetrix" else arguments
-            repeats = min(30, max(2, int(SHARE / values[0])))
+            repeats = min(30, max(1, int(SHARE / values[0])))
             values.append(programs[name].time(repeats, **own)["cpu"])
     fastest = {name: 1e3 * min(values) for name, values in times.items()}
     failed = first.get("symmetrix", {}).get("error")

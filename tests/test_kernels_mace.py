@@ -12,7 +12,7 @@ from ase import Atoms
 
 from ladera import Graph
 from ladera.kernels.mace import geometry
-from ladera.kernels.mace.splines import intervals_for, tabulate
+from ladera.kernels.mace.splines import ROWS, intervals_for, polynomials, tabulate
 from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 from ladera.models.mace import MACE, MACEConfig
 from ladera.potential import Potential, Prediction, evaluate
@@ -178,27 +178,28 @@ def test_a_graph_that_exchanges_features_is_left_to_torch() -> None:
 
 
 def test_splines() -> None:
-    """Quintic: the error falls with the sixth power of the spacing; nothing is left at the end."""
+    """The error falls with the eighth power of the spacing; nothing is left at the end."""
 
-    def radial(r: np.ndarray, receiver: int, sender: int) -> np.ndarray:
-        u = r / 5.0
-        return np.stack([np.sin(4 * r), np.exp(-r)], axis=1) * ((1 - u) ** 3)[:, None]
+    def radial(r: np.ndarray, receiver: int = 0, sender: int = 0) -> np.ndarray:
+        cut = np.where(r < 5, 1 - r / 5, 0) ** 3
+        return np.stack([np.sin(4 * r), np.exp(-r)], axis=1) * cut[:, None]
 
-    coarse = intervals_for(radial, (0, 0), 5.0, 1e-7)
+    coarse = intervals_for(radial, (0, 0), 5.0, 1e-6)
     assert coarse < intervals_for(radial, (0, 0), 5.0, 1e-11) <= 8 * coarse
-    table = tabulate(radial(np.linspace(0, 5, 129), 0, 0), 5 / 128)
-    assert np.all(table[-3:] == 0)
-    edges = geometry.make_edges(3, 1, np.dtype(np.float64))
-    vectors = np.array([[0.0, 0.0, 1.2345], [0.3, -4.0, 1.0], [4.0, 4.0, 1.0]])
-    geometry.fill_edges(0, 3, vectors, 5 / 128, 129, edges)
-    rows = table[3 * edges.knot[:, None] + np.arange(6)]
+    n_knots, spacing, step = 129, 5 / 128, 1e-5
+    table = tabulate(radial(np.linspace(0, 5, n_knots)), spacing)
+    vectors = np.array([[0.0, 0.0, 1.2345], [0.3, -4.0, 1.0], [0.0, 4.999, 0.0], [4.0, 4.0, 1.0]])
+    edges, t = geometry.make_edges(4, 1, np.dtype(np.float64)), np.zeros(4)
+    geometry.fill_edges(0, 4, vectors, spacing, n_knots, polynomials(), edges, t)
+    places = [0, 1, 2, 3, 4, ROWS + 2, ROWS + 3, ROWS + 4]
+    rows = table[ROWS * edges.knot[:, None] + np.array(places)]
+    r = np.linalg.norm(vectors, axis=1)
     values = np.einsum("ke,ekf->ef", edges.basis, rows)
-    step, r = 1e-5, np.linalg.norm(vectors, axis=1)
-    expected = np.where(r[:, None] < 5, radial(r, 0, 0), 0)
-    assert values == pytest.approx(expected, abs=1e-9)
-    slopes = (radial(r + step, 0, 0) - radial(r - step, 0, 0)) / (2 * step)
-    found = np.einsum("ke,ekf->ef", edges.slope, rows)
-    assert found == pytest.approx(np.where(r[:, None] < 5, slopes, 0), abs=1e-7)
+    slopes = np.einsum("ke,ekf->ef", edges.slope, rows)
+    assert values == pytest.approx(radial(r), abs=1e-10)
+    assert slopes == pytest.approx((radial(r + step) - radial(r - step)) / (2 * step), abs=1e-7)
+    assert not values[-1].any()
+    assert not slopes[-1].any()
 
 
 def test_harmonics_and_their_gradients() -> None:
@@ -212,9 +213,10 @@ def test_harmonics_and_their_gradients() -> None:
     (expected,) = torch.autograd.grad(total, vectors)
     N, edges = geometry.norms(degree), geometry.make_edges(n, degree, np.dtype(np.float64))
     rows, gradients = np.zeros((10, geometry.BLOCK)), np.zeros((n, 3))
+    points = vectors.detach().numpy()
     for begin in range(0, n, geometry.BLOCK):
         end = min(begin + geometry.BLOCK, n)
-        geometry.fill_edges(begin, end, vectors.detach().numpy(), 0.1, 11, edges)
+        geometry.fill_edges(begin, end, points, 0.1, 11, polynomials(), edges, rows[5])
         geometry.fill_harmonics(begin, end, N, edges, rows[:5])
         geometry.edge_gradients(begin, end, N, edges, distance_bar, bars, rows, gradients)
     assert edges.harmonics == pytest.approx(harmonics.detach().numpy().T, abs=1e-12)

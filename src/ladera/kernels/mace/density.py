@@ -11,6 +11,7 @@ from torch import Tensor
 from ladera.kernels.compilation import simd
 from ladera.kernels.mace.geometry import Edges
 from ladera.kernels.mace.layout import Atoms
+from ladera.kernels.mace.splines import ROWS, TERMS
 from ladera.kernels.mace.tables import Floats
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def _forward(atoms: Atoms, edges: Edges, table: Floats, result: Floats) -> None:
     for i in range(result.size):
         total = 1.0
         for e in range(atoms.rows[i, 0], atoms.rows[i, 1]):
-            base = 3 * (atoms.pairs[e] + edges.knot[e])
-            for k in range(6):
-                total += edges.basis[k, e] * table[base + k, 0]
+            base = ROWS * (atoms.pairs[e] + edges.knot[e])
+            for k in range(TERMS):
+                total += edges.basis[k, e] * table[base + k + 2 * (k >= ROWS), 0]
         result[i] = 1.0 / total
 
 
@@ -50,8 +51,8 @@ def _reverse(
 ) -> None:
     for i in range(bar.size):
         for e in range(atoms.rows[i, 0], atoms.rows[i, 1]):
-            base = 3 * (atoms.pairs[e] + edges.knot[e])
+            base = ROWS * (atoms.pairs[e] + edges.knot[e])
             slope = 0.0
-            for k in range(6):
-                slope += edges.slope[k, e] * table[base + k, 0]
+            for k in range(TERMS):
+                slope += edges.slope[k, e] * table[base + k + 2 * (k >= ROWS), 0]
             distance_bar[e] += bar[i] * slope

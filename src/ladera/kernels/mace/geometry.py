@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ladera.kernels.compilation import simd
+from ladera.kernels.mace.splines import TERMS
 from ladera.kernels.mace.tables import Floats, Integers
 
 BLOCK = 256  # edges at a time, so that what they need stays in the cache
@@ -15,15 +16,14 @@ BLOCK = 256  # edges at a time, so that what they need stays in the cache
 class Edges(NamedTuple):
     """All edges of a structure. Directions point from the neighbour to the central atom.
 
-    On an interval of the splines a function is sum_k basis_k row_k, with the rows
-    (f, h f', h^2 f'') of its two knots, h their spacing; its slope is sum_k slope_k row_k.
+    Splines are sum_k basis_k row_k with the rows of ``splines``, their slopes sum_k slope_k row_k.
     """
 
     distance: Floats  # (n_edges,) Angstrom
     unit: Floats  # (3, n_edges)
     knot: Integers  # (n_edges,) where the interval begins
-    basis: Floats  # (6, n_edges)
-    slope: Floats  # (6, n_edges) 1/Angstrom
+    basis: Floats  # (TERMS, n_edges)
+    slope: Floats  # (TERMS, n_edges) 1/Angstrom
     harmonics: Floats  # (n_lm, n_edges)
 
 
@@ -34,8 +34,8 @@ def make_edges(n_edges: int, degree: int, dtype: np.dtype) -> Edges:
         distance=np.empty(n_edges, dtype),
         unit=np.empty((3, n_edges), dtype),
         knot=np.empty(n_edges, np.int64),
-        basis=np.empty((6, n_edges), dtype),
-        slope=np.empty((6, n_edges), dtype),
+        basis=np.empty((TERMS, n_edges), dtype),
+        slope=np.empty((TERMS, n_edges), dtype),
         harmonics=np.empty((n_lm, n_edges), dtype),
     )
 
@@ -56,38 +56,39 @@ def norms(degree: int) -> Floats:
 
 @simd
 def fill_edges(
-    begin: int, end: int, vectors: Floats, spacing: float, n_knots: int, edges: Edges
+    begin: int,
+    end: int,
+    vectors: Floats,
+    spacing: float,
+    n_knots: int,
+    polynomials: Floats,
+    edges: Edges,
+    t: Floats,
 ) -> None:
-    """Everything about the edges ``begin`` to ``end`` but the harmonics."""
-    unit, basis, slope = edges.unit, edges.basis, edges.slope
+    """Everything about the edges ``begin`` to ``end`` but the harmonics; ``t`` is scratch."""
+    unit, n, inverse_spacing = edges.unit, end - begin, 1.0 / spacing
     for e in range(begin, end):
         x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
         r = np.sqrt(x * x + y * y + z * z)
         inverse = 1.0 / r
         edges.distance[e] = r
         unit[0, e], unit[1, e], unit[2, e] = -x * inverse, -y * inverse, -z * inverse
-    inverse = 1.0 / spacing
     for e in range(begin, end):
-        s = edges.distance[e] * inverse
+        s = edges.distance[e] * inverse_spacing
         k = min(int(s), n_knots - 2)
-        # Beyond the cutoff everything is what it is at the cutoff: zero.
-        t = min(s - k, 1.0)
         edges.knot[e] = k
-        t2 = t * t
-        t3 = t2 * t
-        basis[0, e] = 1.0 + t3 * (-10.0 + t * (15.0 - 6.0 * t))
-        basis[1, e] = t + t3 * (-6.0 + t * (8.0 - 3.0 * t))
-        basis[2, e] = 0.5 * t2 + t3 * (-1.5 + t * (1.5 - 0.5 * t))
-        basis[3, e] = t3 * (10.0 + t * (-15.0 + 6.0 * t))
-        basis[4, e] = t3 * (-4.0 + t * (7.0 - 3.0 * t))
-        basis[5, e] = t3 * (0.5 + t * (-1.0 + 0.5 * t))
-        bump = 30.0 * t2 * (1.0 - t) * (1.0 - t) * inverse
-        slope[0, e] = -bump
-        slope[1, e] = (1.0 + t2 * (-18.0 + t * (32.0 - 15.0 * t))) * inverse
-        slope[2, e] = (t + t2 * (-4.5 + t * (6.0 - 2.5 * t))) * inverse
-        slope[3, e] = bump
-        slope[4, e] = t2 * (-12.0 + t * (28.0 - 15.0 * t)) * inverse
-        slope[5, e] = t2 * (1.5 + t * (-4.0 + 2.5 * t)) * inverse
+        t[e - begin] = s - k
+    for k in range(TERMS):
+        c = polynomials[k]
+        basis, slope = edges.basis[k, begin:end], edges.slope[k, begin:end]
+        for e in range(n):
+            value, rise, x = c[7], 0.0, t[e]
+            for p in range(6, -1, -1):
+                rise = rise * x + value
+                value = value * x + c[p]
+            inside = 1.0 if x < 1.0 else 0.0  # beyond the cutoff there is nothing
+            basis[e] = inside * value
+            slope[e] = inside * rise * inverse_spacing
 
 
 @simd

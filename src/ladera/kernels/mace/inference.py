@@ -19,6 +19,7 @@ from ladera.kernels.mace import geometry
 from ladera.kernels.mace.layers import Memory, ProductStep, Run, SumStep
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.prepared import Preparation, Prepared
+from ladera.kernels.mace.splines import polynomials
 from ladera.kernels.mace.tables import Floats, Integers, Model
 from ladera.kernels.mace.threads import Shares
 
@@ -33,6 +34,7 @@ class Inference:
         self._preparation = Preparation(model, dtype)
         self._memory = Memory(dtype)
         self._norms = geometry.norms(model.degree)
+        self._polynomials = polynomials()
 
     def energies_and_edge_gradients(
         self, species: Integers, vectors: Floats, row_pointer: Integers, neighbors: Integers
@@ -105,10 +107,13 @@ class Inference:
         )
 
         def work(thread: int, begin: int, end: int) -> None:
-            rows = np.empty((5, geometry.BLOCK), self.numpy_dtype)
+            rows, t = np.empty((5, geometry.BLOCK), self.numpy_dtype), np.empty(geometry.BLOCK)
             for b in range(begin, end, geometry.BLOCK):
                 e = min(b + geometry.BLOCK, end)
-                geometry.fill_edges(b, e, vectors, prepared.spacing, prepared.n_knots, run.edges)
+                geometry.fill_edges(
+                    b, e, vectors, prepared.spacing, prepared.n_knots, self._polynomials,
+                    run.edges, t,
+                )  # fmt: skip
                 geometry.fill_harmonics(b, e, self._norms, run.edges, rows)
 
         run.shares.items(work, n_edges)

@@ -14,6 +14,7 @@ import numpy as np
 from ladera.kernels.compilation import inlined, simd
 from ladera.kernels.mace.geometry import Edges
 from ladera.kernels.mace.layout import Atoms, span
+from ladera.kernels.mace.splines import ROWS
 from ladera.kernels.mace.tables import Floats, Integers, Path
 
 LANES = 4
@@ -113,21 +114,15 @@ def _radial(
     f: Floats,
 ) -> None:
     """Radial functions of one path at one edge, and their product with a sender's features."""
-    C = w.size
-    k = 3 * ((pair + edges.knot[e]) * n_paths + path)
-    n = k + 3 * n_paths  # the next knot
-    r0, r1, r2, r3, r4, r5 = (
-        table[k],
-        table[k + 1],
-        table[k + 2],
-        table[n],
-        table[n + 1],
-        table[n + 2],
-    )
-    b0, b1, b2 = edges.basis[0, e], edges.basis[1, e], edges.basis[2, e]
-    b3, b4, b5 = edges.basis[3, e], edges.basis[4, e], edges.basis[5, e]
-    for c in range(C):
-        value = b0 * r0[c] + b1 * r1[c] + b2 * r2[c] + b3 * r3[c] + b4 * r4[c] + b5 * r5[c]
+    k = ROWS * ((pair + edges.knot[e]) * n_paths + path)
+    n = k + ROWS * n_paths + 2  # the derivatives of the next knot
+    r0, r1, r2, r3, r4 = table[k], table[k + 1], table[k + 2], table[k + 3], table[k + 4]
+    r5, r6, r7 = table[n], table[n + 1], table[n + 2]
+    b0, b1, b2, b3 = edges.basis[0, e], edges.basis[1, e], edges.basis[2, e], edges.basis[3, e]
+    b4, b5, b6, b7 = edges.basis[4, e], edges.basis[5, e], edges.basis[6, e], edges.basis[7, e]
+    for c in range(w.size):
+        value = b0 * r0[c] + b1 * r1[c] + b2 * r2[c] + b3 * r3[c]
+        value += b4 * r4[c] + b5 * r5[c] + b6 * r6[c] + b7 * r7[c]
         w[c] = value
         f[c] = value * x[c]
 
@@ -144,25 +139,19 @@ def radial_slope(
     slope: Floats,
 ) -> None:
     """Radial functions of one path at one edge, and their slopes."""
-    C = w.size
-    k = 3 * ((pair + edges.knot[e]) * n_paths + path)
-    n = k + 3 * n_paths  # the next knot
-    r0, r1, r2, r3, r4, r5 = (
-        table[k],
-        table[k + 1],
-        table[k + 2],
-        table[n],
-        table[n + 1],
-        table[n + 2],
-    )
-    b0, b1, b2 = edges.basis[0, e], edges.basis[1, e], edges.basis[2, e]
-    b3, b4, b5 = edges.basis[3, e], edges.basis[4, e], edges.basis[5, e]
-    d0, d1, d2 = edges.slope[0, e], edges.slope[1, e], edges.slope[2, e]
-    d3, d4, d5 = edges.slope[3, e], edges.slope[4, e], edges.slope[5, e]
-    for c in range(C):
-        v0, v1, v2, v3, v4, v5 = r0[c], r1[c], r2[c], r3[c], r4[c], r5[c]
-        w[c] = b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3 + b4 * v4 + b5 * v5
-        slope[c] = d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3 + d4 * v4 + d5 * v5
+    k = ROWS * ((pair + edges.knot[e]) * n_paths + path)
+    n = k + ROWS * n_paths + 2  # the derivatives of the next knot
+    r0, r1, r2, r3, r4 = table[k], table[k + 1], table[k + 2], table[k + 3], table[k + 4]
+    r5, r6, r7 = table[n], table[n + 1], table[n + 2]
+    b0, b1, b2, b3 = edges.basis[0, e], edges.basis[1, e], edges.basis[2, e], edges.basis[3, e]
+    b4, b5, b6, b7 = edges.basis[4, e], edges.basis[5, e], edges.basis[6, e], edges.basis[7, e]
+    d1, d2, d3, d4 = edges.slope[1, e], edges.slope[2, e], edges.slope[3, e], edges.slope[4, e]
+    d5, d6, d7 = edges.slope[5, e], edges.slope[6, e], edges.slope[7, e]
+    for c in range(w.size):
+        v1, v2, v3, v4, v5, v6, v7 = r1[c], r2[c], r3[c], r4[c], r5[c], r6[c], r7[c]
+        value = b0 * r0[c] + b1 * v1 + b2 * v2 + b3 * v3
+        w[c] = value + (b4 * v4 + b5 * v5 + b6 * v6 + b7 * v7)
+        slope[c] = d1 * v1 + d2 * v2 + d3 * v3 + d4 * v4 + d5 * v5 + d6 * v6 + d7 * v7
 
 
 @inlined
