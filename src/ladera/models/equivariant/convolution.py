@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import sqrt
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ladera.graph import Graph
+from ladera.kernels.equivariant import ops
 from ladera.models.equivariant.clebsch_gordan import clebsch_gordan
 from ladera.models.equivariant.constants import Constants
 from ladera.models.equivariant.irreps import Floats, Irreps, dimension, paths, slices
@@ -38,6 +39,17 @@ class ConvolutionPlan:
     n_targets: int
     matrix: Floats  # (n_harmonics, n_entries), the entries' factors from the harmonics
 
+    @cached_property
+    def paths(self) -> ops.Paths:
+        """The couplings as the compiled loops take them."""
+        blocks, targets = [], np.zeros(0, dtype=np.int64)
+        for coupling in self.couplings:
+            sources = coupling.sources.start, coupling.sources.stop - coupling.sources.start
+            received = len(targets), len(coupling.targets)
+            blocks.append((*sources, *received, coupling.entries.start))
+            targets = np.append(targets, coupling.targets)
+        return ops.Paths(np.array(blocks, dtype=np.int64), targets, self.n_targets)
+
 
 class Convolution(Constants):
     r"""The sum over neighbours in equivariant message passing.
@@ -45,12 +57,16 @@ class Convolution(Constants):
         m^(p)_i,mc = sqrt(2l + 1) sum_j w_pc(r_ij) sum_ab C^(l1 l2 l)_abm h^(l1)_j,ac Y_l2,b(ij)
 
     One path p for each l1 of the features, l2 of the harmonics and l of ``out`` that couple, sorted
-    by (l, l1, l2). The message of an atom has as channels of an irrep all paths to it.
+    by (l, l1, l2). The message of an atom has as channels of an irrep all paths to it. Features are
+    ``constant`` when no position enters them.
     """
 
-    def __init__(self, features: Irreps, harmonics: Irreps, out: Irreps) -> None:
+    def __init__(
+        self, features: Irreps, harmonics: Irreps, out: Irreps, constant: bool = False
+    ) -> None:
         super().__init__()
         self.out = out
+        self.constant = constant
         self.plan = plan = make_plan(features, harmonics, out)
         matrix = torch.from_numpy(plan.matrix.copy())
         self.register_buffer("matrix", matrix)
@@ -66,7 +82,13 @@ class Convolution(Constants):
         """
         n_atoms, _, channels = features.shape
         weights = weights.view(-1, len(self.plan.couplings), channels)
-        sums = convolve(self.plan, harmonics @ self.matrix.to(harmonics), weights, features, graph)
+        factors = harmonics @ self.matrix.to(harmonics)
+        if factors.device.type == "cpu":
+            edges = ops.Edges(graph.row_pointer.numpy(), graph.neighbors.numpy())
+            paths = self.plan.paths
+            sums = ops.convolve(factors, weights, features, paths, edges, self.constant)
+        else:
+            sums = convolve(self.plan, factors, weights, features, graph)
         sizes = [i.dimension * count for i, count in zip(self.out, self.plan.counts, strict=True)]
         parts = torch.split(sums, sizes, dim=1)
         return [
@@ -78,7 +100,7 @@ class Convolution(Constants):
 def convolve(
     plan: ConvolutionPlan, factors: Tensor, weights: Tensor, features: Tensor, graph: Graph
 ) -> Tensor:
-    """sum over edges and entries of factor * weight * feature, (n_atoms, n_targets, channels).
+    """What :func:`ladera.kernels.equivariant.ops.convolve` does, in torch.
 
     ``factors`` (n_edges, n_entries), ``weights`` (n_edges, n_paths, channels), ``features``
     (n_atoms, n_sources, channels).

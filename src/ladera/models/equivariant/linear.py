@@ -62,23 +62,25 @@ class Elements:
     index: Tensor  # (n_atoms,) int64, element of each atom
     order: Tensor  # (n_atoms,) int64, atoms sorted by element
     place: Tensor  # (n_atoms,) int64, where each atom is in that order
-    present: Sequence[int]  # elements that occur
-    counts: Sequence[int]  # atoms of each of them
+    rank: Tensor  # (n_atoms,) int64, place of each atom's element among those present
+    present: list[int]  # elements that occur, ascending
+    counts: list[int]  # atoms of each of them
 
     @classmethod
     def of(cls, index: Tensor) -> Elements:
         """Of the element (n_atoms,) of each atom."""
         order = torch.argsort(index, stable=True)
         present, counts = torch.unique_consecutive(index[order], return_counts=True)
+        rank = torch.searchsorted(present, index)
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order), device=order.device)
-        return cls(index, order, place, present.tolist(), counts.tolist())
+        return cls(index, order, place, rank, present.tolist(), counts.tolist())
 
     def split(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The rows of each present element."""
         if len(self.present) == 1:
             return (tensor,)
-        found: tuple[Tensor, ...] = torch.split(tensor[self.order], list(self.counts))
+        found: tuple[Tensor, ...] = torch.split(tensor[self.order], self.counts)
         return found
 
     def restore(self, groups: Sequence[Tensor]) -> Tensor:

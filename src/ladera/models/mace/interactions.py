@@ -44,6 +44,7 @@ class Edges:
 class Shape:
     """Sizes of one layer."""
 
+    first: bool  # whether the features are those of free atoms
     features: Irreps  # of the atoms, from the layer before
     senders: Irreps  # of these, what messages are made of
     out: Irreps  # of the atoms, for the next layer
@@ -57,6 +58,7 @@ class Shape:
         edge_l = config.hidden_l if config.edge_l is None else config.edge_l
         last = layer == config.num_interactions - 1
         return cls(
+            first=layer == 0,
             features=features,
             senders=features[: edge_l + 1],
             out=natural(0 if last else config.hidden_l),
@@ -81,7 +83,7 @@ class Interaction(nn.Module):
         harmonics = natural(config.max_l)
         channels, n = shape.channels, shape.edge_channels
         self.up = Linear([(channels, n)] * len(shape.senders))
-        self.convolution = Convolution(shape.senders, harmonics, harmonics)
+        self.convolution = Convolution(shape.senders, harmonics, harmonics, shape.first)
         n_weights = sum(self.convolution.plan.counts) * n
         self.radial = RadialNetwork((config.num_radial, *config.radial_layers, n_weights))
         self.down = Linear([(paths * n, channels) for paths in self.convolution.plan.counts])
@@ -118,7 +120,7 @@ class NonlinearInteraction(nn.Module):
         self.senders, harmonics = shape.senders, natural(config.max_l)
         channels, n, n_species = shape.channels, shape.edge_channels, len(config.species)
         self.up = Linear([(channels, n)] * len(shape.senders))
-        self.convolution = Convolution(shape.senders, harmonics, harmonics)
+        self.convolution = Convolution(shape.senders, harmonics, harmonics, shape.first)
         counts = self.convolution.plan.counts
         self.source, self.target = normal(n_species, channels), normal(n_species, channels)
         n_inputs = config.num_radial + 2 * channels

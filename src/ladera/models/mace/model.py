@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ladera.errors import DataError
 from ladera.graph import Graph
+from ladera.kernels.equivariant import ops
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
 from ladera.models.equivariant.radial import (
     BASES,
@@ -81,7 +82,8 @@ class MACE(Potential):
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """By compiled loops while torch records no gradients, where they cover the model."""
         if torch.is_grad_enabled() or self.why_not_fast(graph) is not None:
-            return super().energies_and_edge_gradients(graph)
+            with ops.forces_only():
+                return super().energies_and_edge_gradients(graph)
         if self._fast is None or self._fast.outdated:
             self._fast = None  # tables are not copied with the model
             self._fast = FastPath(self)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ladera.kernels.equivariant import ops, products
 from ladera.models.equivariant.constants import Constants
 from ladera.models.equivariant.irreps import Irreps
 from ladera.models.equivariant.linear import Elements, joined, normal
@@ -23,7 +28,7 @@ class ProductBasis(nn.Module):
         self, l_max: int, out: Irreps, correlation: int, n_species: int, channels: int
     ) -> None:
         super().__init__()
-        self.shared = n_species == 1
+        self.shared, self.correlation = n_species == 1, correlation
         self.weights, self.couplings = nn.ModuleList(), nn.ModuleList()
         self._parts: list[tuple[nn.ParameterList, list[Terms]]] = []
         for irrep in out:
@@ -36,8 +41,37 @@ class ProductBasis(nn.Module):
 
     def forward(self, features: Tensor, elements: Elements) -> Tensor:
         """A (n_atoms, (l_max + 1)^2, channels) to B (n_atoms, components, channels)."""
+        if features.device.type == "cpu" and self.correlation <= products.MOST_FACTORS:
+            places = 0 * elements.index if self.shared else elements.rank
+            coefficients = self._coefficients([0] if self.shared else elements.present)
+            return ops.product(features, coefficients, places.numpy(), self._loop_terms)
+        return self.reference(features, elements)
+
+    def reference(self, features: Tensor, elements: Elements) -> Tensor:
+        """The same in torch, on any device and for any correlation."""
         groups = zip(elements.present, elements.split(features), strict=True)
         return elements.restore([self._of_element(element, A) for element, A in groups])
+
+    @cached_property
+    def _loop_terms(self) -> ops.Terms:
+        """All terms as the compiled loops take them."""
+        factors, component, offset = [], [], 0
+        for _, parts in self._parts:
+            for term in parts:
+                missing = products.MOST_FACTORS - term.factors.shape[1]
+                factors.append(np.pad(term.factors, ((0, 0), (0, missing)), constant_values=-1))
+                component.append(term.component.numpy() + offset)
+            offset += parts[0].dimension
+        return ops.Terms(np.concatenate(factors), np.concatenate(component), offset)
+
+    def _coefficients(self, present: Sequence[int]) -> Tensor:
+        """What each term is multiplied by, (n_present, n_terms, channels)."""
+        parts = [
+            term.matrix.to(weight) @ weight[present]
+            for weights, terms in self._parts
+            for weight, term in zip(weights, terms, strict=True)
+        ]
+        return torch.cat(parts, dim=1)
 
     def _of_element(self, element: int, A: Tensor) -> Tensor:
         element = 0 if self.shared else element

@@ -1,0 +1,1 @@
+"""Compiled loops of equivariant networks in training; ``ops`` makes torch operations of them."""
