@@ -14,6 +14,7 @@ from ladera.errors import DataError, PropertyError
 from ladera.properties import result
 from ladera.properties.experiment import MeasuredSpectrum, read_spectrum
 from ladera.properties.infrared import infrared
+from ladera.report import viewer
 
 STIFFNESS, CHARGE = 30.0, 0.4  # eV/Angstrom^2, e
 
@@ -181,6 +182,7 @@ def test_peak_tables_and_damaged_files(tmp_path):
 
 def test_command_and_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(viewer, "load_script", lambda: viewer.Script("const a = {};", "as if here"))
     monkeypatch.setattr("ladera.cli.vibrations.with_model", lambda structure, model: molecule())
     (tmp_path / "measured.csv").write_text("2900,1\n1200,0.4\n")
     with pytest.raises(SystemExit, match=r"^0$"):
