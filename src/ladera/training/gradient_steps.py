@@ -48,7 +48,10 @@ class GradientSteps:
             if len(self._replayed)
             else Objective(potential, config.loss)
         )
-        made = make_optimizer(optimizer, potential.parameters())
+        self._parameters = [p for p in potential.parameters() if p.requires_grad]
+        for parameter in self._parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        made = make_optimizer(optimizer, self._parameters)
         self._module, self._optimizer = fabric.setup(self._objective, made)
         self._rate = LearningRate(config.schedule, config.epochs, optimizer.learning_rate)
         self._average = (
@@ -85,14 +88,14 @@ class GradientSteps:
         first: list[Tensor] = []
 
         def closure() -> Tensor:
-            self._optimizer.zero_grad()
+            self._optimizer.zero_grad(set_to_none=False)  # no gradient is a gradient of zero
             sums = self._module(batch)
-            # Every parameter takes part, also those of elements that are not in this batch, so
-            # that all processes agree on the gradients there are. DDP takes their mean, we want
-            # their sum.
-            idle = sum((p.sum() for p in self._potential.parameters()), sums.new_zeros(()))
-            total = self._objective.total(sums, counts)
-            loss = self._fabric.world_size * total + 0.0 * idle
+            loss = self._fabric.world_size * self._objective.total(sums, counts)
+            if self._fabric.world_size > 1:
+                # DDP takes the mean of the processes, we want their sum; and it wants a gradient
+                # of every parameter, also of elements that no process has in this batch.
+                idle = sum((p.sum() for p in self._parameters), sums.new_zeros(()))
+                loss = loss + 0.0 * idle
             self._fabric.backward(loss)
             self._check_gradient(loss, batch)
             first.append(sums.detach())
@@ -146,7 +149,7 @@ class GradientSteps:
         """Clip the gradient; stop when it, or the loss, is not finite."""
         limit = self._config.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(
-            self._potential.parameters(), math.inf if limit is None else limit
+            self._parameters, math.inf if limit is None else limit
         )
         if not bool(torch.isfinite(norm + loss.detach())):
             raise TrainingError(
