@@ -273,6 +273,27 @@ def test_command_line_there_and_back(exported: Path, capsys: pytest.CaptureFixtu
     assert all(torch.equal(found[name], expected[name]) for name in found)
 
 
+def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_info_of_models_of_mace_torch(
+    exported: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Imported from mace-torch" in said(["info", str(exported)], capsys)
+    ladera.load(exported).save(exported.with_suffix(".ladera"))
+    shown = said(["info", str(exported.with_suffix(".ladera"))], capsys)
+    assert "Imported from mace-torch" in shown
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(exported.parent / "none"))
+    shown = said(["info", "mace-mpa-0"], capsys)
+    for words in ("Licence: MIT", "Origin: https://", "SHA-256: 75428afe", "Not here yet"):
+        assert words in shown
+    assert not (exported.parent / "none").exists()
+
+
 # --- bad input ---------------------------------------------------------------------------------
 
 

@@ -122,8 +122,19 @@ def load(
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The JSON header of a model file: format_version, config, provenance."""
-    return _read(_in_run(Path(path)))[0]
+    """The JSON header of a model file: format_version, config, provenance.
+
+    Of a file of mace-torch, what it would be in Ladera's.
+    """
+    path = _in_run(Path(path))
+    foreign = _load_foreign(path, None) if path.is_file() else None
+    if foreign is None:
+        return _read(path)[0]
+    return {
+        "format_version": FORMAT_VERSION,
+        "config": foreign.config.model_dump(mode="json"),
+        "provenance": foreign.provenance,
+    }
 
 
 def _load_foreign(path: Path, head: str | None) -> Potential | None:

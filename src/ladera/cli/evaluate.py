@@ -72,17 +72,26 @@ def evaluate(
 
 
 def info(
-    model: Annotated[Path, Parameter(help="Model file, or folder of a training run.")], /
+    model: Annotated[
+        Path, Parameter(help="Model file, folder of a training run, or name of a published model.")
+    ],
+    /,
 ) -> int:
     """Say what a model file holds and where it comes from: configuration, data, code, errors.
 
-    ladera info run/model.ladera
+    Of the name of a published model: origin, licence, elements. Nothing is downloaded.
+
+        ladera info run/model.ladera
+        ladera info mace-mp-small
     """
     import yaml
     from rich.console import Console
 
     from ladera import modelfile
+    from ladera.interop import published
 
+    if not model.exists() and published.is_name(str(model)):
+        return _print_published(str(model))
     header = modelfile.read_header(model)
     config, origin = header["config"], header["provenance"]
     console = Console(highlight=False, markup=False)
@@ -95,9 +104,14 @@ def info(
         shown = ", ".join(f"{k} {v:.3f}" for k, v in factors.items() if v is not None)
         console.print(f"Spread calibrated with the factors: {shown}")
     if "imported_from" in origin:
-        console.print(
-            f"Imported from {origin['imported_from']}: {origin['folder']}, in {origin['units']}"
-        )
+        units = f", in {origin['units']}" if "units" in origin else ""
+        where = origin.get("folder") or origin["file"]
+        console.print(f"Imported from {origin['imported_from']}: {where}{units}")
+        if "published_as" in origin:
+            console.print(
+                f"Published as {origin['published_as']} at {origin['url']}; licence "
+                f"{origin['licence']}"
+            )
     elif "errors" in origin:
         versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
         console.print(f"Trained {origin['date']} with {versions}, seed {origin['seed']}")
@@ -113,6 +127,21 @@ def info(
         console.print("Not trained: its parameters are those of its configuration.")
     settings = origin.get("config", {"model": config})
     console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
+    return 0
+
+
+def _print_published(name: str) -> int:
+    """What is known of a published model without its file."""
+    from ladera.interop import published
+
+    model = published.find(name)
+    path = published.folder_of_models() / model.file_name
+    print(f"{model.name}: {model.about}")
+    print(f"Elements: {' '.join(model.elements)}")
+    print(f"Licence: {model.licence}")
+    print(f"Origin: {model.url}")
+    print(f"SHA-256: {model.sha256 or 'not published; that of the first download will be kept'}")
+    print(f"Here: {path}" if path.is_file() else f"Not here yet; its place is {path}")
     return 0
 
 
