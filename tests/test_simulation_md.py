@@ -18,7 +18,9 @@ from ase.io.trajectory import Trajectory
 
 from argon import Argon, argon, cluster, crystal, one_thread  # noqa: F401
 from ladera.errors import DataError, SimulationError
+from ladera.models.committee import Committee
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
+from ladera.simulation.calculator import LaderaCalculator
 from ladera.simulation.integrators import degrees_of_freedom
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning, set_velocities
@@ -265,6 +267,25 @@ def test_open_structure_has_no_pressure(tmp_path):
     assert np.isnan(columns["pressure_gpa"]).all()
     assert np.isnan(columns["volume_angstrom3"]).all()
     assert np.isnan(columns["extrapolating_atoms"]).all()
+
+
+def test_a_committee_says_how_sure_it_is(tmp_path):
+    committee = Committee([argon(0.0104), argon(0.011)])
+    settings = {"ensemble": "nve", "temperature": 5.0, "steps": 20}
+    intervals = {"log_interval": 10, "trajectory_interval": 10}
+    columns = run(tmp_path / "two", cluster(), committee, **settings, **intervals)
+    frames = ase.io.read(tmp_path / "two" / "trajectory.traj", ":")
+    for row in (0, -1):
+        calculator = LaderaCalculator(committee)
+        expected = calculator.get_property("energy_std", frames[row])
+        assert columns["energy_std_ev"][row] == pytest.approx(expected, rel=1e-8)
+        largest = calculator.get_property("forces_std", frames[row]).max()
+        found = columns["max_force_std_ev_per_angstrom"][row]
+        assert found == pytest.approx(largest, rel=1e-6)
+        assert largest > 0
+    columns = run(tmp_path / "one", cluster(), **settings)
+    assert np.isnan(columns["energy_std_ev"]).all()
+    assert np.isnan(columns["max_force_std_ev_per_angstrom"]).all()
 
 
 def test_velocities_of_the_structure(tmp_path):

@@ -178,6 +178,11 @@ def _md_plates(simulation: Simulation) -> Iterator[Plate]:
             "Atoms outside (number)",
             "Atoms whose surroundings are unlike those the model was trained on.",
         )
+    yield from plate(
+        "max_force_std_ev_per_angstrom",
+        "Force uncertainty (eV/Å)",
+        "The committee's standard deviation of the force component it is least sure of.",
+    )
 
 
 def _relax_plates(simulation: Simulation) -> Iterator[Plate]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ladera.errors import DataError, SimulationError
 from ladera.interrupt import StopRequest
+from ladera.models.committee import CommitteePrediction
 from ladera.simulation import records, restart
 from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.extrapolation import ExtrapolationLog
@@ -31,7 +32,7 @@ from ladera.units import GIGAPASCAL
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from ladera.potential import Potential
+    from ladera.potential import Potential, Prediction
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class LogRow:
     pressure_gpa: float | None  # None for an open structure
     volume_angstrom3: float | None
     extrapolating_atoms: int | None  # None for a model without a record of its training domain
+    energy_std_ev: float | None = None  # of a committee: None for a single model
+    max_force_std_ev_per_angstrom: float | None = None  # the largest of any force component
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(LogRow))
@@ -270,6 +273,7 @@ class _Run:
             pressure_gpa=_pressure(atoms),
             volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
             extrapolating_atoms=self._calculator.extrapolating_atoms(),
+            **_spread(self._calculator.prediction),
         )
 
     def _stop(self, error: Exception) -> None:
@@ -283,6 +287,16 @@ class _Run:
             f"{self._good_step}, is {path}. Relax the structure first, take a shorter time step, "
             "or train the model on structures like this one."
         ) from error
+
+
+def _spread(prediction: Prediction) -> dict[str, float]:
+    """Standard deviations of energy and forces, if there is a committee to tell them."""
+    if not isinstance(prediction, CommitteePrediction):
+        return {}
+    return {
+        "energy_std_ev": float(prediction.energy_std),
+        "max_force_std_ev_per_angstrom": float(prediction.forces_std.max()),
+    }
 
 
 def _pressure(atoms: Atoms) -> float | None:
