@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -273,6 +274,7 @@ def foreign_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             self.register_buffer("passing", torch.ones(2), persistent=False)
             self.register_buffer("empty", torch.ones(0))
             self.neighbors = 12.5
+            self.scalar, self.box = np.float32(2.5), np.array([[1.0, 2.0], [3.0, 4.0]]).T
 
     Net.__module__, Net.__qualname__ = "vanished_package", "Net"
     package.Net = Net  # type: ignore[attr-defined]
@@ -298,6 +300,8 @@ def test_a_module_gives_its_state_dict_and_attributes(foreign_model: Path) -> No
         assert torch.equal(tensor, expected[name])
     assert module.kind == "Net"
     assert module.attribute("neighbors") == 12.5
+    assert module.attribute("scalar") == 2.5
+    assert module.attribute("box") == [[1.0, 3.0], [2.0, 4.0]]
     assert module.child("inner.0") is not None
     assert module.child("inner.1") is None
     assert [child.kind for child in module.children("inner")] == ["Linear"]

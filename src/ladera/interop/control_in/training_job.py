@@ -14,7 +14,6 @@ from ladera.interop.control_in import control_file, model, outputs
 from ladera.interop.control_in.control_file import ControlFile
 from ladera.interop.control_in.model import ControlWarning
 from ladera.interop.n2p2.outputs import write_function_data
-from ladera.kernels.activations import TWIST_LINEAR, TWIST_TANH
 from ladera.models.hdnnp import HDNNP
 from ladera.training import config_file, trainer
 from ladera.training.config import TrainingConfig
@@ -177,9 +176,4 @@ def _not_honoured(control: ControlFile) -> list[str]:
     activation = control.word("activation_function").lower()
     if activation == "rectilinear":
         found.append("rectilinear is relu, without the slope of 0.1 below zero.")
-    if activation == "hyperbolic_tangent_with_linear_twist":
-        found.append(
-            f"the twisted tangent is {TWIST_TANH} tanh x + {TWIST_LINEAR} x in Ladera, where the "
-            "thesis has 1.7159 tanh(2x/3) + 0.001 x."
-        )
     return found

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ladera.errors import ModelFileError
-from ladera.interop.mace_torch.unpickling import Archive, Foreign, is_tensor, kind_of
+from ladera.interop.mace_torch.unpickling import Archive, Foreign, is_tensor, kind_of, numbers
 
 # How torch.fx stores a module that it has traced: as the arguments of this function.
 _TRACED = "torch.fx.graph_module.reduce_graph_module"
@@ -80,7 +80,8 @@ class Module:
         if isinstance(value, type) and issubclass(value, Foreign):
             return value.path.rpartition(".")[2]  # a class or function as a value
         if isinstance(value, Foreign):
-            return _irreps(value) or value
+            found = numbers(value)
+            return found if found is not None else _irreps(value) or value
         return value
 
 
@@ -103,7 +104,7 @@ def _irreps(value: Foreign) -> str | None:
             return None
         # All three are kinds of tuples: their one argument is the tuple.
         terms = [term.arguments[0] for term in value.arguments[0]]
-        numbers = [(int(mul), *map(int, irrep.arguments[0])) for mul, irrep in terms]
-        return "+".join(f"{mul}x{l}{'e' if parity == 1 else 'o'}" for mul, l, parity in numbers)
+        known = [(int(mul), *map(int, irrep.arguments[0])) for mul, irrep in terms]
+        return "+".join(f"{mul}x{l}{'e' if parity == 1 else 'o'}" for mul, l, parity in known)
     except (AttributeError, IndexError, TypeError, ValueError):
         return None

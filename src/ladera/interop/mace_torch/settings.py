@@ -157,7 +157,7 @@ def of_module(module: Module) -> dict[str, Any]:
     if interactions:
         given["interaction_cls_first"] = interactions[0].kind
         given["interaction_cls"] = interactions[-1].kind
-        given["avg_num_neighbors"] = [_number(each) for each in interactions]
+        given["avg_num_neighbors"] = [_neighbors(each) for each in interactions]
         if module.attribute("edge_irreps") is not None:
             given["edge_irreps"] = module.attribute("edge_irreps")
     readouts = module.children("readouts")
@@ -179,9 +179,12 @@ def of_module(module: Module) -> dict[str, Any]:
     return given
 
 
-def _number(interaction: Module) -> float:
+def _neighbors(interaction: Module) -> Any:
+    """The average number of neighbours of a layer, a number in one kind of box or another."""
     value = interaction.attribute("avg_num_neighbors", 1.0)
-    return float(value[0] if isinstance(value, list) else value)
+    while isinstance(value, list) and len(value) == 1:
+        (value,) = value
+    return value
 
 
 def read(path: Path) -> dict[str, Any]:

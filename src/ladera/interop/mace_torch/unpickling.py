@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ladera.errors import ModelFileError
@@ -254,13 +256,27 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 
 def _scalar(dtype: Any, data: Any) -> float | int | bool:
     """``numpy.core.multiarray.scalar``: one number, of a numpy.dtype that is a Foreign here."""
-    import numpy as np
+    found: float | int | bool = _array(dtype, data)[0].item()
+    return found
 
+
+def numbers(value: Foreign) -> Any:
+    """The numbers of a numpy array, as lists; None for anything else."""
+    if not value.path.endswith("multiarray._reconstruct"):
+        return None
+    try:
+        _, shape, dtype, in_columns, data = value.state
+        return _array(dtype, data).reshape(shape, order="F" if in_columns else "C").tolist()
+    except (TypeError, ValueError, pickle.UnpicklingError):
+        return None
+
+
+def _array(dtype: Any, data: Any) -> NDArray[Any]:
+    """Numbers of a numpy.dtype, which is a Foreign here."""
     code = dtype.arguments[0] if isinstance(dtype, Foreign) and dtype.arguments else None
     if code not in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"):
-        raise pickle.UnpicklingError(f"a number of the unknown type {code!r}")
-    found: float | int | bool = np.frombuffer(data, dtype="<" + code, count=1)[0].item()
-    return found
+        raise pickle.UnpicklingError(f"numbers of the unknown type {code!r}")
+    return np.frombuffer(data, dtype="<" + code)
 
 
 def _reconstructor(cls: Any, *_: Any) -> Foreign:
