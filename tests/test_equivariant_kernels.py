@@ -30,7 +30,7 @@ def slopes(function: Callable[..., Tensor], leaves: Sequence[Tensor]) -> list[Te
 
 def compare(one: Sequence[Tensor], two: Sequence[Tensor], dtype: torch.dtype) -> None:
     for found, expected in zip(one, two, strict=True):
-        scale = float(expected.abs().max())
+        scale = float(expected.detach().abs().max())
         assert scale > 0
         torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
 

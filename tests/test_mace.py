@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from ase import Atoms
 from pydantic import ValidationError
 from torch import Tensor
 
 import ladera
 from conftest import small_mace, water_like
-from ladera import Graph, evaluate
+from ladera import Graph, cli, evaluate
+from ladera.data import formats
 from ladera.errors import ConfigError, DataError
 from ladera.models.equivariant.irreps import Irrep, natural, slices, wigner_d
 from ladera.models.equivariant.linear import Elements
@@ -239,3 +244,37 @@ def test_ghost_atoms_get_their_features_by_exchange(kind: str) -> None:
     torch.testing.assert_close(energies[:n].detach(), expected.atomic_energies)
     assert expected.edge_gradients is not None
     torch.testing.assert_close(gradients.detach(), expected.edge_gradients)
+
+
+def test_training_on_the_embedded_molecule(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ladera train` with architecture: mace learns, and `ladera info` knows what came out."""
+    with as_file(files("ladera.data") / "embedded" / "ethanol.extxyz.gz") as source:
+        frames = formats.read(source)[:30]
+    formats.write(frames, tmp_path / "ethanol.extxyz")
+    model = {"channels": 4, "max_l": 1, "hidden_l": 0, "correlation": 2, "radial_layers": [8]}
+    values = {
+        "data": {"files": str(tmp_path / "ethanol.extxyz"), "split": {"validation": 6}},
+        "model": {"architecture": "mace", "cutoff": 3.5, **model},
+        "reference_energies": {"H": -13.6, "C": -1036.0, "O": -2041.8},
+        "loss": {"energy": 0.1, "forces": 1.0},
+        "optimizer": {"name": "adam", "learning_rate": 0.05},
+        "epochs": 15,
+        "batch_size": 4,
+    }
+    (tmp_path / "mace.yaml").write_text(yaml.safe_dump(values))
+    folder = str(tmp_path / "run")
+    with pytest.raises(SystemExit) as finished:
+        cli.main(["train", str(tmp_path / "mace.yaml"), "--output", folder])
+    assert finished.value.code in (0, None)
+    with (tmp_path / "run" / "log.csv").open() as log:
+        errors = [float(r["validation_force_rmse_mev_per_angstrom"]) for r in csv.DictReader(log)]
+    assert errors[-1] < 0.8 * errors[0]
+    potential = ladera.load(folder)
+    assert isinstance(potential, MACE)
+    assert potential.average_neighbors.min() > 1
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main(["info", folder])
+    assert "mace" in capsys.readouterr().out
