@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from ladera.errors import ConfigError, did_you_mean
 from ladera.interop import mace_torch
 from ladera.interop.published.registry import PublishedModel, find, of_family
 from ladera.interop.published.store import fetch
@@ -31,7 +32,7 @@ def load(name: str, *, head: str | None = None, folder: Folder | None = None) ->
 
 def mace_mp(
     model: str | os.PathLike[str] = "medium-mpa-0",
-    *,
+    device: str = "cpu",
     default_dtype: Precision = "float32",
     head: str | None = None,
     folder: Folder | None = None,
@@ -42,12 +43,12 @@ def mace_mp(
     "mh-1", ...), one of Ladera's ("mace-mpa-0"), or the path of a file. float32 is for molecular
     dynamics; take float64 to relax structures and for vibrations.
     """
-    return _calculator("mace-mp", model, default_dtype, head, folder)
+    return _calculator("mace-mp", model, device, default_dtype, head, folder)
 
 
 def mace_off(
     model: str | os.PathLike[str] = "medium",
-    *,
+    device: str = "cpu",
     default_dtype: Precision = "float64",
     head: str | None = None,
     folder: Folder | None = None,
@@ -57,21 +58,27 @@ def mace_off(
     ``model`` is "small", "medium" or "large" (MACE-OFF23, not for commercial use), "spice" (a small
     one under the MIT licence), or the path of a file.
     """
-    return _calculator("mace-off", model, default_dtype, head, folder)
+    return _calculator("mace-off", model, device, default_dtype, head, folder)
 
 
 def _calculator(
     family: str,
     model: str | os.PathLike[str],
+    device: str,
     dtype: Precision,
     head: str | None,
     folder: Folder | None,
 ) -> LaderaCalculator:
+    if device.partition(":")[0] not in ("", "cpu", "cuda"):
+        raise ConfigError(f"There is no device '{device}'; {did_you_mean(device, ('cpu', 'cuda'))}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"There is no GPU here for the device '{device}'; take 'cpu'.")
     if Path(model).is_file():
         potential = mace_torch.load(model, head=head)
     else:
         potential = _load(of_family(family, str(model)), head, folder)
-    calculator: LaderaCalculator = potential.to(getattr(torch, dtype)).calculator()
+    potential.to(device=device or "cpu", dtype=getattr(torch, dtype))
+    calculator: LaderaCalculator = potential.calculator()
     return calculator
 
 
