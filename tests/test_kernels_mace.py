@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from ladera.kernels.mace.splines import ROWS, intervals_for, polynomials, tabula
 from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 from ladera.models.mace import MACE, MACEConfig
 from ladera.potential import Potential, Prediction, evaluate
+from ladera.training.finetune import adapters
 
 CUTOFF = 3.5
 KINDS: dict[str, dict[str, Any]] = {
@@ -154,6 +157,44 @@ def test_tables_follow_the_parameters() -> None:
     expected, _ = by_torch(potential, graph)
     assert float((after - before).abs().max()) > 1e-4
     torch.testing.assert_close(after, expected, rtol=0, atol=1e-9)
+
+
+def test_tables_follow_corrections_of_low_rank() -> None:
+    potential = mace()
+    graph = Graph.from_atoms(structure(), CUTOFF)
+    before, _ = fast(potential, graph)
+    adapters.add_low_rank(potential, 1)
+    with torch.no_grad():
+        for parameter in potential.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1)
+    during, _ = fast(potential, graph)
+    torch.testing.assert_close(during, by_torch(potential, graph)[0], rtol=0, atol=1e-9)
+    adapters.merge(potential)
+    after, _ = fast(potential, graph)
+    torch.testing.assert_close(after, during, rtol=0, atol=1e-9)
+    assert float((after - before).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["scalars", "three layers", "one layer"])
+def test_descriptors(kind: str) -> None:
+    potential = mace(**KINDS[kind])
+    graph = Graph.from_atoms(structure(), CUTOFF)
+    expected = potential.descriptors(graph).detach()
+    with torch.no_grad():
+        found = potential.descriptors(graph)
+    assert found.shape == (graph.n_atoms, len(potential.layers) * potential.config.channels)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_a_copy_makes_its_own_tables() -> None:
+    potential = mace()
+    graph = Graph.from_atoms(structure(), CUTOFF)
+    expected = fast(potential, graph)
+    other = pickle.loads(pickle.dumps(deepcopy(potential)))
+    with torch.no_grad():
+        potential.embedding.zero_()
+    torch.testing.assert_close(fast(other, graph), expected)
 
 
 def test_what_has_no_loops_says_so_and_works() -> None:

@@ -8,7 +8,8 @@ a fixed order.
 
 from __future__ import annotations
 
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,15 @@ from ladera.kernels.mace.tables import Floats, Integers, Model
 from ladera.kernels.mace.threads import Shares
 
 
+class System(NamedTuple):
+    """A structure as :class:`ladera.graph.Graph` has it."""
+
+    species: Integers  # (n_atoms,) indices of the model's elements
+    vectors: Floats  # (n_edges, 3) in the precision of the model, Angstrom
+    row_pointer: Integers  # (n_atoms + 1,)
+    neighbors: Integers  # (n_edges,)
+
+
 class Inference:
     """A model ready to run in one precision."""
 
@@ -33,45 +43,64 @@ class Inference:
         self.numpy_dtype: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self._preparation = Preparation(model, dtype)
         self._memory = Memory(dtype)
+        self._lock = Lock()  # the memory serves one evaluation at a time
         self._norms = geometry.norms(model.degree)
         self._polynomials = polynomials()
 
-    def energies_and_edge_gradients(
-        self, species: Integers, vectors: Floats, row_pointer: Integers, neighbors: Integers
-    ) -> tuple[Floats, Floats]:
-        """Energies (n_atoms,) in eV, float64, and dE/dr_ij (n_edges, 3) in eV/Angstrom.
+    def energies_and_edge_gradients(self, system: System) -> tuple[Floats, Floats]:
+        """Energies (n_atoms,) in eV, float64, and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
+        with self._lock:
+            prepared, local = self._prepare(system)
+            run, order, steps, features = self._forward(system, prepared, local)
+            scale, last = self.model.scale, len(steps) - 1
+            found, bar = self._last_readout(features[last].view(run.n_atoms, -1))
+            for h, readout in zip(features, prepared.readouts, strict=False):
+                found += (run.invariants(h) @ readout).double().numpy()
+            for t in range(last, -1, -1):
+                summation, product = steps[t]
+                h_bar = summation.reverse(product.reverse(bar))
+                if h_bar is not None:
+                    product.add_skip(bar, h_bar)
+                    run.invariants(h_bar).add_(prepared.readouts[t - 1], alpha=scale)
+                    bar = h_bar
+            energies = np.empty(run.n_atoms)
+            energies[order] = prepared.constants[run.atoms.elements] + scale * found
+            return energies, self._edge_gradients(run)
 
-        ``species`` (n_atoms,) are indices of the model's elements; edges as in
-        :class:`ladera.graph.Graph`.
-        """
-        present, local = np.unique(species, return_inverse=True)
-        prepared = self._preparation.of(tuple(present.tolist()))
+    def invariants(self, system: System) -> Floats:
+        """Features of degree 0 after every layer, (n_atoms, layers * channels)."""
+        with self._lock:
+            prepared, local = self._prepare(system)
+            prepared = self._preparation.unfolded(prepared)
+            run, order, _, features = self._forward(system, prepared, local)
+            found = torch.empty(run.n_atoms, len(features) * run.channels, dtype=self.dtype)
+            found[torch.from_numpy(order)] = torch.cat([run.invariants(h) for h in features], dim=1)
+            return found.numpy()
+
+    def _prepare(self, system: System) -> tuple[Prepared, Integers]:
+        """What the elements of a system need, and which of them each atom is."""
+        present, local = np.unique(system.species, return_inverse=True)
+        return self._preparation.of(tuple(present.tolist())), local
+
+    def _forward(
+        self, system: System, prepared: Prepared, local: Integers
+    ) -> tuple[Run, Integers, list[tuple[SumStep, ProductStep]], list[Tensor]]:
+        """The run, the order of its atoms, its layers, and what each of these gives."""
         order = np.argsort(local, kind="stable")
-        atoms = arrange(local, order, row_pointer, neighbors, prepared)
-        run = self._start(prepared, atoms, vectors)
-        sums = [SumStep(run, layer, t) for t, layer in enumerate(prepared.sums)]
-        steps = [ProductStep(run, layer, t) for t, layer in enumerate(prepared.products)]
-        local_energies = prepared.constants[atoms.elements]
+        atoms = arrange(local, order, system.row_pointer, system.neighbors, prepared)
+        run = self._start(prepared, atoms, system.vectors)
+        steps = [
+            (SumStep(run, summation, t), ProductStep(run, product, t))
+            for t, (summation, product) in enumerate(
+                zip(prepared.sums, prepared.products, strict=True)
+            )
+        ]
+        features: list[Tensor] = []
         h: Tensor | None = None
-        scale = self.model.scale
-        for t, (summation, product) in enumerate(zip(sums, steps, strict=True)):
+        for summation, product in steps:
             h = product.forward(summation.forward(h), h)
-            if t + 1 < len(steps):
-                read = run.invariants(h) @ prepared.readouts[t]
-                local_energies += scale * read.double().numpy()
-        assert h is not None
-        hidden, bar = self._last_readout(h.view(run.n_atoms, -1))
-        local_energies += scale * hidden
-        for t in range(len(steps) - 1, -1, -1):
-            A_bar = steps[t].reverse(bar)
-            h_bar = sums[t].reverse(A_bar)
-            if h_bar is not None:
-                steps[t].add_skip(bar, h_bar)
-                run.invariants(h_bar).add_(prepared.readouts[t - 1], alpha=scale)
-                bar = h_bar
-        energies = np.empty(run.n_atoms)
-        energies[order] = local_energies
-        return energies, self._edge_gradients(run)
+            features.append(h)
+        return run, order, steps, features
 
     def _last_readout(self, x: Tensor) -> tuple[Floats, Tensor]:
         """Energies over scale, and the gradient of the energies in x, (n_atoms, n_1) flat.

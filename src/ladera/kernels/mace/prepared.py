@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -80,6 +80,12 @@ class Preparation:
         if present not in self._prepared:
             self._prepared[present] = self._prepare(present)
         return self._prepared[present]
+
+    def unfolded(self, prepared: Prepared) -> Prepared:
+        """The same with features after the last layer, not those times the readout's matrix."""
+        products = list(prepared.products)
+        products[-1] = self._product(len(products) - 1, prepared.present, fold=False)
+        return replace(prepared, products=products)
 
     @cached_property
     def _monomials(self) -> list[Monomials]:
@@ -209,13 +215,13 @@ class Preparation:
         tables = [tabulate(layer.density(distances, *pair), spacing) for pair in pairs]
         return self._array(np.concatenate(tables))
 
-    def _product(self, t: int, present: tuple[int, ...]) -> Product:
+    def _product(self, t: int, present: tuple[int, ...], fold: bool = True) -> Product:
         model, layer = self.model, self.model.layers[t]
         for z in present:
             if (t, z) not in self._coefficients:
                 self._coefficients[t, z] = self._array(self._monomials[t].coefficients(z))
         skip, out, constants = layer.skip, layer.out, None
-        if t + 1 == len(model.layers):
+        if fold and t + 1 == len(model.layers):
             last = model.last_readout.weights[0]
             out, skip = (out[0] @ last,), tuple(matrices @ last for matrices in skip[:1])
         if t == 0 and skip:

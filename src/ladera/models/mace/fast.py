@@ -13,7 +13,7 @@ from torch.nn import Module, ModuleList
 
 from ladera.graph import Graph
 from ladera.kernels.mace import tables
-from ladera.kernels.mace.inference import Inference
+from ladera.kernels.mace.inference import Inference, System
 from ladera.models.equivariant.irreps import paths
 from ladera.models.equivariant.linear import Linear, SpeciesLinear
 from ladera.models.equivariant.networks import ABS, SILU, TANH
@@ -45,28 +45,38 @@ class FastPath:
     def __init__(self, potential: MACE) -> None:
         self._repulsion = potential.repulsion
         self._scale = float(potential.scale[potential.config.head_index])
-        self._tensors = (*potential.parameters(), *potential.buffers())
-        self._versions = self._current()
+        self._modules = list(potential.modules())
+        self._state = self._current()
         self._inference = Inference(_model(deepcopy(potential).double()), potential.dtype)
 
-    def _current(self) -> list[int]:
-        return [tensor._version for tensor in self._tensors]
+    def _current(self) -> list[tuple[int, int]]:
+        """Which tensors the modules have, and how often these have changed."""
+        return [
+            (id(tensor), tensor._version)
+            for module in self._modules
+            for group in (module._parameters, module._buffers)
+            for tensor in group.values()
+            if tensor is not None
+        ]
 
     @property
     def outdated(self) -> bool:
-        """Whether a parameter has changed since the tables were made."""
-        return self._versions != self._current()
+        """Whether a parameter has changed, or has been replaced, since the tables were made."""
+        return self._state != self._current()
 
     def energies_and_edge_gradients(self, graph: Graph, index: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n_atoms,), eV, float64, and dE/dr_ij (n_edges, 3), eV/Angstrom."""
-        energies, gradients = self._inference.energies_and_edge_gradients(
-            index.numpy(),
-            graph.vectors.detach().contiguous().numpy(),
-            graph.row_pointer.numpy(),
-            graph.neighbors.numpy(),
-        )
+        energies, gradients = self._inference.energies_and_edge_gradients(_system(graph, index))
         found = torch.from_numpy(energies), torch.from_numpy(gradients)
         return found if self._repulsion is None else self._repel(graph, index, *found)
+
+    def descriptors(self, graph: Graph, index: Tensor) -> Tensor:
+        """Invariant features after every layer, (n_atoms, layers * channels)."""
+        return torch.from_numpy(self._inference.invariants(_system(graph, index)))
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Copies of a model, also those for other processes, make tables of their own."""
+        return type(None), ()
 
     def _repel(
         self, graph: Graph, index: Tensor, energies: Tensor, gradients: Tensor
@@ -85,6 +95,15 @@ class FastPath:
             (slope,) = torch.autograd.grad(repulsion.sum(), vectors)
         gradients[close] += slope.to(gradients)
         return energies + repulsion.detach(), gradients
+
+
+def _system(graph: Graph, index: Tensor) -> System:
+    return System(
+        index.numpy(),
+        graph.vectors.detach().contiguous().numpy(),
+        graph.row_pointer.numpy(),
+        graph.neighbors.numpy(),
+    )
 
 
 def _model(potential: MACE) -> tables.Model:

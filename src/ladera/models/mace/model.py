@@ -84,10 +84,12 @@ class MACE(Potential):
         if torch.is_grad_enabled() or self.why_not_fast(graph) is not None:
             with ops.forces_only():
                 return super().energies_and_edge_gradients(graph)
+        return self._tables().energies_and_edge_gradients(graph, self.species_index(graph))
+
+    def _tables(self) -> FastPath:
         if self._fast is None or self._fast.outdated:
-            self._fast = None  # tables are not copied with the model
             self._fast = FastPath(self)
-        return self._fast.energies_and_edge_gradients(graph, self.species_index(graph))
+        return self._fast
 
     def why_not_fast(self, graph: Graph | None = None) -> str | None:
         """Why torch and not the compiled loops give forces; None where the loops do.
@@ -104,6 +106,8 @@ class MACE(Potential):
     def descriptors(self, graph: Graph) -> Tensor:
         """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""
         graph = graph.to(self.dtype, self.device)
+        if not torch.is_grad_enabled() and self.why_not_fast(graph) is None:
+            return self._tables().descriptors(graph, self.species_index(graph))
         features = self._features(graph, self.species_index(graph))
         return torch.cat([each[:, 0] for each in features], dim=1)
 
