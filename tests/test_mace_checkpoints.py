@@ -246,6 +246,21 @@ def test_other_zip_files_are_named(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "deflated")
 
 
+def test_an_archive_that_holds_the_same_bytes_many_times(tmp_path: Path) -> None:
+    """A few kilobytes that would fill the memory: every entry points to the first one's data."""
+    path = tmp_path / "bomb.model"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x/data.pkl", b"N." + bytes(4000))
+        for k in range(9):
+            info = zipfile.ZipInfo(f"x/data/{k}")
+            copied = file.infolist()[0]
+            info.header_offset, info.CRC = copied.header_offset, copied.CRC
+            info.file_size = info.compress_size = copied.file_size
+            file.filelist.append(info)
+    with pytest.raises(ModelFileError, match=r"bomb\.model"):
+        read_checkpoint(path)
+
+
 def test_what_is_no_mace_is_named(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 3), tmp_path / "x.model")
     with pytest.raises(ModelFileError, match=r"torch.nn.modules.linear.Linear"):

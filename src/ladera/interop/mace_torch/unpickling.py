@@ -187,6 +187,8 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Archive:
         raise ModelFileError(
             f"{path} is a compressed archive, which torch does not write; save it again with torch."
         )
+    if sum(each.file_size for each in archive.infolist()) > path.stat().st_size:
+        raise ModelFileError(f"{path} claims to hold more than its own size; copy it again.")
     if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
         raise ModelFileError(f"{path} was written on a big-endian machine; save it on another one.")
     with archive.open(members["data.pkl"]) as file:
