@@ -32,6 +32,12 @@ def test_activations_of_both_paths_agree(name: str) -> None:
             assert change == pytest.approx(slope.item(), rel=1e-12, abs=1e-14)
 
 
+def test_twisted_tangent_has_the_constants_of_the_thesis() -> None:
+    x = torch.tensor([-1.0, 1.0, 600.0], dtype=torch.float64)
+    expected = [-1.7159 * np.tanh(2 / 3) - 0.001, 1.7159 * np.tanh(2 / 3) + 0.001, 1.7159 + 0.6]
+    assert ACTIVATIONS["tanh_twist"](x).numpy() == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("scaling", ["none", "scale", "center", "scale_center", "sigma"])
 @pytest.mark.parametrize("activation", ["tanh", "softplus", "tanh_twist"])
 def test_scaling_and_activation_on_the_fast_path(scaling: str, activation: str) -> None:

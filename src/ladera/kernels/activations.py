@@ -11,10 +11,12 @@ from torch import Tensor
 
 from ladera.kernels.compilation import exact
 
-# a tanh x + b x, the "hyperbolic tangent with linear twist": the linear part keeps a slope where
-# the tanh is saturated.
-TWIST_TANH: Final = 1.0
-TWIST_LINEAR: Final = 0.1
+# a tanh(b x) + c x, the "hyperbolic tangent with linear twist": about 1 at 1 and -1 at -1, and the
+# linear part keeps a slope where the tanh is saturated (LeCun et al., "Efficient BackProp", in
+# Neural Networks: Tricks of the Trade, Springer 1998). The constants are those of the thesis.
+TWIST_TANH: Final = 1.7159
+TWIST_INNER: Final = 2.0 / 3.0
+TWIST_LINEAR: Final = 0.001
 
 ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "linear": lambda x: x,
@@ -27,7 +29,7 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "reversed_logistic": lambda x: torch.sigmoid(-x),
     "exponential": lambda x: torch.exp(-x),
     "harmonic": lambda x: x * x,
-    "tanh_twist": lambda x: TWIST_TANH * torch.tanh(x) + TWIST_LINEAR * x,
+    "tanh_twist": lambda x: TWIST_TANH * torch.tanh(TWIST_INNER * x) + TWIST_LINEAR * x,
 }
 ACTIVATION_NUMBERS: Final = {name: number for number, name in enumerate(ACTIVATIONS)}
 
@@ -60,5 +62,6 @@ def activate(kind: int, x: float) -> tuple[float, float]:
         return e, -e
     if kind == 9:
         return x * x, 2.0 * x
-    t = np.tanh(x)
-    return TWIST_TANH * t + TWIST_LINEAR * x, TWIST_TANH * (1.0 - t * t) + TWIST_LINEAR
+    t = np.tanh(TWIST_INNER * x)
+    slope = TWIST_TANH * TWIST_INNER * (1.0 - t * t) + TWIST_LINEAR
+    return TWIST_TANH * t + TWIST_LINEAR * x, slope
