@@ -81,8 +81,8 @@ class Dimers(Result):
                     "ls": DASHES[i % len(DASHES)],
                 }
                 panel.plot(self.distances, self.energies[i], label=pair, **look)
-            low = float(self.energies.min())
-            panel.set_ylim(max(low - 1, -3 * TOP), TOP)
+            low, high = float(self.energies.min()), float(self.energies.max())
+            panel.set_ylim(max(low - 1, -3 * TOP), min(high + 1, TOP))
             panel.set(xlabel="distance (Å)", ylabel="energy above free atoms (eV)")
             panel.legend(ncols=2)
         return figure
