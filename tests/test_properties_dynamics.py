@@ -152,7 +152,7 @@ def test_argon_near_its_triple_point_is_as_rahman_found_it(tmp_path):
     atoms = bulk("Ar", "fcc", a=side, cubic=True) * (3, 3, 3)
     model = argon(120 * BOLTZMANN, 3.4, 2.5 * 3.4)
     nvt = {"ensemble": "nvt-bussi", "temperature": 94.4, "initial_velocities": "structure"}
-    nve = {"ensemble": "nve", "timestep": 10.0, "steps": 3000, "trajectory_interval": 10}
+    nve = {"ensemble": "nve", "timestep": 10.0, "steps": 2000, "trajectory_interval": 10}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SimulationWarning)  # Rahman's step is ten femtoseconds
         melt = MDSettings("nvt-bussi", 250.0, 94.4, timestep=5.0, steps=300)
