@@ -62,7 +62,11 @@ def test_files_and_model_are_all_it_needs(tmp_path: Path) -> None:
         (["data=3"], "'data' is 3", "dictionary"),
         (["optimizer.name=lbfgs"], "lbfgs", "batch_size: all"),
         (["loss={energy: 0, forces: 0}"], "'loss'", "raise one"),
-        (["model={cutoff: 6}"], "'model.architecture' is missing", "hdnnp, hdnnp_4g, hdnnp_dipole, len"),
+        (
+            ["model={cutoff: 6}"],
+            "'model.architecture' is missing",
+            "hdnnp, hdnnp_4g, hdnnp_dipole, len",
+        ),
     ],
 )
 def test_a_mistake_names_the_key_and_the_remedy(
