@@ -285,7 +285,7 @@ def configuration(tmp_path: Path, **changes) -> object:
     text = {
         "data": {
             "files": [str(EMBEDDED)],
-            "split": {"method": "first", "train": 24, "validation": 6},
+            "split": {"method": "first", "train": 12, "validation": 4},
         },
         "model": {"architecture": "hdnnp", "cutoff": 4.0, "size": "small", "hidden_layers": [8, 8]},
         "reference_energies": {"H": -13.6, "C": -1029.0, "O": -2042.0},
@@ -318,7 +318,8 @@ def test_interrupted_run_goes_on_bit_for_bit(tmp_path, selection, blocks):
         "name": "kalman",
         "selection": selection,
         "blocks": blocks,
-        "force_fraction": 0.05,
+        "energy_batch": 4,
+        "force_batch": 16,
         "memory": "fading",
     }
     config = configuration(tmp_path, optimizer=optimizer)

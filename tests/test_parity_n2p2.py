@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -182,14 +181,11 @@ def test_learning_curve_of_a_training(tmp_path: Path, epoch: int) -> None:
         assert found[name][0] == pytest.approx(column[epoch], rel=2e-8), name
 
 
-@pytest.mark.parametrize(
-    ("case", "seed", "epochs"),
-    [("kf_std_full_e", 0, 5), ("kf_fading_full_e", 0, 5), ("kf_std_full_ef", 1, 1)],
-)
-def test_kalman_training_of_a_folder(tmp_path: Path, case: str, seed: int, epochs: int) -> None:
-    """The weights of nnp-train after so many epochs, from its first weights.
+@pytest.mark.parametrize("case", ["kf_std_full_e", "kf_fading_full_e"])
+def test_kalman_training_of_a_folder(tmp_path: Path, case: str) -> None:
+    """The weights of nnp-train after five epochs, from its first weights.
 
-    Energies and forces have one update each in an epoch; the seed puts them in n2p2's order.
+    A run with forces has n2p2's order of updates only by chance; see test_kalman.py.
     """
     source = N2P2 / "LJ_training"
     for name in ("input.data", "scaling.data"):
@@ -197,12 +193,12 @@ def test_kalman_training_of_a_folder(tmp_path: Path, case: str, seed: int, epoch
     weights = (source / case / "weights.010.000000.out").read_bytes()
     (tmp_path / "weights.010.data").write_bytes(weights)
     text = (source / case / "input.nn").read_text(encoding="utf-8")
-    text = re.sub(r"random_seed +\d+", f"random_seed {seed}", text) + "\nuse_old_weights_short\n"
+    text += "\nuse_old_weights_short\n"
     (tmp_path / "input.nn").write_text(text, encoding="utf-8")
     with pytest.warns(SettingsWarning, match="is not honoured"):
-        job = training.read_training(tmp_path, "angstrom-ev", [f"epochs={epochs}"])
+        job = training.read_training(tmp_path, "angstrom-ev", ["epochs=5"])
     job.train(tmp_path / "run")
-    for epoch, tolerance in ((0, 0.0), (1, 1e-9), (epochs, 1e-7)):
+    for epoch, tolerance in ((0, 0.0), (1, 1e-9), (5, 1e-7)):
         name = f"weights.010.{epoch:06d}.out"
         found, expected = (
             np.array([float(row.words[0]) for row in tables.read(folder / name)])

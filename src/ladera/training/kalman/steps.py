@@ -99,7 +99,7 @@ class KalmanSteps:
         config, rng = self._config, np.random.default_rng([self._seed, epoch])
         if config.selection != "random" and not self._residuals:
             self._residuals = self._all_residuals()
-        updates: list[Update] = []
+        placed: list[tuple[float, Update]] = []
         kinds: list[tuple[Quantity, int, float, int | Literal["all"]]] = [
             ("energy", len(self._energies), self._energy_fraction(), config.energy_batch),
             ("forces", int(self._offsets[-1]), config.force_fraction, config.force_batch),
@@ -108,11 +108,15 @@ class KalmanSteps:
             size = count if batch == "all" else min(batch, count)
             number = max(1, int(count * fraction / size + 1e-9)) if count else 0
             chosen = self._choose(quantity, count, number * size, rng)
-            updates += [
-                Update(quantity, part) for part in np.split(chosen, max(number, 1)) if number
+            # Both are spread evenly over the epoch. Energies, of which there are few, suffer from
+            # the updates by forces: one of theirs is the last.
+            delay = 0.5 if quantity == "forces" else 1.0
+            parts = np.split(chosen, number) if number else []
+            placed += [
+                ((k + delay) / number, Update(quantity, part)) for k, part in enumerate(parts)
             ]
-        self._updates_per_epoch = len(updates)
-        return [updates[k] for k in rng.permutation(len(updates))]
+        self._updates_per_epoch = len(placed)
+        return [update for _, update in sorted(placed, key=lambda pair: pair[0])]
 
     @property
     def learning_rate(self) -> None:
