@@ -1,0 +1,66 @@
+"""Test errors on rMD17, 950 frames to train on and 50 to validate, against ANI.
+
+    python benchmarks/rmd17.py RUNS [--train] [--molecules ethanol] [--set key=value] [--write]
+
+RUNS holds a folder for each molecule with a training run of Ladera in it; with --train the missing
+ones are made, with the configuration --config (benchmarks/rmd17.yaml by default) and the data of
+the molecule, split 01. ANI is a network on fixed symmetry functions as well; its errors are those
+of table 1 of Batatia et al., NeurIPS 2022, arXiv:2206.07697. CPU seconds are those of a training,
+from reading the frames to the errors of all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from page import DATA, table, write_section
+from runs import trained
+
+from ladera.data import formats
+from ladera.training.evaluation import evaluate_dataset
+
+RMD17 = DATA / "data" / "rmd17"
+CONFIG = Path(__file__).with_name("rmd17.yaml")
+ANI = {"aspirin": (16.6, 40.6), "ethanol": (2.5, 13.4)}  # MAE, meV and meV/Angstrom
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--molecules", nargs="+", default=list(ANI), choices=list(ANI))
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--set", action="append", default=[], dest="changes")
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for molecule in chosen.molecules:
+        frames = formats.read(RMD17 / f"{molecule}_test_01.extxyz.gz")
+        changes = [
+            f"data.files={RMD17 / f'{molecule}_train_01.extxyz.gz'}",
+            f"data.test_files={RMD17 / f'{molecule}_test_01.extxyz.gz'}",
+            *chosen.changes,
+        ]
+        run = trained(chosen.runs / molecule, chosen.config, changes, chosen.train)
+        row = [molecule, "{:.1f} / {:.1f}".format(*ANI[molecule])]
+        if run:
+            found = evaluate_dataset(run[0], frames).to_json()
+            energy = found["energy"]["mae"] * frames[0].n_atoms
+            row += [f"{energy:.1f} / {found['forces']['mae']:.1f}", f"{run[1]:.0f}"]
+        else:
+            row += ["-", "-"]
+        rows.append(row)
+        print(rows[-1], flush=True)
+    header = ["MAE of E, meV / F, meV/Å", "ANI", "Ladera", "CPU s"]
+    print(table(header, rows))
+    if chosen.write:
+        write_section("rmd17", table(header, rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Training runs of a benchmark: made once, kept in a folder, with the CPU time they took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ladera
+from ladera.training import config_file
+from ladera.training.trainer import train
+
+COST = "cpu_seconds.txt"
+
+
+def trained(
+    folder: Path, config: Path, changes: Sequence[str], train_missing: bool
+) -> tuple[ladera.Potential, float] | None:
+    """The model of a run and the CPU seconds of its training; None where there is no run.
+
+    With ``train_missing`` a run that is not there is made, by a configuration and changes to it.
+    """
+    model = folder / "model.ladera"
+    if model.is_file():
+        return ladera.load(model), float((folder / COST).read_text())
+    if not train_missing:
+        return None
+    print(f"training {folder}", flush=True)
+    start = time.process_time()
+    potential = train(config_file.load(config, list(changes)), folder)
+    seconds = time.process_time() - start
+    (folder / COST).write_text(f"{seconds:.1f}\n")
+    return potential, seconds
