@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from scipy.special import expit
-from torch import Tensor
 
 from ladera.kernels.mace import geometry
-from ladera.kernels.mace.layers import Memory, ProductStep, Run, SumStep
+from ladera.kernels.mace.layers import Features, Memory, ProductStep, Run, SumStep
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.prepared import Preparation, Prepared
 from ladera.kernels.mace.splines import polynomials
@@ -42,7 +41,7 @@ class Inference:
         self.dtype = dtype
         self.numpy_dtype: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self._preparation = Preparation(model, dtype)
-        self._memory = Memory(dtype)
+        self._memory = Memory(self.numpy_dtype)
         self._lock = Lock()  # the memory serves one evaluation at a time
         self._norms = geometry.norms(model.degree)
         self._polynomials = polynomials()
@@ -51,20 +50,14 @@ class Inference:
         """Energies (n_atoms,) in eV, float64, and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
         with self._lock:
             prepared, local = self._prepare(system)
-            run, order, steps, features = self._forward(system, prepared, local)
-            scale, last = self.model.scale, len(steps) - 1
-            found, bar = self._last_readout(features[last].view(run.n_atoms, -1))
-            for h, readout in zip(features, prepared.readouts, strict=False):
-                found += (run.invariants(h) @ readout).double().numpy()
-            for t in range(last, -1, -1):
-                summation, product = steps[t]
-                h_bar = summation.reverse(product.reverse(bar))
-                if h_bar is not None:
-                    product.add_skip(bar, h_bar)
-                    run.invariants(h_bar).add_(prepared.readouts[t - 1], alpha=scale)
-                    bar = h_bar
+            run, order, steps = self._forward(system, prepared, local)
+            found, bar = self._last_readout(run, steps[-1][1].result)
+            for (_, product), readout in zip(steps, prepared.readouts, strict=False):
+                found += np.einsum("ic,c->i", product.result.degrees[0], readout)
+            for t in range(len(steps) - 1, -1, -1):
+                bar = self._reverse(run, steps, t, bar, prepared.readouts)
             energies = np.empty(run.n_atoms)
-            energies[order] = prepared.constants[run.atoms.elements] + scale * found
+            energies[order] = prepared.constants[run.atoms.elements] + self.model.scale * found
             return energies, self._edge_gradients(run)
 
     def invariants(self, system: System) -> Floats:
@@ -72,10 +65,11 @@ class Inference:
         with self._lock:
             prepared, local = self._prepare(system)
             prepared = self._preparation.unfolded(prepared)
-            run, order, _, features = self._forward(system, prepared, local)
-            found = torch.empty(run.n_atoms, len(features) * run.channels, dtype=self.dtype)
-            found[torch.from_numpy(order)] = torch.cat([run.invariants(h) for h in features], dim=1)
-            return found.numpy()
+            run, order, steps = self._forward(system, prepared, local)
+            found = np.empty((run.n_atoms, len(steps) * run.channels), self.numpy_dtype)
+            features = [product.result.degrees[0] for _, product in steps]
+            found[order] = np.concatenate(features, axis=1)
+            return found
 
     def _prepare(self, system: System) -> tuple[Prepared, Integers]:
         """What the elements of a system need, and which of them each atom is."""
@@ -84,41 +78,80 @@ class Inference:
 
     def _forward(
         self, system: System, prepared: Prepared, local: Integers
-    ) -> tuple[Run, Integers, list[tuple[SumStep, ProductStep]], list[Tensor]]:
-        """The run, the order of its atoms, its layers, and what each of these gives."""
+    ) -> tuple[Run, Integers, list[tuple[SumStep, ProductStep]]]:
+        """The run, the order of its atoms, and its layers, which hold their results."""
         order = np.argsort(local, kind="stable")
         atoms = arrange(local, order, system.row_pointer, system.neighbors, prepared)
         run = self._start(prepared, atoms, system.vectors)
-        steps = [
-            (SumStep(run, summation, t), ProductStep(run, product, t))
-            for t, (summation, product) in enumerate(
-                zip(prepared.sums, prepared.products, strict=True)
-            )
-        ]
-        features: list[Tensor] = []
-        h: Tensor | None = None
-        for summation, product in steps:
-            h = product.forward(summation.forward(h), h)
-            features.append(h)
-        return run, order, steps, features
+        steps: list[tuple[SumStep, ProductStep]] = []
+        for t, layers in enumerate(zip(prepared.sums, prepared.products, strict=True)):
+            summation = SumStep(run, layers[0], t, steps[-1][1].result if steps else None)
+            steps.append((summation, ProductStep(run, layers[1], t, summation)))
+        for t, (summation, product) in enumerate(steps):
+            following = steps[t + 1][0] if t + 1 < len(steps) else None
 
-    def _last_readout(self, x: Tensor) -> tuple[Floats, Tensor]:
-        """Energies over scale, and the gradient of the energies in x, (n_atoms, n_1) flat.
+            def work(
+                thread: int,
+                begin: int,
+                end: int,
+                summation: SumStep = summation,
+                product: ProductStep = product,
+                following: SumStep | None = following,
+            ) -> None:
+                summation.forward(begin, end)
+                product.forward(begin, end)
+                if following is not None:
+                    following.send(begin, end)
+
+            run.shares.atoms(work)
+        return run, order, steps
+
+    def _reverse(
+        self,
+        run: Run,
+        steps: list[tuple[SumStep, ProductStep]],
+        t: int,
+        bar: Features,
+        readouts: list[Floats],
+    ) -> Features:
+        """Back through layer t; the gradient of its input, 0 of the first layer's."""
+        summation, product = steps[t]
+
+        def work(thread: int, begin: int, end: int) -> None:
+            product.reverse(bar, begin, end)
+            summation.reverse(thread, begin, end)
+
+        run.shares.atoms(work)
+        if t == 0:
+            return bar
+
+        def collect(thread: int, begin: int, end: int) -> None:
+            summation.collect(begin, end)
+            product.skip_reverse(bar, summation.h_bar, begin, end)
+            summation.h_bar.degrees[0][begin:end] += self.model.scale * readouts[t - 1]
+
+        run.shares.atoms(collect)
+        return summation.h_bar
+
+    def _last_readout(self, run: Run, x: Features) -> tuple[Floats, Features]:
+        """Energies over scale, and the gradient of the energies in x.
 
         x is h' times the first matrix of the network.
         """
         readout = self.model.last_readout
-        values, slopes = x.double().numpy(), []
+        values, slopes = x.degrees[0].astype(np.float64), []
         for k, weight in enumerate(readout.weights[1:]):
             gated, slope = GATES[readout.gate](values)
             slopes.append(slope)
-            values = readout.factor * gated @ weight
+            values = readout.factor * np.einsum("ij,jk->ik", gated, weight)
             if readout.biases:
                 values += readout.biases[k]
         bar = np.full_like(values, self.model.scale)
         for slope, weight in zip(slopes[::-1], readout.weights[:0:-1], strict=True):
-            bar = readout.factor * slope * (bar @ weight.T)
-        return values[:, 0], torch.from_numpy(bar.astype(self.numpy_dtype)).flatten()
+            bar = readout.factor * slope * np.einsum("ij,kj->ik", bar, weight)
+        gradient = run.features("readout", (1,), bar.shape[1])
+        gradient.degrees[0][:] = bar
+        return values[:, 0].copy(), gradient
 
     def _start(self, prepared: Prepared, atoms: Atoms, vectors: Floats) -> Run:
         degree, n_edges = self.model.degree, len(vectors)
@@ -127,7 +160,6 @@ class Inference:
             starts=np.searchsorted(atoms.elements, range(len(prepared.present) + 1)).tolist(),
             channels=self.model.channels,
             degree=degree,
-            dtype=self.dtype,
             shares=Shares(atoms.rows),
             edges=geometry.make_edges(n_edges, degree, self.numpy_dtype),
             distance_bar=np.zeros(n_edges, self.numpy_dtype),

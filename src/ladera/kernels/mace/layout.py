@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from ladera.kernels.compilation import inlined
-from ladera.kernels.mace.tables import Integers
+from ladera.kernels.mace.tables import Floats, Integers
 
 
 class Atoms(NamedTuple):
@@ -36,12 +35,12 @@ def layout(columns: Sequence[int]) -> Integers:
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
-def blocks(buffer: Tensor, columns: Sequence[int], n_atoms: int, channels: int) -> list[Tensor]:
+def blocks(buffer: Floats, columns: Sequence[int], n_atoms: int, channels: int) -> list[Floats]:
     """The matrices of all degrees, (n_atoms * (2 l + 1), columns[l] * channels) each, as views."""
     matrices, begin = [], 0
     for l, count in enumerate(columns):
         size = n_atoms * (2 * l + 1) * count * channels
-        matrices.append(buffer[begin : begin + size].view(-1, count * channels))
+        matrices.append(buffer[begin : begin + size].reshape(-1, count * channels))
         begin += size
     return matrices
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ladera.kernels.mace.layout import layout
 from ladera.kernels.mace.messages import Couplings, couple
 from ladera.kernels.mace.monomials import Monomials, Nodes, find_monomials
-from ladera.kernels.mace.splines import FEWEST, intervals_for, tabulate
+from ladera.kernels.mace.splines import FEWEST, ROWS, intervals_for, tabulate
 from ladera.kernels.mace.tables import Floats, Integers, Layer, Model
 
 # Largest error between the knots of the splines, in units of the largest value; and the singular
@@ -21,8 +20,10 @@ from ladera.kernels.mace.tables import Floats, Integers, Layer, Model
 TOLERANCES = {torch.float64: (1e-12, 1e-12), torch.float32: (2e-7, 1e-8)}
 LANES = 8  # functions of the first layer come in multiples of this
 
+KEPT = 4  # sets of elements
+
 # One matrix for all atoms, or one for each element present.
-Matrices = list[Tensor]
+Matrices = list[Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +32,22 @@ class Sum:
 
     table: Floats  # splines of the radial functions, see ``tabulate``, pair after pair
     mix: list[Matrices]  # by degree
-    up: list[Tensor]  # by degree of the input; none in the first layer
+    up: list[Matrices]  # by degree of the input; none in the first layer
     n_input: int  # how many degrees the input has
     couplings: Couplings | None  # none in the first layer
     columns: tuple[int, ...]  # how many rows of C (of n_functions) each (l, m) has
     places: Integers
     density: Floats | None  # splines of one function
+
+    @cached_property
+    def mix_transposed(self) -> list[Matrices]:
+        """For the reverse pass."""
+        return _transposed(self.mix)
+
+    @cached_property
+    def up_transposed(self) -> list[Matrices]:
+        """For the reverse pass."""
+        return _transposed(self.up)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +57,24 @@ class Product:
     nodes: Nodes
     coefficients: Floats  # (elements present, n_terms, C)
     places: Integers  # of the output
-    out: list[Tensor]  # by degree; for the last layer (C, n_hidden) alone
+    out: list[Matrices]  # by degree; for the last layer (C, n_hidden) alone
     skip: list[Matrices]  # by degree; empty without a residual
-    constants: Tensor | None  # (elements present, C): what the first layer's skip gives
+    constants: Floats | None  # (elements present, C): what the first layer's skip gives
+
+    @property
+    def depth(self) -> int:
+        """One more than the factors of the longest monomial."""
+        return int(self.nodes.order.max()) + 1
+
+    @cached_property
+    def out_transposed(self) -> list[Matrices]:
+        """For the reverse pass."""
+        return _transposed(self.out)
+
+    @cached_property
+    def skip_transposed(self) -> list[Matrices]:
+        """For the reverse pass."""
+        return _transposed(self.skip)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +87,7 @@ class Prepared:
     pair_base: Integers  # (present, present) first knot of the tables for receiver and sender
     sums: list[Sum]
     products: list[Product]
-    readouts: list[Tensor]  # (C,) of every layer but the last
+    readouts: list[Floats]  # (C,) of every layer but the last
     constants: Floats  # (present,) reference energies, eV
 
 
@@ -73,13 +99,17 @@ class Preparation:
         self.numpy_dtype: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self._prepared: dict[tuple[int, ...], Prepared] = {}
         self._tables: dict[tuple[int, ...], Floats] = {}
+        self._counts: dict[tuple[tuple[int, int], ...], int] = {}
+        self._singular: dict[tuple[int, ...], tuple[Floats, Floats]] = {}
         self._coefficients: dict[tuple[int, int], Floats] = {}
 
     def of(self, present: tuple[int, ...]) -> Prepared:
-        """What a structure of these elements needs."""
-        if present not in self._prepared:
-            self._prepared[present] = self._prepare(present)
-        return self._prepared[present]
+        """What a structure of these elements needs; kept for the sets of elements used last."""
+        prepared = self._prepared.pop(present, None) or self._prepare(present)
+        self._prepared[present] = prepared
+        if len(self._prepared) > KEPT:
+            del self._prepared[next(iter(self._prepared))]
+        return prepared
 
     def unfolded(self, prepared: Prepared) -> Prepared:
         """The same with features after the last layer, not those times the readout's matrix."""
@@ -94,7 +124,7 @@ class Preparation:
     def _prepare(self, present: tuple[int, ...]) -> Prepared:
         model = self.model
         pairs, pair_base = self._pairs(present)
-        intervals = self._intervals(pairs)
+        intervals = self._intervals(tuple(pairs))
         n_knots, spacing = intervals + 1, model.cutoff / intervals
         sums = [
             self._first_sum(present, pairs, n_knots),
@@ -107,7 +137,7 @@ class Preparation:
             pair_base=pair_base * n_knots,
             sums=sums,
             products=[self._product(t, present) for t in range(len(model.layers))],
-            readouts=[self._tensor(readout) for readout in model.readouts],
+            readouts=[self._array(readout) for readout in model.readouts],
             constants=model.reference_energies[list(present)],
         )
 
@@ -115,35 +145,41 @@ class Preparation:
         """Pairs of elements with radial functions of their own, and each pair's number."""
         count = len(present)
         if not self.model.by_pair:
-            return [(present[0], present[0])], np.zeros((count, count), np.int64)
+            return [(0, 0)], np.zeros((count, count), np.int64)  # any pair will do
         pairs = [(a, b) for i, a in enumerate(present) for b in present[i:]]
         numbers = {pair: number for number, pair in enumerate(pairs)}
         table = [[numbers[min(a, b), max(a, b)] for b in present] for a in present]
         return pairs, np.array(table, np.int64)
 
-    def _intervals(self, pairs: list[tuple[int, int]]) -> int:
-        model = self.model
-        radials = [layer.radial for layer in model.layers]
-        radials += [layer.density for layer in model.layers if layer.density is not None]
+    def _intervals(self, pairs: tuple[tuple[int, int], ...]) -> int:
+        if pairs not in self._counts:
+            radials = [layer.radial for layer in self.model.layers]
+            radials += [layer.density for layer in self.model.layers if layer.density is not None]
+            tolerance, count = TOLERANCES[self.dtype][0], FEWEST
+            for radial in radials:
+                for pair in pairs:
+                    count = intervals_for(radial, pair, self.model.cutoff, tolerance, count)
+            self._counts[pairs] = count
+        return self._counts[pairs]
 
-        count = FEWEST
-        for radial in radials:
-            for pair in pairs:
-                count = intervals_for(radial, pair, model.cutoff, TOLERANCES[self.dtype][0], count)
-        return count
+    def _factors(self, pair: tuple[int, int], n_knots: int) -> tuple[Floats, Floats]:
+        """Radial functions of the first layer as functions on the knots times vectors."""
+        key = (n_knots, *pair)
+        if key not in self._singular:
+            distances = np.linspace(0.0, self.model.cutoff, n_knots)
+            values = self.model.layers[0].radial(distances, *pair)
+            self._singular[key] = _singular(values, TOLERANCES[self.dtype][1])
+        return self._singular[key]
 
     def _first_sum(
         self, present: tuple[int, ...], pairs: list[tuple[int, int]], n_knots: int
     ) -> Sum:
         """Singular vectors of the radial functions, and one matrix for all that is linear."""
         model, layer = self.model, self.model.layers[0]
-        distances = np.linspace(0.0, model.cutoff, n_knots)
         spacing = model.cutoff / (n_knots - 1)
         x = model.embedding @ layer.up[0]
         n = x.shape[1]
-        factors = [
-            _singular(layer.radial(distances, *pair), TOLERANCES[self.dtype][1]) for pair in pairs
-        ]
+        factors = [self._factors(pair, n_knots) for pair in pairs]
         rank = max(len(vectors) for _, vectors in factors)
         rank += -rank % LANES
         tables, vectors = [], []
@@ -163,7 +199,7 @@ class Preparation:
                 folded = np.concatenate(parts) @ matrix
                 if layer.mix_element is not None:
                     folded = folded @ layer.mix_element[l][present[r]]
-                mix[l].append(self._tensor(folded))
+                mix[l].append(self._array(folded))
         return Sum(
             table=self._array(np.concatenate(tables)),
             mix=mix,
@@ -182,14 +218,14 @@ class Preparation:
         mix: list[Matrices] = []
         for l, matrix in enumerate(layer.mix):
             if layer.mix_element is None:
-                mix.append([self._tensor(matrix)])
+                mix.append([self._array(matrix)])
             else:
-                mix.append([self._tensor(matrix @ layer.mix_element[l][z]) for z in present])
+                mix.append([self._array(matrix @ layer.mix_element[l][z]) for z in present])
         columns = tuple(sum(path.l3 == l for path in layer.paths) for l in range(len(mix)))
         return Sum(
-            table=_joined([self._table(t, pair, n_knots) for pair in pairs]),
+            table=self._table(t, pairs, n_knots),
             mix=mix,
-            up=[self._tensor(matrix) for matrix in layer.up],
+            up=[[self._array(matrix)] for matrix in layer.up],
             n_input=len(self.model.layers[t - 1].out),
             couplings=couple(layer.paths, self.numpy_dtype),
             columns=columns,
@@ -197,15 +233,21 @@ class Preparation:
             density=self._density(layer, pairs, n_knots),
         )
 
-    def _table(self, t: int, pair: tuple[int, int], n_knots: int) -> Floats:
-        key = (t, n_knots, *(pair if self.model.by_pair else ()))
-        if key not in self._tables:
-            distances = np.linspace(0.0, self.model.cutoff, n_knots)
-            spacing = self.model.cutoff / (n_knots - 1)
-            layer = self.model.layers[t]
-            table = tabulate(layer.radial(distances, *pair), spacing, len(layer.paths))
-            self._tables[key] = self._array(table)
-        return self._tables[key]
+    def _table(self, t: int, pairs: list[tuple[int, int]], n_knots: int) -> Floats:
+        """Splines of all pairs; without a dependence on pairs they are the same for every set."""
+        layer, key = self.model.layers[t], (t, n_knots)
+        if key in self._tables:
+            return self._tables[key]
+        distances = np.linspace(0.0, self.model.cutoff, n_knots)
+        spacing = self.model.cutoff / (n_knots - 1)
+        size = ROWS * n_knots * len(layer.paths)
+        table = np.empty((len(pairs) * size, layer.up[0].shape[1]), self.numpy_dtype)
+        for i, pair in enumerate(pairs):
+            values = layer.radial(distances, *pair)
+            table[i * size : (i + 1) * size] = tabulate(values, spacing, len(layer.paths))
+        if not self.model.by_pair:
+            self._tables[key] = table
+        return table
 
     def _density(self, layer: Layer, pairs: list[tuple[int, int]], n_knots: int) -> Floats | None:
         if layer.density is None:
@@ -226,25 +268,22 @@ class Preparation:
             out, skip = (out[0] @ last,), tuple(matrices @ last for matrices in skip[:1])
         if t == 0 and skip:
             rows = [model.embedding[z] @ skip[0][z] for z in present]
-            constants, skip = self._tensor(np.array(rows)), ()
+            constants, skip = self._array(np.array(rows)), ()
         return Product(
             nodes=self._monomials[t].nodes,
             coefficients=np.stack([self._coefficients[t, z] for z in present]),
             places=layout((1,) * len(layer.out)),
-            out=[self._tensor(matrix) for matrix in out],
-            skip=[[self._tensor(matrices[z]) for z in present] for matrices in skip],
+            out=[[self._array(matrix)] for matrix in out],
+            skip=[[self._array(matrices[z]) for z in present] for matrices in skip],
             constants=constants,
         )
 
     def _array(self, values: Floats) -> Floats:
         return np.ascontiguousarray(values, self.numpy_dtype)
 
-    def _tensor(self, values: Floats) -> Tensor:
-        return torch.from_numpy(self._array(values))
 
-
-def _joined(tables: list[Floats]) -> Floats:
-    return tables[0] if len(tables) == 1 else np.concatenate(tables)
+def _transposed(degrees: list[Matrices]) -> list[Matrices]:
+    return [[np.ascontiguousarray(matrix.T) for matrix in matrices] for matrices in degrees]
 
 
 def _singular(values: Floats, cut: float) -> tuple[Floats, Floats]:
