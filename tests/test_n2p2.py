@@ -560,4 +560,4 @@ def test_nothing_is_overwritten(
     assert run("import", folder, "--output", model) == 1
     assert "exists already; name another --output" in capsys.readouterr().err
     assert run("export", folder, folder, "--to", "n2p2") == 1
-    assert "holds an input.nn already" in capsys.readouterr().err
+    assert "holds input.nn already" in capsys.readouterr().err

@@ -13,10 +13,11 @@ from ladera.kernels.compilation import exact
 
 # a tanh(b x) + c x, the "hyperbolic tangent with linear twist": about 1 at 1 and -1 at -1, and the
 # linear part keeps a slope where the tanh is saturated (LeCun et al., "Efficient BackProp", in
-# Neural Networks: Tricks of the Trade, Springer 1998). The constants are those of the thesis.
+# Neural Networks: Tricks of the Trade, Springer 1998). The constants are those of aenet, where the
+# name is from (Artrith and Urban, Comput. Mater. Sci. 114, 135 (2016)): the thesis names none.
 TWIST_TANH: Final = 1.7159
 TWIST_INNER: Final = 2.0 / 3.0
-TWIST_LINEAR: Final = 0.001
+TWIST_LINEAR: Final = 0.1
 
 ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "linear": lambda x: x,
