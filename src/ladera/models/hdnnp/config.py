@@ -82,8 +82,8 @@ class HDNNPConfig(PotentialConfig):
     activation: Activations | dict[str, Activations] = Field(
         default="tanh",
         description="Activation of the hidden layers, tanh_twist being 1.7159 tanh(2x/3) + "
-        "0.1 x as in aenet; or a list, one for each hidden layer and, if not linear, the output; or for "
-        "each element.",
+        "0.1 x as in aenet; or a list, one for each hidden layer and, if not linear, the output; "
+        "or for each element.",
     )
     normalize_nodes: bool = Field(
         default=False,
