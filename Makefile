@@ -36,17 +36,16 @@ clean:  ## remove what the targets made
 
 # --- set-up ------------------------------------------------------------------------------------
 
-# No ensurepip (Debian packs it apart): the pip that is there installs into the environment. Python
-# compiles the modules that are used when they are; all of torch's would take a quarter of a minute.
+# No ensurepip (Debian packs it apart): the pip that is there installs into the environment.
 $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --no-compile --constraint constraints.txt --editable .
+	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.development: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --no-compile --constraint constraints.txt --editable '.[dev,docs]'
+	$(PIP) install --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $@ $(VENV)/.runtime
 
 # 3Dmol.js for the 3D view of reports, from npm; without it a report has still pictures.
