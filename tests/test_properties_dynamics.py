@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ladera.errors import PropertyError
 from ladera.properties import result
 from ladera.properties.diffusion import diffusion
 from ladera.properties.distributions import structure
+from ladera.properties.experiment import MeasuredSpectrum
 from ladera.properties.spectrum import LIGHT, spectrum
 from ladera.properties.trajectory import Trajectory, read_frames, read_trajectory
 from ladera.simulation.molecular_dynamics import run_md
@@ -120,18 +122,39 @@ def oscillators(
 @pytest.mark.parametrize("velocities", [True, False])
 def test_harmonic_oscillators_have_their_lines_modes_and_intensities(velocities):
     found = spectrum(oscillators(12000, 2.0, 300.0, velocities), resolution=15.0)
-    bands = found.bands()
-    assert [band[0] for band in bands] == pytest.approx(WAVENUMBERS, abs=1.0)
+    assert found.peaks == pytest.approx(WAVENUMBERS, abs=1.0)
     # Three modes share all 18 degrees of freedom that equal parts of the energy stand for.
-    assert [band[1] for band in bands] == pytest.approx([6, 6, 6], rel=0.01)
+    assert found.modes == pytest.approx([6, 6, 6], rel=0.01)
     reduced = 1.008 * 15.999 / (1.008 + 15.999)
     exact = 974.8644 * 0.4**2 / reduced  # N_A / (12 epsilon_0 c^2) of e^2/amu in km/mol
-    assert [band[2] for band in bands] == pytest.approx([exact] * 3, rel=0.01)
+    assert found.intensities == pytest.approx([exact] * 3, rel=0.01)
     hydrogen = found.states_by_species[0].sum() / found.states.sum()
     assert hydrogen == pytest.approx(reduced / 1.008, rel=1e-3)
     k = np.argmax(found.states)
     half = found.wavenumbers[(found.states > found.states[k] / 2) & (found.wavenumbers > 2500)]
     assert np.ptp(half) == pytest.approx(15, abs=5)
+
+
+@pytest.mark.parametrize("dipoles", [True, False])
+def test_a_measured_spectrum_is_laid_over_and_matched(dipoles):
+    waves = np.arange(400.0, 4000.0, 2.0)
+    peaks = {610.0: 1.0, 1480.0: 0.7, 2200.0: 0.5}
+    curve = sum(h * np.exp(-(((waves - p) / 12) ** 2)) for p, h in peaks.items())
+    trajectory = oscillators(6000, 2.0, 300.0)
+    if not dipoles:
+        trajectory = replace(trajectory, dipoles=None)
+    measured = MeasuredSpectrum(waves, curve, "here.jdx")
+    found = spectrum(trajectory, resolution=15.0, measured=measured)
+    assert found.observed[:2] == pytest.approx([610, 1480], abs=2)
+    assert np.isnan(found.observed[2])
+    assert found.shifts[:2] == pytest.approx([-10, 20], abs=3)
+    assert found.unmatched == pytest.approx([2200], abs=2)
+    rows = {row[0]: row for row in found.table().rows}
+    assert rows["measured"][1] == "here.jdx"
+    assert rows["measured, at no peak"][1] == "2200"
+    assert rows["600 cm⁻¹"][-2] == "610"
+    panel = found.plot().axes[1 if dipoles else 0]
+    assert "measured, to the same height" in panel.get_legend_handles_labels()[1]
 
 
 def test_trajectories_that_show_no_spectrum_are_named():
@@ -196,9 +219,14 @@ def test_commands(tmp_path, monkeypatch, capsys):
         )
     ]
     write("run.traj", frames)
+    (tmp_path / "measured.csv").write_text("2950,1\n1200,0.4\n")
+    options = ["--interval", "2", "--resolution", "25", "--experiment", "measured.csv"]
     with pytest.raises(SystemExit, match=r"^0$"):
-        main(["spectrum", "run.traj", "--interval", "2", "--resolution", "25"])
-    assert "velocities" in capsys.readouterr().out
+        main(["spectrum", "run.traj", *options])
+    said = capsys.readouterr().out
+    assert "velocities" in said
+    assert "measured.csv" in said
+    assert result.load("spectrum").unmatched == pytest.approx([1200])
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["report", "spectrum", "--output", "page.html"])
     assert "modes per cm" in (tmp_path / "page.html").read_text()

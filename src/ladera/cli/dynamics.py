@@ -60,22 +60,29 @@ def spectrum(
     types: Types = None,
     skip: Annotated[float, Parameter(help="Time left out at the start, ps.")] = 0.0,
     resolution: Annotated[float, Parameter(help="Width of a sharp line, cm^-1.")] = 10.0,
+    experiment: Annotated[
+        Path | None,
+        Parameter(help="Measured spectrum: JCAMP-DX, or columns of wavenumber and absorbance."),
+    ] = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("spectrum"),
 ) -> int:
     """Vibrational density of states from velocities, and infrared from dipoles where they are.
 
     Frames must be close: every 2 fs with hydrogen, `ladera md --timestep 0.5
     --trajectory-interval 4`. A model with dipoles writes them into its trajectories; the infrared
-    spectrum (km/mol) then comes with the harmonic quantum factor. Writes result.json, table.csv
-    and figure.svg.
+    spectrum (km/mol) then comes with the harmonic quantum factor. A measured spectrum is laid over
+    it, peaks are matched and the shifts tabled. Writes result.json, table.csv and figure.svg.
 
-        ladera spectrum md-300K --skip 5 --resolution 10
+        ladera spectrum md-300K --skip 5 --resolution 10 --experiment ethanol.jdx
     """
+    from ladera.properties.experiment import read_spectrum
     from ladera.properties.spectrum import spectrum as compute
     from ladera.properties.trajectory import read_trajectory
 
     require_free(output)
+    measured = None if experiment is None else read_spectrum(experiment)
     found = read_trajectory(
         trajectory, interval=interval, temperature=temperature, types=types or ()
     )
-    return finish(compute(found.after(skip), resolution=resolution), output)
+    result = compute(found.after(skip), resolution=resolution, measured=measured)
+    return finish(result, output)

@@ -6,17 +6,22 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from scipy.ndimage import gaussian_filter1d
+from scipy.optimize import linear_sum_assignment
 from scipy.signal import find_peaks
 
 from ladera.errors import DataError
+from ladera.plotting import PALETTE
 from ladera.properties.result import FloatArray
 
 STICKS: Final = 60  # a file with fewer points lists peaks, one with more is a curve
 PROMINENCE: Final = 0.03  # of a peak, of the highest
+WEAK: Final = 0.01  # bands below this part of the strongest are looked for in no measured spectrum
+FARTHEST_MATCH: Final = 0.08  # of the wavenumber
 _LEAST_TRANSMITTANCE: Final = 1e-3  # below it a detector sees nothing
 _FWHM: Final = float(np.sqrt(8 * np.log(2)))  # in standard deviations of a Gaussian
 
@@ -39,6 +44,34 @@ class MeasuredSpectrum:
         found, _ = find_peaks(smooth, prominence=PROMINENCE * np.ptp(smooth))
         peaks: FloatArray = even[found]
         return peaks
+
+    def matched(
+        self, bands: FloatArray, intensities: FloatArray, width: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """The measured peak of each computed band, (n_bands,), and the peaks that are left.
+
+        Peaks are given to bands (cm^-1) so that the sum of the squared shifts is least, none
+        farther than 8 % and none to a band below 1 % of the strongest; not-a-number stands for
+        none.
+        """
+        observed = np.full(len(bands), np.nan)
+        peaks = self.peaks(width)
+        strong = np.flatnonzero((bands > 0) & (intensities >= WEAK * intensities.max(initial=0)))
+        apart = np.abs(bands[strong, None] - peaks)
+        allowed = apart <= FARTHEST_MATCH * peaks
+        rows, columns = linear_sum_assignment(np.where(allowed, apart**2, 1e9))
+        kept = allowed[rows, columns]
+        observed[strong[rows[kept]]] = peaks[columns[kept]]
+        return observed, np.delete(peaks, columns[kept])
+
+    def draw(self, panel: Axes, top: float) -> None:
+        """Put it, dashed and with ``top`` as its height, on a panel whose abscissa is cm^-1."""
+        look: dict[str, Any] = {"color": PALETTE[1], "label": "measured, to the same height"}
+        heights = top * self.absorbance
+        if len(self.wavenumbers) < STICKS:
+            panel.vlines(self.wavenumbers, 0, heights, linestyles="dashed", **look)
+        else:
+            panel.plot(self.wavenumbers, heights, ls=(0, (4, 2)), lw=1, **look)
 
 
 def read_spectrum(path: str | os.PathLike[str]) -> MeasuredSpectrum:

@@ -14,6 +14,7 @@ from scipy.signal import find_peaks
 
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, PALETTE, band, style
+from ladera.properties.experiment import MeasuredSpectrum
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
 from ladera.properties.vibrations import INTENSITY
@@ -22,6 +23,7 @@ from ladera.units import BOLTZMANN, FEMTOSECOND
 LIGHT: Final = float(units._c) * 1e-13  # cm/fs
 MODES_OF_HYDROGEN: Final = 4500.0  # cm^-1, above all that hydrogen does
 BLOCKS: Final = 5
+SHOWN: Final = 500.0  # fs of the autocorrelation in the figure
 PROMINENCE: Final = 0.02  # of a peak, of the highest
 # A Gaussian window of standard deviation sigma in time makes lines 2.355 / (2 pi sigma) wide.
 _SIGMA: Final = float(np.sqrt(8 * np.log(2)) / (2 * np.pi))
@@ -55,49 +57,64 @@ class Spectrum(Result):
     infrared_error: FloatArray = quantity("km/mol cm")
     times: FloatArray = quantity("fs")  # (n_lags,)
     autocorrelation: FloatArray = quantity()  # (n_lags,), of velocities, mass-weighted, 1 at 0
+    peaks: FloatArray = quantity("cm^-1")  # (n_peaks,), of the infrared, or else of the states
+    modes: FloatArray = quantity()  # (n_peaks,), about each peak, from valley to valley
+    intensities: FloatArray = quantity("km/mol")  # (n_peaks,), empty without dipoles
+    observed: FloatArray = quantity("cm^-1")  # (n_peaks,), the measured peak of each
+    unmatched: FloatArray = quantity("cm^-1")  # measured peaks that belong to none
+    measured_wavenumbers: FloatArray = quantity("cm^-1")  # (n_measured,), empty without any
+    measured: FloatArray = quantity()  # (n_measured,), absorbance, at most one
+    measured_source: str = ""
 
-    def bands(self) -> list[tuple[float, float, float]]:
-        """Wavenumber of each peak, with modes and infrared intensity (km/mol) about it.
-
-        The peaks are those of the infrared spectrum, or else of the states; each has all from the
-        lowest point on its left to the lowest on its right.
-        """
-        curve = self.infrared if len(self.infrared) else self.states
-        peaks, _ = find_peaks(curve, prominence=PROMINENCE * curve.max(initial=0))
-        valleys = [first + int(np.argmin(curve[first:last])) for first, last in pairwise(peaks)]
-        step = self.wavenumbers[1] - self.wavenumbers[0]
-        found = []
-        for k, low, high in zip(peaks, [0, *valleys], [*valleys, len(curve)], strict=True):
-            modes = float(self.states[low:high].sum() * step)
-            light = float(self.infrared[low:high].sum() * step) if len(self.infrared) else np.nan
-            found.append((float(self.wavenumbers[k]), modes, light))
-        return found
+    @property
+    def shifts(self) -> FloatArray:
+        """Computed minus measured wavenumber of each peak, (n_peaks,), cm^-1."""
+        return self.peaks - self.observed
 
     def table(self) -> Table:
         """One row for each peak, then what the spectrum was made of."""
+        columns = ["peak", "modes about it"]
+        light, compared = len(self.infrared) > 0, len(self.measured) > 0
+        columns += ["infrared (km/mol)"] * light + ["measured (cm⁻¹)", "shift (cm⁻¹)"] * compared
         rows = []
-        for wavenumber, modes, light in self.bands():
-            shown = f"{light:.1f}" if np.isfinite(light) else ""
-            rows.append((f"{wavenumber:.0f} cm⁻¹", f"{modes:.2f}", shown))
+        for i, peak in enumerate(self.peaks):
+            row = [f"{peak:.0f} cm⁻¹", f"{self.modes[i]:.2f}"]
+            row += [f"{self.intensities[i]:.1f}"] if light else []
+            if compared:
+                known = bool(np.isfinite(self.observed[i]))
+                row += [f"{self.observed[i]:.0f}", f"{self.shifts[i]:+.0f}"] if known else ["", ""]
+            rows.append(tuple(row))
         highest = 1 / (2 * LIGHT * self.interval)
-        rows += [
-            ("temperature", f"{self.temperature:.1f} K", ""),
-            ("trajectory", f"{self.duration:.4g} ps, frames {self.interval:g} fs apart", ""),
-            ("blocks", str(self.n_blocks), ""),
-            ("resolution", f"{self.resolution:g} cm⁻¹", ""),
-            ("highest wavenumber seen", f"{highest:.0f} cm⁻¹", ""),
-            ("made of", self.source, ""),
+        facts = [
+            ("temperature", f"{self.temperature:.1f} K"),
+            ("trajectory", f"{self.duration:.4g} ps, frames {self.interval:g} fs apart"),
+            ("blocks", str(self.n_blocks)),
+            ("resolution", f"{self.resolution:g} cm⁻¹"),
+            ("highest wavenumber seen", f"{highest:.0f} cm⁻¹"),
+            ("made of", self.source),
         ]
-        return Table(("peak", "modes about it", "infrared (km/mol)"), tuple(rows))
+        if compared:
+            shifts = self.shifts[np.isfinite(self.shifts)]
+            mean = f"{np.abs(shifts).mean():.1f} cm⁻¹ on average" if len(shifts) else "none matched"
+            facts.append(("measured", self.measured_source))
+            facts.append(("size of the shifts", mean))
+            left = ", ".join(f"{peak:.0f}" for peak in self.unmatched) or "none"
+            facts.append(("measured, at no peak", left))
+        blank = ("",) * (len(columns) - 2)
+        return Table(tuple(columns), (*rows, *((*fact, *blank) for fact in facts)))
 
     def plot(self) -> Figure:
-        """Density of states, in all and by species, above the infrared spectrum."""
+        """Density of states, in all and by species, infrared spectrum, and velocities in time.
+
+        What was measured is dashed, as high as the spectrum it was compared with.
+        """
         light = len(self.infrared) > 0
         seen = self.wavenumbers <= self._end()
         x = self.wavenumbers[seen]
         with style():
-            figure = Figure(figsize=(5.6, 5.2 if light else 3.0), layout="constrained")
-            panels = figure.subplots(2 if light else 1, 1, sharex=True, squeeze=False)[:, 0]
+            figure = Figure(figsize=(5.6, 6.6 if light else 4.6), layout="constrained")
+            ratios = [2.2, 2.2, 1] if light else [2.2, 1]
+            *panels, decay = figure.subplots(len(ratios), 1, height_ratios=ratios)
             states = panels[0]
             band(states, x, self.states[seen], self.states_error[seen], "all atoms")
             for i, symbol in enumerate(self.species if len(self.species) > 1 else ()):
@@ -110,15 +127,21 @@ class Spectrum(Result):
                     label=symbol,
                 )
             states.set(ylabel="modes per cm⁻¹")
-            states.set_ylim(bottom=0)
-            states.legend()
             if light:
-                panel = panels[1]
-                band(panel, x, self.infrared[seen], self.infrared_error[seen], "infrared")
-                panel.set(ylabel="absorption (km/mol cm)")
+                band(panels[1], x, self.infrared[seen], self.infrared_error[seen], "infrared")
+                panels[1].set(ylabel="absorption (km/mol cm)")
+            if len(self.measured):
+                curve = self.infrared if light else self.states
+                experiment = MeasuredSpectrum(self.measured_wavenumbers, self.measured, "")
+                experiment.draw(panels[-1], float(curve[seen].max()))
+            for panel in panels:
+                panel.set_xlim(0, float(x[-1]))
                 panel.set_ylim(bottom=0)
+                panel.legend()
             panels[-1].set(xlabel="wavenumber (cm⁻¹)")
-            panels[-1].set_xlim(0, float(x[-1]))
+            decay.plot(self.times, self.autocorrelation, color=PALETTE[0], lw=1)
+            decay.set(xlabel="time (fs)", ylabel="⟨v(0)·v(t)⟩ / ⟨v²⟩")
+            decay.set_xlim(0, min(SHOWN, float(self.times[-1])))
         return figure
 
     def _end(self) -> float:
@@ -127,7 +150,13 @@ class Spectrum(Result):
         return float(min(1.08 * self.wavenumbers[last] + 50, self.wavenumbers[-1]))
 
 
-def spectrum(trajectory: Trajectory, /, *, resolution: float = 10.0) -> Spectrum:
+def spectrum(
+    trajectory: Trajectory,
+    /,
+    *,
+    resolution: float = 10.0,
+    measured: MeasuredSpectrum | None = None,
+) -> Spectrum:
     r"""Density of states and infrared spectrum of a trajectory at equilibrium.
 
     ::
@@ -145,6 +174,9 @@ def spectrum(trajectory: Trajectory, /, *, resolution: float = 10.0) -> Spectrum
     its harmonic intensity. Without velocities those of neighbouring frames are taken, and like the
     dipoles' their spectrum is corrected for what differences do to high frequencies.
 
+    Peaks of a ``measured`` infrared spectrum are given to those of the computed one, or, without
+    dipoles, of the density of states, as for :func:`ladera.properties.infrared.infrared`.
+
     Raises PropertyError for a trajectory too short for the resolution, and for hydrogen in frames
     too far apart: its vibrations would appear at wrong wavenumbers.
     """
@@ -158,11 +190,19 @@ def spectrum(trajectory: Trajectory, /, *, resolution: float = 10.0) -> Spectrum
     ]
     n_atoms = len(trajectory.numbers)
     energy = float(np.mean([block.area for block in blocks])) / FEMTOSECOND**2  # twice the kinetic
-    measured = energy / (max(3 * n_atoms - 3, 1) * BOLTZMANN)
-    temperature = trajectory.temperature or measured
+    kinetic = energy / (max(3 * n_atoms - 3, 1) * BOLTZMANN)
+    temperature = trajectory.temperature or kinetic
     states = np.array([3 * n_atoms * block.spectra / block.area for block in blocks])
     light = np.array([block.dipole for block in blocks if block.dipole is not None])
     absorption = INTENSITY / FEMTOSECOND**2 / (BOLTZMANN * temperature) * light
+    total = states.sum(axis=1).mean(axis=0)
+    infrared = absorption.mean(axis=0) if len(light) else np.empty(0)
+    curve = infrared if len(light) else total
+    places, parts = _peaks(curve)
+    step = wavenumbers[1] - wavenumbers[0]
+    peaks, areas = wavenumbers[places], np.array([curve[part].sum() * step for part in parts])
+    experiment = measured or MeasuredSpectrum(np.empty(0), np.empty(0), "")
+    observed, unmatched = experiment.matched(peaks, areas, resolution)
     return Spectrum(
         species=tuple(chemical_symbols[number] for number in np.unique(trajectory.numbers)),
         n_atoms=n_atoms,
@@ -173,14 +213,30 @@ def spectrum(trajectory: Trajectory, /, *, resolution: float = 10.0) -> Spectrum
         interval=trajectory.interval,
         resolution=resolution,
         wavenumbers=wavenumbers,
-        states=states.sum(axis=1).mean(axis=0),
+        states=total,
         states_error=_error(states.sum(axis=1)),
         states_by_species=states.mean(axis=0),
-        infrared=absorption.mean(axis=0) if len(light) else np.empty(0),
+        infrared=infrared,
         infrared_error=_error(absorption) if len(light) else np.empty(0),
         times=np.arange(lags + 1) * trajectory.interval,
         autocorrelation=np.mean([block.correlation for block in blocks], axis=0),
+        peaks=peaks,
+        modes=np.array([total[part].sum() * step for part in parts]),
+        intensities=areas if len(light) else np.empty(0),
+        observed=observed,
+        unmatched=unmatched,
+        measured_wavenumbers=experiment.wavenumbers,
+        measured=experiment.absorbance,
+        measured_source=experiment.source,
     )
+
+
+def _peaks(curve: FloatArray) -> tuple[list[int], list[slice]]:
+    """Where the peaks of a curve are, and of each the part from valley to valley."""
+    peaks, _ = find_peaks(curve, prominence=PROMINENCE * curve.max(initial=0))
+    valleys = [first + int(np.argmin(curve[first:last])) for first, last in pairwise(peaks)]
+    ends = [0, *valleys, len(curve)][: len(peaks) + 1]
+    return list(peaks), [slice(low, high) for low, high in pairwise(ends)]
 
 
 def _check(trajectory: Trajectory, resolution: float, lags: int) -> None:
