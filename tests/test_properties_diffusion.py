@@ -304,6 +304,35 @@ def test_a_walk_in_a_gas_is_gaussian():
     assert found.non_gaussian[:2] == pytest.approx([0, 0], abs=0.05)
 
 
+def test_walkers_are_anywhere_with_respect_to_each_other():
+    rng = np.random.default_rng(2)
+    positions = rng.random((1, 30, 3)) * 12 + np.cumsum(rng.normal(0, 0.5, (400, 30, 3)), axis=0)
+    found = van_hove(Trajectory.from_positions([3] * 30, positions, 12 * np.eye(3), 100.0), "Li")
+    far = found.pair_distances > 2
+    assert found.pair_distances[-1] == pytest.approx(6, abs=0.1)
+    assert found.distinct[0][far].mean() == pytest.approx(1, abs=0.05)
+    assert found.distinct[-1][far].mean() == pytest.approx(1, abs=0.05)
+    assert found.replaced[-1] == pytest.approx(29 / 12**3 * 4 / 3 * np.pi, rel=0.3)
+
+
+def test_ions_that_follow_each_other_take_the_places_of_others():
+    """A file of ions on a line: each hops into the site that the one before it has left."""
+    rng = np.random.default_rng(1)
+    hops = np.cumsum(rng.random(1000) < 0.01)
+    positions = np.zeros((1000, 5, 3))
+    positions[:, :4, 0] = 3.0 * (np.arange(4) + hops[:, None])  # sites 3 Angstrom apart, all full
+    positions += rng.normal(0, 0.1, positions.shape)
+    cell = np.diag([12.0, 9.0, 9.0])
+    moving = Trajectory.from_positions([3] * 4 + [16], positions, cell, INTERVAL, 600.0)
+    found = van_hove(moving, "Li")
+    assert found.replaced[0] == 0
+    assert found.distinct[0][found.pair_distances < 2].max() == 0
+    # After so long it has forgotten which of the sites it was on: another is there in 3 of 4 cases.
+    assert found.replaced[-1] == pytest.approx(0.75, abs=0.12)
+    assert found.replaced[1] < 0.2
+    assert found.table().rows[-1][-1] == f"{found.replaced[-1]:.2f}"
+
+
 def test_the_size_of_a_cell_is_corrected_for():
     """SPC/E water of Yeh and Hummer: 0.33e-5 cm^2/s in a box of 20 Angstrom at 298 K."""
     found = diffusion(walk(1), "Li", viscosity=0.9)
