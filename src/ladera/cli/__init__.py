@@ -32,6 +32,7 @@ from ladera.cli import (
     md,
     neb,
     phonons,
+    precompile,
     properties,
     relax,
     report,
@@ -85,6 +86,7 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     dynamics.spectrum,
     validate.validate,
     report.report,
+    precompile.compile_,
 )
 
 HELP: Final = """\

@@ -27,6 +27,9 @@ class Stage:
 
 
 STAGES: Final = (
+    Stage(
+        "Compile what a network of this kind needs, once per installation", "ladera compile hdnnp"
+    ),
     Stage("Examine the labelled frames", f"ladera data check {DATA}"),
     Stage("Train a neural network on energies and forces", f"ladera train {CONFIG} --output train"),
     Stage(
@@ -58,7 +61,7 @@ def demo(
 
     The data are 666 geometries with energies and forces of density functional theory. Every step
     is a command shown before it runs, to be repeated and changed in the folder of the results.
-    Takes about three minutes on two cores.
+    Takes about four minutes on two cores.
 
         ladera demo --output demo
     """

@@ -1,0 +1,121 @@
+"""Compiling kernels before they are needed, each in a process of its own.
+
+Numba compiles one function after the other. Those of one family have little in common, so that
+several processes, which share the cache on disk, are done sooner.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from typing import Final
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from ladera.graph import Graph
+from ladera.kernels.symmetry_functions import cpu
+from ladera.kernels.symmetry_functions.functions import GaussianFunction
+from ladera.models.hdnnp.config import HDNNPConfig
+from ladera.models.hdnnp.model import HDNNP
+from ladera.models.mace.config import MACEConfig
+from ladera.models.mace.model import MACE
+from ladera.potential import Potential, evaluate
+
+_WATER: Final = Atoms("OH2", [(0, 0, 0), (0.8, 0.6, 0), (-0.8, 0.6, 0)])
+_CUTOFF: Final = 3.0
+
+
+def precompile(families: Sequence[str], n_processes: int) -> Iterator[tuple[str, int, int]]:
+    """Compile the kernels of families (keys of :data:`FAMILIES`); those on disk cost nothing.
+
+    Yields what has just been compiled, how many are ready, and how many there are. An error of a
+    compilation is raised here.
+    """
+    tasks = {name: task for family in families for name, task in FAMILIES[family].items()}
+    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
+    with ProcessPoolExecutor(min(n_processes, len(tasks)), mp_context=context) as pool:
+        names = {pool.submit(task): name for name, task in tasks.items()}
+        for done, future in enumerate(as_completed(names), start=1):
+            future.result()
+            yield names[future], done, len(tasks)
+
+
+def _hdnnp(narrow: bool) -> HDNNP:
+    """A network on a function of each kind of loop: pairs, moments and, if asked, triplets."""
+    common = {"center": "H", "eta": 1.0, "cutoff": _CUTOFF}
+    functions = [
+        GaussianFunction(kind="radial", neighbors=("H",), **common),
+        GaussianFunction(kind="wide", neighbors=("H", "H"), lambda_=1, zeta=1, **common),
+    ]
+    if narrow:
+        functions.append(
+            GaussianFunction(kind="narrow", neighbors=("H", "H"), lambda_=1, zeta=1, **common)
+        )
+    return HDNNP(HDNNPConfig(species=("H",), cutoff=_CUTOFF, symmetry_functions=tuple(functions)))
+
+
+def _symmetry_functions(operation: str, narrow: bool) -> None:
+    """One loop over a single pair of atoms."""
+    plan = _hdnnp(narrow).plan
+    vectors, row_pointer, atom = np.array([[1.0, 0.0, 0.0]]), np.array([0, 1]), np.array([0])
+    match operation:
+        case "values":
+            cpu.values(plan, vectors, row_pointer, atom, atom)
+        case "reverse":
+            weights = np.ones((1, plan.n_functions))
+            cpu.reverse(plan, vectors, row_pointer, atom, atom, weights)
+        case "tangent":
+            cpu.tangent(plan, vectors, row_pointer, atom, atom, np.ones_like(vectors))
+
+
+def _network(narrow: bool) -> None:
+    """The pass of a simulation."""
+    _simulate(_hdnnp(narrow), Atoms("H2", [(0, 0, 0), (1, 0, 0)]))
+
+
+def _mace(precision: torch.dtype, training: bool) -> None:
+    """Every loop that a MACE of this precision calls."""
+    torch.manual_seed(0)
+    mace = MACE(MACEConfig(species=("H", "O"), cutoff=_CUTOFF, channels=4)).to(precision)
+    if not training:
+        return _simulate(mace, _WATER)
+    forces = evaluate(mace, Graph.from_atoms(_WATER, _CUTOFF)).forces
+    torch.autograd.backward(forces.square().sum())
+    return None
+
+
+def _simulate(potential: Potential, atoms: Atoms) -> None:
+    with torch.no_grad():
+        evaluate(potential, Graph.from_atoms(atoms, potential.cutoff))
+
+
+Tasks = dict[str, Callable[[], None]]
+
+
+def _hdnnp_tasks(narrow: bool) -> Tasks:
+    label = "HDNNP with triplets" if narrow else "HDNNP"
+    # What the last one needs, the others have compiled by then.
+    loops = {
+        f"{label}: {operation}": partial(_symmetry_functions, operation, narrow)
+        for operation in ("reverse", "values", "tangent")
+    }
+    return {**loops, f"{label}: network": partial(_network, narrow)}
+
+
+def _mace_tasks() -> Tasks:
+    return {
+        f"MACE, {name}: {what}": partial(_mace, precision, training)
+        for name, precision in (("float64", torch.float64), ("float32", torch.float32))
+        for what, training in (("simulation", False), ("training", True))
+    }
+
+
+FAMILIES: Final[dict[str, Tasks]] = {
+    "hdnnp": _hdnnp_tasks(narrow=False),
+    "hdnnp-triplets": _hdnnp_tasks(narrow=True),
+    "mace": _mace_tasks(),
+}
