@@ -35,7 +35,7 @@ class SiteDensity(Result):
 
     species: str
     cell: FloatArray = quantity("Angstrom")  # (3, 3)
-    density: FloatArray = quantity("1/Angstrom^3")  # (n_a, n_b, n_c)
+    density: FloatArray = quantity("1/Angstrom^3")  # (n_a, n_b, n_c), [0, 0, 0] at the corner
     level: float = quantity("1/Angstrom^3")  # the isosurface that holds 80 % of the ions
     share: float = quantity()  # of the cell that it encloses
     numbers: FloatArray = quantity()  # (n_others,), atomic numbers of the framework
@@ -60,6 +60,7 @@ class SiteDensity(Result):
         height = float(np.linalg.norm(self.cell[2]))
         shape = self.density.shape
         flat = self.density.mean(axis=2) * height
+        flat = np.pad(flat, ((0, 1), (0, 1)), mode="wrap")  # the far edges are the near ones again
         i, j = np.meshgrid(*(np.arange(n + 1) / n for n in shape[:2]), indexing="ij")
         e1 = self.cell[0] / np.linalg.norm(self.cell[0])
         e2 = self.cell[1] - (self.cell[1] @ e1) * e1
@@ -69,7 +70,7 @@ class SiteDensity(Result):
             figure = Figure(figsize=(4.6, 3.8), layout="constrained")
             panel = figure.add_subplot()
             image = panel.pcolormesh(
-                points @ e1, points @ e2, flat, cmap="cividis", rasterized=True
+                points @ e1, points @ e2, flat, cmap="cividis", shading="gouraud", rasterized=True
             )
             figure.colorbar(image, label=f"{self.species} per Å² of the plane")
             panel.set(xlabel="along a (Å)", ylabel="across, in the plane of b (Å)")
@@ -124,7 +125,7 @@ def site_density(trajectory: Trajectory, species: str, /) -> SiteDensity:
     scaled = (trajectory.positions[:, mobile] - drift) @ np.linalg.inv(trajectory.cells)
     lengths = np.linalg.norm(cell, axis=1)
     shape = tuple(int(n) for n in np.clip(np.ceil(lengths / SPACING), 4, MOST_POINTS))
-    places = (scaled.reshape(-1, 3) % 1.0 * shape).astype(int) % shape
+    places = np.round(scaled.reshape(-1, 3) * shape).astype(int) % shape
     flat = np.ravel_multi_index(tuple(places.T), shape)
     counts = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape).astype(float)
     widths = [WIDTH / (length / n) for length, n in zip(lengths, shape, strict=True)]
