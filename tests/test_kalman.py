@@ -26,10 +26,10 @@ from ladera.models.hdnnp.model import HDNNP
 from ladera.potential import TrainingStatistics, evaluate
 from ladera.training import config_file
 from ladera.training.batches import Batches, GraphStore
-from ladera.training.config import Kalman
 from ladera.training.kalman.blocks import make_blocks
 from ladera.training.kalman.filter import KalmanFilter
 from ladera.training.kalman.steps import KalmanSteps
+from ladera.training.optimizer_config import Kalman
 from ladera.units import METAL
 
 SHARED = Path(__file__).parents[2] / "shared/data/n2p2/LJ_training"

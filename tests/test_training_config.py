@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ladera.errors import ConfigError
-from ladera.training import config, config_file
+from ladera.training import config, config_file, optimizer_config
 from ladera.training.template import choices, schema, template
 
 MINIMAL: dict[str, Any] = {
@@ -61,6 +61,9 @@ def test_files_and_model_are_all_it_needs(tmp_path: Path) -> None:
         (["model.species=[Hx]"], "'model.species'", "'Hx' is not a chemical symbol"),
         (["data=3"], "'data' is 3", "dictionary"),
         (["optimizer.name=lbfgs"], "lbfgs", "batch_size: all"),
+        (["optimizer.name=schedule_free"], "schedule_free", "schedule.name: constant"),
+        (["batch_size={atom: 5}"], "'batch_size.atom'", "did you mean 'atoms'?"),
+        (["stage_two={energy: 0, forces: 0}"], "stage_two", "raise one"),
         (["loss={energy: 0, forces: 0}"], "'loss'", "raise one"),
         (
             ["model={cutoff: 6}"],
@@ -84,7 +87,7 @@ def test_a_mistake_names_the_key_and_the_remedy(
 def test_an_override_changes_one_key_and_keeps_the_others(tmp_path: Path) -> None:
     sections = {"optimizer": {"name": "sgd", "momentum": 0.5}}
     found = read(tmp_path, "optimizer.learning_rate=1e-3", "epochs=7", **sections)
-    assert found.optimizer == config.SGD(momentum=0.5, learning_rate=1e-3)
+    assert found.optimizer == optimizer_config.SGD(momentum=0.5, learning_rate=1e-3)
     assert found.epochs == 7
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -18,18 +19,18 @@ from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, ModelFileError
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.training import checkpoint
-from ladera.training.batches import Batches, GraphStore, shuffled
-from ladera.training.config import (
-    Constant,
-    Cosine,
-    Exponential,
-    LossConfig,
-    Plateau,
-    ScheduleConfig,
-)
+from ladera.training.batches import Batches, GraphStore, filled, shuffled
+from ladera.training.config import LossConfig
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.log import EpochLog
 from ladera.training.loss import Objective
+from ladera.training.optimizer_config import (
+    Constant,
+    Cosine,
+    Exponential,
+    Plateau,
+    ScheduleConfig,
+)
 from ladera.training.optimizers import LearningRate, ParameterAverage
 from ladera.training.preparation import prepare
 from training_runs import CUTOFF, argon, config
@@ -74,6 +75,22 @@ def test_the_loss_is_the_formula_of_its_docstring(function: str) -> None:
     assert loss == pytest.approx(expected, rel=1e-12)
 
 
+def test_large_forces_count_less_in_the_universal_loss() -> None:
+    frame = argon(1)[0]
+    lengths = np.array([50.0, 150.0, 250.0, 350.0])
+    dataset = Dataset.from_frames([frame.with_(forces=np.outer(lengths, [0, 0, 1.0]))])
+    batch = Batches(dataset, GraphStore(dataset, CUTOFF)).make(np.arange(1))
+    model = potential()
+    settings = LossConfig(function="universal", energy=0.0, forces=1.0, huber_delta=0.5)
+    objective = Objective(model, settings)
+    loss = objective.total(objective(batch), batch.counts).item()
+    residual = np.abs(evaluate_dataset(model, dataset).forces - dataset[0].forces)
+    delta = 0.5 * np.array([1.0, 0.7, 0.4, 0.1])[:, None]
+    linear = delta * (residual - delta / 2)
+    expected = np.where(residual < delta, residual**2 / 2, linear).mean()
+    assert loss == pytest.approx(expected, rel=1e-12)
+
+
 def test_the_gradient_of_the_loss_agrees_with_finite_differences() -> None:
     dataset = argon(2)
     batch = Batches(dataset, GraphStore(dataset, CUTOFF)).make(np.arange(2))
@@ -115,6 +132,16 @@ def test_an_epoch_has_every_frame_once_in_batches_of_nearly_equal_size(
     assert max(sizes) - min(sizes) <= 1
     again = shuffled(indices, batch_size, seed, epoch)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.integers(1, 40))
+def test_batches_by_atoms_hold_as_many_frames_as_fit(counts: list[int], atoms: int) -> None:
+    indices = np.arange(100, 100 + len(counts))
+    batches = filled(indices, np.array(counts), atoms, seed=1, epoch=2)
+    assert sorted(np.concatenate(batches)) == indices.tolist()
+    sizes = [[counts[k - 100] for k in batch] for batch in batches]
+    assert all(sum(size) <= atoms or len(size) == 1 for size in sizes)
+    assert all(sum(a) + b[0] > atoms for a, b in itertools.pairwise(sizes))
 
 
 def test_epochs_differ() -> None:

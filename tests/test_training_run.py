@@ -77,6 +77,7 @@ def test_training_recovers_the_parameters_behind_the_data(tmp_path: Path) -> Non
         {"name": "rmsprop", "learning_rate": 3e-4},
         {"name": "adam", "learning_rate": 1e-3},
         {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-5},
+        {"name": "schedule_free", "learning_rate": 1e-3},
         {"name": "lbfgs"},
     ],
     ids=lambda options: options["name"],
@@ -87,6 +88,8 @@ def test_every_optimizer_learns_and_resumes_bit_for_bit(
     changes: dict[str, Any] = {"optimizer": optimizer, "epochs": 4}
     if optimizer["name"] == "lbfgs":
         changes["batch_size"] = "all"
+    if optimizer["name"] == "schedule_free":
+        changes["schedule"] = {"name": "constant"}
     settings = config(tmp_path, **changes)
     whole = train(settings, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -96,7 +99,30 @@ def test_every_optimizer_learns_and_resumes_bit_for_bit(
     assert min(losses[1:]) < losses[0]
 
 
-@pytest.mark.parametrize("function", ["mae", "huber"])
+def test_the_second_stage_has_its_own_weights_and_its_best_model(tmp_path: Path) -> None:
+    second = {"start": 0.5, "energy": 0.0, "learning_rate": 1e-5}
+    settings = config(tmp_path, stage_two=second, epochs=6)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "run", observer=StopAt(5, 2))
+    whole = train(settings, tmp_path / "whole")
+    assert same_bits(train(settings, tmp_path / "run", resume=True), whole)
+    table = rows(tmp_path / "whole")
+    assert [float(row["learning_rate"]) for row in table[3:]] == [1e-5] * 3
+    # In the second stage the loss is that of the forces alone, so smaller at once ...
+    for row in table[3:]:
+        rmse = float(row["validation_force_rmse_mev_per_angstrom"]) / 1000
+        assert float(row["validation_loss"]) == pytest.approx(rmse**2, rel=1e-5)
+    # ... and the model is the best of that stage, although the first one's losses are larger.
+    assert whole.provenance["epoch"] > 3
+
+
+def test_batches_by_atoms_learn(tmp_path: Path) -> None:
+    train(config(tmp_path, batch_size={"atoms": 10}), tmp_path / "run")
+    losses = [float(row["train_loss"]) for row in rows(tmp_path / "run")]
+    assert min(losses[1:]) < losses[0]
+
+
+@pytest.mark.parametrize("function", ["mae", "huber", "universal"])
 def test_other_losses_learn(tmp_path: Path, function: str) -> None:
     settings = config(tmp_path, loss={"energy": 10.0, "function": function}, epochs=10)
     train(settings, tmp_path / "run")

@@ -176,6 +176,10 @@ class Potential(nn.Module, ABC):
         """Whether predictions for open structures have a dipole moment."""
         return self.has_charges or self.has_atomic_dipoles
 
+    def decays(self, parameter: str) -> bool:
+        """Whether an optimiser's weight decay is for the parameter of this name; all by default."""
+        return True
+
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""

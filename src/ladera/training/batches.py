@@ -150,6 +150,24 @@ def shuffled(
     return np.array_split(indices[order], -(-len(indices) // batch_size))
 
 
+def filled(
+    indices: NDArray[np.int64], atom_counts: NDArray[np.int64], atoms: int, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """As ``shuffled``, but each batch takes frames until one more would be above so many atoms.
+
+    ``atom_counts`` are those of ``indices``; a frame with more atoms is a batch of its own.
+    """
+    generator = torch.Generator().manual_seed(seed + epoch)
+    order = torch.randperm(len(indices), generator=generator).numpy()
+    starts, held = [], atoms
+    for place, count in enumerate(atom_counts[order].tolist()):
+        held += count
+        if held > atoms:
+            starts.append(place)
+            held = count
+    return np.split(indices[order], starts[1:])
+
+
 def interleaved(
     some: Sequence[NDArray[np.int64]], others: Sequence[NDArray[np.int64]]
 ) -> list[NDArray[np.int64]]:

@@ -10,9 +10,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -24,6 +22,8 @@ from pydantic import (
 from ladera import modelfile
 from ladera.data.formats import AtomColumns, LabelKeys
 from ladera.training.finetune.config import FinetuneConfig
+from ladera.training.optimizer_config import Adam, Cosine, OptimizerConfig, ScheduleConfig
+from ladera.training.sections import Fraction, Section, named
 
 if TYPE_CHECKING:
     from ladera.potential import PotentialConfig as ModelConfig
@@ -39,22 +39,8 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _named(key: str, name: str) -> BeforeValidator:
-    """A section that does not say which one it is, is the default one."""
-    return BeforeValidator(lambda value: {key: name} | value if isinstance(value, dict) else value)
-
-
 Files = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Groups = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-UpToOne = Annotated[float, Field(gt=0, le=1)]
-
-
-class Section(BaseModel):
-    """A group of keys; one that is not known is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
 
 # --- data --------------------------------------------------------------------------------------
 
@@ -114,7 +100,7 @@ class StoredSplit(Section):
 SplitConfig = Annotated[
     RandomSplit | GroupSplit | FirstSplit | FileSplit | StoredSplit,
     Field(discriminator="method"),
-    _named("method", "random"),
+    named("method", "random"),
 ]
 
 
@@ -158,14 +144,15 @@ class DataConfig(Section):
 class LossConfig(Section):
     """What is minimised: a weighted sum of the mean errors of what the frames are labelled with."""
 
-    function: Literal["mse", "mae", "huber"] = Field(
+    function: Literal["mse", "mae", "huber", "universal"] = Field(
         "mse",
-        description="Error of a residual x: its square, its absolute value, or (huber) both.",
+        description="Error of a residual x: its square, its absolute value, both (huber), or huber "
+        "that turns linear sooner for forces above 100 eV/Angstrom (universal).",
     )
     huber_delta: PositiveFloat = Field(
         0.01,
-        description="Where huber turns from x^2/2 to linear: eV/atom, eV/Angstrom, eV/Angstrom^3, "
-        "e*Angstrom.",
+        description="Where huber and universal turn from x^2/2 to linear: eV/atom, eV/Angstrom, "
+        "eV/Angstrom^3, e*Angstrom.",
     )
     energy: NonNegativeFloat = Field(100.0, description="Weight of the energy per atom (eV/atom).")
     forces: NonNegativeFloat = Field(
@@ -189,177 +176,28 @@ class LossConfig(Section):
         return self
 
 
-# --- optimizer ---------------------------------------------------------------------------------
+class StageTwo(Section):
+    """Other weights for the last epochs: energies often learn best after forces have been learned.
 
-
-WeightDecay = Annotated[NonNegativeFloat, Field(description="Pull of the parameters towards zero.")]
-
-
-class SGD(Section):
-    """Stochastic gradient descent."""
-
-    name: Literal["sgd"] = Field("sgd", description="Which optimizer.")
-    learning_rate: PositiveFloat = Field(1e-3, description="Size of a step.")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="0 for none.")
-    weight_decay: WeightDecay = 0.0
-
-
-class Adagrad(Section):
-    """Steps that shrink with the sum of the squared gradients."""
-
-    name: Literal["adagrad"] = Field("adagrad", description="Which optimizer.")
-    learning_rate: PositiveFloat = Field(1e-2, description="Size of a step.")
-    weight_decay: WeightDecay = 0.0
-
-
-class RMSprop(Section):
-    """Steps divided by the running root mean square of the gradients."""
-
-    name: Literal["rmsprop"] = Field("rmsprop", description="Which optimizer.")
-    learning_rate: PositiveFloat = Field(1e-3, description="Size of a step.")
-    alpha: Fraction = Field(0.99, description="Memory of the running mean.")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="0 for none.")
-    weight_decay: WeightDecay = 0.0
-
-
-class Adam(Section):
-    """Steps of the running mean over the running root mean square of the gradients."""
-
-    name: Literal["adam"] = Field("adam", description="Which optimizer.")
-    learning_rate: PositiveFloat = Field(2e-3, description="Size of a step.")
-    betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="Memories of the means.")
-    weight_decay: WeightDecay = 0.0
-
-
-class AdamW(Section):
-    """Adam with the weight decay apart from the gradient."""
-
-    name: Literal["adamw"] = Field("adamw", description="Which optimizer.")
-    learning_rate: PositiveFloat = Field(2e-3, description="Size of a step.")
-    betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="Memories of the means.")
-    weight_decay: WeightDecay = 1e-2
-
-
-class LBFGS(Section):
-    """Limited-memory quasi-Newton steps on all frames at once."""
-
-    name: Literal["lbfgs"] = Field("lbfgs", description="Which optimizer.")
-    learning_rate: PositiveFloat = Field(1.0, description="First step of the line search.")
-    max_iterations: PositiveInt = Field(20, description="Iterations in one epoch.")
-    history: PositiveInt = Field(20, description="How many steps it remembers.")
-
-
-class Kalman(Section):
-    """A global extended Kalman filter: few epochs, memory for the square of the weights.
-
-    For HDNNP. One update takes several energies, or several force components; schedule and
-    batch_size have no part in it. Errors are in units of the model's energy_scale.
+    The best model is that of this stage.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    name: Literal["kalman"] = Field("kalman", description="Which optimizer.")
-    memory: Literal["standard", "fading"] = Field(
-        "standard", description="standard grows its trust by eta; fading forgets by lambda."
-    )
-    epsilon: PositiveFloat = Field(
-        0.01, description="Inverse of the first covariance: small is unsure of the weights."
-    )
-    q0: NonNegativeFloat = Field(0.01, description="First process noise.")
-    q_tau: NonNegativeFloat = Field(2.302, description="Its decay in an epoch: 2.302 is tenfold.")
-    q_min: NonNegativeFloat = Field(1e-6, description="Its least value.")
-    eta: PositiveFloat = Field(0.01, description="First trust in an observation (standard).")
-    eta_tau: NonNegativeFloat = Field(2.302, description="Its growth in an epoch.")
-    eta_max: PositiveFloat = Field(1.0, description="Its largest value.")
-    lambda_: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.98, alias="lambda", description="First forgetting factor (fading)."
-    )
-    nu: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.9987, description="How slowly it approaches 1 (fading)."
-    )
-    energy_fraction: PositiveFloat | Literal["automatic"] = Field(
-        "automatic",
-        description="Energies seen in an epoch, of all there are; above 1 each several times. "
-        "automatic: each at least once, and one for 10 force components.",
-    )
-    force_fraction: UpToOne = Field(0.1, description="Force components seen in an epoch.")
-    energy_batch: PositiveInt | Literal["all"] = Field(16, description="Energies in one update.")
-    force_batch: PositiveInt | Literal["all"] = Field(
-        64, description="Force components in one update."
-    )
-    force_weight: PositiveFloat = Field(
-        1.0, description="Factor on force errors and their Jacobian."
-    )
-    selection: Literal["random", "sorted", "threshold"] = Field(
-        "random", description="Which observations: any, the worst, or any above a threshold."
-    )
-    threshold: NonNegativeFloat = Field(
-        1.0, description="In root mean square errors at the start of the epoch."
-    )
-    trials: PositiveInt = Field(
-        3, description="Candidates looked at for one above the threshold; then the worst of them."
-    )
-    blocks: Literal["automatic", "one", "element", "node"] = Field(
-        "automatic",
-        description="Weights that share a covariance: all (one), those of an element's network, "
-        "those that enter a node; automatic: one up to 3,000 weights, node above.",
+    start: Fraction = Field(0.75, description="When it begins, as a fraction of the epochs.")
+    energy: NonNegativeFloat | None = Field(None, description="loss.energy from then on.")
+    forces: NonNegativeFloat | None = Field(None, description="loss.forces from then on.")
+    stress: NonNegativeFloat | None = Field(None, description="loss.stress from then on.")
+    dipole: NonNegativeFloat | None = Field(None, description="loss.dipole from then on.")
+    learning_rate: PositiveFloat | None = Field(
+        None, description="Constant learning rate from then on. Left out: the schedule goes on."
     )
 
 
-GradientOptimizer = SGD | Adagrad | RMSprop | Adam | AdamW | LBFGS
-OptimizerConfig = Annotated[
-    GradientOptimizer | Kalman,
-    Field(discriminator="name"),
-    _named("name", "adam"),
-]
+class AtomsPerBatch(Section):
+    """Batches of about the same number of atoms, for frames of different sizes."""
 
-
-# --- learning rate -----------------------------------------------------------------------------
-
-
-Warmup = Annotated[
-    NonNegativeFloat, Field(description="Epochs over which the learning rate rises from zero.")
-]
-
-
-class Constant(Section):
-    """The same learning rate throughout."""
-
-    name: Literal["constant"] = Field("constant", description="Which schedule.")
-    warmup_epochs: Warmup = 0.0
-
-
-class Exponential(Section):
-    """The learning rate falls by the same factor in every epoch."""
-
-    name: Literal["exponential"] = Field("exponential", description="Which schedule.")
-    final_factor: UpToOne = Field(0.01, description="Last learning rate over the first.")
-    warmup_epochs: Warmup = 0.0
-
-
-class Cosine(Section):
-    """The learning rate falls along half a cosine."""
-
-    name: Literal["cosine"] = Field("cosine", description="Which schedule.")
-    final_factor: UpToOne = Field(0.01, description="Last learning rate over the first.")
-    warmup_epochs: Warmup = 0.0
-
-
-class Plateau(Section):
-    """The learning rate falls when the validation loss no longer does."""
-
-    name: Literal["plateau"] = Field("plateau", description="Which schedule.")
-    factor: Fraction = Field(0.5, description="What the learning rate is multiplied by.")
-    patience: PositiveInt = Field(10, description="Epochs without a better validation loss.")
-    minimum_factor: UpToOne = Field(1e-3, description="The least learning rate over the first.")
-    warmup_epochs: Warmup = 0.0
-
-
-ScheduleConfig = Annotated[
-    Constant | Exponential | Cosine | Plateau,
-    Field(discriminator="name"),
-    _named("name", "cosine"),
-]
+    atoms: PositiveInt = Field(
+        description="Most atoms in one step; a larger frame is a batch of its own."
+    )
 
 
 # --- committee ---------------------------------------------------------------------------------
@@ -405,8 +243,13 @@ class TrainingConfig(Section):
         default_factory=Cosine, description="The learning rate over time."
     )
     epochs: PositiveInt = Field(200, description="Passes through the training frames.")
-    batch_size: PositiveInt | Literal["all"] = Field(
-        8, description="Frames in one step, over all processes; all for every frame."
+    stage_two: StageTwo | None = Field(
+        None, description="Other weights of the loss for the last epochs."
+    )
+    batch_size: PositiveInt | Literal["all"] | AtomsPerBatch = Field(
+        8,
+        description="Frames in one step, over all processes; all for every frame; or atoms, such "
+        "as {atoms: 500}.",
     )
     gradient_clip: PositiveFloat | None = Field(
         None, description="Longest gradient (Euclidean norm) a step may follow."
@@ -460,7 +303,25 @@ class TrainingConfig(Section):
             )
         if self.optimizer.name == "kalman":
             self._check_kalman()
+        if self.optimizer.name == "schedule_free":
+            self._check_schedule_free()
+        if self.stage_two is not None:
+            stage = self.loss_of(self.first_epoch_of_stage_two)
+            if stage.energy == stage.forces == stage.stress == stage.dipole == 0:
+                raise ValueError("in stage_two nothing has a weight; raise one")
         return self
+
+    @property
+    def first_epoch_of_stage_two(self) -> int:
+        """Its number, from 0; that of no epoch where there is no second stage."""
+        return self.epochs if self.stage_two is None else int(self.stage_two.start * self.epochs)
+
+    def loss_of(self, epoch: int) -> LossConfig:
+        """The loss with the weights of this epoch, from 0."""
+        if self.stage_two is None or epoch < self.first_epoch_of_stage_two:
+            return self.loss
+        weights = self.stage_two.model_dump(exclude={"start", "learning_rate"}, exclude_none=True)
+        return self.loss.model_copy(update=weights)
 
     def _check_finetune(self) -> None:
         """What has no meaning for a model that is there already."""
@@ -472,6 +333,16 @@ class TrainingConfig(Section):
             if given:
                 raise ValueError(f"a fine-tuning makes no use of {key}; leave it out")
 
+    def _check_schedule_free(self) -> None:
+        """It has an average of its own, and its theory wants a constant rate."""
+        if self.ema_decay is not None:
+            raise ValueError("schedule_free keeps a mean of its own; leave ema_decay out")
+        if self.schedule.name != "constant":
+            raise ValueError(
+                f"schedule_free needs no schedule; set schedule.name: constant instead of "
+                f"{self.schedule.name}"
+            )
+
     def _check_kalman(self) -> None:
         """The filter has no gradient to clip and its own loss."""
         unused = {
@@ -480,6 +351,7 @@ class TrainingConfig(Section):
             "loss.stress": self.loss.stress > 0,
             "loss.dipole": self.loss.dipole > 0,
             "loss.function": self.loss.function != "mse",
+            "stage_two": self.stage_two is not None,
         }
         for key, given in unused.items():
             if given:

@@ -215,10 +215,12 @@ def _plain(kind: Any) -> Any:
 
 
 def _member(union: Any, tag: str) -> Any:
-    """The section of a union that has this name, or the dict of one that has none."""
+    """The section of a union that has this name or is this class, or the dict of one with none."""
     members = [_plain(member) for member in get_args(union)]
     for member in members:
-        if tag in _names(member) or (get_origin(member) is dict and tag.startswith("dict")):
+        if tag in _names(member) or tag == getattr(member, "__name__", None):
+            return member
+        if get_origin(member) is dict and tag.startswith("dict"):
             return member
     return None
 

@@ -14,11 +14,17 @@ from torch import Tensor
 
 from ladera.errors import ConfigError, TrainingError
 from ladera.potential import Potential
-from ladera.training.batches import Batch, Batches, interleaved, shuffled
-from ladera.training.config import GradientOptimizer, TrainingConfig
+from ladera.training.batches import Batch, Batches, filled, interleaved, shuffled
+from ladera.training.config import AtomsPerBatch, TrainingConfig
 from ladera.training.finetune.heads import TwoHeads, head_of
 from ladera.training.loss import QUANTITIES, Objective
-from ladera.training.optimizers import LearningRate, ParameterAverage, make_optimizer
+from ladera.training.optimizer_config import GradientOptimizer, ScheduleFree
+from ladera.training.optimizers import (
+    LearningRate,
+    OptimizersAverage,
+    ParameterAverage,
+    make_optimizer,
+)
 from ladera.training.preparation import Prepared
 from ladera.training.processes import over_processes, threads_worth
 
@@ -51,14 +57,10 @@ class GradientSteps:
         self._parameters = [p for p in potential.parameters() if p.requires_grad]
         for parameter in self._parameters:
             parameter.grad = torch.zeros_like(parameter)
-        made = make_optimizer(optimizer, self._parameters)
+        made = make_optimizer(optimizer, potential)
         self._module, self._optimizer = fabric.setup(self._objective, made)
         self._rate = LearningRate(config.schedule, config.epochs, optimizer.learning_rate)
-        self._average = (
-            ParameterAverage(potential.parameters(), config.ema_decay)
-            if config.ema_decay is not None
-            else None
-        )
+        self._average = _average(config, potential, made)
         # Of the epoch so far, this process.
         self._sums = torch.zeros(len(QUANTITIES), 4, dtype=torch.float64)
         self._epoch, self._step, self._steps = 0, 0, 1
@@ -71,18 +73,25 @@ class GradientSteps:
 
     def of_epoch(self, epoch: int) -> Sequence[Frames]:
         """The batches of an epoch; they depend on nothing but the seed and its number."""
-        size, seed = self._prepared.batch_size, self._config.seed
-        batches = shuffled(self._prepared.train, size, seed, epoch)
+        batches = self._shuffled(self._prepared.train, epoch)
         if len(self._replayed):
-            batches = interleaved(batches, shuffled(self._replayed, size, seed, epoch))
+            batches = interleaved(batches, self._shuffled(self._replayed, epoch))
         self._epoch, self._steps = epoch, len(batches)
+        self._objective.weigh(self._config.loss_of(epoch))
         return batches
+
+    def _shuffled(self, frames: Frames, epoch: int) -> list[Frames]:
+        size, seed = self._config.batch_size, self._config.seed
+        if isinstance(size, AtomsPerBatch):
+            counts = self._prepared.dataset.atom_counts[frames]
+            return filled(frames, counts, size.atoms, seed, epoch)
+        return shuffled(frames, self._prepared.batch_size, seed, epoch)
 
     def take(self, frames: Frames, number: int) -> None:
         """Step ``number`` of the epoch: follow the gradient of this process's part of a batch."""
-        now = self._epoch + number / self._steps
+        rate = self._rate_at(self._epoch + number / self._steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate.at(now, 1 / self._steps)
+            group["lr"] = rate
         batch = self._share(frames)
         counts = over_processes(self._fabric, batch.counts)
         first: list[Tensor] = []
@@ -113,6 +122,12 @@ class GradientSteps:
             self._average.update()
         if frames[0] not in self._replayed:
             self._sums += first[0].cpu()
+
+    def _rate_at(self, time: float) -> float:
+        second = self._config.stage_two
+        if second and second.learning_rate and self._epoch >= self._config.first_epoch_of_stage_two:
+            return second.learning_rate
+        return self._rate.at(time, 1 / self._steps)
 
     def training_sums(self) -> Tensor:
         """Sums of :class:`Objective` over the steps since the epoch began, all processes."""
@@ -167,3 +182,15 @@ class GradientSteps:
         else:
             batch = self._batches.make(frames[:1]).without_labels()
         return batch.to(self._fabric.device)
+
+
+def _average(
+    config: TrainingConfig, potential: Potential, optimizer: Any
+) -> ParameterAverage | OptimizersAverage | None:
+    """The mean of the parameters over the steps, if the run keeps one."""
+    if isinstance(config.optimizer, ScheduleFree):
+        trained = [p for p in potential.parameters() if p.requires_grad]
+        return OptimizersAverage(trained, optimizer)
+    if config.ema_decay is not None:
+        return ParameterAverage(potential.parameters(), config.ema_decay)
+    return None

@@ -10,17 +10,18 @@ sigma_kab^ref and p_ka = mu_ka - mu_ka^ref (dipole moments) of the frames k that
     w_E, w_F, w_S, w_D  loss.energy, loss.forces, loss.stress, loss.dipole
     c_k                 weight of frame k in the data, times loss.config_weights of its config_type
     rho(x)              loss.function: mse x^2; mae |x|; huber x^2/2 where |x| < delta, then
-                        delta (|x| - delta/2), delta = loss.huber_delta
+                        delta (|x| - delta/2), delta = loss.huber_delta; universal as huber, but
+                        delta of an atom's forces is 0.7, 0.4 and 0.1 times that where the labelled
+                        force is above 100, 200 and 300 eV/Angstrom (Batatia et al.,
+                        arXiv:2401.00096)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.training.batches import Batch
@@ -36,8 +37,12 @@ class Objective(nn.Module):
     def __init__(self, potential: Potential, config: LossConfig) -> None:
         super().__init__()
         self.potential = potential
+        self._config = config
+        self.weigh(config)
+
+    def weigh(self, config: LossConfig) -> None:
+        """Take the weights of the quantities from another configuration."""
         self.weights = torch.tensor([getattr(config, name) for name in QUANTITIES]).double()
-        self._rho = _penalty(config)
 
     def forward(self, batch: Batch) -> Tensor:
         """For each of QUANTITIES: count, sum of c rho, of |x| and of x^2.
@@ -70,8 +75,13 @@ class Objective(nn.Module):
     def _forces(self, prediction: Prediction, batch: Batch) -> Tensor:
         atoms = batch.graph.structure_index
         known = batch.has_forces[atoms]
-        residual = prediction.forces.double()[known] - batch.forces[known]
-        return self._sums(residual, batch.weights[atoms][known][:, None])
+        reference = batch.forces[known]
+        residual = prediction.forces.double()[known] - reference
+        delta: Tensor | float = self._config.huber_delta
+        if self._config.function == "universal":
+            steps = reference.norm(dim=1, keepdim=True) / 100.0
+            delta = delta * (1.0 - 0.3 * steps.floor().clamp(max=3.0))
+        return self._sums(residual, batch.weights[atoms][known][:, None], delta)
 
     def _stress(self, prediction: Prediction, batch: Batch) -> Tensor:
         known = batch.has_stress
@@ -84,20 +94,24 @@ class Objective(nn.Module):
         residual = prediction.dipole[known] - batch.dipole[known]
         return self._sums(residual, batch.weights[known][:, None])
 
-    def _sums(self, residual: Tensor, weights: Tensor) -> Tensor:
+    def _sums(
+        self, residual: Tensor, weights: Tensor, delta: Tensor | float | None = None
+    ) -> Tensor:
         plain = residual.detach()
         count = plain.new_tensor(plain.numel())
-        weighted = (weights * self._rho(residual)).sum()
+        delta = self._config.huber_delta if delta is None else delta
+        weighted = (weights * _penalty(self._config.function, residual, delta)).sum()
         return torch.stack([count, weighted, plain.abs().sum(), plain.square().sum()])
 
 
-def _penalty(config: LossConfig) -> Callable[[Tensor], Tensor]:
-    match config.function:
+def _penalty(function: str, x: Tensor, delta: Tensor | float) -> Tensor:
+    """rho(x)."""
+    match function:
         case "mse":
-            return torch.square
+            return x.square()
         case "mae":
-            return torch.abs
-        case "huber":
-            return lambda x: functional.huber_loss(
-                x, torch.zeros_like(x), reduction="none", delta=config.huber_delta
-            )
+            return x.abs()
+        case _:
+            size = x.abs()
+            inner = size.clamp(max=delta) if isinstance(delta, float) else size.minimum(delta)
+            return inner * (size - 0.5 * inner)  # both branches of huber in one, smooth

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ladera.training.config import (
+from ladera.potential import Potential
+from ladera.training.optimizer_config import (
     LBFGS,
     SGD,
     Adagrad,
@@ -24,12 +25,25 @@ from ladera.training.config import (
     Plateau,
     RMSprop,
     ScheduleConfig,
+    ScheduleFree,
 )
 
 
-def make_optimizer(config: GradientOptimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The optimiser a configuration describes."""
-    parameters = list(parameters)
+def make_optimizer(config: GradientOptimizer, potential: Potential) -> Optimizer:
+    """The optimiser a configuration describes, of the parameters that may change.
+
+    Those of which the potential says that they are not to decay are a group of their own.
+    """
+    named = [(name, p) for name, p in potential.named_parameters() if p.requires_grad]
+    decaying = [p for name, p in named if potential.decays(name)]
+    others = [p for name, p in named if not potential.decays(name)]
+    parameters: Any = decaying + others
+    if decaying and others and not isinstance(config, LBFGS):
+        parameters = [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
+    return _optimizer(config, parameters)
+
+
+def _optimizer(config: GradientOptimizer, parameters: Any) -> Optimizer:
     rate = config.learning_rate
     match config:
         case SGD(momentum=momentum, weight_decay=decay):
@@ -44,6 +58,11 @@ def make_optimizer(config: GradientOptimizer, parameters: Iterable[nn.Parameter]
             return torch.optim.Adam(parameters, rate, betas, weight_decay=decay)
         case AdamW(betas=betas, weight_decay=decay):
             return torch.optim.AdamW(parameters, rate, betas, weight_decay=decay)
+        case ScheduleFree(betas=betas, weight_decay=decay):
+            from schedulefree import AdamWScheduleFree  # a tenth of a second, for few runs
+
+            made: Optimizer = AdamWScheduleFree(parameters, rate, betas, weight_decay=decay)
+            return made
         case LBFGS(max_iterations=iterations, history=history):
             return torch.optim.LBFGS(
                 parameters,
@@ -145,6 +164,40 @@ class ParameterAverage:
             mean.copy_(stored)
 
     def _set(self, values: Iterable[Tensor]) -> None:
-        with torch.no_grad():
-            for parameter, value in zip(self._parameters, values, strict=True):
-                parameter.copy_(value)
+        _copy(values, self._parameters)
+
+
+class OptimizersAverage:
+    """The mean that a schedule-free optimiser keeps, behind the face of ParameterAverage."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], optimizer: Any) -> None:
+        self._parameters: list[Tensor] = list(parameters)
+        self._optimizer = optimizer
+        optimizer.train()
+
+    def update(self) -> None:
+        """Nothing: the optimiser does it."""
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Put the mean in the parameters' place for a while."""
+        present = [p.detach().clone() for p in self._parameters]
+        self._optimizer.eval()
+        try:
+            yield
+        finally:
+            self._optimizer.train()  # which is right but for rounding
+            _copy(present, self._parameters)
+
+    def state(self) -> dict[str, Any]:
+        """Nothing beside the optimiser's own state."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing; see :meth:`state`."""
+
+
+def _copy(values: Iterable[Tensor], parameters: Iterable[Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)

@@ -69,9 +69,9 @@ class Prepared:
 
     @property
     def batch_size(self) -> int:
-        """Frames in one step, over all processes."""
+        """Frames in one step, over all processes; of batches by atoms, as many as may be."""
         size = self.config.batch_size
-        return len(self.train) if size == "all" else size
+        return size if isinstance(size, int) else len(self.train)
 
     def require_sound_data(self) -> None:
         """Raise DataError when the doctor found an error."""

@@ -20,13 +20,14 @@ from ladera.files import write_text_atomic
 from ladera.interrupt import StopRequest
 from ladera.training import checkpoint, config_file, metrics
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
-from ladera.training.config import Kalman, TrainingConfig
+from ladera.training.config import TrainingConfig
 from ladera.training.evaluation import evaluate_dataset, write_evaluations
 from ladera.training.finetune import adapters
 from ladera.training.finetune.run import Finetuning
 from ladera.training.gradient_steps import GradientSteps
 from ladera.training.log import EpochLog, Row
 from ladera.training.loss import COUNT, QUANTITIES, Objective
+from ladera.training.optimizer_config import Kalman
 from ladera.training.preparation import Indices, Prepared, prepare
 from ladera.training.processes import launch, over_processes
 from ladera.training.provenance import provenance
@@ -225,6 +226,9 @@ class _Run:
         """Validate, log, and keep the model if it is the best so far."""
         rate = self.steps.learning_rate
         row: dict[str, float | int | None] = {"epoch": self.epoch + 1, "learning_rate": rate}
+        self.objective.weigh(self.config.loss_of(self.epoch))
+        if self.epoch == self.config.first_epoch_of_stage_two:
+            self.best["loss"] = None  # of other weights, not to be compared
         with self.steps.averaged():
             train_sums = self.steps.training_sums()
             if train_sums is None:
@@ -279,7 +283,9 @@ class _Run:
     def _new_potential(self, stored: Mapping[str, Any] | None) -> Potential:
         """The potential before the first step; its constants come from the training data."""
         if self.finetuning is not None:
-            return self.finetuning.potential().to(_DTYPES[self.config.precision])
+            potential = self.finetuning.potential()
+            _check_dipole(potential, self.config)
+            return potential.to(_DTYPES[self.config.precision])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             potential = modelfile.build(self.config.model)
@@ -365,7 +371,8 @@ def _check_dipole(potential: Potential, config: TrainingConfig) -> None:
     if config.loss.dipole > 0 and not potential.has_dipole:
         raise ConfigError(
             f"loss.dipole is {config.loss.dipole:g}, but the {config.model.architecture} model has "
-            "no dipole moment; set model.architecture: hdnnp_dipole, or loss.dipole: 0."
+            "no dipole moment; set model.architecture: hdnnp_dipole, or model.outputs: [energy, "
+            "dipole] of a mace, or loss.dipole: 0."
         )
     if config.loss.dipole == 0 and potential.has_atomic_dipoles:
         raise ConfigError(

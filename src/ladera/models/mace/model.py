@@ -103,6 +103,11 @@ class MACE(Potential):
         self._fast = None
         return super()._apply(fn, recurse)
 
+    def decays(self, parameter: str) -> bool:
+        """The weights that mix messages, products and residuals, as in the published models."""
+        parts = (".interaction.down.", ".skip.", ".product.", ".linear.")
+        return any(part in parameter for part in parts)
+
     def descriptors(self, graph: Graph) -> Tensor:
         """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""
         graph = graph.to(self.dtype, self.device)

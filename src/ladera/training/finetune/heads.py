@@ -30,6 +30,11 @@ def add_head(base: Potential, name: str) -> MACE:
             f"{base.config.architecture} model; take naive or frozen."
         )
     config = base.config
+    if config.has_dipole:
+        raise ConfigError(
+            "finetune.method: replay gives a model a second head, and one with a dipole has a "
+            "single one; take naive, frozen or lora."
+        )
     if name in config.heads:
         raise ConfigError(
             f"finetune.head: the base has a head '{name}' already ({', '.join(config.heads)}); "

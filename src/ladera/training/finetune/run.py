@@ -90,7 +90,9 @@ def _last_parts(potential: Potential) -> tuple[str, ...]:
     config = potential.config
     if isinstance(config, MACEConfig):
         last = config.num_interactions - 1
-        return (f"layers.{last}", *(f"layers.{t}.readout" for t in range(last)))
+        readouts = (f"layers.{t}.{part}" for t in range(last) for part in ("readout", "dipole"))
+        modules = dict(potential.named_modules())
+        return (f"layers.{last}", *(name for name in readouts if name in modules))
     found = []
     for name, module in potential.named_modules():
         if isinstance(module, AtomicNetwork):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, cho_factor, cho_solve
 
 from ladera.errors import TrainingError
-from ladera.training.config import Kalman
+from ladera.training.optimizer_config import Kalman
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -20,12 +20,13 @@ from ladera.models.hdnnp.model import HDNNP
 from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.potential import Potential, evaluate
 from ladera.training.batches import Batches
-from ladera.training.config import Kalman, TrainingConfig
+from ladera.training.config import TrainingConfig
 from ladera.training.kalman import jacobian
 from ladera.training.kalman.blocks import make_blocks
 from ladera.training.kalman.filter import KalmanFilter
 from ladera.training.kalman.frames import FrameStore
 from ladera.training.loss import QUANTITIES
+from ladera.training.optimizer_config import Kalman
 from ladera.training.preparation import Prepared
 from ladera.training.processes import over_processes
 
