@@ -6,18 +6,24 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from pydantic import ValidationError
 
 import ladera
-from ladera import modelfile
+from ladera import Graph, evaluate, modelfile
 from ladera.data.dataset import Dataset
 from ladera.data.formats import write
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, DataError
+from ladera.interop import mace_torch
 from ladera.models.committee import Committee
 from ladera.models.hdnnp.dipole import HDNNPDipole, HDNNPDipoleConfig
+from ladera.models.mace import MACE, MACEConfig
+from ladera.potential import differentiate
 from ladera.testing import check_contract, predict
 from ladera.training.config import TrainingConfig
 from ladera.training.trainer import train
+from test_training_run import StopAt
+from training_runs import same_bits
 
 WATER = Atoms("OHH", [[0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0.1]])
 
@@ -27,19 +33,53 @@ def new_model(seed: int = 0) -> HDNNPDipole:
     return HDNNPDipole(HDNNPDipoleConfig(species=("H", "O"), cutoff=4.0, size="small")).eval()
 
 
+SIZES = {"channels": 4, "max_l": 2, "correlation": 2, "num_radial": 4, "radial_layers": (8,)}
+
+
+def new_mace(seed: int = 0, outputs=("energy", "dipole"), **changes) -> MACE:
+    torch.manual_seed(seed)
+    config = MACEConfig(species=("H", "O"), cutoff=4.0, outputs=outputs, **SIZES | changes)
+    return MACE(config).eval()
+
+
+MODELS = {
+    "hdnnp": new_model,
+    "mace": new_mace,
+    "mace, scalars between layers": lambda: new_mace(hidden_l=0, readout_layers=()),
+    "mace, gates": lambda: new_mace(hidden_l=2, interactions=("nonlinear_residual",) * 2),
+}
+models = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
+
+
+@models
 @pytest.mark.parametrize("periodic", [False, True])
-def test_contract(periodic: bool) -> None:
+def test_contract(make, periodic: bool) -> None:
     atoms = WATER.copy()
     if periodic:
         atoms.set_cell(5 * np.eye(3))
         atoms.pbc = True
-    check_contract(new_model(), atoms)
+    check_contract(make(), atoms)
 
 
-def test_charges_sum_to_the_total_charge_and_moments_to_the_dipole() -> None:
+@models
+def test_atomic_dipoles_turn_with_the_molecule_and_charges_stay(make) -> None:
+    potential = make()
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]
+    before = predict(potential, WATER)
+    for matrix in (turn, -turn):
+        after = predict(potential, Atoms(WATER.symbols, WATER.positions @ matrix + 1.7))
+        size = before.atomic_dipoles.abs().max().item()
+        assert size > 1e-3
+        expected = before.atomic_dipoles.numpy() @ matrix
+        assert after.atomic_dipoles.numpy() == pytest.approx(expected, abs=1e-12)
+        assert after.charges.numpy() == pytest.approx(before.charges.numpy(), abs=1e-12)
+
+
+@models
+def test_charges_sum_to_the_total_charge_and_moments_to_the_dipole(make) -> None:
     ion = WATER.copy()
     ion.info["total_charge"] = -1.0
-    found = predict(new_model(), ion)
+    found = predict(make(), ion)
     assert float(found.charges.sum()) == pytest.approx(-1, abs=1e-12)
     expected = found.charges.numpy() @ ion.positions + found.atomic_dipoles.numpy().sum(0)
     assert found.dipole[0].numpy() == pytest.approx(expected, abs=1e-12)
@@ -62,6 +102,64 @@ def test_a_committee_has_the_mean_of_its_members() -> None:
     mixed = Committee([members[0], ladera.build(modelfile.config_class("hdnnp")(
         species=("H", "O"), cutoff=4.0, size="small"))])  # fmt: skip
     assert not mixed.has_dipole
+
+
+def test_mace_makes_dipoles_only_when_asked() -> None:
+    potential = new_mace()
+    assert potential.why_not_fast() is None
+    graph = Graph.from_atoms(WATER, potential.cutoff)
+    with torch.no_grad():
+        found = evaluate(potential, graph)
+        plain = differentiate(potential, graph)
+        energy_alone = new_mace(outputs=("energy",)).train()
+    runs = []
+    for layer in potential.layers:
+        layer.register_forward_hook(lambda *_: runs.append(1))
+    _ = found.forces
+    assert not runs
+    assert found.dipole.numpy() == pytest.approx(plain.dipole.numpy(), abs=1e-12)
+    assert len(runs) == 2
+    assert not found.dipole.requires_grad
+    assert not energy_alone.has_dipole
+
+
+def test_a_model_of_dipoles_alone_says_so_when_asked_for_energies(tmp_path) -> None:
+    both, alone = new_mace(), new_mace(outputs=("dipole",))
+    own = both.state_dict()
+    alone.load_state_dict({name: own[name] for name in alone.state_dict()})
+    expected = predict(both, WATER).dipole.numpy()
+    alone.save(tmp_path / "dipole.ladera")
+    alone = ladera.load(tmp_path / "dipole.ladera")
+    found = predict(alone, WATER)
+    assert found.dipole.numpy() == pytest.approx(expected, abs=1e-13)
+    for name in ("energy", "forces", "virial", "atomic_energies"):
+        with pytest.raises(DataError, match="neither energies nor forces; take another"):
+            getattr(found, name)
+    atoms = WATER.copy()
+    atoms.calc = alone.calculator()
+    assert atoms.get_dipole_moment() == pytest.approx(expected[0], abs=1e-13)
+    for ask in (atoms.get_potential_energy, atoms.get_forces):
+        with pytest.raises(DataError, match="neither energies nor forces"):
+            ask()
+    assert "it has none" in alone.why_not_fast()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"max_l": 0}, "of which max_l: 0 knows nothing"),
+        ({"heads": ("a", "b")}, "has one head, not 2"),
+        ({"outputs": ("dipole", "charm")}, "outputs"),
+    ],
+)
+def test_outputs_that_cannot_be(values, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        new_mace(**values)
+
+
+def test_mace_torch_gets_no_dipoles(tmp_path) -> None:
+    with pytest.raises(ConfigError, match=r"predicts energies alone, .* \[energy, dipole\]"):
+        mace_torch.export(new_mace(), tmp_path)
 
 
 def labelled(count: int) -> Dataset:
@@ -110,8 +208,22 @@ def settings(tmp_path, **loss) -> dict:
     }
 
 
-def test_training_learns_energies_and_dipoles_together(tmp_path) -> None:
-    config = TrainingConfig.model_validate(settings(tmp_path, dipole=10.0))
+MACE_SETTINGS = {
+    "model": {
+        "architecture": "mace",
+        "outputs": ["energy", "dipole"],
+        "cutoff": 4.0,
+        **SIZES,
+        "average_neighbors": [2.0, 2.0],
+    },
+    "epochs": 15,
+    "precision": "float32",
+}
+
+
+@pytest.mark.parametrize("changes", [{}, MACE_SETTINGS], ids=["hdnnp", "mace"])
+def test_training_learns_energies_and_dipoles_together(tmp_path, changes) -> None:
+    config = TrainingConfig.model_validate(settings(tmp_path, dipole=10.0) | changes)
     potential = train(config, tmp_path / "run")
     bonds = WATER.positions[1:]
     charge = 0.3 + 0.2 * (np.linalg.norm(bonds, axis=1) - 0.96)
@@ -120,6 +232,15 @@ def test_training_learns_energies_and_dipoles_together(tmp_path) -> None:
     assert found["r2"] > 0.97
     log = (tmp_path / "run" / "log.csv").read_text()
     assert "validation_dipole_rmse_me_angstrom" in log.splitlines()[0]
+
+
+def test_an_interrupted_training_of_energies_and_dipoles_ends_the_same(tmp_path) -> None:
+    values = settings(tmp_path, dipole=10.0) | MACE_SETTINGS | {"epochs": 2, "ema_decay": 0.9}
+    config = TrainingConfig.model_validate(values)
+    whole = train(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "parts", observer=StopAt(2, 4))
+    assert same_bits(train(config, tmp_path / "parts", resume=True), whole)
 
 
 def test_dipoles_are_not_left_to_chance(tmp_path) -> None:

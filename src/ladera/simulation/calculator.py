@@ -17,7 +17,7 @@ from ladera.errors import DataError, SimulationError
 from ladera.graph import NeighborList, total_charge
 from ladera.models.committee import Committee, CommitteePrediction
 from ladera.neighbors import net_forces
-from ladera.potential import Extrapolation, Potential, Prediction, evaluate
+from ladera.potential import NO_ENERGY, Extrapolation, Potential, Prediction, evaluate
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -45,6 +45,9 @@ class LaderaCalculator(Calculator):
     A model with charges gives ``charges`` (n_atoms,) in e as well, and one with charges or atomic
     dipoles, for an open structure, the ``dipole`` (3,) in e*Angstrom. The total charge is
     ``atoms.info["total_charge"]``, 0 where that is missing.
+
+    A model with dipoles alone gives these: asking for energies or forces raises
+    PropertyUnavailableError.
 
     Of a committee these are the means, and the results have besides their standard deviations:
     ``energy_std`` (eV) and, for each atom and component, ``forces_std`` (n_atoms, 3), calibrated if
@@ -78,7 +81,7 @@ class LaderaCalculator(Calculator):
         self._prediction: Prediction | None = None
         self._snapshot: tuple[bytes | float, ...] = ()
         self.implemented_properties = [
-            *self.implemented_properties,
+            *(self.implemented_properties if potential.has_energy else []),
             *(["charges"] if potential.has_charges else []),
             *(["dipole"] if potential.has_dipole else []),
             *(["energy_std", "forces_std"] if isinstance(potential, Committee) else []),
@@ -104,13 +107,24 @@ class LaderaCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = _DEPENDENCIES,
     ) -> None:
-        """Fill ``results``: energy and forces always, the others when asked for."""
+        """Fill ``results``: energy and forces always if there are any, the others when asked."""
         atoms = atoms if atoms is not None else self.atoms
         with torch.no_grad():
             if atoms is not None and (system_changes or self._prediction is None):
                 self._evaluate(atoms, system_changes)
-            for name in {"energy", "free_energy", "forces", *properties} - set(self.results):
+            always = {"energy", "free_energy", "forces"} if self.potential.has_energy else set()
+            for name in {*always, *properties} - set(self.results):
                 self.results[name] = self._derive(name)
+
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """One of ``implemented_properties``; see the class."""
+        if not self.potential.has_energy and name in LaderaCalculator.implemented_properties:
+            raise PropertyUnavailableError(NO_ENERGY)
+        return super().get_property(  # type: ignore[no-untyped-call]
+            name, atoms, allow_calculation
+        )
 
     def extrapolating_atoms(self) -> int | None:
         """How many atoms of the last structure have a descriptor outside the training range.

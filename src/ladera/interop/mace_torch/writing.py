@@ -34,6 +34,11 @@ def export(potential: Potential, folder: str | os.PathLike[str]) -> tuple[Path, 
     config = potential.config
     if not isinstance(config, MACEConfig):
         raise ConfigError(f"mace-torch has no {config.architecture} models; export a MACE.")
+    if config.outputs != ("energy",):
+        raise ConfigError(
+            "The ScaleShiftMACE of mace-torch predicts energies alone, and this model has outputs: "
+            f"[{', '.join(config.outputs)}]; train one with outputs: [energy] to export it."
+        )
     folder = Path(folder)
     settings, tensors = _settings(potential, config), _tensors(potential, config)
     state, described = folder / "model.safetensors", folder / "model.json"

@@ -15,7 +15,7 @@ from ladera.kernels.symmetry_functions import ops
 from ladera.models.hdnnp.config import HDNNPConfig, Layers
 from ladera.models.hdnnp.model import HDNNP
 from ladera.models.hdnnp.network import AtomicNetwork
-from ladera.potential import Prediction
+from ladera.potential import Prediction, neutralized
 
 N_RADIAL: Final = 6  # radial functions of the edge vectors
 
@@ -73,7 +73,7 @@ class HDNNPDipole(HDNNP):
                 outputs = outputs.index_add(0, atoms, network(x))
         edges = self._edge_sums(graph, index)
         dipoles = (outputs[:, 1:, None].double() * edges).sum(1)
-        return _neutral(outputs[:, 0].double(), graph), dipoles
+        return neutralized(outputs[:, 0].double(), graph), dipoles
 
     def _edge_sums(self, graph: Graph, index: Tensor) -> Tensor:
         """sum_j u_k(r_ij) r_ij over the neighbours of each element, (n_atoms, n_species * k, 3)."""
@@ -87,10 +87,3 @@ class HDNNPDipole(HDNNP):
         place = graph.centers * n_species + index[graph.neighbors]
         sums = sums.index_add(0, place, radial[:, :, None] * vectors[:, None, :])
         return sums.reshape(graph.n_atoms, n_species * N_RADIAL, 3)
-
-
-def _neutral(free: Tensor, graph: Graph) -> Tensor:
-    """Charges shifted alike within each structure so that they sum to its total charge."""
-    sums = free.new_zeros(graph.n_structures).index_add(0, graph.structure_index, free)
-    excess = (sums - graph.total_charge.to(sums)) / graph.atom_counts
-    return free - excess[graph.structure_index]

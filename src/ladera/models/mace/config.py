@@ -13,6 +13,7 @@ Interaction = Literal["agnostic", "residual", "density", "density_residual", "no
 Basis = Literal["bessel", "gaussian", "chebyshev"]
 Transform = Literal["agnesi", "soft"]
 Gate = Literal["silu", "tanh", "abs"]
+Output = Literal["energy", "dipole"]
 
 
 class MACEConfig(PotentialConfig):
@@ -82,6 +83,11 @@ class MACEConfig(PotentialConfig):
     head: str | None = Field(
         default=None, description="Which head predicts. Left out: the first of heads."
     )
+    outputs: tuple[Output, ...] = Field(
+        default=("energy",),
+        min_length=1,
+        description="What it predicts: energy, dipole (by charges and atomic dipoles), or both.",
+    )
     average_neighbors: tuple[PositiveFloat, ...] = Field(
         default=(),
         description="What messages are divided by, for each layer. Left out: from training data.",
@@ -105,6 +111,12 @@ class MACEConfig(PotentialConfig):
             raise ValueError(
                 f"there is no head '{self.head}'; {did_you_mean(self.head, self.heads)}"
             )
+        if self.has_dipole and self.max_l == 0:
+            raise ValueError(
+                "a dipole is a vector, of which max_l: 0 knows nothing; take 1 or more"
+            )
+        if self.has_dipole and len(self.heads) > 1:
+            raise ValueError(f"a model with a dipole has one head, not {len(self.heads)}")
         return self
 
     @property
@@ -112,6 +124,16 @@ class MACEConfig(PotentialConfig):
         """Kind of each layer, written out."""
         rest: list[Interaction] = ["residual"] * (self.num_interactions - 1)
         return self.interactions or ("agnostic", *rest)
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the model predicts energies."""
+        return "energy" in self.outputs
+
+    @property
+    def has_dipole(self) -> bool:
+        """Whether the model predicts dipole moments."""
+        return "dipole" in self.outputs
 
     @property
     def head_index(self) -> int:

@@ -30,6 +30,8 @@ _CLOSEST = 1e-8  # Angstrom, in place of 0, where sin(x) / x is not a number
 
 def why_not_fast(potential: MACE, graph: Graph | None) -> str | None:
     """Why the compiled loops do not do this; None where they do."""
+    if not potential.has_energy:
+        return "compiled loops are for energies, and it has none"
     if "nonlinear_residual" in potential.config.kinds:
         return "nonlinear_residual layers have no compiled loops"
     if potential.device.type != "cpu":
@@ -110,7 +112,7 @@ def _model(potential: MACE) -> tables.Model:
     """The parameters with all normalisations, in float64."""
     config, head = potential.config, potential.config.head_index
     layers: list[Layer] = _list(potential.layers)
-    *linear, last = [layer.readout for layer in layers]
+    *linear, last = [layer.readout for layer in layers if layer.readout is not None]
     return tables.Model(
         cutoff=config.cutoff,
         degree=config.max_l,
@@ -128,6 +130,8 @@ def _layer(potential: MACE, layer: Layer, t: int) -> tables.Layer:
     interaction = layer.interaction
     assert isinstance(interaction, Interaction)
     mix = _linear(interaction.down)
+    # The vectors of the last layer are there for the dipole; energies need its scalars alone.
+    degrees = 1 if t == potential.config.num_interactions - 1 else len(layer.out)
     if interaction.density is None:
         mix = tuple(matrix / float(potential.average_neighbors[t]) for matrix in mix)
     return tables.Layer(
@@ -136,12 +140,12 @@ def _layer(potential: MACE, layer: Layer, t: int) -> tables.Layer:
         up=_linear(interaction.up),
         mix=mix,
         mix_element=None if interaction.mix is None else _by_species(interaction.mix),
-        skip=_by_species(layer.skip) if isinstance(layer.skip, SpeciesLinear) else (),
+        skip=_by_species(layer.skip)[:degrees] if isinstance(layer.skip, SpeciesLinear) else (),
         density=None
         if interaction.density is None
         else _Sampler(potential, interaction, density=True),
-        contractions=_contractions(layer.product),
-        out=_linear(layer.linear),
+        contractions=_contractions(layer.product)[:degrees],
+        out=_linear(layer.linear)[:degrees],
     )
 
 

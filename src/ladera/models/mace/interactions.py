@@ -53,7 +53,7 @@ class Shape:
 
     @classmethod
     def of_layer(cls, config: MACEConfig, layer: int) -> Shape:
-        """Of a layer, counted from 0: features begin and end as scalars."""
+        """Of a layer, counted from 0: features begin as scalars and end as what is read out."""
         features = natural(config.hidden_l if layer else 0)
         edge_l = config.hidden_l if config.edge_l is None else config.edge_l
         last = layer == config.num_interactions - 1
@@ -61,7 +61,7 @@ class Shape:
             first=layer == 0,
             features=features,
             senders=features[: edge_l + 1],
-            out=natural(0 if last else config.hidden_l),
+            out=natural(config.has_dipole if last else config.hidden_l),
             channels=config.channels,
             edge_channels=config.edge_channels[layer] if config.edge_channels else config.channels,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import sqrt
 from typing import ClassVar, Self
 
@@ -22,10 +23,19 @@ from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
 from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
+from ladera.models.mace.moments import LazyMoments
 from ladera.models.mace.product import ProductBasis
-from ladera.models.mace.readout import Readout
+from ladera.models.mace.readout import DipoleReadout, Readout
 from ladera.models.zbl import ScreenedRepulsion
-from ladera.potential import Potential, TrainingStatistics
+from ladera.potential import (
+    NO_ENERGY,
+    DipolePrediction,
+    Potential,
+    Prediction,
+    TrainingStatistics,
+    differentiate,
+    neutralized,
+)
 
 
 class MACE(Potential):
@@ -37,6 +47,15 @@ class MACE(Potential):
     with a reference energy, shift and scale for each head, and the layers of :class:`Layer`. Only
     the invariant part (l = 0) of features is read, and the last layer has no other. See Batatia et
     al., and the page *MACE* of the documentation.
+
+    With ``dipole`` among the outputs, charges and atomic dipoles are read as well, these from the
+    vectors (l = 1) of all layers, the last one included,
+
+        (q'_i, p_i) = sum_t dipole_t(h_i^(t+1)),    q_i = q'_i + (Q - sum_j q'_j) / n
+
+    and the moment is sum_i q_i r_i + p_i: it turns with the molecule, for a neutral one it does not
+    depend on the origin, and for an ion it is that of its total charge Q. The charges are whatever
+    makes the best moments.
     """
 
     config: MACEConfig
@@ -49,6 +68,8 @@ class MACE(Potential):
 
     def __init__(self, config: MACEConfig) -> None:
         super().__init__(config)
+        self.has_energy = config.has_energy
+        self.has_charges = self.has_atomic_dipoles = config.has_dipole
         self._fast: FastPath | None = None
         n_species, n_heads = len(self.species), len(config.heads)
         self.embedding = normal(n_species, config.channels)
@@ -69,22 +90,65 @@ class MACE(Potential):
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """E_i of each atom by the head that predicts, (n_atoms,), eV, float64."""
-        head = self.config.head_index
         index = self.species_index(graph)
+        return self._energies(graph, index, self._features(graph, index))
+
+    def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
+        """Energies, by compiled loops where they can; and charges and dipoles, if it has them.
+
+        Beside the energies of compiled loops, these are computed when asked for.
+        """
+        if not self.has_energy:
+            return DipolePrediction(graph, *self._moments(graph))
+        if not self.has_atomic_dipoles:
+            return super().predict(graph, gradients)
+        if not gradients:
+            index = self.species_index(graph)
+            features = list(self._features(graph, index))
+            energies = self._energies(graph, index, features)
+            charges, dipoles = self._moments(graph, features)
+            return Prediction(graph, energies, charges=charges, atomic_dipoles=dipoles)
+        if self._is_fast(graph):
+            found = self.energies_and_edge_gradients(graph)
+            return LazyMoments(graph, *found, lambda: self._moments(graph))
+        with ops.forces_only():
+            return replace(differentiate(self, graph), long_range=None)
+
+    def _energies(self, graph: Graph, index: Tensor, features: Iterable[Tensor]) -> Tensor:
+        head = self.config.head_index
         energies = torch.zeros(graph.n_atoms, dtype=torch.float64, device=self.device)
         if self.repulsion is not None:
             energies = energies + self.repulsion(graph, index)
-        for layer, features in zip(self._layers(), self._features(graph, index), strict=True):
-            energies = energies + layer.readout(features[:, 0], head)
+        for layer, of_layer in zip(self._layers(), features, strict=True):
+            if layer.readout is None:
+                raise DataError(NO_ENERGY)
+            energies = energies + layer.readout(of_layer[:, 0], head)
         references = self.reference_energies[head][index]
         return references + self.shift[head] + self.scale[head] * energies
 
+    def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """q (n_atoms,) in e and p (n_atoms, 3) in e*Angstrom, float64."""
+        features = features or self._features(graph, self.species_index(graph))
+        found = [
+            layer.dipole(of_layer)
+            for layer, of_layer in zip(self._layers(), features, strict=True)
+            if layer.dipole is not None
+        ]
+        charges, dipoles = (
+            torch.stack(parts).double().sum(0) for parts in zip(*found, strict=True)
+        )
+        return neutralized(charges, graph), dipoles
+
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """By compiled loops while torch records no gradients, where they cover the model."""
-        if torch.is_grad_enabled() or self.why_not_fast(graph) is not None:
-            with ops.forces_only():
-                return super().energies_and_edge_gradients(graph)
-        return self._tables().energies_and_edge_gradients(graph, self.species_index(graph))
+        if self._is_fast(graph):
+            return self._tables().energies_and_edge_gradients(graph, self.species_index(graph))
+        with ops.forces_only():
+            return super().energies_and_edge_gradients(graph)
+
+    def _is_fast(self, graph: Graph) -> bool:
+        """Whether compiled loops do this one."""
+        return not torch.is_grad_enabled() and self.why_not_fast(graph) is None
 
     def _tables(self) -> FastPath:
         if self._fast is None or self._fast.outdated:
@@ -111,7 +175,7 @@ class MACE(Potential):
     def descriptors(self, graph: Graph) -> Tensor:
         """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""
         graph = graph.to(self.dtype, self.device)
-        if not torch.is_grad_enabled() and self.why_not_fast(graph) is None:
+        if self._is_fast(graph):
             return self._tables().descriptors(graph, self.species_index(graph))
         features = self._features(graph, self.species_index(graph))
         return torch.cat([each[:, 0] for each in features], dim=1)
@@ -119,7 +183,8 @@ class MACE(Potential):
     def features(self, graph: Graph) -> list[Tensor]:
         """Features of each atom after every layer, (n_atoms, components, channels).
 
-        Their components are the irreps 0e, 1o, ... up to hidden_l, after the last layer 0e.
+        Their components are the irreps 0e, 1o, ... up to hidden_l; after the last layer 0e and, of
+        a model with a dipole, 1o.
         """
         graph = graph.to(self.dtype, self.device)
         return list(self._features(graph, self.species_index(graph)))
@@ -192,6 +257,7 @@ class Layer(nn.Module):
         A = interaction(h),    h' = linear B(A) + skip h
 
     skip is of each element (residual, density_residual), of all alike (nonlinear_residual) or none.
+    ``readout`` gives energies, ``dipole`` charges and dipoles, as far as the model has them.
     """
 
     def __init__(self, config: MACEConfig, number: int) -> None:
@@ -217,9 +283,14 @@ class Layer(nn.Module):
         )
         self.linear = Linear([(channels, channels)] * len(shape.out))
         nodes = config.readout_layers if last else ()
-        self.readout = Readout(
-            (channels, *nodes, 1), len(config.heads), config.gate, last and config.readout_bias
+        bias = last and config.readout_bias
+        self.readout = (
+            Readout((channels, *nodes, 1), len(config.heads), config.gate, bias)
+            if config.has_energy
+            else None
         )
+        has_vectors = config.has_dipole and len(shape.out) > 1
+        self.dipole = DipoleReadout(channels, nodes, config.gate) if has_vectors else None
 
     def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
         """Features (n_atoms, components, channels) of the next layer from those of the last."""

@@ -1,4 +1,4 @@
-"""Atomic energies from the invariant features of a layer."""
+"""Atomic energies, charges and dipoles from the features of a layer."""
 
 from __future__ import annotations
 
@@ -40,3 +40,35 @@ class Readout(nn.Module):
                 x = x + self.biases[k - 1][columns]
             rows = columns
         return x[:, 0]
+
+
+class DipoleReadout(nn.Module):
+    r"""Charges and dipoles of atoms from the scalars s and the vectors v of a layer's features.
+
+        q = readout(s),    p = v W_0 / sqrt(C)                                 without nodes
+        p = [gate(s G / sqrt(C)) * v W_0 / sqrt(C)] W_1 / sqrt(n)              with n nodes
+
+    ``charges`` is a :class:`Readout`; ``weights`` are W_0 (C, n or 1) and W_1 (n, 1), ``gates`` G
+    (C, n).
+    """
+
+    def __init__(self, channels: int, nodes: Sequence[int], gate: str) -> None:
+        super().__init__()
+        self.gate = GATES[gate]
+        self.charges = Readout((channels, *nodes, 1), 1, gate, bias=False)
+        widths = (channels, *nodes[:1], 1)
+        self.weights = nn.ParameterList(normal(a, b) for a, b in pairwise(widths))
+        self.gates = nn.ParameterList(normal(channels, n) for n in nodes[:1])
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(n_atoms, 4 or more components, channels) to q (n_atoms,) in e and p (n_atoms, 3) in eA.
+
+        The components 1 to 3 are the vectors, in the order x, y, z.
+        """
+        scalars, vectors = features[:, 0], features[:, 1:4]
+        for k, weight in enumerate(self.weights):
+            if k:
+                gates = scalars @ (self.gates[0] / sqrt(len(self.gates[0])))
+                vectors = vectors * self.gate(gates)[:, None]
+            vectors = vectors @ (weight / sqrt(len(weight)))
+        return self.charges(scalars, 0), vectors[:, :, 0]
