@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from ladera.properties.diffusion import diffusion
+from ladera.properties.site_density import site_density
+from ladera.properties.trajectory import Trajectory
+from ladera.properties.van_hove import van_hove
 from ladera.report import viewer
 from ladera.report.report import write_report
 from report_runs import HOSTILE, md_run, relax_run, training_run
@@ -38,6 +43,30 @@ COUNT_COLORS = """async (url) => {
   const context = canvas.getContext("2d"); context.drawImage(image, 0, 0);
   const data = new Uint32Array(context.getImageData(0, 0, image.width, image.height).data.buffer);
   return new Set(data).size;
+}"""
+# Elements beyond the window, if not inside something that scrolls or is cut off; of figures the
+# whole ones.
+STICKING_OUT = """() => {
+  const width = document.documentElement.clientWidth;
+  const cut = (e) => e && (getComputedStyle(e).overflowX !== "visible" || cut(e.parentElement));
+  return [...document.body.querySelectorAll("*:not(svg *)")].filter((e) => {
+    const box = e.getBoundingClientRect();
+    const out = box.width > 0 && (box.left < -0.5 || box.right > width + 0.5);
+    return out && !cut(e.parentElement);
+  }).map((e) => e.outerHTML.slice(0, 80));
+}"""
+COUNT_BLUE_AND_YELLOW = """async (url) => {
+  const image = new Image(); image.src = url; await image.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = image.width; canvas.height = image.height;
+  const context = canvas.getContext("2d"); context.drawImage(image, 0, 0);
+  const data = context.getImageData(0, 0, image.width, image.height).data;
+  let blue = 0, yellow = 0;
+  for (let k = 0; k < data.length; k += 4) {
+    blue += data[k + 2] > data[k] + 40;
+    yellow += data[k] > data[k + 2] + 80 && data[k + 1] > data[k + 2] + 80;
+  }
+  return [blue, yellow];
 }"""
 
 
@@ -150,10 +179,50 @@ def test_attacks_stay_text(page: BrowserPage) -> None:
     assert page.locator("script", has_text="alert(1)").count() == 0
 
 
-@pytest.mark.parametrize("width", [360, 820, 1600])
+@pytest.mark.parametrize("width", [360, 390, 820, 1600])
 def test_nothing_sticks_out(page: BrowserPage, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(STICKING_OUT) == []
+
+
+def test_results_fit_a_phone_and_their_isosurface_is_drawn(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Wide tables scroll in their own place; the surface is blue about a yellow framework."""
+    if viewer.load_script() is None:
+        pytest.skip("3Dmol.js has not been fetched (sh scripts/fetch_3dmol.sh)")
+    rng = np.random.default_rng(0)
+    positions = rng.normal(0, 0.25, (60, 12, 3))  # ions about four places, among four sulfur atoms
+    positions += np.tile([[2, 2, 2], [2, 6, 6], [6, 2, 6], [6, 6, 2]], (3, 1))
+    framework = np.tile([[4.0, 4, 4], [0, 4, 4], [4, 0, 4], [4, 4, 0]], (60, 1, 1))
+    moving = Trajectory.from_positions(
+        [3] * 12 + [16] * 4,
+        np.concatenate([positions, framework], axis=1),
+        8 * np.eye(3),
+        500.0,
+        600.0,
+    )
+    folders = [tmp_path / name for name in ("diffusion", "van_hove", "site_density")]
+    for compute, folder in zip((diffusion, van_hove, site_density), folders, strict=True):
+        compute(moving, "Li").save(folder)
+    report = write_report(folders[0], properties=folders[1:])
+    context = browser.new_context(
+        offline=True, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate(STICKING_OUT) == []
+    box = page.locator(".viewer").first
+    box.scroll_into_view_if_needed()
+    _wait_for_frame(box, "0")
+    assert box.get_by_text("pinch").is_visible()
+    url = box.locator("canvas").first.evaluate("c => c.toDataURL()")
+    blue, yellow = page.evaluate(COUNT_BLUE_AND_YELLOW, url)
+    assert blue > 1000
+    assert yellow > 500
+    context.close()
 
 
 def test_print_shows_the_still_picture(page: BrowserPage) -> None:
