@@ -111,6 +111,7 @@ class LangevinThermostat(Integrator):
         if not self.atoms.constraints:
             self.atoms.set_constraint(FixCom())
         self.work = 0.0
+        self.forces: NDArray[np.float64] | None = None  # of the last step
         self.initial_kinetic_energy = float(self.atoms.get_kinetic_energy())
         return Langevin(
             self.atoms,
@@ -123,10 +124,13 @@ class LangevinThermostat(Integrator):
 
     def step(self) -> None:
         positions = self.atoms.get_positions()
-        forces = self.atoms.get_forces(apply_constraint=False)
+        before = self.forces
+        if before is None:
+            before = self.atoms.get_forces(apply_constraint=False)
         self.dynamics.step()
-        forces += self.atoms.get_forces(apply_constraint=False)
-        self.work += 0.5 * float(np.vdot(forces, self.atoms.positions - positions))
+        self.forces = self.atoms.get_forces(apply_constraint=False)
+        moves = self.atoms.positions - positions
+        self.work += 0.5 * float(np.vdot(before + self.forces, moves))
 
     def set_temperature(self, temperature: float) -> None:
         self.dynamics.set_temperature(temperature_K=temperature)
