@@ -144,6 +144,22 @@ def test_batches_of_a_model_and_the_spread_of_a_committee():
     assert "±" in found.table().rows[0][1]
 
 
+def test_a_models_own_derivatives_are_taken_unless_a_step_is_given():
+    atoms = relaxed_dimer(argon())
+    exact = vibrations(atoms)
+    assert exact.derivatives == "derivatives of the model"
+    assert exact.table().rows[-1][:2] == ("Hessian", "derivatives of the model")
+    assert exact.asymmetry < 1e-12
+    near, far = (vibrations(atoms, step=step) for step in (0.005, 0.01))
+    assert near.derivatives == "central differences, 0.005 Å"
+    limit = (4 * near.frequencies - far.frequencies) / 3
+    assert exact.frequencies == pytest.approx(limit, rel=1e-6)
+    assert abs(near.frequencies - exact.frequencies) > 1e-5 * exact.frequencies
+    assert vibrations(carbon_dioxide()).derivatives == "central differences, 0.005 Å"
+    with pytest.raises(PropertyError, match="above zero"):
+        vibrations(atoms, step=0.0)
+
+
 def test_bad_questions_are_answered_with_the_next_step():
     crystal = bulk("Cu")
     crystal.calc = EMT()
@@ -167,8 +183,11 @@ def test_command_and_report(tmp_path, monkeypatch, capsys):
     relaxed_dimer(argon()).write("dimer.extxyz")
     with pytest.raises(SystemExit, match="0"):
         main(["vibrations", "argon.ladera", "dimer.extxyz", "--symmetry-number", "2"])
-    assert "cm⁻¹" in capsys.readouterr().out
+    assert "derivatives of the model" in capsys.readouterr().out
     assert result.load("vibrations").table().rows
+    with pytest.raises(SystemExit, match="0"):
+        main(["vibrations", "argon.ladera", "dimer.extxyz", "--step", "0.01", "--output", "steps"])
+    assert "differences, 0.01" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="0"):
         main(["report", "vibrations", "--output", "page.html"])
     page = (tmp_path / "page.html").read_text()

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ladera.curvature import hessian
     from ladera.data.dataset import Dataset
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
@@ -34,6 +35,7 @@ _HOMES = {
     "Prediction": "ladera.potential",
     "build": "ladera.modelfile",
     "evaluate": "ladera.potential",
+    "hessian": "ladera.curvature",
     "load": "ladera.modelfile",
     "mace_mp": "ladera.interop.published",
     "mace_off": "ladera.interop.published",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "build",
     "evaluate",
+    "hessian",
     "load",
     "mace_mp",
     "mace_off",

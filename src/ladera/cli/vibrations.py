@@ -9,13 +9,18 @@ from cyclopts import Parameter
 
 from ladera.cli.properties import Model, Structure, finish, require_free, with_model
 
+Step = Annotated[
+    float | None,
+    Parameter(help="Take central differences with this displacement, Angstrom. Left out: exact."),
+]
+
 
 def vibrations(
     model: Model,
     structure: Structure,
     /,
     *,
-    step: Annotated[float, Parameter(help="Displacement of the differences, Angstrom.")] = 0.005,
+    step: Step = None,
     temperature: Annotated[
         list[float] | None,
         Parameter(help="Temperatures of the thermochemistry, K.", consume_multiple=True),
@@ -62,7 +67,7 @@ def ir(
         Literal["lorentzian", "gaussian"], Parameter(help="Shape of a line.")
     ] = "lorentzian",
     width: Annotated[float, Parameter(help="Full width of a line at half maximum, cm^-1.")] = 10.0,
-    step: Annotated[float, Parameter(help="Displacement of the differences, Angstrom.")] = 0.005,
+    step: Step = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("ir"),
 ) -> int:
     """Infrared spectrum of a relaxed molecule: frequencies (cm^-1) and intensities (km/mol).

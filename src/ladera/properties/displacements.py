@@ -1,4 +1,4 @@
-"""Forces and dipoles of many displaced copies of a structure, and the Hessian they make."""
+"""Hessian and dipole derivatives of a structure; forces and dipoles of displaced copies of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 
+from ladera.curvature import dipole_derivatives, hessian
 from ladera.errors import PropertyError
 from ladera.graph import Graph, build_graph, total_charge
 from ladera.potential import evaluate
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _ATOMS_IN_A_BATCH: Final = 4000
+_STEP: Final = 0.005  # Angstrom, of the differences of a calculator that has nothing better
 
 
 @dataclass(frozen=True)
@@ -31,32 +33,53 @@ class Displaced:
 
 @dataclass(frozen=True)
 class Derivatives:
-    """Derivatives at a structure, by central differences."""
+    """Derivatives at a structure."""
 
     hessian: FloatArray  # (3 n_atoms, 3 n_atoms), eV/Angstrom^2, symmetric
     asymmetry: float  # largest difference of H_ij and H_ji before they were made equal
     dipole: FloatArray | None  # (3 n_atoms, 3), d mu / d x in e; None without a dipole
+    origin: str  # how they were made, for people
 
 
-def derivatives(atoms: Atoms, step: float) -> Derivatives:
+def derivatives(atoms: Atoms, step: float | None) -> Derivatives:
     """Second derivatives of the energy, and first ones of the dipole if there is one.
 
-    H_ij = - (F_i(x_j + h) - F_i(x_j - h)) / (2 h),    h = ``step`` (Angstrom)
+    Without a ``step`` (Angstrom) those of a Ladera model itself, see :mod:`ladera.curvature`. With
+    one, and of other calculators (0.005 Angstrom where none is given), central differences:
+
+        H_ij = - (F_i(x_j + h) - F_i(x_j - h)) / (2 h),    h = ``step``
 
     One displacement is two copies; copies go through a Ladera model in batches.
     """
-    size = 3 * len(atoms)
-    steps = step * np.eye(size).reshape(size, len(atoms), 3)
-    found = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
-    slopes = (found.forces[size:] - found.forces[:size]).reshape(size, size) / (2 * step)
-    dipole = None
-    if found.dipoles is not None:
-        dipole = (found.dipoles[:size] - found.dipoles[size:]) / (2 * step)
+    if step is None and isinstance(atoms.calc, LaderaCalculator):
+        slopes, dipole = _exact(atoms, atoms.calc)
+        origin = "derivatives of the model"
+    else:
+        slopes, dipole = _differences(atoms, step or _STEP)
+        origin = f"central differences, {step or _STEP:g} Å"
     return Derivatives(
         hessian=(slopes + slopes.T) / 2,
         asymmetry=float(np.abs(slopes - slopes.T).max()),
         dipole=dipole,
+        origin=origin,
     )
+
+
+def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[FloatArray, FloatArray | None]:
+    potential = calculator.potential
+    has_dipole = potential.has_dipole and not atoms.pbc.any()
+    dipole = dipole_derivatives(potential, atoms) if has_dipole else None
+    return hessian(potential, atoms), dipole
+
+
+def _differences(atoms: Atoms, step: float) -> tuple[FloatArray, FloatArray | None]:
+    size = 3 * len(atoms)
+    steps = step * np.eye(size).reshape(size, len(atoms), 3)
+    found = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
+    slopes = (found.forces[size:] - found.forces[:size]).reshape(size, size) / (2 * step)
+    if found.dipoles is None:
+        return slopes, None
+    return slopes, (found.dipoles[:size] - found.dipoles[size:]) / (2 * step)
 
 
 def evaluate_displaced(atoms: Atoms, displacements: FloatArray) -> Displaced:

@@ -45,6 +45,7 @@ class Infrared(Result):
     measured_wavenumbers: FloatArray = quantity("cm^-1")  # (n_measured,), empty without any
     measured: FloatArray = quantity()  # (n_measured,), absorbance, at most one
     source: str = ""  # of the measured spectrum
+    derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
 
     @property
     def shifts(self) -> FloatArray:
@@ -122,7 +123,7 @@ def infrared(
     atoms: Atoms,
     /,
     *,
-    step: float = 0.005,
+    step: float | None = None,
     scale: float = 1.0,
     shape: Shape = "lorentzian",
     width: float = 10.0,
@@ -137,7 +138,7 @@ def infrared(
                exp(-v^2 / (2 s^2)) / (s sqrt(2 pi))     gaussian, s = w / sqrt(8 ln 2)
 
     with the frequencies v_s and intensities I_s of :func:`ladera.properties.vibrations.vibrations`
-    (central differences of forces and dipoles, ``step`` in Angstrom) and the full width at half
+    (derivatives of the model, or differences with ``step`` in Angstrom) and the full width at half
     maximum w, ``width`` (cm^-1). The peaks of a ``measured`` spectrum are given to modes so that
     the sum of the squared shifts is least, none farther than 8 %.
 
@@ -169,6 +170,7 @@ def infrared(
         measured_wavenumbers=np.empty(0) if measured is None else measured.wavenumbers,
         measured=np.empty(0) if measured is None else measured.absorbance,
         source="" if measured is None else measured.source,
+        derivatives=found.derivatives,
     )
 
 

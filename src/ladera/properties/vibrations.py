@@ -51,6 +51,7 @@ class Vibrations(Result):
     entropy: FloatArray = quantity("eV/K")  # at 1 bar
     free_energy: FloatArray = quantity("eV")  # Gibbs's, at 1 bar
     asymmetry: float = quantity("eV/Angstrom^2")  # of the Hessian: numerical noise
+    derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
 
     @property
     def imaginary(self) -> FloatArray:
@@ -81,6 +82,7 @@ class Vibrations(Result):
                     *blank,
                 )
             )
+        rows.append(("Hessian", self.derivatives, "", *blank))
         return Table((*columns, "intensity (km/mol)") if with_intensities else columns, tuple(rows))
 
     def plot(self) -> Figure:
@@ -138,7 +140,7 @@ def vibrations(
     atoms: Atoms,
     /,
     *,
-    step: float = 0.005,
+    step: float | None = None,
     temperatures: Sequence[float] = TEMPERATURES,
     symmetry_number: int = 1,
     spin: float = 0.0,
@@ -146,10 +148,11 @@ def vibrations(
 ) -> Vibrations:
     """Normal modes of a relaxed molecule with a calculator, in the harmonic approximation.
 
-    The Hessian comes from central differences of forces with displacements of ``step``
-    (Angstrom); translations and rotations are projected out of it. Mode s moves atom a by
-    e_as / sqrt(m_a), e a unit vector of 3 n_atoms components, and has the reduced mass
-    1 / sum_a |e_as|^2 / m_a.
+    The Hessian is that of a Ladera model itself (:func:`ladera.hessian`); with a ``step``
+    (Angstrom), and for other calculators, it comes from central differences of forces, for these
+    by default with 0.005 Angstrom. Translations and rotations are projected out of it. Mode s
+    moves atom a by e_as / sqrt(m_a), e a unit vector of 3 n_atoms components, and has the reduced
+    mass 1 / sum_a |e_as|^2 / m_a.
 
     Enthalpy, entropy and free energy are those of an ideal gas of rigid rotors and harmonic
     oscillators at 1 bar and the ``temperatures`` (K), counted from the potential energy's own
@@ -164,6 +167,8 @@ def vibrations(
     Raises PropertyError for a periodic structure, a single atom, one that is not relaxed, and,
     with ``infrared``, for a calculator without a dipole.
     """
+    if step is not None and not step > 0:
+        raise PropertyError(f"The step is {step:g} Angstrom; it must be above zero.")
     require_molecule(atoms, "A vibration")
     if len(atoms) < 2:
         raise PropertyError("One atom does not vibrate; give a molecule.")
@@ -196,6 +201,7 @@ def vibrations(
         entropy=thermo[1],
         free_energy=thermo[2],
         asymmetry=found.asymmetry,
+        derivatives=found.origin,
     )
 
 

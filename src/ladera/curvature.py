@@ -1,0 +1,153 @@
+r"""Second derivatives of a model's energy, and first ones of its dipole, by differentiating it.
+
+    H = d2E / dr_i dr_j        (3 n_atoms, 3 n_atoms), eV/Angstrom^2
+    Z = d mu / dr_i            (3 n_atoms, 3), e
+
+Rows and columns are x, y, z of the first atom, of the second, and so on. The derivatives are exact
+to rounding and taken in float64, whatever the precision of the model's parameters.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from ladera.errors import ConfigError, DataError
+from ladera.graph import Graph
+from ladera.potential import Potential, Prediction
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+FloatArray = NDArray[np.float64]
+
+_PEAK = 3  # times what torch keeps for derivatives: measured, 1.8 for MACE and 2.6 for networks
+
+
+def hessian(potential: Potential, structure: Atoms | Graph, *, memory: float = 0.5) -> FloatArray:
+    r"""Hessian d2E/dr2 of one structure, (3 n_atoms, 3 n_atoms), eV/Angstrom^2.
+
+    A molecule, or a periodic cell: an atom then moves with all its images, and the Hessian is that
+    of wave vector zero. Of a committee it is that of the mean energy. It is not made symmetric:
+    what H_ij and H_ji differ by is rounding.
+
+    The gradient of a component of dE/dr is a column. Several columns come from one pass, each from
+    a copy of the structure, as many as fit into ``memory`` (GB, beside the model): what one copy
+    takes is measured on the first. A structure of which one copy needs more is computed all the
+    same, column by column.
+
+    Raises DataError for a graph of several structures and for an element the model does not know,
+    ConfigError for a model that cannot be differentiated twice.
+    """
+    if not memory > 0:
+        raise ConfigError(f"The memory for a Hessian is {memory:g} GB; it must be above zero.")
+    model, graph = _prepared(potential, structure)
+    size = 3 * graph.n_atoms
+    try:
+        width = _block(model, graph, 1e9 * memory)
+        copies = _Copies(model, graph, width)
+        columns = [copies.columns(i, min(i + width, size)) for i in range(0, size, width)]
+    except RuntimeError as error:
+        raise ConfigError(
+            f"The {potential.config.architecture} model has no Hessian, because it cannot be "
+            f"differentiated twice ({str(error).splitlines()[0]}); take central differences of its "
+            "forces instead: properties do so when they are given a step."
+        ) from error
+    return torch.cat(columns).T.cpu().numpy()
+
+
+def dipole_derivatives(potential: Potential, structure: Atoms | Graph) -> FloatArray:
+    """Derivatives d mu / dr of the dipole moment of one structure, (3 n_atoms, 3), e.
+
+    Raises DataError for a model without a dipole, for a graph of several structures, and for
+    charges in a periodic structure, whose dipole is not defined.
+    """
+    model, graph = _prepared(potential, structure)
+    moves, prediction = _displaced(model, graph)
+    columns = [_slope(component, moves, again=True) for component in prediction.dipole[0]]
+    return torch.stack(columns).reshape(3, -1).T.detach().cpu().numpy()
+
+
+def _prepared(potential: Potential, structure: Atoms | Graph) -> tuple[Potential, Graph]:
+    """The model with constant parameters, and the structure's graph, both in float64."""
+    if not isinstance(structure, Graph):
+        structure = Graph.from_atoms(structure, potential.cutoff)
+    if structure.n_structures != 1:
+        raise DataError(
+            f"Derivatives belong to one structure, and this graph has {structure.n_structures}; "
+            "ask for each by itself."
+        )
+    model = deepcopy(potential).double().requires_grad_(False)
+    return model, structure.to(torch.float64, model.device)
+
+
+def _displaced(model: Potential, graph: Graph) -> tuple[Tensor, Prediction]:
+    """Displacements of the atoms, zero and a leaf of torch, and the prediction they lead to."""
+    with torch.enable_grad():
+        moves = torch.zeros_like(graph.positions).requires_grad_()
+        vectors = graph.vectors + moves[graph.neighbors] - moves[graph.centers]
+        moved = replace(graph, positions=graph.positions + moves, vectors=vectors)
+        return moves, model.predict(moved, gradients=False)
+
+
+def _block(model: Potential, graph: Graph, memory: float) -> int:
+    """How many copies fit into ``memory`` (bytes), so that all passes have about as many."""
+    size, counter = 3 * graph.n_atoms, _SavedBytes()
+    with counter:
+        _Copies(model, graph, 1).columns(0, 1)
+    fitting = max(1, int(memory / max(_PEAK * counter.bytes, 1)))
+    return ceil(size / ceil(size / fitting))
+
+
+class _Copies:
+    """Copies of a structure with the gradient of their energy, ready to be differentiated."""
+
+    def __init__(self, model: Potential, graph: Graph, count: int) -> None:
+        self._moves, prediction = _displaced(model, Graph.batch([graph] * count))
+        self._gradient = _slope(prediction.energy.sum(), self._moves).reshape(count, -1)
+        if not self._gradient.requires_grad and bool(self._gradient.any()):
+            raise RuntimeError("torch has no record of how its gradient was made")
+
+    def columns(self, first: int, last: int) -> Tensor:
+        """Columns ``first`` to ``last`` of the Hessian as rows, no more than there are copies."""
+        count = last - first
+        chosen = self._gradient[torch.arange(count), torch.arange(first, last)].sum()
+        found = _slope(chosen, self._moves, again=True).reshape(self._gradient.shape)
+        return found[:count].detach()
+
+
+def _slope(value: Tensor, moves: Tensor, again: bool = False) -> Tensor:
+    """d value / d moves; differentiable itself, or ``again`` with the graph kept for others."""
+    if not value.requires_grad:  # no edges: nothing depends on where the atoms are
+        return torch.zeros_like(moves)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(
+            value, moves, retain_graph=True, create_graph=not again, materialize_grads=True
+        )
+    return slope
+
+
+class _SavedBytes(saved_tensors_hooks):
+    """Counts the memory of the tensors that torch keeps for derivatives, each once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, int] = {}
+        super().__init__(self._pack, lambda tensor: tensor)
+
+    def _pack(self, tensor: Tensor) -> Any:
+        storage = tensor.untyped_storage()
+        self._seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    @property
+    def bytes(self) -> int:
+        """Bytes seen so far."""
+        return sum(self._seen.values())
