@@ -382,7 +382,7 @@ def refused(folder: Path, message: str, kind: type[LaderaError] = ConfigError) -
 
 def test_units_must_be_said(folder: Path) -> None:
     replace(folder, "# Length unit : Bohr", "")
-    refused(folder, r"does not say its units; give units='bohr-hartree' or")
+    refused(folder, r"does not say its units; give units='bohr-hartree' or.*`ladera import`")
     assert ladera.load(folder, units="bohr-hartree").provenance["units"] == "bohr-hartree"
     with pytest.raises(ConfigError, match="There are no units 'bohr'"):
         ladera.load(folder, units="bohr")

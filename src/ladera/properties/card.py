@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ladera.errors import LaderaError, PropertyError
 from ladera.plotting import PALETTE, style
@@ -67,6 +68,7 @@ class Card(Result):
             bars = panel.barh(names, counts, color=(PALETTE[2], PALETTE[4], PALETTE[1]))
             panel.bar_label(bars, padding=3)
             panel.invert_yaxis()
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.set(xlabel="findings (number)", xlim=(0, max([*counts, 1]) * 1.15))
         return figure
 

@@ -37,7 +37,8 @@ def of_folder(settings: Settings, given: UnitSystem | str | None) -> UnitSystem:
         if stated is None:
             raise ConfigError(
                 f"{settings.path} does not say its units; give units='bohr-hartree' or "
-                "units='angstrom-ev' (--units on the command line)."
+                "units='angstrom-ev' (on the command line --units, of `ladera train` and of "
+                "`ladera import`, which makes a model file of the folder for all other commands)."
             )
         return stated
     if isinstance(given, str) and given not in UNIT_SYSTEMS:
