@@ -85,6 +85,7 @@ class Case(NamedTuple):
     folder: Path  # input.nn, input.data, scaling.data
     units: UnitSystem
     test: Dataset | None
+    optimizer: dict[str, Any]  # of Ladera
 
 
 def water(folder: Path) -> Case:
@@ -92,7 +93,9 @@ def water(folder: Path) -> Case:
     for name in ("input.nn", "input.data", "scaling.data"):
         shutil.copyfile(WATER / name, folder / name)
     _edit(folder / "input.nn", {})
-    return Case(folder, ATOMIC, None)
+    # Few frames of many atoms: each energy ten times an epoch, one force component in twenty.
+    balance = {"energy_fraction": 10, "force_fraction": 0.05}
+    return Case(folder, ATOMIC, None, {"name": "kalman", **balance})
 
 
 def silicon(folder: Path) -> Case:
@@ -113,7 +116,7 @@ def silicon(folder: Path) -> Case:
             "memorize_symfunc_results": "",
         },
     )
-    return Case(folder, ATOMIC, formats.read(MLEARN / "Si_test.extxyz.gz"))
+    return Case(folder, ATOMIC, formats.read(MLEARN / "Si_test.extxyz.gz"), {"name": "kalman"})
 
 
 def _edit(path: Path, values: dict[str, str | None]) -> None:
@@ -216,7 +219,7 @@ def run_ladera(
             symbol: value * case.units.energy
             for symbol, value in settings.by_element("atom_energy").items()
         },
-        "optimizer": {"name": "kalman"},
+        "optimizer": case.optimizer,
         "epochs": epochs,
     }
     path = folder.with_suffix(".yaml")
