@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from ase.calculators.mixing import SumCalculator
 
 from ladera.errors import ConfigError, did_you_mean
 from ladera.interop import mace_torch
 from ladera.interop.published.registry import PublishedModel, find, of_family
 from ladera.interop.published.store import fetch
+from ladera.simulation.dispersion import D3
 
 if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
+
     from ladera.potential import Potential
     from ladera.simulation.calculator import LaderaCalculator
 
@@ -36,14 +40,21 @@ def mace_mp(
     default_dtype: Precision = "float32",
     head: str | None = None,
     folder: Folder | None = None,
-) -> LaderaCalculator:
+    *,
+    dispersion: bool = False,
+    dispersion_xc: str = "pbe",
+) -> BaseCalculator:
     """A calculator of a MACE for materials, called as that of mace-torch.
 
     ``model`` is a name of mace-torch ("small", "medium", "large", "medium-mpa-0", "small-omat-0",
     "mh-1", ...), one of Ladera's ("mace-mpa-0"), or the path of a file. float32 is for molecular
-    dynamics; take float64 to relax structures and for vibrations.
+    dynamics; take float64 to relax structures and for vibrations. ``dispersion`` adds D3(BJ) of
+    the functional ``dispersion_xc``, see :class:`ladera.simulation.dispersion.D3`.
     """
-    return _calculator("mace-mp", model, device, default_dtype, head, folder)
+    calculator = _calculator("mace-mp", model, device, default_dtype, head, folder)
+    if not dispersion:
+        return calculator
+    return SumCalculator([calculator, D3(dispersion_xc)])
 
 
 def mace_off(
@@ -56,7 +67,7 @@ def mace_off(
     """A calculator of a MACE for organic molecules, called as that of mace-torch.
 
     ``model`` is "small", "medium" or "large" (MACE-OFF23, not for commercial use), "spice" (a small
-    one under the MIT licence), or the path of a file.
+    one under the MIT licence), or the path of a file. They have learned D3(BJ) with the rest.
     """
     return _calculator("mace-off", model, device, default_dtype, head, folder)
 
