@@ -11,6 +11,7 @@ from argon import argon, crystal, one_thread  # noqa: F401
 from ladera import modelfile
 from ladera.cli import main
 from ladera.errors import PropertyError
+from ladera.models.committee import Committee
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.properties import result
 from ladera.properties.card import validate
@@ -47,6 +48,17 @@ def test_a_pair_is_followed_down_its_wall():
         sigma={"Ar": 1.8, "Xe": 0.05},
     )
     assert dimers(LennardJones(config)).soft["Xe-Xe"] == "hardly repels"
+
+
+def test_a_committee_spreads_along_its_pairs():
+    depths = np.array([0.28, 0.30, 0.35])
+    committee = Committee([argon(epsilon=float(d), sigma=1.8, cutoff=6.0) for d in depths])
+    found = dimers(committee)
+    expected = found.well[0] * depths.std(ddof=1) / depths.mean()
+    assert found.spread["well"][0] == pytest.approx(expected, rel=1e-3)
+    assert found.spread["energies"].shape == found.energies.shape
+    assert "±" in found.table().rows[0][2]
+    assert len(found.plot().axes[0].collections) == 1  # the band
 
 
 def test_energy_fluctuates_with_the_square_of_the_step(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -12,9 +12,11 @@ from ase.data import covalent_radii
 from matplotlib.figure import Figure
 
 from ladera.graph import Graph, build_graph
+from ladera.models.committee import Committee
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
 from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.structures import deviations
 
 if TYPE_CHECKING:
     from ladera.potential import Potential
@@ -62,7 +64,7 @@ class Dimers(Result):
             rows.append(
                 (
                     pair,
-                    f"{self.minimum[i]:.2f}",
+                    self.show("minimum", ".2f", i),
                     self.show("well", ".3f", i),
                     self.soft.get(pair, "yes, down to 0.5 Å"),
                     self.show("shortest", ".1f", i),
@@ -81,6 +83,10 @@ class Dimers(Result):
                     "ls": DASHES[i % len(DASHES)],
                 }
                 panel.plot(self.distances, self.energies[i], label=pair, **look)
+                if "energies" in self.spread:
+                    spread = self.spread["energies"][i]
+                    low, high = self.energies[i] - spread, self.energies[i] + spread
+                    panel.fill_between(self.distances, low, high, color=look["color"], alpha=0.2)
             low, high = float(self.energies.min()), float(self.energies.max())
             panel.set_ylim(max(low - 1, -3 * TOP), min(high + 1, TOP))
             panel.set(xlabel="distance (Å)", ylabel="energy above free atoms (eV)")
@@ -96,7 +102,17 @@ def dimers(potential: Potential, /) -> Dimers:
     toward shorter distances, atoms that come so close, in a hot or dense simulation, fall into each
     other; ``wall`` is the distance where that begins. A pair that rises by less than 1 eV from its
     minimum to 0.5 Angstrom hardly repels at all: the model never saw it so close.
+
+    With a committee, its mean and the standard deviations of its members.
     """
+    found = _dimers(potential)
+    if isinstance(potential, Committee):
+        alone = [_dimers(member) for member in potential.potentials]
+        return replace(found, spread=deviations(alone))
+    return found
+
+
+def _dimers(potential: Potential) -> Dimers:
     numbers = potential.species
     distances = np.linspace(NEAREST, potential.cutoff, POINTS)
     couples = list(combinations_with_replacement(range(len(numbers)), 2))

@@ -46,13 +46,13 @@ def with_spread(
             copy = atoms.copy()
             copy.calc = LaderaCalculator(member)
             alone.append(compute(copy, *args, **kwargs))
-        return replace(result, spread=_deviations(alone))
+        return replace(result, spread=deviations(alone))
 
     return computed
 
 
-def _deviations(results: list[R]) -> dict[str, Any]:
-    """Sample standard deviation of every numeric field that has one shape throughout."""
+def deviations(results: list[R]) -> dict[str, Any]:
+    """Sample standard deviation over the members of every numeric field that has one shape throughout."""
     spread: dict[str, Any] = {}
     for field in fields(results[0]):
         values = [np.asarray(getattr(result, field.name)) for result in results]
@@ -76,7 +76,8 @@ def require_crystal(atoms: Atoms, what: str) -> None:
     if not atoms.pbc.all():
         raise PropertyError(
             f"{what} belongs to a crystal, and this structure ({atoms.get_chemical_formula()}) is "
-            f"periodic along {atoms.pbc.tolist()}; give a cell that is periodic in all directions."
+            f"periodic along {atoms.pbc.tolist()}; give a cell that is periodic in all directions, "
+            "or ask for the vibrations of a molecule."
         )
 
 
