@@ -52,7 +52,7 @@ def with_spread(
 
 
 def deviations(results: list[R]) -> dict[str, Any]:
-    """Sample standard deviation over the members of every numeric field that has one shape throughout."""
+    """Sample standard deviation of every numeric field that has one shape in all results."""
     spread: dict[str, Any] = {}
     for field in fields(results[0]):
         values = [np.asarray(getattr(result, field.name)) for result in results]
