@@ -247,6 +247,9 @@ def test_dipoles_are_not_left_to_chance(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"dipoles that nothing would train; set loss\.dipole"):
         train(TrainingConfig.model_validate(settings(tmp_path)), tmp_path / "run")
     values = settings(tmp_path, dipole=1.0)
+    values["model"] = MACE_SETTINGS["model"] | {"outputs": ["dipole"]}
+    with pytest.raises(ConfigError, match=r"leaves out the energies"):
+        train(TrainingConfig.model_validate(values), tmp_path / "alone")
     values["model"] = {"architecture": "hdnnp", "cutoff": 4.0}
     with pytest.raises(ConfigError, match=r"no dipole moment; set model\.architecture: hdnnp_dip"):
         train(TrainingConfig.model_validate(values), tmp_path / "other")

@@ -368,6 +368,11 @@ class _Run:
 
 def _check_dipole(potential: Potential, config: TrainingConfig) -> None:
     """Refuse to learn dipoles with a model that has none, and to leave them to chance."""
+    if not potential.has_energy:
+        raise ConfigError(
+            "model.outputs: [dipole] leaves out the energies that a training learns from; set "
+            "outputs: [energy, dipole]."
+        )
     if config.loss.dipole > 0 and not potential.has_dipole:
         raise ConfigError(
             f"loss.dipole is {config.loss.dipole:g}, but the {config.model.architecture} model has "
