@@ -1,6 +1,6 @@
 """Test errors of a MACE trained on 500 frames of a molecule at 300 K, beside the published ones.
 
-    python benchmarks/mace_molecules.py RUNS [--train] [--molecules acac] [--set key=value] [--write]
+    python benchmarks/mace_molecules.py RUNS [--train] [--molecules acac] [--set k=v] [--write]
 
 RUNS holds a folder for each molecule with a training run in it; with --train the missing ones are
 made, with the configuration --config (benchmarks/mace_molecules.yaml by default). Published: root
