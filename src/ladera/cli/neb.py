@@ -40,7 +40,7 @@ def neb(
     if len(files) < 3:
         raise PropertyError("Give a model file, the start and the end: ladera neb MODEL START END.")
     require_free(output)
-    start = with_model(files[-2], files[:-2])
+    start = with_model(files[-2], files[:-2], output)
     result = energy_path(start, read_structure(files[-1]), images=images, fmax=fmax, steps=steps)
     code = finish(result, output)
     frames = result.motion()[0][: len(result.images)]

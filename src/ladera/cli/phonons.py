@@ -35,7 +35,7 @@ def phonons(
     from ladera.properties.phonons import phonons as compute
 
     require_free(output)
-    atoms = with_model(structure, model)
+    atoms = with_model(structure, model, output)
     return finish(compute(atoms, supercell=supercell, displacement=displacement), output)
 
 
@@ -61,7 +61,7 @@ def expansion(
 
     require_free(output)
     result = quasi_harmonic(
-        with_model(structure, model),
+        with_model(structure, model, output),
         supercell=supercell,
         strain=strain,
         points=points,

@@ -41,7 +41,7 @@ def eos(
     from ladera.properties.equation_of_state import equation_of_state
 
     require_free(output)
-    atoms = with_model(structure, model)
+    atoms = with_model(structure, model, output)
     return finish(equation_of_state(atoms, strain=strain, points=points, fmax=fmax), output)
 
 
@@ -66,7 +66,7 @@ def elastic(
     from ladera.properties.elasticity import elasticity
 
     require_free(output)
-    atoms = with_model(structure, model)
+    atoms = with_model(structure, model, output)
     return finish(elasticity(atoms, tolerance=tolerance, fmax=fmax), output)
 
 
@@ -79,8 +79,13 @@ def require_free(output: Path) -> None:
         raise ConfigError(f"{output} holds a result already; remove it or choose another --output.")
 
 
-def with_model(structure: Path, model: list[Path]) -> Atoms:
-    """A structure with a model's calculator. DataError when it does not know an element."""
+def with_model(structure: Path, model: list[Path], output: Path | None = None) -> Atoms:
+    """A structure with a model's calculator. DataError when it does not know an element.
+
+    With the folder of the result, evaluations are kept in it until it is finished, and found again
+    by a command that was interrupted.
+    """
+    from ladera.properties.memory import FOLDER, RememberingCalculator
     from ladera.simulation.calculator import LaderaCalculator, load_potential
     from ladera.simulation.preparation import check_species
     from ladera.simulation.structures import read_structure
@@ -88,12 +93,17 @@ def with_model(structure: Path, model: list[Path]) -> Atoms:
     atoms, potential = read_structure(structure), load_potential(model)
     check_species(atoms, potential)
     atoms.calc = LaderaCalculator(potential)
+    if output is not None:
+        atoms.calc = RememberingCalculator(potential, output / FOLDER)
     return atoms
 
 
 def finish(result: Result, output: Path) -> int:
     """Save a result, show its table, say where the rest is."""
+    from ladera.properties.memory import forget
+
     result.save(output)
+    forget(output)
     show(result)
     print(f"Wrote {output / 'result.json'}, table.csv and figure.svg.")
     return 0

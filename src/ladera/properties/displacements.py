@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,11 +14,14 @@ from ladera.curvature import dipole_derivatives, hessian
 from ladera.errors import PropertyError
 from ladera.graph import Graph, build_graph, total_charge
 from ladera.potential import evaluate
+from ladera.properties.memory import Arrays, RememberingCalculator
 from ladera.properties.result import FloatArray
 from ladera.simulation.calculator import LaderaCalculator
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from ladera.potential import Potential
 
 _ATOMS_IN_A_BATCH: Final = 4000
 _STEP: Final = 0.005  # Angstrom, of the differences of a calculator that has nothing better
@@ -118,27 +122,38 @@ def require_dipole(dipole: FloatArray | None, atoms: Atoms) -> FloatArray:
 
 
 def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: FloatArray) -> Displaced:
-    potential, charge = calculator.potential, total_charge(atoms)
     count = max(1, _ATOMS_IN_A_BATCH // len(atoms))
-    forces, dipoles = [], []
+    found: list[Arrays] = []
     for start in range(0, len(displacements), count):
-        graphs = [
-            build_graph(
-                atoms.numbers,
-                atoms.positions + displacement,
-                atoms.cell.array,
-                atoms.pbc,
-                potential.cutoff,
-                charge,
-            )
-            for displacement in displacements[start : start + count]
-        ]
-        with torch.no_grad():
-            prediction = evaluate(potential, Graph.batch(graphs))
-            forces.append(prediction.forces.double().cpu().numpy())
-            if potential.has_dipole and not atoms.pbc.any():
-                dipoles.append(prediction.dipole.double().cpu().numpy())
+        part = displacements[start : start + count]
+        compute = partial(_batch, atoms, calculator.potential, part)
+        if isinstance(calculator, RememberingCalculator):
+            found.append(calculator.remember(atoms, compute, part))
+        else:
+            found.append(compute())
+    forces = np.concatenate([batch["forces"] for batch in found])
+    dipoles = [batch["dipoles"] for batch in found if "dipoles" in batch]
     return Displaced(
-        np.concatenate(forces).reshape(-1, len(atoms), 3),
-        np.concatenate(dipoles) if dipoles else None,
+        forces.reshape(-1, len(atoms), 3), np.concatenate(dipoles) if dipoles else None
     )
+
+
+def _batch(atoms: Atoms, potential: Potential, displacements: FloatArray) -> Arrays:
+    """Forces (n_copies n_atoms, 3), and dipoles (n_copies, 3) of a model that has them."""
+    graphs = [
+        build_graph(
+            atoms.numbers,
+            atoms.positions + displacement,
+            atoms.cell.array,
+            atoms.pbc,
+            potential.cutoff,
+            total_charge(atoms),
+        )
+        for displacement in displacements
+    ]
+    with torch.no_grad():
+        prediction = evaluate(potential, Graph.batch(graphs))
+        found = {"forces": prediction.forces.double().cpu().numpy()}
+        if potential.has_dipole and not atoms.pbc.any():
+            found["dipoles"] = prediction.dipole.double().cpu().numpy()
+    return found

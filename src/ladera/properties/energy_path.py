@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from ladera.errors import PropertyError
 from ladera.models.committee import Committee
 from ladera.plotting import INK, PALETTE, axes, style
+from ladera.properties.memory import alike
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.structures import require_calculator, require_relaxed
 from ladera.simulation.calculator import LaderaCalculator
@@ -148,9 +149,9 @@ def _result(neb: NEB, band: Sequence[Atoms], calculator: Calculator) -> EnergyPa
     forces = np.zeros(len(band))
     forces[1:-1] = np.linalg.norm(inner, axis=2).max(axis=1)
     spread = {}
-    committee = getattr(calculator, "potential", None)
-    if isinstance(committee, Committee):
-        alone = np.array([_energies(band, LaderaCalculator(m)) for m in committee.potentials])
+    if isinstance(calculator, LaderaCalculator) and isinstance(calculator.potential, Committee):
+        members = calculator.potential.potentials
+        alone = np.array([_energies(band, alike(calculator, member)) for member in members])
         found = [_barriers(row) for row in alone]
         names = ("barrier", "reverse_barrier", "reaction_energy")
         spread = dict(zip(names, np.std(found, axis=0, ddof=1), strict=True))
@@ -190,7 +191,7 @@ def _energies(band: Sequence[Atoms], calculator: Calculator) -> FloatArray:
 def _another(calculator: Calculator) -> Calculator:
     """A calculator for each image: a model's own, which keeps its neighbour list, or the same."""
     if isinstance(calculator, LaderaCalculator):
-        return LaderaCalculator(calculator.potential)
+        return alike(calculator)
     return calculator
 
 

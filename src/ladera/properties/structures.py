@@ -12,8 +12,8 @@ from ase.optimize import LBFGS
 
 from ladera.errors import PropertyError
 from ladera.models.committee import Committee
+from ladera.properties.memory import alike
 from ladera.properties.result import FloatArray, Result
-from ladera.simulation.calculator import LaderaCalculator
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def with_spread(
         alone = []
         for member in committee.potentials:
             copy = atoms.copy()
-            copy.calc = LaderaCalculator(member)
+            copy.calc = alike(atoms.calc, member)
             alone.append(compute(copy, *args, **kwargs))
         return replace(result, spread=deviations(alone))
 

@@ -147,6 +147,10 @@ class LaderaCalculator(Calculator):
             self.potential.species_index(graph.to(device=self.potential.device))
         self.results = {}
         self._prediction = evaluate(self.potential, graph)
+        self._settle(atoms)
+
+    def _settle(self, atoms: Atoms) -> None:
+        """Note that the results are those of ``atoms`` as they are now."""
         # ASE wants the structure here. A copy of all its arrays would cost as much as the rest of
         # a step of small systems; what the results depend on is in the snapshot.
         self.atoms = atoms

@@ -1,0 +1,108 @@
+"""Evaluations kept on disk, so that a property that was interrupted goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladera.files import atomic_path
+from ladera.graph import total_charge
+from ladera.models.committee import Committee
+from ladera.simulation.calculator import LaderaCalculator
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ladera.potential import Potential
+
+Arrays = Mapping[str, NDArray[Any]]
+
+FOLDER: Final = "evaluations"
+WORTH_KEEPING: Final = 0.05  # s; what took less is as quickly computed as read
+
+
+class RememberingCalculator(LaderaCalculator):
+    """The calculator of a model that finds again, in ``folder``, what it has computed before.
+
+    Properties do the same in the same order each time. So one that is started once more, with the
+    same structure and model, reads what is there and computes the rest. Files carry a hash of the
+    structure and of the model's parameters as their names: another model finds nothing.
+    """
+
+    def __init__(self, potential: Potential, folder: str | os.PathLike[str]) -> None:
+        super().__init__(potential)
+        self.folder = Path(folder)
+        self._model = _fingerprint(potential)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = ("positions", "numbers", "cell", "pbc", "total_charge"),
+    ) -> None:
+        """As the base class, or from the folder."""
+        if atoms is None or not system_changes:
+            super().calculate(atoms, properties, system_changes)
+            return
+        # All that properties ask of a structure, so that one file answers each of them.
+        wanted = {*properties, *(["stress"] if atoms.pbc.all() else [])}
+
+        def compute() -> Arrays:
+            LaderaCalculator.calculate(self, atoms, list(wanted), system_changes)
+            return {name: np.asarray(value) for name, value in self.results.items()}
+
+        self._prediction = None  # it stays so when the results come from a file
+        found = self.remember(atoms, compute)
+        if self._prediction is None:
+            self.results = {name: v if v.ndim else float(v) for name, v in found.items()}
+            self._settle(atoms)
+
+    def remember(self, atoms: Atoms, compute: Callable[[], Arrays], *more: NDArray[Any]) -> Arrays:
+        """What ``compute`` gives of a structure and ``more`` that it depends on, or gave once."""
+        key = hashlib.sha256(self._model)
+        for part in (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc):
+            key.update(np.ascontiguousarray(part).tobytes())
+        key.update(repr(total_charge(atoms)).encode())
+        for array in more:
+            key.update(array.tobytes())
+        path = self.folder / f"{key.hexdigest()[:32]}.npz"
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        began = time.perf_counter()
+        found = compute()
+        if time.perf_counter() - began > WORTH_KEEPING:
+            with atomic_path(path) as temporary:
+                np.savez(temporary, **found)  # type: ignore[arg-type]
+        return found
+
+
+def alike(calculator: LaderaCalculator, potential: Potential | None = None) -> LaderaCalculator:
+    """Another calculator that remembers as this one does, of its model or of another."""
+    potential = potential or calculator.potential
+    if isinstance(calculator, RememberingCalculator):
+        return RememberingCalculator(potential, calculator.folder)
+    return LaderaCalculator(potential)
+
+
+def forget(folder: str | os.PathLike[str]) -> None:
+    """Remove what is kept for the result in ``folder``, which is finished."""
+    shutil.rmtree(Path(folder) / FOLDER, ignore_errors=True)
+
+
+def _fingerprint(potential: Potential) -> bytes:
+    members = potential.potentials if isinstance(potential, Committee) else [potential]
+    key = hashlib.sha256()
+    for member in members:
+        key.update(repr(member.config).encode())
+        for name, tensor in sorted(member.state_dict().items()):
+            key.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return key.digest()

@@ -1,0 +1,93 @@
+"""What was computed before an interruption is found again, and nothing of another model is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import write
+
+from argon import argon, one_thread  # noqa: F401
+from ladera import modelfile
+from ladera.cli import main
+from ladera.models.committee import Committee
+from ladera.models.lennard_jones import LennardJones
+from ladera.properties import memory, result
+from ladera.properties.elasticity import elasticity
+from ladera.properties.memory import RememberingCalculator
+from ladera.properties.phonons import phonons
+
+
+class Counting(LennardJones):
+    """Argon that counts how often it is asked, and is interrupted when it has been too often."""
+
+    calls = 0
+    limit = 10**9
+
+    def energies_and_edge_gradients(self, graph):
+        Counting.calls += 1
+        if Counting.calls > Counting.limit:
+            raise KeyboardInterrupt
+        return super().energies_and_edge_gradients(graph)
+
+
+@pytest.fixture
+def model(monkeypatch):
+    monkeypatch.setattr(memory, "WORTH_KEEPING", 0.0)
+    monkeypatch.setattr(Counting, "calls", 0)
+    monkeypatch.setattr(Counting, "limit", 10**9)
+    return Counting(argon().config).requires_grad_(False)
+
+
+def relaxed(potential, folder):
+    atoms = bulk("Ar", "fcc", a=5.382989)  # where this argon has no stress
+    atoms.calc = RememberingCalculator(potential, folder)
+    return atoms
+
+
+def elastic(atoms):
+    return elasticity(atoms)
+
+
+def wave(atoms):
+    return phonons(atoms, supercell=(2, 2, 2))
+
+
+@pytest.mark.parametrize(("compute", "field"), [(elastic, "stiffness"), (wave, "bands")])
+def test_an_interrupted_property_goes_on(model, tmp_path, monkeypatch, compute, field):
+    expected = compute(relaxed(model, tmp_path / "whole"))
+    needed = Counting.calls
+    assert needed >= 3
+    monkeypatch.setattr(Counting, "calls", 0)
+    monkeypatch.setattr(Counting, "limit", needed // 2)
+    with pytest.raises(KeyboardInterrupt):
+        compute(relaxed(model, tmp_path / "part"))
+    monkeypatch.setattr(Counting, "limit", 10**9)
+    found = compute(relaxed(model, tmp_path / "part"))
+    assert Counting.calls == needed + 1  # the one that was interrupted twice
+    assert np.array_equal(getattr(found, field), getattr(expected, field))
+
+
+def test_other_models_and_members_are_not_mixed_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "WORTH_KEEPING", 0.0)
+    soft, hard = argon(epsilon=0.01), argon(epsilon=0.02)
+    assert (
+        relaxed(hard, tmp_path).get_potential_energy()
+        == 2 * relaxed(soft, tmp_path).get_potential_energy()
+    )
+    both = elasticity(relaxed(Committee([soft, hard]), tmp_path))
+    again = elasticity(relaxed(Committee([soft, hard]), tmp_path))
+    assert np.array_equal(both.stiffness, again.stiffness)
+    assert np.array_equal(both.spread["stiffness"], again.spread["stiffness"])
+    assert both.spread["stiffness"][0, 0] > 0.1 * both.stiffness[0, 0]
+
+
+def test_a_finished_result_keeps_no_evaluations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(memory, "WORTH_KEEPING", 0.0)
+    modelfile.save(argon(), "argon.ladera")
+    write("argon.extxyz", bulk("Ar", "fcc", a=5.382989))
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["eos", "argon.ladera", "argon.extxyz"])
+    assert result.load("eos").kind == "equation_of_state"
+    assert not (tmp_path / "eos" / "evaluations").exists()
