@@ -110,8 +110,9 @@ class Structure(Result):
     def plot(self) -> Figure:
         """g(r) with its integral, angles, and structure factor, one above the other."""
         with style():
-            figure = Figure(figsize=(5.2, 7.6), layout="constrained")
-            radial, angular, factor = figure.subplots(3, 1)
+            rows = 3 if self.triplets else 2  # no neighbours, no angles
+            figure = Figure(figsize=(5.2, 2.7 * rows), layout="constrained")
+            radial, *angular, factor = figure.subplots(rows, 1)
             running = radial.twinx()
             for i, pair in enumerate(self.pairs):
                 band(radial, self.distances, self.radial[i], self.radial_error[i], pair, i)
@@ -123,14 +124,15 @@ class Structure(Result):
             running.set(ylabel="neighbours up to r, thin", ylim=(0, 20))
             running.grid(False)
             running.spines["right"].set_visible(True)
-            radial.legend()
-            for i, triplet in enumerate(self.triplets):
-                curve, error = self.angular[i], self.angular_error[i]
-                band(angular, self.angles, curve, error, triplet, i)
-            angular.set(xlabel="angle (degree)", ylabel="probability (1/degree)", xlim=(0, 180))
-            angular.set_ylim(bottom=0)
-            if self.triplets:
-                angular.legend(ncols=2)
+            # Above the panels: the curves leave no corner free.
+            above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1)}
+            radial.legend(ncols=5, **above)
+            for panel in angular:
+                for i, triplet in enumerate(self.triplets):
+                    band(panel, self.angles, self.angular[i], self.angular_error[i], triplet, i)
+                panel.set(xlabel="angle (degree)", ylabel="probability (1/degree)", xlim=(0, 180))
+                panel.set_ylim(bottom=0)
+                panel.legend(ncols=4, **above)
             factor.axhline(1, color=FAINT, lw=0.8)
             band(
                 factor,
