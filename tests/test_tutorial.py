@@ -1,0 +1,43 @@
+"""The notebook of the tutorial runs in order without a network, and what it shows is clean."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "examples" / "tutorial.ipynb"
+OPTIONAL = ("LADERA_MODELS", "HEMATIN")
+
+
+def test_the_code_runs_with_what_the_package_has(tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in OPTIONAL}
+    command = [sys.executable, "-W", "error", str(ROOT / "scripts/run_notebook.py"), str(NOTEBOOK)]
+    found = subprocess.run(command, cwd=tmp_path, env=kept, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert lines[0] == "with the embedded models only"
+    slope, force = map(float, re.findall(r"-?\d+\.\d+", next(x for x in lines if "-dE/d" in x)))
+    assert abs(slope - force) < 1e-3
+    before, after = map(int, re.findall(r"(\d+) meV/Å", next(x for x in lines if "before" in x)))
+    assert before < 100
+    assert after < 100
+
+
+def test_what_is_stored_was_run_in_order_and_names_nobodys_folders() -> None:
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    assert outputs[0]["text"] == ["with the published model\n"]
+    for cell in notebook["cells"]:
+        texts = ["".join(cell["source"])]
+        texts += ["".join(output.get("text", ())) for output in cell.get("outputs", ())]
+        assert not re.search(r"(?<![\w.:/])/(home|work|tmp|root|Users)/", "\n".join(texts))
+    for target in re.findall(r"\]\((\.\./[^)#]+)", NOTEBOOK.read_text(encoding="utf-8")):
+        assert (NOTEBOOK.parent / target).exists(), target
