@@ -1,20 +1,25 @@
-"""Lattice, elasticity and phonons of Si, Cu and Ni by published networks, against references.
+"""Lattice, elasticity and phonons of Si, Cu and Ni by two networks each, against references.
 
-    python benchmarks/crystals.py [--write]
+    python benchmarks/crystals.py RUNS [--train] [--write]
 
-The networks are those that Zuo et al., J. Phys. Chem. A 124, 731 (2020), fitted to their mlearn
-data (folders of n2p2 in ../shared/data/mlearn_potentials). ``--write`` puts the table into
+One network is that which Zuo et al., J. Phys. Chem. A 124, 731 (2020), fitted to their mlearn data
+(folders of n2p2 in ../shared/data/mlearn_potentials). The other Ladera trained on the same frames;
+RUNS holds its run for each element, and with --train missing ones are made, by
+benchmarks/silicon.yaml with the cutoff of the published network. ``--write`` puts the table into
 docs/crystals.md.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.build import bulk
 from page import DATA, ROOT, table, write_section
+from runs import trained
 
 import ladera
 from ladera.properties.elasticity import elasticity
@@ -23,6 +28,9 @@ from ladera.properties.phonons import force_constants, frequencies, supercell_si
 from ladera.simulation.relaxation import relax
 
 PAGE = ROOT / "docs" / "crystals.md"
+MLEARN = DATA / "data" / "mlearn"
+PUBLISHED = DATA / "data" / "mlearn_potentials"
+CONFIG = Path(__file__).with_name("silicon.yaml")
 # Lattice constant (A), C11, C12, C44 and bulk modulus (GPa) by density functional theory, as Zuo et
 # al. have them, and by experiment at 300 K (Landolt-Boernstein III/29a).
 DFT = {
@@ -49,10 +57,32 @@ MEASURED = {
 START = {"Si": ("diamond", 5.47), "Cu": ("fcc", 3.63), "Ni": ("fcc", 3.52)}
 
 
-def rows_of(symbol: str) -> list[tuple[str, ...]]:
+NAMES = ("a (Å)", "C11 (GPa)", "C12 (GPa)", "C44 (GPa)", "B (GPa)")
+
+
+def rows_of(symbol: str, runs: Path, train_missing: bool) -> list[tuple[str, ...]]:
     """Lines of the table for one element."""
-    folder = DATA / "data" / "mlearn_potentials" / symbol / "nnp"
-    model = ladera.load(folder, units="bohr-hartree")
+    published = ladera.load(PUBLISHED / symbol / "nnp", units="bohr-hartree")
+    changes = [
+        f"data.files={MLEARN / f'{symbol}_train.extxyz.gz'}",
+        "data.test_files=[]",
+        f"model.cutoff={published.cutoff:.4f}",
+    ]
+    own = trained(runs / symbol, CONFIG, changes, train_missing)
+    columns = [found(symbol, published), found(symbol, own[0]) if own else {}]
+    references = [
+        dict(zip(NAMES, table, strict=True)) for table in (DFT[symbol], EXPERIMENT[symbol])
+    ]
+    references[1] |= {phonon_name(name): values for (name, _), values in MEASURED[symbol].items()}
+    columns += [{name: shown(value) for name, value in column.items()} for column in references]
+    return [
+        (symbol if i == 0 else "", name, *(column.get(name, "") for column in columns))
+        for i, name in enumerate(columns[0])
+    ]
+
+
+def found(symbol: str, model: ladera.Potential) -> dict[str, str]:
+    """What a network makes of a crystal, as the table shows it."""
     lattice, a = START[symbol]
     conventional = bulk(symbol, lattice, a=a, cubic=True)
     relaxed = relax(conventional, model, fmax=1e-4, cell=True, symmetry=True).atoms
@@ -61,40 +91,52 @@ def rows_of(symbol: str) -> list[tuple[str, ...]]:
     c = elasticity(relaxed).stiffness
     modulus = equation_of_state(relaxed).bulk_modulus[0]
     values = (a, c[0, 0], c[0, 1], c[3, 3], modulus)
-    names = ("a (Å)", "C11 (GPa)", "C12 (GPa)", "C44 (GPa)", "B (GPa)")
-    rows = []
-    for i, (name, value) in enumerate(zip(names, values, strict=True)):
-        others = (DFT[symbol][i], EXPERIMENT[symbol][i])
-        shown = ("" if other is None else f"{other:g}" for other in others)
-        rows.append((symbol if i == 0 else "", name, f"{value:.{1 if i else 3}f}", *shown))
+    result = {
+        name: f"{v:.{1 if i else 3}f}"
+        for i, (name, v) in enumerate(zip(NAMES, values, strict=True))
+    }
     primitive = bulk(symbol, lattice, a=a)
     primitive.calc = model.calculator()
-    return rows + phonon_rows(symbol, primitive)
+    return result | phonons_of(symbol, primitive)
 
 
-def phonon_rows(symbol: str, primitive: Atoms) -> list[tuple[str, ...]]:
-    """Distinct frequencies at each point beside the measured ones."""
-    found = force_constants(primitive, supercell_size(primitive, None), 0.01)
-    rows = []
-    for (name, point), measured in MEASURED[symbol].items():
-        values = np.sort(frequencies(found, np.array([point]))[0])
+def phonons_of(symbol: str, primitive: Atoms) -> dict[str, str]:
+    """Distinct frequencies at the points where there are measured ones."""
+    constants = force_constants(primitive, supercell_size(primitive, None), 0.01)
+    result = {}
+    for name, point in MEASURED[symbol]:
+        values = np.sort(frequencies(constants, np.array([point]))[0])
         distinct = [
             v for i, v in enumerate(values) if v > 0.1 and (i == 0 or v - values[i - 1] > 0.02)
         ]
-        shown = ", ".join(f"{value:.2f}" for value in distinct)
-        rows.append(
-            ("", f"phonons at {name} (THz)", shown, "", ", ".join(f"{m:g}" for m in measured))
-        )
-    return rows
+        result[phonon_name(name)] = ", ".join(f"{value:.2f}" for value in distinct)
+    return result
+
+
+def phonon_name(point: str) -> str:
+    """Name of a row."""
+    return f"phonons at {point} (THz)"
+
+
+def shown(value: float | tuple[float, ...] | None) -> str:
+    """A reference value, or several, as the table shows them."""
+    if value is None:
+        return ""
+    return ", ".join(f"{v:g}" for v in (value if isinstance(value, tuple) else (value,)))
 
 
 def main() -> None:
     """Print the table, and write it if asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--train", action="store_true", help="networks that are missing in RUNS")
     parser.add_argument("--write", action="store_true", help="into docs/crystals.md")
     arguments = parser.parse_args()
-    rows = [row for symbol in START for row in rows_of(symbol)]
-    header = ("", "", "network", "DFT of its data", "experiment, 300 K")
+    torch.set_num_threads(1)
+    rows = [row for symbol in START for row in rows_of(symbol, arguments.runs, arguments.train)]
+    header = ("", "", "published network", "Ladera's", "DFT of the data", "experiment, 300 K")
     text = table(header, rows)
     print(text)
     if arguments.write:
