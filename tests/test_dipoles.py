@@ -51,8 +51,10 @@ MODELS = {
 models = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
 
 
-@models
-@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize(
+    ("make", "periodic"),
+    [(new_model, False), (new_model, True), (new_mace, True), (MODELS["mace, gates"], False)],
+)
 def test_contract(make, periodic: bool) -> None:
     atoms = WATER.copy()
     if periodic:

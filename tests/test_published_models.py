@@ -142,6 +142,11 @@ def test_the_folder_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_every_entry_is_complete() -> None:
     known = registry.models()
     assert {"mace-mp-small", "mace-mpa-0", "mace-off-medium", "mace-spice"} <= set(known)
+    assert {name for name, entry in known.items() if entry.file} == {
+        "ethanol-mace",
+        "ethanol-hdnnp",
+    }
+    known = {name: entry for name, entry in known.items() if not entry.file}
     for name, entry in known.items():
         assert registry.is_name(name)
         assert urlsplit(entry.url).scheme == "https"

@@ -82,8 +82,8 @@ def load(
       ``units`` are "bohr-hartree" or "angstrom-ev"; they may be left out where comments of its
       ``input.nn`` state them, as in the folders that Ladera writes;
     - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
-    - the name of a published model, such as "mace-mp-small", which is downloaded once (see
-      :mod:`ladera.interop.published`).
+    - the name of a published model, such as "ethanol-mace", which comes with Ladera, or
+      "mace-mp-small", which is downloaded once (see :mod:`ladera.interop.published`).
 
     ``head`` chooses the level of theory of a model with several.
 

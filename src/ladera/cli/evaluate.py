@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ladera.data.dataset import Dataset
+    from ladera.interop.published import PublishedModel
     from ladera.training.extrapolation import ExtrapolationReport
 
 Part = Literal["train", "validation", "test"]
@@ -91,7 +92,10 @@ def info(
     from ladera.interop import published
 
     if not model.exists() and published.is_name(str(model)):
-        return _print_published(str(model))
+        known = published.find(str(model))
+        if not known.file:
+            return _print_published(known)
+        model = published.fetch(known)
     header = modelfile.read_header(model)
     config, origin = header["config"], header["provenance"]
     console = Console(highlight=False, markup=False)
@@ -130,11 +134,10 @@ def info(
     return 0
 
 
-def _print_published(name: str) -> int:
+def _print_published(model: PublishedModel) -> int:
     """What is known of a published model without its file."""
     from ladera.interop import published
 
-    model = published.find(name)
     path = published.folder_of_models() / model.file_name
     print(f"{model.name}: {model.about}")
     print(f"Elements: {' '.join(model.elements)}")

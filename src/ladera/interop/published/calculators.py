@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from ase.calculators.mixing import SumCalculator
 
+from ladera import modelfile
 from ladera.errors import ConfigError, did_you_mean
-from ladera.interop import mace_torch
 from ladera.interop.published.registry import PublishedModel, find, of_family
 from ladera.interop.published.store import fetch
 from ladera.simulation.dispersion import D3
@@ -26,7 +26,7 @@ Precision = Literal["float32", "float64"]
 
 
 def load(name: str, *, head: str | None = None, folder: Folder | None = None) -> Potential:
-    """The published model of a name; downloaded once, with a DownloadNotice.
+    """The published model of a name; Ladera's own, or downloaded once, with a DownloadNotice.
 
     ``head`` names one of the levels of theory that a model with several has; ``folder`` is where
     models are kept, see :func:`ladera.interop.published.store.folder_of_models`.
@@ -85,7 +85,7 @@ def _calculator(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"There is no GPU here for the device '{device}'; take 'cpu'.")
     if Path(model).is_file():
-        potential = mace_torch.load(model, head=head)
+        potential = modelfile.load(model, head=head)
     else:
         potential = _load(of_family(family, str(model)), head, folder)
     potential.to(device=device or "cpu", dtype=getattr(torch, dtype))
@@ -94,10 +94,7 @@ def _calculator(
 
 
 def _load(model: PublishedModel, head: str | None, folder: Folder | None) -> Potential:
-    potential = mace_torch.load(fetch(model, folder), head=head)
-    potential.provenance |= {
-        "published_as": model.name,
-        "url": model.url,
-        "licence": model.licence,
-    }
+    potential = modelfile.load(fetch(model, folder), head=head)
+    origin = {"url": model.url} if model.url else {}
+    potential.provenance |= {"published_as": model.name, "licence": model.licence} | origin
     return potential

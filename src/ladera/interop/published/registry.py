@@ -19,17 +19,18 @@ class PublishedModel:
 
     name: str
     about: str
-    url: str
+    url: str  # empty for one that comes with Ladera
     licence: str
     elements: tuple[str, ...]
     sha256: str | None = None  # only where public sources agree on it
     short: str = ""  # what mace-torch calls it among its family
     family: str = "mace-mp"
+    file: str = ""  # of one that comes with Ladera: its file among the embedded data
 
     @property
     def file_name(self) -> str:
         """The name of its file, wherever that is kept."""
-        return self.url.rpartition("/")[2]
+        return self.file or self.url.rpartition("/")[2]
 
 
 @cache
@@ -52,7 +53,8 @@ def find(name: str) -> PublishedModel:
 
 def is_name(word: str) -> bool:
     """Whether a word is the name of a model, or as good as one, rather than the path of a file."""
-    return word in models() or (word.startswith("mace-") and not set(word) & set("./\\ "))
+    like = word.startswith(("mace-", "ethanol-")) and not set(word) & set("./\\ ")
+    return word in models() or like
 
 
 def of_family(family: str, short: str) -> PublishedModel:
@@ -70,10 +72,13 @@ def of_family(family: str, short: str) -> PublishedModel:
 def _entry(name: str, values: Mapping[str, Any], table: Mapping[str, Any]) -> PublishedModel:
     elements = values.get("elements", "materials")
     given = {
-        key: values[key] for key in ("about", "url", "sha256", "short", "family") if key in values
+        key: values[key]
+        for key in ("about", "sha256", "short", "family", "file")
+        if key in values
     }
     return PublishedModel(
         name=name,
+        url=values.get("url", ""),
         licence=table["licences"][values.get("licence", "MIT")],
         elements=tuple(table["elements"].get(elements, elements).split()),
         **given,

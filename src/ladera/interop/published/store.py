@@ -8,6 +8,7 @@ import os
 import urllib.error
 import urllib.request
 import warnings
+from importlib import resources
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -40,12 +41,14 @@ def folder_of_models(folder: str | os.PathLike[str] | None = None) -> Path:
 
 
 def fetch(model: PublishedModel, folder: str | os.PathLike[str] | None = None) -> Path:
-    """The file of a model: from the folder of models, or downloaded into it, once.
+    """The file of a model: Ladera's own, or from the folder of models, or downloaded into it, once.
 
     Warns with :class:`DownloadNotice` of a download. Raises ModelFileError without a file and
     without a network, for a download that is cut short or no model, and for a file whose SHA-256 is
     not the known one: that of the registry, or that of the first download.
     """
+    if model.file:
+        return Path(str(resources.files("ladera.data").joinpath("embedded", model.file)))
     path = folder_of_models(folder) / model.file_name
     if path.is_file():
         _verify(model, path)
