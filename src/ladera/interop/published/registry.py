@@ -72,9 +72,7 @@ def of_family(family: str, short: str) -> PublishedModel:
 def _entry(name: str, values: Mapping[str, Any], table: Mapping[str, Any]) -> PublishedModel:
     elements = values.get("elements", "materials")
     given = {
-        key: values[key]
-        for key in ("about", "sha256", "short", "family", "file")
-        if key in values
+        key: values[key] for key in ("about", "sha256", "short", "family", "file") if key in values
     }
     return PublishedModel(
         name=name,
