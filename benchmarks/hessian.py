@@ -3,8 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/hessian.py [--write]
 
 Ethanol and aspirin, models with the weights they start with, in float64. CPU seconds on one thread,
-the second call of each; memory is how much the largest resident size of the process grows.
-Differences go through the model in batches, two copies for each coordinate. With --write the table
+the second call of each. Differences go through the model in batches, two copies for each coordinate. With --write the table
 goes into docs/molecules.md.
 """
 
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,22 +55,12 @@ def models() -> dict[str, Potential]:
     return {"MACE, 32 channels": mace.eval(), "networks, 144 functions": networks.eval()}
 
 
-def peak() -> float:
-    """Largest resident size since it was last asked for, MB; the next one begins anew."""
-    status = Path("/proc/self/status").read_text()
-    Path("/proc/self/clear_refs").write_text("5")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1e3
-
-
-def measure(atoms: Atoms, step: float | None) -> tuple[float, float, np.ndarray]:
-    """CPU seconds of the second call, growth of the peak memory in MB, and the Hessian."""
-    peak()
-    before = peak()
+def measure(atoms: Atoms, step: float | None) -> tuple[float, np.ndarray]:
+    """CPU seconds of the second call, and the Hessian."""
     derivatives(atoms, step)
-    grown = peak() - before
     start = time.process_time()
     found = derivatives(atoms, step)
-    return time.process_time() - start, grown, found.hessian
+    return time.process_time() - start, found.hessian
 
 
 def main() -> None:
@@ -82,17 +70,16 @@ def main() -> None:
         for what, atoms in structures().items():
             atoms.calc = potential.calculator()
             atoms.get_forces()
-            exact, memory, H = measure(atoms, None)
-            steps, _, differences = measure(atoms, STEP)
+            exact, H = measure(atoms, None)
+            steps, differences = measure(atoms, STEP)
             off = np.abs(differences - H).max() / np.abs(H).max()
-            numbers = [f"{exact:.2f}", f"{steps:.2f}", f"{memory:.0f}", f"{off:.0e}"]
+            numbers = [f"{exact:.2f}", f"{steps:.2f}", f"{off:.0e}"]
             rows.append([name, what, *numbers])
     header = [
         "model",
         "molecule",
         "exact, s",
         "differences, s",
-        "exact, MB",
         "differences off by (of the largest element)",
     ]
     print(table(header, rows))
