@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/hessian.py [--write]
 
 Ethanol and aspirin, models with the weights they start with, in float64. CPU seconds on one thread,
-the second call of each. Differences go through the model in batches, two copies for each coordinate. With --write the table
-goes into docs/molecules.md.
+the second call of each. Differences go through the model in batches, two copies for each
+coordinate. With --write the table goes into docs/molecules.md.
 """
 
 from __future__ import annotations
