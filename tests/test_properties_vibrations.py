@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 
+import ladera
 from ladera import modelfile
 from ladera.cli import main
 from ladera.errors import PropertyError
 from ladera.models.committee import Committee
+from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.properties import result
+from ladera.properties.displacements import derivatives
 from ladera.properties.vibrations import vibrations
 
 K, BEND = 80.0, 4.0  # eV/Angstrom^2
@@ -193,3 +197,16 @@ def test_command_and_report(tmp_path, monkeypatch, capsys):
     page = (tmp_path / "page.html").read_text()
     assert "Vibrations: vibrations" in page
     assert "mode 1, " in page
+
+
+def test_networks_take_differences_that_agree_with_their_exact_hessian():
+    torch.manual_seed(3)
+    config = HDNNPConfig(species=("H", "O"), cutoff=3.0, size="small", hidden_layers=(4,))
+    atoms = molecule("H2O")
+    atoms.calc = ladera.build(config).calculator()
+    found = derivatives(atoms, None)
+    assert found.origin == "differences extrapolated to no step"
+    exact = ladera.hessian(atoms.calc.potential, atoms)
+    assert found.hessian == pytest.approx(exact, abs=2e-6 * abs(exact).max())
+    single = derivatives(atoms, 0.005).hessian
+    assert abs(single - exact).max() > 10 * abs(found.hessian - exact).max()

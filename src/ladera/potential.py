@@ -95,6 +95,7 @@ class Potential(nn.Module, ABC):
 
     double_buffers: ClassVar[tuple[str, ...]] = ()
     atoms_per_thread: ClassVar[int] = 1  # of a training step that are worth a thread
+    slow_hessian: bool = False  # whether differences of forces are a better way to one
     has_energy: bool = True  # whether predictions come with energies and forces
     has_charges: bool = False  # whether predictions come with atomic charges
     has_atomic_dipoles: bool = False  # whether they come with dipoles of atoms

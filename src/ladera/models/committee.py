@@ -134,6 +134,7 @@ class Committee(Potential):
             )
         )
         self.members = nn.ModuleList(members)
+        self.slow_hessian = any(member.slow_hessian for member in members)
         self.has_charges = all(member.has_charges for member in members)
         self.has_atomic_dipoles = all(member.has_atomic_dipoles for member in members)
         self.provenance = {"members": [member.provenance for member in members]}

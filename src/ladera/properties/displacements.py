@@ -53,11 +53,17 @@ def derivatives(atoms: Atoms, step: float | None) -> Derivatives:
 
         H_ij = - (F_i(x_j + h) - F_i(x_j - h)) / (2 h),    h = ``step``
 
-    One displacement is two copies; copies go through a Ladera model in batches.
+    Where a model's own second derivatives are slow (``Potential.slow_hessian``) those of two steps
+    are extrapolated to none: (4 H(h) - H(2 h)) / 3 is right to the fourth power of h. One
+    displacement is two copies; copies go through a Ladera model in batches.
     """
     if step is None and isinstance(atoms.calc, LaderaCalculator):
-        slopes, dipole = _exact(atoms, atoms.calc)
-        origin = "derivatives of the model"
+        if atoms.calc.potential.slow_hessian:
+            slopes, dipole = _extrapolated(atoms)
+            origin = "differences extrapolated to no step"
+        else:
+            slopes, dipole = _exact(atoms, atoms.calc)
+            origin = "derivatives of the model"
     else:
         slopes, dipole = _differences(atoms, step or _STEP)
         origin = f"central differences, {step or _STEP:g} Å"
@@ -74,6 +80,14 @@ def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[FloatArray, Floa
     has_dipole = potential.has_dipole and not atoms.pbc.any()
     dipole = dipole_derivatives(potential, atoms) if has_dipole else None
     return hessian(potential, atoms), dipole
+
+
+def _extrapolated(atoms: Atoms) -> tuple[FloatArray, FloatArray | None]:
+    near, near_dipole = _differences(atoms, _STEP)
+    far, far_dipole = _differences(atoms, 2 * _STEP)
+    if near_dipole is None or far_dipole is None:
+        return (4 * near - far) / 3, None
+    return (4 * near - far) / 3, (4 * near_dipole - far_dipole) / 3
 
 
 def _differences(atoms: Atoms, step: float) -> tuple[FloatArray, FloatArray | None]:

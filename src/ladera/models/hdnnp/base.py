@@ -43,6 +43,7 @@ class SymmetryFunctionPotential(Potential):
         "energy_shift",
         "energy_scale",
     )
+    slow_hessian = True  # forces are compiled, their derivatives are torch's
     atoms_per_thread: ClassVar[int] = 500  # measured: 256 take as long on two threads as on one
 
     minimum: Tensor
