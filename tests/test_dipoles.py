@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from pydantic import ValidationError
 
 import ladera
 from ladera import Graph, evaluate, modelfile
+from ladera.cli import main
 from ladera.data.dataset import Dataset
 from ladera.data.formats import write
 from ladera.data.frame import Frame
@@ -245,12 +249,32 @@ def test_an_interrupted_training_of_energies_and_dipoles_ends_the_same(tmp_path)
     assert same_bits(train(config, tmp_path / "parts", resume=True), whole)
 
 
+def test_a_model_of_dipoles_alone_learns_and_its_run_has_a_report(tmp_path) -> None:
+    values = settings(tmp_path) | MACE_SETTINGS | {"epochs": 4}
+    values["model"] = MACE_SETTINGS["model"] | {"outputs": ["dipole"]}
+    values["loss"] = {"energy": 0.0, "forces": 0.0, "dipole": 1.0}
+    train(TrainingConfig.model_validate(values), tmp_path / "run")
+    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())["train"]
+    assert found["energy"] is None
+    assert found["forces"] is None
+    with (tmp_path / "run" / "log.csv").open() as file:
+        losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < losses[0]
+    page = tmp_path / "page.html"
+    with pytest.raises(SystemExit, match="0"):
+        main(["report", str(tmp_path / "run"), "--output", str(page)])
+    text = page.read_text(encoding="utf-8")
+    assert "Components of the dipole moment of the train frames" in text
+    assert "Energies of the train frames" not in text
+    assert "Force components of the train frames" not in text
+
+
 def test_dipoles_are_not_left_to_chance(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"dipoles that nothing would train; set loss\.dipole"):
         train(TrainingConfig.model_validate(settings(tmp_path)), tmp_path / "run")
     values = settings(tmp_path, dipole=1.0)
     values["model"] = MACE_SETTINGS["model"] | {"outputs": ["dipole"]}
-    with pytest.raises(ConfigError, match=r"leaves out the energies"):
+    with pytest.raises(ConfigError, match=r"learns from dipoles alone; set loss: \{energy: 0"):
         train(TrainingConfig.model_validate(values), tmp_path / "alone")
     values["model"] = {"architecture": "hdnnp", "cutoff": 4.0}
     with pytest.raises(ConfigError, match=r"no dipole moment; set model\.architecture: hdnnp_dip"):

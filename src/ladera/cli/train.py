@@ -239,4 +239,6 @@ def _errors(row: Row) -> str:
     force = row[f"{part}_force_rmse_mev_per_angstrom"]
     parts = [] if energy is None else [f"{energy:.2f} meV/atom"]
     parts += [] if force is None else [f"{force:.1f} meV/Å"]
+    dipole = row.get(f"{part}_dipole_rmse_me_angstrom")
+    parts += [] if dipole is None else [f"{dipole:.1f} meÅ"]
     return f"{part} RMSE {', '.join(parts)}"

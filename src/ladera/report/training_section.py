@@ -81,7 +81,7 @@ def parity_plates(run: TrainingRun) -> Iterator[Plate]:
             )
             for symbol in colors
         }
-        if np.isfinite(predictions.forces_reference).any():
+        if np.isfinite(predictions.forces_reference - predictions.forces_predicted).any():
             figure = figures.parity(
                 groups, "force component", "eV/Å", title=f"Forces, {part}", colors=colors
             )
@@ -136,7 +136,7 @@ def _energy_plates(parts: Mapping[str, Predictions]) -> Iterator[Plate]:
         reference, predicted = (
             MILLI * (values - baselines[part]) for values in predictions.values("energy")
         )
-        if not np.isfinite(reference).any():
+        if not np.isfinite(reference - predicted).any():
             continue
         names = np.array([_shown_name(str(name), shown) for name in predictions.config_type])
         groups = {name: (reference[names == name], predicted[names == name]) for name in shown}

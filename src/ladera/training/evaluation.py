@@ -48,12 +48,13 @@ class Evaluation:
 
     dataset: Dataset
     frame_index: NDArray[np.int64]  # (n_frames,) how messages and files call the frames
-    energy: Floats  # (n_frames,), eV
+    energy: Floats  # (n_frames,), eV; NaN, as forces, for a model of dipoles alone
     forces: Floats  # (n_atoms_total, 3), eV/Angstrom
     stress: Floats  # (n_frames, 3, 3), eV/Angstrom^3; NaN for a frame without volume
     dipole: Floats  # (n_frames, 3), e*Angstrom; NaN where the model has none
     uncertainty: Uncertainty | None = None  # of a committee
     extrapolation: ExtrapolationReport | None = None  # of a model that knows its training domain
+    has_energy: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """All errors: in total, by group, by element, and the worst frames.
@@ -135,6 +136,9 @@ class Evaluation:
     def _errors(self, frames: NDArray[np.bool_]) -> dict[str, Any]:
         """Errors of some frames."""
         atoms = np.repeat(frames, self.dataset.atom_counts)
+        if not self.has_energy:
+            missing = dict.fromkeys(("energy", "forces", "stress"))
+            return {**missing, "dipole": self._dipole_errors(frames)}
         return {
             "energy": _statistics(*(values[frames] for values in self._energy_pairs)),
             "forces": _statistics(self.dataset.column("forces")[atoms], self.forces[atoms]),
@@ -147,6 +151,8 @@ class Evaluation:
         return _statistics(self.dataset.column("dipole")[known], self.dipole[known])
 
     def _by_element(self) -> dict[str, Any]:
+        if not self.has_energy:
+            return {}
         numbers = self.dataset.column("numbers")
         reference = self.dataset.column("forces")
         return {
@@ -193,8 +199,8 @@ def evaluate_dataset(
     data set and for an element the model does not know, naming the frame.
     """
     _check(potential, dataset)
-    energy = np.empty(len(dataset))
-    forces = np.empty((int(dataset.offsets[-1]), 3))
+    energy = np.full(len(dataset), np.nan)
+    forces = np.full((int(dataset.offsets[-1]), 3), np.nan)
     stress = np.full((len(dataset), 3, 3), np.nan)
     dipole = np.full((len(dataset), 3), np.nan)
     energy_spread, forces_spread = np.zeros_like(energy), np.zeros_like(forces)
@@ -205,12 +211,13 @@ def evaluate_dataset(
         with torch.no_grad():
             prediction = evaluate(potential, graph)
         atoms = slice(dataset.offsets[indices[0]], dataset.offsets[indices[-1] + 1])
-        energy[indices] = prediction.energy.cpu().numpy()
-        forces[atoms] = prediction.forces.cpu().numpy()
-        volumes = graph.volumes.numpy()
-        solid = volumes > 0
-        virial = prediction.virial.double().cpu().numpy()
-        stress[indices[solid]] = virial[solid] / volumes[solid, None, None]
+        if potential.has_energy:
+            energy[indices] = prediction.energy.cpu().numpy()
+            forces[atoms] = prediction.forces.cpu().numpy()
+            volumes = graph.volumes.numpy()
+            solid = volumes > 0
+            virial = prediction.virial.double().cpu().numpy()
+            stress[indices[solid]] = virial[solid] / volumes[solid, None, None]
         if potential.has_dipole and not bool(graph.periodic.any()):
             dipole[indices] = prediction.dipole.cpu().numpy()
         if isinstance(prediction, CommitteePrediction):
@@ -226,7 +233,17 @@ def evaluate_dataset(
     if isinstance(potential, Committee):
         calibration = potential.config.calibration or Calibration()
         uncertainty = Uncertainty(len(potential.members), calibration, energy_spread, forces_spread)
-    return Evaluation(dataset, index, energy, forces, stress, dipole, uncertainty, extrapolation)
+    return Evaluation(
+        dataset,
+        index,
+        energy,
+        forces,
+        stress,
+        dipole,
+        uncertainty,
+        extrapolation,
+        potential.has_energy,
+    )
 
 
 def _add_extrapolations(

@@ -47,17 +47,18 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """For each of QUANTITIES: count, sum of c rho, of |x| and of x^2.
 
-        (4, 4) float64. In training the forces are computed only when the loss needs them.
+        (4, 4) float64, zero for what the model does not predict. In training the forces are
+        computed only when the loss needs them.
         """
-        training = torch.is_grad_enabled()
+        training, has_energy = torch.is_grad_enabled(), self.potential.has_energy
         labelled = batch.has_forces | batch.has_stress
-        needed = self.weights[1:3].any() if training else labelled.any()
-        prediction = evaluate(self.potential, batch.graph, gradients=bool(needed))
+        needed = has_energy and bool(self.weights[1:3].any() if training else labelled.any())
+        prediction = evaluate(self.potential, batch.graph, gradients=needed)
         nothing = batch.energy.new_zeros(4)
-        rows = [self._energy(prediction, batch)]
+        rows = [self._energy(prediction, batch) if has_energy else nothing]
         rows.append(self._forces(prediction, batch) if needed else nothing)
         # A virial costs a tensor per edge: not while learning from something else.
-        wanted = bool(needed) and (bool(self.weights[2]) or not training)
+        wanted = needed and (bool(self.weights[2]) or not training)
         rows.append(self._stress(prediction, batch) if wanted else nothing)
         rows.append(self._dipole(prediction, batch) if self.weights[3] else nothing)
         return torch.stack(rows)

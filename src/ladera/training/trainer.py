@@ -368,10 +368,11 @@ class _Run:
 
 def _check_dipole(potential: Potential, config: TrainingConfig) -> None:
     """Refuse to learn dipoles with a model that has none, and to leave them to chance."""
-    if not potential.has_energy:
+    losses = config.loss, config.loss_of(config.epochs)
+    if not potential.has_energy and any(w.energy or w.forces or w.stress for w in losses):
         raise ConfigError(
-            "model.outputs: [dipole] leaves out the energies that a training learns from; set "
-            "outputs: [energy, dipole]."
+            "The model has dipoles alone and learns from dipoles alone; set loss: {energy: 0, "
+            "forces: 0, dipole: 1}, or model.outputs: [energy, dipole]."
         )
     if config.loss.dipole > 0 and not potential.has_dipole:
         raise ConfigError(
