@@ -13,13 +13,12 @@ on one thread, from reading the frames to the errors of all of them.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from page import DATA, table, write_section
-from runs import trained
+from runs import options, trained
 
 from ladera.data import formats
 from ladera.training.evaluation import evaluate_dataset
@@ -59,16 +58,7 @@ MOLECULES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--train", action="store_true")
-    parser.add_argument("--molecules", nargs="+", default=list(MOLECULES), choices=list(MOLECULES))
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--set", action="append", default=[], dest="changes")
-    parser.add_argument("--write", action="store_true")
-    chosen = parser.parse_args()
+    chosen = options(__doc__, "molecules", list(MOLECULES), CONFIG)
     torch.set_num_threads(1)
     rows = []
     for name in chosen.molecules:

@@ -13,14 +13,13 @@ the errors of all of them.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from page import DATA, table, write_section
-from runs import trained
+from runs import options, trained
 
 import ladera
 from ladera.data import formats
@@ -64,16 +63,7 @@ def errors(potential: ladera.Potential, frames: Dataset) -> Errors:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--train", action="store_true")
-    parser.add_argument("--elements", nargs="+", default=list(ELEMENTS), choices=ELEMENTS)
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--set", action="append", default=[], dest="changes")
-    parser.add_argument("--write", action="store_true")
-    chosen = parser.parse_args()
+    chosen = options(__doc__, "elements", ELEMENTS, CONFIG)
     torch.set_num_threads(1)
     rows = []
     for element in chosen.elements:

@@ -11,12 +11,11 @@ from reading the frames to the errors of all of them.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 from page import DATA, table, write_section
-from runs import trained
+from runs import options, trained
 
 from ladera.data import formats
 from ladera.training.evaluation import evaluate_dataset
@@ -27,16 +26,7 @@ ANI = {"aspirin": (16.6, 40.6), "ethanol": (2.5, 13.4)}  # MAE, meV and meV/Angs
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--train", action="store_true")
-    parser.add_argument("--molecules", nargs="+", default=list(ANI), choices=list(ANI))
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--set", action="append", default=[], dest="changes")
-    parser.add_argument("--write", action="store_true")
-    chosen = parser.parse_args()
+    chosen = options(__doc__, "molecules", list(ANI), CONFIG)
     torch.set_num_threads(1)
     rows = []
     for molecule in chosen.molecules:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ladera
 from ladera.training import config_file
 from ladera.training.trainer import train
 
 COST = "cpu_seconds.txt"
+
+
+def options(purpose: str | None, what: str, choices: Sequence[str], config: Path) -> Any:
+    """The command line of a benchmark that trains a model for each of some choices."""
+    parser = argparse.ArgumentParser(
+        description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument(f"--{what}", nargs="+", default=list(choices), choices=list(choices))
+    parser.add_argument("--config", type=Path, default=config)
+    parser.add_argument("--set", action="append", default=[], dest="changes")
+    parser.add_argument("--write", action="store_true")
+    return parser.parse_args()
 
 
 def trained(
