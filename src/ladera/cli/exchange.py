@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-Units = Literal["bohr-hartree", "angstrom-ev", "angstrom-hartree"]
+from ladera.cli.data import Units
 
 
 def import_(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.exchange import Units
+from ladera.cli.data import Units
 
 if TYPE_CHECKING:
     from types import TracebackType
