@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -358,33 +358,6 @@ class Prediction:
                 "evaluate with gradients=True for forces, virial and stress."
             )
         return self.edge_gradients
-
-
-NO_ENERGY: Final = (
-    "This model predicts dipole moments and neither energies nor forces; take another for these."
-)
-
-
-class DipolePrediction(Prediction):
-    """Of a model with charges and atomic dipoles alone: asking for energies raises DataError."""
-
-    def __init__(self, graph: Graph, charges: Tensor, atomic_dipoles: Tensor) -> None:
-        self.__dict__.update(graph=graph, charges=charges, atomic_dipoles=atomic_dipoles)
-
-    @property
-    def atomic_energies(self) -> Tensor:
-        """There are none."""
-        raise DataError(NO_ENERGY)
-
-    def _gradients(self) -> Tensor:
-        raise DataError(NO_ENERGY)
-
-
-def neutralized(free: Tensor, graph: Graph) -> Tensor:
-    """Charges (n_atoms,) shifted alike within each structure to sum to its total charge."""
-    sums = free.new_zeros(graph.n_structures).index_add(0, graph.structure_index, free)
-    excess = (sums - graph.total_charge.to(sums)) / graph.atom_counts
-    return free - excess[graph.structure_index]
 
 
 def evaluate(potential: Potential, graph: Graph, gradients: bool = True) -> Prediction:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
-from scipy.optimize import linear_sum_assignment
 
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, PALETTE, axes, style
@@ -18,9 +17,6 @@ from ladera.properties.structures import with_spread
 from ladera.properties.vibrations import mode_motion, vibrations
 
 Shape = Literal["lorentzian", "gaussian"]
-
-WEAK: Final = 0.01  # bands below this part of the strongest are looked for in no measured spectrum
-FARTHEST_MATCH: Final = 0.08  # of the wavenumber
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,24 +83,8 @@ class Infrared(Result):
             panel.plot(self.wavenumbers, self.absorption, color=PALETTE[0], label="computed")
             top = float(self.absorption.max(initial=1e-12))
             if len(self.measured):
-                if len(self.measured) < 60:
-                    panel.vlines(
-                        self.measured_wavenumbers,
-                        0,
-                        top * self.measured,
-                        color=PALETTE[1],
-                        linestyles="dashed",
-                        label="measured",
-                    )
-                else:
-                    panel.plot(
-                        self.measured_wavenumbers,
-                        top * self.measured,
-                        color=PALETTE[1],
-                        ls=(0, (4, 2)),
-                        lw=1,
-                        label="measured, to the same height",
-                    )
+                curve = MeasuredSpectrum(self.measured_wavenumbers, self.measured, self.source)
+                curve.draw(panel, top)
                 panel.legend()
             bands = self.scale * self.frequencies[self.frequencies > 0]
             panel.plot(bands, np.full(len(bands), -0.03 * top), "|", color=FAINT, ms=6)
@@ -153,7 +133,10 @@ def infrared(
         end = max(end, float(measured.wavenumbers[-1]))
     grid = np.arange(0.0, min(end, 6000.0), min(1.0, width / 10))
     real = bands > 0
-    observed, unmatched = _match(bands, found.intensities, measured, width)
+    observed: FloatArray = np.full(len(bands), np.nan)
+    unmatched: FloatArray = np.empty(0)
+    if measured is not None:
+        observed, unmatched = measured.matched(bands, found.intensities, width)
     return Infrared(
         symbols=found.symbols,
         positions=found.positions,
@@ -185,20 +168,3 @@ def _broadened(
         lines = np.exp(-0.5 * (apart / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
     total: FloatArray = lines @ intensities
     return total
-
-
-def _match(
-    bands: FloatArray, intensities: FloatArray, measured: MeasuredSpectrum | None, width: float
-) -> tuple[FloatArray, FloatArray]:
-    """The measured peak of each mode, (n_modes,), and the peaks that are left."""
-    observed = np.full(len(bands), np.nan)
-    if measured is None:
-        return observed, np.empty(0)
-    peaks = measured.peaks(width)
-    strong = np.flatnonzero((bands > 0) & (intensities >= WEAK * intensities.max()))
-    apart = np.abs(bands[strong, None] - peaks)
-    allowed = apart <= FARTHEST_MATCH * peaks
-    rows, columns = linear_sum_assignment(np.where(allowed, apart**2, 1e9))
-    kept = allowed[rows, columns]
-    observed[strong[rows[kept]]] = peaks[columns[kept]]
-    return observed, np.delete(peaks, columns[kept])

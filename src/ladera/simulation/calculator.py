@@ -16,8 +16,9 @@ from ladera import modelfile
 from ladera.errors import DataError, SimulationError
 from ladera.graph import NeighborList, total_charge
 from ladera.models.committee import Committee, CommitteePrediction
+from ladera.models.moments import NO_ENERGY
 from ladera.neighbors import net_forces
-from ladera.potential import NO_ENERGY, Extrapolation, Potential, Prediction, evaluate
+from ladera.potential import Extrapolation, Potential, Prediction, evaluate
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -63,7 +63,8 @@ class D3(Calculator):
         """Fill ``results``."""
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         atoms = atoms if atoms is not None else self.atoms
-        assert atoms is not None  # ASE has seen to it
+        if atoms is None:
+            raise DataError("The calculator D3 has not been given a structure yet.")
         _check_elements(atoms)
         model = self._library.DispersionModel(
             atoms.numbers, atoms.positions / BOHR, atoms.cell.array / BOHR, atoms.pbc

@@ -23,9 +23,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from ladera.errors import ConfigError
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.training.batches import Batch
-from ladera.training.config import LossConfig
+from ladera.training.config import LossConfig, TrainingConfig
 
 QUANTITIES: Final = ("energy", "forces", "stress", "dipole")
 COUNT, LOSS, ABSOLUTE, SQUARE = range(4)  # columns of the sums
@@ -103,6 +104,27 @@ class Objective(nn.Module):
         delta = self._config.huber_delta if delta is None else delta
         weighted = (weights * _penalty(self._config.function, residual, delta)).sum()
         return torch.stack([count, weighted, plain.abs().sum(), plain.square().sum()])
+
+
+def require_learnable(potential: Potential, config: TrainingConfig) -> None:
+    """Raise ConfigError for a loss of what the model lacks, and for dipoles left to chance."""
+    losses = config.loss, config.loss_of(config.epochs)
+    if not potential.has_energy and any(w.energy or w.forces or w.stress for w in losses):
+        raise ConfigError(
+            "The model has dipoles alone and learns from dipoles alone; set loss: {energy: 0, "
+            "forces: 0, dipole: 1}, or model.outputs: [energy, dipole]."
+        )
+    if config.loss.dipole > 0 and not potential.has_dipole:
+        raise ConfigError(
+            f"loss.dipole is {config.loss.dipole:g}, but the {config.model.architecture} model has "
+            "no dipole moment; set model.architecture: hdnnp_dipole, or model.outputs: [energy, "
+            "dipole] of a mace, or loss.dipole: 0."
+        )
+    if config.loss.dipole == 0 and potential.has_atomic_dipoles:
+        raise ConfigError(
+            f"The {config.model.architecture} model has dipoles that nothing would train; set "
+            "loss.dipole, such as 10, or take a model without."
+        )
 
 
 def _penalty(function: str, x: Tensor, delta: Tensor | float) -> Tensor:

@@ -26,7 +26,7 @@ from ladera.training.finetune import adapters
 from ladera.training.finetune.run import Finetuning
 from ladera.training.gradient_steps import GradientSteps
 from ladera.training.log import EpochLog, Row
-from ladera.training.loss import COUNT, QUANTITIES, Objective
+from ladera.training.loss import COUNT, QUANTITIES, Objective, require_learnable
 from ladera.training.optimizer_config import Kalman
 from ladera.training.preparation import Indices, Prepared, prepare
 from ladera.training.processes import launch, over_processes
@@ -284,12 +284,12 @@ class _Run:
         """The potential before the first step; its constants come from the training data."""
         if self.finetuning is not None:
             potential = self.finetuning.potential()
-            _check_dipole(potential, self.config)
+            require_learnable(potential, self.config)
             return potential.to(_DTYPES[self.config.precision])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             potential = modelfile.build(self.config.model)
-        _check_dipole(potential, self.config)
+        require_learnable(potential, self.config)
         if stored is None:
             view = [self.batches.graphs[int(k)] for k in self.prepared.train]
             potential.fit_statistics(view, self.prepared.statistics())
@@ -364,27 +364,6 @@ class _Run:
         results = write_evaluations(parts, self.folder, finetune=tuned)
         self.potential.provenance = provenance(self.prepared, self.best, results)
         self.potential.save(self.folder / MODEL)
-
-
-def _check_dipole(potential: Potential, config: TrainingConfig) -> None:
-    """Refuse to learn dipoles with a model that has none, and to leave them to chance."""
-    losses = config.loss, config.loss_of(config.epochs)
-    if not potential.has_energy and any(w.energy or w.forces or w.stress for w in losses):
-        raise ConfigError(
-            "The model has dipoles alone and learns from dipoles alone; set loss: {energy: 0, "
-            "forces: 0, dipole: 1}, or model.outputs: [energy, dipole]."
-        )
-    if config.loss.dipole > 0 and not potential.has_dipole:
-        raise ConfigError(
-            f"loss.dipole is {config.loss.dipole:g}, but the {config.model.architecture} model has "
-            "no dipole moment; set model.architecture: hdnnp_dipole, or model.outputs: [energy, "
-            "dipole] of a mace, or loss.dipole: 0."
-        )
-    if config.loss.dipole == 0 and potential.has_atomic_dipoles:
-        raise ConfigError(
-            f"The {config.model.architecture} model has dipoles that nothing would train; set "
-            "loss.dipole, such as 10, or take a model without."
-        )
 
 
 def stored_state(folder: Path, prepared: Prepared) -> dict[str, Any]:

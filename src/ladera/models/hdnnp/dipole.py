@@ -15,7 +15,8 @@ from ladera.kernels.symmetry_functions import ops
 from ladera.models.hdnnp.config import HDNNPConfig, Layers
 from ladera.models.hdnnp.model import HDNNP
 from ladera.models.hdnnp.network import AtomicNetwork
-from ladera.potential import Prediction, neutralized
+from ladera.models.moments import neutralized
+from ladera.potential import Prediction
 
 N_RADIAL: Final = 6  # radial functions of the edge vectors
 

@@ -23,19 +23,11 @@ from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
 from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
-from ladera.models.mace.moments import LazyMoments
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import DipoleReadout, Readout
+from ladera.models.moments import NO_ENERGY, DipolePrediction, LazyMoments, neutralized
 from ladera.models.zbl import ScreenedRepulsion
-from ladera.potential import (
-    NO_ENERGY,
-    DipolePrediction,
-    Potential,
-    Prediction,
-    TrainingStatistics,
-    differentiate,
-    neutralized,
-)
+from ladera.potential import Potential, Prediction, TrainingStatistics, differentiate
 
 
 class MACE(Potential):
