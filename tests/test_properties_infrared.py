@@ -183,7 +183,7 @@ def test_peak_tables_and_damaged_files(tmp_path):
 def test_command_and_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(viewer, "load_script", lambda: viewer.Script("const a = {};", "as if here"))
-    monkeypatch.setattr("ladera.cli.vibrations.with_model", lambda structure, model: molecule())
+    monkeypatch.setattr("ladera.cli.vibrations.with_model", lambda *paths: molecule())
     (tmp_path / "measured.csv").write_text("2900,1\n1200,0.4\n")
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["ir", "model.ladera", "relaxed.extxyz", "--experiment", "measured.csv"])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.io import write
+from ase.optimize import LBFGS
 
-from argon import argon, one_thread  # noqa: F401
-from ladera import modelfile
+from argon import argon, cluster, one_thread  # noqa: F401
+from ladera import curvature, modelfile
 from ladera.cli import main
 from ladera.models.committee import Committee
 from ladera.models.lennard_jones import LennardJones
@@ -16,6 +17,7 @@ from ladera.properties import memory, result
 from ladera.properties.elasticity import elasticity
 from ladera.properties.memory import RememberingCalculator
 from ladera.properties.phonons import phonons
+from ladera.properties.vibrations import vibrations
 
 
 class Counting(LennardJones):
@@ -91,3 +93,41 @@ def test_a_finished_result_keeps_no_evaluations(tmp_path, monkeypatch):
         main(["eos", "argon.ladera", "argon.extxyz"])
     assert result.load("eos").kind == "equation_of_state"
     assert not (tmp_path / "eos" / "evaluations").exists()
+
+
+def test_an_interrupted_hessian_goes_on(tmp_path, monkeypatch):
+    """Its columns are made in blocks; here three at a time."""
+    monkeypatch.setattr(memory, "WORTH_KEEPING", 0.0)
+    monkeypatch.setattr(curvature, "_block", lambda *arguments: 3)
+    made, real = [], curvature.HessianBlocks.columns
+
+    def columns(blocks, first, end):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(first)
+        return real(blocks, first, end)
+
+    def found(folder):
+        atoms = cluster(3)
+        atoms.calc = argon().calculator()
+        LBFGS(atoms, logfile=None).run(fmax=1e-4)
+        atoms.calc = RememberingCalculator(argon(), tmp_path / folder)
+        return vibrations(atoms)
+
+    expected = found("whole")
+    monkeypatch.setattr(curvature.HessianBlocks, "columns", columns)
+    with pytest.raises(KeyboardInterrupt):
+        found("part")
+    assert made == [0, 3]
+    made.clear()
+    assert np.array_equal(found("part").frequencies, expected.frequencies)
+    assert made == [6]  # nothing was made twice
+
+
+def test_what_was_asked_belongs_to_what_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "WORTH_KEEPING", 0.0)
+    first, second = (relaxed(argon(), tmp_path) for _ in range(2))
+    first.get_forces()  # without the energies of the atoms
+    assert second.calc.get_property("energies", second) == pytest.approx(
+        [first.get_potential_energy()]
+    )

@@ -21,6 +21,7 @@ from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.properties import result
 from ladera.properties.displacements import derivatives
 from ladera.properties.vibrations import vibrations
+from ladera.report import viewer
 
 K, BEND = 80.0, 4.0  # eV/Angstrom^2
 LENGTH = 1.16  # Angstrom
@@ -84,6 +85,7 @@ def test_linear_molecule_has_its_exact_frequencies_and_intensities():
     )
     assert found.frequencies == pytest.approx([bend, bend, symmetric, antisymmetric], rel=1e-4)
     assert not len(found.imaginary)
+    assert found.plot().axes[0].get_xlim()[0] == 0
     # The dipole changes by 0.6 e times how far carbon moves against the oxygens.
     strong = 974.88 * 0.6**2 / reduced
     assert found.intensities == pytest.approx([strong, strong, 0, strong], rel=1e-4, abs=1e-6)
@@ -105,6 +107,7 @@ def test_imaginary_mode_is_named():
     frames, labels = found.motion()
     assert len(frames) == len(labels) == 12 * 4
     assert "imaginary" in labels[0]
+    assert found.plot().axes[0].get_xlim()[0] < found.frequencies[0] < 0
 
 
 def test_turning_a_molecule_changes_nothing():
@@ -183,6 +186,7 @@ def test_bad_questions_are_answered_with_the_next_step():
 
 def test_command_and_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(viewer, "load_script", lambda: viewer.Script("const a = {};", "as if here"))
     modelfile.save(argon(), "argon.ladera")
     relaxed_dimer(argon()).write("dimer.extxyz")
     with pytest.raises(SystemExit, match="0"):

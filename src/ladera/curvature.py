@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -47,21 +48,39 @@ def hessian(potential: Potential, structure: Atoms | Graph, *, memory: float = 0
     Raises DataError for a graph of several structures and for an element the model does not know,
     ConfigError for a model that cannot be differentiated twice.
     """
-    if not memory > 0:
-        raise ConfigError(f"The memory for a Hessian is {memory:g} GB; it must be above zero.")
-    model, graph = _prepared(potential, structure)
-    size = 3 * graph.n_atoms
-    try:
-        width = _block(model, graph, 1e9 * memory)
-        copies = _Copies(model, graph, width)
-        columns = [copies.columns(i, min(i + width, size)) for i in range(0, size, width)]
-    except RuntimeError as error:
-        raise ConfigError(
-            f"The {potential.config.architecture} model has no Hessian, because it cannot be "
-            f"differentiated twice ({str(error).splitlines()[0]}); take central differences of its "
-            "forces instead: properties do so when they are given a step."
-        ) from error
-    return torch.cat(columns).T.cpu().numpy()
+    blocks = HessianBlocks(potential, structure, memory)
+    return np.hstack([blocks.columns(*ends) for ends in blocks.ends])
+
+
+class HessianBlocks:
+    """The columns of a Hessian, in blocks of as many as fit into the memory; see :func:`hessian`.
+
+    ``ends`` are the first column of each block and that of the next.
+    """
+
+    def __init__(self, potential: Potential, structure: Atoms | Graph, memory: float = 0.5) -> None:
+        if not memory > 0:
+            raise ConfigError(f"The memory for a Hessian is {memory:g} GB; it must be above zero.")
+        self._model, self._graph = _prepared(potential, structure)
+        size = 3 * self._graph.n_atoms
+        try:
+            self._width = _block(self._model, self._graph, 1e9 * memory)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"The {potential.config.architecture} model has no Hessian, because it cannot be "
+                f"differentiated twice ({str(error).splitlines()[0]}); take central differences of "
+                "its forces instead: properties do so when they are given a step."
+            ) from error
+        starts = range(0, size, self._width)
+        self.ends = [(first, min(first + self._width, size)) for first in starts]
+
+    @cached_property
+    def _copies(self) -> _Copies:
+        return _Copies(self._model, self._graph, self._width)
+
+    def columns(self, first: int, end: int) -> FloatArray:
+        """Columns ``first`` to ``end`` - 1, (3 n_atoms, end - first), eV/Angstrom^2."""
+        return self._copies.columns(first, end).T.cpu().numpy()
 
 
 def dipole_derivatives(potential: Potential, structure: Atoms | Graph) -> FloatArray:

@@ -79,22 +79,20 @@ def require_free(output: Path) -> None:
         raise ConfigError(f"{output} holds a result already; remove it or choose another --output.")
 
 
-def with_model(structure: Path, model: list[Path], output: Path | None = None) -> Atoms:
+def with_model(structure: Path, model: list[Path], output: Path) -> Atoms:
     """A structure with a model's calculator. DataError when it does not know an element.
 
-    With the folder of the result, evaluations are kept in it until it is finished, and found again
-    by a command that was interrupted.
+    Evaluations are kept in the folder of the result until it is finished, and found again by a
+    command that was interrupted.
     """
     from ladera.properties.memory import FOLDER, RememberingCalculator
-    from ladera.simulation.calculator import LaderaCalculator, load_potential
+    from ladera.simulation.calculator import load_potential
     from ladera.simulation.preparation import check_species
     from ladera.simulation.structures import read_structure
 
     atoms, potential = read_structure(structure), load_potential(model)
     check_species(atoms, potential)
-    atoms.calc = LaderaCalculator(potential)
-    if output is not None:
-        atoms.calc = RememberingCalculator(potential, output / FOLDER)
+    atoms.calc = RememberingCalculator(potential, output / FOLDER)
     return atoms
 
 

@@ -44,7 +44,7 @@ def vibrations(
 
     require_free(output)
     result = compute(
-        with_model(structure, model),
+        with_model(structure, model, output),
         step=step,
         temperatures=temperature or TEMPERATURES,
         symmetry_number=symmetry_number,
@@ -82,6 +82,6 @@ def ir(
 
     require_free(output)
     measured = None if experiment is None else read_spectrum(experiment)
-    atoms = with_model(structure, model)
+    atoms = with_model(structure, model, output)
     result = compute(atoms, step=step, scale=scale, shape=shape, width=width, measured=measured)
     return finish(result, output)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from ladera.curvature import dipole_derivatives, hessian
+from ladera.curvature import HessianBlocks, dipole_derivatives
 from ladera.errors import PropertyError
 from ladera.graph import Graph, build_graph, total_charge
 from ladera.potential import evaluate
@@ -19,6 +19,8 @@ from ladera.properties.result import FloatArray
 from ladera.simulation.calculator import LaderaCalculator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ase import Atoms
 
     from ladera.potential import Potential
@@ -76,10 +78,25 @@ def derivatives(atoms: Atoms, step: float | None) -> Derivatives:
 
 
 def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[FloatArray, FloatArray | None]:
-    potential = calculator.potential
-    has_dipole = potential.has_dipole and not atoms.pbc.any()
-    dipole = dipole_derivatives(potential, atoms) if has_dipole else None
-    return hessian(potential, atoms), dipole
+    potential, dipole = calculator.potential, None
+    if potential.has_dipole and not atoms.pbc.any():
+        slopes = partial(dipole_derivatives, potential, atoms)
+        dipole = _piece(atoms, calculator, "dipole derivatives", slopes)
+    blocks = HessianBlocks(potential, atoms)
+    columns = [
+        _piece(atoms, calculator, f"Hessian, columns {ends}", partial(blocks.columns, *ends))
+        for ends in blocks.ends
+    ]
+    return np.hstack(columns), dipole
+
+
+def _piece(
+    atoms: Atoms, calculator: LaderaCalculator, what: str, compute: Callable[[], FloatArray]
+) -> FloatArray:
+    """One array, from the calculator's memory if it has one and the array is there."""
+    if not isinstance(calculator, RememberingCalculator):
+        return compute()
+    return calculator.remember(atoms, what, lambda: {"array": compute()})["array"]
 
 
 def _extrapolated(atoms: Atoms) -> tuple[FloatArray, FloatArray | None]:
@@ -142,7 +159,7 @@ def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: Float
         part = displacements[start : start + count]
         compute = partial(_batch, atoms, calculator.potential, part)
         if isinstance(calculator, RememberingCalculator):
-            found.append(calculator.remember(atoms, compute, part))
+            found.append(calculator.remember(atoms, "displaced copies", compute, part))
         else:
             found.append(compute())
     forces = np.concatenate([batch["forces"] for batch in found])

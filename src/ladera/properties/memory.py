@@ -34,7 +34,8 @@ class RememberingCalculator(LaderaCalculator):
 
     Properties do the same in the same order each time. So one that is started once more, with the
     same structure and model, reads what is there and computes the rest. Files carry a hash of the
-    structure and of the model's parameters as their names: another model finds nothing.
+    structure, of what was asked and of the model's parameters as their names: another model finds
+    nothing.
     """
 
     def __init__(self, potential: Potential, folder: str | os.PathLike[str]) -> None:
@@ -54,20 +55,27 @@ class RememberingCalculator(LaderaCalculator):
             return
         # All that properties ask of a structure, so that one file answers each of them.
         wanted = {*properties, *(["stress"] if atoms.pbc.all() else [])}
+        if self.potential.has_energy:
+            wanted |= {"energy", "free_energy", "forces"}
 
         def compute() -> Arrays:
             LaderaCalculator.calculate(self, atoms, list(wanted), system_changes)
             return {name: np.asarray(value) for name, value in self.results.items()}
 
         self._prediction = None  # it stays so when the results come from a file
-        found = self.remember(atoms, compute)
+        found = self.remember(atoms, " ".join(sorted(wanted)), compute)
         if self._prediction is None:
             self.results = {name: v if v.ndim else float(v) for name, v in found.items()}
             self._settle(atoms)
 
-    def remember(self, atoms: Atoms, compute: Callable[[], Arrays], *more: NDArray[Any]) -> Arrays:
-        """What ``compute`` gives of a structure and ``more`` that it depends on, or gave once."""
-        key = hashlib.sha256(self._model)
+    def remember(
+        self, atoms: Atoms, what: str, compute: Callable[[], Arrays], *more: NDArray[Any]
+    ) -> Arrays:
+        """What ``compute`` gives of a structure and ``more`` that it depends on, or gave once.
+
+        ``what`` says in words what that is.
+        """
+        key = hashlib.sha256(self._model + what.encode())
         for part in (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc):
             key.update(np.ascontiguousarray(part).tobytes())
         key.update(repr(total_charge(atoms)).encode())

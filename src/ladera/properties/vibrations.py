@@ -104,7 +104,11 @@ class Vibrations(Result):
                     ecolor=INK,
                     capsize=2,
                 )
-            panel.set_xlabel("wavenumber (cm⁻¹), negative where imaginary")
+            if real.all():
+                panel.set_xlim(left=0)
+                panel.set_xlabel("wavenumber (cm⁻¹)")
+            else:
+                panel.set_xlabel("wavenumber (cm⁻¹), negative where imaginary")
             if len(self.intensities):
                 panel.set_ylabel("intensity (km/mol)")
             else:
