@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,38 @@ def test_command_over_two_temperatures_and_its_report(tmp_path, monkeypatch, cap
     assert "written every 200 fs" in capsys.readouterr().err
 
 
+def test_members_of_a_committee_give_a_spread_and_a_line_each(tmp_path):
+    """Members whose steps are 10 % longer or shorter: coefficients 20 % apart, one energy."""
+    found = []
+    for k, temperature in enumerate((500.0, 1000.0)):
+        alone = [walk(9 + k, 400, 0.06 * (k + 1) * f, temperature) for f in (0.9, 1.0, 1.1)]
+        found.append(diffusion(alone[1], "Li", members=alone))
+        of_members = found[-1].member_coefficients
+        assert of_members[1] == found[-1].coefficient
+        assert of_members / of_members[1] == pytest.approx([0.81, 1, 1.21], rel=1e-6)
+        spread = found[-1].spread
+        assert spread["coefficient"] == pytest.approx(np.std(of_members, ddof=1))
+        assert spread["conductivity"] / found[-1].conductivity == pytest.approx(0.2, rel=0.01)
+        assert found[-1].table().columns[-1] == "deviation of 3 members"
+        assert found[-1].table().rows[0][3] == f"{spread['coefficient']:.2g}"
+    line = arrhenius(found)
+    assert line.spread["activation_energy"] == pytest.approx(0, abs=1e-9)
+    assert line.spread["prefactor"] / line.prefactor == pytest.approx(0.2, rel=0.01)
+    assert line.spread["target_conductivity"] / line.target_conductivity == pytest.approx(
+        0.2, rel=0.01
+    )
+    line.save(tmp_path)
+    again = result.load(tmp_path)
+    assert np.array_equal(again.member_coefficients, line.member_coefficients)
+    # One member at rest has no logarithm: the others' line stands, and no spread is made up.
+    still = [walk(9, 400, step, 500.0) for step in (0.06, 0.0)]
+    hot = replace(found[1], member_coefficients=found[1].member_coefficients[:2])
+    line = arrhenius([diffusion(still[0], "Li", members=still), hot])
+    assert line.table().rows[2][3] == "not computed"
+    with pytest.raises(PropertyError, match="One member"):
+        diffusion(still[0], "Li", members=still[:1])
+
+
 def test_bad_questions_are_answered_with_the_next_step(tmp_path):
     with pytest.raises(PropertyError, match=r"too short for the default window.*--window"):
         diffusion(walk(0, 9), "Li")
@@ -355,16 +388,21 @@ class Inline(Executor):
         return future
 
 
+def argon_files(folder: Path) -> list[str]:
+    """The command line's words for half a picosecond of argon."""
+    for name, epsilon in (("soft", 0.0100), ("hard", 0.0108)):
+        config = LennardJonesConfig(
+            species=("Ar",), cutoff=6.5, epsilon={"Ar": epsilon}, sigma={"Ar": 3.4}
+        )
+        LennardJones(config).save(folder / f"{name}.ladera")
+    write(folder / "argon.extxyz", bulk("Ar", "fcc", a=5.6, cubic=True) * 2)
+    words = "diffusion --structure argon.extxyz --time 0.6 --species Ar --timestep 5"
+    return f"{words} --processes 1 --window 0.05 0.5 --model".split()
+
+
 def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    config = LennardJonesConfig(
-        species=("Ar",), cutoff=6.5, epsilon={"Ar": 0.0104}, sigma={"Ar": 3.4}
-    )
-    LennardJones(config).save("argon.ladera")
-    write("argon.extxyz", bulk("Ar", "fcc", a=5.6, cubic=True) * 2)
-    line = ["diffusion", "--model", "argon.ladera", "--structure", "argon.extxyz", "--time", "0.6"]
-    line += ["--species", "Ar", "--temperature", "90", "200", "--timestep", "5", "--processes", "1"]
-    line += ["--window", "0.05", "0.5"]
+    line = [*argon_files(tmp_path), "soft.ladera", "--temperature", "90", "200"]
     with pytest.raises(SystemExit) as end:
         main(line)
     # In half a picosecond nothing need be resolved: then it says so, and the runs are there.
@@ -379,5 +417,21 @@ def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsy
         main(line)
     assert [(folder / "trajectory.traj").read_bytes() for folder in folders] == done
     with pytest.raises(SystemExit, match=r"^1$"):
-        main(["diffusion", "--model", "argon.ladera", "--species", "Ar", "--output", "other"])
+        main(["diffusion", "--model", "soft.ladera", "--species", "Ar", "--output", "other"])
     assert "--structure and --temperature" in capsys.readouterr().err
+
+
+def test_each_member_of_a_committee_runs_by_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ladera.simulation.parallel.ProcessPoolExecutor", Inline)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*argon_files(tmp_path), "soft.ladera", "hard.ladera", "--temperature", "90"])
+    names = ["md-90K", "md-90K-member-1", "md-90K-member-2"]
+    runs = [tmp_path / "diffusion" / name for name in names]
+    models = {json.loads((run / "settings.json").read_text())["model"]["sha256"] for run in runs}
+    assert len(models) == 3
+    alone = [read_trajectory(run) for run in runs]
+    expected = [diffusion(one, "Ar", window=(0.05, 0.5)).coefficient for one in alone]
+    found = result.load("diffusion")
+    assert found.coefficient == pytest.approx(expected[0])
+    assert found.member_coefficients == pytest.approx(expected[1:])

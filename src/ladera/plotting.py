@@ -146,9 +146,14 @@ def _power(value: float, position: int | None = None) -> str:
 
 
 def _two_and_five(value: float, position: int | None = None) -> str:
-    """2 and 5 of each decade."""
-    leading = value / 10 ** math.floor(math.log10(value) + 1e-9)
-    return f"{value:g}" if round(leading, 6) in (2, 5) else ""
+    """2 and 5 of each decade: 0.02, 5, 2·10⁵."""
+    exponent = math.floor(math.log10(value) + 1e-9)
+    leading = round(value / 10**exponent, 6)
+    if leading not in (2, 5):
+        return ""
+    if -4 < exponent < 5:
+        return f"{value:g}"
+    return f"{leading:g}·10{str(exponent).translate(_SUPERSCRIPT)}"
 
 
 def _nothing(value: float, position: int | None = None) -> str:

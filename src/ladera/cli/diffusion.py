@@ -25,7 +25,10 @@ def diffusion(
     species: Annotated[str, Parameter(help="The element that moves, as Li.")],
     model: Annotated[
         list[Path] | None,
-        Parameter(help="Run simulations with this model (several make a committee) instead."),
+        Parameter(
+            help="Run simulations with this model (several make a committee) instead.",
+            consume_multiple=True,
+        ),
     ] = None,
     structure: Annotated[Path | None, Parameter(help="Structure that these start from.")] = None,
     time: Annotated[float, Parameter(help="Their length after --skip, ps.")] = 100.0,
@@ -69,7 +72,8 @@ def diffusion(
 
     With --model, --structure and --temperature it runs the simulations itself, side by side (nvt,
     Bussi's thermostat) into folders md-600K... inside; the same command goes on after an
-    interruption.
+    interruption. Of a committee the mean runs, and each member by itself (md-600K-member-1...), for
+    the deviation of the members; all that takes twice as long as the mean.
 
         ladera diffusion md-600K md-800K md-1000K --species Li --skip 5
         ladera diffusion run.lammpstrj --species Li --types Li P S --interval 100 --temperature 600
@@ -81,44 +85,45 @@ def diffusion(
     from ladera.properties.trajectory import read_trajectory
 
     require_free(output)
-    paths = list(trajectories or ())
+    groups = [[path] for path in trajectories or ()]
     if model is not None or structure is not None:
-        paths = _runs(
-            paths, model, structure, temperature, output, skip + time, timestep, processes
+        groups = _runs(
+            groups, model, structure, temperature, output, skip + time, timestep, processes
         )
         temperature = None  # the runs know theirs
-    if not paths:
+    if not groups:
         raise ConfigError("Give trajectories, or --model, --structure and --temperature to run.")
-    if temperature is not None and len(temperature) != len(paths):
+    if temperature is not None and len(temperature) != len(groups):
         raise ConfigError(
-            f"--temperature has {len(temperature)} value(s) for {len(paths)} trajectories; "
+            f"--temperature has {len(temperature)} value(s) for {len(groups)} trajectories; "
             "give one for each, in their order."
         )
-    results, found = [], []
-    for index, path in enumerate(paths):
-        trajectory = read_trajectory(
-            path,
-            interval=interval,
-            temperature=None if temperature is None else temperature[index],
-            types=types or (),
-        ).after(skip)
-        found.append(trajectory)
-        results.append(
-            compute(trajectory, species, charge=charge, window=window, viscosity=viscosity)
+    results = []
+    for index, group in enumerate(groups):
+        first, *members = (
+            read_trajectory(
+                path,
+                interval=interval,
+                temperature=None if temperature is None else temperature[index],
+                types=types or (),
+            ).after(skip)
+            for path in group
         )
-    if len(results) == 1:
-        _save_details(found[0], species, output)
-        return finish(results[0], output)
-    line = arrhenius(results, target=target)
-    for index, result in enumerate(results):
+        result = compute(
+            first, species, charge=charge, window=window, viscosity=viscosity, members=members
+        )
+        results.append(result)
+        if len(groups) == 1:
+            _save_details(first, species, output)
+            return finish(result, output)
         place = output / f"{index + 1}-{result.temperature:.0f}K"
         result.save(place)
-        _save_details(found[index], species, place)
-    return finish(line, output)
+        _save_details(first, species, place)
+    return finish(arrhenius(results, target=target), output)
 
 
 def _runs(
-    given: list[Path],
+    given: list[list[Path]],
     model: list[Path] | None,
     structure: Path | None,
     temperatures: list[float] | None,
@@ -126,36 +131,50 @@ def _runs(
     time: float,
     timestep: float,
     processes: int | None,
-) -> list[Path]:
-    """Folders of the runs, made or finished first."""
+) -> list[list[Path]]:
+    """Folders of the runs, made or finished first: at each temperature the mean's and members'."""
     from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ladera.errors import ConfigError
     from ladera.simulation.parallel import run_temperatures
     from ladera.simulation.settings import MDSettings
     from ladera.simulation.structures import read_structure
 
-    if given or not (model and structure and temperatures):
+    if given:
         raise ConfigError(
-            "Simulations need --model, --structure and --temperature, and no trajectories."
+            f"{given[0][0]} counts as a trajectory, while --model and --structure ask for new "
+            "simulations; leave one or the other out."
         )
+    if not (model and structure and temperatures):
+        raise ConfigError("Simulations need --model, --structure and --temperature.")
     settings = MDSettings(
         "nvt-bussi",
         timestep=timestep,
         time=time,
         trajectory_interval=max(1, round(_FRAME / timestep)),
     )
-    console = Console(stderr=True)
-    with console.status(f"Running at {', '.join(f'{t:g} K' for t in temperatures)} ..."):
-        return run_temperatures(
+    words = f"{len(temperatures)} temperature(s), {time:g} ps each"
+    progress = Progress(
+        TextColumn(words),
+        BarColumn(),
+        TextColumn("{task.percentage:.1f} %"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with progress:
+        bar = progress.add_task("")
+        runs = run_temperatures(
             read_structure(structure),
             model,
             temperatures,
             settings,
             output,
             processes=processes,
-            on_done=lambda place: console.print(f"Finished {place}."),
+            on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
+    return [[of_one.mean, *of_one.members] for of_one in runs]
 
 
 def _save_details(trajectory: Trajectory, species: str, output: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ladera.errors import PropertyError
-from ladera.plotting import INK, PALETTE, axes, log_scale, style
+from ladera.plotting import FAINT, INK, PALETTE, axes, log_scale, style
 from ladera.properties.diffusion import CM2_PER_S, MS_PER_CM, Diffusion
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.units import BOLTZMANN
@@ -42,13 +42,15 @@ class Arrhenius(Result):
     target_coefficient: float = quantity("cm^2/s")
     target_factor: float = quantity()
     target_conductivity: float = quantity("mS/cm")
+    # (n_members, n), what each member of a committee gives by itself; empty for a single model
+    member_coefficients: FloatArray = quantity("cm^2/s", default_factory=lambda: np.empty((0, 0)))
 
     def table(self) -> Table:
         """The temperatures, then what the line says."""
         rows = [
-            (f"D at {t:g} K (cm²/s)", f"{d:.4g}", f"± {e:.2g}")
-            for t, d, e in zip(
-                self.temperatures, self.coefficients, self.coefficient_errors, strict=True
+            (f"D at {t:g} K (cm²/s)", f"{d:.4g}", f"± {e:.2g}", self._spread("coefficients", k))
+            for k, (t, d, e) in enumerate(
+                zip(self.temperatures, self.coefficients, self.coefficient_errors, strict=True)
             )
         ]
         rows += [
@@ -56,12 +58,19 @@ class Arrhenius(Result):
                 "activation energy (eV)",
                 f"{self.activation_energy:.4f}",
                 f"± {self.activation_energy_error:.2g}",
+                self._spread("activation_energy"),
             ),
-            ("prefactor (cm²/s)", f"{self.prefactor:.3g}", f"factor {self.prefactor_factor:.3g}"),
+            (
+                "prefactor (cm²/s)",
+                f"{self.prefactor:.3g}",
+                f"factor {self.prefactor_factor:.3g}",
+                self._spread("prefactor"),
+            ),
             (
                 f"D at {self.target:g} K, extrapolated (cm²/s)",
                 f"{self.target_coefficient:.3g}",
                 f"factor {self.target_factor:.3g}",
+                self._spread("target_coefficient"),
             ),
             (
                 f"conductivity at {self.target:g} K, extrapolated (mS/cm)",
@@ -70,11 +79,21 @@ class Arrhenius(Result):
                     if np.isfinite(self.target_conductivity)
                     else ("not computed", "")
                 ),
+                self._spread("target_conductivity"),
             ),
         ]
         if np.isfinite(self.chi_squared):
-            rows.append(("χ² per degree of freedom", f"{self.chi_squared:.2f}", ""))
-        return Table(("quantity", "value", "standard error"), tuple(rows))
+            rows.append(("χ² per degree of freedom", f"{self.chi_squared:.2f}", "", ""))
+        count = len(self.member_coefficients)
+        columns = ("quantity", "value", "standard error", f"deviation of {count} members")
+        shown = 4 if count else 3
+        return Table(columns[:shown], tuple(row[:shown] for row in rows))
+
+    def _spread(self, name: str, index: Any = ()) -> str:
+        if name not in self.spread:
+            return ""
+        value = float(np.asarray(self.spread[name])[index])
+        return f"± {value:.2g}" if np.isfinite(value) else "not computed"
 
     def plot(self) -> Figure:
         """Coefficients on a logarithmic axis against inverse temperature, line and band."""
@@ -101,6 +120,16 @@ class Arrhenius(Result):
                 capsize=2,
                 label=f"D({self.species})",
             )
+            if len(self.member_coefficients):
+                panel.plot(
+                    np.tile(1000 / self.temperatures, len(self.member_coefficients)),
+                    self.member_coefficients.ravel(),
+                    "x",
+                    ms=5,
+                    color=FAINT,
+                    zorder=3,
+                    label="members",
+                )
             panel.plot(
                 [1000 / self.target],
                 [self.target_coefficient],
@@ -109,6 +138,7 @@ class Arrhenius(Result):
                 color=PALETTE[1],
                 label=f"{self.target:g} K",
             )
+            panel.margins(x=0.03)
             panel.set(xlabel="1000 K / temperature", ylabel="diffusion coefficient (cm²/s)")
             log_scale(panel, "y")
             panel.legend()
@@ -123,7 +153,9 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
         ln D = ln D_0 - E_a / (k_B T)
 
     Least squares, weighted by the errors of ln D, which are taken as they are and not rescaled.
-    The conductivity at ``target`` (K) is Nernst and Einstein's, with the mean density of ions.
+    The conductivity at ``target`` (K) is Nernst and Einstein's, with the mean density of ions. With
+    a committee's coefficients at all temperatures, each member has its own line, of the same
+    weights, and the result carries the standard deviation of what these say.
 
     Raises PropertyError for fewer than two temperatures, several species, a result without
     temperature, and a coefficient that is not two errors above zero.
@@ -157,12 +189,24 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
     sigma = errors / d
     design = np.stack([np.ones_like(d), -1 / (BOLTZMANN * temperatures)], axis=1)
     covariance = np.linalg.inv((design / sigma[:, None] ** 2).T @ design)
-    logarithm, energy = covariance @ (design / sigma[:, None] ** 2).T @ np.log(d)
+    solve = covariance @ (design / sigma[:, None] ** 2).T
+    logarithm, energy = solve @ np.log(d)
     residual = (np.log(d) - design @ [logarithm, energy]) / sigma
     freedom = len(d) - 2
-    cold = float(np.exp(_line(logarithm, energy, np.array(1 / target))))
+    cold = float(np.exp(_line(logarithm, energy, 1 / target)))
     density = float(np.mean([found.n_mobile / found.volume for found in results if found.volume]))
-    charge = results[0].charge
+    per_coefficient = MS_PER_CM * density * results[0].charge ** 2 / CM2_PER_S / BOLTZMANN
+    members = _members(results)
+    # A member whose ions do not move has no line, and then there is no deviation to tell.
+    logarithms, energies = solve @ np.log(np.where(members > 0, members, np.nan)).T
+    cold_members = np.exp(_line(logarithms, energies, 1 / target))
+    of_members = {
+        "coefficients": members,
+        "activation_energy": energies,
+        "prefactor": np.exp(logarithms),
+        "target_coefficient": cold_members,
+        "target_conductivity": per_coefficient * cold_members / target,
+    }
     return Arrhenius(
         species=species.pop(),
         temperatures=temperatures,
@@ -178,16 +222,24 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
         target=target,
         target_coefficient=cold,
         target_factor=float(np.exp(_deviation(covariance, 1 / target))),
-        target_conductivity=MS_PER_CM
-        * density
-        * charge**2
-        * cold
-        / CM2_PER_S
-        / (BOLTZMANN * target),
+        target_conductivity=per_coefficient * cold / target,
+        member_coefficients=members,
+        spread={
+            name: np.std(values, axis=0, ddof=1)
+            for name, values in (of_members if len(members) else {}).items()
+        },
     )
 
 
-def _line(logarithm: float, energy: float, inverse: FloatArray) -> FloatArray:
+def _members(results: Sequence[Diffusion]) -> FloatArray:
+    """Coefficients (n_members, n) of a committee's members, none unless all results have them."""
+    counts = {len(found.member_coefficients) for found in results}
+    if len(counts) > 1:
+        return np.empty((0, len(results)))
+    return np.array([found.member_coefficients for found in results]).T
+
+
+def _line(logarithm: Any, energy: Any, inverse: FloatArray | float) -> FloatArray:
     """ln D at inverse temperatures, 1/K."""
     line: FloatArray = logarithm - energy / BOLTZMANN * inverse
     return line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -19,10 +19,13 @@ from ladera.properties.mean_squares import (
     variances,
 )
 from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.structures import deviations
 from ladera.properties.trajectory import Trajectory
 from ladera.units import BOLTZMANN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     IntArray = NDArray[np.integer[Any]]
@@ -88,6 +91,8 @@ class Diffusion(Result):
     collective_conductivity_error: float = quantity("mS/cm")
     viscosity: float = quantity("mPa s", default=float("nan"))  # given, for what follows
     infinite: float = quantity("cm^2/s", default=float("nan"))  # coefficient in an infinite cell
+    # (n_members,), what each member of a committee gives by itself; empty for a single model
+    member_coefficients: FloatArray = quantity("cm^2/s", default_factory=lambda: np.empty(0))
 
     @property
     def resolved(self) -> bool:
@@ -95,43 +100,47 @@ class Diffusion(Result):
         return self.coefficient > 2 * self.coefficient_error
 
     def table(self) -> Table:
-        """Quantity, value, error."""
-        pair = _row
+        """Quantity, value, error, and the deviation of a committee's members."""
         verdict = "" if self.resolved else " (not told from zero)"
         rows = [
-            pair(f"D({self.species}) (cm²/s){verdict}", self.coefficient, self.coefficient_error),
+            self._row(f"D({self.species}) (cm²/s){verdict}", "coefficient"),
             *(
-                pair(f"D along {axis} (cm²/s)", self.components[i], self.components_error[i])
+                self._row(f"D along {axis} (cm²/s)", "components", i)
                 for i, axis in enumerate("xyz")
             ),
-            pair("collective (charge) D (cm²/s)", self.collective, self.collective_error),
-            pair("Haven ratio", self.haven_ratio, self.haven_ratio_error),
-            pair(
-                "conductivity, Nernst-Einstein (mS/cm)", self.conductivity, self.conductivity_error
-            ),
-            pair(
-                "conductivity, collective (mS/cm)",
-                self.collective_conductivity,
-                self.collective_conductivity_error,
-            ),
-            *self._infinite_rows(),
-            ("fit window (ps)", f"{self.window[0]:.4g} to {self.window[1]:.4g}", ""),
-            ("MSD grows as time to the power", f"{self.exponent:.2f}", ""),
-            ("temperature (K)", _number(self.temperature, "not given"), ""),
-            ("charge of an ion (e)", _number(self.charge, "not given"), ""),
-            ("trajectory (ps)", f"{self.duration:.4g}", ""),
-            (f"{self.species} atoms", str(self.n_mobile), ""),
-            ("positions relative to", self.drift, ""),
-            ("root mean square motion of the others (Å)", self._motion(), ""),
-            ("atoms folded into the cell", "yes, followed" if self.wrapped else "no", ""),
+            self._row("collective (charge) D (cm²/s)", "collective"),
+            self._row("Haven ratio", "haven_ratio"),
+            self._row("conductivity, Nernst-Einstein (mS/cm)", "conductivity"),
+            self._row("conductivity, collective (mS/cm)", "collective_conductivity"),
         ]
-        return Table(("quantity", "value", "standard error"), tuple(rows))
+        if np.isfinite(self.infinite):
+            name = f"D in an infinite cell, {self.viscosity:g} mPa s (cm²/s)"
+            error, spread = self.coefficient_error, self.spread.get("infinite", np.nan)
+            rows.append((name, f"{self.infinite:.4g}", _deviation(error), _deviation(spread)))
+        facts = [
+            ("fit window (ps)", f"{self.window[0]:.4g} to {self.window[1]:.4g}"),
+            ("MSD grows as time to the power", f"{self.exponent:.2f}"),
+            ("temperature (K)", _number(self.temperature, "not given")),
+            ("charge of an ion (e)", _number(self.charge, "not given")),
+            ("trajectory (ps)", f"{self.duration:.4g}"),
+            (f"{self.species} atoms", str(self.n_mobile)),
+            ("positions relative to", self.drift),
+            ("root mean square motion of the others (Å)", self._motion()),
+            ("atoms folded into the cell", "yes, followed" if self.wrapped else "no"),
+        ]
+        rows += [(*fact, "", "") for fact in facts]
+        count = len(self.member_coefficients)
+        columns = ("quantity", "value", "standard error", f"deviation of {count} members")
+        shown = 4 if count else 3
+        return Table(columns[:shown], tuple(row[:shown] for row in rows))
 
-    def _infinite_rows(self) -> list[tuple[str, str, str]]:
-        if not np.isfinite(self.infinite):
-            return []
-        name = f"D in an infinite cell, {self.viscosity:g} mPa s (cm²/s)"
-        return [_row(name, self.infinite, self.coefficient_error)]
+    def _row(self, name: str, field: str, index: Any = ()) -> tuple[str, str, str, str]:
+        value = float(np.asarray(getattr(self, field))[index])
+        if not np.isfinite(value):
+            return name, "not computed", "", ""
+        error = np.asarray(getattr(self, f"{field}_error"))[index]
+        spread = np.asarray(self.spread[field])[index] if field in self.spread else np.nan
+        return name, f"{value:.4g}", _deviation(error), _deviation(spread)
 
     def _motion(self) -> str:
         flows = " (MOLTEN, or a flowing cell)" if self.framework_motion > FLOWING else ""
@@ -156,6 +165,19 @@ class Diffusion(Result):
                     lw=1,
                     label=f"along {axis}",
                 )
+            if "msd" in self.spread:
+                spread = np.asarray(self.spread["msd"])
+                panel.fill_between(
+                    self.lags,
+                    self.msd - spread,
+                    self.msd + spread,
+                    fc="none",
+                    ec=FAINT,
+                    hatch="////",
+                    lw=0,
+                    label="members, ± 1 deviation",
+                )
+                high = np.maximum(high, self.msd + spread)
             line = self.intercept + 6e3 * self.coefficient / CM2_PER_S * self.window
             panel.plot(self.window, line, "--", color=INK, lw=1.2, label="fit")
             panel.set(xlabel="time (ps)", ylabel="mean squared displacement (Å²)")
@@ -174,6 +196,7 @@ def diffusion(
     charge: float | None = None,
     window: tuple[float, float] | None = None,
     viscosity: float | None = None,
+    members: Sequence[Trajectory] = (),
 ) -> Diffusion:
     """Diffusion coefficient of a species, its conductivity and how its ions move together.
 
@@ -194,9 +217,34 @@ def diffusion(
     do to the flow around an atom, in a cubic cell of length L (Yeh and Hummer, J. Phys. Chem. B
     108, 15873 (2004)): D_infinite = D + 2.837297 k_B T / (6 pi eta L).
 
+    ``members`` are trajectories of the same length, temperature and structure, each with one member
+    of the committee whose mean has made ``trajectory``. The result then carries the standard
+    deviation of what they give, of which the errors of their own runs are a part.
+
     Raises PropertyError for a species that is not there, for a trajectory too short for the window,
-    and for a viscosity without temperature or cubic cell.
+    for a viscosity without temperature or cubic cell, and for a single member.
     """
+    found = _of_one(trajectory, species, charge, window, viscosity)
+    if not members:
+        return found
+    if len(members) == 1:
+        raise PropertyError("One member has no spread; give the trajectories of all members.")
+    alone = [_of_one(one, species, charge, window, viscosity) for one in members]
+    return replace(
+        found,
+        spread=deviations(alone),
+        member_coefficients=np.array([one.coefficient for one in alone]),
+    )
+
+
+def _of_one(
+    trajectory: Trajectory,
+    species: str,
+    charge: float | None,
+    window: tuple[float, float] | None,
+    viscosity: float | None,
+) -> Diffusion:
+    """What :func:`diffusion` finds in one trajectory."""
     positions = trajectory.without_drift(species)
     n_frames, n_mobile = positions.shape[:2]
     all_mobile = n_mobile == len(trajectory.numbers)
@@ -329,10 +377,8 @@ def _exponent(lags: IntArray, msd: FloatArray) -> float:
     return float(np.polyfit(np.log(lags[positive]), np.log(msd[positive]), 1)[0])
 
 
-def _row(name: str, value: float, error: float) -> tuple[str, str, str]:
-    if not np.isfinite(value):
-        return name, "not computed", ""
-    return name, f"{value:.4g}", f"{error:.2g}" if np.isfinite(error) else ""
+def _deviation(value: float) -> str:
+    return f"{value:.2g}" if np.isfinite(value) else ""
 
 
 def _number(value: float, otherwise: str) -> str:
