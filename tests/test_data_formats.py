@@ -83,6 +83,7 @@ def frames(draw, complete=False):
         ),
         total_charge=draw(st.none() | real),
         config_type=draw(words),
+        head=draw(words),
         subset=draw(st.sampled_from(["", "train", "test"])),
         weight=1.0 if complete else draw(st.floats(0, 1e3)),
     )

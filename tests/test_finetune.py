@@ -23,9 +23,10 @@ from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.models.mace import MACE
 from ladera.potential import TrainingStatistics
-from ladera.training import config_file
+from ladera.training import config_file, heads
 from ladera.training.config import TrainingConfig
-from ladera.training.finetune import adapters, heads, reference
+from ladera.training.finetune import adapters, reference
+from ladera.training.finetune.heads import add_head
 from ladera.training.finetune.selection import farthest_points
 from ladera.training.trainer import train
 
@@ -153,14 +154,14 @@ def test_a_new_head_begins_as_that_of_the_base(changes: dict[str, Any]) -> None:
     with torch.no_grad():
         for parameter in base.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    larger = heads.add_head(base, "new")
+    larger = add_head(base, "new")
     assert larger.config.heads == (*base.config.heads, "new")
     for head in (*base.config.heads, "new"):
         same = head if head in base.config.heads else None
         with heads.predicting(larger, head), heads.predicting(base, same):
             assert energies(larger) == pytest.approx(energies(base), rel=1e-10)
     with pytest.raises(ConfigError, match="has a head 'new' already"):
-        heads.add_head(larger, "new")
+        add_head(larger, "new")
 
 
 def test_replay_forgets_less(bases: Path, tmp_path: Path) -> None:

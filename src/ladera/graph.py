@@ -46,6 +46,7 @@ class Graph:
     vectors: Tensor  # (n_edges, 3), Angstrom
     row_pointer: Tensor  # (n_atoms + 1,) int64, edges of atom i: row_pointer[i]:row_pointer[i + 1]
     total_charge: Tensor  # (n_structures,), e; only models with charges look at it
+    heads: Tensor | None = None  # (n_structures,) int64, for a model with several; None: its own
 
     @property
     def n_atoms(self) -> int:
@@ -87,7 +88,9 @@ class Graph:
         """The same graph with floating-point fields in ``dtype`` and all tensors on ``device``."""
         changed: dict[str, Tensor] = {}
         for field in fields(self):
-            tensor: Tensor = getattr(self, field.name)
+            tensor: Tensor | None = getattr(self, field.name)
+            if tensor is None:
+                continue
             target = dtype if tensor.is_floating_point() else None
             moved = tensor.to(device=device, dtype=target)
             if moved is not tensor:
@@ -116,6 +119,8 @@ class Graph:
             return graphs[0]
         if not graphs:
             raise DataError("A batch of no structures was asked for; give at least one.")
+        if len({graph.heads is None for graph in graphs}) > 1:
+            raise DataError("Of the structures of a batch all have a head of their own, or none.")
         atoms = np.cumsum([0] + [g.n_atoms for g in graphs]).tolist()
         edges = np.cumsum([0] + [g.n_edges for g in graphs]).tolist()
         structures = np.cumsum([0] + [g.n_structures for g in graphs]).tolist()
@@ -140,6 +145,7 @@ class Graph:
             vectors=joined("vectors"),
             row_pointer=torch.cat(rows),
             total_charge=joined("total_charge"),
+            heads=None if graphs[0].heads is None else joined("heads"),
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -62,6 +62,8 @@ class TrainingStatistics:
     reference_energies: Mapping[str, float]  # E0 by chemical symbol, eV
     energy_shift: float  # mean of (E - sum of E0) / n_atoms over the structures, eV/atom
     force_scale: float  # root mean square of the force components, eV/Angstrom; 0 without forces
+    # The same of the structures of each head, where they say to which they belong.
+    heads: Mapping[str, TrainingStatistics] = field(default_factory=dict)
 
 
 class Extrapolation(NamedTuple):

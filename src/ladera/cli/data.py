@@ -256,7 +256,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
             name, f"{values['frames']:,}", values["unit"], *(f"{v:.4g}" for v in numbers)
         )
     console.print(labels)
-    for title, counted in (("Compositions", "compositions"), ("Groups", "config_types")):
+    groups = {"Compositions": "compositions", "Heads": "heads", "Groups": "config_types"}
+    for title, counted in groups.items():
         counts = summary[counted]
         if len(counts) > 1 or counted == "compositions":
             shown = [f"{name or '(none)'} ({n:,})" for name, n in list(counts.items())[:12]]

@@ -175,6 +175,8 @@ def _print_evaluation(summary: dict[str, Any]) -> None:
     total = {f"{summary['n_frames']:,} frames": summary}
     groups = summary["by_config_type"]
     console.print(error_table(total | (groups if len(groups) > 1 else {})))
+    if summary["by_head"]:
+        console.print(error_table(summary["by_head"], "head"))
     if summary["forces"] is not None:
         console.print(error_table(summary["by_element"], "element"))
     for quantity, unit in (("energy", "meV/atom"), ("forces", "meV/Å")):

@@ -14,8 +14,8 @@ def import_(
     source: Annotated[
         Path,
         Parameter(
-            help="Folder of n2p2 or RuNNer, with its input.nn; or a model of mace-torch, or its "
-            "published name, such as mace-mp-small."
+            help="Folder of n2p2 or RuNNer, with its input.nn; a model of mace-torch, or its "
+            "published name, such as mace-mp-small; or a model of Ladera with several heads."
         ),
     ],
     /,
@@ -25,7 +25,8 @@ def import_(
         Parameter(help="Units of a folder; needed unless comments of its input.nn state them."),
     ] = None,
     head: Annotated[
-        str | None, Parameter(help="The level of theory, of a model of mace-torch with several.")
+        str | None,
+        Parameter(help="The level of theory by which it is to predict, if it has several."),
     ] = None,
     output: Annotated[Path, Parameter(help="Model file to write.")] = Path("model.ladera"),
 ) -> int:
@@ -37,17 +38,22 @@ def import_(
 
         ladera import FOLDER --units bohr-hartree --output water.ladera
         ladera import MACE.model --output mace.ladera
+        ladera import run --head pbe --output pbe.ladera
     """
     from ladera import modelfile
     from ladera.errors import ModelFileError
 
     if output.exists():
         raise ModelFileError(f"{output} exists already; name another --output.")
-    if source.suffix == ".ladera":
-        raise ModelFileError(f"{source} is a model file of Ladera already.")
+    own = source.suffix == ".ladera" or (source / modelfile.MODEL).exists()
+    if own and head is None:
+        raise ModelFileError(
+            f"{source} is a model of Ladera already; add --head to choose one of several heads."
+        )
     potential = modelfile.load(source, units=units, head=head)
     modelfile.save(potential, output)
-    origin = potential.provenance.get("units") or potential.provenance["imported_from"]
+    known = potential.provenance
+    origin = known.get("units") or known.get("imported_from") or f"head {head}"
     print(
         f"Wrote {output}: {potential.config.architecture} for {', '.join(potential.symbols)}, "
         f"cutoff {potential.cutoff:.4g} Å, {sum(p.numel() for p in potential.parameters()):,} "

@@ -155,6 +155,8 @@ class Dataset(Sequence[Frame]):
             for name, column in COLUMNS.items():
                 if name == "source":
                     continue
+                if name == "head" and not block.raw(name).any():
+                    continue  # the hash of data without heads is older than heads are
                 if column.label:
                     digest.update(block.has(name).tobytes())
                 values = block.raw(name)
@@ -207,6 +209,7 @@ class Dataset(Sequence[Frame]):
             charges=label("charges"),
             total_charge=None if total_charge is None else float(total_charge),
             config_type=_text(arrays["config_type"][row]),
+            head=_text(arrays["head"][row]),
             subset=_text(arrays["subset"][row]),
             weight=float(arrays["weight"][row]),
             source=_text(arrays["source"][row]),

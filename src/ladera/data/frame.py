@@ -35,6 +35,7 @@ class Frame:
     charges: NDArray[np.float64] | None = None  # (n_atoms,), e
     total_charge: float | None = None  # e
     config_type: str = ""  # free group name, such as md_300K; IsolatedAtom marks free atoms
+    head: str = ""  # the level of theory of its labels, for a model with a head for each
     subset: str = ""  # the part its file puts it in: train or test; empty where it does not say
     weight: float = 1.0  # factor on this frame's loss
     source: str = ""  # where it came from, such as "train.xyz, frame 12", for messages
@@ -82,6 +83,8 @@ class Frame:
         atoms.calc = SinglePointCalculator(atoms, **labels) if labels else None
         if self.config_type:
             atoms.info["config_type"] = self.config_type
+        if self.head:
+            atoms.info["head"] = self.head
         if self.subset:
             atoms.info["subset"] = self.subset
         if self.total_charge is not None:

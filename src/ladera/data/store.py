@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ladera.data.dataset import Dataset
 
 FORMAT_NAME: Final = "ladera-dataset"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2  # 2: heads
 
 BLOCK: Final = 4096  # frames handled at once where a whole data set may not fit in memory
 
@@ -55,6 +55,7 @@ COLUMNS: Final = {
     "charges": Column((), "<f8", per_atom=True, label=True),
     "total_charge": Column((), "<f8", label=True),
     "config_type": Column((), "S"),
+    "head": Column((), "S"),
     "subset": Column((), "S"),
     "weight": Column((), "<f8"),
     "source": Column((), "S"),
@@ -130,6 +131,8 @@ def map_file(path: Path) -> Arrays:
                 )
             # A damaged name may come as bytes: then it is not one that _check_arrays knows.
             arrays = {str(name): _map_array(path, file[name]) for name in file}
+            if int(file.attrs["format_version"]) < 2 and "offsets" in arrays:
+                arrays["head"] = np.zeros(len(arrays["offsets"]) - 1, dtype="S1")
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise DataError(
             f"{path} is no complete Ladera data set ({error}); copy or convert it again."

@@ -37,6 +37,7 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
             for symbol, column in zip(dataset.species, dataset.compositions.T, strict=True)
         },
         "compositions": _compositions(dataset),
+        "heads": dict(Counter(dataset.column("head").tolist()).most_common()),
         "config_types": dict(Counter(dataset.column("config_type").tolist()).most_common()),
         "labels": {name: _statistics(dataset, name) for name in dataset.labels},
         "data_hash": dataset.hash,

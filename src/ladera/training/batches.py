@@ -45,7 +45,8 @@ class GraphStore(Sequence[Graph]):
         if index in self._kept:
             return self._kept[index]
         graph = self._dataset[index].graph(self._cutoff)
-        size = sum(getattr(graph, field.name).nbytes for field in fields(graph))
+        tensors = [getattr(graph, field.name) for field in fields(graph)]
+        size = sum(tensor.nbytes for tensor in tensors if tensor is not None)
         if size <= self._free:
             self._free -= size
             self._kept[index] = graph
@@ -100,16 +101,22 @@ class Batch:
 class Batches:
     """Batches of chosen frames of a data set.
 
-    ``weights`` (n_frames,) are factors on the frames' loss. Raises DataError, when a batch is
-    made, for a stress label of a structure without volume.
+    ``weights`` (n_frames,) are factors on the frames' loss, ``heads`` (n_frames,) says which head
+    of the model is for which frame. Raises DataError, when a batch is made, for a stress label of
+    a structure without volume.
     """
 
     def __init__(
-        self, dataset: Dataset, graphs: Sequence[Graph], weights: NDArray[np.float64] | None = None
+        self,
+        dataset: Dataset,
+        graphs: Sequence[Graph],
+        weights: NDArray[np.float64] | None = None,
+        heads: NDArray[np.int64] | None = None,
     ) -> None:
         self.dataset = dataset
         self.graphs = graphs
         self.weights = dataset.column("weight") if weights is None else weights
+        self.heads = heads
 
     def make(self, indices: NDArray[np.int64]) -> Batch:
         """The batch of these frames, in this order."""
@@ -123,8 +130,11 @@ class Batches:
         forces = [np.zeros((f.n_atoms, 3)) if f.forces is None else f.forces for f in frames]
         stress = [np.zeros((3, 3)) if f.stress is None else f.stress for f in frames]
         dipole = [np.zeros(3) if f.dipole is None else f.dipole for f in frames]
+        graph = Graph.batch([self.graphs[int(k)] for k in indices])
+        if self.heads is not None:
+            graph = replace(graph, heads=torch.from_numpy(self.heads[indices]))
         return Batch(
-            graph=Graph.batch([self.graphs[int(k)] for k in indices]),
+            graph=graph,
             frames=np.asarray(indices),
             energy=torch.tensor([f.energy or 0.0 for f in frames], dtype=torch.float64),
             forces=torch.from_numpy(np.concatenate(forces)),

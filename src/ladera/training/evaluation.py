@@ -23,6 +23,7 @@ from ladera.models.committee import Calibration, Committee, CommitteePrediction
 from ladera.potential import evaluate
 from ladera.training.batches import in_order
 from ladera.training.extrapolation import ExtrapolationReport
+from ladera.training.heads import by_head, predicting
 from ladera.training.uncertainty import Uncertainty, reliability
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _MILLI: Final = 1e3
 _FRAMES_AT_ONCE: Final = 16
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class Evaluation:
     has_energy: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """All errors: in total, by group, by element, and the worst frames.
+        """All errors: in total, by head, by group, by element, and the worst frames.
 
         Each error has count, mae, rmse, max (absolute) and r2 = 1 - sum (x - x_ref)^2 / sum
         (x_ref - mean x_ref)^2, in ``units``; None without labels or predictions.
@@ -69,6 +71,7 @@ class Evaluation:
             "n_atoms": int(self.dataset.offsets[-1]),
             "units": UNITS,
             **self._errors(everything),
+            "by_head": self._by_head(),
             "by_config_type": {
                 str(group): self._errors(groups == group) for group in np.unique(groups)
             },
@@ -150,6 +153,12 @@ class Evaluation:
         known = frames & np.isfinite(self.dipole).all(axis=1)
         return _statistics(self.dataset.column("dipole")[known], self.dipole[known])
 
+    def _by_head(self) -> dict[str, Any]:
+        """Errors of the frames of each head, where they have several."""
+        heads = self.dataset.column("head")
+        known = np.unique(heads)
+        return {str(h): self._errors(heads == h) for h in known} if len(known) > 1 else {}
+
     def _by_element(self) -> dict[str, Any]:
         if not self.has_energy:
             return {}
@@ -194,56 +203,82 @@ def evaluate_dataset(
 ) -> Evaluation:
     """Predict energy, forces, stress and dipole of every frame, whatever labels it has.
 
+    Of a model with several heads, each frame by its own, unless one was chosen for all.
     ``frame_index`` (n_frames,) are the numbers by which the frames are called, when they are part
     of a larger set; ``on_frames`` hears how many frames are done. Raises DataError for an empty
-    data set and for an element the model does not know, naming the frame.
+    data set, and for an element or a head the model does not know, naming the frame.
     """
     _check(potential, dataset)
-    energy = np.full(len(dataset), np.nan)
-    forces = np.full((int(dataset.offsets[-1]), 3), np.nan)
-    stress = np.full((len(dataset), 3, 3), np.nan)
-    dipole = np.full((len(dataset), 3), np.nan)
-    energy_spread, forces_spread = np.zeros_like(energy), np.zeros_like(forces)
     index = np.arange(len(dataset)) if frame_index is None else frame_index
-    extrapolation: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
-    for indices in in_order(np.arange(len(dataset)), _FRAMES_AT_ONCE):
+    found, done = _Predictions(potential, dataset, index), 0
+    for head, frames in by_head(potential, dataset):
+        with predicting(potential, head):
+            for indices in in_order(frames, _FRAMES_AT_ONCE):
+                found.add(indices)
+                done += len(indices)
+                if on_frames:
+                    on_frames(done)
+    return found.evaluation()
+
+
+class _Predictions:
+    """What a potential says about the frames of a data set, as far as it has been asked."""
+
+    def __init__(self, potential: Potential, dataset: Dataset, index: Indices) -> None:
+        self._potential, self._dataset, self._index = potential, dataset, index
+        self._energy = np.full(len(dataset), np.nan)
+        self._forces = np.full((int(dataset.offsets[-1]), 3), np.nan)
+        self._stress = np.full((len(dataset), 3, 3), np.nan)
+        self._dipole = np.full((len(dataset), 3), np.nan)
+        self._spreads = np.zeros_like(self._energy), np.zeros_like(self._forces)
+        self._extrapolation: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
+
+    def add(self, indices: Indices) -> None:
+        """Ask it about some frames."""
+        potential, dataset = self._potential, self._dataset
         graph = Graph.batch([dataset[int(k)].graph(potential.cutoff) for k in indices])
         with torch.no_grad():
             prediction = evaluate(potential, graph)
-        atoms = slice(dataset.offsets[indices[0]], dataset.offsets[indices[-1] + 1])
+        atoms = _atoms_of(dataset, indices)
         if potential.has_energy:
-            energy[indices] = prediction.energy.cpu().numpy()
-            forces[atoms] = prediction.forces.cpu().numpy()
+            self._energy[indices] = prediction.energy.cpu().numpy()
+            self._forces[atoms] = prediction.forces.cpu().numpy()
             volumes = graph.volumes.numpy()
             solid = volumes > 0
             virial = prediction.virial.double().cpu().numpy()
-            stress[indices[solid]] = virial[solid] / volumes[solid, None, None]
+            self._stress[indices[solid]] = virial[solid] / volumes[solid, None, None]
         if potential.has_dipole and not bool(graph.periodic.any()):
-            dipole[indices] = prediction.dipole.cpu().numpy()
+            self._dipole[indices] = prediction.dipole.cpu().numpy()
         if isinstance(prediction, CommitteePrediction):
+            energy_spread, forces_spread = self._spreads
             energy_spread[indices] = prediction.energy_spread.cpu().numpy()
             forces_spread[atoms] = prediction.forces_spread.cpu().numpy()
-        if extrapolation is not None and not _add_extrapolations(
-            extrapolation, potential, graph, indices
-        ):
-            extrapolation = None
-        if on_frames:
-            on_frames(int(indices[-1]) + 1)
-    uncertainty = None
-    if isinstance(potential, Committee):
-        calibration = potential.config.calibration or Calibration()
-        uncertainty = Uncertainty(len(potential.members), calibration, energy_spread, forces_spread)
-    return Evaluation(
-        dataset,
-        index,
-        energy,
-        forces,
-        stress,
-        dipole,
-        uncertainty,
-        extrapolation,
-        potential.has_energy,
-    )
+        report = self._extrapolation
+        if report is not None and not _add_extrapolations(report, potential, graph, indices):
+            self._extrapolation = None
+
+    def evaluation(self) -> Evaluation:
+        """All of it."""
+        uncertainty, potential = None, self._potential
+        if isinstance(potential, Committee):
+            calibration = potential.config.calibration or Calibration()
+            uncertainty = Uncertainty(len(potential.members), calibration, *self._spreads)
+        return Evaluation(
+            self._dataset,
+            self._index,
+            self._energy,
+            self._forces,
+            self._stress,
+            self._dipole,
+            uncertainty,
+            self._extrapolation,
+            potential.has_energy,
+        )
+
+
+def _atoms_of(dataset: Dataset, frames: Indices) -> Indices:
+    """Where the atoms of frames are among those of all."""
+    return np.concatenate([np.arange(*dataset.offsets[k : k + 2]) for k in frames])
 
 
 def _add_extrapolations(

@@ -16,7 +16,6 @@ from ladera.errors import ConfigError, TrainingError
 from ladera.potential import Potential
 from ladera.training.batches import Batch, Batches, filled, interleaved, shuffled
 from ladera.training.config import AtomsPerBatch, TrainingConfig
-from ladera.training.finetune.heads import TwoHeads, head_of
 from ladera.training.loss import QUANTITIES, Objective
 from ladera.training.optimizer_config import GradientOptimizer, ScheduleFree
 from ladera.training.optimizers import (
@@ -49,11 +48,7 @@ class GradientSteps:
         self._config, self._prepared, self._batches = config, prepared, batches
         self._potential, self._fabric = potential, fabric
         self._replayed = prepared.replayed
-        self._objective = (
-            TwoHeads(potential, config.loss, self._replayed, head_of(config.model))
-            if len(self._replayed)
-            else Objective(potential, config.loss)
-        )
+        self._objective = Objective(potential, config.loss)
         self._parameters = [p for p in potential.parameters() if p.requires_grad]
         for parameter in self._parameters:
             parameter.grad = torch.zeros_like(parameter)

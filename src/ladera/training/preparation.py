@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
@@ -14,8 +14,9 @@ from ladera.data.dataset import Dataset
 from ladera.data.doctor import Report
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError, did_you_mean
-from ladera.potential import TrainingStatistics
+from ladera.potential import PotentialConfig, TrainingStatistics
 from ladera.training import config_file
+from ladera.training import heads as head_names
 from ladera.training.batches import GraphStore
 from ladera.training.config import (
     DataConfig,
@@ -47,6 +48,7 @@ class Prepared:
     validation: Indices
     test: Indices
     weights: NDArray[np.float64]  # (n_frames,), factors on the loss
+    heads: Indices | None = None  # (n_frames,), head of each frame, of a model with several
     replay: Replay | None = None  # of a fine-tuning; those trained on are the last of all frames
 
     @property
@@ -86,10 +88,25 @@ class Prepared:
     def statistics(self) -> TrainingStatistics:
         """Reference energies, and scales of energies and forces, of the training frames.
 
-        Warns when the compositions do not determine the reference energies.
+        Of each head, where there are several; an element that its frames lack has the mean of the
+        others' reference energies. Warns when the compositions do not determine them.
         """
-        references = _reference_energies(self.config, self.known)
-        view = self.dataset[self.train]
+        known, view = self.known, self.dataset[self.train]
+        if self.heads is None:
+            return self._statistics(known, view)
+        names = head_names.of_model(self.config.model)
+        if isinstance(self.config.reference_energies, dict):
+            raise ConfigError(
+                "reference_energies are of one level of theory, and the frames have the heads "
+                f"{', '.join(names)}; put free atoms with the head of each among the frames, or "
+                "take least_squares."
+            )
+        parts = ([part[part.column("head") == name] for part in (known, view)] for name in names)
+        return _together({n: self._statistics(*p) for n, p in zip(names, parts, strict=True)})
+
+    def _statistics(self, known: Dataset, view: Dataset) -> TrainingStatistics:
+        """Of training frames, and of these and the free atoms that go with them (known)."""
+        references = _reference_energies(self.config, known)
         forces = view.column("forces")[np.repeat(view.has("forces"), view.atom_counts)]
         return TrainingStatistics(
             reference_energies=references,
@@ -112,8 +129,9 @@ def prepare(config: TrainingConfig) -> Prepared:
     train = _resampled(train, config)
     if len(train) == 0:
         raise DataError("All training frames are free atoms; add structures with neighbours.")
+    config = _for_data(config, dataset, train)
     prepared = Prepared(
-        config=config if config.model.species else _for_species(config, dataset[train].species),
+        config=config,
         dataset=dataset,
         report=doctor.check(dataset),
         split=split,
@@ -121,7 +139,13 @@ def prepare(config: TrainingConfig) -> Prepared:
         validation=validation,
         test=test,
         weights=_weights(config, dataset),
+        heads=None if config.finetune else head_names.of_frames(config.model, dataset, train),
     )
+    if prepared.heads is not None and config.committee is not None:
+        raise ConfigError(
+            "committee: its members have one head, and the frames have several; train on those of "
+            "one, or set data.keys.head: null to make no difference between them."
+        )
     _check_sizes(prepared)
     _check_labels(prepared)
     _check_species(prepared)
@@ -141,8 +165,18 @@ def _with_replay(prepared: Prepared) -> Prepared:
         prepared,
         dataset=Dataset.from_frames(chain(dataset, chosen)),
         weights=np.append(prepared.weights, section.replay.weight * chosen.column("weight")),
+        heads=_new_and_old_heads(prepared.config.model, len(dataset), len(chosen)),
         replay=replay,
     )
+
+
+def _new_and_old_heads(base: PotentialConfig, new: int, replayed: int) -> Indices | None:
+    """Heads of so many new frames, a head behind the base's, and replayed ones, the base's own."""
+    heads = head_names.of_model(base)
+    if not heads:
+        return None  # what Finetuning says a word about
+    own = heads.index(head_names.predicts(base))
+    return np.repeat(np.array([len(heads), own], dtype=np.int64), [new, replayed])
 
 
 def _resampled(frames: Indices, config: TrainingConfig) -> Indices:
@@ -156,11 +190,23 @@ def _resampled(frames: Indices, config: TrainingConfig) -> Indices:
     return frames
 
 
-def _for_species(config: TrainingConfig, species: tuple[str, ...]) -> TrainingConfig:
-    """The configuration for these elements, checked again: some keys have a value for each."""
+def _for_data(config: TrainingConfig, dataset: Dataset, train: Indices) -> TrainingConfig:
+    """The configuration for the elements and heads of the frames, where it leaves them out.
+
+    Checked again: some keys have a value for each.
+    """
+    model, found = config.model, {}
+    if config.finetune is not None:
+        head_names.require_one(dataset)
+    elif head_names.of_model(model) and "heads" not in model.model_fields_set:
+        found = {"heads": head_names.names(dataset) or head_names.of_model(model)}
+    if not model.species:
+        found["species"] = dataset[train].species
+    if not found:
+        return config
     values = config_file.as_json(config)
-    values["model"]["species"] = list(species)
-    return config_file.parse(values, f"The configuration, for {', '.join(species)}")
+    values["model"] |= found
+    return config_file.parse(values, f"The configuration, for {', '.join(dataset.species)}")
 
 
 def _with_choices(prepared: Prepared) -> Prepared:
@@ -290,6 +336,20 @@ def _reference_energies(config: TrainingConfig, dataset: Dataset) -> dict[str, f
             raise ConfigError("reference_energies: base is for a fine-tuning.")
         case values:
             return reference_energies.given(values, dataset)
+
+
+def _together(parts: Mapping[str, TrainingStatistics]) -> TrainingStatistics:
+    """Statistics of each head, each with the reference energies of all elements."""
+    of_element: dict[str, list[float]] = {}
+    for part in parts.values():
+        for symbol, energy in part.reference_energies.items():
+            of_element.setdefault(symbol, []).append(energy)
+    mean = {symbol: float(np.mean(energies)) for symbol, energies in of_element.items()}
+    heads = {
+        name: replace(part, reference_energies=mean | dict(part.reference_energies))
+        for name, part in parts.items()
+    }
+    return replace(next(iter(heads.values())), heads=heads)
 
 
 def _energy_shift(dataset: Dataset, references: dict[str, float]) -> float:

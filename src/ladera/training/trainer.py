@@ -161,7 +161,7 @@ class _Run:
         graphs = GraphStore(
             prepared.dataset, config.model.cutoff, config.data.graph_memory * GIBIBYTE
         )
-        self.batches = Batches(prepared.dataset, graphs, prepared.weights)
+        self.batches = Batches(prepared.dataset, graphs, prepared.weights, prepared.heads)
         self.finetuning = Finetuning(prepared) if config.finetune else None
         self.potential = self._new_potential(stored)
         if initialize is not None:

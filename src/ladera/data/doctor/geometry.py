@@ -201,10 +201,11 @@ def _closest_pairs(
 def _repeats(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Frames that repeat an earlier one, and which: (first, again), to 1e-4 Angstrom.
 
-    The same structure with another total charge is another system.
+    The same structure with another total charge is another system; its labels of another level
+    of theory are no repetition.
     """
     numbers, positions = dataset.column("numbers"), dataset.column("positions")
-    charges = dataset.column("total_charge")
+    charges, heads = dataset.column("total_charge"), dataset.column("head")
     cells = np.where(dataset.column("periodic")[:, :, None], dataset.column("cell"), 0.0)
     seen: dict[bytes, int] = {}
     pairs = []
@@ -214,7 +215,7 @@ def _repeats(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         geometry = np.concatenate([relative, cells[index]])
         # Adding zero makes -0 the same bytes as 0.
         key = numbers[rows].tobytes() + (np.round(geometry, 4) + 0.0).tobytes()
-        key += charges[index].tobytes()
+        key += charges[index].tobytes() + heads[index].encode()
         first = seen.setdefault(key, index)
         if first != index:
             pairs.append((first, index))

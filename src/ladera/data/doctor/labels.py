@@ -124,7 +124,7 @@ def placeholders(dataset: Dataset) -> Iterator[Finding]:
 
 
 def energy_outliers(dataset: Dataset) -> Iterator[Finding]:
-    """Energies far from those of the same composition.
+    """Energies far from those of the same composition and head.
 
     The deviation of E/n from the median of the composition is judged by the spread of the others
     (1.4826 times the median absolute deviation). Where many deviate alike they are another phase,
@@ -132,7 +132,9 @@ def energy_outliers(dataset: Dataset) -> Iterator[Finding]:
     """
     usable = np.flatnonzero(dataset.has("energy"))
     energies = dataset.column("energy")[usable] / dataset.atom_counts[usable]
-    _, group = np.unique(dataset.compositions[usable], axis=0, return_inverse=True)
+    _, head = np.unique(dataset.column("head")[usable], return_inverse=True)
+    kinds = np.column_stack([head.ravel(), dataset.compositions[usable]])
+    _, group = np.unique(kinds, axis=0, return_inverse=True)
     group = group.ravel()
     deviation, spread, size = _deviations(energies, group)
     broken = (deviation > 10.0) & (size >= 3)

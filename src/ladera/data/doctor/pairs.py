@@ -61,7 +61,7 @@ def near_pairs(dataset: Dataset) -> NearPairs:
 
 
 def same_atoms(dataset: Dataset) -> list[NDArray[np.int64]]:
-    """Groups of frames with energy and forces, the same atoms in order and the same periodicity.
+    """Groups of frames with energy and forces, the same atoms in order, periodicity and head.
 
     Only fully open and fully periodic frames of two atoms or more.
     """
@@ -69,10 +69,12 @@ def same_atoms(dataset: Dataset) -> list[NDArray[np.int64]]:
     usable = dataset.has("energy") & dataset.has("forces") & (dataset.atom_counts > 1)
     volumes = np.abs(np.linalg.det(dataset.column("cell")))
     usable &= (periodic.all(axis=1) & (volumes > 1e-6)) | ~periodic.any(axis=1)
+    heads = dataset.column("head")
     groups: dict[bytes, list[int]] = {}
     for index in np.flatnonzero(usable).tolist():
         atoms = numbers[dataset.offsets[index] : dataset.offsets[index + 1]]
-        groups.setdefault(periodic[index].tobytes() + atoms.tobytes(), []).append(index)
+        key = periodic[index].tobytes() + heads[index].encode() + atoms.tobytes()
+        groups.setdefault(key, []).append(index)
     return [np.array(group) for group in groups.values() if len(group) > 1]
 
 

@@ -262,6 +262,7 @@ def _write_frame(file: IO[Any], frame: Frame) -> None:
         "dipole": _joined(frame.dipole),
         "total_charge": None if frame.total_charge is None else repr(frame.total_charge),
         "config_type": quote(frame.config_type) if frame.config_type else None,
+        "head": quote(frame.head) if frame.head else None,
         "subset": quote(frame.subset) if frame.subset else None,
         "weight": repr(frame.weight) if frame.weight != 1.0 else None,
         "pbc": '"' + " ".join("T" if flag else "F" for flag in frame.periodic) + '"',

@@ -44,6 +44,7 @@ AtomColumns = Literal["charge energy", "energy charge"]
 
 _KEYWORDS = ("begin", "comment", "lattice", "atom", "energy", "charge", "end")
 _LOST = ("stress", "dipole")  # what the format has no place for
+_GROUPS = ("config_type", "head")  # what goes into the comment
 
 
 def read(
@@ -186,7 +187,7 @@ def _finish(
         values["forces"] = rows["force"]
         if rows["charge"].any():
             values["charges"] = rows["charge"]
-        values["config_type"] = _config_type(block.values.get("comment", ""))
+        values |= _groups(block.values.get("comment", ""))
         periodic = bool(block.lattice)
         yield make_frame(
             values,
@@ -201,12 +202,13 @@ def _finish(
         )
 
 
-def _config_type(comment: str) -> str:
-    """The group that :func:`write` puts into the comment."""
+def _groups(comment: str) -> dict[str, str]:
+    """The config_type and the head that :func:`write` puts into the comment."""
     try:
-        return parse_comment(comment).get("config_type", "")
+        found = parse_comment(comment)
     except ValueError:
-        return ""
+        return {}
+    return {name: found[name] for name in _GROUPS if name in found}
 
 
 def _block_text(frame: Frame, units: UnitSystem, where: str) -> str:
@@ -223,8 +225,9 @@ def _block_text(frame: Frame, units: UnitSystem, where: str) -> str:
             "write extended XYZ."
         )
     lines = ["begin" + (f" set={frame.subset}" if frame.subset in ("train", "test") else "")]
-    if frame.config_type:
-        lines.append(f"comment config_type={quote(frame.config_type)}")
+    groups = [f"{name}={quote(value)}" for name in _GROUPS if (value := getattr(frame, name)) != ""]
+    if groups:
+        lines.append(f"comment {' '.join(groups)}")
     if frame.periodic.all():
         lines += [_line("lattice", row) for row in (frame.cell / units.length).tolist()]
     charges = np.zeros(frame.n_atoms) if frame.charges is None else frame.charges

@@ -42,6 +42,11 @@ class LabelKeys(BaseModel):
     charges: str | None = Field("charges", description="Column of the atomic charges.")
     total_charge: str | None = Field("total_charge", description="Key of the total charge.")
     config_type: str | None = Field("config_type", description="Key of a frame's group.")
+    head: str | None = Field(
+        "head",
+        description="Key of the level of theory of a frame's labels, for a model with several "
+        "heads; null to make no difference.",
+    )
     weight: str | None = Field("weight", description="Key of a frame's weight in the loss.")
 
     def for_file(self, found: set[str]) -> LabelKeys:
@@ -121,6 +126,7 @@ def make_frame(
             )
         stress = -virial / volume
     config_type = values.get(keys.config_type, "") if keys.config_type else ""
+    head = values.get(keys.head, "") if keys.head else ""
     return Frame(
         numbers=numbers,
         positions=positions * units.length,
@@ -133,6 +139,7 @@ def make_frame(
         charges=charges,
         total_charge=None if total_charge is None else float(total_charge[0]),
         config_type=str(config_type),
+        head=str(head),
         subset=subset,
         weight=1.0 if weight is None else float(weight[0]),
         source=source,

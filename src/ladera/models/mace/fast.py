@@ -36,6 +36,8 @@ def why_not_fast(potential: MACE, graph: Graph | None) -> str | None:
         return "nonlinear_residual layers have no compiled loops"
     if potential.device.type != "cpu":
         return "compiled loops are for CPUs"
+    if graph is not None and graph.heads is not None:
+        return "its structures have heads of their own"
     if graph is not None and type(graph).exchange is not Graph.exchange:
         return "the atoms are distributed over several processes"
     return None

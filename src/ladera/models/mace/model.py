@@ -81,7 +81,10 @@ class MACE(Potential):
         self.register_buffer("average_neighbors", torch.tensor(neighbors, dtype=torch.float64))
 
     def atomic_energies(self, graph: Graph) -> Tensor:
-        """E_i of each atom by the head that predicts, (n_atoms,), eV, float64."""
+        """E_i of each atom by the head that predicts, (n_atoms,), eV, float64.
+
+        That is the structure's own in a graph with heads, else the one of the configuration.
+        """
         index = self.species_index(graph)
         return self._energies(graph, index, self._features(graph, index))
 
@@ -107,7 +110,9 @@ class MACE(Potential):
             return replace(differentiate(self, graph), long_range=None)
 
     def _energies(self, graph: Graph, index: Tensor, features: Iterable[Tensor]) -> Tensor:
-        head = self.config.head_index
+        head: int | Tensor = self.config.head_index
+        if graph.heads is not None:
+            head = graph.heads[graph.structure_index]
         energies = torch.zeros(graph.n_atoms, dtype=torch.float64, device=self.device)
         if self.repulsion is not None:
             energies = energies + self.repulsion(graph, index)
@@ -115,7 +120,7 @@ class MACE(Potential):
             if layer.readout is None:
                 raise DataError(NO_ENERGY)
             energies = energies + layer.readout(of_layer[:, 0], head)
-        references = self.reference_energies[head][index]
+        references = self.reference_energies[head, index]
         return references + self.shift[head] + self.scale[head] * energies
 
     def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> tuple[Tensor, Tensor]:
@@ -182,20 +187,22 @@ class MACE(Potential):
         return list(self._features(graph, self.species_index(graph)))
 
     def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
-        """Set reference energies, shift and scale of all heads, and the average of neighbours.
+        """Set reference energies, shift and scale of each head, and the average of neighbours.
 
         The latter unless the configuration gives it; of atoms that have any. Raises DataError when
         an element of the model has no reference energy.
         """
-        for element, symbol in enumerate(self.symbols):
-            if symbol not in statistics.reference_energies:
-                raise DataError(
-                    f"No training structure has an atom of {symbol}; leave it out of the model's "
-                    "species or add structures with it."
-                )
-            self.reference_energies[:, element] = statistics.reference_energies[symbol]
-        self.shift.fill_(statistics.energy_shift)
-        self.scale.fill_(statistics.force_scale or 1.0)
+        for k, head in enumerate(self.config.heads):
+            own = statistics.heads.get(head, statistics)
+            for element, symbol in enumerate(self.symbols):
+                if symbol not in own.reference_energies:
+                    raise DataError(
+                        f"No training structure has an atom of {symbol}; leave it out of the "
+                        "model's species or add structures with it."
+                    )
+                self.reference_energies[k, element] = own.reference_energies[symbol]
+            self.shift[k] = own.energy_shift
+            self.scale[k] = own.force_scale or 1.0
         if not self.config.average_neighbors:
             edges, atoms = 0, 0
             for graph in graphs:

@@ -30,8 +30,12 @@ class Readout(nn.Module):
         zeros = [torch.zeros(width, dtype=torch.float64) for width in widths[2:]]
         self.biases = nn.ParameterList(zeros if bias else [])
 
-    def forward(self, scalars: Tensor, head: int) -> Tensor:
-        """(n_atoms, channels) to (n_atoms,) of one head."""
+    def forward(self, scalars: Tensor, head: int | Tensor) -> Tensor:
+        """(n_atoms, channels) to (n_atoms,), all of one head or each of its own (n_atoms,)."""
+        if isinstance(head, Tensor):
+            n_heads = self.weights[-1].shape[1]
+            found = torch.stack([self(scalars, k) for k in range(n_heads)], dim=1)
+            return found.gather(1, head[:, None])[:, 0]
         x, rows = scalars, slice(None)
         for k, weight in enumerate(self.weights):
             columns = slice(head * self.sizes[k + 1], (head + 1) * self.sizes[k + 1])

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ladera.errors import ConfigError
 from ladera.models.mace import MACE, MACEConfig
-from ladera.potential import Potential, PotentialConfig
-from ladera.training.batches import Batch
-from ladera.training.config import LossConfig
-from ladera.training.loss import Objective
+from ladera.potential import Potential
 
 
 def add_head(base: Potential, name: str) -> MACE:
@@ -71,49 +64,3 @@ def _extended(key: str, tensor: Tensor, config: MACEConfig) -> Tensor:
 
 def _of_head(tensor: Tensor, axis: int, heads: int, head: int) -> Tensor:
     return tensor.chunk(heads, dim=axis)[head]
-
-
-class TwoHeads(Objective):
-    """The objective of a batch: of frames in ``replayed`` by the base's head, else by the new one.
-
-    All frames of a batch are of one kind.
-    """
-
-    def __init__(
-        self, potential: Potential, config: LossConfig, replayed: NDArray[np.int64], base_head: str
-    ) -> None:
-        super().__init__(potential, config)
-        self._replayed, self._base_head = frozenset(replayed.tolist()), base_head
-
-    def forward(self, batch: Batch) -> Tensor:
-        """As :meth:`Objective.forward`."""
-        if int(batch.frames[0]) not in self._replayed:
-            return super().forward(batch)
-        with predicting(self.potential, self._base_head):
-            return super().forward(batch)
-
-
-def head_of(config: PotentialConfig) -> str:
-    """The head by which a base predicts."""
-    if not isinstance(config, MACEConfig):
-        raise ConfigError(f"A {config.architecture} model has no heads.")
-    return config.heads[config.head_index]
-
-
-@contextmanager
-def predicting(potential: Potential, head: str | None) -> Iterator[None]:
-    """Have a model predict with another head; None: with the one it has."""
-    kept = potential.config
-    if head is None:
-        yield
-        return
-    _take(potential, kept.model_copy(update={"head": head}))
-    try:
-        yield
-    finally:
-        _take(potential, kept)
-
-
-def _take(potential: Potential, config: PotentialConfig) -> None:
-    potential.config = config
-    potential.to(potential.dtype)  # which has it forget what it has tabulated for another head

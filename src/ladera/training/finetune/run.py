@@ -10,9 +10,11 @@ from ladera.errors import ConfigError
 from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.models.mace import MACEConfig
 from ladera.potential import Potential
-from ladera.training.finetune import adapters, forgetting, heads, reference
+from ladera.training import heads
+from ladera.training.finetune import adapters, forgetting, reference
 from ladera.training.finetune import base as bases
 from ladera.training.finetune.config import Frozen, LowRankAdaptation, MultiHeadReplay
+from ladera.training.finetune.heads import add_head
 
 if TYPE_CHECKING:
     from ladera.training.preparation import Prepared
@@ -50,7 +52,7 @@ class Finetuning:
         section = self.section
         potential = bases.load(section.base).train().requires_grad_(True)
         if isinstance(section, MultiHeadReplay):
-            potential = heads.add_head(potential, section.head)
+            potential = add_head(potential, section.head)
         if self.references is not None and self.references.method != "base":
             bases.set_reference_energies(potential, self.references.new)
         if isinstance(section, Frozen):
@@ -77,7 +79,7 @@ class Finetuning:
             frames, labels = self.replay.judged, self.section.replay.labels
             n_trained = len(self.replay.chosen) if frames is self.replay.frames else 0
             two = isinstance(self.section, MultiHeadReplay)
-            head = heads.head_of(self.base.config) if two else None
+            head = heads.predicts(self.base.config) if two else None
             with heads.predicting(tuned, head):
                 found["forgetting"] = forgetting.measure(
                     self.base, tuned, frames, n_trained, labels
