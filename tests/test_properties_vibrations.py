@@ -199,7 +199,7 @@ def test_command_and_report(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["report", "vibrations", "--output", "page.html"])
     page = (tmp_path / "page.html").read_text()
-    assert "Vibrations: vibrations" in page
+    assert "<h2>Vibrations <span>vibrations</span></h2>" in page
     assert "mode 1, " in page
 
 

@@ -26,6 +26,10 @@ class Arrhenius(Result):
 
     kind: ClassVar[str] = "arrhenius"
     title: ClassVar[str] = "Diffusion against temperature"
+    caption: ClassVar[str] = (
+        "Coefficients against inverse temperature, the line through them, its bands of one "
+        "and two errors, and the extrapolation."
+    )
 
     species: str
     temperatures: FloatArray = quantity("K")  # (n,), rising
@@ -48,7 +52,7 @@ class Arrhenius(Result):
     def table(self) -> Table:
         """The temperatures, then what the line says."""
         rows = [
-            (f"D at {t:g} K (cm²/s)", f"{d:.4g}", f"± {e:.2g}", self._spread("coefficients", k))
+            (f"D at {t:.4g} K (cm²/s)", f"{d:.4g}", f"± {e:.2g}", self._spread("coefficients", k))
             for k, (t, d, e) in enumerate(
                 zip(self.temperatures, self.coefficients, self.coefficient_errors, strict=True)
             )

@@ -46,6 +46,7 @@ class Card(Result):
 
     kind: ClassVar[str] = "card"
     title: ClassVar[str] = "What this model may be trusted for"
+    caption: ClassVar[str] = "How many findings came out well."
 
     model: str
     subjects: tuple[str, ...]  # (n,)

@@ -40,6 +40,10 @@ class EnergyConservation(Result):
 
     kind: ClassVar[str] = "energy_conservation"
     title: ClassVar[str] = "Energy conservation"
+    caption: ClassVar[str] = (
+        "Drift and fluctuation of the total energy against the time step; limits dotted, safe "
+        "steps shaded."
+    )
 
     temperature: float = quantity("K")  # twice of it at the start, half of which stays
     duration: float = quantity("ps")

@@ -57,6 +57,10 @@ class Diffusion(Result):
 
     kind: ClassVar[str] = "diffusion"
     title: ClassVar[str] = "Diffusion"
+    caption: ClassVar[str] = (
+        "Mean squared displacement with its error, along each axis, and the line fitted in "
+        "the window."
+    )
 
     species: str
     n_mobile: int
@@ -120,7 +124,7 @@ class Diffusion(Result):
         facts = [
             ("fit window (ps)", f"{self.window[0]:.4g} to {self.window[1]:.4g}"),
             ("MSD grows as time to the power", f"{self.exponent:.2f}"),
-            ("temperature (K)", _number(self.temperature, "not given")),
+            ("temperature (K)", _number(round(self.temperature, 1), "not given")),
             ("charge of an ion (e)", _number(self.charge, "not given")),
             ("trajectory (ps)", f"{self.duration:.4g}"),
             (f"{self.species} atoms", str(self.n_mobile)),

@@ -36,6 +36,7 @@ class Dimers(Result):
 
     kind: ClassVar[str] = "dimers"
     title: ClassVar[str] = "Pairs of atoms"
+    caption: ClassVar[str] = "Energy of two atoms alone against their distance, cut off at the top."
 
     pairs: tuple[str, ...]
     distances: FloatArray = quantity("Angstrom")  # (n,)
@@ -65,9 +66,9 @@ class Dimers(Result):
                 (
                     pair,
                     self.show("minimum", ".2f", i),
-                    self.show("well", ".3f", i),
+                    self.show("well", "z.3f", i),
                     self.soft.get(pair, "yes, down to 0.5 Å"),
-                    self.show("shortest", ".1f", i),
+                    self.show("shortest", "z.1f", i),
                 )
             )
         columns = ("pair", "minimum (Å)", "depth (eV)", "repels", "at 0.5 Å (eV)")

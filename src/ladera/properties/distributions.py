@@ -40,6 +40,10 @@ class Structure(Result):
 
     kind: ClassVar[str] = "structure"
     title: ClassVar[str] = "Structure"
+    caption: ClassVar[str] = (
+        "g(r) with its integral, angles between neighbours, and the structure factor; bands "
+        "are two standard errors."
+    )
 
     pairs: tuple[str, ...]  # every unordered pair of species once, such as O-H
     counts: FloatArray = quantity()  # (n_pairs, 2), atoms of either species

@@ -43,6 +43,9 @@ class Elasticity(Result):
 
     kind: ClassVar[str] = "elasticity"
     title: ClassVar[str] = "Elastic constants"
+    caption: ClassVar[str] = (
+        "Young's modulus by direction in three planes; a circle where the crystal is isotropic."
+    )
 
     space_group: str
     stiffness: FloatArray = quantity("GPa")  # (6, 6), C_ij in Voigt order xx yy zz yz xz xy

@@ -41,6 +41,9 @@ class EnergyPath(Result):
 
     kind: ClassVar[str] = "energy_path"
     title: ClassVar[str] = "Energy path"
+    caption: ClassVar[str] = (
+        "Energy along the path; the band is two standard deviations of a committee's members."
+    )
 
     numbers: FloatArray = quantity()  # (n_atoms,), atomic numbers
     cell: FloatArray = quantity("Angstrom")  # (3, 3)

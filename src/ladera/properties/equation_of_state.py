@@ -65,6 +65,7 @@ class EquationOfState(Result):
 
     kind: ClassVar[str] = "equation_of_state"
     title: ClassVar[str] = "Equation of state"
+    caption: ClassVar[str] = "Energy against volume, and the forms fitted to it."
 
     volumes: FloatArray = quantity("Angstrom^3/atom")  # (n_points,)
     energies: FloatArray = quantity("eV/atom")  # (n_points,)

@@ -25,6 +25,10 @@ class Infrared(Result):
 
     kind: ClassVar[str] = "infrared"
     title: ClassVar[str] = "Infrared spectrum"
+    caption: ClassVar[str] = (
+        "The spectrum, with a mark below it for each mode; a measured one is dashed and drawn "
+        "as high."
+    )
 
     symbols: tuple[str, ...]
     positions: FloatArray = quantity("Angstrom")  # (n_atoms, 3)

@@ -40,6 +40,10 @@ class Phonons(Result):
 
     kind: ClassVar[str] = "phonons"
     title: ClassVar[str] = "Phonons"
+    caption: ClassVar[str] = (
+        "Frequencies along the standard path, imaginary ones below zero, and the density of "
+        "states beside them."
+    )
 
     supercell: FloatArray = quantity()  # (3,), cells along each vector
     supercell_change: float = quantity("THz")  # largest, from the next smaller supercell

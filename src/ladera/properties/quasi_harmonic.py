@@ -41,6 +41,7 @@ class QuasiHarmonic(Result):
 
     kind: ClassVar[str] = "quasi_harmonic"
     title: ClassVar[str] = "Quasi-harmonic expansion"
+    caption: ClassVar[str] = "Volume expansion coefficient against temperature."
 
     temperatures: FloatArray = quantity("K")
     volume: FloatArray = quantity("Angstrom^3")  # of the cell

@@ -83,6 +83,7 @@ class Result(ABC):
 
     kind: ClassVar[str]  # its key in KINDS
     title: ClassVar[str]  # for people
+    caption: ClassVar[str]  # what the figure shows
 
     spread: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -32,6 +32,9 @@ class SiteDensity(Result):
 
     kind: ClassVar[str] = "site_density"
     title: ClassVar[str] = "Where the ions are"
+    caption: ClassVar[str] = (
+        "Density of the ions, summed along the third cell vector, in the plane of the first two."
+    )
 
     species: str
     cell: FloatArray = quantity("Angstrom")  # (3, 3)

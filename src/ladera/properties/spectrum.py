@@ -40,6 +40,10 @@ class Spectrum(Result):
 
     kind: ClassVar[str] = "spectrum"
     title: ClassVar[str] = "Spectrum from molecular dynamics"
+    caption: ClassVar[str] = (
+        "Density of states, infrared spectrum where dipoles are known, and autocorrelation of "
+        "the velocities; bands are two standard errors."
+    )
 
     species: tuple[str, ...]
     n_atoms: int

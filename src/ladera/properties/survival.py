@@ -34,6 +34,9 @@ class Survival(Result):
 
     kind: ClassVar[str] = "survival"
     title: ClassVar[str] = "Survival"
+    caption: ClassVar[str] = (
+        "Temperature, with the one that was set dashed, and the atoms outside the training domain."
+    )
 
     reason: str  # why it broke off; empty if it did not
     temperature: float = quantity("K")

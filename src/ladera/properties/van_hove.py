@@ -36,6 +36,9 @@ class VanHove(Result):
 
     kind: ClassVar[str] = "van_hove"
     title: ClassVar[str] = "Distances gone (van Hove)"
+    caption: ClassVar[str] = (
+        "Distances that ions have gone after several times, and where other ions are by then."
+    )
 
     species: str
     times: FloatArray = quantity("ps")  # (n_times,)

@@ -38,6 +38,10 @@ class Vibrations(Result):
 
     kind: ClassVar[str] = "vibrations"
     title: ClassVar[str] = "Vibrations"
+    caption: ClassVar[str] = (
+        "A line for each mode, as high as its infrared intensity where that is known; "
+        "imaginary modes are dashed, left of zero."
+    )
 
     symbols: tuple[str, ...]
     positions: FloatArray = quantity("Angstrom")  # (n_atoms, 3)
@@ -52,6 +56,8 @@ class Vibrations(Result):
     free_energy: FloatArray = quantity("eV")  # Gibbs's, at 1 bar
     asymmetry: float = quantity("eV/Angstrom^2")  # of the Hessian: numerical noise
     derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
+    symmetry_number: int = 1  # of the rotational entropy
+    spin: float = 0.0  # of the electronic entropy
 
     @property
     def imaginary(self) -> FloatArray:
@@ -82,6 +88,8 @@ class Vibrations(Result):
                     *blank,
                 )
             )
+        gas = f"ideal gas at 1 bar, symmetry number {self.symmetry_number}, spin {self.spin:g}"
+        rows.append(("H, S and G", gas, "", *blank))
         rows.append(("Hessian", self.derivatives, "", *blank))
         return Table((*columns, "intensity (km/mol)") if with_intensities else columns, tuple(rows))
 
@@ -206,6 +214,8 @@ def vibrations(
         free_energy=thermo[2],
         asymmetry=found.asymmetry,
         derivatives=found.origin,
+        symmetry_number=symmetry_number,
+        spin=spin,
     )
 
 

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -131,6 +132,7 @@ def _render(
             training=None if training is None else _training(training),
             simulations=shown,
             properties=properties,
+            titles=Counter(found.title for found in results.values()),
             script=None if script is None else Markup(script.code),
             licence=None if script is None else script.licence,
             how_to_get_3d=HOW_TO_GET_3D,
@@ -232,13 +234,14 @@ def _simulation(simulation: Simulation, identifier: str, atom_frames: int) -> di
 
 def _property(found: Result, where: Path, identifier: str, atom_frames: int) -> dict[str, Any]:
     """What the template shows of a property."""
-    caption = f"{found.title}, from {where.resolve().name}"
     motion = _motion(found, atom_frames)
     return {
         "id": identifier,
-        "title": f"{found.title}: {where.resolve().name}",
+        "title": found.title,
+        "folder": where.resolve().name,
         "table": found.table(),
-        "figures": [(to_svg(found.plot(), caption, identifier), caption)],
+        "figure": to_svg(found.plot(), f"{found.title}. {found.caption}", identifier),
+        "caption": found.caption,
         "scene": None if motion is None else motion.scene,
         "still": None if motion is None else _still(motion, identifier),
         "shown": 0 if motion is None else motion.shown,
