@@ -21,6 +21,7 @@ KCAL_PER_MOL: Final[float] = float(_ase.kcal / _ase.mol)  # eV
 ATOMIC_TIME: Final[float] = float(_ase.AUT / _ase.fs)  # hbar / Hartree, fs
 FEMTOSECOND: Final[float] = float(_ase.fs)  # ASE time units, Angstrom*sqrt(amu/eV)
 BOLTZMANN: Final[float] = float(_ase.kB)  # eV/K
+DEBYE: Final[float] = float(_ase.Debye)  # e*Angstrom
 GIGAPASCAL: Final[float] = float(_ase.GPa)  # eV/Angstrom^3
 
 

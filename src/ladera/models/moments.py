@@ -13,8 +13,8 @@ from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.potential import Prediction
 
-# Charges (n_atoms,) in e, atomic dipoles (n_atoms, 3) in e*Angstrom.
-Moments = tuple[Tensor, Tensor]
+# Charges (n_atoms,) in e, if there are any, and atomic dipoles (n_atoms, 3) in e*Angstrom.
+Moments = tuple[Tensor | None, Tensor]
 
 
 class LazyMoments(Prediction):
@@ -34,7 +34,7 @@ class LazyMoments(Prediction):
         return found
 
     @property
-    def charges(self) -> Tensor:
+    def charges(self) -> Tensor | None:
         """(n_atoms,), e."""
         return self._moments[0]
 
@@ -52,7 +52,7 @@ NO_ENERGY: Final = (
 class DipolePrediction(Prediction):
     """Of a model with charges and atomic dipoles alone: asking for energies raises DataError."""
 
-    def __init__(self, graph: Graph, charges: Tensor, atomic_dipoles: Tensor) -> None:
+    def __init__(self, graph: Graph, charges: Tensor | None, atomic_dipoles: Tensor) -> None:
         self.__dict__.update(graph=graph, charges=charges, atomic_dipoles=atomic_dipoles)
 
     @property

@@ -29,7 +29,7 @@ from ladera.interop.mace_torch.unpickling import (
     read_archive,
 )
 
-_KINDS: Final = ("ScaleShiftMACE", "MACE")
+_KINDS: Final = ("ScaleShiftMACE", "MACE", "EnergyDipolesMACE", "AtomicDipolesMACE")
 _BESIDE: Final = (".json", ".yaml", ".yml")
 # Where training codes keep the model among other things.
 _INNER: Final = ("model", "state_dict", "model_state_dict")
@@ -82,7 +82,7 @@ def _unpickled(archive: Archive) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if module.kind not in _KINDS:
         raise ModelFileError(
             f"{archive.path} holds a {stored.path}, which Ladera does not have; it reads "
-            f"{' and '.join(_KINDS)} of mace-torch."
+            f"{', '.join(_KINDS)} of mace-torch."
         )
     return module.tensors(), settings_of.of_module(module)
 

@@ -27,13 +27,17 @@ class Block(NamedTuple):
     name: str
     shape: tuple[int, ...]
     order: tuple[int, ...] | None = None  # that of Ladera, if it is another one
+    beside: str | None = None  # Ladera's name of the second half of the columns, if it is two
 
 
 Layout = Mapping[str, Sequence[Block]]
 
 
-def layout(config: MACEConfig) -> Layout:
-    """The pieces of every learned tensor, by the name that it has in mace-torch."""
+def layout(config: MACEConfig, gated: bool = False) -> Layout:
+    """The pieces of every learned tensor, by the name that it has in mace-torch.
+
+    ``gated`` says whether the last readout of a model with dipoles has vectors.
+    """
     elements, channels = len(config.species), config.channels
     found: dict[str, Sequence[Block]] = {
         "node_embedding.linear.weight": [Block("embedding", (elements, channels))]
@@ -42,7 +46,7 @@ def layout(config: MACEConfig) -> Layout:
         shape = _Shape(config, layer)
         found |= dict(_nonlinear(shape) if kind == "nonlinear_residual" else _linear(shape, kind))
         found |= dict(_product(shape))
-        found |= dict(_readout(shape))
+        found |= dict(_dipole_readout(shape, gated) if config.has_dipole else _readout(shape))
     return found
 
 
@@ -53,6 +57,9 @@ def split(tensor: Tensor, blocks: Sequence[Block]) -> Iterator[tuple[str, Tensor
         raise ValueError(f"has {tensor.numel():,} numbers instead of {sum(sizes):,}")
     for block, piece in zip(blocks, torch.split(tensor.flatten(), sizes), strict=True):
         shaped = piece.reshape(block.shape)
+        if block.beside is not None:
+            shaped, second = shaped.chunk(2, dim=1)
+            yield block.beside, second
         yield block.name, (shaped if block.order is None else shaped.permute(block.order))
 
 
@@ -76,12 +83,19 @@ class _Shape:
         self.last = layer == config.num_interactions - 1
         hidden = range(config.hidden_l + 1)
         self.inputs = range(1) if layer == 0 else hidden
-        self.outputs = range(1) if self.last else hidden
+        self.outputs = self._at_last() if self.last else hidden
         self.edge_channels = config.edge_channels[layer] if config.edge_channels else self.channels
         limit = config.hidden_l if config.edge_l is None else config.edge_l
         self.senders = [l for l in self.inputs if l <= limit]
         self.ours = f"layers.{layer}."
         self.theirs = f"interactions.{layer}."
+
+    def _at_last(self) -> range:
+        """What the last layer has: scalars for an energy, vectors for a dipole."""
+        config = self.config
+        if not config.has_dipole:
+            return range(1)
+        return range(2) if config.has_energy or self.layer == 0 else range(1, 2)
 
     def paths(self, l: int) -> int:
         """How many products of a feature and a harmonic have the degree l and its parity."""
@@ -184,9 +198,8 @@ def _product(s: _Shape) -> Pieces:
 def product_names(config: MACEConfig) -> Iterator[tuple[str, str, str]]:
     """Weights of the products: Ladera's name, mace-torch's, and that of their coupling matrix."""
     for layer in range(config.num_interactions):
-        last = layer == config.num_interactions - 1
-        for degree in range(1 if last else config.hidden_l + 1):
-            theirs = f"products.{layer}.symmetric_contractions.contractions.{degree}."
+        for place, degree in enumerate(_Shape(config, layer).outputs):
+            theirs = f"products.{layer}.symmetric_contractions.contractions.{place}."
             for order in range(1, config.correlation + 1):
                 # They are kept from the most factors to the fewest.
                 place = config.correlation - 1 - order
@@ -195,6 +208,28 @@ def product_names(config: MACEConfig) -> Iterator[tuple[str, str, str]]:
                     theirs + ("weights_max" if place < 0 else f"weights.{place}"),
                     f"{theirs}U_matrix_{order}",
                 )
+
+
+def _dipole_readout(s: _Shape, gated: bool) -> Pieces:
+    """Energies (if any) and dipoles of atoms, from scalars and vectors."""
+    theirs, C, has_energy = f"readouts.{s.layer}.", s.channels, s.config.has_energy
+    energy, dipole = f"{s.ours}readout.weights.", f"{s.ours}dipole.weights."
+    if not (s.last and s.config.readout_layers):
+        both = [Block(f"{energy}0", (C, 1))] * has_energy + [Block(f"{dipole}0", (C, 1))]
+        yield f"{theirs}linear.weight", both
+        return
+    (n,) = s.config.readout_layers
+    first, second = [], []
+    if has_energy:
+        gates = f"{s.ours}dipole.gates.0" if gated else None
+        first.append(Block(f"{energy}0", (C, 2 * n if gated else n), beside=gates))
+        second.append(Block(f"{energy}1", (n, 1)))
+    if gated:
+        first.append(Block(f"{dipole}0", (C, n)))
+        second.append(Block(f"{dipole}1", (n, 1)))
+    if first:
+        yield f"{theirs}linear_1.weight", first
+        yield f"{theirs}linear_2.weight", second
 
 
 def _readout(s: _Shape) -> Pieces:

@@ -15,9 +15,10 @@ from ladera import __version__, modelfile
 from ladera.errors import ModelFileError, did_you_mean
 from ladera.interop.mace_torch import constants, couplings, names
 from ladera.interop.mace_torch.checkpoint import Checkpoint, read_checkpoint
-from ladera.interop.mace_torch.settings import Settings
+from ladera.interop.mace_torch.settings import DIPOLES, READOUTS, Settings
 from ladera.models.mace.config import MACEConfig
 from ladera.potential import Potential
+from ladera.units import DEBYE
 
 _TRANSFORMS: Final = {"None": None, "Agnesi": "agnesi", "Soft": "soft"}
 # Tensors that are no parameters: constants of the method, and settings that stand elsewhere.
@@ -26,6 +27,7 @@ _CONSTANTS: Final = re.compile(
     r"|(radial_embedding|pair_repulsion_fn|spherical_harmonics)\..*"
     r"|.*\.(output_mask|U_matrix_\d+|weights\w*_zeroed)"
     r"|interactions\.\d+\.(conv_tp|equivariant_nonlin|reshape)\..*"
+    r"|readouts\.\d+\.equivariant_nonlin\..*"
 )
 
 
@@ -56,10 +58,7 @@ def config_of(checkpoint: Checkpoint, head: str | None = None) -> MACEConfig:
     given, path = checkpoint.settings, checkpoint.path
     if head is not None and head not in given.heads:
         raise ModelFileError(f"{path} has no head '{head}'; {did_you_mean(head, given.heads)}")
-    hidden, nodes = degrees(path, given.hidden_irreps), degrees(path, given.MLP_irreps)
-    if len(nodes) > 1:
-        raise ModelFileError(f"{path}: its readout has vectors ({given.MLP_irreps}), not numbers.")
-    depth = {"LinearReadoutBlock": 0, "NonLinearReadoutBlock": 1}.get(given.readout_cls, 2)
+    hidden = degrees(path, given.hidden_irreps)
     try:
         return MACEConfig(
             species=tuple(chemical_symbols[number] for number in given.atomic_numbers),
@@ -77,13 +76,15 @@ def config_of(checkpoint: Checkpoint, head: str | None = None) -> MACEConfig:
             radial_layers=given.radial_MLP,
             apply_cutoff=given.apply_cutoff,
             element_products=not given.use_agnostic_product,
-            readout_layers=nodes * depth,
+            readout_layers=(_nodes(path, given),) * READOUTS[given.readout_cls],
             readout_bias=given.readout_cls == "NonLinearBiasReadoutBlock",
             gate=given.gate,
             heads=given.heads,
             head=head,
             average_neighbors=given.neighbors,
             zbl=given.pair_repulsion,
+            outputs=DIPOLES.get(given.model, ("energy",)),
+            charges=given.model not in DIPOLES,
             **_edges(path, given, hidden[0]),
         )
     except ValidationError as error:
@@ -93,6 +94,16 @@ def config_of(checkpoint: Checkpoint, head: str | None = None) -> MACEConfig:
         raise ModelFileError(
             f"{path}: it is a MACE that Ladera does not have ({where}: {message})."
         ) from error
+
+
+def _nodes(path: os.PathLike[str], given: Settings) -> int:
+    """Hidden nodes of the last readout, of each kind."""
+    if given.model in DIPOLES:
+        return int(given.MLP_irreps.partition("x")[0])
+    nodes = degrees(path, given.MLP_irreps)
+    if len(nodes) > 1:
+        raise ModelFileError(f"{path}: its readout has vectors ({given.MLP_irreps}), not numbers.")
+    return nodes[0]
 
 
 def degrees(path: os.PathLike[str], irreps: str) -> tuple[int, ...]:
@@ -125,7 +136,7 @@ def _set_parameters(potential: Potential, checkpoint: Checkpoint) -> None:
     config = potential.config
     assert isinstance(config, MACEConfig)
     found: dict[str, Tensor] = {}
-    plan = names.layout(config)
+    plan = names.layout(config, "1o" in checkpoint.settings.MLP_irreps)
     missing = [name for name in plan if name not in tensors]
     if missing:
         raise ModelFileError(f"{path} lacks the parameter {missing[0]}; it is no whole model.")
@@ -141,15 +152,38 @@ def _set_parameters(potential: Potential, checkpoint: Checkpoint) -> None:
             raise ModelFileError(
                 f"{path} has the parameter {name}, of a part Ladera does not have."
             )
-    found |= _energies(checkpoint, len(config.heads))
+    if config.has_energy:
+        found |= _energies(checkpoint, len(config.heads))
     found |= dict(constants.read(checkpoint))
     own = potential.state_dict()
+    if config.has_dipole:
+        _complete_dipoles(config, found, own)
     undetermined = {name for name, _ in potential.named_parameters()} - set(found)
     if undetermined:
         raise ModelFileError(f"{path} does not determine {min(undetermined)} of Ladera's MACE.")
     with torch.no_grad():
         for name, tensor in found.items():
             own[name].copy_(tensor)
+
+
+def _complete_dipoles(config: MACEConfig, found: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+    """Dipoles in e*Angstrom, and zero for the paths that mace-torch leaves out at the end.
+
+    Its last readout has vectors only where MLP_irreps say so, and gates only beside scalars:
+    without these the vectors are multiplied by gate(0) = 0.
+    """
+    last = f"layers.{config.num_interactions - 1}."
+    for layer in range(config.num_interactions):
+        weights = f"layers.{layer}.dipole.weights."
+        final = max(name for name in own if name.startswith(weights))
+        if final in found:
+            found[final] = found[final] * DEBYE
+    left_out = [f"{last}dipole."]
+    if not config.has_energy:
+        left_out += [f"{last}{part}.weights.0" for part in ("product", "linear", "skip")]
+    for name, tensor in own.items():
+        if name not in found and name.startswith(tuple(left_out)):
+            found[name] = torch.zeros_like(tensor)
 
 
 def _energies(checkpoint: Checkpoint, heads: int) -> dict[str, Tensor]:

@@ -26,7 +26,17 @@ BLOCKS: Final = {
     "RealAgnosticDensityResidualInteractionBlock": "density_residual",
     "RealAgnosticResidualNonLinearInteractionBlock": "nonlinear_residual",
 }
-READOUTS: Final = ("NonLinearReadoutBlock", "NonLinearBiasReadoutBlock", "LinearReadoutBlock")
+READOUTS: Final = {  # and how many hidden layers they have
+    "LinearReadoutBlock": 0,
+    "NonLinearReadoutBlock": 1,
+    "NonLinearBiasReadoutBlock": 2,
+    "LinearDipoleReadoutBlock": 0,
+    "NonLinearDipoleReadoutBlock": 1,
+}
+DIPOLES: Final = {  # and what they predict
+    "EnergyDipolesMACE": ("energy", "dipole"),
+    "AtomicDipolesMACE": ("dipole",),
+}
 _RADIAL_BASES: Final = {
     "BesselBasis": "bessel",
     "GaussianBasis": "gaussian",
@@ -35,6 +45,7 @@ _RADIAL_BASES: Final = {
 _TRANSFORMS: Final = {"AgnesiTransform": "Agnesi", "SoftTransform": "Soft"}
 # Attributes that a model of a kind that Ladera has leaves unset.
 _ABSENT: Final = ("use_so3", "use_last_readout_only", "keep_last_layer_irreps", "embedding_specs")
+_NUMBERS, _ENERGIES = "atomic_numbers", "atomic_energies_fn.atomic_energies"
 _PRODUCT: Final = "products.{}.symmetric_contractions.contractions.{}."
 
 
@@ -43,7 +54,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    model: Literal["ScaleShiftMACE", "MACE"]
+    model: Literal["ScaleShiftMACE", "MACE", "EnergyDipolesMACE", "AtomicDipolesMACE"]
     atomic_numbers: tuple[int, ...]
     r_max: float
     num_bessel: int
@@ -125,6 +136,11 @@ def complete(path: Path, tensors: Mapping[str, Tensor], given: Mapping[str, Any]
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing":
+            raise ModelFileError(
+                f"{path}: a state dict of this kind does not tell {where}; write it in "
+                f"{path.with_suffix('.json').name} beside it."
+            ) from error
         message = first["msg"].removeprefix("Value error, ")
         raise ModelFileError(f"{path}: {where + ': ' if where else ''}{message}.") from error
     for name in inferred:
@@ -137,7 +153,8 @@ def complete(path: Path, tensors: Mapping[str, Tensor], given: Mapping[str, Any]
 
 
 def _needs_neighbors(inferred: Mapping[str, Any]) -> bool:
-    kinds = {inferred["interaction_cls_first"], inferred["interaction_cls"]}
+    names = ("interaction_cls_first", "interaction_cls")
+    kinds = {inferred[name] for name in names if name in inferred}
     return any(not BLOCKS[kind].startswith(("density", "nonlinear")) for kind in kinds)
 
 
@@ -163,9 +180,7 @@ def of_module(module: Module) -> dict[str, Any]:
     readouts = module.children("readouts")
     if readouts:
         given["readout_cls"] = readouts[-1].kind
-        activation = readouts[-1].child("non_linearity.acts.0")
-        if activation is not None:
-            given["gate"] = activation.attribute("f")
+        given |= _gate(readouts[-1])
     for path, name, names in (
         ("radial_embedding.bessel_fn", "radial_type", _RADIAL_BASES),
         ("radial_embedding.distance_transform", "distance_transform", _TRANSFORMS),
@@ -177,6 +192,17 @@ def of_module(module: Module) -> dict[str, Any]:
         if (value := module.attribute(name)) is not None:
             given[name] = value
     return given
+
+
+def _gate(readout: Module) -> dict[str, Any]:
+    """The activation of a readout, as one version of mace-torch or another keeps it."""
+    for path in ("non_linearity.acts.0", "equivariant_nonlin.act_gates.acts.0"):
+        activation = readout.child(path)
+        if activation is not None:
+            return {"gate": activation.attribute("f")}
+    gated = readout.child("equivariant_nonlin")
+    found = gated and (gated.attribute("_act_gate") or gated.attribute("_act_scalar"))
+    return {"gate": found} if found else {}
 
 
 def _neighbors(interaction: Module) -> Any:
@@ -213,37 +239,57 @@ def infer(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _infer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    elements = tensors["atomic_energies_fn.atomic_energies"].shape[-1]
+    model = _model(tensors)
+    elements = tensors[_NUMBERS if model == "AtomicDipolesMACE" else _ENERGIES].shape[-1]
     channels = tensors["node_embedding.linear.weight"].numel() // elements
     layers = 1 + max(int(n.split(".")[1]) for n in tensors if n.startswith("products."))
     first = _PRODUCT.format(0, 0)
     degrees = {n.split(".")[4] for n in tensors if n.startswith("products.0.symmetric")}
     found: dict[str, Any] = {
-        "model": "ScaleShiftMACE" if "scale_shift.scale" in tensors else "MACE",
+        "model": model,
         "num_polynomial_cutoff": int(tensors["radial_embedding.cutoff_fn.p"]),
         "r_max": float(tensors["radial_embedding.cutoff_fn.r_max"]),
         "num_interactions": layers,
         "correlation": sum(name.startswith(first + "U_matrix_") for name in tensors),
         "max_ell": math.isqrt(tensors[first + "U_matrix_1"].shape[-2]) - 1,
         "hidden_irreps": "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(len(degrees))),
-        "interaction_cls_first": _block(tensors, 0, elements * channels**2),
-        "interaction_cls": _block(tensors, layers - 1, elements * channels**2),
         "pair_repulsion": "pair_repulsion_fn.c" in tensors,
         "use_agnostic_product": elements > 1 and tensors[first + "weights_max"].shape[0] == 1,
     }
-    if "atomic_numbers" in tensors:
-        found["atomic_numbers"] = tuple(tensors["atomic_numbers"].tolist())
-    return found | _infer_radial(tensors) | _infer_readout(tensors, layers, channels)
+    for name, layer in (("interaction_cls_first", 0), ("interaction_cls", layers - 1)):
+        block = _block(tensors, layer, elements * channels**2)
+        if block is not None:
+            found[name] = block
+    if _NUMBERS in tensors:
+        found[_NUMBERS] = tuple(tensors[_NUMBERS].tolist())
+    has_dipole = model in DIPOLES
+    readout = (_infer_dipole_readout if has_dipole else _infer_readout)(tensors, layers, channels)
+    return found | _infer_radial(tensors) | readout
 
 
-def _block(tensors: Mapping[str, Tensor], layer: int, square: int) -> str:
-    """The class of an interaction; those without a residual mix every l in their skip_tp."""
+def _model(tensors: Mapping[str, Tensor]) -> str:
+    """The class of the model; one with dipoles has vectors after its last layer."""
+    last = sum(name.endswith(".linear_up.weight") for name in tensors) - 1
+    first, second = (f"{_PRODUCT.format(last, place)}U_matrix_1" for place in (0, 1))
+    if second in tensors or (first in tensors and tensors[first].ndim == 3):
+        return "EnergyDipolesMACE" if _ENERGIES in tensors else "AtomicDipolesMACE"
+    return "ScaleShiftMACE" if "scale_shift.scale" in tensors else "MACE"
+
+
+def _block(tensors: Mapping[str, Tensor], layer: int, square: int) -> str | None:
+    """The class of an interaction; those without a residual mix every l in their skip_tp.
+
+    None where all l have a residual, and so the sizes do not tell.
+    """
     own = f"interactions.{layer}."
     if own + "source_embedding.weight" in tensors:
         return "RealAgnosticResidualNonLinearInteractionBlock"
     density = "Density" if any(n.startswith(own + "density_fn.") for n in tensors) else ""
     points = tensors[_PRODUCT.format(layer, 0) + "U_matrix_1"].shape[-2]
-    whole = tensors[own + "skip_tp.weight"].numel() == math.isqrt(points) * square
+    degrees = math.isqrt(points)
+    if layer and _PRODUCT.format(layer, degrees - 1) + "U_matrix_1" in tensors and degrees > 1:
+        return None
+    whole = tensors[own + "skip_tp.weight"].numel() == degrees * square
     return f"RealAgnostic{density}{'' if whole else 'Residual'}InteractionBlock"
 
 
@@ -284,3 +330,19 @@ def _infer_readout(tensors: Mapping[str, Tensor], layers: int, channels: int) ->
     nodes = tensors[own + "linear_1.weight"].numel() // (channels * heads)
     bias = "Bias" if own + "linear_mid.weight" in tensors else ""
     return {"readout_cls": f"NonLinear{bias}ReadoutBlock", "MLP_irreps": f"{nodes}x0e"}
+
+
+def _infer_dipole_readout(
+    tensors: Mapping[str, Tensor], layers: int, channels: int
+) -> dict[str, Any]:
+    own = f"readouts.{layers - 1}."
+    if own + "linear.weight" in tensors:
+        return {"readout_cls": "LinearDipoleReadoutBlock", "MLP_irreps": "1x0e"}
+    found = {"readout_cls": "NonLinearDipoleReadoutBlock"}
+    if own + "linear_2.weight" not in tensors:  # scalars in a model that has none there
+        return found | {"MLP_irreps": "1x0e"}
+    nodes = tensors[own + "linear_2.weight"].numel()
+    if _ENERGIES not in tensors:
+        return found | {"MLP_irreps": f"{nodes}x1o"}
+    gated = tensors[own + "linear_1.weight"].numel() > channels * nodes
+    return found | {"MLP_irreps": f"{nodes // 2}x0e+{nodes // 2}x1o" if gated else f"{nodes}x0e"}

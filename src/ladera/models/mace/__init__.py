@@ -15,6 +15,12 @@ elements, C channels, E edge channels, H heads, K couplings, t a layer, l and L 
     layers.t.readout.weights.k              (C, nodes H), ..., (nodes H, H) at last; else (C, H)
     layers.t.readout.biases.k               (nodes H,), ..., (H,), with readout_bias; not of k = 0
 
+A layer of a model with dipoles has besides ::
+
+    layers.t.dipole.weights.k               (C, 1); at last (C, nodes), (nodes, 1); of the vectors
+    layers.t.dipole.gates.0                 (C, nodes), at last
+    layers.t.dipole.charges.weights.k       as a readout, unless charges: false
+
 A nonlinear_residual layer has instead ::
 
     layers.t.interaction.{source,target}    (S, C)

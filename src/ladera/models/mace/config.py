@@ -88,6 +88,10 @@ class MACEConfig(PotentialConfig):
         min_length=1,
         description="What it predicts: energy, dipole (by charges and atomic dipoles), or both.",
     )
+    charges: bool = Field(
+        default=True,
+        description="Charges in the dipole; false: dipoles of atoms alone, as mace-torch has.",
+    )
     average_neighbors: tuple[PositiveFloat, ...] = Field(
         default=(),
         description="What messages are divided by, for each layer. Left out: from training data.",

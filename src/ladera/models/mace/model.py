@@ -25,7 +25,7 @@ from ladera.models.mace.fast import FastPath, why_not_fast
 from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import DipoleReadout, Readout
-from ladera.models.moments import NO_ENERGY, DipolePrediction, LazyMoments, neutralized
+from ladera.models.moments import NO_ENERGY, DipolePrediction, LazyMoments, Moments, neutralized
 from ladera.models.zbl import ScreenedRepulsion
 from ladera.potential import Potential, Prediction, TrainingStatistics, differentiate
 
@@ -47,7 +47,7 @@ class MACE(Potential):
 
     and the moment is sum_i q_i r_i + p_i: it turns with the molecule, for a neutral one it does not
     depend on the origin, and for an ion it is that of its total charge Q. The charges are whatever
-    makes the best moments.
+    makes the best moments. With ``charges: false`` the moment is the sum of the p_i.
     """
 
     config: MACEConfig
@@ -61,7 +61,8 @@ class MACE(Potential):
     def __init__(self, config: MACEConfig) -> None:
         super().__init__(config)
         self.has_energy = config.has_energy
-        self.has_charges = self.has_atomic_dipoles = config.has_dipole
+        self.has_atomic_dipoles = config.has_dipole
+        self.has_charges = config.has_dipole and config.charges
         self._fast: FastPath | None = None
         n_species, n_heads = len(self.species), len(config.heads)
         self.embedding = normal(n_species, config.channels)
@@ -123,18 +124,19 @@ class MACE(Potential):
         references = self.reference_energies[head, index]
         return references + self.shift[head] + self.scale[head] * energies
 
-    def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> tuple[Tensor, Tensor]:
-        """q (n_atoms,) in e and p (n_atoms, 3) in e*Angstrom, float64."""
+    def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> Moments:
+        """q (n_atoms,) in e, None without charges, and p (n_atoms, 3) in e*Angstrom, float64."""
         features = features or self._features(graph, self.species_index(graph))
         found = [
             layer.dipole(of_layer)
             for layer, of_layer in zip(self._layers(), features, strict=True)
             if layer.dipole is not None
         ]
-        charges, dipoles = (
-            torch.stack(parts).double().sum(0) for parts in zip(*found, strict=True)
-        )
-        return neutralized(charges, graph), dipoles
+        dipoles = torch.stack([part for _, part in found]).double().sum(0)
+        charges = [part for part, _ in found if part is not None]
+        if not charges:
+            return None, dipoles
+        return neutralized(torch.stack(charges).double().sum(0), graph), dipoles
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """By compiled loops while torch records no gradients, where they cover the model."""
@@ -289,7 +291,9 @@ class Layer(nn.Module):
             else None
         )
         has_vectors = config.has_dipole and len(shape.out) > 1
-        self.dipole = DipoleReadout(channels, nodes, config.gate) if has_vectors else None
+        self.dipole = (
+            DipoleReadout(channels, nodes, config.gate, config.charges) if has_vectors else None
+        )
 
     def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
         """Features (n_atoms, components, channels) of the next layer from those of the last."""

@@ -52,22 +52,22 @@ class DipoleReadout(nn.Module):
         q = readout(s),    p = v W_0 / sqrt(C)                                 without nodes
         p = [gate(s G / sqrt(C)) * v W_0 / sqrt(C)] W_1 / sqrt(n)              with n nodes
 
-    ``charges`` is a :class:`Readout`; ``weights`` are W_0 (C, n or 1) and W_1 (n, 1), ``gates`` G
-    (C, n).
+    ``charges`` is a :class:`Readout`, or None for dipoles alone; ``weights`` are W_0 (C, n or 1)
+    and W_1 (n, 1), ``gates`` G (C, n).
     """
 
-    def __init__(self, channels: int, nodes: Sequence[int], gate: str) -> None:
+    def __init__(self, channels: int, nodes: Sequence[int], gate: str, charges: bool) -> None:
         super().__init__()
         self.gate = GATES[gate]
-        self.charges = Readout((channels, *nodes, 1), 1, gate, bias=False)
+        self.charges = Readout((channels, *nodes, 1), 1, gate, bias=False) if charges else None
         widths = (channels, *nodes[:1], 1)
         self.weights = nn.ParameterList(normal(a, b) for a, b in pairwise(widths))
         self.gates = nn.ParameterList(normal(channels, n) for n in nodes[:1])
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor) -> tuple[Tensor | None, Tensor]:
         """(n_atoms, 4 or more components, channels) to q (n_atoms,) in e and p (n_atoms, 3) in eA.
 
-        The components 1 to 3 are the vectors, in the order x, y, z.
+        The components 1 to 3 are the vectors, in the order x, y, z. Without charges q is None.
         """
         scalars, vectors = features[:, 0], features[:, 1:4]
         for k, weight in enumerate(self.weights):
@@ -75,4 +75,5 @@ class DipoleReadout(nn.Module):
                 gates = scalars @ (self.gates[0] / sqrt(len(self.gates[0])))
                 vectors = vectors * self.gate(gates)[:, None]
             vectors = vectors @ (weight / sqrt(len(weight)))
-        return self.charges(scalars, 0), vectors[:, :, 0]
+        charges = None if self.charges is None else self.charges(scalars, 0)
+        return charges, vectors[:, :, 0]
