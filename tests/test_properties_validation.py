@@ -113,6 +113,13 @@ def test_command_makes_one_page_and_computes_nothing_twice(tmp_path, monkeypatch
     monkeypatch.setattr("ladera.properties.card.elasticity", None)  # not to be called again
     with pytest.raises(SystemExit, match=r"^0$"):
         main(line)
+    capsys.readouterr()
+    # Nor does anything of one model pass for another's.
+    modelfile.save(argon(epsilon=0.02), "model.ladera")
+    with pytest.raises(SystemExit, match=r"^1$"):
+        main([*line[:-1], "60"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "another model, another temperature (50, not 60); remove it" in said
 
 
 def test_what_does_not_relax_is_a_line_of_the_card(tmp_path):

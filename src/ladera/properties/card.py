@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from ladera.properties.conservation import EnergyConservation, energy_conservati
 from ladera.properties.dimers import Dimers, dimers
 from ladera.properties.elasticity import Elasticity, elasticity
 from ladera.properties.equation_of_state import EquationOfState, equation_of_state
+from ladera.properties.memory import FOLDER, RememberingCalculator, forget
 from ladera.properties.phonons import Phonons, phonons
 from ladera.properties.result import FILE, Result, Table
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
-from ladera.simulation.calculator import LaderaCalculator
+from ladera.simulation import records
 from ladera.simulation.relaxation import relax
 from ladera.simulation.structures import read_structure
 
@@ -97,11 +99,13 @@ def validate(
     calls the model.
 
     Results that are in ``folder`` already are not computed again. A piece that cannot be had is a
-    line of the card that says why. Raises PropertyError for a temperature that is not above zero.
+    line of the card that says why. Raises PropertyError for a temperature that is not above zero,
+    and for a folder that holds the results of another model, structure, temperature or time.
     """
     hottest = 300.0 if temperature is None else temperature
     if not (hottest > 0 and time > 0):
         raise PropertyError(f"Temperature ({hottest:g} K) and time ({time:g} ps) must be positive.")
+    _claim(Path(folder), potential, atoms, {"temperature": hottest, "time": time})
     work = _Work(potential, Path(folder), on_piece or (lambda piece: None))
     for quantity, unit in UNITS.items():
         found = (errors or {}).get(quantity)
@@ -121,7 +125,40 @@ def validate(
         verdicts=tuple(line[2] for line in work.lines),
     )
     card.save(work.folder)
+    forget(work.folder)
     return [work.folder, *work.saved]
+
+
+def _claim(folder: Path, potential: Potential, atoms: Atoms, settings: dict[str, float]) -> None:
+    """Say in settings.json whose results the folder holds; PropertyError when others' are there."""
+    contents = {
+        "settings": settings,
+        "model": records.describe_model(potential),
+        "structure": records.describe_structure(atoms),
+    }
+    path = folder / "settings.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        records.write_settings(folder, contents)
+        return
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        other = [name for name in ("model", "structure") if stored[name] != contents[name]]
+        old = stored["settings"]
+        other += [
+            f"{name} ({old[name]:g}, not {settings[name]:g})"
+            for name in settings
+            if old[name] != settings[name]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PropertyError(
+            f"{path} is damaged ({error}); remove {folder} or choose another --output."
+        ) from error
+    if other:
+        raise PropertyError(
+            f"{folder} holds a validation with another {', another '.join(other)}; remove it or "
+            "choose another --output."
+        )
 
 
 class _Work:
@@ -165,7 +202,7 @@ class _Work:
                 f"{atoms.get_chemical_formula()}, relaxed in {done.last.step} steps",
                 GOOD,
             )
-        found.calc = LaderaCalculator(self.potential)
+        found.calc = RememberingCalculator(self.potential, self.folder / FOLDER)
         return found
 
     def piece(self, name: str, compute: Callable[[], Result]) -> Result | None:
