@@ -222,6 +222,10 @@ def test_bad_questions_are_answered_with_the_next_step():
     unrelaxed.calc = EMT()
     with pytest.raises(PropertyError, match=r"not relaxed.*--cell"):
         elasticity(unrelaxed)
+    soft = relaxed_argon(argon())
+    soft.set_cell(0.996 * soft.cell, scale_atoms=True)  # 0.04 GPa, far below the limit of metals
+    with pytest.raises(PropertyError, match=r"soft.*belongs to a strain of 0\.4%.*--fmax 0\.0001"):
+        elasticity(soft)
     gas = molecule("H2O")
     gas.calc = EMT()
     for compute in (elasticity, equation_of_state):
@@ -262,5 +266,5 @@ def test_commands_and_report(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["report", "elastic", "--properties", "eos", "--output", "page.html"])
     page = (tmp_path / "page.html").read_text()
-    assert "Elastic constants: elastic" in page
+    assert "Elastic constants <span>elastic</span>" in page
     assert "Birch-Murnaghan" in page

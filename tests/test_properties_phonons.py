@@ -67,6 +67,24 @@ def harmonic():
     return phonons(simple_cubic(), supercell=(4, 4, 4))
 
 
+def test_bands_are_those_of_the_primitive_cell():
+    """Face-centred copper as its primitive cell and as a cube of four atoms."""
+    found = []
+    for cubic, supercell in ((False, (4, 4, 4)), (True, (2, 2, 2))):
+        atoms = bulk("Cu", "fcc", a=3.59, cubic=cubic)
+        atoms.calc = EMT()
+        found.append(phonons(atoms, supercell=supercell))
+    one, four = found
+    assert one.bands.shape[1] == four.bands.shape[1] == 3
+    assert one.labels == four.labels
+    assert four.bands.max() == pytest.approx(one.bands.max(), rel=0.01)
+    assert four.zero_point_energy == pytest.approx(one.zero_point_energy, rel=0.01)
+    assert four.heat_capacity[30] == pytest.approx(one.heat_capacity[30], rel=0.01)
+    rows = [row[:2] for row in four.table().rows]
+    assert ("primitive cell", "1 of the 4 atoms given") in rows
+    assert not any(row[0] == "primitive cell" for row in one.table().rows)
+
+
 def test_dispersion_of_a_harmonic_crystal(harmonic):
     mass = simple_cubic().get_masses()[0]
     exact = {"Γ": 0, "X": 1, "M": 2, "R": 3}  # axes along which neighbours move against each other

@@ -170,7 +170,7 @@ def test_a_models_own_derivatives_are_taken_unless_a_step_is_given():
 def test_bad_questions_are_answered_with_the_next_step():
     crystal = bulk("Cu")
     crystal.calc = EMT()
-    with pytest.raises(PropertyError, match="use phonons for crystals"):
+    with pytest.raises(PropertyError, match="for a crystal there is `ladera phonons`"):
         vibrations(crystal)
     stretched = carbon_dioxide()
     stretched.positions[0, 2] -= 0.1

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, log_scale, style
 from ladera.properties.diffusion import CM2_PER_S, MS_PER_CM, Diffusion
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import FloatArray, Result, Table, quantity, two_digits
 from ladera.units import BOLTZMANN
 
 
@@ -52,7 +52,12 @@ class Arrhenius(Result):
     def table(self) -> Table:
         """The temperatures, then what the line says."""
         rows = [
-            (f"D at {t:.4g} K (cm²/s)", f"{d:.4g}", f"± {e:.2g}", self._spread("coefficients", k))
+            (
+                f"D at {t:.4g} K (cm²/s)",
+                f"{d:.4g}",
+                f"± {two_digits(e)}",
+                self._spread("coefficients", k),
+            )
             for k, (t, d, e) in enumerate(
                 zip(self.temperatures, self.coefficients, self.coefficient_errors, strict=True)
             )
@@ -61,7 +66,7 @@ class Arrhenius(Result):
             (
                 "activation energy (eV)",
                 f"{self.activation_energy:.4f}",
-                f"± {self.activation_energy_error:.2g}",
+                f"± {two_digits(self.activation_energy_error)}",
                 self._spread("activation_energy"),
             ),
             (
@@ -97,7 +102,7 @@ class Arrhenius(Result):
         if name not in self.spread:
             return ""
         value = float(np.asarray(self.spread[name])[index])
-        return f"± {value:.2g}" if np.isfinite(value) else "not computed"
+        return f"± {two_digits(value)}" if np.isfinite(value) else "not computed"
 
     def plot(self) -> Figure:
         """Coefficients on a logarithmic axis against inverse temperature, line and band."""

@@ -18,7 +18,7 @@ from ladera.properties.mean_squares import (
     straight_line,
     variances,
 )
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import FloatArray, Result, Table, quantity, two_digits
 from ladera.properties.structures import deviations
 from ladera.properties.trajectory import Trajectory
 from ladera.units import BOLTZMANN
@@ -45,6 +45,7 @@ OBSERVATIONS: Final = 30  # at the longest lag, counted without overlap
 FIT_LAGS: Final = 200
 FLOWING: Final = 3.0  # Angstrom; atoms of a solid stay nearer to their sites
 FEWEST_LAGS: Final = 5
+DIFFUSIVE: Final = 0.7  # least power of time that the displacements grow with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,7 @@ class Diffusion(Result):
             rows.append((name, f"{self.infinite:.4g}", _deviation(error), _deviation(spread)))
         facts = [
             ("fit window (ps)", f"{self.window[0]:.4g} to {self.window[1]:.4g}"),
-            ("MSD grows as time to the power", f"{self.exponent:.2f}"),
+            ("MSD grows as time to the power", self._growth()),
             ("temperature (K)", _number(round(self.temperature, 1), "not given")),
             ("charge of an ion (e)", _number(self.charge, "not given")),
             ("trajectory (ps)", f"{self.duration:.4g}"),
@@ -145,6 +146,10 @@ class Diffusion(Result):
         error = np.asarray(getattr(self, f"{field}_error"))[index]
         spread = np.asarray(self.spread[field])[index] if field in self.spread else np.nan
         return name, f"{value:.4g}", _deviation(error), _deviation(spread)
+
+    def _growth(self) -> str:
+        rattling = " (NOT DIFFUSIVE YET: run longer)" if self.exponent < DIFFUSIVE else ""
+        return f"{self.exponent:.2f}{rattling}"
 
     def _motion(self) -> str:
         flows = " (MOLTEN, or a flowing cell)" if self.framework_motion > FLOWING else ""
@@ -382,7 +387,7 @@ def _exponent(lags: IntArray, msd: FloatArray) -> float:
 
 
 def _deviation(value: float) -> str:
-    return f"{value:.2g}" if np.isfinite(value) else ""
+    return two_digits(value) if np.isfinite(value) else ""
 
 
 def _number(value: float, otherwise: str) -> str:

@@ -216,7 +216,7 @@ def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
         raise PropertyError(f"g(r) to {farthest:g} Angstrom is too short; give some Angstrom.")
     if len(frames) < 2 * BLOCKS:
         raise PropertyError(
-            f"There are {len(frames)} frames, too few for averages with errors; give "
+            f"The trajectory has {len(frames)} frame(s), too few for averages with errors; give "
             f"{2 * BLOCKS} or more."
         )
     for index, atoms in enumerate(frames):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _FIRST_STRAIN: Final = 0.01
 _HALVINGS: Final = 5
+_LARGEST_STRAIN: Final = 0.002  # that the stress left in a relaxed cell may belong to
 _VOIGT: Final = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 # Kelvin's notation: with shear components times sqrt(2) a symmetric tensor is a vector whose length
 # is the tensor's, so that rotations of the tensor are rotations of the vector.
@@ -123,11 +124,13 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
     until halving changes no constant by more than ``tolerance`` of the largest. ``atoms`` itself
     stays as it is.
 
-    Raises PropertyError for a structure without a lattice, one that is not relaxed, a calculator
-    without stress, and constants that do not converge with the strain.
+    Raises PropertyError for a structure without a lattice, one that is not relaxed (by its forces
+    and stress, and by the strain that the stress belongs to), a calculator without stress, and
+    constants that do not converge with the strain.
     """
     require_crystal(atoms, "An elastic constant")
     require_relaxed(atoms, cell=True)
+    left = stress_of(atoms)
     rotations, space_group = point_group(atoms)
     columns = _independent_strains(rotations)
     strain = _FIRST_STRAIN
@@ -138,6 +141,7 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
         change = float(np.abs(fine - coarse).max())
         if change <= tolerance * np.abs(fine).max():
             stiffness = fine + (fine - coarse) / 3
+            _require_little_strain(left, stiffness)
             return _result(stiffness, space_group, strain, change / 3)
         coarse = fine
     raise PropertyError(
@@ -145,6 +149,20 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
         f"one by {change:.3g} GPa. Is the potential smooth here? Train it on strained cells, or "
         "raise the tolerance."
     )
+
+
+def _require_little_strain(stress: FloatArray, stiffness: FloatArray) -> None:
+    """PropertyError when the stress that is left belongs to a large strain, as in soft crystals."""
+    voigt = np.array([stress[i, j] for i, j in _VOIGT]) / GIGAPASCAL
+    if np.linalg.eigvalsh(stiffness)[0] <= 0:
+        return  # an unstable crystal has no such strain
+    strain = float(np.abs(np.linalg.solve(stiffness, voigt)).max())
+    if strain > _LARGEST_STRAIN:
+        raise PropertyError(
+            f"The cell is not relaxed: this crystal is soft, and the stress of "
+            f"{np.abs(voigt).max():.2g} GPa that is left belongs to a strain of {strain:.1%}; run "
+            "`ladera relax MODEL STRUCTURE --cell --fmax 0.0001` first."
+        )
 
 
 def young_modulus(compliance: FloatArray, directions: FloatArray) -> FloatArray:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from ase import units
+from ase.cell import Cell
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
+from phonopy.structure.cells import guess_primitive_matrix
 
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, style
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _SUPERCELL_HEIGHT: Final = 12.0  # Angstrom; force constants have mostly decayed at half of it
+_SAME_PLACE: Final = 1e-3  # Angstrom, of atoms that symmetry makes one, as relaxations leave them
 _MESH_LENGTH: Final = 60.0  # Angstrom: 60 / |a| points along a
 _POINTS_OF_A_BAND: Final = 200
 LARGEST_NOISE: Final = 0.05  # THz, what rounding leaves of the acoustic modes at the zone's centre
@@ -54,12 +58,16 @@ class Phonons(Result):
     frequencies: FloatArray = quantity("THz")  # (n_grid,) of the density of states
     density: FloatArray = quantity("1/THz")  # (n_grid,), states per primitive cell
     lowest: float = quantity("THz")  # on the path and the mesh
-    lowest_point: FloatArray = quantity()  # (3,), where, in reciprocal cell vectors
+    lowest_point: FloatArray = (
+        quantity()
+    )  # (3,), where, in reciprocal vectors of the primitive cell
     zero_point_energy: float = quantity("eV")  # per primitive cell
     temperatures: FloatArray = quantity("K")
     free_energy: FloatArray = quantity("kJ/mol")  # Helmholtz's
     entropy: FloatArray = quantity("J/K/mol")
     heat_capacity: FloatArray = quantity("J/K/mol")  # at constant volume
+    n_atoms: int = 0  # in the primitive cell
+    n_given: int = 0  # in the cell that was given
 
     @property
     def stable(self) -> bool:
@@ -81,6 +89,7 @@ class Phonons(Result):
             (f"heat capacity at {at}", self.show("heat_capacity", ".3f", room), "J/K/mol"),
             (f"entropy at {at}", self.show("entropy", ".3f", room), "J/K/mol"),
             (f"free energy at {at}", self.show("free_energy", ".3f", room), "kJ/mol"),
+            *self._primitive_row(),
             ("supercell", size, ""),
             ("change from the next smaller one", f"{self.supercell_change:.3f}", "THz"),
         )
@@ -108,6 +117,11 @@ class Phonons(Result):
             side.set_xlim(left=0)
         return figure
 
+    def _primitive_row(self) -> list[tuple[str, str, str]]:
+        if self.n_atoms == self.n_given:
+            return []
+        return [("primitive cell", f"{self.n_atoms} of the {self.n_given} atoms given", "")]
+
     def _at_labels(self) -> list[tuple[str, str]]:
         """Distinct frequencies at each distinct point of the path."""
         found: dict[str, str] = {}
@@ -129,7 +143,8 @@ def phonons(
     Angstrom high or more. Atoms move by ``displacement`` (Angstrom). The next smaller supercell is
     computed too and the largest difference on a coarse mesh reported: the error of the size.
     The path is the standard one of the Bravais lattice (Setyawan and Curtarolo, Comput. Mater. Sci.
-    49, 299 (2010)), by ASE. Give the primitive cell: the bands are those of the cell given.
+    49, 299 (2010)), by ASE. Bands, path and heat are those of the primitive cell, which is found in
+    ``atoms`` when these are more.
 
     Long-range electric fields of polar crystals (LO-TO splitting) are not accounted for.
 
@@ -139,23 +154,31 @@ def phonons(
     require_crystal(atoms, "A phonon")
     require_relaxed(atoms, cell=False)
     size = supercell_size(atoms, supercell)
-    found = force_constants(atoms, size, displacement)
+    found = force_constants(atoms, size, displacement, primitive=True)
     smaller = np.maximum(size - 1, 1)
     change = np.nan
     if (smaller < size).any():
-        change = _largest_difference(found, force_constants(atoms, smaller, displacement))
+        change = _largest_difference(
+            found, force_constants(atoms, smaller, displacement, primitive=True)
+        )
     return _result(atoms, found, size, change)
 
 
-def force_constants(atoms: Atoms, supercell: NDArray[np.int64], displacement: float) -> Phonopy:
-    """phonopy's object with the force constants of a supercell, symmetrised."""
+def force_constants(
+    atoms: Atoms, supercell: NDArray[np.int64], displacement: float, *, primitive: bool = False
+) -> Phonopy:
+    """phonopy's object with the force constants of a supercell, symmetrised.
+
+    Of the cell given, or with ``primitive`` of the primitive one in it.
+    """
     cell = PhonopyAtoms(
         symbols=atoms.get_chemical_symbols(),
         cell=atoms.cell.array,
         scaled_positions=atoms.get_scaled_positions(),
         masses=atoms.get_masses(),
     )
-    found = Phonopy(cell, np.diag(supercell), primitive_matrix=np.eye(3), log_level=0)
+    part = _primitive_matrix(cell) if primitive else np.eye(3)
+    found = Phonopy(cell, np.diag(supercell), primitive_matrix=part, log_level=0)
     found.generate_displacements(distance=displacement)
     perfect = _to_ase(found.supercell, atoms)
     moved = np.array([c.positions for c in found.supercells_with_displacements or ()])
@@ -164,6 +187,14 @@ def force_constants(atoms: Atoms, supercell: NDArray[np.int64], displacement: fl
     found.produce_force_constants()
     found.symmetrize_force_constants()
     return found
+
+
+def _primitive_matrix(cell: PhonopyAtoms) -> FloatArray:
+    """Vectors of the primitive cell in columns, in those of ``cell``; one if that is primitive."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # spglib's, of exceptions to come
+        found: FloatArray = guess_primitive_matrix(cell, symprec=_SAME_PLACE)
+    return found if abs(np.linalg.det(found)) < 0.99 else np.eye(3)
 
 
 def _to_ase(cell: PhonopyAtoms, like: Atoms) -> Atoms:
@@ -206,7 +237,7 @@ def frequencies(found: Phonopy, points: FloatArray) -> FloatArray:
 
 
 def _result(atoms: Atoms, found: Phonopy, size: NDArray[np.int64], change: float) -> Phonons:
-    path = atoms.cell.bandpath(npoints=_POINTS_OF_A_BAND)
+    path = Cell(found.primitive.cell).bandpath(npoints=_POINTS_OF_A_BAND)
     bands = frequencies(found, path.kpts)
     distances, ticks, labels = _path_axis(path)
     found.run_mesh(_MESH_LENGTH)
@@ -238,6 +269,8 @@ def _result(atoms: Atoms, found: Phonopy, size: NDArray[np.int64], change: float
         free_energy=np.asarray(heat.free_energy),
         entropy=np.asarray(heat.entropy),
         heat_capacity=np.asarray(heat.heat_capacity),
+        n_atoms=len(found.primitive),
+        n_given=len(atoms),
     )
 
 

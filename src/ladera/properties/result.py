@@ -73,6 +73,11 @@ def quantity(unit: str = "", **arguments: Any) -> Any:
     return dataclasses.field(metadata={"unit": unit}, **arguments)
 
 
+def two_digits(error: float) -> str:
+    """An error as people write it: 270 and 0.35, and a power of ten only far from one."""
+    return f"{float(f'{error:.2g}'):g}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result(ABC):
     """Base of all results: a frozen dataclass whose fields say their units.
@@ -107,7 +112,7 @@ class Result(ABC):
         """A field's value, or one entry of it, as text, with its spread after a plus-minus sign."""
         text = format(float(np.asarray(getattr(self, name))[index]), pattern)
         if name in self.spread:
-            text += f" ± {format(float(np.asarray(self.spread[name])[index]), '.2g')}"
+            text += f" ± {two_digits(float(np.asarray(self.spread[name])[index]))}"
         return text
 
     def to_json(self) -> str:

@@ -76,8 +76,8 @@ def require_crystal(atoms: Atoms, what: str) -> None:
     if not atoms.pbc.all():
         raise PropertyError(
             f"{what} belongs to a crystal, and this structure ({atoms.get_chemical_formula()}) is "
-            f"periodic along {atoms.pbc.tolist()}; give a cell that is periodic in all directions, "
-            "or ask for the vibrations of a molecule."
+            f"periodic along {atoms.pbc.tolist()}; give a cell that is periodic in all directions. "
+            "For a molecule there is `ladera vibrations`."
         )
 
 
@@ -86,7 +86,8 @@ def require_molecule(atoms: Atoms, what: str) -> None:
     if atoms.pbc.any():
         raise PropertyError(
             f"{what} belongs to a molecule, and this structure ({atoms.get_chemical_formula()}) is "
-            f"periodic along {atoms.pbc.tolist()}; use phonons for crystals, or take the cell off."
+            f"periodic along {atoms.pbc.tolist()}; for a crystal there is `ladera phonons`. Take a "
+            "molecule out of its box: atoms.pbc = False, or a file without a cell."
         )
 
 
