@@ -55,9 +55,11 @@ def relaxed_copper(cubic: bool = False) -> Atoms:
     return atoms
 
 
-def argon(scale: float = 1.0, epsilon: float = 0.0104) -> LennardJones:
+def argon(epsilon: float = 0.0104, sigma: float = 3.4) -> LennardJones:
     return LennardJones(
-        LennardJonesConfig(species=("Ar",), cutoff=8.5, epsilon={"Ar": epsilon}, sigma={"Ar": 3.4})
+        LennardJonesConfig(
+            species=("Ar",), cutoff=8.5, epsilon={"Ar": epsilon}, sigma={"Ar": sigma}
+        )
     )
 
 
@@ -187,6 +189,11 @@ def test_committee_spreads_what_its_members_find():
     assert found.spread["stiffness"][0, 0] == pytest.approx(expected, rel=1e-3)
     assert "±" in found.table().rows[0][1]
     assert not elasticity(relaxed_argon(argon())).spread
+    # Atoms of other sizes: each member has its constants where its own cell is at rest.
+    members = [argon(sigma=sigma) for sigma in (3.36, 3.44)]
+    found = elasticity(relaxed_argon(Committee(members)))
+    alone = [elasticity(relaxed_argon(member)).stiffness[0, 0] for member in members]
+    assert found.spread["stiffness"][0, 0] == pytest.approx(np.std(alone, ddof=1), rel=0.02)
 
 
 def test_results_survive_their_files(tmp_path):

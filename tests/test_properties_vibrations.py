@@ -122,9 +122,9 @@ def test_turning_a_molecule_changes_nothing():
     assert len(after.frequencies) == 3
 
 
-def argon(epsilon: float = 0.0104) -> LennardJones:
+def argon(epsilon: float = 0.0104, sigma: float = 3.4) -> LennardJones:
     config = LennardJonesConfig(
-        species=("Ar",), cutoff=12.0, epsilon={"Ar": epsilon}, sigma={"Ar": 3.4}
+        species=("Ar",), cutoff=12.0, epsilon={"Ar": epsilon}, sigma={"Ar": sigma}
     )
     return LennardJones(config)
 
@@ -149,6 +149,14 @@ def test_batches_of_a_model_and_the_spread_of_a_committee():
     expected = found.frequencies[0] * roots.std(ddof=1)
     assert found.spread["frequencies"][0] == pytest.approx(expected, rel=1e-3)
     assert "±" in found.table().rows[0][1]
+
+
+def test_each_member_vibrates_about_its_own_minimum():
+    """Bonds 3 % apart: at the mean's minimum no member is at rest."""
+    members = [argon(sigma=sigma) for sigma in (3.35, 3.45)]
+    found = vibrations(relaxed_dimer(Committee(members)))
+    alone = [vibrations(relaxed_dimer(member)).frequencies[0] for member in members]
+    assert found.spread["frequencies"][0] == pytest.approx(np.std(alone, ddof=1), rel=0.15)
 
 
 def test_a_models_own_derivatives_are_taken_unless_a_step_is_given():

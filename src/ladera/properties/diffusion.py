@@ -45,7 +45,7 @@ OBSERVATIONS: Final = 30  # at the longest lag, counted without overlap
 FIT_LAGS: Final = 200
 FLOWING: Final = 3.0  # Angstrom; atoms of a solid stay nearer to their sites
 FEWEST_LAGS: Final = 5
-DIFFUSIVE: Final = 0.7  # least power of time that the displacements grow with
+DIFFUSIVE: Final = 0.7  # power of time below which rattling outweighs what ions have gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class Diffusion(Result):
         return name, f"{value:.4g}", _deviation(error), _deviation(spread)
 
     def _growth(self) -> str:
-        rattling = " (NOT DIFFUSIVE YET: run longer)" if self.exponent < DIFFUSIVE else ""
+        rattling = " (MOSTLY RATTLING: run longer)" if self.exponent < DIFFUSIVE else ""
         return f"{self.exponent:.2f}{rattling}"
 
     def _motion(self) -> str:

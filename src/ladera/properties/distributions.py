@@ -124,6 +124,7 @@ class Structure(Result):
                 look |= {"linestyle": DASHES[i % len(DASHES)]}
                 running.plot(self.distances, self.integral[i], **look)
             radial.set(xlabel="distance (Å)", ylabel="g(r), bold")
+            radial.set_xlim(0, float(self.distances[-1]))
             radial.set_ylim(bottom=0)
             running.set(ylabel="neighbours up to r, thin", ylim=(0, 20))
             running.grid(False)
@@ -146,6 +147,7 @@ class Structure(Result):
                 "all atoms",
             )
             factor.set(xlabel="wave vector q (Å⁻¹)", ylabel="S(q)")
+            factor.set_xlim(0, float(self.wavevectors[-1]))
             factor.set_ylim(bottom=0)
         return figure
 

@@ -113,7 +113,7 @@ class Elasticity(Result):
         return figure
 
 
-@with_spread
+@with_spread(at_rest="cell")
 def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) -> Elasticity:
     """Elastic constants C_ij = d sigma_i / d epsilon_j of a relaxed crystal with a calculator.
 

@@ -124,7 +124,7 @@ class EquationOfState(Result):
         return text
 
 
-@with_spread
+@with_spread(at_rest="nothing")
 def equation_of_state(
     atoms: Atoms, /, *, strain: float = 0.05, points: int = 11, fmax: float = 1e-3
 ) -> EquationOfState:

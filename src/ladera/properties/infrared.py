@@ -102,7 +102,7 @@ class Infrared(Result):
         return mode_motion(self.symbols, self.positions, self.modes, self.frequencies)
 
 
-@with_spread
+@with_spread(at_rest="atoms")
 def infrared(
     atoms: Atoms,
     /,

@@ -133,7 +133,7 @@ class Phonons(Result):
         return list(found.items())
 
 
-@with_spread
+@with_spread(at_rest="atoms")
 def phonons(
     atoms: Atoms, /, *, supercell: Sequence[int] | None = None, displacement: float = 0.01
 ) -> Phonons:

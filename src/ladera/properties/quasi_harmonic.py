@@ -83,7 +83,7 @@ class QuasiHarmonic(Result):
         return figure
 
 
-@with_spread
+@with_spread(at_rest="nothing")
 def quasi_harmonic(
     atoms: Atoms,
     /,

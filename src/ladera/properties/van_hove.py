@@ -81,6 +81,7 @@ class VanHove(Result):
             walk = walk * np.exp(-1.5 * r**2 / square)
             panel.plot(r, walk, color=FAINT, ls=":", lw=1, label="random walk")
             panel.set(xlabel="distance (Å)", ylabel=f"4πr² G({self.species}) (1/Å)")
+            panel.set_xlim(0, float(r[-1]))
             panel.set_ylim(bottom=0)
             panel.legend()
             for below in others:

@@ -147,7 +147,7 @@ def mode_motion(
     return frames, labels
 
 
-@with_spread
+@with_spread(at_rest="atoms")
 def vibrations(
     atoms: Atoms,
     /,
