@@ -134,6 +134,21 @@ def test_n2p2_itself_computes_the_same(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(forces, prediction.forces.numpy() / ATOMIC.force, atol=1e-9)
 
 
+@pytest.mark.parametrize("units", UNIT_SYSTEMS)
+def test_the_lines_for_lammps_fit_the_folder(units: str, tmp_path: Path) -> None:
+    """With LAMMPS's metal units; benchmarks/lammps.py runs them."""
+    potential, system = hdnnp(), UNIT_SYSTEMS[units]
+    n2p2.export(potential, tmp_path, system)
+    text = (tmp_path / "input.nn").read_text()
+    style = re.search(r"# +pair_style hdnnp (\S+) dir DIR .*cflength (\S+) cfenergy (\S+)\n", text)
+    assert style is not None
+    cutoff, length, energy = (float(word) for word in style.groups())
+    assert potential.cutoff < cutoff < 1.001 * potential.cutoff
+    assert length * system.length == pytest.approx(1, rel=1e-15)
+    assert energy * system.energy == pytest.approx(1, rel=1e-15)
+    assert f"pair_coeff * * {' '.join(potential.symbols)} " in text
+
+
 def test_a_second_round_trip_changes_nothing(folder: Path, tmp_path: Path) -> None:
     n2p2.export(ladera.load(folder), tmp_path / "second")
     n2p2.export(ladera.load(tmp_path / "second"), tmp_path / "third")

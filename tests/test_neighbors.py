@@ -123,6 +123,10 @@ def test_not_finite_positions_name_the_atom():
     positions[1, 2] = np.nan
     with pytest.raises(DataError, match="Atom 1"):
         NeighborList(CUTOFF, 1.0).build([1, 1], positions, np.eye(3), False)
+    neighbor_list = NeighborList(CUTOFF, 1.0)
+    neighbor_list.build([1, 1], [[0.0, 0, 0], [0, 0, 1]], np.eye(3), False)
+    with pytest.raises(DataError, match="Atom 0"):  # with candidates that hold for atom 1
+        neighbor_list.build([1, 1], [[np.nan, 0, 0], [0, 0, 1]], np.eye(3), False)
 
 
 def test_a_cell_smaller_than_an_atom_is_refused_at_once():

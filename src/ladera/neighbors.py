@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numba
@@ -122,23 +123,47 @@ def _within_cutoff(neighbors, shifts, row_pointer, positions, cell, cutoff):  # 
     vectors = np.empty((n_pairs + 1, 3), np.float64)
     rows = np.zeros(n_atoms + 1, np.int64)
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell[0], cell[1], cell[2]
-    kept = 0
+    kept = np.uint64(0)  # an index that may be negative is asked every time whether it is
     for i in range(n_atoms):
         x, y, z = positions[i]
-        for pair in range(row_pointer[i], row_pointer[i + 1]):
+        first = kept
+        for pair in range(np.uint64(row_pointer[i]), np.uint64(row_pointer[i + 1])):
             # Scalars, not rows: indexing rows here costs as much again as all the rest.
-            j = neighbors[pair]
+            j = np.uint64(neighbors[pair])
             a, b, c = shifts[pair, 0], shifts[pair, 1], shifts[pair, 2]
             dx = positions[j, 0] - x + (a * ax + b * bx + c * cx)
             dy = positions[j, 1] - y + (a * ay + b * by + c * cy)
             dz = positions[j, 2] - z + (a * az + b * bz + c * cz)
-            kept_centers[kept] = i
             kept_neighbors[kept] = j
             kept_shifts[kept, 0], kept_shifts[kept, 1], kept_shifts[kept, 2] = a, b, c
             vectors[kept, 0], vectors[kept, 1], vectors[kept, 2] = dx, dy, dz
-            kept += dx * dx + dy * dy + dz * dz < cutoff * cutoff
+            kept += np.uint64(dx * dx + dy * dy + dz * dz < cutoff * cutoff)
+        for place in range(first, kept):
+            kept_centers[place] = i
         rows[i + 1] = kept
     return kept_centers[:kept], kept_neighbors[:kept], kept_shifts[:kept], rows, vectors[:kept]
+
+
+def farthest_move(
+    positions: NDArray[np.float64], start: NDArray[np.float64], deformation: NDArray[np.float64]
+) -> float:
+    """The largest of |r_i - r_i0 F|, Angstrom; positions (n_atoms, 3), F (3, 3)."""
+    return math.sqrt(_farthest_move(positions, start, deformation))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _farthest_move(positions, start, deformation):  # type: ignore[no-untyped-def]
+    largest = 0.0
+    for i in range(len(positions)):
+        squared = 0.0
+        for k in range(3):
+            x, y, z = start[i, 0], start[i, 1], start[i, 2]
+            image = x * deformation[0, k] + y * deformation[1, k] + z * deformation[2, k]
+            squared += (positions[i, k] - image) ** 2
+        if np.isnan(squared):
+            return squared
+        largest = max(largest, squared)
+    return largest
 
 
 def net_forces(
@@ -160,8 +185,8 @@ def _net_forces(row_pointer, neighbors, gradients):  # type: ignore[no-untyped-d
     forces = np.zeros((len(row_pointer) - 1, 3), np.float64)
     for i in range(len(forces)):
         x = y = z = 0.0
-        for pair in range(row_pointer[i], row_pointer[i + 1]):
-            j = neighbors[pair]
+        for pair in range(np.uint64(row_pointer[i]), np.uint64(row_pointer[i + 1])):
+            j = np.uint64(neighbors[pair])
             gx, gy, gz = gradients[pair, 0], gradients[pair, 1], gradients[pair, 2]
             x, y, z = x + gx, y + gy, z + gz
             forces[j, 0] -= gx
@@ -171,3 +196,50 @@ def _net_forces(row_pointer, neighbors, gradients):  # type: ignore[no-untyped-d
         forces[i, 1] += y
         forces[i, 2] += z
     return forces
+
+
+def virial(vectors: NDArray[np.floating], gradients: NDArray[np.floating]) -> NDArray[np.float64]:
+    """W = sum_ij r_ij (x) g_ij, symmetrised, (3, 3), summed in double precision.
+
+    The same as :attr:`ladera.potential.Prediction.virial` of one structure.
+    """
+    sums: NDArray[np.float64] = _virial(vectors, gradients)
+    return 0.5 * (sums + sums.T)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _virial(vectors, gradients):  # type: ignore[no-untyped-def]
+    xx = xy = xz = yx = yy = yz = zx = zy = zz = 0.0
+    for pair in range(len(vectors)):
+        x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
+        gx, gy, gz = gradients[pair, 0], gradients[pair, 1], gradients[pair, 2]
+        xx, xy, xz = xx + x * gx, xy + x * gy, xz + x * gz
+        yx, yy, yz = yx + y * gx, yy + y * gy, yz + y * gz
+        zx, zy, zz = zx + z * gx, zy + z * gy, zz + z * gz
+    return np.array(((xx, xy, xz), (yx, yy, yz), (zx, zy, zz)), np.float64)
+
+
+def closest_pair(
+    centers: NDArray[np.int64],
+    neighbors: NDArray[np.int64],
+    vectors: NDArray[np.floating],
+    radii: NDArray[np.float64],
+) -> tuple[int, float]:
+    """The pair with the smallest |r_ij| / (R_i + R_j), and that ratio; -1 and inf without pairs.
+
+    ``radii`` are R of each atom, (n_atoms,), Angstrom.
+    """
+    pair, squared = _closest_pair(centers, neighbors, vectors, radii)
+    return int(pair), float(np.sqrt(squared))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _closest_pair(centers, neighbors, vectors, radii):  # type: ignore[no-untyped-def]
+    closest, smallest = -1, np.inf
+    for pair in range(len(vectors)):
+        x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
+        reach = radii[np.uint64(centers[pair])] + radii[np.uint64(neighbors[pair])]
+        ratio = (x * x + y * y + z * z) / (reach * reach)
+        if ratio < smallest:
+            closest, smallest = pair, ratio
+    return closest, smallest

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
-from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ladera import modelfile
@@ -17,7 +16,7 @@ from ladera.errors import DataError, SimulationError
 from ladera.graph import NeighborList, total_charge
 from ladera.models.committee import Committee, CommitteePrediction
 from ladera.models.moments import NO_ENERGY
-from ladera.neighbors import net_forces
+from ladera.neighbors import net_forces, virial
 from ladera.potential import Extrapolation, Potential, Prediction, evaluate
 
 if TYPE_CHECKING:
@@ -113,9 +112,9 @@ class LaderaCalculator(Calculator):
         with torch.no_grad():
             if atoms is not None and (system_changes or self._prediction is None):
                 self._evaluate(atoms, system_changes)
-            always = {"energy", "free_energy", "forces"} if self.potential.has_energy else set()
-            for name in {*always, *properties} - set(self.results):
-                self.results[name] = self._derive(name)
+            for name in properties:
+                if name not in self.results:
+                    self.results[name] = self._derive(name)
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
@@ -148,6 +147,10 @@ class LaderaCalculator(Calculator):
             self.potential.species_index(graph.to(device=self.potential.device))
         self.results = {}
         self._prediction = evaluate(self.potential, graph)
+        if self.potential.has_energy:
+            energy = float(_array(self._prediction.atomic_energies).sum())
+            forces = _forces(self._prediction)
+            self.results.update(energy=energy, free_energy=energy, forces=forces)
         self._settle(atoms)
 
     def _settle(self, atoms: Atoms) -> None:
@@ -159,12 +162,8 @@ class LaderaCalculator(Calculator):
 
     def _derive(self, name: str) -> Any:
         prediction = self.prediction
-        if name in ("energy", "free_energy"):
-            return float(prediction.energy)
         if name == "energies":
             return _array(prediction.atomic_energies)
-        if name == "forces":
-            return _forces(prediction)
         if isinstance(prediction, CommitteePrediction):
             if name == "energy_std":
                 return float(prediction.energy_std)
@@ -181,12 +180,12 @@ class LaderaCalculator(Calculator):
         """Dipole, stress and stresses, which not every structure has."""
         if name == "dipole":
             return _array(self.prediction.dipole[0])
-        stress = _array(self.prediction.stress)[0]
+        stress = _stress(self.prediction)
         if name == "stress":
-            return np.asarray(full_3x3_to_voigt_6_stress(stress))
+            return _voigt(stress)
         volume = float(self.prediction.graph.volumes)
         per_atom = _array(self.prediction.atomic_virials) / volume
-        return np.asarray(full_3x3_to_voigt_6_stress(per_atom))
+        return _voigt(per_atom)
 
 
 def load_potential(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Potential:
@@ -228,6 +227,22 @@ def _forces(prediction: Prediction) -> NDArray[np.float64]:
     if prediction.long_range is not None:
         forces -= _array(prediction.long_range.position_gradients)
     return forces
+
+
+def _stress(prediction: Prediction) -> NDArray[np.float64]:
+    graph, gradients = prediction.graph, prediction.edge_gradients
+    if gradients is not None and gradients.device.type == "cpu" and prediction.long_range is None:
+        volume = float(abs(np.linalg.det(_array(graph.cell)[0])))
+        if volume and graph.periodic.numpy().any():
+            return virial(graph.vectors.numpy(), gradients.detach().numpy()) / volume
+    stress: NDArray[np.float64] = _array(prediction.stress)[0]  # or the reason why there is none
+    return stress
+
+
+def _voigt(tensors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """xx, yy, zz, yz, xz, xy of symmetric tensors, (..., 3, 3) to (..., 6)."""
+    components: NDArray[np.float64] = tensors.reshape(*tensors.shape[:-2], 9)
+    return components[..., [0, 4, 8, 5, 2, 1]]
 
 
 def _array(tensor: torch.Tensor) -> NDArray[np.float64]:

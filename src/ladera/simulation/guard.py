@@ -10,6 +10,7 @@ import numpy as np
 from ase.data import covalent_radii
 
 from ladera.errors import SimulationError
+from ladera.neighbors import closest_pair
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.settings import MDSettings
 
@@ -100,15 +101,12 @@ def check_finite(atoms: Atoms) -> float:
 
 def check_distances(graph: Graph) -> None:
     """SimulationError when two atoms are closer than half the sum of their covalent radii."""
-    if graph.n_edges == 0:
-        return
     centers, neighbors = graph.centers.cpu().numpy(), graph.neighbors.cpu().numpy()
     radii = covalent_radii[graph.species.cpu().numpy()]
-    distances = np.linalg.norm(graph.vectors.cpu().numpy(), axis=1)
-    ratios = distances / (radii[centers] + radii[neighbors])
-    worst = int(np.argmin(ratios))
-    if ratios[worst] < _CLOSEST:
+    vectors = graph.vectors.cpu().numpy()
+    worst, ratio = closest_pair(centers, neighbors, vectors, radii)
+    if ratio < _CLOSEST:
         raise SimulationError(
             f"atoms {centers[worst]} and {neighbors[worst]} are only "
-            f"{distances[worst]:.3g} Angstrom apart"
+            f"{np.linalg.norm(vectors[worst]):.3g} Angstrom apart"
         )

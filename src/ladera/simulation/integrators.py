@@ -16,14 +16,11 @@ import numpy as np
 from ase.constraints import FixCom
 from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
-from ase.md.nose_hoover_chain import (
-    IsotropicMTKNPT,
-    NoseHooverChainNVT,
-    NoseHooverChainThermostat,
-)
+from ase.md.nose_hoover_chain import NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
 
 from ladera.errors import SimulationError
+from ladera.simulation.chains import Barostat, IsotropicNPT, Thermostat
 from ladera.simulation.settings import MDSettings
 from ladera.units import BOLTZMANN, FEMTOSECOND, GIGAPASCAL
 
@@ -68,8 +65,10 @@ class Integrator(ABC):
 
     def temperature(self) -> float:
         """T = 2 E_kin / (degrees of freedom * k_B), K."""
-        kinetic = float(self.atoms.get_kinetic_energy())
-        return 2 * kinetic / (self.degrees_of_freedom * BOLTZMANN)
+        # As atoms.get_kinetic_energy(), which copies momenta and masses first.
+        momenta = self.atoms.arrays["momenta"]
+        twice_kinetic = float(np.vdot(momenta, momenta / self.dynamics.masses))
+        return twice_kinetic / (self.degrees_of_freedom * BOLTZMANN)
 
     def state(self) -> State:
         """Every number the integrator holds, by its path, so that it can be restored exactly."""
@@ -95,6 +94,21 @@ class ConstantEnergy(Integrator):
         """There is no thermostat."""
 
 
+class _CentreOfMassAtRest(FixCom):
+    """ASE's constraint, which looks all masses up and adds them at every step."""
+
+    def __init__(self, masses: NDArray[np.float64]) -> None:
+        self._shares = masses / masses.sum()
+
+    def adjust_positions(self, atoms: Atoms, new: NDArray[np.float64]) -> None:
+        """Shift the new positions back by sum_i m_i (r_i' - r_i) / sum_i m_i."""
+        new -= self._shares @ (new - atoms.positions)
+
+    def adjust_momenta(self, atoms: Atoms, momenta: NDArray[np.float64]) -> None:
+        """Subtract each atom's share of the total momentum."""
+        momenta -= self._shares[:, None] * momenta.sum(axis=0)
+
+
 class LangevinThermostat(Integrator):
     """Langevin dynamics with the centre of mass at rest.
 
@@ -109,7 +123,7 @@ class LangevinThermostat(Integrator):
 
     def _build(self, settings: MDSettings, rng: np.random.Generator) -> Any:
         if not self.atoms.constraints:
-            self.atoms.set_constraint(FixCom())
+            self.atoms.set_constraint(_CentreOfMassAtRest(self.atoms.get_masses()))
         self.work = 0.0
         self.forces: NDArray[np.float64] | None = None  # of the last step
         self.initial_kinetic_energy = float(self.atoms.get_kinetic_energy())
@@ -186,7 +200,7 @@ class IsotropicBarostat(NoseHooverThermostat):
     """Martyna, Tobias and Klein's isotropic NPT with Nose-Hoover chains."""
 
     def _build(self, settings: MDSettings, rng: np.random.Generator) -> Any:
-        dynamics = IsotropicMTKNPT(
+        dynamics = IsotropicNPT(
             self.atoms,
             settings.timestep * FEMTOSECOND,
             temperature_K=settings.temperature,
@@ -195,6 +209,11 @@ class IsotropicBarostat(NoseHooverThermostat):
             pdamp=settings.barostat_time * FEMTOSECOND,
         )
         dynamics._thermostat = _thermostat(self, settings)
+        dynamics._barostat = Barostat(
+            num_atoms_global=len(self.atoms),
+            temperature_K=settings.temperature,
+            pdamp=settings.barostat_time * FEMTOSECOND,
+        )
         # The coupling of volume and momenta is 1 + 3 / (degrees of freedom), and ASE takes these
         # for three times the number of atoms.
         dynamics._num_atoms_global = self.degrees_of_freedom / 3
@@ -236,7 +255,7 @@ def degrees_of_freedom(atoms: Atoms, ensemble: str) -> int:
 
 def _thermostat(integrator: Integrator, settings: MDSettings) -> Any:
     """A Nose-Hoover chain for the degrees of freedom there are; ASE takes 3 times the atoms."""
-    return NoseHooverChainThermostat(
+    return Thermostat(
         num_atoms_global=integrator.degrees_of_freedom / 3,  # type: ignore[arg-type]
         masses=integrator.atoms.get_masses()[:, None],
         temperature_K=settings.temperature,
@@ -252,5 +271,5 @@ def _numbers(owner: Any, prefix: str) -> Iterator[tuple[str, Any, str]]:
             isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
         ):
             yield path, owner, name
-        elif type(value).__module__.startswith("ase.md."):
+        elif type(value).__module__.startswith(("ase.md.", "ladera.simulation.chains")):
             yield from _numbers(value, f"{path}.")

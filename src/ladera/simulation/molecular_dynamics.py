@@ -126,6 +126,7 @@ class _Run:
         on_row: Callable[[LogRow], None] | None,
     ) -> None:
         self.step = 0
+        self._good_step = -1  # there is no good frame yet
         self._settings = settings
         self.folder = folder
         self._on_row = on_row
@@ -256,7 +257,7 @@ class _Run:
             if self._on_row is not None:
                 self._on_row(row)
         if self.step % settings.trajectory_interval == 0:
-            self._frames.write(self.frame())
+            self._frames.write(self._good if self._good_step == self.step else self.frame())
 
     def _row(self) -> LogRow:
         atoms = self._atoms
@@ -270,7 +271,7 @@ class _Run:
             kinetic_energy_ev=kinetic_energy,
             total_energy_ev=potential_energy + kinetic_energy,
             conserved_energy_ev=self._integrator.conserved_energy(),
-            pressure_gpa=_pressure(atoms),
+            pressure_gpa=_pressure(atoms, kinetic_energy),
             volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
             extrapolating_atoms=self._calculator.extrapolating_atoms(),
             **_spread(self._calculator.prediction),
@@ -299,10 +300,10 @@ def _spread(prediction: Prediction) -> dict[str, float]:
     }
 
 
-def _pressure(atoms: Atoms) -> float | None:
-    """P = (2 E_kin - tr W) / (3 V), GPa; None without a volume."""
+def _pressure(atoms: Atoms, kinetic_energy: float) -> float | None:
+    """P = (2 E_kin / V - tr sigma) / 3, GPa; None without a volume."""
     try:
-        stress: Any = atoms.get_stress(apply_constraint=False, include_ideal_gas=True)
+        stress: Any = atoms.get_stress(apply_constraint=False)
     except PropertyUnavailableError:
         return None
-    return float(-stress[:3].sum() / 3 / GIGAPASCAL)
+    return float((2 * kinetic_energy / atoms.cell.volume - stress[:3].sum()) / 3 / GIGAPASCAL)
