@@ -21,6 +21,7 @@ from ladera.potential import Potential, Prediction, evaluate
 from ladera.training.finetune import adapters
 
 CUTOFF = 3.5
+GATES = ("nonlinear_residual", "nonlinear_residual")
 KINDS: dict[str, dict[str, Any]] = {
     "scalars": {"hidden_l": 0, "max_l": 3},
     "agnostic": {"channels": 5},
@@ -34,6 +35,22 @@ KINDS: dict[str, dict[str, Any]] = {
     "tensors": {"hidden_l": 2, "correlation": 2, "apply_cutoff": False, "transform": "soft"},
     "three layers": {"num_interactions": 3, "correlation": 2, "readout_layers": (6, 3)},
     "one layer": {"num_interactions": 1, "correlation": 4, "max_l": 1, "gate": "abs"},
+    "gates": {"interactions": GATES, "apply_cutoff": False, "readout_layers": (6, 6)},
+    "gates and wide messages": {
+        "interactions": (*GATES, "nonlinear_residual"),
+        "num_interactions": 3,
+        "apply_cutoff": False,
+        "edge_channels": (6, 3, 5),
+        "edge_l": 0,
+        "hidden_l": 2,
+        "correlation": 2,
+    },
+    "gates and densities": {
+        "interactions": ("density", "nonlinear_residual"),
+        "apply_cutoff": False,
+        "transform": "agnesi",
+        "zbl": True,
+    },
     "heads": {"heads": ("low", "high"), "head": "high", "readout_bias": True, "basis": "gaussian"},
 }
 
@@ -47,6 +64,8 @@ def mace(**changes: Any) -> MACE:
         for name, parameter in potential.named_parameters():
             if "biases" in name:
                 parameter.normal_()
+            if name.endswith(".beta"):
+                parameter.fill_(5.0)
         potential.average_neighbors.copy_(torch.linspace(3, 4, len(potential.layers)))
         potential.scale.copy_(torch.linspace(0.7, 1.3, len(potential.scale)))
         potential.shift.fill_(0.2)
@@ -198,10 +217,9 @@ def test_a_copy_makes_its_own_tables() -> None:
 
 
 def test_what_has_no_loops_says_so_and_works() -> None:
-    kinds = ("nonlinear_residual", "nonlinear_residual")
-    potential = mace(interactions=kinds, correlation=2)
+    potential = mace(interactions=GATES, correlation=2)
     graph = Graph.from_atoms(structure(), CUTOFF)
-    assert "nonlinear_residual" in str(potential.why_not_fast(graph))
+    assert "apply_cutoff: true do not end smoothly" in str(potential.why_not_fast(graph))
     with torch.no_grad():
         found = evaluate(potential, graph)
     torch.testing.assert_close(found._gradients(), by_torch(potential, graph)[1])

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.graph import Graph
+from ladera.threads import torch_threads
 
 if TYPE_CHECKING:
     import os
@@ -368,7 +369,9 @@ def evaluate(potential: Potential, graph: Graph, gradients: bool = True) -> Pred
     The result is differentiable in the parameters while torch records gradients (training); under
     ``torch.no_grad()`` models take their fast path.
     """
-    return potential.predict(graph.to(potential.dtype, potential.device), gradients)
+    with torch_threads(1):  # a conversion at most
+        graph = graph.to(potential.dtype, potential.device)
+    return potential.predict(graph, gradients)
 
 
 def differentiate(potential: Potential, graph: Graph) -> Prediction:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from lightning_fabric import Fabric
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ladera.errors import ConfigError
 from ladera.potential import Potential
+from ladera.threads import torch_threads
 from ladera.training.config import TrainingConfig
 
 
@@ -41,19 +41,13 @@ def launch(config: TrainingConfig) -> Fabric:
     return fabric
 
 
-@contextmanager
-def threads_worth(potential: Potential, n_atoms: int) -> Iterator[None]:
+def threads_worth(potential: Potential, n_atoms: int) -> AbstractContextManager[None]:
     """As many of torch's threads as a step over so many atoms keeps busy.
 
     Threads that wait for each other in every small operation make a step slower than one alone,
     much slower where other programs run beside.
     """
-    allowed = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(allowed, n_atoms // potential.atoms_per_thread)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(allowed)
+    return torch_threads(n_atoms // potential.atoms_per_thread)
 
 
 def over_processes(fabric: Fabric, values: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ from ladera.kernels.mace.tables import Floats
 
 @simd
 def forward(
-    begin: int, end: int, atoms: Atoms, edges: Edges, table: Floats, inverse: Floats
+    begin: int, end: int, atoms: Atoms, edges: Edges, table: Floats, least: float, inverse: Floats
 ) -> None:
-    """1 / (1 + density) of the atoms ``begin`` to ``end``."""
+    """1 / (least + density) of the atoms ``begin`` to ``end``."""
     for i in range(begin, end):
-        total = 1.0
+        total = least
         for e in range(atoms.rows[i, 0], atoms.rows[i, 1]):
             base = ROWS * (atoms.pairs[e] + edges.knot[e])
             for k in range(TERMS):

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ladera.kernels.mace import density, messages, moments, products
+from ladera.kernels.mace import density, gates, messages, moments, products
 from ladera.kernels.mace.geometry import Edges
 from ladera.kernels.mace.layout import Atoms, blocks, layout
 from ladera.kernels.mace.linear import multiply
-from ladera.kernels.mace.prepared import Matrices, Product, Sum
+from ladera.kernels.mace.prepared import Gate, Matrices, Product, Sum
 from ladera.kernels.mace.tables import Floats
 from ladera.kernels.mace.threads import Shares
 
@@ -105,6 +105,13 @@ class SumStep:
         ones = (1,) * (run.degree + 1)
         self.A, self.A_bar = (run.features(name, ones, run.channels) for name in (f"A{t}", "A_bar"))
         self.M = run.features("M", layer.columns, self.width)
+        self.message, self.message_bar = self.A, self.A_bar
+        if layer.gate is not None:
+            scalars = (1 + run.degree, *ones[1:])
+            names = (f"message{t}", "message_bar", f"open{t}", "open_bar")
+            features = [run.features(name, scalars, run.channels) for name in names]
+            self.message, self.message_bar, self.open, self.open_bar = features
+            self.gated = run.features("gated", ones, run.channels)
         if layer.density is not None:
             self.inverse = run.memory.get(f"inverse{t}", run.n_atoms)
         if h is None or layer.couplings is None:
@@ -136,18 +143,44 @@ class SumStep:
                 begin, end, run.atoms, layer.couplings, run.edges, layer.table,
                 self.senders, self.x.flat, layer.places, M.flat, scratch,
             )  # fmt: skip
-        M.times(layer.mix, self.A, begin, end)
+        M.times(layer.mix, self.message, begin, end)
         if layer.density is not None:
-            density.forward(begin, end, run.atoms, run.edges, layer.density, self.inverse)
-            for block in self.A.of(begin, end):
+            density.forward(
+                begin, end, run.atoms, run.edges, layer.density, layer.least_density, self.inverse
+            )
+            for block in self.message.of(begin, end):
                 block.reshape(end - begin, -1)[:] *= self.inverse[begin:end, None]
+        if layer.gate is not None:
+            self._gate(layer.gate, begin, end)
+
+    def _gate(self, gate: Gate, begin: int, end: int) -> None:
+        """From the message to A."""
+        both, atoms = self.open.of(begin, end), slice(begin, end)
+        for total, part in zip(both, self.message.of(begin, end), strict=True):
+            total[:] = part
+        if gate.constants is not None:
+            both[0] += gate.constants[self.run.atoms.elements[atoms]]
+        if self.h is not None:
+            self.h.times(gate.rest, self.open, begin, end, add=True)
+        gates.forward(both, self.gated.of(begin, end))
+        self.gated.times(gate.last, self.A, begin, end)
+
+    def _gate_reverse(self, gate: Gate, begin: int, end: int) -> None:
+        """From dE/dA to that of the message."""
+        self.A_bar.times(gate.last_transposed, self.gated, begin, end)
+        bar = self.open_bar.of(begin, end)
+        gates.reverse(self.open.of(begin, end), self.gated.of(begin, end), bar)
+        for copy, part in zip(self.message_bar.of(begin, end), bar, strict=True):
+            copy[:] = part
 
     def reverse(self, thread: int, begin: int, end: int) -> None:
         """Gradients of these atoms' edges, and of their neighbours' features, from dE/dA."""
         run, layer, M = self.run, self.layer, self.M
+        if layer.gate is not None:
+            self._gate_reverse(layer.gate, begin, end)
         if layer.density is not None:
             self._divide_reverse(layer.density, begin, end)
-        self.A_bar.times(layer.mix_transposed, M, begin, end)
+        self.message_bar.times(layer.mix_transposed, M, begin, end)
         if layer.couplings is None:
             b = np.zeros((5, self.width), M.flat.dtype)
             moments.reverse(
@@ -173,11 +206,14 @@ class SumStep:
         for block in self.h_bar.of(begin, end)[len(self.layer.up) :]:
             block[:] = 0  # of these degrees nothing was sent
         first.times(self.layer.up_transposed, self.h_bar, begin, end)
+        if self.layer.gate is not None:
+            self.open_bar.times(self.layer.gate.rest_transposed, self.h_bar, begin, end, add=True)
 
     def _divide_reverse(self, table: Floats, begin: int, end: int) -> None:
         run, inverse = self.run, self.inverse[begin:end]
         bar = np.zeros(end - begin, inverse.dtype)
-        for value, gradient in zip(self.A.of(begin, end), self.A_bar.of(begin, end), strict=True):
+        messages = (features.of(begin, end) for features in (self.message, self.message_bar))
+        for value, gradient in zip(*messages, strict=True):
             bar -= np.einsum("ik,ik->i", *(x.reshape(end - begin, -1) for x in (value, gradient)))
             gradient.reshape(end - begin, -1)[:] *= inverse[:, None]
         bar *= inverse

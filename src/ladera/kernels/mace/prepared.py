@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -27,6 +28,25 @@ Matrices = list[Floats]
 
 
 @dataclass(frozen=True, eq=False)
+class Gate:
+    """What a nonlinear_residual layer adds to the message, and the linear map behind the gates."""
+
+    rest: list[Matrices]  # by degree of the input, from h; none in the first layer
+    constants: Floats | None  # (elements present, scalars): what that one adds instead
+    last: list[Matrices]  # by degree
+
+    @cached_property
+    def rest_transposed(self) -> list[Matrices]:
+        """For the reverse pass."""
+        return _transposed(self.rest)
+
+    @cached_property
+    def last_transposed(self) -> list[Matrices]:
+        """For the reverse pass."""
+        return _transposed(self.last)
+
+
+@dataclass(frozen=True, eq=False)
 class Sum:
     """The sum over neighbours of a layer, and the linear map of what it gives."""
 
@@ -38,6 +58,8 @@ class Sum:
     columns: tuple[int, ...]  # how many rows of C (of n_functions) each (l, m) has
     places: Integers
     density: Floats | None  # splines of one function
+    least_density: float
+    gate: Gate | None
 
     @cached_property
     def mix_transposed(self) -> list[Matrices]:
@@ -144,8 +166,12 @@ class Preparation:
     def _pairs(self, present: tuple[int, ...]) -> tuple[list[tuple[int, int]], Integers]:
         """Pairs of elements with radial functions of their own, and each pair's number."""
         count = len(present)
-        if not self.model.by_pair:
-            return [(0, 0)], np.zeros((count, count), np.int64)  # any pair will do
+        match self.model.pairs:
+            case "same":
+                return [(0, 0)], np.zeros((count, count), np.int64)  # any pair will do
+            case "ordered":
+                pairs = [(a, b) for a in present for b in present]
+                return pairs, np.arange(count * count, dtype=np.int64).reshape(count, count)
         pairs = [(a, b) for i, a in enumerate(present) for b in present[i:]]
         numbers = {pair: number for number, pair in enumerate(pairs)}
         table = [[numbers[min(a, b), max(a, b)] for b in present] for a in present]
@@ -188,7 +214,8 @@ class Preparation:
             tables.append(tabulate(np.pad(values, ((0, 0), (0, missing))), spacing))
             vectors.append(np.pad(rows, ((0, missing), (0, 0))))
         _, numbers = self._pairs(present)
-        receivers = range(len(present)) if model.by_pair or layer.mix_element else range(1)
+        own = model.pairs != "same" or layer.mix_element
+        receivers = range(len(present)) if own else range(1)
         mix: list[Matrices] = []
         for p, path in enumerate(layer.paths):  # one to each degree
             l, columns = path.l3, slice(p * n, (p + 1) * n)
@@ -200,6 +227,10 @@ class Preparation:
                 if layer.mix_element is not None:
                     folded = folded @ layer.mix_element[l][present[r]]
                 mix[l].append(self._array(folded))
+        gate = None
+        if layer.gate is not None:
+            rows = self._array(x[list(present)] @ layer.gate.rest[0])
+            gate = Gate([], rows, self._one_each(layer.gate.last))
         return Sum(
             table=self._array(np.concatenate(tables)),
             mix=mix,
@@ -209,6 +240,8 @@ class Preparation:
             columns=(len(present),) * len(mix),
             places=layout((1,) * len(mix)),
             density=self._density(layer, pairs, n_knots),
+            least_density=layer.least_density,
+            gate=gate,
         )
 
     def _sum(
@@ -222,15 +255,21 @@ class Preparation:
             else:
                 mix.append([self._array(matrix @ layer.mix_element[l][z]) for z in present])
         columns = tuple(sum(path.l3 == l for path in layer.paths) for l in range(len(mix)))
+        gate = None
+        if layer.gate is not None:
+            rest = [up @ matrix for up, matrix in zip(layer.up, layer.gate.rest, strict=True)]
+            gate = Gate(self._one_each(rest), None, self._one_each(layer.gate.last))
         return Sum(
             table=self._table(t, pairs, n_knots),
             mix=mix,
-            up=[[self._array(matrix)] for matrix in layer.up],
+            up=self._one_each(layer.up),
             n_input=len(self.model.layers[t - 1].out),
             couplings=couple(layer.paths, self.numpy_dtype),
             columns=columns,
             places=layout(columns),
             density=self._density(layer, pairs, n_knots),
+            least_density=layer.least_density,
+            gate=gate,
         )
 
     def _table(self, t: int, pairs: list[tuple[int, int]], n_knots: int) -> Floats:
@@ -245,7 +284,7 @@ class Preparation:
         for i, pair in enumerate(pairs):
             values = layer.radial(distances, *pair)
             table[i * size : (i + 1) * size] = tabulate(values, spacing, len(layer.paths))
-        if not self.model.by_pair:
+        if self.model.pairs == "same":
             self._tables[key] = table
         return table
 
@@ -267,19 +306,32 @@ class Preparation:
             last = model.last_readout.weights[0]
             out, skip = (out[0] @ last,), tuple(matrices @ last for matrices in skip[:1])
         if t == 0 and skip:
-            rows = [model.embedding[z] @ skip[0][z] for z in present]
+            rows = [model.embedding[z] @ _of(skip[0], z) for z in present]
             constants, skip = self._array(np.array(rows)), ()
         return Product(
             nodes=self._monomials[t].nodes,
             coefficients=np.stack([self._coefficients[t, z] for z in present]),
             places=layout((1,) * len(layer.out)),
-            out=[[self._array(matrix)] for matrix in out],
-            skip=[[self._array(matrices[z]) for z in present] for matrices in skip],
+            out=self._one_each(out),
+            skip=[
+                [self._array(_of(matrices, z)) for z in (present if len(matrices) > 1 else (0,))]
+                for matrices in skip
+            ],
             constants=constants,
         )
 
+    def _one_each(self, matrices: Iterable[Floats]) -> list[Matrices]:
+        """One matrix for all atoms, of each degree."""
+        return [[self._array(matrix)] for matrix in matrices]
+
     def _array(self, values: Floats) -> Floats:
         return np.ascontiguousarray(values, self.numpy_dtype)
+
+
+def _of(matrices: Floats, element: int) -> Floats:
+    """Of (S or 1, C, C) that of an element."""
+    found: Floats = matrices[element if len(matrices) > 1 else 0]
+    return found
 
 
 def _transposed(degrees: list[Matrices]) -> list[Matrices]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 Floats = NDArray[Any]  # float32 or float64, whatever the model computes in
 Integers = NDArray[np.int64]
 
-# Functions of the distances (n,) for the elements of the receiving and of the sending atom, which
-# may be exchanged, as (n, n_functions). Without a distance transform the elements do not matter.
+# Functions of the distances (n,) for the elements of the receiving and of the sending atom, as
+# (n, n_functions). See ``Model.pairs`` for whether the elements matter.
 Radial = Callable[[Floats, int, int], Floats]
+
+
+# Whether radial functions depend on the elements of the two atoms, and on who is which.
+Pairs = Literal["same", "unordered", "ordered"]
 
 
 class Path(NamedTuple):
@@ -39,17 +43,28 @@ class Contraction(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Gate:
+    """What a nonlinear_residual layer does with the message m, after the division.
+
+    A = gate(m + x rest) last, with the gate of :mod:`ladera.kernels.mace.gates`.
+    """
+
+    rest: tuple[Floats, ...]  # (n, C) each, scalars (n, C * (1 + max_l)); by degree of the input
+    last: tuple[Floats, ...]  # (C, C) each
+
+
+@dataclass(frozen=True, eq=False)
 class Layer:
     """One layer; C channels, S elements. Lists go by degree l; matrices act from the right.
 
     With the features h (atoms, 2 l + 1, C) of a layer's input, radial functions w of its paths p
     and the sum over neighbours j of i,
 
-        x = h up;   M_ip = sum_j coupling_p(x_j, Y(r_j - r_i)) w_p(r_ij);   A = M mix / (1 + rho_i)
-        h' = B(A) out + h skip[z_i]
+        x = h up;   M_ip = sum_j coupling_p(x_j, Y(r_j - r_i)) w_p(r_ij)
+        A = M mix / (least_density + rho_i);    h' = B(A) out + h skip[z_i]
 
-    where ``mix`` has the rows of all paths to its degree below each other, and rho is 0 without a
-    density. Messages may have another number of channels, n.
+    where ``mix`` has the rows of all paths to its degree below each other, and the divisor is 1
+    without a density. Messages may have another number of channels, n.
     """
 
     paths: tuple[Path, ...]  # in the order of the radial functions, which is that of l3
@@ -57,10 +72,12 @@ class Layer:
     up: tuple[Floats, ...]  # (C, n) each; degrees that are left out send nothing
     mix: tuple[Floats, ...]  # (n_paths to l * n, C) each
     mix_element: tuple[Floats, ...] | None  # (S, C, C) each, applied after ``mix``
-    skip: tuple[Floats, ...]  # (S, C, C) each; empty without a residual
+    skip: tuple[Floats, ...]  # (S, C, C) each, or (1, C, C) for all; empty without a residual
     density: Radial | None  # (distances, 1), summed over neighbours
     contractions: tuple[tuple[Contraction, ...], ...]  # by degree of the output, then by order
     out: tuple[Floats, ...]  # (C, C) each
+    least_density: float = 1.0
+    gate: Gate | None = None  # with one, mix[0] has C * (1 + max_l) columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +102,7 @@ class Model:
     last_readout: Readout
     reference_energies: Floats  # (S,) eV
     scale: float
-    by_pair: bool  # whether radial functions depend on the elements
+    pairs: Pairs
 
     @property
     def channels(self) -> int:

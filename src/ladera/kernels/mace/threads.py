@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
 import numpy as np
@@ -40,7 +40,16 @@ class Shares:
         if self.count == 1:
             work(0, bounds[0], bounds[1])
         else:
-            list(_pool(self.count).map(work, range(self.count), bounds[:-1], bounds[1:]))
+            others = [
+                _pool(self.count - 1).submit(work, thread, bounds[thread], bounds[thread + 1])
+                for thread in range(1, self.count)
+            ]
+            try:
+                work(0, bounds[0], bounds[1])
+            finally:
+                wait(others)
+            for other in others:
+                other.result()
 
 
 @cache

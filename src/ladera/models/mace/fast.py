@@ -16,8 +16,8 @@ from ladera.kernels.mace import tables
 from ladera.kernels.mace.inference import Inference, System
 from ladera.models.equivariant.irreps import paths
 from ladera.models.equivariant.linear import Linear, SpeciesLinear
-from ladera.models.equivariant.networks import ABS, SILU, TANH
-from ladera.models.mace.interactions import Interaction
+from ladera.models.equivariant.networks import ABS, SIGMOID, SILU, TANH
+from ladera.models.mace.interactions import Interaction, NonlinearInteraction
 
 if TYPE_CHECKING:
     from ladera.models.mace.model import MACE, Layer
@@ -32,8 +32,8 @@ def why_not_fast(potential: MACE, graph: Graph | None) -> str | None:
     """Why the compiled loops do not do this; None where they do."""
     if not potential.has_energy:
         return "compiled loops are for energies, and it has none"
-    if "nonlinear_residual" in potential.config.kinds:
-        return "nonlinear_residual layers have no compiled loops"
+    if "nonlinear_residual" in potential.config.kinds and potential.config.apply_cutoff:
+        return "messages of nonlinear_residual layers with apply_cutoff: true do not end smoothly"
     if potential.device.type != "cpu":
         return "compiled loops are for CPUs"
     if graph is not None and graph.heads is not None:
@@ -124,16 +124,23 @@ def _model(potential: MACE) -> tables.Model:
         last_readout=_readout(last, head, config.gate),
         reference_energies=_array(potential.reference_energies[head] + potential.shift[head]),
         scale=float(potential.scale[head]),
-        by_pair=potential.transform is not None,
+        pairs=_pairs(potential),
     )
 
 
+def _pairs(potential: MACE) -> tables.Pairs:
+    if "nonlinear_residual" in potential.config.kinds:
+        return "ordered"
+    return "same" if potential.transform is None else "unordered"
+
+
 def _layer(potential: MACE, layer: Layer, t: int) -> tables.Layer:
+    if isinstance(layer.interaction, NonlinearInteraction):
+        return _nonlinear_layer(potential, layer, layer.interaction, t)
     interaction = layer.interaction
     assert isinstance(interaction, Interaction)
     mix = _linear(interaction.down)
-    # The vectors of the last layer are there for the dipole; energies need its scalars alone.
-    degrees = 1 if t == potential.config.num_interactions - 1 else len(layer.out)
+    degrees = _degrees(potential, layer, t)
     if interaction.density is None:
         mix = tuple(matrix / float(potential.average_neighbors[t]) for matrix in mix)
     return tables.Layer(
@@ -149,6 +156,38 @@ def _layer(potential: MACE, layer: Layer, t: int) -> tables.Layer:
         contractions=_contractions(layer.product)[:degrees],
         out=_linear(layer.linear)[:degrees],
     )
+
+
+def _nonlinear_layer(
+    potential: MACE, layer: Layer, interaction: NonlinearInteraction, t: int
+) -> tables.Layer:
+    degrees = _degrees(potential, layer, t)
+    assert isinstance(layer.skip, Linear)
+    first, *others = _linear(interaction.last)
+    return tables.Layer(
+        paths=_paths(interaction),
+        radial=_NonlinearSampler(potential, interaction, density=False),
+        up=_linear(interaction.up),
+        mix=_linear(interaction.down),
+        mix_element=None,
+        skip=tuple(matrix[None] for matrix in _linear(layer.skip)[:degrees]),
+        density=_NonlinearSampler(potential, interaction, density=True),
+        contractions=_contractions(layer.product)[:degrees],
+        out=_linear(layer.linear)[:degrees],
+        least_density=float(interaction.alpha),
+        gate=tables.Gate(
+            rest=_linear(interaction.rest),
+            last=(SILU * first, *(SIGMOID * matrix for matrix in others)),
+        ),
+    )
+
+
+def _degrees(potential: MACE, layer: Layer, t: int) -> int:
+    """How many degrees of a layer's result energies need.
+
+    The vectors of the last layer are there for the dipole.
+    """
+    return 1 if t == potential.config.num_interactions - 1 else len(layer.out)
 
 
 class _Sampler:
@@ -172,7 +211,29 @@ class _Sampler:
         return _array(values if cutoff is None else values * cutoff)
 
 
-def _paths(interaction: Interaction) -> tuple[tables.Path, ...]:
+class _NonlinearSampler:
+    """The same of a nonlinear_residual layer, whose networks know both elements."""
+
+    def __init__(self, potential: MACE, interaction: NonlinearInteraction, density: bool) -> None:
+        self.potential, self.interaction, self.density = potential, interaction, density
+
+    @torch.no_grad()
+    def __call__(self, distances: tables.Floats, receiver: int, sender: int) -> tables.Floats:
+        """(n,) in Angstrom to (n, n_functions)."""
+        interaction = self.interaction
+        r = torch.from_numpy(distances).clamp(min=_CLOSEST)
+        one, two = (torch.full(r.shape, element) for element in (receiver, sender))
+        radial, cutoff = self.potential.radial_inputs(r, one, two)
+        assert cutoff is not None
+        inputs = interaction.inputs(radial, one, two)
+        if self.density:
+            values = interaction.beta * torch.tanh(interaction.density(inputs) ** 2)
+        else:
+            values = interaction.radial(inputs)
+        return _array(values * cutoff)
+
+
+def _paths(interaction: Interaction | NonlinearInteraction) -> tuple[tables.Path, ...]:
     convolution = interaction.convolution
     matrix, harmonics = _array(convolution.matrix), convolution.out
     found = []

@@ -137,7 +137,8 @@ class NonlinearInteraction(nn.Module):
         """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
         own = self.up(_first(features, self.senders))
         sent = edges.graph.exchange(joined(own))
-        inputs = self._inputs(edges)
+        index, graph = edges.elements.index, edges.graph
+        inputs = self.inputs(edges.radial, index[graph.centers], index[graph.neighbors])
         weights = edges.cut(self.radial(inputs))
         density = edges.sum(edges.cut(torch.tanh(self.density(inputs) ** 2)))[:, :, None]
         sums = self.convolution(sent, edges.harmonics, weights, edges.graph)
@@ -146,11 +147,11 @@ class NonlinearInteraction(nn.Module):
             message[l] = message[l] + part
         return joined(self.last(_gated(message)))
 
-    def _inputs(self, edges: Edges) -> Tensor:
-        index, factor = edges.elements.index, 1 / sqrt(len(self.source))
-        source = (self.source * factor)[index[edges.graph.neighbors]]
-        target = (self.target * factor)[index[edges.graph.centers]]
-        return torch.cat([edges.radial, source, target], dim=1)
+    def inputs(self, radial: Tensor, receivers: Tensor, senders: Tensor) -> Tensor:
+        """x_ij (n, num_radial + 2 channels) between elements (n,) of two atoms."""
+        factor = 1 / sqrt(len(self.source))
+        source, target = (self.source * factor)[senders], (self.target * factor)[receivers]
+        return torch.cat([radial, source, target], dim=1)
 
 
 def _first(features: Tensor, irreps: Irreps) -> tuple[Tensor, ...]:
