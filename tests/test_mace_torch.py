@@ -364,7 +364,7 @@ def test_heads_and_species_that_do_not_exist(tmp_path: Path) -> None:
     assert energies["cheap"] != energies["dear"]
     with pytest.raises(DataError, match="Atom 0 is C, which this model does not know"):
         predict(potential, molecule("CH4"))
-    assert evaluate(potential, Graph.from_atoms(atoms, 4.0)).energy.item() == energies["dear"]
+    assert predict(potential, atoms).energy.item() == energies["dear"]
 
 
 def test_names_of_published_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
