@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -94,7 +95,9 @@ def space_group(atoms: Atoms) -> str:
     import spglib
 
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    return str(spglib.get_spacegroup(cell, symprec=SYMMETRY_TOLERANCE) or "none found")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # spglib's, of exceptions to come
+        return str(spglib.get_spacegroup(cell, symprec=SYMMETRY_TOLERANCE) or "none found")
 
 
 def _numbers(name: str, before: float, after: float, pattern: str, relative: bool = False) -> Row:
