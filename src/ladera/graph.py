@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ladera.errors import DataError
-from ladera.neighbors import farthest_move, find_pairs, within_cutoff
+from ladera.neighbors import Candidates, farthest_move, find_pairs, within_cutoff
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -229,7 +229,7 @@ class _Candidates:
         self.positions, self.cell = positions.copy(), cell.copy()
         # Bytes compare several times faster than arrays.
         self._identity = (numbers.tobytes(), periodic.tobytes(), cell.tobytes())
-        self.pairs = find_pairs(numbers, positions, cell, periodic, radius)
+        self.pairs = Candidates.of(find_pairs(numbers, positions, cell, periodic, radius))
         self.species = torch.from_numpy(numbers.copy())  # (n_atoms,)
         self.periodic = torch.from_numpy(periodic.copy())[None]  # (1, 3)
         self.structure_index = torch.zeros(len(numbers), dtype=torch.int64)  # (n_atoms,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numba
 import numpy as np
@@ -100,46 +101,101 @@ def _both_directions(first, second, shifts, elements):  # type: ignore[no-untype
     return centers, neighbors, ordered, row_pointer
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Pairs that may come within a cutoff, with each of the shifts that many share once."""
+
+    neighbors: NDArray[np.int64]  # (n_pairs,)
+    row_pointer: NDArray[np.int64]  # (n_atoms + 1,)
+    kinds: NDArray[np.int32]  # (n_pairs,), row of ``shifts`` of each pair
+    shifts: NDArray[np.int32]  # (n_kinds, 3)
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> Self:
+        """The candidates that these pairs are."""
+        return cls(pairs.neighbors, pairs.row_pointer, *_kinds(pairs.shifts))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _kinds(shifts):  # type: ignore[no-untyped-def]
+    """Number the different rows in the order in which they come, by a table of all that may."""
+    low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    for pair in range(len(shifts)):
+        for k in range(3):
+            low[k] = min(low[k], shifts[pair, k])
+            high[k] = max(high[k], shifts[pair, k])
+    _, ny, nz = high - low + 1
+    numbers = np.full((high[0] - low[0] + 1) * ny * nz, -1, np.int32)
+    kinds = np.empty(len(shifts), np.int32)
+    distinct = np.empty((len(numbers), 3), np.int32)
+    found = 0
+    for pair in range(len(shifts)):
+        a, b, c = shifts[pair, 0], shifts[pair, 1], shifts[pair, 2]
+        place = ((a - low[0]) * ny + b - low[1]) * nz + c - low[2]
+        if numbers[place] < 0:
+            numbers[place] = found
+            distinct[found, 0], distinct[found, 1], distinct[found, 2] = a, b, c
+            found += 1
+        kinds[pair] = numbers[place]
+    return kinds, distinct[:found].copy()
+
+
 def within_cutoff(
-    pairs: Pairs, positions: NDArray[np.float64], cell: NDArray[np.float64], cutoff: float
+    candidates: Candidates,
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    cutoff: float,
 ) -> tuple[Pairs, NDArray[np.float64]]:
-    """Those of ``pairs`` closer than ``cutoff``, in the same order, with their vectors.
+    """Those of the candidates closer than ``cutoff``, in the same order, with their vectors.
 
     r_ij = positions[j] - positions[i] + shift . cell, (n_pairs, 3), Angstrom.
     """
     *arrays, vectors = _within_cutoff(
-        pairs.neighbors, pairs.shifts, pairs.row_pointer, positions, cell, cutoff
+        candidates.neighbors,
+        candidates.row_pointer,
+        candidates.kinds,
+        candidates.shifts,
+        positions,
+        cell,
+        cutoff,
     )
     return Pairs(*arrays), vectors
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _within_cutoff(neighbors, shifts, row_pointer, positions, cell, cutoff):  # type: ignore[no-untyped-def]
-    """Copy every pair, but step on only past those within the cutoff: no branch to mispredict."""
+def _within_cutoff(neighbors, row_pointer, kinds, shifts, positions, cell, cutoff):  # type: ignore[no-untyped-def]
+    """Write every pair, but step on only past those within the cutoff: no branch to mispredict."""
     n_atoms, n_pairs = len(row_pointer) - 1, len(neighbors)
     kept_centers = np.empty(n_pairs + 1, np.int64)
     kept_neighbors = np.empty(n_pairs + 1, np.int64)
     kept_shifts = np.empty((n_pairs + 1, 3), np.int32)
     vectors = np.empty((n_pairs + 1, 3), np.float64)
     rows = np.zeros(n_atoms + 1, np.int64)
-    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell[0], cell[1], cell[2]
-    kept = np.uint64(0)  # an index that may be negative is asked every time whether it is
+    offsets = np.empty((len(shifts), 3), np.float64)
+    for row in range(len(shifts)):
+        a, b, c = shifts[row, 0], shifts[row, 1], shifts[row, 2]
+        for k in range(3):
+            offsets[row, k] = a * cell[0, k] + b * cell[1, k] + c * cell[2, k]
+    # Unsigned, for an index that may be negative is asked every time whether it is.
+    kept, kept_kinds = np.uint64(0), np.empty(n_pairs + 1, np.uint32)
     for i in range(n_atoms):
         x, y, z = positions[i]
         first = kept
         for pair in range(np.uint64(row_pointer[i]), np.uint64(row_pointer[i + 1])):
             # Scalars, not rows: indexing rows here costs as much again as all the rest.
-            j = np.uint64(neighbors[pair])
-            a, b, c = shifts[pair, 0], shifts[pair, 1], shifts[pair, 2]
-            dx = positions[j, 0] - x + (a * ax + b * bx + c * cx)
-            dy = positions[j, 1] - y + (a * ay + b * by + c * cy)
-            dz = positions[j, 2] - z + (a * az + b * bz + c * cz)
+            j, kind = np.uint64(neighbors[pair]), np.uint32(kinds[pair])
+            dx = positions[j, 0] - x + offsets[kind, 0]
+            dy = positions[j, 1] - y + offsets[kind, 1]
+            dz = positions[j, 2] - z + offsets[kind, 2]
             kept_neighbors[kept] = j
-            kept_shifts[kept, 0], kept_shifts[kept, 1], kept_shifts[kept, 2] = a, b, c
+            kept_kinds[kept] = kind
             vectors[kept, 0], vectors[kept, 1], vectors[kept, 2] = dx, dy, dz
             kept += np.uint64(dx * dx + dy * dy + dz * dz < cutoff * cutoff)
         for place in range(first, kept):
+            kind = kept_kinds[place]
             kept_centers[place] = i
+            for k in range(3):
+                kept_shifts[place, k] = shifts[kind, k]
         rows[i + 1] = kept
     return kept_centers[:kept], kept_neighbors[:kept], kept_shifts[:kept], rows, vectors[:kept]
 
