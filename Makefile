@@ -6,6 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --quiet --disable-pip-version-check
 
+# Python compiles a module when it is first imported: pip would compile all ten thousand of them,
+# in half of its time, and most are never used.
+INSTALL := $(PIP) install --no-compile --constraint constraints.txt
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint format docs viewer browser clean
 
 help:  ## list the targets
@@ -41,11 +46,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --constraint constraints.txt --editable .
+	$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.development: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --constraint constraints.txt --editable '.[dev,docs]'
+	$(INSTALL) --editable '.[dev,docs]'
 	@touch $@ $(VENV)/.runtime
 
 # 3Dmol.js for the 3D view of reports, from npm; without it a report has still pictures.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 import ladera
 from conftest import SPECIES, fitted, mixed_functions, water_like
+from ladera.graph import Graph
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.testing import check_fast_path, check_forces, predict
 
@@ -44,6 +47,34 @@ def test_both_paths_agree(name: str, tmp_path: Path) -> None:
     potential.save(tmp_path / "model.ladera")
     again = ladera.load(tmp_path / "model.ladera")
     assert torch.equal(predict(again, atoms).energy, predict(potential, atoms).energy)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_training_derivatives_agree_with_automatic_ones(name: str) -> None:
+    potential = fitted(config(**SHAPES[name]))
+    frozen, *weights = [p for net in potential.networks for p in net.parameters()]
+    frozen.requires_grad_(False)
+    graph = Graph.from_atoms(water_like(8, 5.0, True, 1), potential.cutoff)
+    torch.manual_seed(0)
+    p, q = torch.randn(graph.n_atoms).double(), torch.randn(graph.n_edges, 3).double()
+    vectors = graph.vectors.clone().requires_grad_()
+    energies = potential.atomic_energies(replace(graph, vectors=vectors))
+    (edges,) = torch.autograd.grad(energies.sum(), vectors, create_graph=True)
+    closed_energies, closed_edges = potential.energies_and_edge_gradients(graph)
+    torch.testing.assert_close(closed_energies, energies, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(closed_edges, edges, rtol=1e-10, atol=1e-10)
+
+    def derivatives(energies: Tensor, edges: Tensor, a: float, b: float) -> list[Tensor]:
+        loss = a * (p * energies).sum() + b * (q * edges).sum()
+        found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+        return [torch.zeros(1) if f is None else f for f in found]
+
+    for a, b in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
+        expected = derivatives(energies, edges, a, b)
+        found = derivatives(closed_energies, closed_edges, a, b)
+        assert max(float(f.abs().max()) for f in expected) > 1e-3
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other.double().expand_as(one), rtol=1e-9, atol=1e-9)
 
 
 def test_normalized_nodes_divide_weights_and_biases() -> None:

@@ -1,7 +1,8 @@
-"""Compiling kernels before they are needed, each in a process of its own.
+"""Compiling kernels before they are needed, in several processes.
 
-Numba compiles one function after the other. Those of one family have little in common, so that
-several processes, which share the cache on disk, are done sooner.
+Numba compiles one function after the other. Several processes, which share the cache on disk, are
+done sooner, if none of them compiles what another one is at: the loops that others call come
+first, as tasks of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import torch
 from ase import Atoms
 
 from ladera.graph import Graph
-from ladera.kernels.symmetry_functions import cpu
+from ladera.kernels.symmetry_functions import cpu, moments
+from ladera.kernels.symmetry_functions.environment import make_workspace, prepare
 from ladera.kernels.symmetry_functions.functions import GaussianFunction
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.model import HDNNP
@@ -56,6 +58,21 @@ def _hdnnp(narrow: bool) -> HDNNP:
             GaussianFunction(kind="narrow", neighbors=("H", "H"), lambda_=1, zeta=1, **common)
         )
     return HDNNP(HDNNPConfig(species=("H",), cutoff=_CUTOFF, symmetry_functions=tuple(functions)))
+
+
+def _shared(part: str) -> None:
+    """What several loops over atoms call, for an atom with one neighbour."""
+    plan = _hdnnp(narrow=False).plan
+    workspace, G = make_workspace(plan, 1), np.zeros(plan.n_functions)
+    match part:
+        case "environment":
+            vectors, neighbors = np.array([[1.0, 0.0, 0.0]]), np.array([0])
+            prepare(plan.arrays, 0, 0, 1, vectors, neighbors, workspace)
+            moments.accumulate_moments(plan.arrays, 0, workspace)
+        case "wide reverse":
+            moments.wide_reverse(plan.arrays, 0, workspace, G)
+        case "wide tangent":
+            moments.wide_tangent(plan.arrays, 0, workspace, G)
 
 
 def _symmetry_functions(operation: str, narrow: bool) -> None:
@@ -98,12 +115,16 @@ Tasks = dict[str, Callable[[], None]]
 
 def _hdnnp_tasks(narrow: bool) -> Tasks:
     label = "HDNNP with triplets" if narrow else "HDNNP"
-    # What the last one needs, the others have compiled by then.
+    # Those who call come after those whom they call.
+    shared = {
+        f"symmetry functions: {part}": partial(_shared, part)
+        for part in ("environment", "wide reverse", "wide tangent")
+    }
     loops = {
         f"{label}: {operation}": partial(_symmetry_functions, operation, narrow)
-        for operation in ("reverse", "values", "tangent")
+        for operation in ("values", "reverse", "tangent")
     }
-    return {**loops, f"{label}: network": partial(_network, narrow)}
+    return {**shared, **loops, f"{label}: network": partial(_network, narrow)}
 
 
 def _mace_tasks() -> Tasks:

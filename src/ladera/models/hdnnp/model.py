@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,17 @@ from ladera.kernels.atomic_networks import (
     energies_and_gradients,
     pack_networks,
 )
-from ladera.kernels.symmetry_functions import ops
+from ladera.kernels.symmetry_functions import cpu, ops
 from ladera.models.hdnnp.base import SymmetryFunctionPotential
 from ladera.models.hdnnp.config import HDNNPConfig
+from ladera.models.hdnnp.derivatives import (
+    EnergiesAndEdgeGradients,
+    SymmetryFunctionBatch,
+    parameters,
+)
 from ladera.models.hdnnp.network import AtomicNetwork
+
+_IN_TRAINING: Any = EnergiesAndEdgeGradients.apply  # which torch does not annotate
 
 
 class HDNNP(SymmetryFunctionPotential):
@@ -47,17 +54,15 @@ class HDNNP(SymmetryFunctionPotential):
         return self._network_energies(G, index)
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """One compiled pass; in training dE/dG by torch, then straight to dE/dr_ij."""
-        index, *arguments = self._arguments(graph)
-        if not torch.is_grad_enabled():
-            arrays = [t.contiguous().numpy() for t in (graph.vectors.double(), *arguments)]
-            result = energies_and_gradients(self.plan, self._packed(), *arrays)
-            return torch.from_numpy(result[0]), torch.from_numpy(result[1]).to(self.dtype)
-        vectors = graph.vectors.detach()
-        G = ops.values(vectors, *arguments, self.plan_number).requires_grad_()
-        energies = self._network_energies(G, index)
-        (slope,) = torch.autograd.grad(energies.sum(), G, create_graph=True)
-        return energies, ops.reverse(vectors, *arguments, slope, self.plan_number)
+        """One compiled pass; in training, one that is differentiable in the networks' weights."""
+        if torch.is_grad_enabled():
+            networks = self._atomic_networks()
+            energies, gradients = _IN_TRAINING(self._batch(graph), networks, *parameters(networks))
+            return energies, gradients
+        _, *arguments = self._arguments(graph)
+        arrays = [t.contiguous().numpy() for t in (graph.vectors.double(), *arguments)]
+        result = energies_and_gradients(self.plan, self._packed(), *arrays)
+        return torch.from_numpy(result[0]), torch.from_numpy(result[1]).to(self.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Forget the packed networks when tensors are moved or converted."""
@@ -74,6 +79,27 @@ class HDNNP(SymmetryFunctionPotential):
                 energies = energies.index_add(0, atoms, output * self.energy_scale)
         return energies
 
+    def _atomic_networks(self) -> list[AtomicNetwork]:
+        return [network for network in self.networks if isinstance(network, AtomicNetwork)]
+
+    def _batch(self, graph: Graph) -> SymmetryFunctionBatch:
+        """A batch of structures as the pass in training sees it."""
+        index, *arguments = self._arguments(graph)
+        vectors = graph.vectors.detach().double().contiguous().numpy()
+        row_pointer, centers, neighbors = (t.contiguous().numpy() for t in arguments)
+        arrays = (vectors, row_pointer, centers, neighbors)
+        offset, factor, low = self._scaling()
+        G = torch.from_numpy(cpu.values(self.plan, *arrays)).to(graph.vectors.dtype)
+        return SymmetryFunctionBatch(
+            plan=self.plan,
+            arrays=arrays,
+            elements=index,
+            inputs=(G - offset[index]) * factor[index] + low,
+            factors=factor[index],
+            constants=(self.reference_energies + self.energy_shift).double()[index],
+            scale=float(self.energy_scale),
+        )
+
     def _packed(self) -> NetworkArrays:
         """The networks for the compiled pass, packed again only when a tensor has changed."""
         if self._state is None:
@@ -81,7 +107,7 @@ class HDNNP(SymmetryFunctionPotential):
         key = [tensor._version for tensor in self._state]
         if self._packed_networks is None or self._packed_networks[0] != key:
             offset, factor, low = self._scaling()
-            networks = [net for net in self.networks if isinstance(net, AtomicNetwork)]
+            networks = self._atomic_networks()
             packed = pack_networks(
                 [net.arrays() for net in networks],
                 [[ACTIVATION_NUMBERS[name] for name in net.activations] for net in networks],
