@@ -8,6 +8,7 @@ import json
 import ase.io
 import numpy as np
 import pytest
+import spglib
 import torch
 from ase import Atoms
 from ase.build import bulk
@@ -19,6 +20,7 @@ from ladera.errors import DataError, SimulationError
 from ladera.graph import Graph
 from ladera.models.lennard_jones import LennardJones
 from ladera.potential import evaluate
+from ladera.simulation.comparison import space_group
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.relaxation import relax
 
@@ -211,3 +213,14 @@ def test_bonds_of_a_molecule_are_tabled():
     assert "space group" not in rows
     with pytest.raises(SimulationError, match="space group to keep"):
         relax(start, argon(), symmetry=True)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_space_group_whatever_phonopy_has_told_spglib(
+    raises: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spglib.error, "OLD_ERROR_HANDLING", not raises)
+    copper = bulk("Cu", cubic=True)
+    assert space_group(copper) == "Fm-3m (225)"
+    copper.positions[1] = copper.positions[0]
+    assert space_group(copper) == "none found"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
-import spglib
 from matplotlib.figure import Figure
 
 from ladera.errors import PropertyError
@@ -20,6 +18,7 @@ from ladera.properties.structures import (
     stress_of,
     with_spread,
 )
+from ladera.symmetry import symmetry_dataset
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -177,11 +176,7 @@ def point_group(atoms: Atoms, tolerance: float = 1e-3) -> tuple[FloatArray, str]
 
     Positions may be off by ``tolerance`` (Angstrom), as relaxations leave them.
     """
-    crystal = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    with warnings.catch_warnings():
-        # spglib announces exceptions to come; today it returns None, which is looked at.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        dataset = spglib.get_symmetry_dataset(crystal, symprec=tolerance)
+    dataset = symmetry_dataset(atoms, tolerance)
     if dataset is None:
         raise PropertyError("The structure's symmetry could not be found; do atoms overlap?")
     lattice = atoms.cell.array.T

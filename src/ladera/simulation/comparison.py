@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.geometry import find_mic
 
 from ladera.graph import NeighborList
+from ladera.symmetry import symmetry_dataset
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -92,12 +92,8 @@ def _bond_rows(before: Atoms, after: Atoms) -> Iterator[Row]:
 
 def space_group(atoms: Atoms) -> str:
     """Symbol and number of the space group, found within 0.01 Angstrom."""
-    import spglib
-
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # spglib's, of exceptions to come
-        return str(spglib.get_spacegroup(cell, symprec=SYMMETRY_TOLERANCE) or "none found")
+    dataset = symmetry_dataset(atoms, SYMMETRY_TOLERANCE)
+    return "none found" if dataset is None else f"{dataset.international} ({dataset.number})"
 
 
 def _numbers(name: str, before: float, after: float, pattern: str, relative: bool = False) -> Row:

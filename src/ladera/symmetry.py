@@ -1,0 +1,27 @@
+"""The symmetry of a crystal, found by spglib."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def symmetry_dataset(atoms: Atoms, tolerance: float) -> Any:
+    """spglib's dataset, or None where it finds nothing, as for atoms in one place.
+
+    Positions may be off by ``tolerance`` (Angstrom).
+    """
+    import spglib
+
+    crystal = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    with warnings.catch_warnings():
+        # It returns None and announces that it will raise, or raises already: a setting of the
+        # whole process, which phonopy changes when it is imported.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return spglib.get_symmetry_dataset(crystal, symprec=tolerance)
+        except spglib.SpglibError:
+            return None
