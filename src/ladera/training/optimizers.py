@@ -55,9 +55,9 @@ def _optimizer(config: GradientOptimizer, parameters: Any) -> Optimizer:
                 parameters, rate, alpha, momentum=momentum, weight_decay=decay
             )
         case Adam(betas=betas, weight_decay=decay):
-            return torch.optim.Adam(parameters, rate, betas, weight_decay=decay, fused=True)
+            return torch.optim.Adam(parameters, rate, betas, weight_decay=decay, foreach=True)
         case AdamW(betas=betas, weight_decay=decay):
-            return torch.optim.AdamW(parameters, rate, betas, weight_decay=decay, fused=True)
+            return torch.optim.AdamW(parameters, rate, betas, weight_decay=decay, foreach=True)
         case ScheduleFree(betas=betas, weight_decay=decay):
             from schedulefree import AdamWScheduleFree  # a tenth of a second, for few runs
 
