@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from concurrent.futures import Executor, Future
+import multiprocessing
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladera.cli import main
-from ladera.errors import DataError, PropertyError
+from ladera.errors import DataError, PropertyError, SimulationError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.properties import result
 from ladera.properties.arrhenius import arrhenius
@@ -35,6 +36,8 @@ from ladera.properties.trajectory import Trajectory, read_trajectory
 from ladera.properties.van_hove import van_hove
 from ladera.report import viewer
 from ladera.report.report import write_report
+from ladera.simulation import parallel
+from ladera.simulation.settings import MDSettings
 from ladera.units import BOLTZMANN
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "ionic_conductors"
@@ -376,16 +379,20 @@ def test_the_size_of_a_cell_is_corrected_for():
         diffusion(hopping(), "Li", viscosity=0.9)
 
 
-class Inline(Executor):
-    """Runs everything here and now."""
+class Inline:
+    """A process that does its work here and now."""
 
-    def __init__(self, count, mp_context):
-        assert count == 1
+    exitcode = 0
 
-    def submit(self, function, /, *args):
-        future = Future()
-        future.set_result(function(*args))
-        return future
+    def join(self):
+        """There is nothing to wait for."""
+
+
+def start_here(piece):
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    parallel._work(piece, sender)
+    sender.close()
+    return receiver, Inline()
 
 
 def argon_files(folder: Path) -> list[str]:
@@ -412,7 +419,7 @@ def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsy
     assert [read_trajectory(folder).n_frames for folder in folders] == [13, 13]
     done = [(folder / "trajectory.traj").read_bytes() for folder in folders]
     (tmp_path / "diffusion" / "result.json").unlink(missing_ok=True)
-    monkeypatch.setattr("ladera.simulation.parallel.ProcessPoolExecutor", Inline)  # no start-up
+    monkeypatch.setattr(parallel, "_start", start_here)  # no start-up
     with pytest.raises(SystemExit):
         main(line)
     assert [(folder / "trajectory.traj").read_bytes() for folder in folders] == done
@@ -423,7 +430,7 @@ def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsy
 
 def test_each_member_of_a_committee_runs_by_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ladera.simulation.parallel.ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(parallel, "_start", start_here)
     with pytest.raises(SystemExit, match=r"^0$"):
         main([*argon_files(tmp_path), "soft.ladera", "hard.ladera", "--temperature", "90"])
     names = ["md-90K", "md-90K-member-1", "md-90K-member-2"]
@@ -435,3 +442,35 @@ def test_each_member_of_a_committee_runs_by_itself(tmp_path, monkeypatch):
     found = result.load("diffusion")
     assert found.coefficient == pytest.approx(expected[0])
     assert found.member_coefficients == pytest.approx(expected[1:])
+
+
+def test_ctrl_c_and_a_killed_process_stop_all_runs_with_the_next_step(tmp_path, monkeypatch):
+    class Working(Inline):
+        stopped = 0
+        exitcode = -9
+
+        def terminate(self):
+            Working.stopped += 1
+
+    pipes = []
+
+    def start(piece):
+        pipes.append(multiprocessing.Pipe(duplex=False))
+        if len(pipes) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return pipes[-1][0], Working()
+
+    monkeypatch.setattr(parallel, "_start", start)
+    monkeypatch.setattr(parallel, "_LOOK", 0.01)
+    config = LennardJonesConfig(species=("Ar",), cutoff=6, epsilon={"Ar": 0.01}, sigma={"Ar": 3.4})
+    LennardJones(config).save(tmp_path / "argon.ladera")
+    words = bulk("Ar", a=5.3), [tmp_path / "argon.ladera"], [90, 200, 300]
+    settings = MDSettings(steps=5)
+    with pytest.raises(KeyboardInterrupt, match="same command goes on"):
+        parallel.run_temperatures(*words, settings, tmp_path, processes=2)
+    assert (len(pipes), Working.stopped) == (2, 2)
+    killed = multiprocessing.Pipe(duplex=False)
+    killed[1].close()
+    monkeypatch.setattr(parallel, "_start", lambda piece: (killed[0], Working()))
+    with pytest.raises(SimulationError, match=r"md-90K was killed \(exit code -9\)"):
+        parallel.run_temperatures(*words, settings, tmp_path, processes=1)

@@ -140,16 +140,19 @@ def evaluate_displaced(atoms: Atoms, displacements: FloatArray) -> Displaced:
     return Displaced(np.array(forces), None if dipoles is None else np.array(dipoles))
 
 
-def require_dipole(dipole: FloatArray | None, atoms: Atoms) -> FloatArray:
-    """PropertyError without a dipole, with what to do about it."""
-    if dipole is None:
-        raise PropertyError(
-            f"The calculator {type(atoms.calc).__name__} gives no dipole, and infrared intensities "
-            "are made of its changes; train a model with dipoles (architecture hdnnp_dipole), or "
-            "look at the frequencies with `ladera vibrations` and at the density of states of a "
-            "simulation with `ladera spectrum`."
-        )
-    return dipole
+def has_dipole(atoms: Atoms) -> bool:
+    """Whether the calculator says that it has a dipole."""
+    return "dipole" in getattr(atoms.calc, "implemented_properties", ())
+
+
+def no_dipole(atoms: Atoms) -> PropertyError:
+    """The error of a calculator without a dipole, with what to do about it."""
+    return PropertyError(
+        f"The calculator {type(atoms.calc).__name__} gives no dipole, and infrared intensities "
+        "are made of its changes; train a model with dipoles (architecture hdnnp_dipole, or "
+        "outputs: [energy, dipole] of a mace), or look at the frequencies with `ladera "
+        "vibrations` and at the density of states of a simulation with `ladera spectrum`."
+    )
 
 
 def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: FloatArray) -> Displaced:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
-from ladera.properties.displacements import derivatives, require_dipole
+from ladera.properties.displacements import derivatives, has_dipole, no_dipole
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.structures import require_molecule, require_relaxed, with_spread
 from ladera.units import FEMTOSECOND
@@ -184,6 +184,8 @@ def vibrations(
     require_molecule(atoms, "A vibration")
     if len(atoms) < 2:
         raise PropertyError("One atom does not vibrate; give a molecule.")
+    if infrared and not has_dipole(atoms):
+        raise no_dipole(atoms)  # before the work
     require_relaxed(atoms, cell=False)
     found = derivatives(atoms, step)
     masses = np.repeat(atoms.get_masses(), 3)
@@ -196,7 +198,9 @@ def vibrations(
     lengths = np.linalg.norm(moves, axis=0)
     intensities = np.empty(0)
     if infrared:
-        slopes = require_dipole(found.dipole, atoms).T @ moves  # (3, n_modes), e / sqrt(amu)
+        if found.dipole is None:
+            raise no_dipole(atoms)
+        slopes = found.dipole.T @ moves  # (3, n_modes), e / sqrt(amu)
         intensities = INTENSITY * (slopes**2).sum(axis=0)
     quanta = frequencies[frequencies > 0] * units.invcm
     thermo = _thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)

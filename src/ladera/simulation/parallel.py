@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ladera.errors import SimulationError
+from ladera.interrupt import StopRequest
 from ladera.models.committee import Committee
 from ladera.simulation.calculator import load_potential
 from ladera.simulation.preparation import check_species
@@ -58,41 +63,109 @@ def run_temperatures(
     check_species(atoms, potential)
     n_members = len(potential.potentials) if isinstance(potential, Committee) else 0
     runs = [_folders(Path(folder) / f"md-{value:g}K", n_members) for value in temperatures]
+    files = [os.fspath(path) for path in model]
     # The means come first: what they give is there when the members are not yet.
     pieces = [
-        (of_one.mean if member is None else of_one.members[member], temperature, member)
+        _Piece(
+            atoms,
+            files,
+            member,
+            _settings(settings, temperature, member),
+            of_one.mean if member is None else of_one.members[member],
+        )
         for member in (None, *range(n_members))
         for of_one, temperature in zip(runs, temperatures, strict=True)
     ]
-    total = settings.n_steps * len(pieces)
+
+    def look() -> None:
+        if on_progress is not None:
+            done = sum(_steps_done(piece.folder) for piece in pieces)
+            on_progress(done, settings.n_steps * len(pieces))
+
+    _run_all(pieces, min(processes or os.cpu_count() or 1, len(pieces)), look)
+    return runs
+
+
+class _Piece(NamedTuple):
+    """One run."""
+
+    atoms: Atoms
+    model: list[str]
+    member: int | None  # of a committee; None for its mean
+    settings: MDSettings
+    folder: Path
+
+
+def _run_all(pieces: list[_Piece], count: int, look: Callable[[], None]) -> None:
+    """Run the pieces, ``count`` at a time, each in a process of its own.
+
+    Ctrl-C, SIGTERM and the error of a run stop the others at a restart point.
+    """
+    waiting = deque(pieces)
+    running: dict[Any, tuple[_Piece, BaseProcess]] = {}
+    with StopRequest() as stop:
+        try:
+            while (waiting or running) and not stop.requested:
+                while waiting and len(running) < count:
+                    piece = waiting.popleft()
+                    connection, process = _start(piece)
+                    running[connection] = piece, process
+                for ended in wait(list(running), timeout=_LOOK):
+                    _finish(ended, *running.pop(ended))
+                look()
+        finally:
+            for _, process in running.values():
+                process.terminate()  # which a run takes as a request to stop
+            for _, process in running.values():
+                process.join()
+        if stop.requested:
+            raise KeyboardInterrupt("the runs are at restart points; the same command goes on")
+
+
+def _start(piece: _Piece) -> tuple[Connection, BaseProcess]:
+    """A process at work, and the connection that says how it ended."""
     # Spawned: what torch and Numba have running cannot be forked.
     context = multiprocessing.get_context("spawn")
-    count = min(processes or os.cpu_count() or 1, len(pieces))
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
-        jobs = {
-            pool.submit(
-                _run,
-                atoms,
-                [os.fspath(path) for path in model],
-                member,
-                replace(
-                    settings, temperature=temperature, seed=_seed(settings, temperature, member)
-                ),
-                place,
-            )
-            for place, temperature, member in pieces
-        }
-        try:
-            while jobs:
-                done, jobs = wait(jobs, timeout=_LOOK, return_when="FIRST_COMPLETED")
-                for job in done:
-                    job.result()
-                if on_progress is not None:
-                    on_progress(sum(_steps_done(place) for place, *_ in pieces), total)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # of those that have not begun
-            raise
-    return runs
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(piece, sender))
+    # Ctrl-C reaches all processes of a terminal, but it is ours to stop the runs: they do not hear
+    # it. The tracker must be there before, for its own start lets signals through again.
+    resource_tracker.ensure_running()
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+    sender.close()
+    return receiver, process
+
+
+def _finish(connection: Any, piece: _Piece, process: BaseProcess) -> None:
+    """Raise what a run has raised. SimulationError when it ended without a word."""
+    try:
+        error: Exception | None = connection.recv()
+    except EOFError:
+        process.join()
+        raise SimulationError(
+            f"The run in {piece.folder} was killed (exit code {process.exitcode}), perhaps because "
+            "there was too little memory for so many; take fewer --processes and run it again: it "
+            "goes on from its last restart point."
+        ) from None
+    process.join()
+    if error is not None:
+        raise error
+
+
+def _work(piece: _Piece, connection: Connection) -> None:
+    """What a process does."""
+    try:
+        _run(piece)
+    except KeyboardInterrupt:
+        return  # stopped: nobody listens any more
+    except Exception as error:  # it is raised again where it can be told
+        connection.send(error)
+    else:
+        connection.send(None)
 
 
 def _folders(mean: Path, n_members: int) -> Runs:
@@ -100,9 +173,10 @@ def _folders(mean: Path, n_members: int) -> Runs:
     return Runs(mean, tuple(members))
 
 
-def _seed(settings: MDSettings, temperature: float, member: int | None) -> int:
-    """One for each run, which does not depend on what others there are."""
-    return settings.seed + round(1000 * temperature) + (0 if member is None else member + 1)
+def _settings(settings: MDSettings, temperature: float, member: int | None) -> MDSettings:
+    """Those of one run, with a seed that does not depend on what other runs there are."""
+    seed = settings.seed + round(1000 * temperature) + (0 if member is None else member + 1)
+    return replace(settings, temperature=temperature, seed=seed)
 
 
 def _steps_done(folder: Path) -> int:
@@ -117,9 +191,7 @@ def _steps_done(folder: Path) -> int:
     return int(step) if step.isdecimal() else 0
 
 
-def _run(
-    atoms: Atoms, model: list[str], member: int | None, settings: MDSettings, folder: Path
-) -> None:
+def _run(piece: _Piece) -> None:
     """One run, in a process of its own."""
     import numba
     import torch
@@ -128,8 +200,8 @@ def _run(
 
     torch.set_num_threads(1)
     numba.set_num_threads(1)
-    potential = load_potential(model)
-    if member is not None and isinstance(potential, Committee):
-        potential = potential.potentials[member]
-    resume = (folder / "restart.npz").exists()
-    run_md(atoms, potential, settings, folder, resume=resume)
+    potential = load_potential(piece.model)
+    if piece.member is not None and isinstance(potential, Committee):
+        potential = potential.potentials[piece.member]
+    resume = (piece.folder / "restart.npz").exists()
+    run_md(piece.atoms, potential, piece.settings, piece.folder, resume=resume)
