@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ladera.graph import Graph
 from ladera.kernels.equivariant import ops
+from ladera.models.equivariant import cuequivariance
 from ladera.models.equivariant.clebsch_gordan import clebsch_gordan
 from ladera.models.equivariant.constants import Constants
 from ladera.models.equivariant.irreps import Floats, Irreps, dimension, paths, slices
@@ -82,19 +83,25 @@ class Convolution(Constants):
         """
         n_atoms, _, channels = features.shape
         weights = weights.view(-1, len(self.plan.couplings), channels)
-        factors = harmonics @ self.matrix.to(harmonics)
-        if factors.device.type == "cpu":
-            edges = ops.Edges(graph.row_pointer.numpy(), graph.neighbors.numpy())
-            paths = self.plan.paths
-            sums = ops.convolve(factors, weights, features, paths, edges, self.constant)
-        else:
-            sums = convolve(self.plan, factors, weights, features, graph)
+        sums = self._sums(features, harmonics, weights, graph)
         sizes = [i.dimension * count for i, count in zip(self.out, self.plan.counts, strict=True)]
         parts = torch.split(sums, sizes, dim=1)
         return [
             part.reshape(n_atoms, irrep.dimension, -1)
             for irrep, part in zip(self.out, parts, strict=True)
         ]
+
+    def _sums(self, features: Tensor, harmonics: Tensor, weights: Tensor, graph: Graph) -> Tensor:
+        """(n_atoms, n_targets, channels), in whichever way serves the device."""
+        if cuequivariance.serves(features.device) and graph.n_edges:
+            return cuequivariance.convolve(
+                self.plan, self.matrix, harmonics, weights, features, graph
+            )
+        factors = harmonics @ self.matrix.to(harmonics)
+        if features.device.type != "cpu":
+            return convolve(self.plan, factors, weights, features, graph)
+        edges = ops.Edges(graph.row_pointer.numpy(), graph.neighbors.numpy())
+        return ops.convolve(factors, weights, features, self.plan.paths, edges, self.constant)
 
 
 def convolve(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ladera.kernels.equivariant import ops, products
+from ladera.models.equivariant import cuequivariance
 from ladera.models.equivariant.constants import Constants
 from ladera.models.equivariant.irreps import Irreps
 from ladera.models.equivariant.linear import Elements, joined, normal
@@ -41,11 +42,15 @@ class ProductBasis(nn.Module):
 
     def forward(self, features: Tensor, elements: Elements) -> Tensor:
         """A (n_atoms, (l_max + 1)^2, channels) to B (n_atoms, components, channels)."""
-        if features.device.type == "cpu" and self.correlation <= products.MOST_FACTORS:
-            places = 0 * elements.index if self.shared else elements.rank
-            coefficients = self._coefficients([0] if self.shared else elements.present)
-            return ops.product(features, coefficients, places.numpy(), self._loop_terms)
-        return self.reference(features, elements)
+        by_polynomials = cuequivariance.serves(features.device)
+        by_loops = features.device.type == "cpu"
+        if self.correlation > products.MOST_FACTORS or not (by_polynomials or by_loops):
+            return self.reference(features, elements)
+        places = 0 * elements.index if self.shared else elements.rank
+        coefficients = self._coefficients([0] if self.shared else elements.present)
+        if by_polynomials:
+            return cuequivariance.product(features, coefficients, places, self._all_terms)
+        return ops.product(features, coefficients, places.numpy(), self._all_terms)
 
     def reference(self, features: Tensor, elements: Elements) -> Tensor:
         """The same in torch, on any device and for any correlation."""
@@ -53,14 +58,16 @@ class ProductBasis(nn.Module):
         return elements.restore([self._of_element(element, A) for element, A in groups])
 
     @cached_property
-    def _loop_terms(self) -> ops.Terms:
-        """All terms as the compiled loops take them."""
+    def _all_terms(self) -> ops.Terms:
+        """The terms of all outputs in one list."""
         factors, component, offset = [], [], 0
         for _, parts in self._parts:
             for term in parts:
                 missing = products.MOST_FACTORS - term.factors.shape[1]
-                factors.append(np.pad(term.factors, ((0, 0), (0, missing)), constant_values=-1))
-                component.append(term.component.numpy() + offset)
+                factors.append(
+                    np.pad(term.factors.cpu(), ((0, 0), (0, missing)), constant_values=-1)
+                )
+                component.append(term.component.cpu().numpy() + offset)
             offset += parts[0].dimension
         return ops.Terms(np.concatenate(factors), np.concatenate(component), offset)
 
