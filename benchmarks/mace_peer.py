@@ -70,8 +70,12 @@ def mace_torch(case: dict[str, Any]) -> tuple[Callable[[], tuple[float, Any]], A
 
 def symmetrix(case: dict[str, Any]) -> tuple[Callable[[], tuple[float, Any]], Any]:
     """Energy and forces through its ASE calculator, after the atoms have moved."""
-    from symmetrix import Symmetrix
+    from symmetrix import Symmetrix, jit
 
+    for function in vars(jit).values():  # its compiler may take longer than its ten minutes
+        defaults = getattr(function, "__kwdefaults__", None) or {}
+        if "compile_timeout" in defaults:
+            defaults["compile_timeout"] = 3600.0
     atoms = common.systems()[case["system"]]
     if not atoms.pbc.any():
         atoms.set_cell([40.0] * 3)  # it refuses a molecule without a cell

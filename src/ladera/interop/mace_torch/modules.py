@@ -23,7 +23,7 @@ class Module:
         if found is None:
             raise ModelFileError(
                 f"{archive.path}: a module of torch was expected, but {name or 'its root'} is "
-                f"{kind_of(stored)}."
+                f"{kind_of(stored)}. Nothing of it was run."
             )
         self._attributes: Mapping[Any, Any] = found
         self.kind = kind_of(stored).rpartition(".")[2]

@@ -10,10 +10,10 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from torch import Tensor
 
 from ladera.errors import ModelFileError
@@ -89,15 +89,6 @@ class Settings(BaseModel):
     def _without_spaces(cls, value: str | None) -> str | None:
         return None if value is None else value.replace(" ", "")
 
-    @model_validator(mode="after")
-    def _known_blocks(self) -> Self:
-        for kind in (self.interaction_cls_first, self.interaction_cls):
-            if kind not in BLOCKS:
-                raise ValueError(f"its interaction block {kind} is not one that Ladera has")
-        if self.readout_cls not in READOUTS:
-            raise ValueError(f"its readout block {self.readout_cls} is not one that Ladera has")
-        return self
-
     def kind(self, layer: int) -> str:
         """Our name of the interaction of a layer, counted from 0."""
         return BLOCKS[self.interaction_cls if layer else self.interaction_cls_first]
@@ -119,6 +110,7 @@ def complete(path: Path, tensors: Mapping[str, Tensor], given: Mapping[str, Any]
             raise ModelFileError(
                 f"{path}: it is a MACE with {name} = {given[name]!r}, which Ladera does not have."
             )
+    _require_known_blocks(path, given)
     inferred = infer(path, tensors)
     if "avg_num_neighbors" not in given and not _needs_neighbors(inferred):
         inferred["avg_num_neighbors"] = 1.0
@@ -150,6 +142,20 @@ def complete(path: Path, tensors: Mapping[str, Tensor], given: Mapping[str, Any]
                 f"{path}: {name} is said to be {said}, but the tensors are those of {is_so}."
             )
     return settings
+
+
+def _require_known_blocks(path: Path, given: Mapping[str, Any]) -> None:
+    blocks: tuple[tuple[str, Mapping[str, Any]], ...] = (
+        ("interaction_cls_first", BLOCKS),
+        ("interaction_cls", BLOCKS),
+        ("readout_cls", READOUTS),
+    )
+    for name, known in blocks:
+        if name in given and given[name] not in known:
+            raise ModelFileError(
+                f"{path}: its {name.partition('_')[0]} block {given[name]} is not one that Ladera "
+                "has."
+            )
 
 
 def _needs_neighbors(inferred: Mapping[str, Any]) -> bool:

@@ -199,3 +199,40 @@ def edge_gradients(
         gradients[begin + e, 0] = -(along * x[e] + gx[e] * inverse)
         gradients[begin + e, 1] = -(along * y[e] + gy[e] * inverse)
         gradients[begin + e, 2] = -(along * z[e] + gz[e] * inverse)
+
+
+@simd
+def fill_all(
+    begin: int,
+    end: int,
+    vectors: Floats,
+    spacing: float,
+    n_knots: int,
+    polynomials: Floats,
+    N: Floats,
+    edges: Edges,
+    t: Floats,
+    rows: Floats,
+) -> None:
+    """Everything about the edges ``begin`` to ``end``, block by block."""
+    for b in range(begin, end, BLOCK):
+        e = min(b + BLOCK, end)
+        fill_edges(b, e, vectors, spacing, n_knots, polynomials, edges, t)
+        fill_harmonics(b, e, N, edges, rows)
+
+
+@simd
+def all_edge_gradients(
+    begin: int,
+    end: int,
+    N: Floats,
+    edges: Edges,
+    distance_bar: Floats,
+    harmonics_bar: Floats,
+    rows: Floats,
+    gradients: Floats,
+) -> None:
+    """dE/dr_ij of the edges ``begin`` to ``end``, block by block."""
+    for b in range(begin, end, BLOCK):
+        e = min(b + BLOCK, end)
+        edge_gradients(b, e, N, edges, distance_bar, harmonics_bar, rows, gradients)

@@ -169,13 +169,10 @@ class Inference:
 
         def work(thread: int, begin: int, end: int) -> None:
             rows, t = np.empty((5, geometry.BLOCK), self.numpy_dtype), np.empty(geometry.BLOCK)
-            for b in range(begin, end, geometry.BLOCK):
-                e = min(b + geometry.BLOCK, end)
-                geometry.fill_edges(
-                    b, e, vectors, prepared.spacing, prepared.n_knots, self._polynomials,
-                    run.edges, t,
-                )  # fmt: skip
-                geometry.fill_harmonics(b, e, self._norms, run.edges, rows)
+            geometry.fill_all(
+                begin, end, vectors, prepared.spacing, prepared.n_knots, self._polynomials,
+                self._norms, run.edges, t, rows,
+            )  # fmt: skip
 
         run.shares.items(work, n_edges)
         return run
@@ -185,12 +182,10 @@ class Inference:
 
         def work(thread: int, begin: int, end: int) -> None:
             rows = np.empty((10, geometry.BLOCK), self.numpy_dtype)
-            for b in range(begin, end, geometry.BLOCK):
-                e = min(b + geometry.BLOCK, end)
-                geometry.edge_gradients(
-                    b, e, self._norms, run.edges, run.distance_bar, run.harmonics_bar,
-                    rows, gradients,
-                )  # fmt: skip
+            geometry.all_edge_gradients(
+                begin, end, self._norms, run.edges, run.distance_bar, run.harmonics_bar,
+                rows, gradients,
+            )  # fmt: skip
 
         run.shares.items(work, len(gradients))
         return gradients

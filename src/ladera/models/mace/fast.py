@@ -49,7 +49,12 @@ class FastPath:
     def __init__(self, potential: MACE) -> None:
         self._repulsion = potential.repulsion
         self._scale = float(potential.scale[potential.config.head_index])
-        self._modules = list(potential.modules())
+        self._groups = [
+            group
+            for module in potential.modules()
+            for group in (module._parameters, module._buffers)
+            if group
+        ]
         self._state = self._current()
         self._inference = Inference(_model(deepcopy(potential).double()), potential.dtype)
 
@@ -57,8 +62,7 @@ class FastPath:
         """Which tensors the modules have, and how often these have changed."""
         return [
             (id(tensor), tensor._version)
-            for module in self._modules
-            for group in (module._parameters, module._buffers)
+            for group in self._groups
             for tensor in group.values()
             if tensor is not None
         ]
