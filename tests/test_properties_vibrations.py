@@ -222,3 +222,21 @@ def test_networks_take_differences_that_agree_with_their_exact_hessian():
     assert found.hessian == pytest.approx(exact, abs=2e-6 * abs(exact).max())
     single = derivatives(atoms, 0.005).hessian
     assert abs(single - exact).max() > 10 * abs(found.hessian - exact).max()
+
+
+def test_modes_are_matched_by_what_moves():
+    """Two members whose bend and stretch change places: each is compared with its like."""
+
+    def found(bend):
+        calculator = CarbonDioxide()
+        calculator.bend = bend
+        atoms = carbon_dioxide()
+        atoms.calc = calculator
+        return vibrations(atoms, infrared=True)
+
+    soft, stiff = found(BEND), found(8 * BEND)  # the bends go above the symmetric stretch
+    assert soft.frequencies[2] == pytest.approx(stiff.frequencies[0], rel=1e-4)
+    matched = soft.in_this_order(stiff)
+    assert matched.frequencies[2:] == pytest.approx(soft.frequencies[2:], rel=1e-4)
+    assert matched.frequencies[:2] == pytest.approx(np.sqrt(8) * soft.frequencies[:2], rel=1e-4)
+    assert matched.intensities == pytest.approx(soft.intensities, rel=1e-3, abs=1e-6)

@@ -42,7 +42,7 @@ class EnergyPath(Result):
     kind: ClassVar[str] = "energy_path"
     title: ClassVar[str] = "Energy path"
     caption: ClassVar[str] = (
-        "Energy along the path; the band is two standard deviations of a committee's members."
+        "Energy along the path; bars are two standard deviations of a committee's members."
     )
 
     numbers: FloatArray = quantity()  # (n_atoms,), atomic numbers

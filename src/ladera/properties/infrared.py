@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from ladera.plotting import FAINT, PALETTE, axes, style
 from ladera.properties.experiment import MeasuredSpectrum
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.structures import with_spread
-from ladera.properties.vibrations import mode_motion, vibrations
+from ladera.properties.vibrations import mode_motion, mode_order, vibrations
 
 Shape = Literal["lorentzian", "gaussian"]
 
@@ -96,6 +96,17 @@ class Infrared(Result):
             panel.set_xlim(0, float(self.wavenumbers[-1]))
             panel.set_ylim(-0.06 * top, 1.08 * top)
         return figure
+
+    def in_this_order(self, member: Infrared) -> Infrared:
+        """A member's modes, each as the one here that it is most like."""
+        order = mode_order(self.symbols, self.modes, member.modes)
+        return replace(
+            member,
+            frequencies=member.frequencies[order],
+            intensities=member.intensities[order],
+            modes=member.modes[order],
+            observed=member.observed[order],
+        )
 
     def motion(self) -> tuple[list[Atoms], list[str]]:
         """Frames that show each mode in turn, and what each frame is."""

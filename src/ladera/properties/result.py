@@ -100,6 +100,10 @@ class Result(ABC):
     def plot(self) -> Figure:
         """The figure people draw of it, axes labelled with units."""
 
+    def in_this_order(self, member: Self) -> Self:
+        """What a member of the committee found, its parts in the order of those here."""
+        return member
+
     def motion(self) -> tuple[list[Atoms], list[str]] | None:
         """Frames for the report's 3D view and what each is; None where nothing moves."""
         return None

@@ -53,7 +53,7 @@ def with_spread(
                 copy.calc = alike(atoms.calc, member)
                 if at_rest != "nothing":
                     _settle(copy, cell=at_rest == "cell")
-                alone.append(compute(copy, *args, **kwargs))
+                alone.append(result.in_this_order(compute(copy, *args, **kwargs)))
             return replace(result, spread=deviations(alone))
 
         return computed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from ase import Atoms, units
 from ase.thermochemistry import IdealGasThermo
 from matplotlib.figure import Figure
+from scipy.optimize import linear_sum_assignment
 
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
@@ -20,6 +21,8 @@ from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 # sqrt(eV / Angstrom^2 / amu), which is 1 / ASE's unit of time, as a wavenumber in cm^-1.
 _WAVENUMBER: Final = float(FEMTOSECOND * 1e15 / (2 * np.pi * units._c * 100))
@@ -124,9 +127,36 @@ class Vibrations(Result):
             panel.set_ylim(bottom=0)
         return figure
 
+    def in_this_order(self, member: Vibrations) -> Vibrations:
+        """A member's modes, each as the one here that it is most like."""
+        order = mode_order(self.symbols, self.modes, member.modes)
+        return replace(
+            member,
+            frequencies=member.frequencies[order],
+            reduced_masses=member.reduced_masses[order],
+            modes=member.modes[order],
+            intensities=member.intensities[order] if len(member.intensities) else np.empty(0),
+        )
+
     def motion(self) -> tuple[list[Atoms], list[str]]:
         """Frames that show each mode in turn, and what each frame is."""
         return mode_motion(self.symbols, self.positions, self.modes, self.frequencies)
+
+
+def mode_order(
+    symbols: Sequence[str], modes: FloatArray, others: FloatArray
+) -> NDArray[np.integer[Any]]:
+    """Which of the ``others`` is each of the ``modes`` (n_modes, n_atoms, 3), by their overlap.
+
+    Two that lie close together may come in another order, and then rank says nothing.
+    """
+    roots = np.sqrt(Atoms(symbols).get_masses())[:, None]
+    one, two = (
+        weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
+        for weighted in ((each * roots).reshape(len(each), -1) for each in (modes, others))
+    )
+    order: NDArray[np.integer[Any]] = linear_sum_assignment(-((one @ two.T) ** 2))[1]
+    return order
 
 
 def mode_motion(
