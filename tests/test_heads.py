@@ -241,3 +241,22 @@ def test_a_fine_tuning_has_one_head(data: Path, tmp_path: Path) -> None:
     }
     with pytest.raises(ConfigError, match="A fine-tuning trains one head"):
         prepare(config_file.parse(values, "config.yaml"))
+
+
+def test_fine_tuning_goes_on_with_the_head_that_predicts(data: Path, tmp_path: Path) -> None:
+    """Whatever its frames are called."""
+    base = small_mace(heads=("low", "high"), channels=2, correlation=1)
+    base.save(tmp_path / "base.ladera")
+    frames = [frame.with_(head="Default") for frame in water(8)]
+    write(Dataset.from_frames(frames), tmp_path / "new.extxyz")
+    values = {
+        "data": {"files": str(tmp_path / "new.extxyz"), "split": {"validation": 2, "test": 1}},
+        "finetune": {"base": str(tmp_path / "base.ladera")},
+        "epochs": 1,
+        "batch_size": 5,
+    }
+    tuned = train(config_file.parse(values, "config.yaml"), tmp_path / "run")
+    assert tuned.config.head == "low"
+    before, after = base.layers[0].readout.weights[0], tuned.layers[0].readout.weights[0]
+    changed = (before - after).abs().sum(dim=0) > 0
+    assert changed.tolist() == [True, False]

@@ -21,6 +21,7 @@ from pydantic import (
 
 from ladera import modelfile
 from ladera.data.formats import AtomColumns, LabelKeys
+from ladera.training import heads
 from ladera.training.finetune.config import FinetuneConfig
 from ladera.training.optimizer_config import Adam, Cosine, OptimizerConfig, ScheduleConfig
 from ladera.training.sections import Fraction, Section, named
@@ -286,7 +287,7 @@ class TrainingConfig(Section):
         if isinstance(values, dict) and "model" not in values:
             section = values.get("finetune")
             if isinstance(section, dict) and isinstance(section.get("base"), str):
-                model = modelfile.load(section["base"]).config
+                model = heads.chosen(modelfile.load(section["base"]).config)
                 return values | {"model": model.model_dump(mode="json", by_alias=True)}
         return values
 

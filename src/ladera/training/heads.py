@@ -99,6 +99,13 @@ def predicts(config: PotentialConfig) -> str:
     return of_model(config)[index]
 
 
+def chosen(config: PotentialConfig) -> PotentialConfig:
+    """The same, with the head that predicts named if there are several: it predicts all frames."""
+    if len(of_model(config)) < 2:
+        return config
+    return config.model_copy(update={"head": predicts(config)})
+
+
 def by_head(potential: Potential, dataset: Dataset) -> list[tuple[str | None, Indices]]:
     """The head that is to predict, and the frames (indices) that it is to predict.
 

@@ -15,14 +15,16 @@ from ladera.data.frame import Frame
 from ladera.errors import ConfigError
 from ladera.models.committee import Committee
 from ladera.potential import Potential
+from ladera.training import heads
 from ladera.training.evaluation import evaluate_dataset
 
 
 def load(path: str) -> Potential:
-    """The base; ConfigError for a committee, of which there is no one set of parameters."""
+    """The base, of several heads the one that predicts; ConfigError for a committee."""
     base = modelfile.load(path)
     if isinstance(base, Committee):
         raise ConfigError(f"{path} is a committee; fine-tune its members, and make a new one.")
+    base.config = heads.chosen(base.config)
     return base
 
 
