@@ -160,6 +160,10 @@ def test_a_measured_spectrum_is_laid_over_and_matched(dipoles):
 def test_trajectories_that_show_no_spectrum_are_named():
     with pytest.raises(PropertyError, match=r"too short for a resolution of 10.*--resolution"):
         spectrum(oscillators(1000, 2.0, 300.0))
+    nearly = oscillators(3900, 2.0, 300.0)
+    with pytest.raises(PropertyError, match=r"--resolution 11\.$"):  # and not 10 once more
+        spectrum(nearly)
+    assert spectrum(nearly, resolution=11).resolution == 11
     with pytest.raises(PropertyError, match=r"nothing above 1668 cm.*--trajectory-interval 4"):
         spectrum(oscillators(4000, 10.0, 300.0))
 

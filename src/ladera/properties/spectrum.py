@@ -252,7 +252,7 @@ def _check(trajectory: Trajectory, resolution: float, lags: int) -> None:
         raise PropertyError(
             f"The trajectory is {length:.4g} ps long, too short for a resolution of "
             f"{resolution:g} cm^-1, which needs {need:.4g} ps; run longer, or ask for less with "
-            f"--resolution {resolution * need / length:.0f}."
+            f"--resolution {np.ceil(resolution * need / length):.0f}."
         )
     highest = 1 / (2 * LIGHT * trajectory.interval)
     if 1 in trajectory.numbers and highest < MODES_OF_HYDROGEN:
