@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.constraints import FixCom
 from ase.md.nose_hoover_chain import (
     IsotropicMTKBarostat,
@@ -19,6 +20,7 @@ from ladera.potential import evaluate
 from ladera.simulation.calculator import LaderaCalculator
 from ladera.simulation.chains import Barostat, IsotropicNPT, Thermostat
 from ladera.simulation.integrators import INTEGRATORS
+from ladera.simulation.records import snapshot
 from ladera.simulation.settings import MDSettings
 
 
@@ -140,3 +142,16 @@ def test_virial_and_closest_pair_are_those_of_torch():
     assert ratio == pytest.approx(ratios.min())
     assert ratios[pair] == ratios.min()
     assert closest_pair(centers[:0], neighbors[:0], vectors[:0], radii) == (-1, np.inf)
+
+
+def test_frames_of_a_run_know_when_they_were_changed():
+    """Results are given while the structure is what it was, and not a number off."""
+    frame = snapshot(moving_crystal())
+    energy = frame.get_potential_energy()
+    frame.info["note"] = "changes nothing"
+    assert frame.get_potential_energy() == energy
+    frame.positions[0, 0] += 1e-6
+    with pytest.raises(PropertyNotImplementedError):
+        frame.get_potential_energy()
+    with pytest.raises(PropertyNotImplementedError):
+        frame.get_forces()

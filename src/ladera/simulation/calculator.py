@@ -98,7 +98,7 @@ class LaderaCalculator(Calculator):
         """What has changed since the last calculation, by exact comparison."""
         if self.atoms is None:
             return list(_DEPENDENCIES)
-        pairs = zip(_DEPENDENCIES, self._snapshot, _snapshot(atoms), strict=True)
+        pairs = zip(_DEPENDENCIES, self._snapshot, dependencies(atoms), strict=True)
         return [name for name, old, new in pairs if old != new]
 
     def calculate(
@@ -158,7 +158,7 @@ class LaderaCalculator(Calculator):
         # ASE wants the structure here. A copy of all its arrays would cost as much as the rest of
         # a step of small systems; what the results depend on is in the snapshot.
         self.atoms = atoms
-        self._snapshot = _snapshot(atoms)
+        self._snapshot = dependencies(atoms)
 
     def _derive(self, name: str) -> Any:
         prediction = self.prediction
@@ -202,8 +202,8 @@ def load_potential(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[st
     return members[0] if len(members) == 1 else Committee(members)
 
 
-def _snapshot(atoms: Atoms) -> tuple[bytes | float, ...]:
-    """What results depend on, in the order of ``_DEPENDENCIES``.
+def dependencies(atoms: Atoms) -> tuple[bytes | float, ...]:
+    """What results depend on: positions, numbers, cell, pbc and total charge.
 
     Bytes are copied and compared several times faster than arrays, and molecular dynamics asks
     about five times a step whether anything has changed.

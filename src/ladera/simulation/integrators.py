@@ -122,7 +122,9 @@ class LangevinThermostat(Integrator):
     """
 
     def _build(self, settings: MDSettings, rng: np.random.Generator) -> Any:
-        if not self.atoms.constraints:
+        # Constraints of the structure's own may add forces for the integrator; ours does not.
+        self._plain = not self.atoms.constraints
+        if self._plain:
             self.atoms.set_constraint(_CentreOfMassAtRest(self.atoms.get_masses()))
         self.work = 0.0
         self.forces: NDArray[np.float64] | None = None  # of the last step
@@ -141,8 +143,9 @@ class LangevinThermostat(Integrator):
         before = self.forces
         if before is None:
             before = self.atoms.get_forces(apply_constraint=False)
-        self.dynamics.step()
-        self.forces = self.atoms.get_forces(apply_constraint=False)
+        self.forces = self.dynamics.step(before if self._plain else None)
+        if not self._plain:
+            self.forces = self.atoms.get_forces(apply_constraint=False)
         moves = self.atoms.positions - positions
         self.work += 0.5 * float(np.vdot(before + self.forces, moves))
 

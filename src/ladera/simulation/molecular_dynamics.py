@@ -248,7 +248,7 @@ class _Run:
         if self.step % settings.log_interval == 0:
             row = self._row()
             check_distances(self._calculator.prediction.graph)
-            self._table.write(asdict(row))
+            self._table.write(vars(row))
             if row.extrapolating_atoms:
                 self._extrapolation.record(self.step, self._calculator.list_extrapolations())
             self._guard.check_domain(row.extrapolating_atoms, self.step)

@@ -25,7 +25,7 @@ from ase.io.trajectory import Trajectory
 import ladera
 from ladera.errors import SimulationError
 from ladera.files import atomic_path, write_text_atomic
-from ladera.simulation.calculator import PropertyUnavailableError
+from ladera.simulation.calculator import PropertyUnavailableError, dependencies
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -119,6 +119,17 @@ class FrameFile:
             self._trajectory.close()
 
 
+class _Results(SinglePointCalculator):
+    """ASE's, which compares two structures number by number whenever it is asked for a result."""
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the results were computed."""
+        own: Any = self.atoms
+        if dependencies(atoms) == dependencies(own):
+            return []
+        return list(super().check_state(atoms, tol))  # type: ignore[no-untyped-call]
+
+
 def snapshot(atoms: Atoms) -> Atoms:
     """A copy of a structure that holds its results so far instead of a calculator."""
     frame: Atoms = atoms.copy()
@@ -128,7 +139,7 @@ def snapshot(atoms: Atoms) -> Atoms:
     if "dipole" in atoms.calc.implemented_properties:
         with suppress(PropertyUnavailableError):  # nor have charges in a cell
             results["dipole"] = atoms.get_dipole_moment()
-    frame.calc = SinglePointCalculator(frame, **results)
+    frame.calc = _Results(frame, **results)  # type: ignore[no-untyped-call]
     return frame
 
 
