@@ -27,6 +27,7 @@ from ladera.simulation.settings import MDSettings
 BLOCK = 100  # steps
 BLOCKS = 20
 LIMIT = 0.5  # ms per step
+PRESSURE = 15.0  # GPa, of the liquid at this density: with less it would boil off in the npt run
 
 spent = {"model": 0.0, "neighbour list": 0.0}
 
@@ -85,6 +86,7 @@ def main() -> None:
             temperature=300.0,
             timestep=0.5,
             steps=BLOCK * BLOCKS,
+            pressure=PRESSURE,
         )
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             run_md(atoms, potential, settings, folder, on_row=close_block)

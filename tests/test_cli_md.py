@@ -30,6 +30,7 @@ def workplace(tmp_path: Path) -> Path:
     ase.io.write(tmp_path / "cluster.xyz", cluster())
     ase.io.write(tmp_path / "water.xyz", molecule("H2O"))
     (tmp_path / "empty.xyz").write_text("")
+    (tmp_path / "input.data").write_text("begin\natom 0 0 0 Ar 0 0 0 0 0\nend\n")
     return tmp_path
 
 
@@ -82,6 +83,7 @@ def test_md_runs_refuses_and_resumes(workplace):
         ("md one.ladera water.xyz --steps 5", 1, "Atom 0 is O, which this model does not know"),
         ("md one.ladera missing.xyz --steps 5", 1, "no structure file missing.xyz"),
         ("md one.ladera empty.xyz --steps 5", 1, "empty.xyz"),
+        ("md one.ladera input.data --steps 5", 1, "input.data file, which does not say its units"),
         ("md one.ladera one.ladera --steps 5", 1, "one.ladera could not be read as a structure"),
         ("md missing.ladera crystal.cif --steps 5", 1, "no model file missing.ladera"),
         ("md crystal.cif crystal.cif --steps 5", 1, "no complete Ladera model file"),

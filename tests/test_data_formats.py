@@ -314,6 +314,8 @@ def test_files_that_are_not_there_or_empty_or_nothing(tmp_path):
         read(tmp_path / "missing.cif")
     with pytest.raises(DataError, match="holds no structures"):
         read(put(tmp_path / "empty.xyz", "\n\n"))
+    with pytest.raises(DataError, match="holds no structures"):
+        read(put(tmp_path / "empty.data", ""), units=ATOMIC)
     with pytest.raises(DataError, match="No data file"):
         read([])
     with pytest.raises(DataError, match="cannot be read by ASE"):

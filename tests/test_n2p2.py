@@ -403,6 +403,21 @@ def test_units_must_be_said(folder: Path) -> None:
         ladera.load(folder, units="bohr")
     with pytest.raises(ConfigError, match="give no units"):
         ladera.load(folder / "input.nn", units="bohr-hartree")
+    with pytest.raises(ConfigError, match="There is no folder gone; units are those of a folder"):
+        ladera.load("gone", units="bohr-hartree")
+
+
+def test_a_file_is_no_folder_to_export_to(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, taken = tmp_path / "model.ladera", tmp_path / "taken"
+    ladera.load(folder).save(model)
+    taken.write_text("mine")
+    with pytest.raises(SystemExit) as end:
+        main(["export", str(model), str(taken), "--to", "n2p2"])
+    assert end.value.code == 1
+    assert "taken is a file; name a folder for the files of n2p2." in capsys.readouterr().err
+    assert taken.read_text() == "mine"
 
 
 @pytest.mark.parametrize("change", ["short", "long", "word", "nan", "gone"])

@@ -96,7 +96,11 @@ def load(
 
         return n2p2.load(path, units)
     if units is not None:
-        raise ConfigError(f"{path} is a model file, always in Angstrom and eV; give no units.")
+        raise ConfigError(
+            f"{path} is a model file, always in Angstrom and eV; give no units."
+            if path.is_file()
+            else f"There is no folder {path}; units are those of a folder of n2p2 or RuNNer."
+        )
     foreign = _load_foreign(path, head)
     if foreign is not None:
         return foreign

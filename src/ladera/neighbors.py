@@ -259,8 +259,8 @@ def virial(vectors: NDArray[np.floating], gradients: NDArray[np.floating]) -> ND
 
     The same as :attr:`ladera.potential.Prediction.virial` of one structure.
     """
-    sums: NDArray[np.float64] = _virial(vectors, gradients)
-    return 0.5 * (sums + sums.T)
+    symmetric: NDArray[np.float64] = _virial(vectors, gradients)
+    return symmetric
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -272,7 +272,8 @@ def _virial(vectors, gradients):  # type: ignore[no-untyped-def]
         xx, xy, xz = xx + x * gx, xy + x * gy, xz + x * gz
         yx, yy, yz = yx + y * gx, yy + y * gy, yz + y * gz
         zx, zy, zz = zx + z * gx, zy + z * gy, zz + z * gz
-    return np.array(((xx, xy, xz), (yx, yy, yz), (zx, zy, zz)), np.float64)
+    xy, xz, yz = 0.5 * (xy + yx), 0.5 * (xz + zx), 0.5 * (yz + zy)
+    return np.array(((xx, xy, xz), (xy, yy, yz), (xz, yz, zz)), np.float64)
 
 
 def closest_pair(

@@ -84,6 +84,8 @@ def export(
     from ladera.interop import mace_torch, n2p2
     from ladera.units import UNIT_SYSTEMS
 
+    if folder.is_file():
+        raise ConfigError(f"{folder} is a file; name a folder for the files of {to}.")
     first = "input.nn" if to == "n2p2" else "model.safetensors"
     if (folder / first).exists():
         raise ConfigError(f"{folder} holds {first} already; name another folder.")

@@ -9,7 +9,7 @@ chain are moved by compiled code.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numba
 import numpy as np
@@ -58,18 +58,35 @@ class Barostat(IsotropicMTKBarostat):
 class IsotropicNPT(IsotropicMTKNPT):
     """Martyna, Tobias and Klein's equations of motion; atoms and cell move once a step."""
 
+    _known: tuple[Array, float] | None = None  # of the structure as it is: forces, tr sigma
+
+    def _update_atoms(self) -> None:
+        self.atoms.set_momenta(self._p)
+
     def _integrate_q_cell(self, delta: float) -> None:
         super()._integrate_q_cell(delta)
-        self._update_atoms()
+        self.atoms.positions = self._q
+        self.atoms.cell.array[:] = self._cell0 * math.exp(self._eps)
+        self._known = None
+
+    def _results(self) -> tuple[Array, float]:
+        if self._known is None:
+            stress = self.atoms.get_stress(apply_constraint=False)
+            self._known = self.atoms.get_forces(md=True), float(stress[:3].sum())
+        return self._known
 
     def _get_forces(self) -> Array:
-        return np.asarray(self.atoms.get_forces(md=True))
+        return self._results()[0]
 
-    def _get_pressure(self) -> Any:
-        """P = (sum_i p_i^2 / m_i - V tr sigma) / (3 V), eV/Angstrom^3."""
-        stress = self.atoms.get_stress(apply_constraint=False)
-        twice_kinetic = np.vdot(self._p, self._p / self.masses)
-        return (twice_kinetic / self._get_volume() - stress[:3].sum()) / 3
+    def _integrate_p_cell(self, delta: float) -> None:
+        """dp_eps/dt = 3 V (P - P_0) + K / n = (1 + 1 / n) K - V (tr sigma + 3 P_0).
+
+        K = sum_i p_i^2 / m_i, 3 n degrees of freedom, P = (K / V - tr sigma) / 3 the pressure.
+        """
+        twice_kinetic = float(np.vdot(self._p, self._p / self.masses))
+        force = (1 + 1 / self._num_atoms_global) * twice_kinetic
+        force -= self._get_volume() * (self._results()[1] + 3 * self._pressure_au)
+        self._p_eps += delta * force
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -11,6 +11,7 @@ from ase.data import covalent_radii
 
 from ladera.errors import SimulationError
 from ladera.neighbors import closest_pair
+from ladera.simulation.calculator import cell_volume
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.settings import MDSettings
 
@@ -54,7 +55,7 @@ class Guard:
             raise SimulationError(f"the energy jumped by {jump:.3g} eV per atom in one step")
         self._energy = energy
         if self._settings.ensemble == "npt":
-            ratio = atoms.cell.volume / self._volume
+            ratio = cell_volume(atoms.cell.array) / self._volume
             if not _SMALLEST_VOLUME < ratio < _LARGEST_VOLUME:
                 raise SimulationError(f"the volume is {ratio:.3g} times that at the start")
 

@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 def read_structure(path: str | os.PathLike[str]) -> Atoms:
     """The last structure of any file that ASE reads.
 
-    Raises DataError for a file that is missing, cannot be read or holds no structure.
+    Raises DataError for a file that is missing, cannot be read or holds no structure, and for an
+    ``input.data`` of RuNNer or n2p2, whose units nobody knows.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"There is no structure file {path}; check the path.")
+    if _is_input_data(path):
+        raise DataError(
+            f"{path} is an input.data file, which does not say its units; say them in "
+            f"ladera data convert {path} --units bohr-hartree --output {path.stem}.extxyz "
+            "and give that file."
+        )
     try:
         atoms = ase.io.read(path, index=-1)
     except Exception as error:  # each of ASE's many readers fails in its own way
@@ -33,3 +40,12 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
     if isinstance(atoms, list) or len(atoms) == 0:
         raise DataError(f"{path} holds no atoms; give a file with a structure.")
     return atoms
+
+
+def _is_input_data(path: Path) -> bool:
+    """Whether the first line that says anything is ``begin``; the file may be of any kind."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip() and not line.startswith(b"#"):
+                return line.split()[0] == b"begin"
+    return False

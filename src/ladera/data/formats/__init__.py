@@ -115,6 +115,8 @@ def _frames(
         return extended_xyz.read(path, keys, units or METAL)
     if _is_input_data(path):
         return input_data.read(path, _required(units, path), atom_columns)
+    if not path.stat().st_size:
+        return iter(())
     if units not in (None, METAL):
         raise DataError(f"{path} is converted to Angstrom and eV by ASE; give no other units.")
     return ase_files.read(path, keys)
