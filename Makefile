@@ -47,6 +47,7 @@ $(BIN)/python:
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --editable .
+	@$(BIN)/ladera --help >/dev/null # it starts, and its modules are compiled
 	@touch $@
 
 $(VENV)/.development: pyproject.toml constraints.txt | $(BIN)/python
