@@ -46,7 +46,9 @@ def test_each_value_is_listed_with_its_range(model):
         assert not each.minimum <= each.value <= each.maximum
         assert model.plan.functions[0][each.function - 1].number == each.kind
     assert str(found[0]).startswith(f"atom {found[0].atom} (Ar): symmetry function ")
-    assert f"is {found[0].value:.6g}, outside" in str(found[0])
+    first = found[0]
+    beyond = max(first.value - first.maximum, first.minimum - first.value)
+    assert f"is {first.value:.6g}, by {beyond:.2g} outside" in str(first)
     committee = Committee([model, model])
     assert committee.list_extrapolations(graph) == found
 

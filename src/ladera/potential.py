@@ -80,9 +80,11 @@ class Extrapolation(NamedTuple):
 
     def __str__(self) -> str:
         """One readable line, without the structure it is in."""
+        beyond = max(self.value - self.maximum, self.minimum - self.value)
         return (
             f"atom {self.atom} ({self.element}): symmetry function {self.function} (type "
-            f"{self.kind}) is {self.value:.6g}, outside {self.minimum:.6g} to {self.maximum:.6g}"
+            f"{self.kind}) is {self.value:.6g}, by {beyond:.2g} outside {self.minimum:.6g} to "
+            f"{self.maximum:.6g}"
         )
 
 
