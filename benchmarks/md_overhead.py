@@ -5,7 +5,7 @@ is taken by itself. `run_md` does all that it always does, logs and trajectory i
 milliseconds of processor time per step of model, neighbour list and rest, from the fastest block
 of 100 steps, since other programs can only make one slower, and the median block.
 
-    OMP_NUM_THREADS=1 python benchmarks/md_overhead.py [cutoff in Angstrom, 6 by default]
+    python benchmarks/md_overhead.py [cutoff in Angstrom, 6 by default]
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ build = NeighborList.build
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # others wait in a loop for work, which would count
     cutoff = float(sys.argv[1]) if len(sys.argv) > 1 else 6.0
     NeighborList.build = timed_build  # type: ignore[method-assign, assignment]
     atoms = bulk("O", "fcc", a=3.43, cubic=True) * (5, 5, 2)  # 10 Angstrom^3 an atom, as in water
