@@ -382,6 +382,14 @@ def test_many_points_become_a_picture() -> None:
     assert 'aria-label="a &lt;test&gt; &amp; more"' in svg
 
 
+def test_a_legend_names_what_is_drawn() -> None:
+    values, nothing = np.arange(3.0), np.empty(0)
+    groups = {"hot": (values, values), "none": (nothing, nothing), "cold": (values, values + 1)}
+    legend = figures.parity(groups, "energy", "eV").axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["hot", "cold"]
+
+
 def test_figures_without_a_single_label() -> None:
     nothing = np.full(3, np.nan)
     svg = to_svg(figures.parity({"Si": (nothing, nothing)}, "energy", "eV"), "empty", "a")

@@ -125,8 +125,10 @@ def parity(
         panel.locator_params(nbins=5)
         panel.set(xlabel=f"Reference {label} ({unit})", ylabel=f"Predicted {label} ({unit})")
         _write_errors(panel, Errors.of(reference, predicted), unit)
-        if len(groups) > 1:
-            _group_legend(panel, colors)
+        # Colours are those of all parts of the data; a legend is of what is in this one.
+        drawn = {name: color for name, color in colors.items() if len(pairs[name][0])}
+        if drawn and len(groups) > 1:
+            _group_legend(panel, drawn)
     return figure
 
 
