@@ -17,7 +17,7 @@ from pydantic import (
     PositiveFloat,
     SerializeAsAny,
 )
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from ladera import modelfile
@@ -209,7 +209,7 @@ def coverage_factor(level: float, n_members: int) -> float:
     quantile (1 + level) / 2: for 68.3 and 95.4 % 1.20 and 3.31 with 4 members, 1.06 and 2.32 with
     10, and 1 and 2 with very many.
     """
-    return float(student.ppf(0.5 + 0.5 * level, n_members - 1))
+    return float(stdtrit(n_members - 1, 0.5 + 0.5 * level))
 
 
 def _mean(values: Sequence[Tensor | None]) -> Tensor | None:

@@ -24,8 +24,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import spearmanr
-from scipy.stats import t as student
 
 from ladera.errors import DataError
 from ladera.models.committee import Calibration, coverage_factor
@@ -102,6 +100,8 @@ def reliability(
     likelihood (errors in meV). Of both: the rank correlation of spread and size of error. ``bins``
     are groups of growing spread: root mean squares of spread and error (meV), and their number.
     """
+    from scipy.stats import spearmanr  # half a second, for committees alone
+
     errors, spreads = _usable(errors, spreads)
     if len(errors) == 0:
         return None
@@ -118,6 +118,8 @@ def reliability(
 
 
 def _agreement(errors: Floats, deviations: Floats, n_members: int) -> dict[str, float]:
+    from scipy.stats import t as student
+
     ratios = np.abs(errors / deviations)
     log_likelihood = student.logpdf(ratios, n_members - 1) - np.log(_MILLI * deviations)
     found = {"log_likelihood": float(np.mean(log_likelihood))}

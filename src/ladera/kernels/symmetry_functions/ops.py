@@ -10,13 +10,15 @@ tangent          dG/dr . v             (linear in v)        reverse, second deri
 
 The second derivative w . d2G/dr2 . v is only reached by Hessians, and comes from the reference,
 which is differentiable to any order.
-Training on forces needs ``reverse`` and, for the parameters, ``tangent``.
+Where nothing is to be differentiated the plain loops are called: the first call of an operation
+imports torch's compiler, which takes longer than all else before the first step of a simulation.
 """
 
 from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,8 +45,21 @@ def _arrays(*tensors: Tensor) -> list[Any]:
     ]
 
 
-@torch.library.custom_op("ladera::symmetry_values", mutates_args=(), device_types="cpu")
-def values(
+def _operation(function: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], Any]:
+    """A function as it is called, and the torch operation behind it."""
+    name = f"ladera::symmetry_{function.__name__.strip('_')}"
+    operation: Any = torch.library.custom_op(name, function, mutates_args=(), device_types="cpu")
+
+    def call(*arguments: Any) -> Tensor:
+        tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+        recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        result: Tensor = (operation if recorded else function)(*arguments)
+        return result
+
+    return call, operation
+
+
+def _values(
     vectors: Tensor, row_pointer: Tensor, centers: Tensor, neighbors: Tensor, plan: int
 ) -> Tensor:
     """G, (n_atoms, n_functions); arguments as in ``cpu.values``."""
@@ -52,8 +67,7 @@ def values(
     return torch.from_numpy(result).to(vectors.dtype)
 
 
-@torch.library.custom_op("ladera::symmetry_reverse", mutates_args=(), device_types="cpu")
-def reverse(
+def _reverse(
     vectors: Tensor,
     row_pointer: Tensor,
     centers: Tensor,
@@ -66,8 +80,7 @@ def reverse(
     return torch.from_numpy(result).to(vectors.dtype)
 
 
-@torch.library.custom_op("ladera::symmetry_tangent", mutates_args=(), device_types="cpu")
-def tangent(
+def _tangent(
     vectors: Tensor,
     row_pointer: Tensor,
     centers: Tensor,
@@ -117,6 +130,9 @@ def _second_derivative(ctx: Any, weights: Tensor, direction: Tensor) -> Tensor:
     )
 
 
-values.register_autograd(_values_backward, setup_context=_save)
-reverse.register_autograd(_reverse_backward, setup_context=_save)
-tangent.register_autograd(_tangent_backward, setup_context=_save)
+values, _values_operation = _operation(_values)
+reverse, _reverse_operation = _operation(_reverse)
+tangent, _tangent_operation = _operation(_tangent)
+_values_operation.register_autograd(_values_backward, setup_context=_save)
+_reverse_operation.register_autograd(_reverse_backward, setup_context=_save)
+_tangent_operation.register_autograd(_tangent_backward, setup_context=_save)
