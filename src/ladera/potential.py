@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validato
 from torch import Tensor, nn
 
 from ladera.errors import ConfigError, DataError, did_you_mean
+from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
 from ladera.threads import torch_threads
 
@@ -65,27 +66,6 @@ class TrainingStatistics:
     force_scale: float  # root mean square of the force components, eV/Angstrom; 0 without forces
     # The same of the structures of each head, where they say to which they belong.
     heads: Mapping[str, TrainingStatistics] = field(default_factory=dict)
-
-
-class Extrapolation(NamedTuple):
-    """A descriptor of an atom outside the range that it had in the training data."""
-
-    atom: int
-    element: str
-    function: int  # number among the functions of the element, from 1 in the order of n2p2
-    kind: int  # type of the function in n2p2
-    value: float
-    minimum: float
-    maximum: float
-
-    def __str__(self) -> str:
-        """One readable line, without the structure it is in."""
-        beyond = max(self.value - self.maximum, self.minimum - self.value)
-        return (
-            f"atom {self.atom} ({self.element}): symmetry function {self.function} (type "
-            f"{self.kind}) is {self.value:.6g}, by {beyond:.2g} outside {self.minimum:.6g} to "
-            f"{self.maximum:.6g}"
-        )
 
 
 class Potential(nn.Module, ABC):

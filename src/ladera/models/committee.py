@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from ladera import modelfile
 from ladera.errors import ConfigError
+from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
 from ladera.potential import (
-    Extrapolation,
     LongRange,
     Potential,
     PotentialConfig,

@@ -58,9 +58,7 @@ class Phonons(Result):
     frequencies: FloatArray = quantity("THz")  # (n_grid,) of the density of states
     density: FloatArray = quantity("1/THz")  # (n_grid,), states per primitive cell
     lowest: float = quantity("THz")  # on the path and the mesh
-    lowest_point: FloatArray = (
-        quantity()
-    )  # (3,), where, in reciprocal vectors of the primitive cell
+    lowest_point: FloatArray = quantity()  # (3,), where, in reciprocal primitive vectors
     zero_point_energy: float = quantity("eV")  # per primitive cell
     temperatures: FloatArray = quantity("K")
     free_energy: FloatArray = quantity("kJ/mol")  # Helmholtz's

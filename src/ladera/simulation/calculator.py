@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from ladera import modelfile
 from ladera.errors import DataError, SimulationError
+from ladera.extrapolation import Extrapolation
 from ladera.graph import NeighborList, total_charge
 from ladera.models.committee import Committee, CommitteePrediction
 from ladera.models.moments import NO_ENERGY
 from ladera.neighbors import net_forces, virial
-from ladera.potential import Extrapolation, Potential, Prediction, evaluate
+from ladera.potential import Potential, Prediction, evaluate
 
 if TYPE_CHECKING:
     from ase import Atoms

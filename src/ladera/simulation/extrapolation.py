@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ladera.potential import Extrapolation
+from ladera.extrapolation import Extrapolation
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.records import Table
 

@@ -14,8 +14,8 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ladera.data.dataset import Dataset
+from ladera.extrapolation import Extrapolation
 from ladera.files import atomic_path
-from ladera.potential import Extrapolation
 
 ROWS_KEPT: Final = 10_000  # in extrapolation.csv
 N_WORST: Final = 20

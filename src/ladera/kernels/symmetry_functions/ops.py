@@ -16,6 +16,7 @@ imports torch's compiler, which takes longer than all else before the first step
 
 from __future__ import annotations
 
+import functools
 import itertools
 import weakref
 from collections.abc import Callable
@@ -50,6 +51,7 @@ def _operation(function: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], 
     name = f"ladera::symmetry_{function.__name__.strip('_')}"
     operation: Any = torch.library.custom_op(name, function, mutates_args=(), device_types="cpu")
 
+    @functools.wraps(function)
     def call(*arguments: Any) -> Tensor:
         tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
         recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

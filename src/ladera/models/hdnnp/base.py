@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from ladera.errors import ConfigError, DataError
+from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.selection import RESOLUTION as RESOLUTION
-from ladera.potential import Extrapolation, Potential, TrainingStatistics
+from ladera.potential import Potential, TrainingStatistics
 
 log = logging.getLogger(__name__)
 
