@@ -103,7 +103,7 @@ def test_charges_are_those_of_the_lowest_energy(potential: HDNNP4G) -> None:
     index = potential.species_index(graph)
     with torch.no_grad():
         charges = evaluate(potential, graph).charges
-        inputs = potential.inputs(potential.symmetry_functions(graph), index)
+        inputs = potential.input_scaling().inputs(potential.symmetry_functions(graph), index)
         chi = potential._outputs(potential.electronegativities, inputs, index) * 8.0
         (part,) = potential.electrostatics.parts(graph, index)
         widths = torch.from_numpy(potential.electrostatics.widths)[index]

@@ -26,6 +26,7 @@ from ladera.kernels.symmetry_functions.functions import (
 )
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
+from ladera.models.hdnnp.config import Scaling
 from ladera.models.hdnnp.generation import Recipe, generate, pool
 from ladera.models.hdnnp.selection import (
     SelectionConfig,
@@ -300,20 +301,22 @@ def test_resuming_with_another_choice_names_the_key(tmp_path: Path) -> None:
 # --- the report --------------------------------------------------------------------------------
 
 
-def test_sensitivities_are_slopes_of_the_energy() -> None:
-    """Against finite differences of the network in one scaled input."""
-    potential = fitted(HDNNPConfig(species=("H", "O"), cutoff=4.5, size="small"))
+@pytest.mark.parametrize("scaling", ["sigma", "principal"])
+def test_sensitivities_are_slopes_of_the_energy(scaling: Scaling) -> None:
+    """Against finite differences of the network in one function over its deviation."""
+    potential = fitted(HDNNPConfig(species=("H", "O"), cutoff=4.5, size="small", scaling=scaling))
     assert isinstance(potential, HDNNP)
     graphs = water(4)
     (hydrogen, _) = examine(potential, graphs)
     G = torch.cat([potential.symmetry_functions(g)[g.species == 1] for g in graphs])
     count, step, slopes = potential.plan.counts[0], 1e-5, []
+    index, own = torch.zeros(len(G), dtype=torch.int64), potential.input_counts[0]
     with torch.no_grad():
-        inputs = ((G - potential.mean[0]) / potential.deviation[0])[:, :count]
         for k in range(count):
-            shift = torch.zeros(count, dtype=torch.float64)
-            shift[k] = step
-            up, down = (potential.networks[0](inputs + s * shift) for s in (1, -1))
+            shift = torch.zeros_like(G[0])
+            shift[k] = step * potential.deviation[0, k]
+            moved = (potential.input_scaling().inputs(G + s * shift, index) for s in (1, -1))
+            up, down = (potential.networks[0](x[:, :own]) for x in moved)
             slopes.append((up - down).numpy() / (2 * step))
     rms = np.sqrt((np.array(slopes) ** 2).mean(1))
     largest = np.abs(slopes).max(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from ladera import Graph, modelfile
 from ladera.errors import DataError, ModelFileError
 from ladera.kernels.activations import ACTIVATION_NUMBERS, ACTIVATIONS, activate
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
+from ladera.models.hdnnp.config import Scaling
+from ladera.models.hdnnp.scaling import principal_components
 from ladera.potential import TrainingStatistics
-from ladera.testing import check_fast_path, check_forces, predict
+from ladera.testing import check_contract, check_fast_path, check_forces, predict
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -38,7 +41,7 @@ def test_twisted_tangent_has_the_constants_of_aenet() -> None:
     assert ACTIVATIONS["tanh_twist"](x).numpy() == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("scaling", ["none", "scale", "center", "scale_center", "sigma"])
+@pytest.mark.parametrize("scaling", get_args(Scaling))
 @pytest.mark.parametrize("activation", ["tanh", "softplus", "tanh_twist"])
 def test_scaling_and_activation_on_the_fast_path(scaling: str, activation: str) -> None:
     config = HDNNPConfig(
@@ -61,10 +64,9 @@ def test_scaled_training_set_has_the_promised_range() -> None:
         potential = ladera.build(config)
         assert isinstance(potential, HDNNP)
         potential.fit_statistics(graphs, statistics)
-        offset, factor, low = potential._scaling()
         G = torch.cat([potential.symmetry_functions(g) for g in graphs])
         index = torch.cat([potential.species_index(g) for g in graphs])
-        x = ((G - offset[index]) * factor[index] + low)[index == 1]
+        x = potential.input_scaling().inputs(G, index)[index == 1]
         varies = potential.deviation[1] > 0
         assert int(varies.sum()) > 10
         if scaling == "scale":
@@ -76,6 +78,66 @@ def test_scaled_training_set_has_the_promised_range() -> None:
             assert x[:, varies].mean(0).abs().max() < 1e-9
         if scaling == "sigma":
             torch.testing.assert_close(x[:, varies].std(0), torch.ones(int(varies.sum())).double())
+
+
+def test_principal_components_are_independent_and_large_ones_stay_large() -> None:
+    graphs = [Graph.from_atoms(water_like(9, 5.0, True, s), 4.0) for s in range(12)]
+    config = HDNNPConfig(species=SPECIES, cutoff=4.0, size="large", scaling="principal")
+    config = config.for_training(graphs)
+    potential = ladera.build(config)
+    assert isinstance(potential, HDNNP)
+    potential.fit_statistics(graphs, TrainingStatistics({"H": 0.0, "O": 0.0}, 0.0, 1.0))
+    G = torch.cat([potential.symmetry_functions(g) for g in graphs])
+    index = torch.cat([potential.species_index(g) for g in graphs])
+    x = potential.input_scaling().inputs(G, index)
+    for element, count in enumerate(potential.input_counts):
+        own = x[index == element, :count]
+        assert own.mean(0).abs().max() < 1e-9
+        covariance = own.T @ own / len(own)
+        variances = covariance.diag()
+        assert (covariance - variances.diag()).abs().max() < 1e-9 * variances.max()
+        assert variances.mean().item() == pytest.approx(1.0)
+        raw = G[index == element, : potential.plan.counts[element]]
+        expected = torch.linalg.eigvalsh((raw - raw.mean(0)).T @ (raw - raw.mean(0)) / len(raw))
+        expected = expected.flip(0)[:count] ** 0.7
+        torch.testing.assert_close(variances, expected / expected.mean(), rtol=1e-5, atol=0)
+    assert config.components == dict(zip(SPECIES, potential.input_counts, strict=True))
+    assert all(
+        n < m for n, m in zip(potential.input_counts, potential.plan.counts, strict=True)
+    )  # functions of a few frames depend on one another
+
+
+def test_principal_components_keep_the_contract(tmp_path: Path) -> None:
+    config = HDNNPConfig(
+        species=SPECIES, cutoff=4.0, size="huge", scaling="principal", components={"H": 30, "O": 9}
+    )
+    potential = fitted(config)
+    check_contract(potential, water_like(8, 5.0, True, 1))
+    modelfile.save(potential, tmp_path / "model.ladera")
+    expected = predict(potential, water_like(8, 5.0, True, 1)).energy
+    assert predict(ladera.load(tmp_path / "model.ladera"), water_like(8, 5.0, True, 1)).energy == (
+        expected
+    )
+
+
+def test_dependent_and_constant_functions_make_no_component() -> None:
+    generator = np.random.default_rng(1)
+    G = generator.normal(size=(50, 4)) * [3.0, 1.0, 0.3, 0.1]
+    twice = np.column_stack([G, G[:, :1], np.full(50, 0.7)])
+    found = principal_components(twice)
+    assert found.shape == (6, 4)
+    assert np.abs(found[5]).max() < 1e-12
+    assert found[0] == pytest.approx(found[4])
+    assert principal_components(twice, 6)[:, :4] == pytest.approx(found)
+    assert not principal_components(twice, 6)[:, 4:].any()
+    assert principal_components(twice, 2).shape == (6, 2)
+
+
+def test_components_without_their_scaling_are_refused() -> None:
+    with pytest.raises(ValueError, match="components are for scaling: principal, not sigma"):
+        HDNNPConfig(species=SPECIES, cutoff=4.0, scaling="sigma", components={"H": 3, "O": 3})
+    with pytest.raises(ValueError, match="components has no entry for O; add it"):
+        HDNNPConfig(species=SPECIES, cutoff=4.0, scaling="principal", components={"H": 3})
 
 
 def test_a_function_that_never_varies_brings_no_noise() -> None:
@@ -109,7 +171,7 @@ def test_extrapolation_is_counted_per_atom() -> None:
 
 def test_generated_functions_grow_with_size_and_stay_inside_the_cutoff() -> None:
     counts = []
-    for size in ("small", "medium", "large"):
+    for size in ("small", "medium", "large", "huge"):
         config = HDNNPConfig(species=SPECIES, cutoff=5.0, size=size).complete()
         assert max(f.cutoff for f in config.symmetry_functions) == 5.0
         counts.append(len(config.symmetry_functions))

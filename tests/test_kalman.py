@@ -66,28 +66,36 @@ def molecules():
         species=("H", "C", "O"), cutoff=4.0, size="small", hidden_layers=(5, 4), activation="tanh"
     )
     potential = HDNNP(config)
+    fit(potential, dataset)
+    return dataset, potential
+
+
+def fit(potential: HDNNP, dataset) -> None:
     energies = {"H": -13.0, "C": -1029.0, "O": -2041.0}
     potential.fit_statistics(
         [frame.graph(4.0) for frame in dataset],
         TrainingStatistics(reference_energies=energies, energy_shift=-2.0, force_scale=1.3),
     )
-    return dataset, potential
 
 
 @pytest.mark.parametrize(
-    ("activation", "normalize"), [("tanh", False), ("softplus", True), ("gaussian", False)]
+    ("activation", "normalize", "scaling"),
+    [
+        ("tanh", False, "sigma"),
+        ("softplus", True, "sigma"),
+        ("gaussian", False, "sigma"),
+        ("softplus", False, "principal"),
+    ],
 )
-def test_rows_are_derivatives_of_the_predictions(molecules, activation, normalize):
+def test_rows_are_derivatives_of_the_predictions(molecules, activation, normalize, scaling):
     """Errors against evaluate(), rows against central differences in every weight."""
     dataset, trained = molecules[0][:4], molecules[1]
     torch.manual_seed(5)
     config = trained.config.model_copy(
-        update={"activation": activation, "normalize_nodes": normalize}
+        update={"activation": activation, "normalize_nodes": normalize, "scaling": scaling}
     )
     potential = HDNNP(config)
-    for name, buffer in trained.named_buffers():
-        if name in dict(potential.named_buffers()):
-            potential.get_buffer(name).copy_(buffer)
+    fit(potential, molecules[0])
     steps = steps_for(potential, dataset, Kalman())
     chosen = {"energy": np.array([0, 1, 3]), "forces": np.array([0, 4, 26, 27 * 3 + 13])}
     scale = float(potential.energy_scale)

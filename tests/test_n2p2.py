@@ -168,6 +168,17 @@ def test_numbers_of_the_file_are_written_as_they_were(folder: Path) -> None:
     assert n2p2.symmetry_functions.write(function, ATOMIC).split() == line.split()
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+def test_principal_components_go_into_the_first_weights(tmp_path: Path, normalize: bool) -> None:
+    potential = hdnnp(scaling="principal", components={"H": 6, "O": 4}, normalize_nodes=normalize)
+    n2p2.export(potential, tmp_path / "nnp")
+    read = ladera.load(tmp_path / "nnp")
+    assert read.config.scaling == "center"
+    expected, found = predict(potential, ATOMS), predict(read, ATOMS)
+    assert found.energy.item() == pytest.approx(expected.energy.item(), rel=1e-13)
+    torch.testing.assert_close(found.forces, expected.forces, rtol=1e-10, atol=1e-12)
+
+
 def test_constant_functions_of_a_model_do_not_divide_by_zero(tmp_path: Path) -> None:
     for scaling in ("scale", "scale_center", "sigma"):
         potential = hdnnp(scaling=scaling)

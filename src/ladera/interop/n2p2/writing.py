@@ -26,7 +26,6 @@ from ladera.interop.n2p2.units import shortest
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS, PolynomialFunction
 from ladera.models.hdnnp import HDNNP
 from ladera.models.hdnnp.config import NetworkShape
-from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.potential import Potential
 from ladera.units import ANGSTROM_HARTREE, ATOMIC, METAL, UnitSystem
 
@@ -36,6 +35,7 @@ _SCALING_KEYWORDS = {
     "center": ("center_symmetry_functions",),
     "scale_center": ("scale_symmetry_functions", "center_symmetry_functions"),
     "sigma": ("scale_symmetry_functions_sigma",),
+    "principal": ("center_symmetry_functions",),  # the first layer's weights do the rest
 }
 _UNIT_WORDS = {
     METAL.name: ("Angstrom", "eV"),
@@ -79,10 +79,9 @@ def write_weights(potential: HDNNP, folder: Path, ending: str = "data") -> list[
     """Write ``weights.ZZZ.data`` (or with another ending) of each element; returns the files."""
     widest = _widest(_shapes(potential))
     files = []
-    for symbol, network in zip(potential.symbols, potential.networks, strict=True):
+    for element, symbol in enumerate(potential.symbols):
         files.append((folder / weights.file_name(symbol)).with_suffix(f".{ending}"))
-        if isinstance(network, AtomicNetwork):
-            weights.write(files[-1], _padded(network, widest))
+        weights.write(files[-1], _padded(potential, element, widest))
     return files
 
 
@@ -162,19 +161,23 @@ def _widest(shapes: dict[str, NetworkShape]) -> tuple[int, ...]:
     return tuple(max(nodes) for nodes in layers)
 
 
-def _padded(network: AtomicNetwork, widest: tuple[int, ...]) -> list[weights.Layer]:
-    """Weights and biases of a network in hidden layers of other sizes.
+def _padded(potential: HDNNP, element: int, widest: tuple[int, ...]) -> list[weights.Layer]:
+    """Weights and biases of an element's network in hidden layers of other sizes.
 
-    With normalised nodes n2p2 divides by the larger number of nodes, which the weights make up for.
+    With normalised nodes n2p2 divides by the number of nodes before, which the weights make up for.
     """
+    network, count = potential.atomic_networks()[element], potential.plan.counts[element]
     layers = []
-    sizes = (network.layers()[0].in_features, *widest, 1)
-    for layer, (n_in, n_out), divisor in zip(
-        network.layers(), pairwise(sizes), network.divisors, strict=True
+    sizes = (count, *widest, 1)
+    for l, (layer, (n_in, n_out), divisor) in enumerate(
+        zip(network.layers(), pairwise(sizes), network.divisors, strict=True)
     ):
+        inner = layer.weight.detach()
+        if l == 0:
+            inner = potential.input_scaling().unmixed(inner, element)[:, :count]
         factor = n_in / divisor if divisor != 1 else 1.0
         weight, bias = np.zeros((n_out, n_in)), np.zeros(n_out)
-        weight[: layer.out_features, : layer.in_features] = factor * layer.weight.detach().numpy()
+        weight[: inner.shape[0], : inner.shape[1]] = factor * inner.numpy()
         bias[: layer.out_features] = factor * layer.bias.detach().numpy()
         layers.append((weight, bias))
     return layers

@@ -17,6 +17,7 @@ from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
+from ladera.models.hdnnp.scaling import InputScaling, principal_components
 from ladera.models.hdnnp.selection import RESOLUTION as RESOLUTION
 from ladera.potential import Potential, TrainingStatistics
 
@@ -34,9 +35,12 @@ class SymmetryFunctionPotential(Potential):
         center        G - mean
         scale_center  S_min + (S_max - S_min) (G - mean) / (G_max - G_min)
         sigma         S_min + (S_max - S_min) (G - mean) / sigma
+        principal     (G - mean) M_e, the principal components of the functions of element e, large
+                      ones made smaller (see ``scaling.principal_components``)
 
     The statistics are buffers: ``minimum``, ``maximum``, ``mean``, ``deviation``, each
-    (n_species, n_functions) in the order of the columns of G.
+    (n_species, n_functions) in the order of the columns of G; with ``principal`` also ``mixing``,
+    (n_species, n_functions, largest number of components).
     """
 
     double_buffers: ClassVar[tuple[str, ...]] = (
@@ -51,6 +55,7 @@ class SymmetryFunctionPotential(Potential):
     maximum: Tensor
     mean: Tensor
     deviation: Tensor
+    mixing: Tensor | None
     reference_energies: Tensor
     energy_shift: Tensor
     energy_scale: Tensor
@@ -70,6 +75,12 @@ class SymmetryFunctionPotential(Potential):
         self.register_buffer("maximum", ones.clone())
         self.register_buffer("mean", zeros.clone())
         self.register_buffer("deviation", ones.clone())
+        self.input_counts = config.input_counts(self.plan.counts)
+        mixing = None
+        if config.scaling == "principal":
+            mixing = torch.eye(self.plan.n_functions, max(self.input_counts), dtype=torch.float64)
+            mixing = mixing.repeat(len(self.species), 1, 1)
+        self.register_buffer("mixing", mixing)
         scalar = torch.zeros((), dtype=torch.float64)
         self.register_buffer("reference_energies", scalar.repeat(len(self.species)))
         self.register_buffer("energy_shift", scalar.clone())
@@ -102,6 +113,10 @@ class SymmetryFunctionPotential(Potential):
             self.maximum[element] = torch.where(constant, low, high)
             self.deviation[element] = torch.where(constant, torch.zeros_like(low), deviation)
             count = self.plan.counts[element]
+            if self.mixing is not None:
+                components = principal_components(G[:, :count].numpy(), self.input_counts[element])
+                self.mixing[element] = 0.0
+                self.mixing[element, :count, : components.shape[1]] = torch.from_numpy(components)
             log.info(
                 "%d of the %d symmetry functions of %s are constant in the training data.",
                 int(constant[:count].sum()),
@@ -160,33 +175,24 @@ class SymmetryFunctionPotential(Potential):
         index = self.species_index(graph)
         return index, graph.row_pointer, index, index[graph.neighbors]
 
-    def _scaling(self) -> tuple[Tensor, Tensor, float]:
-        """Offset, factor and low of (G - offset) * factor + low; constant functions keep G."""
+    def input_scaling(self) -> InputScaling:
+        """From symmetry functions to the inputs of the networks; constant functions keep G."""
         low, high = self.config.scale_range
         span = self.maximum - self.minimum
-        one = torch.ones_like(span)
+        one, zero = torch.ones_like(span), torch.zeros_like(span)
         match self.config.scaling:
             case "none":
-                return torch.zeros_like(span), one, 0.0
+                return InputScaling(zero, one, 0.0)
             case "scale":
-                return (
-                    self.minimum,
-                    (high - low) / torch.where(span > 0, span, one),
-                    low,
-                )
+                factor = (high - low) / torch.where(span > 0, span, one)
+                return InputScaling(self.minimum, factor, low)
             case "center":
-                return self.mean, one, 0.0
+                return InputScaling(self.mean, one, 0.0)
             case "scale_center":
-                return self.mean, (high - low) / torch.where(span > 0, span, one), low
+                factor = (high - low) / torch.where(span > 0, span, one)
+                return InputScaling(self.mean, factor, low)
             case "sigma":
                 sigma = torch.where(self.deviation > 0, self.deviation, one)
-                return self.mean, (high - low) / sigma, low
-
-    def inputs(self, G: Tensor, index: Tensor) -> Tensor:
-        """Scaled symmetry functions, (n_atoms, n_functions), for atoms of elements ``index``."""
-        offset, factor, low = self._scaling()
-        return (G - offset[index]) * factor[index] + low
-
-    def input_factors(self) -> Tensor:
-        """Slopes of the scaling, (n_species, n_functions)."""
-        return self._scaling()[1]
+                return InputScaling(self.mean, (high - low) / sigma, low)
+            case "principal":
+                return InputScaling(self.mean, one, 0.0, self.mixing)

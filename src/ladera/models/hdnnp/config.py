@@ -14,8 +14,9 @@ from ladera.kernels.symmetry_functions.functions import (
     CutoffFunction,
     SymmetryFunction,
 )
-from ladera.kernels.symmetry_functions.plan import make_plan
+from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.models.hdnnp.generation import Size, generate, pool
+from ladera.models.hdnnp.scaling import principal_components
 from ladera.models.hdnnp.selection import SelectionConfig, sample, select
 from ladera.potential import PotentialConfig
 
@@ -32,7 +33,7 @@ Activation = Literal[
     "harmonic",
     "tanh_twist",
 ]
-Scaling = Literal["none", "scale", "center", "scale_center", "sigma"]
+Scaling = Literal["none", "scale", "center", "scale_center", "sigma", "principal"]
 Layers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Activations = Activation | tuple[Activation, ...]
 
@@ -55,7 +56,7 @@ class HDNNPConfig(PotentialConfig):
     architecture: Literal["hdnnp"] = "hdnnp"
     size: Size = Field(
         default="medium",
-        description="How many symmetry functions to generate: small, medium or large.",
+        description="How many symmetry functions to generate: small, medium, large or huge.",
     )
     selection: SelectionConfig | None = Field(
         default=None,
@@ -91,7 +92,13 @@ class HDNNPConfig(PotentialConfig):
     )
     scaling: Scaling = Field(
         default="sigma",
-        description="How symmetry functions are scaled before they enter the network.",
+        description="How symmetry functions are scaled before they enter the network; principal: "
+        "to their principal components over the training frames.",
+    )
+    components: dict[str, PositiveInt] = Field(
+        default={},
+        description="With scaling: principal, how many components enter the network of each "
+        "element. Left out: all that say something about the training frames.",
     )
     scale_range: tuple[float, float] = Field(
         default=(0.0, 1.0), description="S_min and S_max of the scaling."
@@ -107,8 +114,12 @@ class HDNNPConfig(PotentialConfig):
                 f"a symmetry function reaches to {longest} Angstrom, beyond the cutoff "
                 f"{self.cutoff}; raise the cutoff"
             )
+        if self.components and self.scaling != "principal":
+            raise ValueError(f"components are for scaling: principal, not {self.scaling}")
         for symbol in self.species:
             self.network(symbol)
+            if self.components:
+                _of_element(self.components, symbol, "components")
         return self
 
     def network(self, symbol: str) -> NetworkShape:
@@ -130,17 +141,36 @@ class HDNNPConfig(PotentialConfig):
         return NetworkShape(hidden, activation)
 
     def for_training(self, graphs: Sequence[Graph]) -> Self:
-        """The same configuration with the symmetry functions that the training frames choose.
+        """The same configuration with what the training frames choose.
 
-        Raises ConfigError when the pool has not as many different ones as asked for.
+        These are symmetry functions, and the number of their principal components. Raises
+        ConfigError when the pool has not as many different functions as asked for, DataError when
+        the frames lack an element.
         """
-        if self.selection is None:
-            return self
-        functions = self.symmetry_functions or pool(self.species, self.cutoff, self.selection.pool)
+        config = self
+        if config.selection is not None:
+            functions = config.symmetry_functions or pool(
+                config.species, config.cutoff, config.selection.pool
+            )
+            plan = config._plan(functions)
+            chosen = tuple(select(plan, sample(plan, graphs), config.selection))
+            config = config.model_copy(update={"symmetry_functions": chosen})
+        if config.scaling == "principal" and not config.components:
+            plan = config._plan(config.complete().symmetry_functions)
+            values = sample(plan, graphs)
+            numbers = [principal_components(G).shape[1] for G in values]
+            components = dict(zip(config.species, numbers, strict=True))
+            config = config.model_copy(update={"components": components})
+        return config
+
+    def input_counts(self, functions: Sequence[int]) -> tuple[int, ...]:
+        """Inputs of each element's network, for the numbers of its symmetry functions."""
+        known = zip(self.species, functions, strict=True)
+        return tuple(self.components.get(symbol, count) for symbol, count in known)
+
+    def _plan(self, functions: Sequence[SymmetryFunction]) -> Plan:
         kind = CUTOFF_FUNCTIONS.index(self.cutoff_function)
-        plan = make_plan(self.species, functions, kind, self.cutoff_alpha)
-        chosen = tuple(select(plan, sample(plan, graphs), self.selection))
-        return self.model_copy(update={"symmetry_functions": chosen})
+        return make_plan(self.species, functions, kind, self.cutoff_alpha)
 
     def complete(self) -> Self:
         """The same configuration with its symmetry functions written out."""

@@ -28,6 +28,7 @@ from ladera.kernels.activations import ACTIVATIONS
 from ladera.kernels.symmetry_functions import cpu
 from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan
 from ladera.models.hdnnp.network import AtomicNetwork
+from ladera.models.hdnnp.scaling import InputScaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +117,12 @@ def _activate(name: str, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class EnergiesAndEdgeGradients(torch.autograd.Function):
     r"""Atomic energies and edge gradients, differentiable in the networks' weights.
 
-        E_i = c_i + s y_e(x_i),    dE/dr_ij = s sum_f dy_e/dx_if k_ef dG_if/dr_ij
+        E_i = c_i + s y_e(x_i),    dE/dr_ij = s sum_kf dy_e/dx_ik K_efk dG_if/dr_ij
 
-    (element e of atom i, energy scale s, slopes k of the inputs' scaling). With the derivatives p_i
-    and q_ij of a loss in both, the derivatives in the weights of element e are those of
+    (element e of atom i, energy scale s, slopes K = dx/dG of the inputs' scaling). With the
+    derivatives p_i and q_ij of a loss in both, those in the weights of element e are those of
 
-        sum_i s p_i y_e(x_i) + y'_e(x_i),    v_if = s k_ef sum_j q_ij . dG_if/dr_ij
+        sum_i s p_i y_e(x_i) + y'_e(x_i),    v_ik = s sum_f K_efk sum_j q_ij . dG_if/dr_ij
     """
 
     @staticmethod
@@ -143,7 +144,7 @@ class EnergiesAndEdgeGradients(torch.autograd.Function):
             energies[atoms] += done.outputs.double() * batch.scale
             slope[atoms, :n_inputs] = done.gradient
             ctx.passes.append((atoms, done, network.divisors))
-        weights = (slope * batch.factors).double() * batch.scale
+        weights = batch.scaling.gradients(slope, batch.elements).double() * batch.scale
         gradient = cpu.reverse(batch.plan, *batch.arrays, weights.numpy())
         return energies, torch.from_numpy(gradient).to(x.dtype)
 
@@ -155,7 +156,8 @@ class EnergiesAndEdgeGradients(torch.autograd.Function):
         v = torch.zeros_like(batch.inputs)
         if of_edges is not None:
             changes = cpu.tangent(batch.plan, *batch.arrays, of_edges.double().contiguous().numpy())
-            v = (torch.from_numpy(changes) * batch.scale).to(v.dtype) * batch.factors
+            of_functions = (torch.from_numpy(changes) * batch.scale).to(v.dtype)
+            v = batch.scaling.changes(of_functions, batch.elements)
         found: list[Tensor] = []
         for atoms, done, divisors in ctx.passes:
             tangents, rates, _ = done.along(v[atoms, : done.inputs[0].shape[1]])
@@ -181,8 +183,8 @@ class SymmetryFunctionBatch:
     plan: Plan
     arrays: tuple[Floats, Integers, Integers, Integers]  # those of ``cpu.values``
     elements: Tensor  # (n_atoms,)
-    inputs: Tensor  # (n_atoms, n_functions), scaled symmetry functions
-    factors: Tensor  # (n_atoms, n_functions), k
+    inputs: Tensor  # (n_atoms, n_inputs)
+    scaling: InputScaling
     constants: Tensor  # (n_atoms,) float64, c in eV
     scale: float  # s in eV
 

@@ -53,7 +53,7 @@ class HDNNPDipole(HDNNP):
         activations = (*["tanh"] * len(config.dipole_layers), "linear")
         self.dipole_networks = nn.ModuleList(
             AtomicNetwork((count, *config.dipole_layers, n_outputs), activations)
-            for count in self.plan.counts
+            for count in self.input_counts
         )
 
     def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
@@ -65,12 +65,13 @@ class HDNNPDipole(HDNNP):
     def _moments(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """q (n_atoms,) in e and p (n_atoms, 3) in e*Angstrom, float64."""
         index, *arguments = self._arguments(graph)
-        inputs = self.inputs(ops.values(graph.vectors, *arguments, self.plan_number), index)
+        G = ops.values(graph.vectors, *arguments, self.plan_number)
+        inputs = self.input_scaling().inputs(G, index)
         outputs = inputs.new_zeros(graph.n_atoms, 1 + len(self.species) * N_RADIAL)
         for element, network in enumerate(self.dipole_networks):
             atoms = torch.nonzero(index == element)[:, 0]
             if len(atoms):
-                x = inputs[atoms, : self.plan.counts[element]]
+                x = inputs[atoms, : self.input_counts[element]]
                 outputs = outputs.index_add(0, atoms, network(x))
         edges = self._edge_sums(graph, index)
         dipoles = (outputs[:, 1:, None].double() * edges).sum(1)

@@ -12,7 +12,7 @@ from ladera.kernels.symmetry_functions.functions import (
     SymmetryFunction,
 )
 
-Size = Literal["small", "medium", "large"]
+Size = Literal["small", "medium", "large", "huge"]
 Recipe = Literal[
     "grid",
     "gastegger_centered",
@@ -28,12 +28,14 @@ class _Amounts(NamedTuple):
     radial: int  # Gaussians of the radial functions
     angular: int  # Gaussians of the angular functions
     zetas: tuple[float, ...]
+    widths: int = 1  # of the angular Gaussians; each grid has half the points of the one before
 
 
 _SIZES: dict[str, _Amounts] = {
     "small": _Amounts(radial=6, angular=2, zetas=(1, 4)),
     "medium": _Amounts(radial=8, angular=5, zetas=(1, 4)),
     "large": _Amounts(radial=12, angular=6, zetas=(1, 2, 4, 8, 16)),
+    "huge": _Amounts(radial=20, angular=8, zetas=(1, 2, 4, 8), widths=3),
 }
 _POOL = _Amounts(radial=12, angular=6, zetas=(1, 2, 4, 8))
 # Windows of the polynomial angular functions, degrees.
@@ -49,7 +51,8 @@ def generate(
 
     Radial: Gaussians centred on an even grid from the shortest bond to the cutoff, as wide as the
     grid spacing (Gastegger et al., J. Chem. Phys. 148, 241709 (2018)). Angular: wide functions,
-    with Gaussians on a coarser grid, for both signs of lambda and several zeta.
+    with Gaussians on a coarser grid, for both signs of lambda and several zeta; ``huge`` has three
+    such grids, as wide Gaussians see triplets of unequal distances that narrow ones do not.
     """
     return tuple(_on_grid(species, cutoff, _SIZES[size]))
 
@@ -89,7 +92,8 @@ def _on_grid(
     species: Sequence[str], cutoff: float, amounts: _Amounts
 ) -> Iterator[SymmetryFunction]:
     radial = _grid(_SHORTEST, cutoff, amounts.radial)
-    angular = _grid(_SHORTEST, 0.9 * cutoff, amounts.angular)
+    counts = [amounts.angular >> level for level in range(amounts.widths)]
+    angular = [each for count in counts for each in _grid(_SHORTEST, 0.9 * cutoff, count)]
     return _gaussians(species, cutoff, radial, angular, amounts.zetas)
 
 

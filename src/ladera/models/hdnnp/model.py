@@ -16,6 +16,7 @@ from ladera.kernels.atomic_networks import (
     pack_networks,
 )
 from ladera.kernels.symmetry_functions import cpu, ops
+from ladera.kernels.symmetry_functions.plan import Floats
 from ladera.models.hdnnp.base import SymmetryFunctionPotential
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.derivatives import (
@@ -44,7 +45,7 @@ class HDNNP(SymmetryFunctionPotential):
         shapes = [config.network(symbol) for symbol in self.symbols]
         self.networks = nn.ModuleList(
             AtomicNetwork((count, *hidden, 1), activations, config.normalize_nodes)
-            for count, (hidden, activations) in zip(self.plan.counts, shapes, strict=True)
+            for count, (hidden, activations) in zip(self.input_counts, shapes, strict=True)
         )
 
     def atomic_energies(self, graph: Graph) -> Tensor:
@@ -56,7 +57,7 @@ class HDNNP(SymmetryFunctionPotential):
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """One compiled pass; in training, one that is differentiable in the networks' weights."""
         if torch.is_grad_enabled():
-            networks = self._atomic_networks()
+            networks = self.atomic_networks()
             energies, gradients = _IN_TRAINING(self._batch(graph), networks, *parameters(networks))
             return energies, gradients
         _, *arguments = self._arguments(graph)
@@ -64,22 +65,33 @@ class HDNNP(SymmetryFunctionPotential):
         result = energies_and_gradients(self.plan, self._packed(), *arrays)
         return torch.from_numpy(result[0]), torch.from_numpy(result[1]).to(self.dtype)
 
+    def _layers_on_functions(self, element: int) -> list[tuple[Floats, Floats]]:
+        """Weights (out, in) and biases (out,) of an element's network, divided as its layers are.
+
+        The first layer takes scaled symmetry functions, before they are mixed.
+        """
+        network, count = self.atomic_networks()[element], self.plan.counts[element]
+        (weights, biases), *others = network.arrays()
+        unmixed = self.input_scaling().unmixed(torch.from_numpy(weights), element)
+        return [(unmixed[:, :count].numpy(), biases), *others]
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Forget the packed networks when tensors are moved or converted."""
         self._state = self._packed_networks = None
         return super()._apply(fn, recurse)
 
     def _network_energies(self, G: Tensor, index: Tensor) -> Tensor:
-        inputs = self.inputs(G, index)
+        inputs = self.input_scaling().inputs(G, index)
         energies = (self.reference_energies + self.energy_shift).double()[index]
         for element, network in enumerate(self.networks):
             atoms = torch.nonzero(index == element)[:, 0]
             if len(atoms):
-                output = network(inputs[atoms, : self.plan.counts[element]]).double()
+                output = network(inputs[atoms, : self.input_counts[element]]).double()
                 energies = energies.index_add(0, atoms, output * self.energy_scale)
         return energies
 
-    def _atomic_networks(self) -> list[AtomicNetwork]:
+    def atomic_networks(self) -> list[AtomicNetwork]:
+        """The network of each element."""
         return [network for network in self.networks if isinstance(network, AtomicNetwork)]
 
     def _batch(self, graph: Graph) -> SymmetryFunctionBatch:
@@ -88,14 +100,14 @@ class HDNNP(SymmetryFunctionPotential):
         vectors = graph.vectors.detach().double().contiguous().numpy()
         row_pointer, centers, neighbors = (t.contiguous().numpy() for t in arguments)
         arrays = (vectors, row_pointer, centers, neighbors)
-        offset, factor, low = self._scaling()
+        scaling = self.input_scaling()
         G = torch.from_numpy(cpu.values(self.plan, *arrays)).to(graph.vectors.dtype)
         return SymmetryFunctionBatch(
             plan=self.plan,
             arrays=arrays,
             elements=index,
-            inputs=(G - offset[index]) * factor[index] + low,
-            factors=factor[index],
+            inputs=scaling.inputs(G, index),
+            scaling=scaling,
             constants=(self.reference_energies + self.energy_shift).double()[index],
             scale=float(self.energy_scale),
         )
@@ -106,14 +118,13 @@ class HDNNP(SymmetryFunctionPotential):
             self._state = (*self.parameters(), *self.buffers())
         key = [tensor._version for tensor in self._state]
         if self._packed_networks is None or self._packed_networks[0] != key:
-            offset, factor, low = self._scaling()
-            networks = self._atomic_networks()
+            scaling, networks = self.input_scaling(), self.atomic_networks()
             packed = pack_networks(
-                [net.arrays() for net in networks],
+                [self._layers_on_functions(element) for element in range(len(networks))],
                 [[ACTIVATION_NUMBERS[name] for name in net.activations] for net in networks],
-                offset.double().numpy(),
-                factor.double().numpy(),
-                low,
+                scaling.offset.double().numpy(),
+                scaling.factor.double().numpy(),
+                scaling.low,
                 (self.reference_energies + self.energy_shift).double().numpy(),
                 float(self.energy_scale),
             )

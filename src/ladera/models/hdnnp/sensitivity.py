@@ -21,7 +21,7 @@ from ladera.potential import Potential
 class ElementReport:
     """The symmetry functions of one element, in the order of the network's inputs.
 
-    With x the scaled symmetry functions, as they enter the network,
+    With x the scaled symmetry functions (of the scaling ``principal`` those of ``sigma``),
 
         s_f = sqrt(mean_i (dE_i / dx_if)^2),   m_f = max_i |dE_i / dx_if|
 
@@ -113,11 +113,15 @@ def _slopes(potential: HDNNP, element: int, G: Floats) -> Floats:
     padded = torch.zeros(n_atoms, potential.plan.n_functions, dtype=potential.dtype)
     padded[:, :count] = torch.from_numpy(G)
     index = torch.full((n_atoms,), element)
-    inputs = potential.inputs(padded, index)[:, :count].detach().requires_grad_()
+    scaling = potential.input_scaling()
+    inputs = scaling.inputs(padded, index).detach().requires_grad_()
     with torch.enable_grad():
-        energies = potential.networks[element](inputs).double() * potential.energy_scale
+        own = inputs[:, : potential.input_counts[element]]
+        energies = potential.networks[element](own).double() * potential.energy_scale
         (slope,) = torch.autograd.grad(energies.sum(), inputs)
-    found: Floats = slope.double().numpy()
+    by_G = scaling.gradients(slope, index)
+    factor = potential.deviation if scaling.mixing is not None else 1 / scaling.factor
+    found: Floats = (by_G * factor[index])[:, :count].double().numpy()
     return found
 
 

@@ -50,7 +50,7 @@ class HDNNP4G(SymmetryFunctionPotential):
             (config.network(symbol), config.electronegativity_network(symbol))
             for symbol in self.symbols
         ]
-        counts, normalize = self.plan.counts, config.normalize_nodes
+        counts, normalize = self.input_counts, config.normalize_nodes
         self.networks = nn.ModuleList(
             AtomicNetwork((count + 1, *shape.hidden_layers, 1), shape.activations, normalize)
             for count, (shape, _) in zip(counts, shapes, strict=True)
@@ -99,7 +99,7 @@ class HDNNP4G(SymmetryFunctionPotential):
 
     def _differentiable(self, graph: Graph, index: Tensor, G: Tensor) -> Prediction:
         """Energies and charges, differentiable in G, positions, cell and parameters."""
-        inputs = self.inputs(G, index)
+        inputs = self.input_scaling().inputs(G, index)
         chi = self._outputs(self.electronegativities, inputs, index) * self.electronegativity_scale
         parts = [
             self.electrostatics.differentiable(part, self.hardness, chi[part.atoms])
@@ -139,7 +139,7 @@ class HDNNP4G(SymmetryFunctionPotential):
         """
         hardness = self.hardness.numpy()
         with torch.enable_grad():
-            inputs = self.inputs(G, index).requires_grad_()
+            inputs = self.input_scaling().inputs(G, index).requires_grad_()
             outputs = self._outputs(self.electronegativities, inputs, index)
             chi = outputs * self.electronegativity_scale
         values = chi.detach().numpy()
@@ -157,8 +157,7 @@ class HDNNP4G(SymmetryFunctionPotential):
         adjoints = [e.adjoint(slope) for e, slope in zip(found, slopes, strict=True)]
         weights = torch.from_numpy(np.concatenate(adjoints))
         (by_chi,) = torch.autograd.grad(chi, inputs, weights)
-        _, factor, _ = self._scaling()
-        G_bar = (by_inputs + by_chi) * factor[index]
+        G_bar = self.input_scaling().gradients(by_inputs + by_chi, index)
         gradients = [e.gradient(l) for e, l in zip(found, adjoints, strict=True)]
         long_range = LongRange(
             torch.from_numpy(np.concatenate([positions for positions, _ in gradients])),
@@ -191,7 +190,7 @@ class HDNNP4G(SymmetryFunctionPotential):
             atoms = torch.nonzero(index == element)[:, 0]
             if len(atoms) == 0:
                 continue
-            x = inputs[atoms, : self.plan.counts[element]]
+            x = inputs[atoms, : self.input_counts[element]]
             if charges is not None:
                 x = torch.cat([x, charges[atoms, None].to(x)], dim=1)
             outputs = outputs.index_add(0, atoms, network(x).double())

@@ -25,14 +25,14 @@ class Changes:
 
     rows: Tensor  # (n_pairs,) which of the element's atoms i is
     start: Integers  # (n_atoms + 1,) pairs of a: [a] to [a + 1]
-    slopes: Tensor  # (n_pairs, 3, n_functions)
+    slopes: Tensor  # (n_pairs, 3, n_inputs)
 
 
 @dataclass(frozen=True)
 class FrameInputs:
-    """The scaled symmetry functions of a frame, and the labels as the networks see them."""
+    """The inputs of the networks for a frame, and the labels as the networks see them."""
 
-    inputs: list[Tensor]  # for each element, (its atoms, its functions)
+    inputs: list[Tensor]  # for each element, (its atoms, its inputs)
     changes: list[Changes] | None  # for each element; None where the forces do not count
     energy: float  # (E_ref - sum of E0 and shift) / energy_scale
     forces: Tensor  # (3 n_atoms,), F_ref / energy_scale, 1/Angstrom
@@ -40,7 +40,7 @@ class FrameInputs:
     def moves(self, element: int, atom: int, axis: int) -> tuple[Tensor, Tensor]:
         """Inputs of the atoms of an element that feel a move of ``atom``, and their changes by it.
 
-        Both (n_pairs, n_functions).
+        Both (n_pairs, n_inputs).
         """
         if self.changes is None:
             raise ValueError("these inputs were made without forces")
@@ -80,9 +80,10 @@ class FrameStore:
         index = potential.species_index(graph)
         constants = float((potential.reference_energies + potential.energy_shift)[index].sum())
         with torch.no_grad():
-            scaled = potential.inputs(potential.symmetry_functions(graph), index)
+            G = potential.symmetry_functions(graph)
+            scaled = potential.input_scaling().inputs(G, index)
             of = [torch.nonzero(index == e)[:, 0] for e in range(len(potential.species))]
-            counts = potential.plan.counts
+            counts = potential.input_counts
             inputs = [scaled[atoms, : counts[e]] for e, atoms in enumerate(of)]
             changes = self._changes(graph, index, of) if self._forces else None
         forces = np.zeros((graph.n_atoms, 3)) if labels.forces is None else labels.forces
@@ -120,9 +121,9 @@ def _by_moves(potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor
     slopes = torch.stack(columns).reshape(
         graph.n_atoms, 3, graph.n_atoms, -1
     )  # of (a, axis, i, function)
-    slopes = (slopes * potential.input_factors()[index]).transpose(1, 2)
+    slopes = potential.input_scaling().changes(slopes, index).transpose(1, 2)
     found = []
-    for atoms, count in zip(of, potential.plan.counts, strict=True):
+    for atoms, count in zip(of, potential.input_counts, strict=True):
         own = slopes[:, atoms, :, :count].flatten(0, 1)
         rows = torch.arange(len(atoms)).repeat(graph.n_atoms)
         found.append(Changes(rows, np.arange(graph.n_atoms + 1) * len(atoms), own))
@@ -140,15 +141,15 @@ def _by_functions(
     ones = graph.vectors.new_ones(graph.n_atoms, 1)
     passes = [ops.reverse(*arguments, ones, column) for column in columns]
     by_edge = torch.stack(passes, dim=2)  # (n_edges, 3, n_functions)
-    factor = potential.input_factors()
+    scaling, of_centers = potential.input_scaling(), index[graph.centers]
+    by_edge = scaling.changes(by_edge.transpose(0, 1), of_centers).transpose(0, 1)
     found = []
     for element, atoms in enumerate(of):
         rows = torch.full((graph.n_atoms,), -1)
         rows[atoms] = torch.arange(len(atoms))
-        edges = torch.nonzero(index[graph.centers] == element)[:, 0]
+        edges = torch.nonzero(of_centers == element)[:, 0]
         centers, neighbors = rows[graph.centers[edges]], graph.neighbors[edges]
-        slopes = by_edge[edges][:, :, : potential.plan.counts[element]]
-        slopes = slopes * factor[element, : potential.plan.counts[element]]
+        slopes = by_edge[edges][:, :, : potential.input_counts[element]]
         # Both ends of all edges; what meets at the same atoms is summed, images included.
         key = torch.cat([neighbors * len(atoms) + centers, atoms[centers] * len(atoms) + centers])
         distinct, place = torch.unique(key, return_inverse=True)
