@@ -45,6 +45,7 @@ def hdnnp(**values: Any) -> HDNNP:
     config: dict[str, Any] = {
         "symmetry_functions": FUNCTIONS,
         "hidden_layers": (5, 4),
+        "activation": "tanh",
         "scaling": "scale_center",
     }
     potential = fitted(HDNNPConfig(species=SPECIES, cutoff=4.0, **config | values))

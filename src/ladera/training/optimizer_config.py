@@ -51,8 +51,8 @@ class Adam(Section):
     """Steps of the running mean over the running root mean square of the gradients."""
 
     name: Literal["adam"] = Field("adam", description="Which optimizer.")
-    learning_rate: PositiveFloat = Field(2e-3, description="Size of a step.")
-    betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="Memories of the means.")
+    learning_rate: PositiveFloat = Field(5e-3, description="Size of a step.")
+    betas: tuple[Fraction, Fraction] = Field((0.9, 0.99), description="Memories of the means.")
     weight_decay: WeightDecay = 0.0
 
 
@@ -60,8 +60,8 @@ class AdamW(Section):
     """Adam with the weight decay apart from the gradient."""
 
     name: Literal["adamw"] = Field("adamw", description="Which optimizer.")
-    learning_rate: PositiveFloat = Field(2e-3, description="Size of a step.")
-    betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="Memories of the means.")
+    learning_rate: PositiveFloat = Field(5e-3, description="Size of a step.")
+    betas: tuple[Fraction, Fraction] = Field((0.9, 0.99), description="Memories of the means.")
     weight_decay: WeightDecay = 1e-2
 
 

@@ -100,6 +100,12 @@ def read_training(path: PathLike, overrides: Sequence[str] = ()) -> TrainingJob:
     model.require_mode(control, model.TRAINING)
     units = control.units()
     data, n_train = _data(control, units)
+    optimizer: dict[str, Any] = {
+        "name": control.choice("optimization_method", _OPTIMIZERS),
+        "learning_rate": control.number("learning_rate", 0.0),
+    }
+    if optimizer["name"] == "adam":
+        optimizer["betas"] = [0.9, 0.999]  # those of Keras
     values = {
         "data": data,
         "model": model.section(control, units),
@@ -108,10 +114,7 @@ def read_training(path: PathLike, overrides: Sequence[str] = ()) -> TrainingJob:
             "energy": 1.0,
             "forces": 0.0,
         },
-        "optimizer": {
-            "name": control.choice("optimization_method", _OPTIMIZERS),
-            "learning_rate": control.number("learning_rate", 0.0),
-        },
+        "optimizer": optimizer,
         "schedule": {"name": "constant"},
         "epochs": control.whole_number("number_of_epochs", 1),
         "batch_size": min(control.whole_number("minibatch_size", 1), n_train),

@@ -81,7 +81,7 @@ class HDNNPConfig(PotentialConfig):
         "{H: [15, 15], O: [25, 25]}.",
     )
     activation: Activations | dict[str, Activations] = Field(
-        default="tanh",
+        default="softplus",
         description="Activation of the hidden layers, tanh_twist being 1.7159 tanh(2x/3) + "
         "0.1 x as in aenet; or a list, one for each hidden layer and, if not linear, the output; "
         "or for each element.",
@@ -91,7 +91,7 @@ class HDNNPConfig(PotentialConfig):
         description="Divide what enters a node by the number of nodes of the layer before.",
     )
     scaling: Scaling = Field(
-        default="sigma",
+        default="principal",
         description="How symmetry functions are scaled before they enter the network; principal: "
         "to their principal components over the training frames.",
     )
