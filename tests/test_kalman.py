@@ -21,11 +21,13 @@ import ladera
 from ladera.data import formats
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError
+from ladera.kernels.symmetry_functions import ops
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.model import HDNNP
 from ladera.potential import TrainingStatistics, evaluate
 from ladera.training import config_file
 from ladera.training.batches import Batches, GraphStore
+from ladera.training.kalman import frames
 from ladera.training.kalman.blocks import make_blocks
 from ladera.training.kalman.filter import KalmanFilter
 from ladera.training.kalman.steps import KalmanSteps
@@ -134,6 +136,33 @@ def test_rows_are_derivatives_of_the_predictions(molecules, activation, normaliz
                     got = rows[quantity][:, place + k].numpy()
                     assert got == pytest.approx(exact, rel=1e-5, abs=1e-7)
             place += parameter.numel()
+
+
+@pytest.mark.parametrize("scaling", ["sigma", "principal"])
+def test_slopes_by_moves_are_those_by_functions(molecules, scaling):
+    dataset, trained = molecules
+    potential = HDNNP(trained.config.model_copy(update={"scaling": scaling}))
+    fit(potential, dataset)
+    graph = dataset[0].graph(4.0)
+    index = potential.species_index(graph)
+    of = [torch.nonzero(index == e)[:, 0] for e in range(3)]
+    plans = frames._columns(potential.plan)
+    columns = [ops.register(plan) for plan in plans]
+    ways = [
+        frames._by_moves(potential, graph, index, of),
+        frames._by_functions(potential, graph, index, of, columns),
+    ]
+    found = []
+    for changes in ways:
+        shapes = zip(of, potential.input_counts, strict=True)
+        dense = [torch.zeros(9, 3, len(own), n) for own, n in shapes]
+        for one, part in zip(dense, changes, strict=True):
+            for atom in range(9):
+                pairs = slice(part.start[atom], part.start[atom + 1])
+                one[atom, :, part.rows[pairs]] = part.slopes[pairs].transpose(0, 1).float()
+        found.append(torch.cat([one.flatten() for one in dense]))
+    assert found[0].abs().max() > 0.1
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
 
 
 def test_large_cells_see_their_energies_often(molecules):
