@@ -14,7 +14,7 @@ from ladera.interop.n2p2 import reading, scaling, weights
 from ladera.interop.n2p2.settings import Settings, SettingsWarning
 from ladera.interop.n2p2.weights import Layer
 from ladera.models.hdnnp import HDNNP
-from ladera.models.hdnnp.base import RESOLUTION
+from ladera.models.hdnnp.scaling import RESOLUTION
 from ladera.potential import evaluate
 from ladera.training.batches import Batches, in_order
 

@@ -17,8 +17,7 @@ from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
-from ladera.models.hdnnp.scaling import InputScaling, principal_components
-from ladera.models.hdnnp.selection import RESOLUTION as RESOLUTION
+from ladera.models.hdnnp.scaling import RESOLUTION, InputScaling, principal_components
 from ladera.potential import Potential, TrainingStatistics
 
 log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from ladera.kernels.symmetry_functions import cpu
 from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan
 from ladera.models.hdnnp.generation import Recipe
+from ladera.models.hdnnp.scaling import RESOLUTION
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +26,6 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Method = Literal["cur", "farthest_point"]
 
-# A symmetry function that varies by less than this over the training set says nothing: scaled up,
-# it would bring the rounding errors of its sum into the network.
-RESOLUTION = 1e-8
 # A function whose variance the chosen ones explain but for this part of it is a sum of them.
 DEPENDENT = 1e-10
 # Atoms of each element, and frames, that are looked at; more change the choice little.
