@@ -18,6 +18,7 @@ from conftest import SPECIES, lennard_jones, mixed_functions, water_like
 from ladera import Graph, evaluate
 from ladera.data.frame import Frame
 from ladera.errors import DataError
+from ladera.models.hdnnp.config import Scaling
 from ladera.models.hdnnp_4g import HDNNP4G, ElectrostaticsConfig, HDNNP4GConfig
 from ladera.models.hdnnp_4g.config import JacksonCatlow, KolafaPerram, ScreeningConfig
 from ladera.potential import TrainingStatistics, differentiate
@@ -51,7 +52,9 @@ STRUCTURES = {
 }
 
 
-def model(electrostatics: ElectrostaticsConfig = SETTINGS["plain"]) -> HDNNP4G:
+def model(
+    electrostatics: ElectrostaticsConfig = SETTINGS["plain"], scaling: Scaling = "scale_center"
+) -> HDNNP4G:
     torch.manual_seed(3)
     config = HDNNP4GConfig(
         species=SPECIES,
@@ -59,7 +62,7 @@ def model(electrostatics: ElectrostaticsConfig = SETTINGS["plain"]) -> HDNNP4G:
         symmetry_functions=mixed_functions(4.5),
         cutoff_function="tanh3",
         hidden_layers=(6, 5),
-        scaling="scale_center",
+        scaling=scaling,
         electrostatics=electrostatics,
     )
     potential = ladera.build(config)
@@ -88,6 +91,10 @@ def potential(request: pytest.FixtureRequest) -> HDNNP4G:
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_contract(potential: HDNNP4G, name: str) -> None:
     check_contract(potential, STRUCTURES[name])
+
+
+def test_principal_components_keep_the_contract() -> None:
+    check_contract(model(scaling="principal"), STRUCTURES["crystal"])
 
 
 @pytest.mark.parametrize("symbol", SPECIES)
