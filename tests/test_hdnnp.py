@@ -131,6 +131,7 @@ def test_dependent_and_constant_functions_make_no_component() -> None:
     assert principal_components(twice, 6)[:, :4] == pytest.approx(found)
     assert not principal_components(twice, 6)[:, 4:].any()
     assert principal_components(twice, 2).shape == (6, 2)
+    assert principal_components(generator.normal(size=(700, 600))).shape == (600, 512)
     assert principal_components(np.full((5, 3), 0.7) + 1e-15 * G[:5, :3]).tolist() == [[0.0]] * 3
 
 

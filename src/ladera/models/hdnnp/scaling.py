@@ -18,8 +18,11 @@ DEPENDENT: Final = 1e-8
 # bring the rounding errors of its sum into the network.
 RESOLUTION: Final = 1e-8
 # How far principal components are brought to the same size: 0 leaves them as they are, 1 makes them
-# equal. Measured on validation frames of rMD17: less loses detail, more brings noise forward.
+# equal. Less loses detail, more brings noise forward: with 0.1, 0.3, 0.5 and 0.7 the mean error of
+# forces on validation frames of ethanol (rMD17, 370 functions) was 20.0, 16.6, 16.8, 21.9 meV/A.
 WHITENING: Final = 0.3
+# Enough for any one environment; thousands of functions of many elements would fill the memory.
+MOST_COMPONENTS: Final = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +84,14 @@ def principal_components(G: Floats, number: int | None = None) -> Floats:
         M_fk = c V_fk lambda_k^(-w/2),    c such that mean_k <x_k^2> = 1
 
     w is WHITENING. Only directions with lambda_k > DEPENDENT lambda_1 count; of the ``number`` of
-    components asked for, others are zero. Without a number as many are given as count, at least 1.
+    components asked for, others are zero. Without a number as many are given as count, from 1 to
+    MOST_COMPONENTS.
     """
     centered = G - G.mean(0)
     variances, directions = np.linalg.eigh(centered.T @ centered / len(G))
     order = np.argsort(-variances, kind="stable")
     counts = variances[order] > max(DEPENDENT * variances[order[0]], RESOLUTION**2)
-    order = order[: number or max(1, int(counts.sum()))]
+    order = order[: number or min(max(1, int(counts.sum())), MOST_COMPONENTS)]
     variances, directions, counts = variances[order], directions[:, order], counts[: len(order)]
     sizes = np.zeros_like(variances)
     sizes[counts] = variances[counts] ** (-0.5 * WHITENING)
