@@ -3,7 +3,7 @@
     python benchmarks/mlearn.py RUNS [--train] [--elements Si Li] [--set key=value] [--write]
 
 RUNS holds a folder for each element with a training run of Ladera in it; with --train the missing
-ones are made, with the configuration --config (benchmarks/silicon.yaml by default), the data of the
+ones are made, with the configuration --config (benchmarks/mlearn.yaml by default), the data of the
 element and the cutoff of its published network. The published networks (Zuo et al., J. Phys. Chem.
 A 124, 731 (2020)) are loaded from their n2p2 folders and evaluated by Ladera on the same test
 frames. Errors of the published moment tensor potentials are those that motep 0.2.0 gave for these
@@ -29,7 +29,7 @@ from ladera.training.evaluation import evaluate_dataset
 MLEARN = DATA / "data" / "mlearn"
 PUBLISHED = DATA / "data" / "mlearn_potentials"
 ELEMENTS = ("Si", "Ge", "Li", "Mo", "Ni")
-CONFIG = Path(__file__).with_name("silicon.yaml")
+CONFIG = Path(__file__).with_name("mlearn.yaml")
 
 
 class Errors(NamedTuple):
