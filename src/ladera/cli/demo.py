@@ -61,7 +61,7 @@ def demo(
 
     The data are 666 geometries with energies and forces of density functional theory. Every step
     is a command shown before it runs, to be repeated and changed in the folder of the results.
-    Takes about four minutes on two cores.
+    Takes about two and a half minutes on two cores.
 
         ladera demo --output demo
     """
