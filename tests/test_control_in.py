@@ -329,6 +329,12 @@ def test_smf_has_no_place_for_other_functions(tmp_path: Path) -> None:
 # --- bad input ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("method", ["Adam", "AdamW"])
+def test_adam_is_that_of_keras(folder: Path, method: str) -> None:
+    job = read_training(edit(folder, "Adagrad", method))
+    assert job.config.optimizer.betas == (0.9, 0.999)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

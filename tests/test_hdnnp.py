@@ -14,7 +14,7 @@ from ase import Atoms
 import ladera
 from conftest import SPECIES, fitted, hdnnp_generated, mixed_functions, water_like
 from ladera import Graph, modelfile
-from ladera.errors import DataError, ModelFileError
+from ladera.errors import ConfigError, DataError, ModelFileError
 from ladera.kernels.activations import ACTIVATION_NUMBERS, ACTIVATIONS, activate
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.models.hdnnp.config import Scaling
@@ -140,6 +140,9 @@ def test_components_without_their_scaling_are_refused() -> None:
         HDNNPConfig(species=SPECIES, cutoff=4.0, scaling="sigma", components={"H": 3, "O": 3})
     with pytest.raises(ValueError, match="components has no entry for O; add it"):
         HDNNPConfig(species=SPECIES, cutoff=4.0, scaling="principal", components={"H": 3})
+    many = HDNNPConfig(species=SPECIES, cutoff=4.0, components={"H": 9999, "O": 3})
+    with pytest.raises(ConfigError, match="components of H are 9999, but it has 76 symmetry"):
+        ladera.build(many)
 
 
 def test_a_function_that_never_varies_brings_no_noise() -> None:

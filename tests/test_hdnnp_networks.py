@@ -33,7 +33,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "hidden_layers": {"H": (5,), "O": (4, 3)},
         "activation": {"H": ("cosine", "tanh"), "O": ("reversed_logistic", "harmonic")},
     },
-    "normalized": {"hidden_layers": (5, 4), "normalize_nodes": True},
+    "normalized": {"hidden_layers": (5, 4), "normalize_nodes": True, "activation": "tanh"},
     "reversed": {"hidden_layers": (5, 4), "scale_range": (1.0, -1.0)},
 }
 
@@ -72,7 +72,7 @@ def test_training_derivatives_agree_with_automatic_ones(name: str) -> None:
     for a, b in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
         expected = derivatives(energies, edges, a, b)
         found = derivatives(closed_energies, closed_edges, a, b)
-        assert max(float(f.abs().max()) for f in expected) > 1e-4
+        assert max(float(f.abs().max()) for f in expected) > 1e-3
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other.double().expand_as(one), rtol=1e-9, atol=1e-9)
 

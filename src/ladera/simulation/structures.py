@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import ase.io
 
+from ladera.data.text import is_input_data
 from ladera.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"There is no structure file {path}; check the path.")
-    if _is_input_data(path):
+    if is_input_data(path):
         raise DataError(
             f"{path} is an input.data file, which does not say its units; say them in "
             f"ladera data convert {path} --units bohr-hartree --output {path.stem}.extxyz "
@@ -40,12 +41,3 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
     if isinstance(atoms, list) or len(atoms) == 0:
         raise DataError(f"{path} holds no atoms; give a file with a structure.")
     return atoms
-
-
-def _is_input_data(path: Path) -> bool:
-    """Whether the first line that says anything is ``begin``; the file may be of any kind."""
-    with path.open("rb") as file:
-        for line in file:
-            if line.strip() and not line.startswith(b"#"):
-                return line.split()[0] == b"begin"
-    return False

@@ -20,8 +20,8 @@ from ladera.data.dataset import Dataset
 from ladera.data.formats import ase_files, extended_xyz, input_data
 from ladera.data.formats.input_data import AtomColumns
 from ladera.data.formats.labels import LabelKeys
-from ladera.data.formats.text import LineReader
 from ladera.data.frame import Frame
+from ladera.data.text import is_input_data
 from ladera.errors import DataError
 from ladera.units import METAL, UNIT_SYSTEMS, UnitSystem
 
@@ -113,7 +113,7 @@ def _frames(
         return iter(_open_hdf5(path, units))
     if _ending(path) in (".xyz", ".extxyz"):
         return extended_xyz.read(path, keys, units or METAL)
-    if _is_input_data(path):
+    if is_input_data(path):
         return input_data.read(path, _required(units, path), atom_columns)
     if not path.stat().st_size:
         return iter(())
@@ -138,15 +138,6 @@ def _ending(path: Path) -> str:
 
 def _is_hdf5(path: Path) -> bool:
     return path.suffix in (".h5", ".hdf5")
-
-
-def _is_input_data(path: Path) -> bool:
-    """Whether the first line that says anything is ``begin``."""
-    with LineReader(path) as reader:
-        while (line := reader.line()) is not None:
-            if line.strip() and not line.startswith("#"):
-                return line.split()[0] == "begin"
-    return path.name.startswith("input.data")
 
 
 def _open_hdf5(path: Path, units: UnitSystem | None) -> Dataset:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ladera.data.dataset import Dataset
 from ladera.data.formats.labels import LabelKeys, make_frame
-from ladera.data.formats.text import (
+from ladera.data.frame import Frame
+from ladera.data.text import (
     BATCH_ATOMS,
     AtomTable,
     LineReader,
@@ -28,7 +29,6 @@ from ladera.data.formats.text import (
     symbols_to_numbers,
     text_writer,
 )
-from ladera.data.frame import Frame
 from ladera.errors import DataError
 from ladera.units import METAL, UnitSystem
 

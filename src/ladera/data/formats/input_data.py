@@ -27,7 +27,8 @@ from ase.data import chemical_symbols
 from ladera.data.dataset import Dataset
 from ladera.data.formats.extended_xyz import parse_comment, quote
 from ladera.data.formats.labels import LabelKeys, make_frame
-from ladera.data.formats.text import (
+from ladera.data.frame import Frame
+from ladera.data.text import (
     BATCH_ATOMS,
     AtomTable,
     LineReader,
@@ -35,7 +36,6 @@ from ladera.data.formats.text import (
     symbols_to_numbers,
     text_writer,
 )
-from ladera.data.frame import Frame
 from ladera.errors import DataError
 from ladera.units import UnitSystem
 

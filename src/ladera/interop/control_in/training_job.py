@@ -104,7 +104,7 @@ def read_training(path: PathLike, overrides: Sequence[str] = ()) -> TrainingJob:
         "name": control.choice("optimization_method", _OPTIMIZERS),
         "learning_rate": control.number("learning_rate", 0.0),
     }
-    if optimizer["name"] == "adam":
+    if optimizer["name"] in ("adam", "adamw"):
         optimizer["betas"] = [0.9, 0.999]  # those of Keras
     values = {
         "data": data,

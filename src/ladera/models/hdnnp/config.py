@@ -98,7 +98,7 @@ class HDNNPConfig(PotentialConfig):
     components: dict[str, PositiveInt] = Field(
         default={},
         description="With scaling: principal, how many components enter the network of each "
-        "element. Left out: all that say something about the training frames.",
+        "element. Left out: all that say something about the training frames, up to 512.",
     )
     scale_range: tuple[float, float] = Field(
         default=(0.0, 1.0), description="S_min and S_max of the scaling."
@@ -164,7 +164,16 @@ class HDNNPConfig(PotentialConfig):
         return config
 
     def input_counts(self, functions: Sequence[int]) -> tuple[int, ...]:
-        """Inputs of each element's network, for the numbers of its symmetry functions."""
+        """Inputs of each element's network, for the numbers of its symmetry functions.
+
+        Raises ConfigError when more components are asked for than there are functions.
+        """
+        for symbol, count in zip(self.species, functions, strict=True):
+            if self.components.get(symbol, 0) > count:
+                raise ConfigError(
+                    f"components of {symbol} are {self.components[symbol]}, but it has {count} "
+                    f"symmetry functions; ask for at most {count}, or leave components out."
+                )
         known = zip(self.species, functions, strict=True)
         return tuple(self.components.get(symbol, count) for symbol, count in known)
 

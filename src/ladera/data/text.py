@@ -172,3 +172,15 @@ def _fits(word: str, kind: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_input_data(path: Path) -> bool:
+    """Whether a file, of whatever kind, is an ``input.data``: its first word is ``begin``.
+
+    Raises DataError for a file that cannot be read.
+    """
+    with LineReader(path) as reader:
+        while (line := reader.line()) is not None:
+            if line.strip() and not line.startswith("#"):
+                return line.split()[0] == "begin"
+    return path.name.startswith("input.data")
