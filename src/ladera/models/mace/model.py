@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.kernels.equivariant import ops
+from ladera.kernels.harmonics import spherical_harmonics
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
 from ladera.models.equivariant.radial import (
     BASES,
     TRANSFORMS,
     smooth_cutoff,
 )
-from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
 from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
