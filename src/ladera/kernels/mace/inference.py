@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
+from ladera.kernels import harmonics
 from ladera.kernels.mace import geometry
 from ladera.kernels.mace.layers import Features, Memory, ProductStep, Run, SumStep
 from ladera.kernels.mace.layout import Atoms
@@ -45,7 +46,7 @@ class Inference:
         self._preparation = Preparation(model, dtype)
         self._memory = Memory(self.numpy_dtype)
         self._lock = Lock()  # the memory serves one evaluation at a time
-        self._norms = geometry.norms(model.degree)
+        self._norms = harmonics.norms(model.degree)
         self._polynomials = polynomials()
 
     def energies_and_edge_gradients(self, system: System) -> tuple[Floats, Floats]:
@@ -170,7 +171,10 @@ class Inference:
         )
 
         def work(thread: int, begin: int, end: int) -> None:
-            rows, t = np.empty((5, geometry.BLOCK), self.numpy_dtype), np.empty(geometry.BLOCK)
+            rows, t = (
+                np.empty((harmonics.FORWARD_ROWS, geometry.BLOCK), self.numpy_dtype),
+                np.empty(geometry.BLOCK),
+            )
             geometry.fill_all(
                 begin, end, vectors, prepared.spacing, prepared.n_knots, self._polynomials,
                 self._norms, run.edges, t, rows,
@@ -183,7 +187,7 @@ class Inference:
         gradients = np.empty((len(run.distance_bar), 3), self.numpy_dtype)
 
         def work(thread: int, begin: int, end: int) -> None:
-            rows = np.empty((10, geometry.BLOCK), self.numpy_dtype)
+            rows = np.empty((harmonics.REVERSE_ROWS, geometry.BLOCK), self.numpy_dtype)
             geometry.all_edge_gradients(
                 begin, end, self._norms, run.edges, run.distance_bar, run.harmonics_bar,
                 rows, gradients,

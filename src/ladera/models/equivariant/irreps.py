@@ -80,7 +80,7 @@ def wigner_d(irrep: Irrep, matrix: Floats) -> Floats:
     """
     import torch
 
-    from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
+    from ladera.kernels.harmonics import spherical_harmonics
 
     sign = np.sign(np.linalg.det(matrix))  # R is a rotation, or a rotation times the inversion
     directions = np.random.default_rng(0).normal(size=(4 * irrep.dimension, 3))

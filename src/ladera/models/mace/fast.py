@@ -21,7 +21,7 @@ from ladera.models.mace.interactions import Interaction, NonlinearInteraction
 
 if TYPE_CHECKING:
     from ladera.models.mace.model import MACE, Layer
-    from ladera.models.mace.product import ProductBasis, Terms
+    from ladera.models.mace.product import CouplingMatrix, ProductBasis
     from ladera.models.mace.readout import Readout
 
 _GATE_FACTORS = {"silu": SILU, "tanh": TANH, "abs": ABS}
@@ -242,7 +242,9 @@ def _paths(interaction: Interaction | NonlinearInteraction) -> tuple[tables.Path
     matrix, harmonics = _array(convolution.matrix), convolution.out
     found = []
     for path, coupling in zip(
-        paths(interaction.senders, harmonics, harmonics), convolution.plan.couplings, strict=True
+        paths(interaction.senders, harmonics, harmonics),
+        convolution.plan.paths.couplings,
+        strict=True,
     ):
         l1, l2, l3 = interaction.senders[path.one].l, harmonics[path.two].l, harmonics[path.out].l
         block = matrix[l2**2 : (l2 + 1) ** 2, coupling.entries]
@@ -254,17 +256,17 @@ def _paths(interaction: Interaction | NonlinearInteraction) -> tuple[tables.Path
 def _contractions(product: ProductBasis) -> tuple[tuple[tables.Contraction, ...], ...]:
     pairs = zip(_list(product.couplings), _list(product.weights), strict=True)
     return tuple(
-        tuple(_contraction(*each) for each in zip(terms, weights, strict=True))
-        for terms, weights in pairs
+        tuple(_contraction(*each) for each in zip(matrices, weights, strict=True))
+        for matrices, weights in pairs
     )
 
 
-def _contraction(term: Terms, weights: Tensor) -> tables.Contraction:
+def _contraction(coupling: CouplingMatrix, weights: Tensor) -> tables.Contraction:
     return tables.Contraction(
-        component=term.component.numpy(),
-        factors=term.factors.numpy(),
-        matrix=_array(term.matrix),
-        weights=_array(weights)[:, : term.matrix.shape[1]],
+        component=coupling.component,
+        factors=coupling.factors,
+        matrix=_array(coupling.matrix),
+        weights=_array(weights)[:, : coupling.matrix.shape[1]],
     )
 
 

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from ladera.errors import DataError
 from ladera.graph import Graph
-from ladera.kernels.equivariant import ops
+from ladera.kernels.autograd import forces_only
+from ladera.kernels.harmonics import spherical_harmonics
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
 from ladera.models.equivariant.radial import (
     BASES,
     TRANSFORMS,
     smooth_cutoff,
 )
-from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
 from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
@@ -107,7 +107,7 @@ class MACE(Potential):
         if self._is_fast(graph):
             found = self.energies_and_edge_gradients(graph)
             return LazyMoments(graph, *found, lambda: self._moments(graph))
-        with ops.forces_only():
+        with forces_only():
             return replace(differentiate(self, graph), long_range=None)
 
     def _energies(self, graph: Graph, index: Tensor, features: Iterable[Tensor]) -> Tensor:
@@ -142,7 +142,7 @@ class MACE(Potential):
         """By compiled loops while torch records no gradients, where they cover the model."""
         if self._is_fast(graph):
             return self._tables().energies_and_edge_gradients(graph, self.species_index(graph))
-        with ops.forces_only():
+        with forces_only():
             return super().energies_and_edge_gradients(graph)
 
     def _is_fast(self, graph: Graph) -> bool:
