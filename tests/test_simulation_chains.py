@@ -15,7 +15,7 @@ from ase.md.nose_hoover_chain import (
 
 from argon import argon, crystal, one_thread  # noqa: F401
 from ladera.graph import Graph
-from ladera.neighbors import closest_pair, virial
+from ladera.kernels.neighbors import closest_pair, virial
 from ladera.potential import evaluate
 from ladera.simulation.calculator import LaderaCalculator
 from ladera.simulation.chains import Barostat, IsotropicNPT, Thermostat

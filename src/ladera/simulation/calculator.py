@@ -15,9 +15,9 @@ from ladera import modelfile
 from ladera.errors import DataError, SimulationError
 from ladera.extrapolation import Extrapolation
 from ladera.graph import NeighborList, total_charge
+from ladera.kernels.neighbors import net_forces, virial
 from ladera.models.committee import Committee, CommitteePrediction
 from ladera.models.moments import NO_ENERGY
-from ladera.neighbors import net_forces, virial
 from ladera.potential import Potential, Prediction, evaluate
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import covalent_radii
 
 from ladera.errors import SimulationError
-from ladera.neighbors import closest_pair
+from ladera.kernels.neighbors import closest_pair
 from ladera.simulation.calculator import cell_volume
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.settings import MDSettings

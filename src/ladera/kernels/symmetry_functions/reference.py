@@ -12,6 +12,7 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
+from ladera.kernels.cutoffs import reference_cutoff_function
 from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan
 
@@ -107,45 +108,25 @@ def second_derivative(
     return second
 
 
-def cutoff_function(kind: int, alpha: float, cutoff: float, r: Tensor) -> Tensor:
-    """f_c(r); the formulas are in ``vector_math.cutoff_function``."""
-    x = ((r - alpha * cutoff) / (cutoff - alpha * cutoff)).clamp(0, 1)
-    match kind:
-        case 0:
-            value = torch.ones_like(r)
-        case 1:
-            value = 0.5 * (torch.cos(math.pi * x) + 1)
-        case 2 | 3:
-            value = torch.tanh(1 - r / cutoff) ** 3 / (1.0 if kind == 2 else math.tanh(1) ** 3)
-        case 4:
-            value = torch.exp(1 - 1 / (1 - x * x).clamp_min(1e-2))
-            value = torch.where(1 - x * x > 1e-2, value, torch.zeros_like(value))
-        case 5:
-            value = 1 - x**2 * (3 - 2 * x)
-        case 6:
-            value = 1 - x**3 * (10 - 15 * x + 6 * x**2)
-        case 7:
-            value = 1 - x**4 * (35 - 84 * x + 70 * x**2 - 20 * x**3)
-        case _:
-            value = 1 - x**5 * (126 - 420 * x + 540 * x**2 - 315 * x**3 + 70 * x**4)
-    return torch.where(r < cutoff, value, torch.zeros_like(value))
-
-
 def compact_function(shape: str, left: float, right: float, x: Tensor) -> Tensor:
     """C(x; left, right); the formulas are in ``functions.PolynomialFunction``."""
     t = ((x - (left + right) / 2).abs() * 2 / (right - left)).clamp_max(1)
     if shape == "exponential":
-        value = cutoff_function(4, 0.0, 1.0, t)
+        value = reference_cutoff_function(4, 0.0, 1.0, t)
     else:
         kind = 4 + int(shape[len("poly")])
-        value = cutoff_function(kind, 0.0, 1.0, t * (2 - t) if shape.endswith("ic") else t)
+        value = reference_cutoff_function(
+            kind, 0.0, 1.0, t * (2 - t) if shape.endswith("ic") else t
+        )
     return torch.where((left < x) & (x < right), value, torch.zeros_like(value))
 
 
 def _radial_part(plan: Plan, function: SymmetryFunction, r: Tensor) -> Tensor:
     if isinstance(function, GaussianFunction):
         decay = torch.exp(-function.eta * (r - function.shift) ** 2)
-        return decay * cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, function.cutoff, r)
+        return decay * reference_cutoff_function(
+            plan.cutoff_kind, plan.cutoff_alpha, function.cutoff, r
+        )
     return compact_function(function.shape, function.inner, function.cutoff, r)
 
 
