@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from ladera.codes.n2p2 import settings
+from ladera.codes.n2p2 import symmetry_functions as n2p2_functions
 from ladera.data import formats
 from ladera.graph import Graph
-from ladera.interop.n2p2 import settings
-from ladera.interop.n2p2 import symmetry_functions as n2p2_functions
 from ladera.kernels.symmetry_functions import cpu, plan_builder
 from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan

@@ -38,10 +38,10 @@ from n2p2_peer import N2P2, VARIABLE, find
 from page import DATA, table, write_section
 
 import ladera
+from ladera.codes.n2p2 import networks, symmetry_functions
+from ladera.codes.n2p2.reading import model_config, read_settings
 from ladera.data import formats
 from ladera.data.dataset import Dataset
-from ladera.interop.n2p2 import networks, symmetry_functions
-from ladera.interop.n2p2.reading import model_config, read_settings
 from ladera.training import config_file
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.log import Row

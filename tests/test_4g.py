@@ -107,7 +107,7 @@ def test_charges_are_those_of_the_lowest_energy(potential: HDNNP4G) -> None:
     from ladera.kernels.electrostatics import reference
 
     graph = Graph.from_atoms(ION, potential.cutoff)
-    index = potential.species_index(graph)
+    index = potential.element_index(graph)
     with torch.no_grad():
         charges = evaluate(potential, graph).charges
         inputs = potential.input_scaling().inputs(potential.symmetry_functions(graph), index)

@@ -144,7 +144,7 @@ def test_slopes_by_moves_are_those_by_functions(molecules, scaling):
     potential = HDNNP(trained.config.model_copy(update={"scaling": scaling}))
     fit(potential, dataset)
     graph = dataset[0].graph(4.0)
-    index = potential.species_index(graph)
+    index = potential.element_index(graph)
     of = [torch.nonzero(index == e)[:, 0] for e in range(3)]
     plans = frames._columns(potential.plan)
     columns = [ops.register(plan) for plan in plans]

@@ -18,8 +18,8 @@ from ase import Atoms
 
 import ladera
 from ladera import Graph, evaluate
+from ladera.codes import mace_torch
 from ladera.errors import ConfigError, LaderaError
-from ladera.interop import mace_torch
 from ladera.models.equivariant.irreps import Irrep, natural
 from ladera.models.mace.couplings import tensors
 from ladera.units import DEBYE

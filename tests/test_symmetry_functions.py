@@ -28,7 +28,7 @@ NUMBERS = torch.zeros(10, dtype=torch.int64).index_fill(0, torch.tensor([8]), 1)
 
 def arguments(atoms: Atoms, cutoff: float) -> list[Tensor]:
     graph = Graph.from_atoms(atoms, cutoff)
-    index = NUMBERS[graph.species]
+    index = NUMBERS[graph.numbers]
     return [graph.vectors, graph.row_pointer, index, index[graph.neighbors]]
 
 

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
     from ladera.graph import Graph
-    from ladera.interop.published import mace_mp, mace_off
-    from ladera.modelfile import build, load
+    from ladera.loading import load
     from ladera.models.committee import Committee
+    from ladera.models.registry import build
     from ladera.potential import Potential, Prediction, evaluate
+    from ladera.simulation.published import mace_mp, mace_off
 
 __version__ = "0.1.0"
 
@@ -33,12 +34,12 @@ _HOMES = {
     "LaderaError": "ladera.errors",
     "Potential": "ladera.potential",
     "Prediction": "ladera.potential",
-    "build": "ladera.modelfile",
+    "build": "ladera.models.registry",
     "evaluate": "ladera.potential",
     "hessian": "ladera.curvature",
-    "load": "ladera.modelfile",
-    "mace_mp": "ladera.interop.published",
-    "mace_off": "ladera.interop.published",
+    "load": "ladera.loading",
+    "mace_mp": "ladera.simulation.published",
+    "mace_off": "ladera.simulation.published",
 }
 
 __all__ = [

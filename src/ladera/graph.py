@@ -38,7 +38,7 @@ class Graph:
     r_ij = positions[j] - positions[i] + shift . cell          (a vector from centre to neighbour)
     """
 
-    species: Tensor  # (n_atoms,) int64, atomic numbers
+    numbers: Tensor  # (n_atoms,) int64, atomic numbers
     positions: Tensor  # (n_atoms, 3), Angstrom
     cell: Tensor  # (n_structures, 3, 3), rows are the cell vectors, Angstrom
     periodic: Tensor  # (n_structures, 3) bool
@@ -54,7 +54,7 @@ class Graph:
     @property
     def n_atoms(self) -> int:
         """Number of atoms in all structures."""
-        return self.species.shape[0]
+        return self.numbers.shape[0]
 
     @property
     def n_structures(self) -> int:
@@ -141,7 +141,7 @@ class Graph:
         rows = [g.row_pointer[:-1] + shift for g, shift in zip(graphs, edges, strict=False)]
         rows.append(rows[0].new_tensor([edges[-1]]))
         return Graph(
-            species=joined("species"),
+            numbers=joined("numbers"),
             positions=joined("positions"),
             cell=joined("cell"),
             periodic=joined("periodic"),
@@ -197,7 +197,7 @@ class NeighborList:
             self._candidates = candidates if self.skin > 0 else None
         pairs, vectors = within_cutoff(candidates.pairs, positions, cell, self.cutoff)
         return Graph(
-            species=candidates.species,
+            numbers=candidates.numbers,
             positions=torch.from_numpy(positions.copy()),
             cell=torch.from_numpy(cell.copy()[None]),
             periodic=candidates.periodic,
@@ -230,7 +230,7 @@ class _Candidates:
         # Bytes compare several times faster than arrays.
         self._identity = (numbers.tobytes(), periodic.tobytes(), cell.tobytes())
         self.pairs = Candidates.of(find_pairs(numbers, positions, cell, periodic, radius))
-        self.species = torch.from_numpy(numbers.copy())  # (n_atoms,)
+        self.numbers = torch.from_numpy(numbers.copy())  # (n_atoms,)
         self.periodic = torch.from_numpy(periodic.copy())[None]  # (1, 3)
         self.structure_index = torch.zeros(len(numbers), dtype=torch.int64)  # (n_atoms,)
 

@@ -71,7 +71,7 @@ class TrainingStatistics:
 class Potential(nn.Module, ABC):
     """Base of all models. A new model implements :meth:`atomic_energies` and nothing else.
 
-    ``species`` are the atomic numbers the model knows, ascending; ``cutoff`` is in Angstrom;
+    ``numbers`` are the atomic numbers the model knows, ascending; ``cutoff`` is in Angstrom;
     ``config`` rebuilds the model, ``provenance`` says where its parameters come from.
 
     Buffers named in ``double_buffers`` stay in float64 when the model becomes float32: energies of
@@ -85,7 +85,7 @@ class Potential(nn.Module, ABC):
     has_charges: bool = False  # whether predictions come with atomic charges
     has_atomic_dipoles: bool = False  # whether they come with dipoles of atoms
 
-    _lookup: Tensor  # (119,) index in ``species`` of each atomic number, -1 for the others
+    _lookup: Tensor  # (119,) index among ``numbers``, -1 for the others
 
     def __init__(self, config: PotentialConfig) -> None:
         super().__init__()
@@ -96,10 +96,10 @@ class Potential(nn.Module, ABC):
             )
         self.config = config
         self.cutoff: float = config.cutoff
-        self.species: tuple[int, ...] = tuple(atomic_numbers[s] for s in config.species)
+        self.numbers: tuple[int, ...] = tuple(atomic_numbers[s] for s in config.species)
         self.provenance: dict[str, Any] = {}
         lookup = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
-        lookup[list(self.species)] = torch.arange(len(self.species))
+        lookup[list(self.numbers)] = torch.arange(len(self.numbers))
         self.register_buffer("_lookup", lookup, persistent=False)
 
     @abstractmethod
@@ -182,18 +182,18 @@ class Potential(nn.Module, ABC):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Chemical symbols of ``species``."""
-        return tuple(chemical_symbols[number] for number in self.species)
+        """Chemical symbols of ``numbers``."""
+        return tuple(chemical_symbols[number] for number in self.numbers)
 
-    def species_index(self, graph: Graph) -> Tensor:
-        """Index of each atom's element in ``species``, (n_atoms,) int64.
+    def element_index(self, graph: Graph) -> Tensor:
+        """Index of each atom's element in ``numbers``, (n_atoms,) int64.
 
         Raises DataError for an element the model does not know, naming the atom.
         """
-        index = self._lookup[graph.species]
+        index = self._lookup[graph.numbers]
         if bool((index < 0).any()):
             atom = int(torch.nonzero(index < 0)[0, 0])
-            symbol = chemical_symbols[int(graph.species[atom])]
+            symbol = chemical_symbols[int(graph.numbers[atom])]
             raise DataError(
                 f"Atom {atom} is {symbol}, which this model does not know; "
                 f"it was made for {', '.join(self.symbols)}."

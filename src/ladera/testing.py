@@ -19,7 +19,7 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ladera import modelfile
+from ladera import loading
 from ladera.graph import Graph, total_charge
 from ladera.potential import Potential, Prediction, differentiate, evaluate
 
@@ -162,7 +162,7 @@ def check_precision(potential: Potential, atoms: Atoms) -> None:
     """float32 agrees with float64 to float32's digits."""
     double = predict(potential, atoms)
     with _saved(potential) as path:
-        single = predict(modelfile.load(path).float(), atoms)
+        single = predict(loading.load(path).float(), atoms)
     scale = double.forces.abs().max().clamp_min(1.0)
     _agree(
         single.energy.numpy() - double.energy.numpy(),
@@ -177,7 +177,7 @@ def check_file(potential: Potential, atoms: Atoms) -> None:
     """A saved and loaded potential gives the same numbers, bit for bit."""
     before = predict(potential, atoms)
     with _saved(potential) as path:
-        after = predict(modelfile.load(path), atoms)
+        after = predict(loading.load(path), atoms)
     if not torch.equal(before.energy, after.energy) or not torch.equal(before.forces, after.forces):
         raise AssertionError("energies or forces changed when the model was saved and loaded")
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
+    from ladera.codes.published import PublishedModel
     from ladera.data.dataset import Dataset
-    from ladera.interop.published import PublishedModel
     from ladera.training.extrapolation import ExtrapolationReport
 
 Part = Literal["train", "validation", "test"]
@@ -47,10 +47,10 @@ def evaluate(
     """
     from rich.console import Console
 
-    from ladera import modelfile
+    from ladera import loading
     from ladera.training.evaluation import evaluate_dataset, write_evaluations
 
-    potential = modelfile.load(model)
+    potential = loading.load(model)
     dataset = read_files(files, reading)
     frames = _frames(dataset, split, part)
     with Console(stderr=True).status("Evaluating ...") as status:
@@ -88,15 +88,15 @@ def info(
     import yaml
     from rich.console import Console
 
-    from ladera import modelfile
-    from ladera.interop import published
+    from ladera import loading
+    from ladera.codes import published
 
     if not model.exists() and published.is_name(str(model)):
         known = published.find(str(model))
         if not known.file:
             return _print_published(known)
         model = published.fetch(known)
-    header = modelfile.read_header(model)
+    header = loading.read_header(model)
     config, origin = header["config"], header["provenance"]
     console = Console(highlight=False, markup=False)
     console.print(
@@ -136,7 +136,7 @@ def info(
 
 def _print_published(model: PublishedModel) -> int:
     """What is known of a published model without its file."""
-    from ladera.interop import published
+    from ladera.codes import published
 
     path = published.folder_of_models() / model.file_name
     print(f"{model.name}: {model.about}")

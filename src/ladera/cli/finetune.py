@@ -85,7 +85,7 @@ def _config(
     overrides: Sequence[str],
 ) -> TrainingConfig:
     """The training that the words of the command line ask for."""
-    from ladera import modelfile
+    from ladera import loading
     from ladera.errors import ConfigError
     from ladera.training import config_file
 
@@ -94,7 +94,7 @@ def _config(
     section: dict[str, Any] = {"base": base, "method": method}
     if replay:
         section["replay"] = {"files": [str(path) for path in replay]}
-    dtype = modelfile.load(base).dtype
+    dtype = loading.load(base).dtype
     values = {
         "data": {"files": [str(path) for path in data], "split": {"validation": 0.1, "test": 0}},
         "finetune": section,

@@ -42,7 +42,7 @@ def md(
 
         ladera md model.ladera ethanol.xyz --ensemble nvt-bussi --temperature 300 --time 20
     """
-    from ladera.simulation.calculator import load_potential
+    from ladera.loading import load_committee
     from ladera.simulation.molecular_dynamics import run_md
     from ladera.simulation.structures import read_structure
 
@@ -52,7 +52,7 @@ def md(
         raise SimulationError(f"Give a structure file too: ladera md {files[0]} STRUCTURE.")
     settings = settings or MDSettings()  # which asks for the length of the run
     atoms = read_structure(files[-1])
-    potential = load_potential(files[:-1])
+    potential = load_committee(files[:-1])
     with _Display(settings) as display:
         run_md(atoms, potential, settings, output, resume=resume, on_row=display.show)
     display.summarize(output)
@@ -61,7 +61,7 @@ def md(
 
 def _run_control(files: list[Path], settings: MDSettings | None, output: Path, resume: bool) -> int:
     """Molecular dynamics as a control.in says."""
-    from ladera.interop import control_in
+    from ladera.jobs import control_in
 
     if len(files) > 1 or settings is not None:
         raise SimulationError(

@@ -37,12 +37,12 @@ def relax(
         ladera relax model.ladera ethanol.xyz --fmax 0.01
     """
     from ladera.errors import SimulationError
-    from ladera.simulation.calculator import load_potential
+    from ladera.loading import load_committee
     from ladera.simulation.relaxation import relax as run
     from ladera.simulation.structures import read_structure
 
     atoms = read_structure(structure)
-    potential = load_potential(model)
+    potential = load_committee(model)
     result = run(
         atoms,
         potential,

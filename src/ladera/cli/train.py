@@ -85,7 +85,7 @@ def _read(
 ) -> tuple[TrainingConfig, Callable[..., Potential]]:
     """The configuration that a file of any kind asks for, and what trains by it."""
     if path.is_dir():
-        from ladera.interop import n2p2
+        from ladera.jobs import n2p2
 
         folder = n2p2.read_training(path, units, overrides)
         return folder.config, folder.train
@@ -94,7 +94,7 @@ def _read(
 
         raise ConfigError(f"--units is for a folder of n2p2; {path} says its units itself.")
     if path.suffix == ".in":
-        from ladera.interop import control_in
+        from ladera.jobs import control_in
 
         job = control_in.read_training(path, overrides)
         return job.config, job.train
@@ -128,15 +128,15 @@ def schema() -> int:
 
 
 def _check(settings: TrainingConfig) -> int:
-    from ladera import modelfile
     from ladera.cli.data import print_report
+    from ladera.models import registry
     from ladera.training.preparation import prepare
 
     prepared = prepare(settings)
     print_report(prepared.report, prepared.dataset)
     prepared.require_sound_data()
     prepared.statistics()
-    modelfile.build(prepared.config.model)
+    registry.build(prepared.config.model)
     parts = (prepared.train, prepared.validation, prepared.test)
     train_, validation, test = (len(part) for part in parts)
     print(

@@ -88,7 +88,7 @@ class Dataset(Sequence[Frame]):
         return (self._frame(index) for index in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"Dataset({len(self)} frames of {', '.join(self.species) or 'nothing'})"
+        return f"Dataset({len(self)} frames of {', '.join(self.symbols) or 'nothing'})"
 
     def has(self, label: str) -> NDArray[np.bool_]:
         """Which frames carry a label, whatever its value, (n_frames,)."""
@@ -133,13 +133,13 @@ class Dataset(Sequence[Frame]):
         return np.concatenate([[0], np.cumsum(self.atom_counts)])
 
     @cached_property
-    def species(self) -> tuple[str, ...]:
+    def symbols(self) -> tuple[str, ...]:
         """Chemical symbols, by atomic number."""
         return tuple(chemical_symbols[number] for number in np.flatnonzero(self._element_counts))
 
     @cached_property
     def compositions(self) -> NDArray[np.int64]:
-        """Atoms of each species in each frame, (n_frames, n_species), in the order of species."""
+        """Atoms of each element in each frame, (n_frames, n_elements), as ``symbols`` are."""
         counts = np.zeros((len(self), 256), dtype=np.int64)
         frames = np.repeat(np.arange(len(self)), self.atom_counts)
         np.add.at(counts, (frames, self.column("numbers")), 1)

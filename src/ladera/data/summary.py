@@ -34,7 +34,7 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
         "periodicity": _periodicity(dataset),
         "elements": {
             symbol: {"atoms": int(column.sum()), "frames": int((column > 0).sum())}
-            for symbol, column in zip(dataset.species, dataset.compositions.T, strict=True)
+            for symbol, column in zip(dataset.symbols, dataset.compositions.T, strict=True)
         },
         "compositions": _compositions(dataset),
         "heads": dict(Counter(dataset.column("head").tolist()).most_common()),

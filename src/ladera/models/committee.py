@@ -20,10 +20,10 @@ from pydantic import (
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from ladera import modelfile
 from ladera.errors import ConfigError
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
+from ladera.models import registry
 from ladera.potential import (
     LongRange,
     Potential,
@@ -55,7 +55,7 @@ def _member_config(value: Any) -> Any:
     """A member's configuration in the class of its architecture."""
     if not isinstance(value, Mapping):
         return value
-    return modelfile.config_class(value["architecture"]).model_validate(value)
+    return registry.config_class(value["architecture"]).model_validate(value)
 
 
 class CommitteeConfig(PotentialConfig):
@@ -120,7 +120,7 @@ class Committee(Potential):
     ) -> None:
         if len(members) < 2:
             raise ConfigError(f"A committee needs two or more members, not {len(members)}.")
-        if len({member.species for member in members}) > 1:
+        if len({member.numbers for member in members}) > 1:
             lists = "; ".join(", ".join(member.symbols) for member in members)
             raise ConfigError(
                 f"The members of a committee must know the same species, not {lists}."
@@ -197,7 +197,7 @@ class Committee(Potential):
 
 def build(config: CommitteeConfig) -> Committee:
     """A committee of new members."""
-    return Committee([modelfile.build(member) for member in config.members], config.calibration)
+    return Committee([registry.build(member) for member in config.members], config.calibration)
 
 
 def coverage_factor(level: float, n_members: int) -> float:

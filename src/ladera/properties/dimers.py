@@ -114,7 +114,7 @@ def dimers(potential: Potential, /) -> Dimers:
 
 
 def _dimers(potential: Potential) -> Dimers:
-    numbers = potential.species
+    numbers = potential.numbers
     distances = np.linspace(NEAREST, potential.cutoff, POINTS)
     couples = list(combinations_with_replacement(range(len(numbers)), 2))
     energies = np.empty((len(couples), len(distances)))

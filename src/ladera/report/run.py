@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.io.trajectory import Trajectory
 from numpy.typing import NDArray
 
-from ladera import modelfile
+from ladera import loading
 from ladera.errors import DataError
 from ladera.report.predictions import Errors, FloatArray, Predictions, Quantity
 
@@ -97,7 +97,7 @@ class TrainingRun:
             },
             check=_read_json(folder / "check.json"),
             split=_read_json(folder / "split.json"),
-            model=modelfile.read_header(model) if model.exists() else {},
+            model=loading.read_header(model) if model.exists() else {},
             finetune=_read_json(folder / "evaluation.json").get("finetune") or {},
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from numpy.typing import NDArray
 
-from ladera import modelfile
 from ladera.errors import DataError, SimulationError
 from ladera.extrapolation import Extrapolation
 from ladera.graph import NeighborList, total_charge
@@ -145,7 +143,7 @@ class LaderaCalculator(Calculator):
             atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, total_charge(atoms)
         )
         if "numbers" in system_changes:
-            self.potential.species_index(graph.to(device=self.potential.device))
+            self.potential.element_index(graph.to(device=self.potential.device))
         self.results = {}
         self._prediction = evaluate(self.potential, graph)
         if self.potential.has_energy:
@@ -187,20 +185,6 @@ class LaderaCalculator(Calculator):
         volume = float(self.prediction.graph.volumes)
         per_atom = _array(self.prediction.atomic_virials) / volume
         return _voigt(per_atom)
-
-
-def load_potential(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Potential:
-    """The potential of one model file, or the committee of several.
-
-    Raises ModelFileError for a file that cannot be read and ConfigError for members with different
-    species.
-    """
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    if not paths:
-        raise SimulationError("No model file was given; name at least one.")
-    members = [modelfile.load(path) for path in paths]
-    return members[0] if len(members) == 1 else Committee(members)
 
 
 def dependencies(atoms: Atoms) -> tuple[bytes | float, ...]:

@@ -103,7 +103,7 @@ def check_finite(atoms: Atoms) -> float:
 def check_distances(graph: Graph) -> None:
     """SimulationError when two atoms are closer than half the sum of their covalent radii."""
     centers, neighbors = graph.centers.cpu().numpy(), graph.neighbors.cpu().numpy()
-    radii = covalent_radii[graph.species.cpu().numpy()]
+    radii = covalent_radii[graph.numbers.cpu().numpy()]
     vectors = graph.vectors.cpu().numpy()
     worst, ratio = closest_pair(centers, neighbors, vectors, radii)
     if ratio < _CLOSEST:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ladera.errors import SimulationError
 from ladera.interrupt import StopRequest
+from ladera.loading import load_committee
 from ladera.models.committee import Committee
-from ladera.simulation.calculator import load_potential
 from ladera.simulation.preparation import check_species
 from ladera.simulation.settings import MDSettings
 
@@ -59,7 +59,7 @@ def run_temperatures(
     """
     if len(set(temperatures)) < len(temperatures) or min(temperatures, default=0) <= 0:
         raise SimulationError(f"The temperatures {list(temperatures)} must differ and be positive.")
-    potential = load_potential(model)
+    potential = load_committee(model)
     check_species(atoms, potential)
     n_members = len(potential.potentials) if isinstance(potential, Committee) else 0
     runs = [_folders(Path(folder) / f"md-{value:g}K", n_members) for value in temperatures]
@@ -200,7 +200,7 @@ def _run(piece: _Piece) -> None:
 
     torch.set_num_threads(1)
     numba.set_num_threads(1)
-    potential = load_potential(piece.model)
+    potential = load_committee(piece.model)
     if piece.member is not None and isinstance(potential, Committee):
         potential = potential.potentials[piece.member]
     resume = (piece.folder / "restart.npz").exists()

@@ -33,7 +33,7 @@ def check_species(atoms: Atoms, potential: Potential) -> None:
     """Refuse a structure without atoms or with an element the model does not know."""
     if len(atoms) == 0:
         raise DataError("The structure has no atoms; a simulation needs at least one.")
-    known = np.isin(atoms.numbers, potential.species)
+    known = np.isin(atoms.numbers, potential.numbers)
     if not known.all():
         atom = int(np.flatnonzero(~known)[0])
         raise DataError(

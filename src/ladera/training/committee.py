@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from ladera import modelfile
+from ladera import loading
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, TrainingError
 from ladera.files import write_text_atomic
@@ -220,7 +220,7 @@ def _cores() -> int:
 
 def _assemble(members: Sequence[_Member], prepared: Prepared, folder: Path) -> Committee:
     """The committee of trained members: calibrated, evaluated and written."""
-    potentials = [modelfile.load(member.folder / MODEL) for member in members]
+    potentials = [loading.load(member.folder / MODEL) for member in members]
     committee = Committee(potentials)
     validation = prepared.dataset[prepared.validation]
     committee = calibrate(committee, validation).eval()

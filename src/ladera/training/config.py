@@ -19,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from ladera import modelfile
+from ladera import loading
 from ladera.data.formats import AtomColumns, LabelKeys
+from ladera.models import registry
 from ladera.training import heads
 from ladera.training.finetune.config import FinetuneConfig
 from ladera.training.optimizer_config import Adam, Cosine, OptimizerConfig, ScheduleConfig
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 else:
     # Every registered architecture, told apart by its name.
     ModelConfig = Annotated[
-        reduce(or_, map(modelfile.config_class, modelfile.ARCHITECTURES)),
+        reduce(or_, map(registry.config_class, registry.ARCHITECTURES)),
         Field(discriminator="architecture"),
     ]
 
@@ -287,7 +288,7 @@ class TrainingConfig(Section):
         if isinstance(values, dict) and "model" not in values:
             section = values.get("finetune")
             if isinstance(section, dict) and isinstance(section.get("base"), str):
-                model = heads.chosen(modelfile.load(section["base"]).config)
+                model = heads.chosen(loading.load(section["base"]).config)
                 return values | {"model": model.model_dump(mode="json", by_alias=True)}
         return values
 

@@ -323,10 +323,10 @@ def write_evaluations(
 def _check(potential: Potential, dataset: Dataset) -> None:
     if len(dataset) == 0:
         raise DataError("The data set is empty; there is nothing to evaluate.")
-    unknown = set(dataset.species) - set(potential.symbols)
+    unknown = set(dataset.symbols) - set(potential.symbols)
     if unknown:
         symbol = min(unknown)
-        column = dataset.species.index(symbol)
+        column = dataset.symbols.index(symbol)
         frame = int(np.flatnonzero(dataset.compositions[:, column])[0])
         raise DataError(
             f"Frame {frame} ({dataset[frame].source}) contains {symbol}, which this model does not "

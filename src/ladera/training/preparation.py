@@ -201,12 +201,12 @@ def _for_data(config: TrainingConfig, dataset: Dataset, train: Indices) -> Train
     elif head_names.of_model(model) and "heads" not in model.model_fields_set:
         found = {"heads": head_names.names(dataset) or head_names.of_model(model)}
     if not model.species:
-        found["species"] = dataset[train].species
+        found["species"] = dataset[train].symbols
     if not found:
         return config
     values = config_file.as_json(config)
     values["model"] |= found
-    return config_file.parse(values, f"The configuration, for {', '.join(dataset.species)}")
+    return config_file.parse(values, f"The configuration, for {', '.join(dataset.symbols)}")
 
 
 def _with_choices(prepared: Prepared) -> Prepared:
@@ -316,7 +316,7 @@ def _check_labels(prepared: Prepared) -> None:
 def _check_species(prepared: Prepared) -> None:
     known = prepared.config.model.species
     view = prepared.dataset[np.concatenate(list(prepared.parts.values()))]
-    unknown = [symbol for symbol in view.species if symbol not in known]
+    unknown = [symbol for symbol in view.symbols if symbol not in known]
     if unknown:
         raise ConfigError(
             f"The frames contain {', '.join(unknown)}, but the model is for {', '.join(known)} "
@@ -357,6 +357,6 @@ def _energy_shift(dataset: Dataset, references: dict[str, float]) -> float:
     known = dataset.has("energy")
     if not known.any():
         return 0.0
-    free = dataset.compositions @ np.array([references[symbol] for symbol in dataset.species])
+    free = dataset.compositions @ np.array([references[symbol] for symbol in dataset.symbols])
     per_atom = (dataset.column("energy") - free) / dataset.atom_counts
     return float(per_atom[known].mean())

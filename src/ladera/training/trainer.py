@@ -18,6 +18,7 @@ from ladera import modelfile
 from ladera.errors import ConfigError, LaderaError, TrainingError
 from ladera.files import write_text_atomic
 from ladera.interrupt import StopRequest
+from ladera.models import registry
 from ladera.training import checkpoint, config_file, metrics
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
 from ladera.training.config import TrainingConfig
@@ -288,7 +289,7 @@ class _Run:
             return potential.to(_DTYPES[self.config.precision])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            potential = modelfile.build(self.config.model)
+            potential = registry.build(self.config.model)
         require_learnable(potential, self.config)
         if stored is None:
             view = [self.batches.graphs[int(k)] for k in self.prepared.train]

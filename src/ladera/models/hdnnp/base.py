@@ -65,7 +65,7 @@ class SymmetryFunctionPotential(Potential):
         self.config: HDNNPConfig = config
         kind = CUTOFF_FUNCTIONS.index(config.cutoff_function)
         self.plan = make_plan(self.symbols, config.symmetry_functions, kind, config.cutoff_alpha)
-        shape = (len(self.species), self.plan.n_functions)
+        shape = (len(self.numbers), self.plan.n_functions)
         zeros, ones = (
             torch.zeros(shape, dtype=torch.float64),
             torch.ones(shape, dtype=torch.float64),
@@ -78,10 +78,10 @@ class SymmetryFunctionPotential(Potential):
         mixing = None
         if config.scaling == "principal":
             mixing = torch.eye(self.plan.n_functions, max(self.input_counts), dtype=torch.float64)
-            mixing = mixing.repeat(len(self.species), 1, 1)
+            mixing = mixing.repeat(len(self.numbers), 1, 1)
         self.register_buffer("mixing", mixing)
         scalar = torch.zeros((), dtype=torch.float64)
-        self.register_buffer("reference_energies", scalar.repeat(len(self.species)))
+        self.register_buffer("reference_energies", scalar.repeat(len(self.numbers)))
         self.register_buffer("energy_shift", scalar.clone())
         self.register_buffer("energy_scale", scalar + 1.0)
 
@@ -97,7 +97,7 @@ class SymmetryFunctionPotential(Potential):
         Raises DataError when an element of the model has no atom in the training graphs.
         """
         values = torch.cat([self.symmetry_functions(graph.to(self.dtype)) for graph in graphs])
-        index = torch.cat([self.species_index(graph) for graph in graphs])
+        index = torch.cat([self.element_index(graph) for graph in graphs])
         for element, symbol in enumerate(self.symbols):
             G = values[index == element].double()
             if len(G) == 0:
@@ -155,7 +155,7 @@ class SymmetryFunctionPotential(Potential):
         graph = graph.to(self.dtype, self.device)
         with torch.no_grad():
             G = self.symmetry_functions(graph)
-        index = self.species_index(graph)
+        index = self.element_index(graph)
         slack = 1000 * torch.finfo(G.dtype).eps
         outside = (self.minimum[index] - slack > G) | (self.maximum[index] + slack < G)
         return G, outside, index
@@ -171,7 +171,7 @@ class SymmetryFunctionPotential(Potential):
                 f"The {self.config.architecture} model was asked to run on "
                 f"{graph.vectors.device}; its kernels run on the CPU only, so choose device: cpu."
             )
-        index = self.species_index(graph)
+        index = self.element_index(graph)
         return index, graph.row_pointer, index, index[graph.neighbors]
 
     def input_scaling(self) -> InputScaling:

@@ -49,7 +49,7 @@ class HDNNPDipole(HDNNP):
 
     def __init__(self, config: HDNNPDipoleConfig) -> None:
         super().__init__(config)
-        n_outputs = 1 + len(self.species) * N_RADIAL
+        n_outputs = 1 + len(self.numbers) * N_RADIAL
         activations = (*["tanh"] * len(config.dipole_layers), "linear")
         self.dipole_networks = nn.ModuleList(
             AtomicNetwork((count, *config.dipole_layers, n_outputs), activations)
@@ -67,7 +67,7 @@ class HDNNPDipole(HDNNP):
         index, *arguments = self._arguments(graph)
         G = ops.values(graph.vectors, *arguments, self.plan_number)
         inputs = self.input_scaling().inputs(G, index)
-        outputs = inputs.new_zeros(graph.n_atoms, 1 + len(self.species) * N_RADIAL)
+        outputs = inputs.new_zeros(graph.n_atoms, 1 + len(self.numbers) * N_RADIAL)
         for element, network in enumerate(self.dipole_networks):
             atoms = torch.nonzero(index == element)[:, 0]
             if len(atoms):
@@ -84,7 +84,7 @@ class HDNNPDipole(HDNNP):
         k = torch.arange(1, N_RADIAL + 1, dtype=r.dtype, device=r.device)
         waves = math.sqrt(2 / self.cutoff) * torch.sin(k * math.pi * r / self.cutoff) / r
         radial = waves * (1 - (r / self.cutoff).clamp(max=1) ** 2) ** 3
-        n_species = len(self.species)
+        n_species = len(self.numbers)
         sums = vectors.new_zeros(graph.n_atoms * n_species, N_RADIAL, 3)
         place = graph.centers * n_species + index[graph.neighbors]
         sums = sums.index_add(0, place, radial[:, :, None] * vectors[:, None, :])

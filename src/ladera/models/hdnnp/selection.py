@@ -206,11 +206,11 @@ def _element_index(species: Sequence[str], graph: Graph) -> Any:
     """Position of each atom's element among the species, (n_atoms,) int64."""
     lookup = np.full(119, -1)
     lookup[[atomic_numbers[symbol] for symbol in species]] = np.arange(len(species))
-    index = lookup[graph.species.numpy()]
+    index = lookup[graph.numbers.numpy()]
     if (index < 0).any():
         atom = int(np.flatnonzero(index < 0)[0])
         raise DataError(
-            f"Atom {atom} of a structure is {chemical_symbols[int(graph.species[atom])]}, but the "
+            f"Atom {atom} of a structure is {chemical_symbols[int(graph.numbers[atom])]}, but the "
             f"symmetry functions are for {', '.join(species)}; leave such structures out."
         )
     return index

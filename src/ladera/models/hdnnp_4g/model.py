@@ -60,7 +60,7 @@ class HDNNP4G(SymmetryFunctionPotential):
             for count, (_, shape) in zip(counts, shapes, strict=True)
         )
         self.register_buffer("electronegativity_scale", torch.ones((), dtype=torch.float64))
-        start = torch.full((len(self.species),), math.sqrt(START_HARDNESS), dtype=torch.float64)
+        start = torch.full((len(self.numbers),), math.sqrt(START_HARDNESS), dtype=torch.float64)
         self.root_hardness = nn.Parameter(start)
         widths = {symbol: float(covalent_radii[atomic_numbers[symbol]]) for symbol in self.symbols}
         widths |= config.electrostatics.gaussian_widths

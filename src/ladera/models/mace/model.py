@@ -64,14 +64,14 @@ class MACE(Potential):
         self.has_atomic_dipoles = config.has_dipole
         self.has_charges = config.has_dipole and config.charges
         self._fast: FastPath | None = None
-        n_species, n_heads = len(self.species), len(config.heads)
+        n_species, n_heads = len(self.numbers), len(config.heads)
         self.embedding = normal(n_species, config.channels)
         self.basis = BASES[config.basis](config.cutoff, config.num_radial)
         self.transform = (
-            None if config.transform is None else TRANSFORMS[config.transform](self.species)
+            None if config.transform is None else TRANSFORMS[config.transform](self.numbers)
         )
         self.repulsion = (
-            ScreenedRepulsion(self.species, config.cutoff_power) if config.zbl else None
+            ScreenedRepulsion(self.numbers, config.cutoff_power) if config.zbl else None
         )
         self.layers = nn.ModuleList(Layer(config, t) for t in range(config.num_interactions))
         ones = torch.ones(n_heads, dtype=torch.float64)
@@ -86,7 +86,7 @@ class MACE(Potential):
 
         That is the structure's own in a graph with heads, else the one of the configuration.
         """
-        index = self.species_index(graph)
+        index = self.element_index(graph)
         return self._energies(graph, index, self._features(graph, index))
 
     def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
@@ -99,7 +99,7 @@ class MACE(Potential):
         if not self.has_atomic_dipoles:
             return super().predict(graph, gradients)
         if not gradients:
-            index = self.species_index(graph)
+            index = self.element_index(graph)
             features = list(self._features(graph, index))
             energies = self._energies(graph, index, features)
             charges, dipoles = self._moments(graph, features)
@@ -126,7 +126,7 @@ class MACE(Potential):
 
     def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> Moments:
         """q (n_atoms,) in e, None without charges, and p (n_atoms, 3) in e*Angstrom, float64."""
-        features = features or self._features(graph, self.species_index(graph))
+        features = features or self._features(graph, self.element_index(graph))
         found = [
             layer.dipole(of_layer)
             for layer, of_layer in zip(self._layers(), features, strict=True)
@@ -141,7 +141,7 @@ class MACE(Potential):
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """By compiled loops while torch records no gradients, where they cover the model."""
         if self._is_fast(graph):
-            return self._tables().energies_and_edge_gradients(graph, self.species_index(graph))
+            return self._tables().energies_and_edge_gradients(graph, self.element_index(graph))
         with ops.forces_only():
             return super().energies_and_edge_gradients(graph)
 
@@ -175,8 +175,8 @@ class MACE(Potential):
         """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""
         graph = graph.to(self.dtype, self.device)
         if self._is_fast(graph):
-            return self._tables().descriptors(graph, self.species_index(graph))
-        features = self._features(graph, self.species_index(graph))
+            return self._tables().descriptors(graph, self.element_index(graph))
+        features = self._features(graph, self.element_index(graph))
         return torch.cat([each[:, 0] for each in features], dim=1)
 
     def features(self, graph: Graph) -> list[Tensor]:
@@ -186,7 +186,7 @@ class MACE(Potential):
         a model with a dipole, 1o.
         """
         graph = graph.to(self.dtype, self.device)
-        return list(self._features(graph, self.species_index(graph)))
+        return list(self._features(graph, self.element_index(graph)))
 
     def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
         """Set reference energies, shift and scale of each head, and the average of neighbours.

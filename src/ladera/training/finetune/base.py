@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ladera import modelfile
+from ladera import loading
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError
@@ -21,7 +21,7 @@ from ladera.training.evaluation import evaluate_dataset
 
 def load(path: str) -> Potential:
     """The base, of several heads the one that predicts; ConfigError for a committee."""
-    base = modelfile.load(path)
+    base = loading.load(path)
     if isinstance(base, Committee):
         raise ConfigError(f"{path} is a committee; fine-tune its members, and make a new one.")
     base.config = heads.chosen(base.config)

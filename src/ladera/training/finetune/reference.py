@@ -75,7 +75,7 @@ def estimate(
     atoms set E0 and nothing else. Raises DataError when what is asked for is not in the data; warns
     where the new E0 do not go with the base (see :func:`check`).
     """
-    own = {symbol: base[symbol] for symbol in dataset.species}
+    own = {symbol: base[symbol] for symbol in dataset.symbols}
     fitted = fit(dataset, predicted, own)
     method, new = _chosen(wish, dataset, own, fitted)
     found = References(
@@ -100,7 +100,7 @@ def fit(dataset: Dataset, predicted: Floats, base: Mapping[str, float]) -> dict[
     fractions = dataset.compositions[usable] / counts[:, None]
     residual = (dataset.column("energy") - predicted)[usable] / counts
     change = np.linalg.lstsq(fractions, residual, rcond=1e-10)[0]
-    return {s: base[s] + float(d) for s, d in zip(dataset.species, change, strict=True)}
+    return {s: base[s] + float(d) for s, d in zip(dataset.symbols, change, strict=True)}
 
 
 def check(found: References) -> None:
@@ -130,7 +130,7 @@ def _chosen(
             return "isolated_atoms", reference_energies.from_isolated_atoms(dataset)
         case "automatic":
             free = dataset[reference_energies.isolated_atoms(dataset)]
-            if len(free) and set(free.species) >= set(dataset.species):
+            if len(free) and set(free.symbols) >= set(dataset.symbols):
                 return "isolated_atoms", reference_energies.from_isolated_atoms(dataset)
             return "least_squares", fitted
         case str():
@@ -149,7 +149,7 @@ def _error(
     dataset: Dataset, predicted: Floats, own: Mapping[str, float], new: Mapping[str, float]
 ) -> float:
     usable = _usable(dataset)
-    change = np.array([new[symbol] - own[symbol] for symbol in dataset.species])
+    change = np.array([new[symbol] - own[symbol] for symbol in dataset.symbols])
     residual = predicted + dataset.compositions @ change - dataset.column("energy")
     per_atom = (residual / dataset.atom_counts)[usable]
     return float(np.sqrt(np.mean(per_atom**2)))

@@ -66,7 +66,7 @@ def prepare(section: Method, new: Dataset) -> Replay | None:
         return Replay(frames)
     if config.frames is None or config.frames >= len(frames):
         return Replay(frames, np.arange(len(frames)))
-    symbols = sorted(set(frames.species) | set(new.species), key=atomic_numbers.__getitem__)
+    symbols = sorted(set(frames.symbols) | set(new.symbols), key=atomic_numbers.__getitem__)
     elements = tuple(atomic_numbers[symbol] for symbol in symbols)
     candidates, known = (fingerprints(base, each, elements) for each in (frames, new))
     return Replay(frames, farthest_points(candidates, known, config.frames))

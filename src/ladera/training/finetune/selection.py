@@ -49,7 +49,7 @@ def fingerprints(potential: Potential, dataset: Dataset, elements: tuple[int, ..
         found = _project(found.cpu())
         sums = found.new_zeros(graph.n_structures, len(elements), found.shape[1])
         for place, number in enumerate(elements):
-            mine = graph.species == number
+            mine = graph.numbers == number
             sums[:, place].index_add_(0, graph.structure_index[mine], found[mine])
         rows.append((sums.flatten(1) / graph.atom_counts[:, None]).numpy())
     return np.concatenate(rows)

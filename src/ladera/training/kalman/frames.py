@@ -77,12 +77,12 @@ class FrameStore:
         potential, labels = self._potential, self._batches.dataset[frame]
         graph = self._batches.graphs[frame]
         scale = float(potential.energy_scale)
-        index = potential.species_index(graph)
+        index = potential.element_index(graph)
         constants = float((potential.reference_energies + potential.energy_shift)[index].sum())
         with torch.no_grad():
             G = potential.symmetry_functions(graph)
             scaled = potential.input_scaling().inputs(G, index)
-            of = [torch.nonzero(index == e)[:, 0] for e in range(len(potential.species))]
+            of = [torch.nonzero(index == e)[:, 0] for e in range(len(potential.numbers))]
             counts = potential.input_counts
             inputs = [scaled[atoms, : counts[e]] for e, atoms in enumerate(of)]
             changes = self._changes(graph, index, of) if self._forces else None

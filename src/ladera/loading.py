@@ -1,0 +1,197 @@
+"""From a path or a name to a potential, whoever wrote it.
+
+Each reader says which paths are its own, and reads them; :func:`load` asks one after the other. A
+reader of one more code is one more line of :data:`READERS`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+
+from ladera import modelfile
+from ladera.errors import ConfigError, LaderaError, ModelFileError, did_you_mean
+from ladera.models.committee import Committee
+from ladera.models.registry import build, config_class
+from ladera.potential import Potential
+
+
+class Reader(NamedTuple):
+    """What one code writes."""
+
+    reads: Callable[[Path], bool]  # whether a path is its own; looks at little of it
+    load: Callable[[Path, str | None, str | None], Potential]  # of the path, with units and head
+
+
+def load(
+    path: str | os.PathLike[str], *, units: str | None = None, head: str | None = None
+) -> Potential:
+    """Read a potential, ready for inference, with its provenance.
+
+    ``path`` is a ``.ladera`` file or the folder of a training run that holds one; or
+
+    - a folder of n2p2 or RuNNer (``input.nn``, ``scaling.data``, ``weights.ZZZ.data``), whose
+      ``units`` are "bohr-hartree" or "angstrom-ev"; they may be left out where comments of its
+      ``input.nn`` state them, as in the folders that Ladera writes;
+    - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
+    - the name of a published model, such as "ethanol-mace", which comes with Ladera, or
+      "mace-mp-small", which is downloaded once (see :mod:`ladera.codes.published`).
+
+    ``head`` chooses the level of theory of a model with several.
+
+    Raises ModelFileError for a file that is missing, cut short, of no code that Ladera reads, or
+    newer than this version of Ladera, and ConfigError for a folder whose settings are not
+    understood.
+    """
+    path = modelfile.in_run(Path(path))
+    if units is not None and not path.is_dir():
+        raise ConfigError(
+            f"{path} is a model file, always in Angstrom and eV; give no units."
+            if path.is_file()
+            else f"There is no folder {path}; units are those of a folder of n2p2 or RuNNer."
+        )
+    reader = next((reader for reader in READERS if reader.reads(path)), _LADERA)
+    return reader.load(path, units, head)
+
+
+def load_committee(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> Potential:
+    """The potential of one model file, or the committee of several.
+
+    Raises what :func:`load` raises, and ConfigError for no file and for members with different
+    species.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    if not paths:
+        raise ConfigError("No model file was given; name at least one.")
+    members = [load(path) for path in paths]
+    return members[0] if len(members) == 1 else Committee(members)
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON header of a model file: format_version, config, provenance.
+
+    Of a file of another code, what it would be in Ladera's.
+    """
+    path = modelfile.in_run(Path(path))
+    if path.is_file() and any(reader.reads(path) for reader in READERS):
+        return modelfile.header_of(load(path))
+    return modelfile.read(path)[0]
+
+
+# --- Ladera's own files ------------------------------------------------------------------------
+
+
+def _load_ladera(path: Path, units: str | None, head: str | None) -> Potential:
+    header, tensors = modelfile.read(path)
+    if head is not None:
+        _choose_head(path, header, head)
+    try:
+        config = config_class(header["config"]["architecture"]).model_validate(header["config"])
+        potential = build(config)
+    except (ValidationError, LaderaError, KeyError, TypeError) as error:
+        raise ModelFileError(
+            f"{path}: the configuration in its header is broken: {error}"
+        ) from error
+    _take_precision(potential, tensors)
+    try:
+        potential.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"{path}: its tensors do not fit its configuration ({error}); the file is damaged."
+        ) from error
+    potential.provenance = header.get("provenance", {})
+    return potential.eval()
+
+
+def _choose_head(path: Path, header: dict[str, Any], head: str) -> None:
+    """Have the configuration of a model file predict with another head."""
+    heads = header["config"].get("heads", ())
+    if head not in heads:
+        hint = did_you_mean(head, heads) if heads else "it has one for everything."
+        raise ConfigError(f"{path} has no head '{head}'; {hint}")
+    header["config"]["head"] = head
+
+
+def _take_precision(potential: Potential, tensors: dict[str, torch.Tensor]) -> None:
+    """Give a potential, and each member of a committee, the precision of its stored parameters."""
+    members = list(getattr(potential, "members", ()))
+    parts = [(f"members.{k}.", member) for k, member in enumerate(members)] or [("", potential)]
+    for prefix, part in parts:
+        names = [prefix + name for name, _ in part.named_parameters()]
+        stored = next((tensors[name] for name in names if name in tensors), None)
+        if stored is not None:
+            part.to(stored.dtype)
+
+
+# --- other codes: their packages are imported when a file is theirs ------------------------------
+
+
+def _load_n2p2(path: Path, units: str | None, head: str | None) -> Potential:
+    from ladera.codes import n2p2
+
+    return n2p2.load(path, units)
+
+
+def _is_of_torch(path: Path) -> bool:
+    """Whether a file is of torch: by its ending, or a zip archive, or safetensors not Ladera's."""
+    if path.suffix in (".model", ".pt", ".pth"):
+        return True
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                return "ladera" not in (file.metadata() or {})
+        except (SafetensorError, OSError):
+            return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _load_mace_torch(path: Path, units: str | None, head: str | None) -> Potential:
+    from ladera.codes import mace_torch
+
+    return mace_torch.load(path, head=head)
+
+
+def _is_name(path: Path) -> bool:
+    from ladera.codes import published
+
+    return not path.exists() and published.is_name(str(path))
+
+
+def _load_published(path: Path, units: str | None, head: str | None) -> Potential:
+    return load_published(str(path), head=head)
+
+
+def load_published(
+    name: str, *, head: str | None = None, folder: str | os.PathLike[str] | None = None
+) -> Potential:
+    """The published model of a name; Ladera's own, or downloaded once, with a DownloadNotice.
+
+    ``head`` names one of the levels of theory that a model with several has; ``folder`` is where
+    models are kept, see :func:`ladera.codes.published.store.folder_of_models`.
+    """
+    from ladera.codes import published
+
+    model = published.find(name)
+    potential = load(published.fetch(model, folder), head=head)
+    origin = {"url": model.url} if model.url else {}
+    potential.provenance |= {"published_as": model.name, "licence": model.licence} | origin
+    return potential
+
+
+_LADERA: Final = Reader(lambda path: path.suffix == ".ladera", _load_ladera)
+
+READERS: Final = (
+    Reader(Path.is_dir, _load_n2p2),
+    Reader(_is_name, _load_published),
+    Reader(_is_of_torch, _load_mace_torch),
+)
