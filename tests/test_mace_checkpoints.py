@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from ladera.codes.mace_torch.checkpoint import read_checkpoint
 from ladera.codes.mace_torch.modules import Module
-from ladera.codes.mace_torch.unpickling import Foreign, read_archive
+from ladera.codes.torch_archive import Foreign, read_archive
 from ladera.errors import LaderaError, ModelFileError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -7,13 +7,13 @@ reader of one more code is one more line of :data:`READERS`.
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 
 from ladera import modelfile
 from ladera.errors import ConfigError, LaderaError, ModelFileError, did_you_mean
@@ -56,8 +56,7 @@ def load(
             if path.is_file()
             else f"There is no folder {path}; units are those of a folder of n2p2 or RuNNer."
         )
-    reader = next((reader for reader in READERS if reader.reads(path)), _LADERA)
-    return reader.load(path, units, head)
+    return _reader_of(path).load(path, units, head)
 
 
 def load_committee(
@@ -82,9 +81,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     Of a file of another code, what it would be in Ladera's.
     """
     path = modelfile.in_run(Path(path))
-    if path.is_file() and any(reader.reads(path) for reader in READERS):
-        return modelfile.header_of(load(path))
-    return modelfile.read(path)[0]
+    return modelfile.read(path)[0] if modelfile.is_model(path) else modelfile.header_of(load(path))
 
 
 # --- Ladera's own files ------------------------------------------------------------------------
@@ -132,33 +129,7 @@ def _take_precision(potential: Potential, tensors: dict[str, torch.Tensor]) -> N
             part.to(stored.dtype)
 
 
-# --- other codes: their packages are imported when a file is theirs ------------------------------
-
-
-def _load_n2p2(path: Path, units: str | None, head: str | None) -> Potential:
-    from ladera.codes import n2p2
-
-    return n2p2.load(path, units)
-
-
-def _is_of_torch(path: Path) -> bool:
-    """Whether a file is of torch: by its ending, or a zip archive, or safetensors not Ladera's."""
-    if path.suffix in (".model", ".pt", ".pth"):
-        return True
-    if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                return "ladera" not in (file.metadata() or {})
-        except (SafetensorError, OSError):
-            return False
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
-
-
-def _load_mace_torch(path: Path, units: str | None, head: str | None) -> Potential:
-    from ladera.codes import mace_torch
-
-    return mace_torch.load(path, head=head)
+# --- other codes: their packages are imported when Ladera's reader has passed --------------------
 
 
 def _is_name(path: Path) -> bool:
@@ -188,10 +159,43 @@ def load_published(
     return potential
 
 
-_LADERA: Final = Reader(lambda path: path.suffix == ".ladera", _load_ladera)
+def _load_n2p2(path: Path, units: str | None, head: str | None) -> Potential:
+    from ladera.codes import n2p2
+
+    return n2p2.load(path, units)
+
+
+def _is_mace_torch(path: Path) -> bool:
+    from ladera.codes import mace_torch
+
+    return mace_torch.is_checkpoint(path)
+
+
+def _load_mace_torch(path: Path, units: str | None, head: str | None) -> Potential:
+    from ladera.codes import mace_torch
+
+    return mace_torch.load(path, head=head)
+
 
 READERS: Final = (
-    Reader(Path.is_dir, _load_n2p2),
+    Reader(modelfile.is_model, _load_ladera),
     Reader(_is_name, _load_published),
-    Reader(_is_of_torch, _load_mace_torch),
+    Reader(Path.is_dir, _load_n2p2),
+    Reader(_is_mace_torch, _load_mace_torch),
 )
+
+
+def _reader_of(path: Path) -> Reader:
+    for reader in READERS:
+        if reader.reads(path):
+            return reader
+    if not path.exists():
+        raise ModelFileError(f"There is no model file {path}; check the path.")
+    if path.suffix in (".model", ".pt", ".pth") or zipfile.is_zipfile(path):
+        from ladera.codes.torch_archive import kind_of, read_archive
+
+        raise ModelFileError(
+            f"{path} holds {kind_of(read_archive(path).root)}, which is no model of a code that "
+            "Ladera reads: of torch's files it reads those of mace-torch."
+        )
+    return READERS[0]  # which says what is wrong with the file

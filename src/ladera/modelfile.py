@@ -61,6 +61,15 @@ def in_run(path: Path) -> Path:
     return path
 
 
+def is_model(path: Path) -> bool:
+    """Whether a file is Ladera's, by its ending or its header."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "ladera" in (file.metadata() or {}) or path.suffix == ".ladera"
+    except (SafetensorError, OSError):
+        return path.suffix == ".ladera"
+
+
 def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The header of a model file and its tensors by name.
 

@@ -13,23 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ladera.codes.mace_torch import settings as settings_of
 from ladera.codes.mace_torch.modules import Module
 from ladera.codes.mace_torch.settings import Settings
-from ladera.codes.mace_torch.unpickling import (
+from ladera.codes.torch_archive import (
     Archive,
     Foreign,
     is_tensor,
     kind_of,
+    pickle_of,
     read_archive,
 )
 from ladera.errors import ModelFileError
 
 _KINDS: Final = ("ScaleShiftMACE", "MACE", "EnergyDipolesMACE", "AtomicDipolesMACE")
+_EMBEDDING: Final = "node_embedding.linear.weight"  # a tensor that every MACE has
 _BESIDE: Final = (".json", ".yaml", ".yml")
 # Where training codes keep the model among other things.
 _INNER: Final = ("model", "state_dict", "model_state_dict")
@@ -42,6 +44,18 @@ class Checkpoint:
     path: Path
     settings: Settings
     tensors: Mapping[str, Tensor]
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is mace-torch's, by the names of its classes or tensors."""
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                return _EMBEDDING in file.keys()  # noqa: SIM118
+        except (SafetensorError, OSError):
+            return False
+    pickled = pickle_of(path)
+    return b"mace.modules" in pickled or _EMBEDDING.encode() in pickled
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ladera.codes.mace_torch.unpickling import Archive, Foreign, is_tensor, kind_of, numbers
+from ladera.codes.torch_archive import Archive, Foreign, is_tensor, kind_of, numbers
 from ladera.errors import ModelFileError
 
 # How torch.fx stores a module that it has traced: as the arguments of this function.

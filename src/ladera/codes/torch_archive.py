@@ -162,6 +162,19 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
         ) from error
 
 
+def pickle_of(path: Path) -> bytes:
+    """The pickle of a checkpoint of torch, as it is; nothing for any other file.
+
+    The names of classes and tensors stand in it in plain text: enough to see whose file it is.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.partition("/")[2] == "data.pkl")
+            return archive.read(name)
+    except Exception:  # whatever is wrong with the file, reading it says
+        return b""
+
+
 def _what_else(path: Path, start: bytes) -> str:
     """End of the sentence about a file that is no zip archive."""
     old = "; save it again with torch 1.6 or newer: torch.save(torch.load(PATH), PATH)."
