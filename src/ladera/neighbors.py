@@ -11,6 +11,8 @@ import numpy as np
 import vesin
 from numpy.typing import NDArray
 
+from ladera.structure import Structure
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -27,18 +29,9 @@ class Pairs:
     row_pointer: NDArray[np.int64]  # (n_atoms + 1,), pairs of atom i: [i] to [i + 1]
 
 
-def find_pairs(
-    numbers: NDArray[np.int64],
-    positions: NDArray[np.float64],
-    cell: NDArray[np.float64],
-    periodic: NDArray[np.bool_],
-    cutoff: float,
-) -> Pairs:
-    """All pairs closer than ``cutoff`` (Angstrom), from vesin.
-
-    Takes atomic numbers (n_atoms,), positions (n_atoms, 3) and cell (3, 3) in Angstrom, and the
-    periodic directions (3,).
-    """
+def find_pairs(structure: Structure, cutoff: float) -> Pairs:
+    """All pairs closer than ``cutoff`` (Angstrom), from vesin."""
+    numbers, positions, cell, periodic, _ = structure
     search = vesin.NeighborList(cutoff=cutoff, full_list=False, sorted=False)
     first, second, shifts = search.compute(positions, cell, periodic, quantities="ijS")
     elements = np.unique(numbers, return_inverse=True)[1].astype(np.int64)
@@ -141,10 +134,7 @@ def _kinds(shifts):  # type: ignore[no-untyped-def]
 
 
 def within_cutoff(
-    candidates: Candidates,
-    positions: NDArray[np.float64],
-    cell: NDArray[np.float64],
-    cutoff: float,
+    candidates: Candidates, structure: Structure, cutoff: float
 ) -> tuple[Pairs, NDArray[np.float64]]:
     """Those of the candidates closer than ``cutoff``, in the same order, with their vectors.
 
@@ -155,8 +145,8 @@ def within_cutoff(
         candidates.row_pointer,
         candidates.kinds,
         candidates.shifts,
-        positions,
-        cell,
+        structure.positions,
+        structure.cell,
         cutoff,
     )
     return Pairs(*arrays), vectors

@@ -20,8 +20,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ladera import loading
-from ladera.graph import Graph, total_charge
+from ladera.graph import Graph
 from ladera.potential import Potential, Prediction, differentiate, evaluate
+from ladera.structure import total_charge
 
 Floats = NDArray[np.float64]
 

@@ -11,12 +11,13 @@ import torch
 from ase.data import covalent_radii
 from matplotlib.figure import Figure
 
-from ladera.graph import Graph, build_graph
+from ladera.graph import Graph
 from ladera.models.committee import Committee
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.structures import deviations
+from ladera.structure import Structure
 
 if TYPE_CHECKING:
     from ladera.potential import Potential
@@ -143,7 +144,7 @@ def _energies(
     potential: Potential, places: list[tuple[list[int], list[list[float]]]]
 ) -> FloatArray:
     graphs = [
-        build_graph(numbers, positions, np.zeros((3, 3)), False, potential.cutoff)
+        Graph.of(Structure.of(numbers, positions, np.zeros((3, 3)), False), potential.cutoff)
         for numbers, positions in places
     ]
     with torch.no_grad():

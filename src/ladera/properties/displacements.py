@@ -12,11 +12,12 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from ladera.curvature import HessianBlocks, dipole_derivatives
 from ladera.errors import PropertyError
-from ladera.graph import Graph, build_graph, total_charge
+from ladera.graph import Graph
 from ladera.potential import evaluate
 from ladera.properties.memory import Arrays, RememberingCalculator
 from ladera.properties.result import FloatArray
 from ladera.simulation.calculator import LaderaCalculator
+from ladera.structure import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,15 +175,9 @@ def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: Float
 
 def _batch(atoms: Atoms, potential: Potential, displacements: FloatArray) -> Arrays:
     """Forces (n_copies n_atoms, 3), and dipoles (n_copies, 3) of a model that has them."""
+    structure = Structure.from_atoms(atoms)
     graphs = [
-        build_graph(
-            atoms.numbers,
-            atoms.positions + displacement,
-            atoms.cell.array,
-            atoms.pbc,
-            potential.cutoff,
-            total_charge(atoms),
-        )
+        Graph.of(structure._replace(positions=structure.positions + displacement), potential.cutoff)
         for displacement in displacements
     ]
     with torch.no_grad():

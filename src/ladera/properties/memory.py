@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladera.files import atomic_path
-from ladera.graph import total_charge
 from ladera.models.committee import Committee
 from ladera.simulation.calculator import LaderaCalculator
+from ladera.structure import total_charge
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ladera.errors import DataError, SimulationError
 from ladera.extrapolation import Extrapolation
-from ladera.graph import NeighborList, total_charge
+from ladera.graph import NeighborList
 from ladera.models.committee import Committee, CommitteePrediction
 from ladera.models.moments import NO_ENERGY
 from ladera.neighbors import net_forces, virial
 from ladera.potential import Potential, Prediction, evaluate
+from ladera.structure import Structure, total_charge
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -139,9 +140,7 @@ class LaderaCalculator(Calculator):
         return self.potential.list_extrapolations(self.prediction.graph)
 
     def _evaluate(self, atoms: Atoms, system_changes: Sequence[str]) -> None:
-        graph = self.neighbor_list.build(
-            atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, total_charge(atoms)
-        )
+        graph = self.neighbor_list.build(Structure.from_atoms(atoms))
         if "numbers" in system_changes:
             self.potential.element_index(graph.to(device=self.potential.device))
         self.results = {}
