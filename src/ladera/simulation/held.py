@@ -10,7 +10,7 @@ is an orthogonal projection when no constraint does work.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,53 +21,65 @@ if TYPE_CHECKING:
 
     from ladera.arrays import Floats
 
-Purpose = Literal["dynamics", "npt", "cell relaxation", "vibrations", "path"]
+Purpose = Literal["dynamics", "langevin", "npt", "cell relaxation", "vibrations", "path"]
 
 # These hold each atom by itself, in directions that stay the same.
 _ATOM_BY_ATOM: Final = ("FixAtoms", "FixCartesian", "FixedLine", "FixedPlane")
+_IN_DYNAMICS: Final = (
+    *_ATOM_BY_ATOM,
+    "FixScaled",
+    "FixCom",
+    "FixedMode",
+    "FixBondLengths",
+    "FixSymmetry",
+    "Hookean",
+)
 
-# What is honoured, and what to do about the others. A relaxation honours all that ASE has.
-_HONOURED: Final[dict[Purpose, tuple[str, tuple[str, ...], str]]] = {
-    "dynamics": (
+
+class _Honoured(NamedTuple):
+    """What is honoured, by whom, and what to do about the rest."""
+
+    subject: str
+    constraints: tuple[str, ...]
+    remedy: str
+
+
+# A relaxation of the atoms alone honours all that ASE has.
+_HONOURED: Final[dict[Purpose, _Honoured]] = {
+    "dynamics": _Honoured(
         "Molecular dynamics",
-        (
-            *_ATOM_BY_ATOM,
-            "FixScaled",
-            "FixCom",
-            "FixSubsetCom",
-            "FixedMode",
-            "FixBondLengths",
-            "FixLinearTriatomic",
-            "FixSymmetry",
-            "Hookean",
-        ),
+        (*_IN_DYNAMICS, "FixLinearTriatomic"),
         "hold bonds with FixBondLengths, restrain with Hookean, or remove it",
     ),
-    "npt": (
+    "langevin": _Honoured(
+        "The ensemble nvt-langevin",
+        _IN_DYNAMICS,
+        "hold bonds with FixBondLengths, restrain with Hookean, remove it, or choose nvt-bussi",
+    ),
+    "npt": _Honoured(
         "The ensemble npt, which moves all atoms with the cell,",
         (),
         "remove the constraint or choose an nvt ensemble",
     ),
-    "cell relaxation": (
-        "A relaxation of the cell",
+    "cell relaxation": _Honoured(
+        "A relaxation of the cell, whose stress would not know of it,",
         (
             *_ATOM_BY_ATOM,
             "FixScaled",
             "FixCom",
-            "FixSubsetCom",
             "FixSymmetry",
             "FixCartesianParametricRelations",
             "FixScaledParametricRelations",
         ),
-        "the stress does not know of it: relax the atoms in the cell as it is, or remove it",
+        "relax the atoms in the cell as it is, or remove it",
     ),
-    "vibrations": (
-        "A vibration",
+    "vibrations": _Honoured(
+        "A vibration, whose Hessian would not know of it,",
         (*_ATOM_BY_ATOM, "FixCom"),
-        "the Hessian does not know of it: hold atoms with these, or remove it",
+        "hold atoms with these, or remove it",
     ),
-    "path": (
-        "A path",
+    "path": _Honoured(
+        "A path of least energy",
         (*_ATOM_BY_ATOM, "FixScaled", "FixCom"),
         "hold atoms with these, or remove it",
     ),
@@ -79,14 +91,14 @@ def require_honoured(
     atoms: Atoms, purpose: Purpose, error: type[LaderaError] = SimulationError
 ) -> None:
     """Raise ``error`` for the first constraint that cannot be honoured, with what can be."""
-    what, honoured, remedy = _HONOURED[purpose]
+    subject, honoured, remedy = _HONOURED[purpose]
     for constraint in atoms.constraints:
         name = type(constraint).__name__
         if name not in honoured:
-            possible = f"it honours {', '.join(honoured)}" if honoured else "nor any fixed atoms"
-            raise error(f"{what} cannot hold {name}; {possible}. Please {remedy}.")
-    if purpose == "dynamics" and atoms.constraints:
-        _require_projection(atoms)
+            possible = f"it can hold {', '.join(honoured)}" if honoured else "nor any fixed atoms"
+            raise error(f"{subject} cannot hold {name}; {possible}. Please {remedy}.")
+    if atoms.constraints and purpose in ("dynamics", "langevin", "vibrations"):
+        _require_projection(atoms, subject, error)
 
 
 def degrees_of_freedom(atoms: Atoms, ensemble: str) -> int:
@@ -134,8 +146,8 @@ def free_motions(atoms: Atoms) -> Floats:
     squares, combinations = np.linalg.eigh(obstacles @ obstacles.T)
     free = combinations[:, squares < _EXACT**2].T @ rows
     _, sizes, motions = np.linalg.svd(free, full_matrices=False)
-    result: Floats = motions[sizes > _EXACT]
-    return result
+    independent: Floats = motions[sizes > _EXACT]
+    return independent
 
 
 def without_free_motions(atoms: Atoms, momenta: Floats) -> Floats:
@@ -143,7 +155,8 @@ def without_free_motions(atoms: Atoms, momenta: Floats) -> Floats:
     roots = np.sqrt(atoms.get_masses())[:, None]
     motions = free_motions(atoms)
     carried = motions.T @ (motions @ (momenta / roots).ravel())
-    return momenta - roots * carried.reshape(-1, 3)
+    left: Floats = momenta - roots * carried.reshape(-1, 3)
+    return left
 
 
 def inner_motions(atoms: Atoms) -> Floats:
@@ -195,21 +208,22 @@ def _power(constraint: Any, shifts: Floats, turns: Floats, centre: Floats) -> Fl
     return power
 
 
-def _require_projection(atoms: Atoms) -> None:
+def _require_projection(atoms: Atoms, subject: str, error: type[LaderaError]) -> None:
     """Refuse constraints that hold against one another, or do work on the atoms."""
     rng = np.random.default_rng(0)
     one, two = rng.standard_normal((2, 3 * len(atoms)))
     first, second = _project(atoms, one), _project(atoms, two)
-    size = np.linalg.norm(one)
-    names = " and ".join(sorted({type(c).__name__ for c in atoms.constraints}))
-    if np.linalg.norm(_project(atoms, first) - first) > _EXACT * size:
-        raise SimulationError(
-            f"The constraints {names} hold the same atoms against one another; molecular dynamics "
-            "can keep only constraints that do not touch. Leave one of them out."
+    names = [type(constraint).__name__ for constraint in atoms.constraints]
+    size = _EXACT * np.linalg.norm(one)
+    if np.linalg.norm(_project(atoms, first) - first) > size:
+        raise error(
+            f"{subject} cannot hold {' and '.join(names)} at the same time: they hold the same "
+            "atoms against one another. Please leave one of them out."
         )
-    if abs(first @ two - one @ second) > _EXACT * size:
-        raise SimulationError(
-            f"{names} would do work on these atoms, so that no ensemble is sampled: its directions "
-            "are not orthogonal to one another, or the masses differ. Molecular dynamics can hold "
+    # ASE moves the middle of a linear rigid molecule with its ends, which share its forces.
+    if "FixLinearTriatomic" not in names and abs(first @ two - one @ second) > size:
+        raise error(
+            f"{subject} cannot hold {' and '.join(names)} of these atoms: ASE's projection would "
+            "do work, as the directions are not at right angles or the masses differ. Please hold "
             f"{', '.join(_ATOM_BY_ATOM)} instead."
         )

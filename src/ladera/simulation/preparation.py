@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from ladera.errors import DataError, SimulationError
-from ladera.simulation.held import require_honoured, without_free_motions
+from ladera.simulation.held import Purpose, require_honoured, without_free_motions
 from ladera.simulation.settings import MDSettings
 from ladera.units import BOLTZMANN
 
@@ -50,7 +50,8 @@ def check_ensemble(atoms: Atoms, settings: MDSettings) -> None:
             f"The ensemble npt needs a structure that is periodic in all three directions, not "
             f"{atoms.pbc.tolist()}: only it has a pressure. Choose an nvt ensemble."
         )
-    require_honoured(atoms, "npt" if settings.ensemble == "npt" else "dynamics")
+    purposes: dict[str, Purpose] = {"npt": "npt", "nvt-langevin": "langevin"}
+    require_honoured(atoms, purposes.get(settings.ensemble, "dynamics"))
 
 
 def check_timestep(atoms: Atoms, timestep: float) -> None:

@@ -67,9 +67,3 @@ class System:
     def stress_trace(self) -> float:
         """Sum of the three diagonal components of the stress, eV/Angstrom^3."""
         return float(self.atoms.get_stress(apply_constraint=False)[:3].sum())
-
-    def spread_noise(self, noise: Floats) -> None:
-        """Share random numbers (n_atoms, 3) out within linear rigid molecules, in place."""
-        for constraint in self.atoms.constraints:
-            if hasattr(constraint, "redistribute_forces_md"):
-                constraint.redistribute_forces_md(self.atoms, noise, rand=True)

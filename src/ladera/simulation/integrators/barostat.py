@@ -11,17 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import exprel
 
 from ladera.simulation.calculator import cell_volume
 from ladera.simulation.integrators.nose_hoover import (
-    N_CHAIN,
     ChainState,
-    _resting_chain,
     advance_chain,
     apply_thermostat,
     chain_energy,
     nose_hoover_init,
+    resting_chain,
     thermostat_energy,
 )
 from ladera.simulation.integrators.verlet import kinetic_energy
@@ -53,7 +51,7 @@ class BarostatState(ChainState):
     reference_cell: Floats = field(default_factory=lambda: np.eye(3))
     strain: float = 0.0
     strain_momentum: float = 0.0
-    barostat: Floats = field(default_factory=_resting_chain)
+    barostat: Floats = field(default_factory=resting_chain)
     stress_trace: float = 0.0
 
 
@@ -83,45 +81,62 @@ def npt_step(
     and the chains on p and p_eps, each part of them solved exactly with the others at rest: chains,
     p_eps and p for half a step, r and eps for a whole one, and back.
 
-    ==========  ==================  ==========================================
-    symbol      variable            meaning
-    ==========  ==================  ==========================================
-    eps         strain              V = V_0 exp(3 eps)
-    p_eps       strain_momentum     eV (unit of time)
-    W           strain_mass(...)    (3 n_atoms + 3) k_B T tau_p^2
-    2 K         2 kinetic_energy()  sum_i p_i^2 / m_i, eV
-    tr sigma    stress_trace        of the potential's stress, eV/Angstrom^3
-    P_0         pressure            eV/Angstrom^3
-    ==========  ==================  ==========================================
+    ==========  ====================  ==========================================
+    symbol      variable              meaning
+    ==========  ====================  ==========================================
+    eps         strain                V = V_0 exp(3 eps)
+    p_eps       strain_momentum       eV (unit of time)
+    W           inertia               (3 n_atoms + 3) k_B T tau_p^2
+    2 K         2 * kinetic_energy()  sum_i p_i^2 / m_i, eV
+    tr sigma    trace                 of the potential's stress, eV/Angstrom^3
+    P_0         pressure              eV/Angstrom^3
+    ==========  ====================  ==========================================
     """
-    time, mass = conditions.time_step, strain_mass(system, conditions)
-    state = _advance_barostat(state, mass, conditions)
-    chain, momenta = apply_thermostat(state.thermostat, state.momenta, system, conditions)
-    state = replace(state, momenta=momenta)
-    state = _strain_momentum_step(state, system, conditions)
-    state = _momentum_step(state, mass, conditions)
+    time, half, masses = conditions.time_step, conditions.time_step / 2, system.masses
+    inertia = strain_mass(system, conditions)
+    coupling = 1 + 3 / conditions.degrees_of_freedom
+    reference_volume = cell_volume(state.reference_cell)
 
-    rate = state.strain_momentum / mass
-    growth = time * rate
-    moved = state.positions * math.exp(growth)
-    moved += (time * float(exprel(growth))) * state.momenta / system.masses
-    strain = state.strain + growth
-    system.move(moved)
+    def push(momentum: float, momenta: Floats, trace: float, strain: float) -> float:
+        """p_eps' = p_eps + dt/2 ((1 + 3 / n_f) 2 K - V (tr sigma + 3 P_0))."""
+        volume = reference_volume * math.exp(3 * strain)
+        force = coupling * 2 * kinetic_energy(momenta, masses)
+        return momentum + half * (force - volume * (trace + 3 * conditions.pressure))
+
+    def kick(momenta: Floats, forces: Floats, strain_momentum: float) -> Floats:
+        """p' = p exp(-x) + dt/2 F (1 - exp(-x)) / x,  x = dt/2 (1 + 3 / n_f) p_eps / W."""
+        x = half * coupling * strain_momentum / inertia
+        return momenta * math.exp(-x) + half * _growth(-x) * forces
+
+    barostat, p_eps = _apply_barostat(state.barostat, state.strain_momentum, inertia, conditions)
+    thermostat, p = apply_thermostat(state.thermostat, state.momenta, system, conditions)
+    p_eps = push(p_eps, p, state.stress_trace, state.strain)
+    p = kick(p, state.forces, p_eps)
+
+    x = time * p_eps / inertia
+    strain = state.strain + x
+    moved = state.positions * math.exp(x) + time * _growth(x) * p / masses
+    positions = system.move(moved)
     system.deform(state.reference_cell * math.exp(strain))
-    state = replace(
-        state,
-        positions=moved,
-        strain=strain,
-        forces=system.forces(),
-        stress_trace=system.stress_trace(),
-    )
+    forces, trace = system.forces(), system.stress_trace()
 
-    state = _momentum_step(state, mass, conditions)
-    state = _strain_momentum_step(state, system, conditions)
-    chain, momenta = apply_thermostat(chain, state.momenta, system, conditions)
-    state = replace(state, momenta=momenta, thermostat=chain)
-    state = _advance_barostat(state, mass, conditions)
-    return replace(state, exchanged=_exchanged(state, mass, conditions))
+    p = kick(p, forces, p_eps)
+    p_eps = push(p_eps, p, trace, strain)
+    thermostat, p = apply_thermostat(thermostat, p, system, conditions)
+    barostat, p_eps = _apply_barostat(barostat, p_eps, inertia, conditions)
+    volume = reference_volume * math.exp(3 * strain)
+    return BarostatState(
+        positions=positions,
+        momenta=p,
+        forces=forces,
+        exchanged=_exchanged(thermostat, barostat, p_eps**2 / (2 * inertia), volume, conditions),
+        thermostat=thermostat,
+        reference_cell=state.reference_cell,
+        strain=strain,
+        strain_momentum=p_eps,
+        barostat=barostat,
+        stress_trace=trace,
+    )
 
 
 def strain_mass(system: System, conditions: Conditions) -> float:
@@ -130,51 +145,27 @@ def strain_mass(system: System, conditions: Conditions) -> float:
     return (3 * len(system.masses) + 3) * thermal * conditions.barostat_time**2
 
 
-def _volume(state: BarostatState) -> float:
-    return cell_volume(state.reference_cell) * math.exp(3 * state.strain)
+def _growth(x: float) -> float:
+    """(exp(x) - 1) / x."""
+    return math.expm1(x) / x if x else 1.0
 
 
-def _coupling(conditions: Conditions) -> float:
-    """1 + 3 / n_f."""
-    return 1 + 3 / conditions.degrees_of_freedom
-
-
-def _momentum_step(state: BarostatState, mass: float, conditions: Conditions) -> BarostatState:
-    """p' = p exp(-x) + t F (1 - exp(-x)) / x, x = t (1 + 3 / n_f) p_eps / W, t half a step."""
-    time = conditions.time_step / 2
-    decay = time * _coupling(conditions) * state.strain_momentum / mass
-    kick = time * float(exprel(-decay))
-    return replace(state, momenta=state.momenta * math.exp(-decay) + kick * state.forces)
-
-
-def _strain_momentum_step(
-    state: BarostatState, system: System, conditions: Conditions
-) -> BarostatState:
-    """p_eps' = p_eps + t ((1 + 3 / n_f) 2 K - V (tr sigma + 3 P_0)), t half a step."""
-    force = _coupling(conditions) * 2 * kinetic_energy(state.momenta, system.masses)
-    force -= _volume(state) * (state.stress_trace + 3 * conditions.pressure)
-    momentum = state.strain_momentum + conditions.time_step / 2 * force
-    return replace(state, strain_momentum=momentum)
-
-
-def _barostat_masses(conditions: Conditions) -> list[float]:
-    """R_0 = 9 k_B T tau_p^2, R_j = k_B T tau_p^2, at the temperature of the start."""
-    mass = conditions.initial_thermal_energy * conditions.barostat_time**2
-    return [9 * mass, *[mass] * (N_CHAIN - 1)]
-
-
-def _advance_barostat(state: BarostatState, mass: float, conditions: Conditions) -> BarostatState:
-    """Half a step of the chain on p_eps, whose p_eps^2 / W has the mean k_B T."""
+def _apply_barostat(
+    chain: Floats, strain_momentum: float, inertia: float, conditions: Conditions
+) -> tuple[Floats, float]:
+    """Half a time step of the chain on p_eps, whose p_eps^2 / W has the mean k_B T."""
     thermal = conditions.thermal_energy
-    surplus = (state.strain_momentum**2 / mass, thermal, thermal)
-    masses = _barostat_masses(conditions)
-    chain, scale = advance_chain(state.barostat, masses, surplus, conditions.time_step / 2)
-    return replace(state, barostat=chain, strain_momentum=scale * state.strain_momentum)
+    surplus = (strain_momentum**2 / inertia, thermal, thermal)
+    chain, scale = advance_chain(
+        chain, conditions.barostat_masses, surplus, conditions.time_step / 2
+    )
+    return chain, scale * strain_momentum
 
 
-def _exchanged(state: BarostatState, mass: float, conditions: Conditions) -> float:
-    """Energy of both chains, of the moving volume, and P_0 V."""
+def _exchanged(
+    thermostat: Floats, barostat: Floats, moving: float, volume: float, conditions: Conditions
+) -> float:
+    """Energy of both chains, of the moving volume, p_eps^2 / (2 W), and P_0 V."""
     thermal = conditions.thermal_energy
-    chain = chain_energy(state.barostat, _barostat_masses(conditions), thermal, thermal)
-    volume = state.strain_momentum**2 / (2 * mass) + conditions.pressure * _volume(state)
-    return thermostat_energy(state.thermostat, conditions) + chain + volume
+    chain = chain_energy(barostat, conditions.barostat_masses, thermal, thermal)
+    return thermostat_energy(thermostat, conditions) + chain + moving + conditions.pressure * volume

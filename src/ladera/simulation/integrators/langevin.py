@@ -60,8 +60,6 @@ def langevin_step(
     c2 = friction * c1
     xi = rng.standard_normal(state.momenta.shape)
     eta = rng.standard_normal(state.momenta.shape)
-    system.spread_noise(xi)
-    system.spread_noise(eta)
     random_move = (time**1.5 / (2 * math.sqrt(3)) * sigma) * eta
     random_velocity = (math.sqrt(time) / 2 - time**1.5 * friction / 8) * sigma * xi
     random_velocity -= friction / 2 * random_move

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ladera.kernels.compilation import exact
 from ladera.simulation.integrators.verlet import State, kinetic_energy, verlet_init, verlet_step
 
 if TYPE_CHECKING:
@@ -19,26 +20,25 @@ if TYPE_CHECKING:
     from ladera.simulation.integrators.verlet import Conditions
     from ladera.simulation.system import System
 
-N_CHAIN: Final = 3
-
 _OUTER: Final = 1 / (2 - 2 ** (1 / 3))
 # Suzuki and Yoshida's fourth order: H. Yoshida, Phys. Lett. A 150, 262 (1990).
 _WEIGHTS: Final = (_OUTER, 1 - 2 * _OUTER, _OUTER)
 
 
-def _resting_chain() -> Floats:
-    return np.zeros((2, N_CHAIN))
+def resting_chain() -> Floats:
+    """A chain of three at zero."""
+    return np.zeros((2, 3))
 
 
 @dataclass(frozen=True)
 class ChainState(State):
     """A state with the chain on the momenta of the atoms: rows eta and pi, (2, 3)."""
 
-    thermostat: Floats = field(default_factory=_resting_chain)
+    thermostat: Floats = field(default_factory=resting_chain)
 
 
 def advance_chain(
-    chain: Floats, masses: list[float], surplus: tuple[float, float, float], time: float
+    chain: Floats, masses: Floats, surplus: tuple[float, float, float], time: float
 ) -> tuple[Floats, float]:
     """Move a chain by ``time``; the chain, and the factor for the momenta it acts on.
 
@@ -54,42 +54,42 @@ def advance_chain(
     split symmetrically: momenta of the chain from its end, its positions and the factor, momenta
     back. The chain scales p alone, p -> s p, so that 2 K -> s^2 2 K need not be summed again.
     """
-    twice_kinetic, mean, thermal = surplus
-    eta, pi = chain.tolist()
+    moved = chain.copy()
+    factor: float = _advance(  # type: ignore[no-untyped-call]
+        moved[0], moved[1], masses, *surplus, time
+    )
+    return moved, factor
+
+
+@exact
+def _advance(eta, pi, masses, twice_kinetic, mean, thermal, time):  # type: ignore[no-untyped-def]
+    """Move eta and pi in place; see :func:`advance_chain`."""
+    last = len(pi) - 1
     scale = 1.0
-
-    def kick(j: int, step: float) -> None:
-        """Half a step of pi_j: drag of the next one, force, drag."""
-        if j == 0:
-            force = scale * scale * twice_kinetic - mean
-        else:
-            force = pi[j - 1] ** 2 / masses[j - 1] - thermal
-        drag = math.exp(-0.25 * step * pi[j + 1] / masses[j + 1]) if j + 1 < len(pi) else 1.0
-        pi[j] = (pi[j] * drag + 0.5 * step * force) * drag
-
     for weight in _WEIGHTS:
         step = weight * time
-        for j in reversed(range(len(pi))):
-            kick(j, step)
-        for j in range(len(pi)):
-            eta[j] += step * pi[j] / masses[j]
-        scale *= math.exp(-step * pi[0] / masses[0])
-        for j in range(len(pi)):
-            kick(j, step)
-    return np.array([eta, pi]), scale
+        for visit in range(2 * last + 2):
+            j = last - visit if visit <= last else visit - last - 1
+            if visit == last + 1:  # between the way from the end and the way back
+                for k in range(last + 1):
+                    eta[k] += step * pi[k] / masses[k]
+                scale *= math.exp(-step * pi[0] / masses[0])
+            if j == 0:
+                force = scale * scale * twice_kinetic - mean
+            else:
+                force = pi[j - 1] * pi[j - 1] / masses[j - 1] - thermal
+            drag = 1.0
+            if j < last:
+                drag = math.exp(-0.25 * step * pi[j + 1] / masses[j + 1])
+            pi[j] = (pi[j] * drag + 0.5 * step * force) * drag
+    return scale
 
 
-def chain_energy(chain: Floats, masses: list[float], mean: float, thermal: float) -> float:
+def chain_energy(chain: Floats, masses: Floats, mean: float, thermal: float) -> float:
     """Energy of a chain, eV: mean eta_0 + k_B T sum_j>0 eta_j + sum_j pi_j^2 / (2 Q_j)."""
-    eta, pi = chain.tolist()
-    kinetic = sum(0.5 * p * p / mass for p, mass in zip(pi, masses, strict=True))
-    return float(mean * eta[0] + thermal * sum(eta[1:]) + kinetic)
-
-
-def thermostat_masses(conditions: Conditions) -> list[float]:
-    """Q_0 = n_f k_B T tau^2, Q_j = k_B T tau^2, at the temperature of the start."""
-    mass = conditions.initial_thermal_energy * conditions.thermostat_time**2
-    return [conditions.degrees_of_freedom * mass, *[mass] * (N_CHAIN - 1)]
+    first, *others = chain[0].tolist()
+    kinetic = 0.5 * float(chain[1] @ (chain[1] / masses))
+    return float(mean * first + thermal * sum(others) + kinetic)
 
 
 def apply_thermostat(
@@ -99,8 +99,9 @@ def apply_thermostat(
     thermal = conditions.thermal_energy
     twice_kinetic = 2 * kinetic_energy(momenta, system.masses)
     surplus = (twice_kinetic, conditions.degrees_of_freedom * thermal, thermal)
-    masses = thermostat_masses(conditions)
-    chain, scale = advance_chain(chain, masses, surplus, conditions.time_step / 2)
+    chain, scale = advance_chain(
+        chain, conditions.thermostat_masses, surplus, conditions.time_step / 2
+    )
     return chain, scale * momenta
 
 
@@ -108,7 +109,7 @@ def thermostat_energy(chain: Floats, conditions: Conditions) -> float:
     """Energy of the chain on the atoms, eV."""
     thermal = conditions.thermal_energy
     mean = conditions.degrees_of_freedom * thermal
-    return chain_energy(chain, thermostat_masses(conditions), mean, thermal)
+    return chain_energy(chain, conditions.thermostat_masses, mean, thermal)
 
 
 def nose_hoover_init(system: System, conditions: Conditions) -> ChainState:
@@ -129,7 +130,7 @@ def nose_hoover_step(
     symbol      variable            meaning
     ==========  ==================  =============================================
     eta, pi     thermostat          positions and momenta of the chain, its rows
-    Q           masses              eV (unit of time)^2
+    Q           thermostat_masses   eV (unit of time)^2
     n_f         degrees_of_freedom  mean of 2 K is n_f k_B T
     s           scale               factor for the momenta of the atoms
     ==========  ==================  =============================================

@@ -7,6 +7,7 @@ what is held, H. C. Andersen (RATTLE), J. Comput. Phys. 52, 24 (1983).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -43,6 +44,18 @@ class Conditions:
     thermostat_time: float
     barostat_time: float
     pressure: float
+
+    @cached_property
+    def thermostat_masses(self) -> Floats:
+        """Q_0 = n_f k_B T tau^2, Q_j = k_B T tau^2, of the Nose-Hoover chain on the atoms."""
+        mass = self.initial_thermal_energy * self.thermostat_time**2
+        return np.array([self.degrees_of_freedom * mass, mass, mass])
+
+    @cached_property
+    def barostat_masses(self) -> Floats:
+        """R_0 = 9 k_B T tau_p^2, R_j = k_B T tau_p^2, of the chain on the volume."""
+        mass = self.initial_thermal_energy * self.barostat_time**2
+        return np.array([9 * mass, mass, mass])
 
 
 @dataclass(frozen=True)
