@@ -121,7 +121,8 @@ def energy_path(
     Atoms that are held must be held in both ends, at the same places.
 
     Raises PropertyError for ends that differ in their atoms, cells or what is held, are the same or
-    not relaxed, for constraints a path cannot honour, and for a band that has not converged in ``steps``.
+    not relaxed, for constraints a path cannot honour, and for a band that has not converged in
+    ``steps``.
     """
     require_calculator(start)
     _check_ends(start, end, images)

@@ -297,7 +297,7 @@ def _harmonic_thermochemistry(
 ) -> FloatArray:
     """U, S and F (3, n_temperatures) of the real modes alone by ASE."""
     modes = HarmonicThermo(
-        vib_energies=frequencies[frequencies > 0] * units.invcm,
+        vib_energies=[complex(f) * units.invcm for f in frequencies if f > 0],
         potentialenergy=float(atoms.get_potential_energy()),
     )
     return np.array(

@@ -10,10 +10,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     ValidationError,
     model_validator,
 )
@@ -47,58 +43,64 @@ class MDSettings(BaseModel):
         "velocity rescaling), nvt-nose-hoover (chain of three) or npt (Martyna, Tobias and Klein, "
         "isotropic).",
     )
-    temperature: NonNegativeFloat = Field(
-        300.0, description="Temperature of the thermostat and of the initial velocities, K."
+    temperature: float = Field(
+        300.0, ge=0, description="Temperature of the thermostat and of the initial velocities, K."
     )
-    temperature_end: NonNegativeFloat | None = Field(
+    temperature_end: float | None = Field(
         None,
+        ge=0,
         description="Final temperature of a linear ramp over the whole run, K; without it the "
         "temperature stays.",
     )
-    timestep: PositiveFloat = Field(
-        0.5, description="Time step, fs. Half a femtosecond suits molecules with hydrogen."
+    timestep: float = Field(
+        0.5, gt=0, description="Time step, fs. Half a femtosecond suits molecules with hydrogen."
     )
-    steps: PositiveInt | None = Field(
-        None, description="Length of the run in time steps. Give this or --time."
+    steps: int | None = Field(
+        None, gt=0, description="Length of the run in time steps. Give this or --time."
     )
-    time: PositiveFloat | None = Field(None, description="Length of the run, ps.")
+    time: float | None = Field(None, gt=0, description="Length of the run, ps.")
     pressure: float = Field(0.0, description="Pressure of the barostat, GPa; npt only.")
-    thermostat_time: PositiveFloat = Field(
+    thermostat_time: float = Field(
         100.0,
+        gt=0,
         description="Coupling time of the thermostat, fs; for nvt-langevin the inverse of the "
         "friction.",
     )
-    barostat_time: PositiveFloat = Field(
-        1000.0, description="Coupling time of the barostat, fs; npt only."
+    barostat_time: float = Field(
+        1000.0, gt=0, description="Coupling time of the barostat, fs; npt only."
     )
     initial_velocities: Literal["maxwell-boltzmann", "structure"] = Field(
         "maxwell-boltzmann",
         description="maxwell-boltzmann draws them for the temperature, structure takes those of "
         "the file.",
     )
-    seed: NonNegativeInt = Field(
-        0, description="Seed of the initial velocities and of a stochastic thermostat."
+    seed: int = Field(
+        0, ge=0, description="Seed of the initial velocities and of a stochastic thermostat."
     )
-    log_interval: PositiveInt = Field(
-        10, description="A row of md.csv every so many steps; the structure is checked as often."
+    log_interval: int = Field(
+        10,
+        gt=0,
+        description="A row of md.csv every so many steps; the structure is checked as often.",
     )
-    trajectory_interval: PositiveInt = Field(
-        20, description="A frame of trajectory.traj every so many steps."
+    trajectory_interval: int = Field(
+        20, gt=0, description="A frame of trajectory.traj every so many steps."
     )
-    restart_interval: PositiveInt = Field(1000, description="A restart point every so many steps.")
-    max_temperature: PositiveFloat | None = Field(
+    restart_interval: int = Field(1000, gt=0, description="A restart point every so many steps.")
+    max_temperature: float | None = Field(
         None,
+        gt=0,
         description="The run stops as exploded above this temperature, K. Default: ten times the "
         "highest temperature asked for, at least 5000 K.",
     )
-    max_extrapolating: NonNegativeFloat = Field(
+    max_extrapolating: float = Field(
         0.5,
+        ge=0,
         description="The run stops when more than this fraction of the atoms, 0 to 1, leaves the "
         "model's training domain, in extrapolation_patience rows of md.csv in sequence. 1 never "
         "stops.",
     )
-    extrapolation_patience: PositiveInt = Field(
-        10, description="How many rows of md.csv in sequence may be beyond max_extrapolating."
+    extrapolation_patience: int = Field(
+        10, gt=0, description="How many rows of md.csv in sequence may be beyond max_extrapolating."
     )
 
     @property
