@@ -21,7 +21,7 @@ from ladera.errors import DataError, SimulationError
 from ladera.models.committee import Committee
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.simulation.calculator import LaderaCalculator
-from ladera.simulation.integrators import degrees_of_freedom
+from ladera.simulation.held import degrees_of_freedom
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning, set_velocities
 from ladera.simulation.settings import MDSettings
@@ -325,6 +325,9 @@ def test_velocities_of_the_structure(tmp_path):
         ({"max_extrapolating": 2.0}, "from 0 to 1"),
         ({"log_interval": 0}, "log_interval is 0"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": True}, "seed is True; it must be a whole number"),
+        ({"timestep": True}, "timestep is True; it must be a finite number"),
+        ({"temprature": 5.0}, "'temprature' is no setting of a simulation; did you mean 'tempera"),
     ],
 )
 def test_settings_that_make_no_sense(settings, message):
