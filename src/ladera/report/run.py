@@ -1,105 +1,25 @@
-"""What a report is made of: the files of a training run and of simulations, read and checked."""
+"""What a report is made of: the files of simulations, read and checked."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.io.trajectory import Trajectory
 from numpy.typing import NDArray
 
-from ladera import loading
+from ladera import tables
 from ladera.errors import DataError
-from ladera.report.predictions import Errors, FloatArray, Predictions, Quantity
+from ladera.files import read_json
 
-Table = Mapping[str, FloatArray]  # column name -> values, NaN where a field is empty
 SimulationKind = Literal["md", "relax"]
 
-PARTS: Final = ("train", "validation", "test")
 _TABLES: Final[Mapping[str, SimulationKind]] = {"md.csv": "md", "relax.csv": "relax"}
-
-
-ErrorsOf = Mapping[Quantity, Errors | None]  # in meV/atom, meV/Angstrom and meV/Angstrom^3
-
-
-@dataclass(frozen=True)
-class WorstFrame:
-    """A frame the model does badly on."""
-
-    frame: int  # number in the data set
-    source: str  # where it came from
-    config_type: str
-    error: float  # meV/atom, or meV/Angstrom of the worst atom's force
-    atom: int | None = None  # that atom
-
-
-@dataclass(frozen=True)
-class PartErrors:
-    """What evaluation.json says of one part of the data."""
-
-    n_frames: int
-    total: ErrorsOf
-    by_config_type: Mapping[str, ErrorsOf]
-    by_element: Mapping[str, ErrorsOf]  # of the forces only
-    worst: Mapping[Quantity, Sequence[WorstFrame]]  # by energy and by forces
-    uncertainty: Mapping[str, Any] | None = None  # of a committee; see training.uncertainty
-    extrapolation: Mapping[str, Any] | None = None  # of a model that knows its training domain
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> PartErrors:
-        """Read an entry; KeyError or TypeError for one that has another form."""
-        return cls(
-            n_frames=stored["n_frames"],
-            total=_errors(stored),
-            by_config_type={k: _errors(v) for k, v in stored["by_config_type"].items()},
-            by_element={k: _errors(v) for k, v in stored["by_element"].items()},
-            worst={k: [WorstFrame(**w) for w in v] for k, v in stored["worst_frames"].items()},
-            uncertainty=stored.get("uncertainty"),
-            extrapolation=stored.get("extrapolation"),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingRun:
-    """A folder that ``ladera train`` wrote; a part is empty when its file is not there."""
-
-    folder: Path
-    config: str  # config.yaml as it is
-    log: Table  # log.csv
-    evaluation: Mapping[str, PartErrors]  # evaluation.json, by part: train, validation, test
-    predictions: Mapping[str, Predictions]  # by part
-    check: Mapping[str, Any]  # check.json, the doctor's report
-    split: Mapping[str, Any]  # split.json
-    model: Mapping[str, Any]  # header of model.ladera: format_version, config, provenance
-    finetune: Mapping[str, Any]  # what evaluation.json says of a fine-tuning
-
-    @classmethod
-    def read(cls, folder: str | os.PathLike[str]) -> TrainingRun:
-        """Read a run, finished or not; DataError when a file in it is damaged."""
-        folder = Path(folder)
-        model = folder / "model.ladera"
-        config = folder / "config.yaml"
-        predictions = {part: folder / f"predictions_{part}.npz" for part in PARTS}
-        return cls(
-            folder=folder,
-            config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else "",
-            log=read_table(folder / "log.csv"),
-            evaluation=_read_evaluation(folder / "evaluation.json"),
-            predictions={
-                part: Predictions.read(path) for part, path in predictions.items() if path.exists()
-            },
-            check=_read_json(folder / "check.json"),
-            split=_read_json(folder / "split.json"),
-            model=loading.read_header(model) if model.exists() else {},
-            finetune=_read_json(folder / "evaluation.json").get("finetune") or {},
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +28,7 @@ class Simulation:
 
     folder: Path
     kind: SimulationKind
-    table: Table  # md.csv or relax.csv
+    table: tables.Columns  # md.csv or relax.csv
     settings: Mapping[str, Any]  # settings.json
 
     @classmethod
@@ -117,8 +37,8 @@ class Simulation:
         folder = Path(folder)
         for name, kind in _TABLES.items():
             if (folder / name).exists():
-                table = read_table(folder / name)
-                return cls(folder, kind, table, _read_json(folder / "settings.json"))
+                table = tables.read(folder / name)
+                return cls(folder, kind, table, read_json(folder / "settings.json"))
         raise DataError(f"{folder} holds no simulation (neither {' nor '.join(_TABLES)}).")
 
     @property
@@ -159,11 +79,6 @@ class Simulation:
         )
 
 
-def is_training(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a training run."""
-    return any((Path(folder) / name).exists() for name in ("log.csv", "model.ladera"))
-
-
 def is_simulation(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder holds molecular dynamics or a relaxation."""
     return any((Path(folder) / name).exists() for name in _TABLES)
@@ -172,63 +87,3 @@ def is_simulation(folder: str | os.PathLike[str]) -> bool:
 def is_property(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder holds the result of a property."""
     return (Path(folder) / "result.json").is_file()
-
-
-def read_table(path: Path) -> Table:
-    """Columns of a CSV file of numbers; empty when there is no such file.
-
-    A last line that was cut short, as a run in progress or a kill leaves it, is left out. Raises
-    DataError for anything else that is not a number.
-    """
-    if not path.exists():
-        return {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    complete = [line for line in lines if line.endswith("\n")]
-    header, *rows = [row for row in csv.reader(complete) if row] or [[]]
-    columns: dict[str, list[float]] = {name: [] for name in header}
-    for line, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {line}: {len(row)} fields, expected {len(header)}.")
-        for name, text in zip(header, row, strict=True):
-            try:
-                columns[name].append(float(text) if text.strip() else float("nan"))
-            except ValueError:
-                raise DataError(
-                    f"{path}, line {line}: '{text}' in column {name} is not a number."
-                ) from None
-    return {name: np.array(values) for name, values in columns.items()}
-
-
-def column(table: Table, name: str) -> FloatArray:
-    """A column of a table; empty where there is none, or no number in it."""
-    values = table.get(name, np.empty(0))
-    return values if np.isfinite(values).any() else np.empty(0)
-
-
-def _errors(stored: Mapping[str, Any]) -> ErrorsOf:
-    return {q: Errors(**stored[q]) if stored.get(q) else None for q in get_args(Quantity)}
-
-
-def _read_evaluation(path: Path) -> dict[str, PartErrors]:
-    stored = _read_json(path)
-    try:
-        return {part: PartErrors.from_json(stored[part]) for part in PARTS if part in stored}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is not what this Ladera writes ({error!r}); evaluate the model again."
-        ) from error
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} is no complete JSON file ({error}); run the command that wrote it again, or "
-            "take it away to report without it."
-        ) from error
-    if not isinstance(contents, dict):
-        raise DataError(f"{path} holds a {type(contents).__name__}, expected a JSON object.")
-    return contents

@@ -54,17 +54,6 @@ def as_json(config: TrainingConfig) -> dict[str, Any]:
     return values
 
 
-def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:
-    """The first key, with both values, in which two nested dicts differ; None when they agree."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return None if old == new else (path, old, new)
-    for key in [*old, *(key for key in new if key not in old)]:
-        found = first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-        if found:
-            return found
-    return None
-
-
 # --- YAML --------------------------------------------------------------------------------------
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ladera.files import write_text_atomic
-
-Row = Mapping[str, float | int | None]
+from ladera.training.observer import Row
 
 
 class EpochLog:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ladera.errors import ConfigError
-from ladera.models.hdnnp.network import AtomicNetwork
-from ladera.models.mace import MACEConfig
+from ladera.models import registry
 from ladera.potential import Potential
 from ladera.training import heads
 from ladera.training.finetune import adapters, forgetting, reference
 from ladera.training.finetune import base as bases
 from ladera.training.finetune.config import Frozen, LowRankAdaptation, MultiHeadReplay
-from ladera.training.finetune.heads import add_head
-
-if TYPE_CHECKING:
-    from ladera.training.preparation import Prepared
+from ladera.training.prepared import Prepared
 
 
 class Finetuning:
@@ -29,34 +25,26 @@ class Finetuning:
 
     def __init__(self, prepared: Prepared) -> None:
         config = prepared.config
-        if config.finetune is None:
+        if config.finetune is None or prepared.base is None:
             raise ConfigError("This configuration has no section 'finetune'.")
-        self.section, self.replay = config.finetune, prepared.replay
-        self.base = bases.load(self.section.base)
-        if config.model != self.base.config:
-            raise ConfigError(
-                f"The section 'model' is not that of the base {self.section.base}; leave it out."
-            )
-        known, own = prepared.known, bases.reference_energies(self.base)
-        self.references = (
+        self._section, self._replay, self._base = config.finetune, prepared.replay, prepared.base
+        frames, old = prepared.reference_frames, bases.reference_energies(self._base)
+        self._references = (
             reference.estimate(
-                config.reference_energies, known, bases.energies(self.base, known), own
+                config.reference_energies, frames, bases.energies(self._base, frames), old
             )
-            if own
+            if old
             else None
         )
         self._trainable = 0
 
     def potential(self) -> Potential:
         """The potential before the first step, with what may change marked."""
-        section = self.section
-        potential = bases.load(section.base).train().requires_grad_(True)
-        if isinstance(section, MultiHeadReplay):
-            potential = add_head(potential, section.head)
-        if self.references is not None and self.references.method != "base":
-            bases.set_reference_energies(potential, self.references.new)
+        section, potential = self._section, self._new_potential()
+        if self._references is not None and self._references.method != "base":
+            bases.set_reference_energies(potential, self._references.new)
         if isinstance(section, Frozen):
-            adapters.freeze(potential, section.trainable or _last_parts(potential))
+            adapters.freeze(potential, section.trainable or _last_layers(potential))
         elif isinstance(section, LowRankAdaptation):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
@@ -64,44 +52,42 @@ class Finetuning:
         self._trainable = adapters.count(potential)
         return potential
 
+    def _new_potential(self) -> Potential:
+        """A copy of the base, with a new head where the method has one."""
+        if isinstance(self._section, MultiHeadReplay):
+            return self._base.with_head(self._section.head).train().requires_grad_(True)
+        potential = registry.build(self._base.config).to(self._base.dtype)
+        potential.load_state_dict(self._base.state_dict())
+        return potential
+
     def result(self, tuned: Potential) -> dict[str, Any]:
         """What evaluation.json says besides: parameters, reference energies and forgetting."""
-        n_parameters = sum(p.numel() for p in self.base.parameters())
-        found: dict[str, Any] = {
-            "base": self.section.base,
-            "method": self.section.method,
-            "n_parameters": n_parameters,
+        result: dict[str, Any] = {
+            "base": self._section.base,
+            "method": self._section.method,
+            "n_parameters": sum(p.numel() for p in self._base.parameters()),
             "n_trainable": self._trainable,
-            "reference_energies": self.references and self.references.to_json(),
+            "reference_energies": self._references and self._references.to_json(),
             "forgetting": None,
         }
-        if self.replay is not None and self.section.replay is not None:
-            frames, labels = self.replay.judged, self.section.replay.labels
-            n_trained = len(self.replay.chosen) if frames is self.replay.frames else 0
-            two = isinstance(self.section, MultiHeadReplay)
-            head = heads.predicts(self.base.config) if two else None
+        if self._replay is not None and self._section.replay is not None:
+            frames, labels = self._replay.judged, self._section.replay.labels
+            n_trained = len(self._replay.chosen) if frames is self._replay.frames else 0
+            two = isinstance(self._section, MultiHeadReplay)
+            head = heads.predicts(self._base.config) if two else None
             with heads.predicting(tuned, head):
-                found["forgetting"] = forgetting.measure(
-                    self.base, tuned, frames, n_trained, labels
+                result["forgetting"] = forgetting.measure(
+                    self._base, tuned, frames, n_trained, labels
                 )
-        return found
+        return result
 
 
-def _last_parts(potential: Potential) -> tuple[str, ...]:
-    """What a fine-tuning changes first: readouts and the last layer, or the last two layers."""
-    config = potential.config
-    if isinstance(config, MACEConfig):
-        last = config.num_interactions - 1
-        readouts = (f"layers.{t}.{part}" for t in range(last) for part in ("readout", "dipole"))
-        modules = dict(potential.named_modules())
-        return (f"layers.{last}", *(name for name in readouts if name in modules))
-    found = []
-    for name, module in potential.named_modules():
-        if isinstance(module, AtomicNetwork):
-            found += [f"{name}.output", f"{name}.hidden.{len(module.hidden) - 1}"]
-    if not found:
+def _last_layers(potential: Potential) -> tuple[str, ...]:
+    """What a fine-tuning changes first, as the architecture says."""
+    layers = potential.last_layers()
+    if not layers:
         raise ConfigError(
-            f"finetune.trainable: say which parameters of the {config.architecture} model may "
-            "change."
+            f"finetune.trainable: say which parameters of the {potential.config.architecture} "
+            "model may change."
         )
-    return tuple(found)
+    return layers

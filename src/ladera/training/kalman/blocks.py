@@ -7,11 +7,10 @@ from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Integers
 from ladera.models.hdnnp.network import AtomicNetwork
 
-Integers = NDArray[np.int64]
 Blocks = Literal["automatic", "one", "element", "node"]
 
 # So many weights in one block cost about as much as the rows of an update.

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ladera.arrays import Integers
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.models.hdnnp.model import HDNNP
 from ladera.training.batches import GIBIBYTE, Batches
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
