@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ladera.errors import DataError
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -37,6 +39,19 @@ def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` in one step."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def cut_to(path: Path, length: int) -> None:
+    """Drop what a file holds beyond its first ``length`` bytes, written after a restart point.
+
+    Raises DataError for a file that is shorter or gone.
+    """
+    if not path.is_file() or path.stat().st_size < length:
+        raise DataError(
+            f"{path} is shorter than at the restart point or gone, so the run cannot go on; "
+            "put it back or start anew in another folder."
+        )
+    os.truncate(path, length)
 
 
 def _umask() -> int:
