@@ -5,7 +5,7 @@ row. Tables hold numbers; a column of text has to be named when it is read.
 
     with TableWriter(path, ("step", "energy_ev")) as table:
         table.write({"step": 0, "energy_ev": -1.25})
-    read_table(path)["energy_ev"]  # array([-1.25])
+    read(path)["energy_ev"]  # array([-1.25])
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from ladera.arrays import Floats
 from ladera.errors import DataError
 from ladera.files import cut_to
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 Value = float | int | str | None
 Row = Mapping[str, Value]
-Table = Mapping[str, "NDArray[Any]"]  # name -> float64 (NaN where a field is empty), or str
+# Name -> values (n_rows,): float64, NaN where a field is empty, or str where that was asked for.
+Columns = Mapping[str, "NDArray[Any]"]
 
 _TAIL: Final = 4096  # bytes at the end of a file that hold its last row
 
@@ -48,13 +50,13 @@ class Column:
     meaning: str
 
 
-def column(meaning: str, unit: str = "", **arguments: Any) -> Any:
-    """A field of a dataclass whose objects are the rows of a table."""
+def described(meaning: str, unit: str = "", **arguments: Any) -> Any:
+    """A field of a dataclass whose objects are the rows of a table: what it is, in which unit."""
     return dataclasses.field(metadata={"meaning": meaning, "unit": unit}, **arguments)
 
 
-def columns(row: type[Any]) -> tuple[Column, ...]:
-    """The columns of a table whose rows are objects of a dataclass with :func:`column` fields."""
+def columns_of(row: type[Any]) -> tuple[Column, ...]:
+    """The columns of a table whose rows are objects of a dataclass of :func:`described` fields."""
     return tuple(
         Column(field.name, field.metadata["unit"], field.metadata["meaning"])
         for field in dataclasses.fields(row)
@@ -143,18 +145,16 @@ def position_after(path: str | os.PathLike[str], n_rows: int) -> int:
         return sum(len(line) for line in lines if line.endswith(b"\n"))
 
 
-def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> Table:
-    """Columns of a CSV file, each of shape (n_rows,): numbers, but for those named in ``text``.
+def read(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> Columns:
+    """Columns of a CSV file: numbers, but for those named in ``text``. Empty without such a file.
 
     A last line that was cut short, as a run in progress or a kill leaves it, is left out. Raises
-    DataError for a file that is not there, a row with other fields than the first line, and
-    anything that is not a number.
+    DataError for a row with other fields than the first line, and anything that is not a number.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     complete = [line for line in lines if line.endswith("\n")]
     names, *rows = [row for row in csv.reader(complete) if row] or [[]]
     values: dict[str, list[Any]] = {name: [] for name in names}
@@ -164,9 +164,15 @@ def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> T
         for name, field in zip(names, row, strict=True):
             values[name].append(field if name in text else _number(field, path, line, name))
     return {
-        name: np.array(column, dtype=str if name in text else float)
-        for name, column in values.items()
+        name: np.array(fields, dtype=str if name in text else float)
+        for name, fields in values.items()
     }
+
+
+def column(columns: Columns, name: str) -> Floats:
+    """A column of numbers; empty where there is none, or no number in it."""
+    values: Floats = columns.get(name, np.empty(0))
+    return values if np.isfinite(values).any() else np.empty(0)
 
 
 def last_row(path: str | os.PathLike[str]) -> list[str]:
