@@ -12,13 +12,13 @@ from ase.md.nose_hoover_chain import (
     NoseHooverChainNVT,
     NoseHooverChainThermostat,
 )
+from ladera.simulation.chains import Barostat, IsotropicNPT, Thermostat
 
 from argon import argon, crystal, one_thread  # noqa: F401
 from ladera.graph import Graph
 from ladera.neighbors import closest_pair, virial
 from ladera.potential import evaluate
 from ladera.simulation.calculator import LaderaCalculator
-from ladera.simulation.chains import Barostat, IsotropicNPT, Thermostat
 from ladera.simulation.integrators import INTEGRATORS
 from ladera.simulation.records import snapshot
 from ladera.simulation.settings import MDSettings

@@ -21,7 +21,7 @@ from ladera.errors import DataError, SimulationError
 from ladera.models.committee import Committee
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.simulation.calculator import LaderaCalculator
-from ladera.simulation.integrators import degrees_of_freedom
+from ladera.simulation.held import degrees_of_freedom
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning, set_velocities
 from ladera.simulation.settings import MDSettings

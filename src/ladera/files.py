@@ -59,6 +59,19 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return contents
 
 
+def cut_to(path: Path, length: int) -> None:
+    """Drop what a file holds beyond its first ``length`` bytes, written after a restart point.
+
+    Raises DataError for a file that is shorter or gone.
+    """
+    if not path.is_file() or path.stat().st_size < length:
+        raise DataError(
+            f"{path} is shorter than at the restart point or gone, so the run cannot go on; "
+            "put it back or start anew in another folder."
+        )
+    os.truncate(path, length)
+
+
 def _umask() -> int:
     """The process's umask; it can only be read by setting it."""
     mask = os.umask(0)

@@ -149,7 +149,7 @@ def _runs(
     if not (model and structure and temperatures):
         raise ConfigError("Simulations need --model, --structure and --temperature.")
     settings = MDSettings(
-        "nvt-bussi",
+        ensemble="nvt-bussi",
         timestep=timestep,
         time=time,
         trajectory_interval=max(1, round(_FRAME / timestep)),

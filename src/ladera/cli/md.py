@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,18 @@ from ladera.simulation.settings import MDSettings
 if TYPE_CHECKING:
     from ladera.simulation.molecular_dynamics import LogRow
 
+    Flags = MDSettings
+else:
+    # The settings as the command line reads them, before they are checked.
+    Flags = make_dataclass(
+        "Flags",
+        [
+            (name, Annotated[info.annotation, Parameter(help=info.description)], info.default)
+            for name, info in MDSettings.model_fields.items()
+        ],
+        namespace={"__module__": __name__},
+    )
+
 
 def md(
     files: Annotated[
@@ -25,30 +38,22 @@ def md(
     ],
     /,
     *,
-    settings: Annotated[MDSettings | None, Parameter(name="*")] = None,
+    flags: Annotated[Flags | None, Parameter(name="*")] = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("md"),
     resume: Annotated[
         bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
     ] = False,
 ) -> int:
-    """Run molecular dynamics.
-
-    Writes md.csv, trajectory.traj, restart.npz, settings.json and final.extxyz. Ctrl-C leaves a
-    restart point; the same command with --resume goes on from there. The exit code is not 0 when
-    the structure explodes or leaves the model's training domain; last_good.extxyz is then the
-    last structure that was sound.
-
-        ladera md model.ladera ethanol.xyz --ensemble nvt-bussi --temperature 300 --time 20
-    """
+    """Run molecular dynamics; the text of the help is in :mod:`ladera.cli`."""
     from ladera.loading import load_committee
     from ladera.simulation.molecular_dynamics import run_md
     from ladera.simulation.structures import read_structure
 
     if files[0].suffix == ".in":
-        return _run_control(files, settings, output, resume)
+        return _run_control(files, flags, output, resume)
     if len(files) < 2:
         raise SimulationError(f"Give a structure file too: ladera md {files[0]} STRUCTURE.")
-    settings = settings or MDSettings()  # which asks for the length of the run
+    settings = MDSettings(**vars(flags) if flags else {})  # without any it asks for the length
     atoms = read_structure(files[-1])
     potential = load_committee(files[:-1])
     with _Display(settings) as display:
@@ -57,11 +62,11 @@ def md(
     return 0
 
 
-def _run_control(files: list[Path], settings: MDSettings | None, output: Path, resume: bool) -> int:
+def _run_control(files: list[Path], flags: Flags | None, output: Path, resume: bool) -> int:
     """Molecular dynamics as a control.in says."""
     from ladera.jobs import control_in
 
-    if len(files) > 1 or settings is not None:
+    if len(files) > 1 or flags is not None:
         raise SimulationError(
             f"{files[0]} says all there is to say of the run; leave the other files and settings "
             "out, or name model and structure instead of it."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from ase import Atoms, units
-from ase.thermochemistry import IdealGasThermo
+from ase.thermochemistry import HarmonicThermo, IdealGasThermo
 from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 
@@ -17,6 +17,7 @@ from ladera.plotting import INK, PALETTE, axes, style
 from ladera.properties.displacements import derivatives, has_dipole, no_dipole
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.structures import require_molecule, require_relaxed, with_spread
+from ladera.simulation.held import inner_motions, require_honoured
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Vibrations(Result):
     derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
     symmetry_number: int = 1  # of the rotational entropy
     spin: float = 0.0  # of the electronic entropy
+    held: bool = False  # whether something is held, so that the molecule is no gas
 
     @property
     def imaginary(self) -> FloatArray:
@@ -92,6 +94,8 @@ class Vibrations(Result):
                 )
             )
         gas = f"ideal gas at 1 bar, symmetry number {self.symmetry_number}, spin {self.spin:g}"
+        if self.held:
+            gas = "harmonic, of the vibrations alone: something is held"
         rows.append(("H, S and G", gas, "", *blank))
         rows.append(("Hessian", self.derivatives, "", *blank))
         return Table((*columns, "intensity (km/mol)") if with_intensities else columns, tuple(rows))
@@ -201,13 +205,18 @@ def vibrations(
     zero, with the rotational ``symmetry_number`` (2 for water, 3 for ammonia, 12 for methane) and
     total electronic ``spin`` (0 for singlets). Imaginary modes are left out of them.
 
+    What is held (FixAtoms, FixCartesian, FixedLine, FixedPlane) does not vibrate: the Hessian is
+    that of the rest, only such motions of the whole are projected out of it as are still free, and
+    the thermochemistry is that of the vibrations alone, U, S and F in the places of H, S and G.
+
     With ``infrared``, intensities come from the derivatives of the dipole,
 
         I_s = N_A / (12 epsilon_0 c^2) |d mu / d Q_s|^2,
         d mu / d Q_s = sum_a d mu / d x_a e_as / sqrt(m_a)
 
-    Raises PropertyError for a periodic structure, a single atom, one that is not relaxed, and,
-    with ``infrared``, for a calculator without a dipole.
+    Raises PropertyError for a periodic structure, a single atom, one that is not relaxed or has
+    nothing left to vibrate, for constraints of other kinds, and, with ``infrared``, for a
+    calculator without a dipole.
     """
     if step is not None and not step > 0:
         raise PropertyError(f"The step is {step:g} Angstrom; it must be above zero.")
@@ -216,10 +225,14 @@ def vibrations(
         raise PropertyError("One atom does not vibrate; give a molecule.")
     if infrared and not has_dipole(atoms):
         raise no_dipole(atoms)  # before the work
+    require_honoured(atoms, "vibrations", PropertyError)
+    held = any(type(constraint).__name__ != "FixCom" for constraint in atoms.constraints)
+    inside = inner_motions(atoms) if held else _inner_space(atoms)
+    if not inside.size:
+        raise PropertyError("All atoms are held, so nothing vibrates; hold fewer of them.")
     require_relaxed(atoms, cell=False)
     found = derivatives(atoms, step)
     masses = np.repeat(atoms.get_masses(), 3)
-    inside = _inner_space(atoms)
     dynamical = found.hessian / np.sqrt(np.outer(masses, masses))
     eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
     vectors = inside @ vectors  # (3 n_atoms, n_modes), mass-weighted
@@ -233,7 +246,10 @@ def vibrations(
         slopes = found.dipole.T @ moves  # (3, n_modes), e / sqrt(amu)
         intensities = INTENSITY * (slopes**2).sum(axis=0)
     quanta = frequencies[frequencies > 0] * units.invcm
-    thermo = _thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)
+    if held:
+        thermo = _harmonic_thermochemistry(atoms, frequencies, temperatures)
+    else:
+        thermo = _thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)
     return Vibrations(
         symbols=tuple(atoms.get_chemical_symbols()),
         positions=atoms.positions.copy(),
@@ -250,6 +266,7 @@ def vibrations(
         derivatives=found.origin,
         symmetry_number=symmetry_number,
         spin=spin,
+        held=held,
     )
 
 
@@ -273,6 +290,26 @@ def is_linear(atoms: Atoms, tolerance: float = 1e-3) -> bool:
     centred = atoms.positions - atoms.positions.mean(axis=0)
     sizes = np.linalg.svd(centred, compute_uv=False)
     return bool(sizes[1] <= tolerance * sizes[0])
+
+
+def _harmonic_thermochemistry(
+    atoms: Atoms, frequencies: FloatArray, temperatures: Sequence[float]
+) -> FloatArray:
+    """U, S and F (3, n_temperatures) of the real modes alone by ASE."""
+    modes = HarmonicThermo(
+        vib_energies=[complex(f) * units.invcm for f in frequencies if f > 0],
+        potentialenergy=float(atoms.get_potential_energy()),
+    )
+    return np.array(
+        [
+            (
+                modes.get_internal_energy(t, verbose=False),
+                modes.get_entropy(t, verbose=False),
+                modes.get_helmholtz_energy(t, verbose=False),
+            )
+            for t in temperatures
+        ]
+    ).T
 
 
 def _thermochemistry(

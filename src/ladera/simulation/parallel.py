@@ -7,7 +7,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -176,7 +176,7 @@ def _folders(mean: Path, n_members: int) -> Runs:
 def _settings(settings: MDSettings, temperature: float, member: int | None) -> MDSettings:
     """Those of one run, with a seed that does not depend on what other runs there are."""
     seed = settings.seed + round(1000 * temperature) + (0 if member is None else member + 1)
-    return replace(settings, temperature=temperature, seed=seed)
+    return settings.model_copy(update={"temperature": temperature, "seed": seed})
 
 
 def _steps_done(folder: Path) -> int:

@@ -133,7 +133,11 @@ class _Results(SinglePointCalculator):
 def snapshot(atoms: Atoms) -> Atoms:
     """A copy of a structure that holds its results so far instead of a calculator."""
     frame: Atoms = atoms.copy()
-    results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(False)}
+    # Without the springs of constraints, which whoever reads the frame adds again.
+    results = {
+        "energy": atoms.get_potential_energy(apply_constraint=False),
+        "forces": atoms.get_forces(apply_constraint=False),
+    }
     with suppress(PropertyUnavailableError):  # open structures have none
         results["stress"] = atoms.get_stress(apply_constraint=False)
     if "dipole" in atoms.calc.implemented_properties:

@@ -18,6 +18,7 @@ from ladera.simulation import records
 from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.comparison import SYMMETRY_TOLERANCE, Row, before_and_after
 from ladera.simulation.guard import check_distances, check_finite
+from ladera.simulation.held import require_honoured
 from ladera.simulation.preparation import SimulationWarning, check_species
 from ladera.units import GIGAPASCAL
 
@@ -78,6 +79,9 @@ def relax(
     With ``symmetry`` forces and stress are made symmetric, so that the space group stays that of
     the start (ASE's FixSymmetry, found within 0.01 Angstrom).
 
+    ASE's constraints are honoured. With ``cell`` held atoms keep their place in the cell, and what
+    the stress does not know of, such as fixed bonds and springs, is refused.
+
     Look at ``converged``. ``folder`` receives relax.csv (see :class:`RelaxRow`), trajectory.traj,
     settings.json and relaxed.extxyz. ``on_row`` is called with each row.
 
@@ -87,6 +91,8 @@ def relax(
     element.
     """
     _check_settings(atoms, fmax, steps, cell or symmetry, optimizer)
+    if cell:
+        require_honoured(atoms, "cell relaxation")
     check_species(atoms, potential)
     moving: Atoms = atoms.copy()
     calculator = LaderaCalculator(potential)
