@@ -30,10 +30,10 @@ from ladera import __version__, loading, modelfile, tables
 from ladera.differences import first_difference
 from ladera.errors import ConfigError, LaderaError
 from ladera.files import read_json, write_text_atomic
+from ladera.tables import TableWriter
 from ladera.training import checkpoint, config_file, evaluation_files
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.evaluation_files import PartErrors
-from ladera.training.log import EpochLog
 from ladera.training.loss import QUANTITIES
 from ladera.training.predictions import Predictions
 from ladera.training.prepared import Prepared
@@ -76,9 +76,17 @@ class RunFolder:
         prepared.split.save(self.path / _SPLIT)
         config_file.save(prepared.config, self.path / _CONFIG)
 
-    def log(self, columns: Sequence[str]) -> EpochLog:
-        """The log, not yet begun."""
-        return EpochLog(self.path / _LOG, columns)
+    def log(self, columns: Sequence[str], n_epochs: int) -> TableWriter:
+        """The log, with the rows of the first epochs if there are any.
+
+        Those of later epochs, the last perhaps by half, are of a run that was killed after its
+        checkpoint and does them again.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        path, kept = self.path / _LOG, None
+        if n_epochs and path.exists():
+            kept = tables.position_after(path, n_epochs)
+        return TableWriter(path, columns, position=kept, digits=8)
 
     def save(self, prepared: Prepared, state: Mapping[str, Any]) -> None:
         """Write a checkpoint."""

@@ -15,6 +15,7 @@ from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
 from ladera.interrupt import StopRequest
 from ladera.models import registry
+from ladera.tables import TableWriter
 from ladera.training import metrics
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
 from ladera.training.committee import train_committee
@@ -125,19 +126,20 @@ class _Run:
         self.best: dict[str, Any] = {"loss": None, "epoch": 0, "tensors": {}}
         if stored:
             self._restore(stored)
-        columns = ["epoch", "seconds", "learning_rate"]
-        for part in _PARTS:
-            columns += [f"{part}_loss", *metrics.columns(part, self.config.loss)]
-        self.log = folder.log(columns)
+        self.log: TableWriter | None = None  # of the process that writes
 
     # --- the loop ------------------------------------------------------------------------------
 
     def complete(self) -> Potential:
         """Train until the end, evaluate, write the model."""
         self._open_folder()
-        with StopRequest() as stop:
-            while not self._finished():
-                self._train_epoch(stop)
+        try:
+            with StopRequest() as stop:
+                while not self._finished():
+                    self._train_epoch(stop)
+        finally:
+            if self.log is not None:
+                self.log.close()
         self._save()
         self.fabric.barrier()
         self.potential.load_state_dict(self.best["tensors"])
@@ -197,8 +199,8 @@ class _Run:
         self.steps.end_epoch(loss)
         row["seconds"] = time.perf_counter() - started
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
-        if self.fabric.is_global_zero:
-            self.log.append(row)
+        if self.log is not None:
+            self.log.write(row)
         self.observer.epoch(row)
         if self.epoch % self.config.checkpoint_interval == 0:
             self._save()
@@ -247,7 +249,10 @@ class _Run:
         self.fabric.barrier()
         if not self.fabric.is_global_zero:
             return
-        self.log.start(self.epoch)
+        columns = ["epoch", "seconds", "learning_rate"]
+        for part in _PARTS:
+            columns += [f"{part}_loss", *metrics.columns(part, self.config.loss)]
+        self.log = self.folder.log(columns, self.epoch)
         if not self.folder.checkpoint.exists():
             # From here on, whatever happens, --resume has something to go on from.
             self.folder.save(self.prepared, state)
