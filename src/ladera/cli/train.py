@@ -134,7 +134,7 @@ def _check(settings: TrainingConfig) -> int:
     prepared = prepare(settings)
     print_report(prepared.report, prepared.dataset)
     prepared.require_sound_data()
-    if prepared.base is None:
+    if settings.finetune is None:
         prepared.statistics()
         registry.build(prepared.model)
     parts = (prepared.train, prepared.validation, prepared.test)

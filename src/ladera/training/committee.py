@@ -41,7 +41,8 @@ def calibrate(committee: Committee, dataset: Dataset) -> Committee:
     The factors of energies and forces are those of :func:`ladera.training.uncertainty.fit_factor`.
     Raises DataError when no frame has a label.
     """
-    return committee.calibrated(_calibration(evaluate_dataset(committee, dataset)))
+    calibration = _calibration(evaluate_dataset(committee, dataset))
+    return committee.calibrated(calibration)
 
 
 def train_committee(prepared: Prepared, folder: RunFolder, observer: Observer) -> Committee:

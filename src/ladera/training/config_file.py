@@ -40,7 +40,8 @@ def parse(values: dict[str, Any], name: str, overrides: Sequence[str] = ()) -> T
 
 def save(config: TrainingConfig, path: str | Path) -> None:
     """Write a configuration, all defaults included, so that :func:`load` reads it back."""
-    write_text_atomic(path, yaml.safe_dump(as_json(config), sort_keys=False, width=100))
+    text = yaml.safe_dump(as_json(config), sort_keys=False, width=100)
+    write_text_atomic(path, text)
 
 
 def as_json(config: TrainingConfig) -> dict[str, Any]:

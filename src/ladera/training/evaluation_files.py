@@ -104,7 +104,7 @@ def write_evaluations(
     """Write evaluation.json and, for each part, predictions_PART.npz.
 
     Besides extrapolation_PART.csv where values are outside their training range. ``finetune`` is
-    what :meth:`Finetuning.result` says, and stands in evaluation.json under that name.
+    what :meth:`ladera.training.start.Start.result` says, an entry of that name.
 
     Returns :meth:`Evaluation.to_json` of each part.
     """

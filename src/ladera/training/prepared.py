@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,10 +13,10 @@ from ladera.data.dataset import Dataset
 from ladera.data.doctor import Report
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError
-from ladera.potential import Potential, PotentialConfig, TrainingStatistics
+from ladera.potential import PotentialConfig, TrainingStatistics
 from ladera.training import heads as head_names
 from ladera.training.config import TrainingConfig
-from ladera.training.finetune.replay import Replay
+from ladera.training.start import FromScratch, Start
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Prepared:
     test: Integers
     weights: Floats  # (n_frames,), factors on the loss
     heads: Integers | None = None  # (n_frames,), head of each frame, of a model with several
-    base: Potential | None = None  # of a fine-tuning
-    replay: Replay | None = None  # likewise; those trained on are the last of all frames
+    start: Start = field(default_factory=FromScratch)
+    n_replayed: int = 0  # frames that a fine-tuning repeats, the last of all frames
 
     @property
     def model(self) -> PotentialConfig:
@@ -46,9 +46,8 @@ class Prepared:
 
     @property
     def replayed(self) -> Integers:
-        """The replay frames that are trained on."""
-        count = 0 if self.replay is None else len(self.replay.chosen)
-        return np.arange(len(self.dataset) - count, len(self.dataset))
+        """The frames that a fine-tuning repeats beside the new ones."""
+        return np.arange(len(self.dataset) - self.n_replayed, len(self.dataset))
 
     @property
     def reference_frames(self) -> Dataset:

@@ -98,9 +98,9 @@ class RunFolder:
 
     def stored(self, prepared: Prepared) -> dict[str, Any]:
         """The state in the checkpoint, if it is of this configuration and these data."""
-        state = checkpoint.load(self.checkpoint)
+        state, config = checkpoint.load(self.checkpoint), config_file.as_json(prepared.config)
         try:
-            difference = first_difference(state["config"], config_file.as_json(prepared.config))
+            difference = first_difference(state["config"], config)
             data_hash = state["data_hash"]
         except KeyError as error:
             raise LaderaError(f"{self.checkpoint} lacks {error}; start again.") from error
@@ -129,7 +129,7 @@ class RunFolder:
         """Evaluate, write errors and predictions, and the model with its provenance.
 
         ``best`` has the epoch of the model and its validation loss; ``finetune`` is what
-        :meth:`ladera.training.finetune.run.Finetuning.result` says; ``more`` goes into the
+        :meth:`ladera.training.start.Start.result` says; ``more`` goes into the
         provenance besides.
         """
         parts = {

@@ -14,15 +14,12 @@ from torch import Tensor
 from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
 from ladera.interrupt import StopRequest
-from ladera.models import registry
 from ladera.tables import TableWriter
 from ladera.training import metrics
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
 from ladera.training.committee import train_committee
 from ladera.training.config import TrainingConfig
-from ladera.training.finetune import adapters
-from ladera.training.finetune.run import Finetuning
-from ladera.training.loss import COUNT, QUANTITIES, Objective, require_learnable
+from ladera.training.loss import COUNT, QUANTITIES, Objective
 from ladera.training.observer import Observer, Silent
 from ladera.training.preparation import prepare
 from ladera.training.prepared import Prepared
@@ -115,8 +112,8 @@ class _Run:
         memory = self.config.data.graph_memory * GIBIBYTE
         graphs = GraphStore(prepared.dataset, prepared.model.cutoff, memory)
         self.batches = Batches(prepared.dataset, graphs, prepared.weights, prepared.heads)
-        self.finetuning = Finetuning(prepared) if self.config.finetune else None
-        self.potential = self._new_potential(stored)
+        potential = prepared.start.potential(prepared, self.batches, stored is not None)
+        self.potential = potential.to(_DTYPES[self.config.precision])
         if initialize is not None:
             initialize(self.potential, prepared, self.batches)
         self.objective = Objective(self.potential, self.config.loss)
@@ -143,11 +140,11 @@ class _Run:
         self._save()
         self.fabric.barrier()
         self.potential.load_state_dict(self.best["tensors"])
-        adapters.merge(self.potential)
+        self.prepared.start.settle(self.potential)
         self.potential.eval().requires_grad_(False)
         if self.fabric.is_global_zero:
-            tuned = None if self.finetuning is None else self.finetuning.result(self.potential)
-            self.folder.finish(self.prepared, self.potential, self.best, finetune=tuned)
+            result = self.prepared.start.result(self.potential)
+            self.folder.finish(self.prepared, self.potential, self.best, finetune=result)
         self.fabric.barrier()
         return self.potential
 
@@ -227,21 +224,6 @@ class _Run:
         return bool(over_processes(self.fabric, torch.tensor(float(flag))) > 0)
 
     # --- files ---------------------------------------------------------------------------------
-
-    def _new_potential(self, stored: Mapping[str, Any] | None) -> Potential:
-        """The potential before the first step; its constants come from the training data."""
-        if self.finetuning is not None:
-            potential = self.finetuning.potential()
-            require_learnable(potential, self.config)
-            return potential.to(_DTYPES[self.config.precision])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed)
-            potential = registry.build(self.prepared.model)
-        require_learnable(potential, self.config)
-        if stored is None:
-            view = [self.batches.graphs[int(k)] for k in self.prepared.train]
-            potential.fit_statistics(view, self.prepared.statistics())
-        return potential.to(_DTYPES[self.config.precision])
 
     def _open_folder(self) -> None:
         """Write what is known before the first step."""

@@ -36,18 +36,15 @@ class Replay:
         return self.frames[rest] if len(rest) else self.frames
 
 
-def prepare(section: Method, base: Potential, new: Dataset) -> Replay | None:
-    """The replay frames of a fine-tuning of ``base`` on ``new`` frames; None where it has none.
+def prepare_replay(method: Method, section: ReplayConfig, base: Potential, new: Dataset) -> Replay:
+    """The replay frames of a fine-tuning of ``base`` on ``new`` frames.
 
     Raises DataError for frames that cannot be used.
     """
-    config = section.replay
-    if config is None:
-        return None
-    labelled = config.labels == "file"
-    keys = config.keys if labelled else LabelKeys(energy=None, forces=None, stress=None)
+    labelled = section.labels == "file"
+    keys = section.keys if labelled else LabelKeys(energy=None, forces=None, stress=None)
     try:
-        frames = formats.read(list(config.files), keys=keys)
+        frames = formats.read(list(section.files), keys=keys)
     except DataError as error:
         if not labelled:
             raise
@@ -59,15 +56,15 @@ def prepare(section: Method, base: Potential, new: Dataset) -> Replay | None:
         raise DataError("finetune.replay.files hold no frame but free atoms.")
     if not labelled:
         frames = bases.labelled(base, frames)
-    _require_sound(frames, config)
-    if not isinstance(section, MultiHeadReplay):
+    _require_sound(frames, section)
+    if not isinstance(method, MultiHeadReplay):
         return Replay(frames)
-    if config.frames is None or config.frames >= len(frames):
+    if section.frames is None or section.frames >= len(frames):
         return Replay(frames, np.arange(len(frames)))
     symbols = sorted(set(frames.symbols) | set(new.symbols), key=atomic_numbers.__getitem__)
     elements = tuple(atomic_numbers[symbol] for symbol in symbols)
     candidates, known = (fingerprints(base, each, elements) for each in (frames, new))
-    return Replay(frames, farthest_points(candidates, known, config.frames))
+    return Replay(frames, farthest_points(candidates, known, section.frames))
 
 
 def _require_sound(frames: Dataset, config: ReplayConfig) -> None:
