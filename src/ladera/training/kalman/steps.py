@@ -201,11 +201,13 @@ class KalmanSteps:
         with torch.no_grad():
             for frame in sorted({*self._energies.tolist(), *self._forces.tolist()}):
                 labels = self._batches.dataset[frame]
-                found = evaluate(self._potential, self._batches.graphs[frame])
+                prediction = evaluate(self._potential, self._batches.graphs[frame])
                 if frame in self._energies:
-                    energies.append(abs(float(found.energy) - labels.energy) / labels.n_atoms)
+                    energies.append(abs(float(prediction.energy) - labels.energy) / labels.n_atoms)
                 if frame in self._forces:
-                    forces.append((found.forces - torch.from_numpy(labels.forces)).abs().ravel())
+                    forces.append(
+                        (prediction.forces - torch.from_numpy(labels.forces)).abs().ravel()
+                    )
         # Frames are visited in ascending order; observations are numbered in training's order.
         by_frame = dict(zip(sorted(self._forces.tolist()), forces, strict=True))
         ordered = [by_frame[k] for k in self._forces.tolist()]
