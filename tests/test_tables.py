@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ladera.errors import DataError
 from ladera import tables
+from ladera.errors import DataError
 from ladera.tables import Column, TableWriter, columns_of, described, last_row, position_after
 
 

@@ -15,7 +15,7 @@ from ladera.simulation.settings import MDSettings
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ladera.simulation.molecular_dynamics import LogRow
+    from ladera.simulation.run_folder import LogRow
 
     Flags = MDSettings
 else:
