@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from ladera.report import figures
 from ladera.report.predictions import FloatArray, Predictions, Quantity
-from ladera.report.run import PARTS, TrainingRun, column
+from ladera.report.run import PARTS, TrainingRun
+from ladera.tables import column
 
 MILLI: Final = 1000.0
 _SHOWN_GROUPS: Final = 7
