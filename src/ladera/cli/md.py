@@ -13,7 +13,7 @@ from ladera.errors import SimulationError
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
-    from ladera.simulation.molecular_dynamics import LogRow
+    from ladera.simulation.run_folder import LogRow
 
     Flags = MDSettings
 else:
