@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from ladera.simulation.relaxation import RelaxRow
+    from ladera.simulation.run_folder import RelaxRow
 
 
 def relax(

@@ -9,7 +9,8 @@ from typing import Final
 
 from ladera.extrapolation import Extrapolation
 from ladera.simulation.preparation import SimulationWarning
-from ladera.simulation.records import Table
+from ladera.simulation.records import writing
+from ladera.tables import TableWriter
 
 LINES_SAID: Final = 10
 ROWS_KEPT: Final = 10_000
@@ -28,7 +29,10 @@ class ExtrapolationLog:
     def __init__(self, path: Path, state: dict[str, int] | None = None) -> None:
         state = state or {}
         self._path = path
-        self._table = Table(path, _COLUMNS, state["position"]) if state else None
+        self._table: TableWriter | None = None
+        if state:
+            with writing(path):
+                self._table = TableWriter(path, _COLUMNS, position=state["position"])
         self._values = state.get("values", 0)
         self._structures = state.get("structures", 0)
 
@@ -37,14 +41,15 @@ class ExtrapolationLog:
         if not found:
             return
         self._structures += 1
-        if self._table is None:
-            self._table = Table(self._path, _COLUMNS)
-        for each in found:
-            if self._values < LINES_SAID:
-                warnings.warn(f"Step {step}, {each}", SimulationWarning, stacklevel=2)
-            if self._values < ROWS_KEPT:
-                self._table.write({"step": step, **each._asdict()})
-            self._values += 1
+        with writing(self._path):
+            if self._table is None:
+                self._table = TableWriter(self._path, _COLUMNS)
+            for each in found:
+                if self._values < LINES_SAID:
+                    warnings.warn(f"Step {step}, {each}", SimulationWarning, stacklevel=2)
+                if self._values < ROWS_KEPT:
+                    self._table.write({"step": step, **each._asdict()})
+                self._values += 1
 
     def say_total(self) -> None:
         """Warn of how many there were, if any."""
@@ -61,11 +66,9 @@ class ExtrapolationLog:
         """What has to be remembered over a restart; nothing before the first row."""
         if self._table is None:
             return {}
-        return {
-            "position": self._table.position(),
-            "values": self._values,
-            "structures": self._structures,
-        }
+        with writing(self._path):
+            position = self._table.position()
+        return {"position": position, "values": self._values, "structures": self._structures}
 
     def close(self) -> None:
         """Close the file, if there is one."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from ladera.errors import DataError, SimulationError
+from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
 from ladera.models.committee import CommitteePrediction
-from ladera.simulation import records, restart
+from ladera.simulation import restart
 from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.dynamics import Dynamics
-from ladera.simulation.extrapolation import ExtrapolationLog
 from ladera.simulation.guard import Guard, check_distances
 from ladera.simulation.preparation import (
     check_ensemble,
@@ -25,8 +22,9 @@ from ladera.simulation.preparation import (
     check_timestep,
     set_velocities,
 )
-from ladera.simulation.records import FrameFile, Table
+from ladera.simulation.records import snapshot
 from ladera.simulation.restart import RestartPoint
+from ladera.simulation.run_folder import LogRow, RunFiles, RunFolder
 from ladera.simulation.settings import MDSettings
 from ladera.units import GIGAPASCAL
 
@@ -34,27 +32,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ladera.potential import Potential, Prediction
-
-
-@dataclass(frozen=True)
-class LogRow:
-    """One row of md.csv; None is an empty field."""
-
-    step: int
-    time_fs: float
-    temperature_k: float
-    potential_energy_ev: float
-    kinetic_energy_ev: float
-    total_energy_ev: float
-    conserved_energy_ev: float  # what an exact integration would keep constant
-    pressure_gpa: float | None  # None for an open structure
-    volume_angstrom3: float | None
-    extrapolating_atoms: int | None  # None for a model without a record of its training domain
-    energy_std_ev: float | None = None  # of a committee: None for a single model
-    max_force_std_ev_per_angstrom: float | None = None  # the largest of any force component
-
-
-_COLUMNS: Final = tuple(field.name for field in fields(LogRow))
 
 
 def run_md(
@@ -83,10 +60,10 @@ def run_md(
     check_species(atoms, potential)
     check_ensemble(atoms, settings)
     check_timestep(atoms, settings.timestep)
-    run = _Run(atoms, potential, settings, Path(folder), on_row)
+    run = _Run(atoms, potential, settings, RunFolder(folder), on_row)
     point = run.restart_point() if resume else None
     run.claim_folder(new=not resume)
-    with StopRequest() as stop, _open_files(run.folder, point) as run.files:
+    with StopRequest() as stop, run.folder.open_run(point) as run.files:
         run.begin(point)
         while run.step < settings.n_steps:
             run.advance()
@@ -97,38 +74,17 @@ def run_md(
     return run.frame()
 
 
-class _Files(NamedTuple):
-    """What a run writes as it goes, and can cut back to a restart point."""
-
-    table: Table
-    frames: FrameFile
-    extrapolation: ExtrapolationLog
-
-
-@contextmanager
-def _open_files(folder: Path, point: RestartPoint | None) -> Iterator[_Files]:
-    """The files of a new run, or cut back to a restart point; closed at the end."""
-    with (
-        closing(Table(folder / "md.csv", _COLUMNS, point.table if point else None)) as table,
-        closing(FrameFile(folder / "trajectory.traj", point.frames if point else None)) as frames,
-        closing(
-            ExtrapolationLog(folder / "extrapolation.csv", point.extrapolation if point else None)
-        ) as extrapolation,
-    ):
-        yield _Files(table, frames, extrapolation)
-
-
 class _Run:
     """A run in progress: its dynamics, its guard and its files."""
 
-    files: _Files
+    files: RunFiles
 
     def __init__(
         self,
         atoms: Atoms,
         potential: Potential,
         settings: MDSettings,
-        folder: Path,
+        folder: RunFolder,
         on_row: Callable[[LogRow], None] | None,
     ) -> None:
         self.step = 0
@@ -147,23 +103,20 @@ class _Run:
 
     def restart_point(self) -> RestartPoint:
         """Where the run in the folder goes on, if it is this run."""
-        point = restart.load(self.folder / "restart.npz")
-        records.require_same_run(self.folder, self._contents())
+        point = restart.load(self.folder.restart)
+        self.folder.require_same_run(self._description())
         if point.step > self._settings.n_steps:
             raise SimulationError(
-                f"The run in {self.folder} is at step {point.step} already, beyond the "
+                f"The run in {self.folder.path} is at step {point.step} already, beyond the "
                 f"{self._settings.n_steps} asked for; a run can be made longer, not shorter."
             )
         return point
 
     def claim_folder(self, *, new: bool) -> None:
         """Write what the run is into its folder; a new one needs a folder without a run."""
-        if new and (self.folder / "restart.npz").exists():
-            raise SimulationError(
-                f"{self.folder} holds a run already; continue it with --resume or choose "
-                "another folder."
-            )
-        records.write_settings(self.folder, self._contents())
+        if new:
+            self.folder.require_new("md")
+        self.folder.describe(self._description())
 
     def begin(self, point: RestartPoint | None) -> None:
         """Write the first row and restart point, or go back to the restart point."""
@@ -190,7 +143,7 @@ class _Run:
 
     def frame(self) -> Atoms:
         """The structure as it is now, with its results."""
-        return records.snapshot(self._atoms)
+        return snapshot(self._atoms)
 
     def save_restart(self) -> None:
         """Write a restart point."""
@@ -200,23 +153,17 @@ class _Run:
             state=vars(self._dynamics.state),
             random_state=dict(self._rng.bit_generator.state),
             guard=self._guard.state(),
-            table=self.files.table.position(),
-            frames=self.files.frames.position(),
-            extrapolation=self.files.extrapolation.state(),
+            **self.files.positions(),
         )
-        restart.save(self.folder / "restart.npz", point)
+        restart.save(self.folder.restart, point)
 
     def finish(self) -> None:
         """Write the last structure, and say how often the model had to extrapolate."""
         self.files.extrapolation.say_total()
-        records.write_structure(self.folder / "final.extxyz", self.frame())
+        self.folder.write_final(self.frame())
 
-    def _contents(self) -> dict[str, Any]:
-        return {
-            "settings": self._settings.model_dump(),
-            "model": records.describe_model(self._calculator.potential),
-            "structure": records.describe_structure(self._start),
-        }
+    def _description(self) -> Mapping[str, Any]:
+        return describe_run(self._settings.model_dump(), self._calculator.potential, self._start)
 
     def _check_start(self) -> None:
         try:
@@ -239,7 +186,7 @@ class _Run:
     def _write_row(self) -> None:
         row = self._row()
         check_distances(self._calculator.prediction.graph)
-        self.files.table.write(vars(row))
+        self.files.write_row(row)
         if row.extrapolating_atoms:
             self.files.extrapolation.record(self.step, self._calculator.list_extrapolations())
         self._guard.check_domain(row.extrapolating_atoms, self.step)
@@ -268,8 +215,7 @@ class _Run:
 
     def _stop(self, error: Exception) -> NoReturn:
         """Save the last good frame and say why the run had to end."""
-        path = self.folder / "last_good.extxyz"
-        records.write_structure(path, self._good)
+        path = self.folder.write_last_good(self._good)
         reason = str(error).rstrip(".")
         raise SimulationError(
             f"The simulation stopped after step {self.step} "
