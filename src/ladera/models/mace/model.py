@@ -14,6 +14,7 @@ from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.kernels.autograd import forces_only
 from ladera.kernels.harmonics import spherical_harmonics
+from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
 from ladera.models.equivariant.radial import (
     BASES,
@@ -22,7 +23,7 @@ from ladera.models.equivariant.radial import (
 )
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
-from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
+from ladera.models.mace.interactions import Interaction, NonlinearInteraction, layer_shape
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import DipoleReadout, Readout
 from ladera.models.moments import NO_ENERGY, DipolePrediction, LazyMoments, Moments, neutralized
@@ -263,7 +264,7 @@ class Layer(nn.Module):
 
     def __init__(self, config: MACEConfig, number: int) -> None:
         super().__init__()
-        shape, kind = Shape.of_layer(config, number), config.kinds[number]
+        shape, kind = layer_shape(config, number), config.kinds[number]
         n_species, channels = len(config.species), config.channels
         last = number == config.num_interactions - 1
         self.common = shape.features[: len(shape.out)]  # irreps with a residual
@@ -306,8 +307,7 @@ class Layer(nn.Module):
     def _residual(self, features: Tensor, elements: Elements) -> list[Tensor]:
         if self.skip is None:
             return []
-        size = sum(irrep.dimension for irrep in self.common)
-        parts = split(features[:, :size], self.common)
+        parts = split(features, self.common)
         by_element = isinstance(self.skip, SpeciesLinear)
         found: list[Tensor] = self.skip(parts, elements) if by_element else self.skip(parts)
         return found
