@@ -22,7 +22,9 @@ from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.prepared import Preparation, Prepared
 from ladera.kernels.mace.splines import polynomials
 from ladera.kernels.mace.tables import Floats, Integers, Model
-from ladera.kernels.mace.threads import Shares
+from ladera.kernels.threads import Shares
+
+ATOM_COST = 32  # edges that cost about as much as an atom itself
 
 
 class System(NamedTuple):
@@ -161,7 +163,7 @@ class Inference:
             starts=np.searchsorted(atoms.elements, range(len(prepared.present) + 1)).tolist(),
             channels=self.model.channels,
             degree=degree,
-            shares=Shares(atoms.rows),
+            shares=Shares(atoms.rows[:, 1] - atoms.rows[:, 0] + ATOM_COST),
             edges=geometry.make_edges(n_edges, degree, self.numpy_dtype),
             distance_bar=np.zeros(n_edges, self.numpy_dtype),
             harmonics_bar=np.zeros(((degree + 1) ** 2, n_edges), self.numpy_dtype),

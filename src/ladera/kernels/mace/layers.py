@@ -14,7 +14,7 @@ from ladera.kernels.mace.layout import Atoms, blocks, layout
 from ladera.kernels.mace.linear import multiply
 from ladera.kernels.mace.prepared import Gate, Matrices, Product, Sum
 from ladera.kernels.mace.tables import Floats
-from ladera.kernels.mace.threads import Shares
+from ladera.kernels.threads import Shares
 
 
 class Memory:
