@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from ladera.arrays import Reals
 from ladera.kernels.compilation import simd
 from ladera.kernels.mace.geometry import Edges
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.splines import ROWS, TERMS
-from ladera.kernels.mace.tables import Floats
 
 
 @simd
 def forward(
-    begin: int, end: int, atoms: Atoms, edges: Edges, table: Floats, least: float, inverse: Floats
+    begin: int, end: int, atoms: Atoms, edges: Edges, table: Reals, least: float, inverse: Reals
 ) -> None:
     """1 / (least + density) of the atoms ``begin`` to ``end``."""
     for i in range(begin, end):
@@ -29,9 +29,9 @@ def reverse(
     end: int,
     atoms: Atoms,
     edges: Edges,
-    table: Floats,
-    bar: Floats,
-    distance_bar: Floats,
+    table: Reals,
+    bar: Reals,
+    distance_bar: Reals,
 ) -> None:
     """Add to dE/dr what comes from dE/d(density), ``bar`` (end - begin,)."""
     for i in range(begin, end):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ladera.arrays import Integers, Reals
 from ladera.kernels import harmonics
 from ladera.kernels.compilation import simd
 from ladera.kernels.mace.splines import TERMS
-from ladera.kernels.mace.tables import Floats, Integers
 
 BLOCK = 256  # edges at a time, so that what they need stays in the cache
 
@@ -20,12 +20,12 @@ class Edges(NamedTuple):
     Splines are sum_k basis_k row_k with the rows of ``splines``, their slopes sum_k slope_k row_k.
     """
 
-    distance: Floats  # (n_edges,) Angstrom
-    unit: Floats  # (3, n_edges)
+    distance: Reals  # (n_edges,) Angstrom
+    unit: Reals  # (3, n_edges)
     knot: Integers  # (n_edges,) where the interval begins
-    basis: Floats  # (TERMS, n_edges)
-    slope: Floats  # (TERMS, n_edges) 1/Angstrom
-    harmonics: Floats  # (n_lm, n_edges)
+    basis: Reals  # (TERMS, n_edges)
+    slope: Reals  # (TERMS, n_edges) 1/Angstrom
+    harmonics: Reals  # (n_lm, n_edges)
 
 
 def make_edges(n_edges: int, degree: int, dtype: np.dtype) -> Edges:
@@ -45,12 +45,12 @@ def make_edges(n_edges: int, degree: int, dtype: np.dtype) -> Edges:
 def fill_edges(
     begin: int,
     end: int,
-    vectors: Floats,
+    vectors: Reals,
     spacing: float,
     n_knots: int,
-    polynomials: Floats,
+    polynomials: Reals,
     edges: Edges,
-    t: Floats,
+    t: Reals,
 ) -> None:
     """Everything about the edges ``begin`` to ``end`` but the harmonics; ``t`` is scratch."""
     unit, n, inverse_spacing = edges.unit, end - begin, 1.0 / spacing
@@ -82,12 +82,12 @@ def fill_edges(
 def edge_gradients(
     begin: int,
     end: int,
-    N: Floats,
+    N: Reals,
     edges: Edges,
-    distance_bar: Floats,
-    harmonics_bar: Floats,
-    rows: Floats,
-    gradients: Floats,
+    distance_bar: Reals,
+    harmonics_bar: Reals,
+    rows: Reals,
+    gradients: Reals,
 ) -> None:
     """dE/dr_ij from dE/dr and dE/dY_lm, of at most BLOCK edges; ``rows`` is scratch."""
     n, unit = end - begin, edges.unit
@@ -107,14 +107,14 @@ def edge_gradients(
 def fill_all(
     begin: int,
     end: int,
-    vectors: Floats,
+    vectors: Reals,
     spacing: float,
     n_knots: int,
-    polynomials: Floats,
-    N: Floats,
+    polynomials: Reals,
+    N: Reals,
     edges: Edges,
-    t: Floats,
-    rows: Floats,
+    t: Reals,
+    rows: Reals,
 ) -> None:
     """Everything about the edges ``begin`` to ``end``, block by block."""
     for b in range(begin, end, BLOCK):
@@ -127,12 +127,12 @@ def fill_all(
 def all_edge_gradients(
     begin: int,
     end: int,
-    N: Floats,
+    N: Reals,
     edges: Edges,
-    distance_bar: Floats,
-    harmonics_bar: Floats,
-    rows: Floats,
-    gradients: Floats,
+    distance_bar: Reals,
+    harmonics_bar: Reals,
+    rows: Reals,
+    gradients: Reals,
 ) -> None:
     """dE/dr_ij of the edges ``begin`` to ``end``, block by block."""
     for b in range(begin, end, BLOCK):

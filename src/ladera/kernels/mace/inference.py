@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from scipy.special import expit
 
+from ladera.arrays import Integers, Reals
 from ladera.kernels import harmonics
 from ladera.kernels.mace import geometry
 from ladera.kernels.mace.layers import Features, Memory, ProductStep, Run, SumStep
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.prepared import Preparation, Prepared
 from ladera.kernels.mace.splines import polynomials
-from ladera.kernels.mace.tables import Floats, Integers, Model
+from ladera.kernels.mace.tables import Model
 from ladera.kernels.threads import Shares
 
 ATOM_COST = 32  # edges that cost about as much as an atom itself
@@ -31,7 +32,7 @@ class System(NamedTuple):
     """A structure as :class:`ladera.graph.Graph` has it."""
 
     species: Integers  # (n_atoms,) indices of the model's elements
-    vectors: Floats  # (n_edges, 3) in the precision of the model, Angstrom
+    vectors: Reals  # (n_edges, 3) in the precision of the model, Angstrom
     row_pointer: Integers  # (n_atoms + 1,)
     neighbors: Integers  # (n_edges,)
 
@@ -49,7 +50,7 @@ class Inference:
         self._norms = harmonics.norms(model.degree)
         self._polynomials = polynomials()
 
-    def energies_and_edge_gradients(self, system: System) -> tuple[Floats, Floats]:
+    def energies_and_edge_gradients(self, system: System) -> tuple[Reals, Reals]:
         """Energies (n_atoms,) in eV, float64, and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
         with self._lock:
             prepared, local = self._prepare(system)
@@ -63,7 +64,7 @@ class Inference:
             energies[order] = prepared.constants[run.atoms.elements] + self.model.scale * found
             return energies, self._edge_gradients(run)
 
-    def invariants(self, system: System) -> Floats:
+    def invariants(self, system: System) -> Reals:
         """Features of degree 0 after every layer, (n_atoms, layers * channels)."""
         with self._lock:
             prepared, local = self._prepare(system)
@@ -115,7 +116,7 @@ class Inference:
         steps: list[tuple[SumStep, ProductStep]],
         t: int,
         bar: Features,
-        readouts: list[Floats],
+        readouts: list[Reals],
     ) -> Features:
         """Back through layer t; the gradient of its input, 0 of the first layer's."""
         summation, product = steps[t]
@@ -136,7 +137,7 @@ class Inference:
         run.shares.atoms(collect)
         return summation.h_bar
 
-    def _last_readout(self, run: Run, x: Features) -> tuple[Floats, Features]:
+    def _last_readout(self, run: Run, x: Features) -> tuple[Reals, Features]:
         """Energies over scale, and the gradient of the energies in x.
 
         x is h' times the first matrix of the network.
@@ -156,7 +157,7 @@ class Inference:
         gradient.degrees[0][:] = bar
         return values[:, 0].copy(), gradient
 
-    def _start(self, prepared: Prepared, atoms: Atoms, vectors: Floats) -> Run:
+    def _start(self, prepared: Prepared, atoms: Atoms, vectors: Reals) -> Run:
         degree, n_edges = self.model.degree, len(vectors)
         run = Run(
             atoms=atoms,
@@ -183,7 +184,7 @@ class Inference:
         run.shares.items(work, n_edges)
         return run
 
-    def _edge_gradients(self, run: Run) -> Floats:
+    def _edge_gradients(self, run: Run) -> Reals:
         gradients = np.empty((len(run.distance_bar), 3), self.numpy_dtype)
 
         def work(thread: int, begin: int, end: int) -> None:
@@ -216,17 +217,17 @@ def arrange(
     return Atoms(elements[order], rows, rank[neighbors], pairs)
 
 
-def _silu(x: Floats) -> tuple[Floats, Floats]:
+def _silu(x: Reals) -> tuple[Reals, Reals]:
     sigmoid = expit(x)
     return x * sigmoid, sigmoid * (1 + x * (1 - sigmoid))
 
 
-def _tanh(x: Floats) -> tuple[Floats, Floats]:
+def _tanh(x: Reals) -> tuple[Reals, Reals]:
     t = np.tanh(x)
     return t, 1 - t * t
 
 
-def _absolute(x: Floats) -> tuple[Floats, Floats]:
+def _absolute(x: Reals) -> tuple[Reals, Reals]:
     return np.abs(x), np.sign(x)
 
 

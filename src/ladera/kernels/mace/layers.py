@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ladera.arrays import Reals
 from ladera.kernels.mace import density, gates, messages, moments, products
 from ladera.kernels.mace.geometry import Edges
 from ladera.kernels.mace.layout import Atoms, blocks, layout
 from ladera.kernels.mace.linear import multiply
 from ladera.kernels.mace.prepared import Gate, Matrices, Product, Sum
-from ladera.kernels.mace.tables import Floats
 from ladera.kernels.threads import Shares
 
 
@@ -22,9 +22,9 @@ class Memory:
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self._dtype = dtype
-        self._buffers: dict[str, Floats] = {}
+        self._buffers: dict[str, Reals] = {}
 
-    def get(self, name: str, size: int) -> Floats:
+    def get(self, name: str, size: int) -> Reals:
         """A flat buffer of ``size`` numbers with whatever is in it."""
         held = self._buffers.get(name)
         if held is None or held.size < size:
@@ -42,8 +42,8 @@ class Run:
     degree: int
     shares: Shares
     edges: Edges
-    distance_bar: Floats  # (n_edges,)
-    harmonics_bar: Floats  # (n_lm, n_edges)
+    distance_bar: Reals  # (n_edges,)
+    harmonics_bar: Reals  # (n_lm, n_edges)
     memory: Memory
 
     @property
@@ -68,10 +68,10 @@ class Features:
     """Features of all atoms, the matrices of all degrees one after another."""
 
     run: Run
-    flat: Floats
-    degrees: list[Floats]  # (n_atoms * (2 l + 1), columns * channels) each
+    flat: Reals
+    degrees: list[Reals]  # (n_atoms * (2 l + 1), columns * channels) each
 
-    def of(self, begin: int, end: int) -> list[Floats]:
+    def of(self, begin: int, end: int) -> list[Reals]:
         """The matrices of a range of atoms."""
         return [
             block[begin * (2 * l + 1) : end * (2 * l + 1)] for l, block in enumerate(self.degrees)
@@ -209,7 +209,7 @@ class SumStep:
         if self.layer.gate is not None:
             self.open_bar.times(self.layer.gate.rest_transposed, self.h_bar, begin, end, add=True)
 
-    def _divide_reverse(self, table: Floats, begin: int, end: int) -> None:
+    def _divide_reverse(self, table: Reals, begin: int, end: int) -> None:
         run, inverse = self.run, self.inverse[begin:end]
         bar = np.zeros(end - begin, inverse.dtype)
         messages = (features.of(begin, end) for features in (self.message, self.message_bar))

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ladera.arrays import Integers, Reals
 from ladera.kernels.compilation import inlined
-from ladera.kernels.mace.tables import Floats, Integers
 
 
 class Atoms(NamedTuple):
@@ -35,7 +35,7 @@ def layout(columns: Sequence[int]) -> Integers:
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
-def blocks(buffer: Floats, columns: Sequence[int], n_atoms: int, channels: int) -> list[Floats]:
+def blocks(buffer: Reals, columns: Sequence[int], n_atoms: int, channels: int) -> list[Reals]:
     """The matrices of all degrees, (n_atoms * (2 l + 1), columns[l] * channels) each, as views."""
     matrices, begin = [], 0
     for l, count in enumerate(columns):

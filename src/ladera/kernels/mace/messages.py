@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ladera.arrays import Integers, Reals
 from ladera.kernels.compilation import inlined, simd
 from ladera.kernels.mace.geometry import Edges
 from ladera.kernels.mace.layout import Atoms, span
 from ladera.kernels.mace.splines import ROWS
-from ladera.kernels.mace.tables import Floats, Integers, Path
+from ladera.kernels.mace.tables import Path
 
 LANES = 4
 NEGLIGIBLE = 1e-12
@@ -33,18 +34,18 @@ class Couplings(NamedTuple):
     target: Integers  # (n_terms,) row of the message
     part: Integers  # (n_terms + 1,) where the harmonics of a term begin
     harmonic: Integers  # (n_parts,) l^2 + l + m
-    coefficient: Floats  # (n_parts,)
+    coefficient: Reals  # (n_parts,)
 
 
 class Scratch(NamedTuple):
     """Scratch memory of one thread; n is the largest number of neighbours."""
 
-    Z: Floats  # (n_terms, n + LANES)
-    Z_bar: Floats  # (n_terms, n + LANES)
-    w: Floats  # (LANES, channels) radial functions
-    slope: Floats  # (LANES, channels)
-    f: Floats  # (LANES, channels) times the sender's features
-    f_bar: Floats  # (LANES, channels)
+    Z: Reals  # (n_terms, n + LANES)
+    Z_bar: Reals  # (n_terms, n + LANES)
+    w: Reals  # (LANES, channels) radial functions
+    slope: Reals  # (LANES, channels)
+    f: Reals  # (LANES, channels) times the sender's features
+    f_bar: Reals  # (LANES, channels)
 
 
 def couple(paths: Sequence[Path], dtype: np.dtype[Any]) -> Couplings:
@@ -105,13 +106,13 @@ def _fill_couplings(plan: Couplings, first: int, n: int, edges: Edges, scratch: 
 def _radial(
     edges: Edges,
     e: int,
-    table: Floats,
+    table: Reals,
     pair: int,
     n_paths: int,
     path: int,
-    x: Floats,
-    w: Floats,
-    f: Floats,
+    x: Reals,
+    w: Reals,
+    f: Reals,
 ) -> None:
     """Radial functions of one path at one edge, and their product with a sender's features."""
     k = ROWS * ((pair + edges.knot[e]) * n_paths + path)
@@ -131,12 +132,12 @@ def _radial(
 def radial_slope(
     edges: Edges,
     e: int,
-    table: Floats,
+    table: Reals,
     pair: int,
     n_paths: int,
     path: int,
-    w: Floats,
-    slope: Floats,
+    w: Reals,
+    slope: Reals,
 ) -> None:
     """Radial functions of one path at one edge, and their slopes."""
     k = ROWS * ((pair + edges.knot[e]) * n_paths + path)
@@ -155,13 +156,13 @@ def radial_slope(
 
 
 @inlined
-def _times(x: Floats, w: Floats, f: Floats) -> None:
+def _times(x: Reals, w: Reals, f: Reals) -> None:
     for c in range(w.size):
         f[c] = w[c] * x[c]
 
 
 @inlined
-def _times_and_clear(x: Floats, w: Floats, f: Floats, f_bar: Floats) -> None:
+def _times_and_clear(x: Reals, w: Reals, f: Reals, f_bar: Reals) -> None:
     zero = f.dtype.type(0)
     for c in range(w.size):
         f[c] = w[c] * x[c]
@@ -169,7 +170,7 @@ def _times_and_clear(x: Floats, w: Floats, f: Floats, f_bar: Floats) -> None:
 
 
 @inlined
-def _add(message: Floats, Z: Floats, f: Floats) -> None:
+def _add(message: Reals, Z: Reals, f: Reals) -> None:
     """One term of four edges."""
     f0, f1, f2, f3 = f[0], f[1], f[2], f[3]
     z0, z1, z2, z3 = Z[0], Z[1], Z[2], Z[3]
@@ -178,7 +179,7 @@ def _add(message: Floats, Z: Floats, f: Floats) -> None:
 
 
 @inlined
-def _add_two(message: Floats, other: Floats, Z: Floats, Y: Floats, f: Floats) -> None:
+def _add_two(message: Reals, other: Reals, Z: Reals, Y: Reals, f: Reals) -> None:
     """Two terms of four edges."""
     f0, f1, f2, f3 = f[0], f[1], f[2], f[3]
     z0, z1, z2, z3 = Z[0], Z[1], Z[2], Z[3]
@@ -190,7 +191,7 @@ def _add_two(message: Floats, other: Floats, Z: Floats, Y: Floats, f: Floats) ->
 
 
 @inlined
-def _add_reverse(bar: Floats, Z: Floats, Z_bar: Floats, f: Floats, f_bar: Floats) -> None:
+def _add_reverse(bar: Reals, Z: Reals, Z_bar: Reals, f: Reals, f_bar: Reals) -> None:
     """Gradients of one term of four edges."""
     f0, f1, f2, f3 = f[0], f[1], f[2], f[3]
     g0, g1, g2, g3 = f_bar[0], f_bar[1], f_bar[2], f_bar[3]
@@ -211,14 +212,14 @@ def _add_reverse(bar: Floats, Z: Floats, Z_bar: Floats, f: Floats, f_bar: Floats
 
 @inlined
 def _add_two_reverse(
-    bar: Floats,
-    other: Floats,
-    Z: Floats,
-    Y: Floats,
-    Z_bar: Floats,
-    Y_bar: Floats,
-    f: Floats,
-    f_bar: Floats,
+    bar: Reals,
+    other: Reals,
+    Z: Reals,
+    Y: Reals,
+    Z_bar: Reals,
+    Y_bar: Reals,
+    f: Reals,
+    f_bar: Reals,
 ) -> None:
     """Gradients of two terms of four edges."""
     f0, f1, f2, f3 = f[0], f[1], f[2], f[3]
@@ -247,7 +248,7 @@ def _add_two_reverse(
 
 
 @inlined
-def _sender_reverse(x: Floats, w: Floats, slope: Floats, f_bar: Floats, x_bar: Floats) -> float:
+def _sender_reverse(x: Reals, w: Reals, slope: Reals, f_bar: Reals, x_bar: Reals) -> float:
     """Add to dE/dx of a sender; the slope along the distance."""
     total = x.dtype.type(0)
     for c in range(x.size):
@@ -263,11 +264,11 @@ def forward(
     atoms: Atoms,
     plan: Couplings,
     edges: Edges,
-    table: Floats,
+    table: Reals,
     x_places: Integers,
-    x: Floats,
+    x: Reals,
     M_places: Integers,
-    M: Floats,
+    M: Reals,
     scratch: Scratch,
 ) -> None:
     """M of the atoms ``begin`` to ``end``."""
@@ -317,14 +318,14 @@ def reverse(
     atoms: Atoms,
     plan: Couplings,
     edges: Edges,
-    table: Floats,
+    table: Reals,
     x_places: Integers,
-    x: Floats,
-    x_bar: Floats,
+    x: Reals,
+    x_bar: Reals,
     M_places: Integers,
-    M_bar: Floats,
-    distance_bar: Floats,
-    harmonics_bar: Floats,
+    M_bar: Reals,
+    distance_bar: Reals,
+    harmonics_bar: Reals,
     scratch: Scratch,
 ) -> None:
     """Add the gradients in distances, harmonics and senders' features, from dE/dM."""

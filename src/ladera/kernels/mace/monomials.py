@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ladera.kernels.mace.tables import Contraction, Floats, Integers
+from ladera.arrays import Integers, Reals
+from ladera.kernels.mace.tables import Contraction
 
 
 class Nodes(NamedTuple):
@@ -36,7 +37,7 @@ class Monomials:
     contractions: tuple[Contraction, ...]
     places: tuple[Integers, ...]  # the terms of each contraction among all
 
-    def coefficients(self, element: int) -> Floats:
+    def coefficients(self, element: int) -> Reals:
         """c of every term, (n_terms, channels)."""
         channels = self.contractions[0].weights.shape[-1]
         result = np.zeros((len(self.nodes.output), channels))

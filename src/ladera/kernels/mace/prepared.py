@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from ladera.arrays import Integers, Reals
 from ladera.kernels.mace.layout import layout
 from ladera.kernels.mace.messages import Couplings, couple
 from ladera.kernels.mace.monomials import Monomials, Nodes, find_monomials
 from ladera.kernels.mace.splines import FEWEST, ROWS, intervals_for, tabulate
-from ladera.kernels.mace.tables import Floats, Integers, Layer, Model
+from ladera.kernels.mace.tables import Layer, Model
 
 # Largest error between the knots of the splines, in units of the largest value; and the singular
 # values of the first layer's radial functions that are left out.
@@ -24,7 +25,7 @@ LANES = 8  # functions of the first layer come in multiples of this
 KEPT = 4  # sets of elements
 
 # One matrix for all atoms, or one for each element present.
-Matrices = list[Floats]
+Matrices = list[Reals]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Gate:
     """What a nonlinear_residual layer adds to the message, and the linear map behind the gates."""
 
     rest: list[Matrices]  # by degree of the input, from h; none in the first layer
-    constants: Floats | None  # (elements present, scalars): what that one adds instead
+    constants: Reals | None  # (elements present, scalars): what that one adds instead
     last: list[Matrices]  # by degree
 
     @cached_property
@@ -50,14 +51,14 @@ class Gate:
 class Sum:
     """The sum over neighbours of a layer, and the linear map of what it gives."""
 
-    table: Floats  # splines of the radial functions, see ``tabulate``, pair after pair
+    table: Reals  # splines of the radial functions, see ``tabulate``, pair after pair
     mix: list[Matrices]  # by degree
     up: list[Matrices]  # by degree of the input; none in the first layer
     n_input: int  # how many degrees the input has
     couplings: Couplings | None  # none in the first layer
     columns: tuple[int, ...]  # how many rows of C (of n_functions) each (l, m) has
     places: Integers
-    density: Floats | None  # splines of one function
+    density: Reals | None  # splines of one function
     least_density: float
     gate: Gate | None
 
@@ -77,11 +78,11 @@ class Product:
     """The symmetric contraction of a layer and the linear map behind it."""
 
     nodes: Nodes
-    coefficients: Floats  # (elements present, n_terms, C)
+    coefficients: Reals  # (elements present, n_terms, C)
     places: Integers  # of the output
     out: list[Matrices]  # by degree; for the last layer (C, n_hidden) alone
     skip: list[Matrices]  # by degree; empty without a residual
-    constants: Floats | None  # (elements present, C): what the first layer's skip gives
+    constants: Reals | None  # (elements present, C): what the first layer's skip gives
 
     @property
     def depth(self) -> int:
@@ -109,8 +110,8 @@ class Prepared:
     pair_base: Integers  # (present, present) first knot of the tables for receiver and sender
     sums: list[Sum]
     products: list[Product]
-    readouts: list[Floats]  # (C,) of every layer but the last
-    constants: Floats  # (present,) reference energies, eV
+    readouts: list[Reals]  # (C,) of every layer but the last
+    constants: Reals  # (present,) reference energies, eV
 
 
 class Preparation:
@@ -120,10 +121,10 @@ class Preparation:
         self.model, self.dtype = model, dtype
         self.numpy_dtype: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self._prepared: dict[tuple[int, ...], Prepared] = {}
-        self._tables: dict[tuple[int, ...], Floats] = {}
+        self._tables: dict[tuple[int, ...], Reals] = {}
         self._counts: dict[tuple[tuple[int, int], ...], int] = {}
-        self._singular: dict[tuple[int, ...], tuple[Floats, Floats]] = {}
-        self._coefficients: dict[tuple[int, int], Floats] = {}
+        self._singular: dict[tuple[int, ...], tuple[Reals, Reals]] = {}
+        self._coefficients: dict[tuple[int, int], Reals] = {}
 
     def of(self, present: tuple[int, ...]) -> Prepared:
         """What a structure of these elements needs; kept for the sets of elements used last."""
@@ -188,7 +189,7 @@ class Preparation:
             self._counts[pairs] = count
         return self._counts[pairs]
 
-    def _factors(self, pair: tuple[int, int], n_knots: int) -> tuple[Floats, Floats]:
+    def _factors(self, pair: tuple[int, int], n_knots: int) -> tuple[Reals, Reals]:
         """Radial functions of the first layer as functions on the knots times vectors."""
         key = (n_knots, *pair)
         if key not in self._singular:
@@ -272,7 +273,7 @@ class Preparation:
             gate=gate,
         )
 
-    def _table(self, t: int, pairs: list[tuple[int, int]], n_knots: int) -> Floats:
+    def _table(self, t: int, pairs: list[tuple[int, int]], n_knots: int) -> Reals:
         """Splines of all pairs; without a dependence on pairs they are the same for every set."""
         layer, key = self.model.layers[t], (t, n_knots)
         if key in self._tables:
@@ -288,7 +289,7 @@ class Preparation:
             self._tables[key] = table
         return table
 
-    def _density(self, layer: Layer, pairs: list[tuple[int, int]], n_knots: int) -> Floats | None:
+    def _density(self, layer: Layer, pairs: list[tuple[int, int]], n_knots: int) -> Reals | None:
         if layer.density is None:
             return None
         distances = np.linspace(0.0, self.model.cutoff, n_knots)
@@ -320,17 +321,17 @@ class Preparation:
             constants=constants,
         )
 
-    def _one_each(self, matrices: Iterable[Floats]) -> list[Matrices]:
+    def _one_each(self, matrices: Iterable[Reals]) -> list[Matrices]:
         """One matrix for all atoms, of each degree."""
         return [[self._array(matrix)] for matrix in matrices]
 
-    def _array(self, values: Floats) -> Floats:
+    def _array(self, values: Reals) -> Reals:
         return np.ascontiguousarray(values, self.numpy_dtype)
 
 
-def _of(matrices: Floats, element: int) -> Floats:
+def _of(matrices: Reals, element: int) -> Reals:
     """Of (S or 1, C, C) that of an element."""
-    found: Floats = matrices[element if len(matrices) > 1 else 0]
+    found: Reals = matrices[element if len(matrices) > 1 else 0]
     return found
 
 
@@ -338,7 +339,7 @@ def _transposed(degrees: list[Matrices]) -> list[Matrices]:
     return [[np.ascontiguousarray(matrix.T) for matrix in matrices] for matrices in degrees]
 
 
-def _singular(values: Floats, cut: float) -> tuple[Floats, Floats]:
+def _singular(values: Reals, cut: float) -> tuple[Reals, Reals]:
     """Functions (n_knots, rank) and vectors (rank, n_functions) whose product is ``values``."""
     left, sizes, right = np.linalg.svd(values, full_matrices=False)
     rank = int((sizes > cut * sizes[0]).sum())

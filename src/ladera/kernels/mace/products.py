@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ladera.arrays import Integers, Reals
 from ladera.kernels.compilation import simd
 from ladera.kernels.mace.layout import Atoms, span
 from ladera.kernels.mace.monomials import Nodes
-from ladera.kernels.mace.tables import Floats, Integers
 
 
 @simd
@@ -14,12 +14,12 @@ def forward(
     end: int,
     atoms: Atoms,
     nodes: Nodes,
-    coefficients: Floats,
+    coefficients: Reals,
     A_places: Integers,
-    A: Floats,
+    A: Reals,
     B_places: Integers,
-    B: Floats,
-    values: Floats,
+    B: Reals,
+    values: Reals,
 ) -> None:
     """B of the atoms ``begin`` to ``end``; ``values`` (largest order + 1, channels) is scratch."""
     C, n_atoms = values.shape[1], atoms.elements.size
@@ -52,14 +52,14 @@ def reverse(
     end: int,
     atoms: Atoms,
     nodes: Nodes,
-    coefficients: Floats,
+    coefficients: Reals,
     A_places: Integers,
-    A: Floats,
-    A_bar: Floats,
+    A: Reals,
+    A_bar: Reals,
     B_places: Integers,
-    B_bar: Floats,
-    values: Floats,
-    bars: Floats,
+    B_bar: Reals,
+    values: Reals,
+    bars: Reals,
     path: Integers,
 ) -> None:
     """dE/dA from dE/dB; ``values`` and ``bars`` as in ``forward``, ``path`` (largest order + 1,).
@@ -112,10 +112,10 @@ def _leave(
     n_atoms: int,
     path: Integers,
     A_places: Integers,
-    A: Floats,
-    A_bar: Floats,
-    values: Floats,
-    bars: Floats,
+    A: Reals,
+    A_bar: Reals,
+    values: Reals,
+    bars: Reals,
 ) -> None:
     """Give the gradient of a monomial to its prefix and to its last factor."""
     C = values.shape[1]

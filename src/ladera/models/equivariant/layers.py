@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ladera.graph import Graph
@@ -53,5 +54,5 @@ def gated(parts: Sequence[Tensor]) -> list[Tensor]:
     """
     scalars, *others = parts
     channels = scalars.shape[2] // len(parts)
-    first, *gates = scalars.split(channels, dim=2)
+    first, *gates = torch.split(scalars, channels, dim=2)
     return [silu(first), *(x * sigmoid(g) for x, g in zip(others, gates, strict=True))]

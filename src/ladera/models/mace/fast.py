@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module, ModuleList
 
+from ladera.arrays import Reals
 from ladera.graph import Graph
 from ladera.kernels.mace import tables
 from ladera.kernels.mace.inference import Inference, System
@@ -201,7 +202,7 @@ class _Sampler:
         self.potential, self.interaction, self.density = potential, interaction, density
 
     @torch.no_grad()
-    def __call__(self, distances: tables.Floats, receiver: int, sender: int) -> tables.Floats:
+    def __call__(self, distances: Reals, receiver: int, sender: int) -> Reals:
         """(n,) in Angstrom to (n, n_functions)."""
         r = torch.from_numpy(distances).clamp(min=_CLOSEST)
         one, two = (torch.full(r.shape, element) for element in (receiver, sender))
@@ -222,7 +223,7 @@ class _NonlinearSampler:
         self.potential, self.interaction, self.density = potential, interaction, density
 
     @torch.no_grad()
-    def __call__(self, distances: tables.Floats, receiver: int, sender: int) -> tables.Floats:
+    def __call__(self, distances: Reals, receiver: int, sender: int) -> Reals:
         """(n,) in Angstrom to (n, n_functions)."""
         interaction = self.interaction
         r = torch.from_numpy(distances).clamp(min=_CLOSEST)
@@ -282,11 +283,11 @@ def _readout(readout: Readout, head: int, gate: str) -> tables.Readout:
     return tables.Readout(tuple(weights), tuple(biases), gate, _GATE_FACTORS[gate])
 
 
-def _linear(linear: Linear) -> tuple[tables.Floats, ...]:
+def _linear(linear: Linear) -> tuple[Reals, ...]:
     return tuple(_array(weight) / sqrt(len(weight)) for weight in linear.weights)
 
 
-def _by_species(linear: SpeciesLinear) -> tuple[tables.Floats, ...]:
+def _by_species(linear: SpeciesLinear) -> tuple[Reals, ...]:
     return tuple(
         _array(weight) / sqrt(weight.shape[0] * weight.shape[1]) for weight in linear.weights
     )
@@ -298,5 +299,5 @@ def _list(modules: Module) -> list[Any]:
     return list(modules)
 
 
-def _array(tensor: Tensor) -> tables.Floats:
+def _array(tensor: Tensor) -> Reals:
     return tensor.detach().double().numpy()

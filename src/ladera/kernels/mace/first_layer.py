@@ -10,11 +10,11 @@ and everything else, embedding, radial network's last weights and linear layers,
 
 from __future__ import annotations
 
+from ladera.arrays import Integers, Reals
 from ladera.kernels.compilation import simd
 from ladera.kernels.mace.geometry import Edges
 from ladera.kernels.mace.layout import Atoms, span
 from ladera.kernels.mace.messages import radial_slope
-from ladera.kernels.mace.tables import Floats, Integers
 
 
 @simd
@@ -23,10 +23,10 @@ def forward(
     end: int,
     atoms: Atoms,
     edges: Edges,
-    table: Floats,
+    table: Reals,
     places: Integers,
-    S: Floats,
-    b: Floats,
+    S: Reals,
+    b: Reals,
 ) -> None:
     """S of the atoms ``begin`` to ``end``; ``b`` (4, n_functions) is scratch."""
     K, n_atoms = b.shape[1], atoms.elements.size
@@ -64,12 +64,12 @@ def reverse(
     end: int,
     atoms: Atoms,
     edges: Edges,
-    table: Floats,
+    table: Reals,
     places: Integers,
-    S_bar: Floats,
-    distance_bar: Floats,
-    harmonics_bar: Floats,
-    b: Floats,
+    S_bar: Reals,
+    distance_bar: Reals,
+    harmonics_bar: Reals,
+    b: Reals,
 ) -> None:
     """Add the gradients in distances and harmonics, from dE/dS; ``b`` (4, n_functions)."""
     K, n_atoms = b.shape[1], atoms.elements.size
