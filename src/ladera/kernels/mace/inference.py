@@ -21,7 +21,6 @@ from ladera.kernels.mace import geometry
 from ladera.kernels.mace.layers import Features, Memory, ProductStep, Run, SumStep
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.prepared import Preparation, Prepared
-from ladera.kernels.mace.splines import polynomials
 from ladera.kernels.mace.tables import Model
 from ladera.kernels.threads import Shares
 
@@ -48,20 +47,19 @@ class Inference:
         self._memory = Memory(self.numpy_dtype)
         self._lock = Lock()  # the memory serves one evaluation at a time
         self._norms = harmonics.norms(model.degree)
-        self._polynomials = polynomials()
 
     def energies_and_edge_gradients(self, system: System) -> tuple[Reals, Reals]:
         """Energies (n_atoms,) in eV, float64, and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
         with self._lock:
             prepared, local = self._prepare(system)
             run, order, steps = self._forward(system, prepared, local)
-            found, bar = self._last_readout(run, steps[-1][1].result)
+            readouts, bar = self._last_readout(run, steps[-1][1].result)
             for (_, product), readout in zip(steps, prepared.readouts, strict=False):
-                found += np.einsum("ic,c->i", product.result.degrees[0], readout)
+                readouts += np.einsum("ic,c->i", product.result.degrees[0], readout)
             for t in range(len(steps) - 1, -1, -1):
                 bar = self._reverse(run, steps, t, bar, prepared.readouts)
             energies = np.empty(run.n_atoms)
-            energies[order] = prepared.constants[run.atoms.elements] + self.model.scale * found
+            energies[order] = prepared.constants[run.atoms.elements] + self.model.scale * readouts
             return energies, self._edge_gradients(run)
 
     def invariants(self, system: System) -> Reals:
@@ -70,10 +68,10 @@ class Inference:
             prepared, local = self._prepare(system)
             prepared = self._preparation.unfolded(prepared)
             run, order, steps = self._forward(system, prepared, local)
-            found = np.empty((run.n_atoms, len(steps) * run.channels), self.numpy_dtype)
+            invariants = np.empty((run.n_atoms, len(steps) * run.channels), self.numpy_dtype)
             features = [product.result.degrees[0] for _, product in steps]
-            found[order] = np.concatenate(features, axis=1)
-            return found
+            invariants[order] = np.concatenate(features, axis=1)
+            return invariants
 
     def _prepare(self, system: System) -> tuple[Prepared, Integers]:
         """What the elements of a system need, and which of them each atom is."""
@@ -96,16 +94,16 @@ class Inference:
 
             def work(
                 thread: int,
-                begin: int,
-                end: int,
+                start: int,
+                stop: int,
                 summation: SumStep = summation,
                 product: ProductStep = product,
                 following: SumStep | None = following,
             ) -> None:
-                summation.forward(begin, end)
-                product.forward(begin, end)
+                summation.forward(start, stop)
+                product.forward(start, stop)
                 if following is not None:
-                    following.send(begin, end)
+                    following.send(start, stop)
 
             run.shares.atoms(work)
         return run, order, steps
@@ -121,18 +119,18 @@ class Inference:
         """Back through layer t; the gradient of its input, 0 of the first layer's."""
         summation, product = steps[t]
 
-        def work(thread: int, begin: int, end: int) -> None:
-            product.reverse(bar, begin, end)
-            summation.reverse(thread, begin, end)
+        def work(thread: int, start: int, stop: int) -> None:
+            product.reverse(bar, start, stop)
+            summation.reverse(thread, start, stop)
 
         run.shares.atoms(work)
         if t == 0:
             return bar
 
-        def collect(thread: int, begin: int, end: int) -> None:
-            summation.collect(begin, end)
-            product.skip_reverse(bar, summation.h_bar, begin, end)
-            summation.h_bar.degrees[0][begin:end] += self.model.scale * readouts[t - 1]
+        def collect(thread: int, start: int, stop: int) -> None:
+            summation.collect(start, stop)
+            product.skip_reverse(bar, summation.h_bar, start, stop)
+            summation.h_bar.degrees[0][start:stop] += self.model.scale * readouts[t - 1]
 
         run.shares.atoms(collect)
         return summation.h_bar
@@ -166,33 +164,31 @@ class Inference:
             degree=degree,
             shares=Shares(atoms.rows[:, 1] - atoms.rows[:, 0] + ATOM_COST),
             edges=geometry.make_edges(n_edges, degree, self.numpy_dtype),
-            distance_bar=np.zeros(n_edges, self.numpy_dtype),
-            harmonics_bar=np.zeros(((degree + 1) ** 2, n_edges), self.numpy_dtype),
+            bars=geometry.EdgeGradients(
+                distance=np.zeros(n_edges, self.numpy_dtype),
+                harmonics=np.zeros(((degree + 1) ** 2, n_edges), self.numpy_dtype),
+            ),
             memory=self._memory,
         )
 
-        def work(thread: int, begin: int, end: int) -> None:
+        def work(thread: int, start: int, stop: int) -> None:
             rows, t = (
                 np.empty((harmonics.FORWARD_ROWS, geometry.BLOCK), self.numpy_dtype),
                 np.empty(geometry.BLOCK),
             )
-            geometry.fill_all(
-                begin, end, vectors, prepared.spacing, prepared.n_knots, self._polynomials,
-                self._norms, run.edges, t, rows,
-            )  # fmt: skip
+            geometry.fill_all(start, stop, vectors, prepared.knots, self._norms, run.edges, t, rows)
 
         run.shares.items(work, n_edges)
         return run
 
     def _edge_gradients(self, run: Run) -> Reals:
-        gradients = np.empty((len(run.distance_bar), 3), self.numpy_dtype)
+        gradients = np.empty((len(run.bars.distance), 3), self.numpy_dtype)
 
-        def work(thread: int, begin: int, end: int) -> None:
+        def work(thread: int, start: int, stop: int) -> None:
             rows = np.empty((harmonics.REVERSE_ROWS, geometry.BLOCK), self.numpy_dtype)
             geometry.all_edge_gradients(
-                begin, end, self._norms, run.edges, run.distance_bar, run.harmonics_bar,
-                rows, gradients,
-            )  # fmt: skip
+                start, stop, self._norms, run.edges, run.bars, rows, gradients
+            )
 
         run.shares.items(work, len(gradients))
         return gradients

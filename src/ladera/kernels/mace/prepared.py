@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from ladera.arrays import Integers, Reals
-from ladera.kernels.mace.layout import layout
 from ladera.kernels.mace.messages import Couplings, couple
 from ladera.kernels.mace.monomials import Monomials, Nodes, find_monomials
-from ladera.kernels.mace.splines import FEWEST, ROWS, intervals_for, tabulate
+from ladera.kernels.mace.splines import FEWEST, ROWS, Knots, intervals_for, polynomials, tabulate
 from ladera.kernels.mace.tables import Layer, Model
 
 # Largest error between the knots of the splines, in units of the largest value; and the singular
@@ -55,9 +54,8 @@ class Sum:
     mix: list[Matrices]  # by degree
     up: list[Matrices]  # by degree of the input; none in the first layer
     n_input: int  # how many degrees the input has
-    couplings: Couplings | None  # none in the first layer
+    couplings: Couplings | None  # with the same table; none in the first layer
     columns: tuple[int, ...]  # how many rows of C (of n_functions) each (l, m) has
-    places: Integers
     density: Reals | None  # splines of one function
     least_density: float
     gate: Gate | None
@@ -79,7 +77,6 @@ class Product:
 
     nodes: Nodes
     coefficients: Reals  # (elements present, n_terms, C)
-    places: Integers  # of the output
     out: list[Matrices]  # by degree; for the last layer (C, n_hidden) alone
     skip: list[Matrices]  # by degree; empty without a residual
     constants: Reals | None  # (elements present, C): what the first layer's skip gives
@@ -105,8 +102,7 @@ class Prepared:
     """Everything a run reads, for some elements ``present``, indices of the model's elements."""
 
     present: tuple[int, ...]
-    spacing: float
-    n_knots: int
+    knots: Knots
     pair_base: Integers  # (present, present) first knot of the tables for receiver and sender
     sums: list[Sum]
     products: list[Product]
@@ -148,15 +144,14 @@ class Preparation:
         model = self.model
         pairs, pair_base = self._pairs(present)
         intervals = self._intervals(tuple(pairs))
-        n_knots, spacing = intervals + 1, model.cutoff / intervals
+        n_knots = intervals + 1
         sums = [
             self._first_sum(present, pairs, n_knots),
             *(self._sum(t, present, pairs, n_knots) for t in range(1, len(model.layers))),
         ]
         return Prepared(
             present=present,
-            spacing=spacing,
-            n_knots=n_knots,
+            knots=Knots(model.cutoff / intervals, n_knots, polynomials()),
             pair_base=pair_base * n_knots,
             sums=sums,
             products=[self._product(t, present) for t in range(len(model.layers))],
@@ -239,7 +234,6 @@ class Preparation:
             n_input=1,
             couplings=None,
             columns=(len(present),) * len(mix),
-            places=layout((1,) * len(mix)),
             density=self._density(layer, pairs, n_knots),
             least_density=layer.least_density,
             gate=gate,
@@ -260,14 +254,14 @@ class Preparation:
         if layer.gate is not None:
             rest = [up @ matrix for up, matrix in zip(layer.up, layer.gate.rest, strict=True)]
             gate = Gate(self._one_each(rest), None, self._one_each(layer.gate.last))
+        table = self._table(t, pairs, n_knots)
         return Sum(
-            table=self._table(t, pairs, n_knots),
+            table=table,
             mix=mix,
             up=self._one_each(layer.up),
             n_input=len(self.model.layers[t - 1].out),
-            couplings=couple(layer.paths, self.numpy_dtype),
+            couplings=couple(layer.paths, table),
             columns=columns,
-            places=layout(columns),
             density=self._density(layer, pairs, n_knots),
             least_density=layer.least_density,
             gate=gate,
@@ -312,7 +306,6 @@ class Preparation:
         return Product(
             nodes=self._monomials[t].nodes,
             coefficients=np.stack([self._coefficients[t, z] for z in present]),
-            places=layout((1,) * len(layer.out)),
             out=self._one_each(out),
             skip=[
                 [self._array(_of(matrices, z)) for z in (present if len(matrices) > 1 else (0,))]
@@ -331,8 +324,8 @@ class Preparation:
 
 def _of(matrices: Reals, element: int) -> Reals:
     """Of (S or 1, C, C) that of an element."""
-    found: Reals = matrices[element if len(matrices) > 1 else 0]
-    return found
+    matrix: Reals = matrices[element if len(matrices) > 1 else 0]
+    return matrix
 
 
 def _transposed(degrees: list[Matrices]) -> list[Matrices]:

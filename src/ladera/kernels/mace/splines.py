@@ -11,6 +11,8 @@ lose as many digits as their number has where knots are close.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
@@ -20,6 +22,14 @@ from ladera.kernels.mace.tables import Radial
 FEWEST, MOST = 64, 2048  # intervals
 ROWS = 5  # of a knot: the value, the difference to the next, h^k times derivative k = 1, 2, 3
 TERMS = 8  # of an interval: all rows of its knot, and the derivatives of the next
+
+
+class Knots(NamedTuple):
+    """Where the knots of all splines of a model are, from 0 to the cutoff."""
+
+    spacing: float  # Angstrom
+    number: int
+    polynomials: Reals  # (TERMS, 8), see :func:`polynomials`
 
 
 def polynomials() -> Reals:
