@@ -275,11 +275,9 @@ def test_harmonics_and_their_gradients() -> None:
     rows, gradients = np.zeros((10, geometry.BLOCK)), np.zeros((n, 3))
     edge_bars = geometry.EdgeGradients(distance_bar, bars)
     points = vectors.detach().numpy()
-    for begin in range(0, n, geometry.BLOCK):
-        end = min(begin + geometry.BLOCK, n)
-        geometry.fill_edges(begin, end, points, Knots(0.1, 11, polynomials()), edges, rows[5])
-        harmonics.fill(begin, end, N, edges.unit, edges.harmonics, rows[:5])
-        geometry.edge_gradients(begin, end, N, edges, edge_bars, rows, gradients)
+    knots, t = Knots(0.1, 11, polynomials()), np.zeros(geometry.BLOCK)
+    geometry.fill_all(0, n, points, knots, N, edges, t, rows)
+    geometry.edge_gradients(0, n, N, edges, edge_bars, rows, gradients)
     assert edges.harmonics == pytest.approx(expected_harmonics.detach().numpy().T, abs=1e-12)
     assert gradients == pytest.approx(expected.numpy(), abs=1e-10)
 

@@ -77,30 +77,6 @@ def fill_edges(start: int, stop: int, vectors: Reals, knots: Knots, edges: Edges
 
 
 @simd
-def edge_gradients(
-    start: int,
-    stop: int,
-    N: Reals,
-    edges: Edges,
-    bars: EdgeGradients,
-    rows: Reals,
-    gradients: Reals,
-) -> None:
-    """dE/dr_ij from dE/dr and dE/dY_lm, of at most BLOCK edges; ``rows`` is scratch."""
-    n, unit = stop - start, edges.unit
-    harmonics.reverse(start, stop, N, unit, bars.harmonics, rows)
-    gx, gy, gz = rows[7, :n], rows[8, :n], rows[9, :n]
-    x, y, z = unit[0, start:stop], unit[1, start:stop], unit[2, start:stop]
-    for e in range(n):
-        inverse = 1.0 / edges.distance[start + e]
-        radial = x[e] * gx[e] + y[e] * gy[e] + z[e] * gz[e]
-        along = bars.distance[start + e] - radial * inverse
-        gradients[start + e, 0] = -(along * x[e] + gx[e] * inverse)
-        gradients[start + e, 1] = -(along * y[e] + gy[e] * inverse)
-        gradients[start + e, 2] = -(along * z[e] + gz[e] * inverse)
-
-
-@simd
 def fill_all(
     start: int,
     stop: int,
@@ -111,7 +87,10 @@ def fill_all(
     t: Reals,
     rows: Reals,
 ) -> None:
-    """Everything about the edges ``start`` to ``stop``, block by block."""
+    """Everything about the edges ``start`` to ``stop``, block by block.
+
+    ``t`` (BLOCK,) and ``rows`` (harmonics.FORWARD_ROWS, BLOCK) are scratch.
+    """
     for block in range(start, stop, BLOCK):
         block_stop = min(block + BLOCK, stop)
         fill_edges(block, block_stop, vectors, knots, edges, t)
@@ -119,7 +98,7 @@ def fill_all(
 
 
 @simd
-def all_edge_gradients(
+def edge_gradients(
     start: int,
     stop: int,
     N: Reals,
@@ -128,6 +107,19 @@ def all_edge_gradients(
     rows: Reals,
     gradients: Reals,
 ) -> None:
-    """dE/dr_ij of the edges ``start`` to ``stop``, block by block."""
+    """dE/dr_ij of the edges ``start`` to ``stop`` from dE/dr and dE/dY_lm, block by block.
+
+    ``rows`` (harmonics.REVERSE_ROWS, BLOCK) is scratch.
+    """
     for block in range(start, stop, BLOCK):
-        edge_gradients(block, min(block + BLOCK, stop), N, edges, bars, rows, gradients)
+        block_stop = min(block + BLOCK, stop)
+        harmonics.reverse(block, block_stop, N, edges.unit, bars.harmonics, rows)
+        for e in range(block, block_stop):
+            x, y, z = edges.unit[0, e], edges.unit[1, e], edges.unit[2, e]
+            gx, gy, gz = rows[7, e - block], rows[8, e - block], rows[9, e - block]
+            inverse = 1.0 / edges.distance[e]
+            radial = x * gx + y * gy + z * gz
+            along = bars.distance[e] - radial * inverse
+            gradients[e, 0] = -(along * x + gx * inverse)
+            gradients[e, 1] = -(along * y + gy * inverse)
+            gradients[e, 2] = -(along * z + gz * inverse)

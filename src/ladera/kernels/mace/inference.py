@@ -186,9 +186,7 @@ class Inference:
 
         def work(thread: int, start: int, stop: int) -> None:
             rows = np.empty((harmonics.REVERSE_ROWS, geometry.BLOCK), self.numpy_dtype)
-            geometry.all_edge_gradients(
-                start, stop, self._norms, run.edges, run.bars, rows, gradients
-            )
+            geometry.edge_gradients(start, stop, self._norms, run.edges, run.bars, rows, gradients)
 
         run.shares.items(work, len(gradients))
         return gradients
