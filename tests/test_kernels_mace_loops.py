@@ -19,7 +19,7 @@ from ladera.kernels.mace import density, first_layer, gates, geometry, lanes, me
 from ladera.kernels.mace.inference import arrange
 from ladera.kernels.mace.layers import Features, Memory, Run
 from ladera.kernels.mace.layout import Atoms, Rows, blocks, clear, layout, span
-from ladera.kernels.mace.linear import multiply
+from ladera.kernels.mace.linear import Linear, multiply
 from ladera.kernels.mace.monomials import find_monomials
 from ladera.kernels.mace.prepared import KEPT, Preparation
 from ladera.kernels.mace.radial import values_and_slopes, values_times
@@ -364,14 +364,14 @@ def test_features_times_matrices_of_elements(
         list(generator.normal(size=(1, CHANNELS, 3))),
         list(generator.normal(size=(2, CHANNELS, 3))),
     ]
-    source.times(matrices, target, 1, 4)
+    source.times(Linear(matrices), target, 1, 4)
     before, after = gathered(source.rows, CHANNELS), gathered(target.rows, 3)
     expected = np.zeros((N_ATOMS, 4, 3))
     expected[1:4, :1] = before[1:4, :1] @ matrices[0][0]
     for i in range(1, 4):
         expected[i, 1:] = before[i, 1:] @ matrices[1][ELEMENTS[i]]
     assert after == pytest.approx(expected)
-    source.times(matrices, target, 1, 4, add=True)
+    source.times(Linear(matrices), target, 1, 4, add=True)
     assert gathered(target.rows, 3) == pytest.approx(2 * expected)
 
 

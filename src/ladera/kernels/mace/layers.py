@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,8 @@ from ladera.arrays import Reals
 from ladera.kernels.mace import density, first_layer, gates, messages, products
 from ladera.kernels.mace.geometry import EdgeGradients, Edges
 from ladera.kernels.mace.layout import Atoms, Rows, blocks, layout
-from ladera.kernels.mace.linear import multiply
-from ladera.kernels.mace.prepared import Gate, Matrices, Product, Sum
+from ladera.kernels.mace.linear import Linear, multiply
+from ladera.kernels.mace.prepared import Gate, Product, Sum
 from ladera.kernels.threads import Shares
 
 
@@ -83,15 +82,10 @@ class Features:
         ]
 
     def times(
-        self,
-        matrices: Sequence[Matrices],
-        target: Features,
-        start: int,
-        stop: int,
-        add: bool = False,
+        self, linear: Linear, target: Features, start: int, stop: int, add: bool = False
     ) -> None:
         """target (+)= self @ matrix for each degree, of a range of atoms."""
-        for l, choices in enumerate(matrices):
+        for l, choices in enumerate(linear.degrees):
             source, result, width = self.degrees[l], target.degrees[l], 2 * l + 1
             for z, matrix in enumerate(choices):
                 low, high = (start, stop) if len(choices) == 1 else self.run.starts[z : z + 2]
@@ -120,7 +114,7 @@ class SumStep:
             self.inverse = run.memory.get(f"inverse{t}", run.n_atoms)
         if h is None or layer.couplings is None:
             return
-        senders = (1,) * len(layer.up)
+        senders = (1,) * len(layer.up.degrees)
         self.x = run.features(f"x{t}", senders, self.width)
         size = self.x.rows.flat.size
         copies = run.memory.get("x_bar", run.shares.count * size).reshape(-1, size)
@@ -167,7 +161,7 @@ class SumStep:
 
     def _gate_reverse(self, gate: Gate, start: int, stop: int) -> None:
         """From dE/dA to that of the message."""
-        self.A_bar.times(gate.last_transposed, self.gated, start, stop)
+        self.A_bar.times(gate.last.transposed, self.gated, start, stop)
         bar = self.open_bar.part(start, stop)
         gates.reverse(self.open.part(start, stop), self.gated.part(start, stop), bar)
         for copy, part in zip(self.message_bar.part(start, stop), bar, strict=True):
@@ -180,7 +174,7 @@ class SumStep:
             self._gate_reverse(layer.gate, start, stop)
         if layer.density is not None:
             self._divide_reverse(layer.density, start, stop)
-        self.message_bar.times(layer.mix_transposed, M, start, stop)
+        self.message_bar.times(layer.mix.transposed, M, start, stop)
         if layer.couplings is None:
             b = np.zeros((3, self.width), layer.table.dtype)
             first_layer.reverse(start, stop, run.atoms, run.edges, layer.table, M.rows, run.bars, b)
@@ -199,11 +193,11 @@ class SumStep:
         for other in others:
             for total, part in zip(first.part(start, stop), other.part(start, stop), strict=True):
                 total += part
-        for block in self.h_bar.part(start, stop)[len(self.layer.up) :]:
+        for block in self.h_bar.part(start, stop)[len(self.layer.up.degrees) :]:
             block[:] = 0  # of these degrees nothing was sent
-        first.times(self.layer.up_transposed, self.h_bar, start, stop)
+        first.times(self.layer.up.transposed, self.h_bar, start, stop)
         if self.layer.gate is not None:
-            self.open_bar.times(self.layer.gate.rest_transposed, self.h_bar, start, stop, add=True)
+            self.open_bar.times(self.layer.gate.rest.transposed, self.h_bar, start, stop, add=True)
 
     def _divide_reverse(self, table: Reals, start: int, stop: int) -> None:
         run, inverse = self.run, self.inverse[start:stop]
@@ -225,9 +219,9 @@ class ProductStep:
     def __init__(self, run: Run, layer: Product, t: int, summation: SumStep) -> None:
         self.run, self.layer, self.h = run, layer, summation.h
         self.A, self.A_bar = summation.A, summation.A_bar
-        ones = (1,) * len(layer.out)
+        ones = (1,) * len(layer.out.degrees)
         self.B = run.features("B", ones, run.channels)
-        self.result = run.features(f"h{t}", ones, layer.out[0][0].shape[1])
+        self.result = run.features(f"h{t}", ones, layer.out.degrees[0][0].shape[1])
 
     def forward(self, start: int, stop: int) -> None:
         """h' of these atoms."""
@@ -252,7 +246,7 @@ class ProductStep:
     def reverse(self, bar: Features, start: int, stop: int) -> None:
         """dE/dA of these atoms from dE/dh'."""
         run, layer = self.run, self.layer
-        bar.times(layer.out_transposed, self.B, start, stop)
+        bar.times(layer.out.transposed, self.B, start, stop)
         values, bars = np.zeros((2, layer.depth, run.channels), layer.coefficients.dtype)
         scratch = products.Scratch(values, bars, np.zeros(layer.depth, np.int64))
         products.reverse(
@@ -262,4 +256,4 @@ class ProductStep:
 
     def skip_reverse(self, bar: Features, h_bar: Features, start: int, stop: int) -> None:
         """Add what went past the product to dE/dh."""
-        bar.times(self.layer.skip_transposed, h_bar, start, stop, add=True)
+        bar.times(self.layer.skip.transposed, h_bar, start, stop, add=True)

@@ -1,12 +1,29 @@
-"""Products of matrices within the threads that the loops run in.
+"""Linear maps, as products of matrices within the threads that the loops run in.
 
 A BLAS would bring threads of its own, which wait for work in a loop and take the cores from ours.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
 from ladera.arrays import Reals
 from ladera.kernels.compilation import inlined, simd
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """Matrices (channels in, channels out): of each degree one, or one for each element present."""
+
+    degrees: list[list[Reals]]
+
+    @cached_property
+    def transposed(self) -> Linear:
+        """For the reverse pass."""
+        return Linear([[np.ascontiguousarray(each.T) for each in row] for row in self.degrees])
 
 
 @simd

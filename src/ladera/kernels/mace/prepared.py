@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ladera.arrays import Integers, Reals
+from ladera.kernels.mace.linear import Linear
 from ladera.kernels.mace.messages import Couplings, couple
 from ladera.kernels.mace.monomials import Monomials, Nodes, find_monomials
 from ladera.kernels.mace.splines import FEWEST, ROWS, Knots, intervals_for, polynomials, tabulate
@@ -23,27 +24,14 @@ LANES = 8  # functions of the first layer come in multiples of this
 
 KEPT = 4  # sets of elements
 
-# One matrix for all atoms, or one for each element present.
-Matrices = list[Reals]
-
 
 @dataclass(frozen=True, eq=False)
 class Gate:
     """What a nonlinear_residual layer adds to the message, and the linear map behind the gates."""
 
-    rest: list[Matrices]  # by degree of the input, from h; none in the first layer
+    rest: Linear  # by degree of the input, from h; none in the first layer
     constants: Reals | None  # (elements present, scalars): what that one adds instead
-    last: list[Matrices]  # by degree
-
-    @cached_property
-    def rest_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.rest)
-
-    @cached_property
-    def last_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.last)
+    last: Linear  # by degree
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +39,14 @@ class Sum:
     """The sum over neighbours of a layer, and the linear map of what it gives."""
 
     table: Reals  # splines of the radial functions, see ``tabulate``, pair after pair
-    mix: list[Matrices]  # by degree
-    up: list[Matrices]  # by degree of the input; none in the first layer
+    mix: Linear  # by degree
+    up: Linear  # by degree of the input; none in the first layer
     n_input: int  # how many degrees the input has
     couplings: Couplings | None  # with the same table; none in the first layer
     columns: tuple[int, ...]  # how many rows of C (of n_functions) each (l, m) has
     density: Reals | None  # splines of one function
     least_density: float
     gate: Gate | None
-
-    @cached_property
-    def mix_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.mix)
-
-    @cached_property
-    def up_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.up)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,24 +55,14 @@ class Product:
 
     nodes: Nodes
     coefficients: Reals  # (elements present, n_terms, C)
-    out: list[Matrices]  # by degree; for the last layer (C, n_hidden) alone
-    skip: list[Matrices]  # by degree; empty without a residual
+    out: Linear  # by degree; for the last layer (C, n_hidden) alone
+    skip: Linear  # by degree; empty without a residual
     constants: Reals | None  # (elements present, C): what the first layer's skip gives
 
     @property
     def depth(self) -> int:
         """One more than the factors of the longest monomial."""
         return int(self.nodes.order.max()) + 1
-
-    @cached_property
-    def out_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.out)
-
-    @cached_property
-    def skip_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.skip)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +180,7 @@ class Preparation:
         _, numbers = self._pairs(present)
         own = model.pairs != "same" or layer.mix_element
         receivers = range(len(present)) if own else range(1)
-        mix: list[Matrices] = []
+        mix: list[list[Reals]] = []
         for p, path in enumerate(layer.paths):  # one to each degree
             l, columns = path.l3, slice(p * n, (p + 1) * n)
             matrix = layer.mix[l] * path.coupling.flat[0]  # of scalars: a multiple of one
@@ -226,11 +194,11 @@ class Preparation:
         gate = None
         if layer.gate is not None:
             rows = self._array(x[list(present)] @ layer.gate.rest[0])
-            gate = Gate([], rows, self._one_each(layer.gate.last))
+            gate = Gate(Linear([]), rows, self._one_each(layer.gate.last))
         return Sum(
             table=self._array(np.concatenate(tables)),
-            mix=mix,
-            up=[],
+            mix=Linear(mix),
+            up=Linear([]),
             n_input=1,
             couplings=None,
             columns=(len(present),) * len(mix),
@@ -243,7 +211,7 @@ class Preparation:
         self, t: int, present: tuple[int, ...], pairs: list[tuple[int, int]], n_knots: int
     ) -> Sum:
         layer = self.model.layers[t]
-        mix: list[Matrices] = []
+        mix: list[list[Reals]] = []
         for l, matrix in enumerate(layer.mix):
             if layer.mix_element is None:
                 mix.append([self._array(matrix)])
@@ -257,7 +225,7 @@ class Preparation:
         table = self._table(t, pairs, n_knots)
         return Sum(
             table=table,
-            mix=mix,
+            mix=Linear(mix),
             up=self._one_each(layer.up),
             n_input=len(self.model.layers[t - 1].out),
             couplings=couple(layer.paths, table),
@@ -307,16 +275,18 @@ class Preparation:
             nodes=self._monomials[t].nodes,
             coefficients=np.stack([self._coefficients[t, z] for z in present]),
             out=self._one_each(out),
-            skip=[
-                [self._array(_of(matrices, z)) for z in (present if len(matrices) > 1 else (0,))]
-                for matrices in skip
-            ],
+            skip=Linear(
+                [
+                    [self._array(_of(each, z)) for z in (present if len(each) > 1 else (0,))]
+                    for each in skip
+                ]
+            ),
             constants=constants,
         )
 
-    def _one_each(self, matrices: Iterable[Reals]) -> list[Matrices]:
+    def _one_each(self, matrices: Iterable[Reals]) -> Linear:
         """One matrix for all atoms, of each degree."""
-        return [[self._array(matrix)] for matrix in matrices]
+        return Linear([[self._array(matrix)] for matrix in matrices])
 
     def _array(self, values: Reals) -> Reals:
         return np.ascontiguousarray(values, self.numpy_dtype)
@@ -326,10 +296,6 @@ def _of(matrices: Reals, element: int) -> Reals:
     """Of (S or 1, C, C) that of an element."""
     matrix: Reals = matrices[element if len(matrices) > 1 else 0]
     return matrix
-
-
-def _transposed(degrees: list[Matrices]) -> list[Matrices]:
-    return [[np.ascontiguousarray(matrix.T) for matrix in matrices] for matrices in degrees]
 
 
 def _singular(values: Reals, cut: float) -> tuple[Reals, Reals]:
