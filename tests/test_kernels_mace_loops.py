@@ -285,6 +285,7 @@ def test_products_over_monomials(around: Surroundings, generator: np.random.Gene
         contractions = []
         for order in (1, 2, 3):
             factors = np.sort(generator.integers(0, N_LM, (6, order)), axis=1)
+            factors[-1] = N_LM - 1  # the last monomial of all is a long one
             contractions.append(
                 Contraction(
                     component=generator.integers(0, 2 * l + 1, len(factors)),
