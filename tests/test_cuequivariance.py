@@ -18,8 +18,9 @@ from ase import Atoms
 
 from conftest import small_mace, water_like
 from ladera import Graph, Potential, evaluate
-from ladera.kernels.equivariant import ops
-from ladera.models.equivariant import cuequivariance
+from ladera.kernels import cuequivariance
+from ladera.kernels.contraction import ops as contraction
+from ladera.kernels.convolution import ops as convolution
 
 GPU = torch.device("cuda")
 STRUCTURES = (water_like(5, 3.0, False, 21), water_like(6, 4.0, True, 2), Atoms("O"))
@@ -53,16 +54,17 @@ def compare(one: list[torch.Tensor], two: list[torch.Tensor]) -> None:
 def by_polynomials() -> Iterator[None]:
     """Everything goes to cuEquivariance, on this CPU as well; the loops are not to be called."""
     pytest.importorskip("cuequivariance_torch", reason="pip install cuequivariance-torch")
-    convolve = ops.convolve
+    by_loops = convolution.by_loops
 
     def convolve_nothing(factors: torch.Tensor, *rest: Any) -> torch.Tensor:
         assert len(factors) == 0
-        return convolve(factors, *rest)
+        return by_loops(factors, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuequivariance, "serves", lambda device: True)
-        patch.setattr(ops, "convolve", convolve_nothing)
-        patch.setattr(ops, "product", None)
+        for operation in (convolution, contraction):
+            patch.setattr(operation, "serves", lambda device: True)
+        patch.setattr(convolution, "by_loops", convolve_nothing)
+        patch.setattr(contraction, "by_loops", None)
         yield
 
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ladera.kernels.harmonics import spherical_harmonics
 from ladera.models.equivariant.clebsch_gordan import clebsch_gordan
 from ladera.models.equivariant.irreps import Irrep, natural, paths, wigner_d
 from ladera.models.equivariant.radial import BASES, TRANSFORMS, smooth_cutoff
-from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 
 Floats = NDArray[np.float64]
 

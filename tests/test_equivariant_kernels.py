@@ -10,8 +10,10 @@ from torch import Tensor
 
 from conftest import water_like
 from ladera import Graph
-from ladera.kernels.equivariant import ops
-from ladera.models.equivariant.convolution import convolve, make_plan
+from ladera.kernels.autograd import forces_only
+from ladera.kernels.contraction import reference as contraction_by_torch
+from ladera.kernels.convolution import ops, reference
+from ladera.models.equivariant.convolution import make_plan
 from ladera.models.equivariant.irreps import natural
 from ladera.models.equivariant.linear import Elements
 from ladera.models.mace.product import ProductBasis
@@ -47,12 +49,12 @@ def test_convolution(senders: int, dtype: torch.dtype) -> None:
     plan = make_plan(natural(senders), natural(2), natural(2))
     leaves = [
         random(graph.n_edges, plan.matrix.shape[1], dtype=dtype),
-        random(graph.n_edges, len(plan.couplings), 5, dtype=dtype),
-        random(graph.n_atoms, plan.n_sources, 5, dtype=dtype),
+        random(graph.n_edges, len(plan.paths.couplings), 5, dtype=dtype),
+        random(graph.n_atoms, plan.paths.n_sources, 5, dtype=dtype),
     ]
-    edges = ops.Edges(graph.row_pointer.numpy(), graph.neighbors.numpy())
-    fast = slopes(lambda *x: ops.convolve(*x, plan.paths, edges, False), leaves)
-    compare(fast, slopes(lambda *x: convolve(plan, *x, graph), leaves), dtype)
+    fast = slopes(lambda *x: ops.by_loops(*x, plan.paths, graph), leaves)
+    by_torch = slopes(lambda *x: reference.convolve(*x, plan.paths, graph), leaves)
+    compare(fast, by_torch, dtype)
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
@@ -62,8 +64,14 @@ def test_product_basis(shared: bool, dtype: torch.dtype) -> None:
     elements = Elements.of(torch.tensor([2, 0, 2, 2, 0]))
     features = random(5, 9, 5, dtype=dtype)
     leaves = [features, *basis.parameters()]
+    rank = 0 * elements.index if shared else elements.rank
+    present = [0] if shared else elements.present
+
+    def by_torch(A: Tensor, *_: Tensor) -> Tensor:
+        return contraction_by_torch.contract(A, basis.coefficients(present), rank, basis.terms)
+
     fast = slopes(lambda A, *_: basis(A, elements), leaves)
-    compare(fast, slopes(lambda A, *_: basis.reference(A, elements), leaves), dtype)
+    compare(fast, slopes(by_torch, leaves), dtype)
 
 
 def test_without_slopes_of_parameters_the_second_ones_are_the_same() -> None:
@@ -75,7 +83,7 @@ def test_without_slopes_of_parameters_the_second_ones_are_the_same() -> None:
     for only in (False, True):
         energy = basis(features, elements).pow(2).sum()
         if only:
-            with ops.forces_only():
+            with forces_only():
                 (force,) = torch.autograd.grad(energy, features, create_graph=True)
         else:
             (force,) = torch.autograd.grad(energy, features, create_graph=True)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ladera.kernels.activations import activate
@@ -94,26 +93,23 @@ def energies_and_gradients(
     energies = np.zeros(len(centers))
     gradients = np.zeros_like(vectors)
     width = max(plan.n_functions, int(networks.sizes.max()))
-    scratch = np.zeros((torch.get_num_threads(), 4 + 2 * networks.activations.shape[1], width))
-    share_atoms(
-        _atoms,
-        plan,
-        row_pointer,
-        networks,
-        vectors,
-        centers,
-        neighbors,
-        energies,
-        gradients,
-        scratch,
-    )
+    n_rows = 4 + 2 * networks.activations.shape[1]
+
+    def work(start: int, stop: int, ws: Workspace) -> None:
+        scratch = np.zeros((n_rows, width))
+        _atoms(
+            start, stop, plan.arrays, plan.triplets, ws, row_pointer, networks, vectors, centers,
+            neighbors, energies, gradients, scratch,
+        )  # fmt: skip
+
+    share_atoms(plan, row_pointer, work)
     return energies, gradients
 
 
 @simd
 def _atoms(
-    thread: int,
-    n_threads: int,
+    start: int,
+    stop: int,
     plan: PlanArrays,
     triplets: bool | None,
     ws: Workspace,
@@ -127,9 +123,9 @@ def _atoms(
     scratch: Floats,
 ) -> None:
     layers = networks.activations.shape[1] + 1
-    G, G_bar = scratch[thread, 0], scratch[thread, 1]
-    nodes, slopes = scratch[thread, 2 : 2 + layers], scratch[thread, 2 + layers :]
-    for i in range(thread, centers.size, n_threads):
+    G, G_bar = scratch[0], scratch[1]
+    nodes, slopes = scratch[2 : 2 + layers], scratch[2 + layers :]
+    for i in range(start, stop):
         c, first, last = centers[i], row_pointer[i], row_pointer[i + 1]
         prepare(plan, c, first, last, vectors, neighbors, ws)
         G[:] = 0.0

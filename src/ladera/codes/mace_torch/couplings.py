@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ladera.arrays import Floats
 from ladera.codes.mace_torch import names
 from ladera.codes.mace_torch.checkpoint import Checkpoint
 from ladera.errors import ModelFileError
-from ladera.models.equivariant.irreps import Floats, Irrep, natural
+from ladera.models.equivariant.irreps import Irrep, natural
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.couplings import Couplings, make_couplings, symmetrized, tensors
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ladera.arrays import Integers, Reals
+from ladera.kernels import harmonics
 from ladera.kernels.compilation import simd
-from ladera.kernels.mace.splines import TERMS
-from ladera.kernels.mace.tables import Floats, Integers
+from ladera.kernels.mace.splines import TERMS, Knots
 
 BLOCK = 256  # edges at a time, so that what they need stays in the cache
 
@@ -19,12 +20,19 @@ class Edges(NamedTuple):
     Splines are sum_k basis_k row_k with the rows of ``splines``, their slopes sum_k slope_k row_k.
     """
 
-    distance: Floats  # (n_edges,) Angstrom
-    unit: Floats  # (3, n_edges)
+    distance: Reals  # (n_edges,) Angstrom
+    unit: Reals  # (3, n_edges)
     knot: Integers  # (n_edges,) where the interval begins
-    basis: Floats  # (TERMS, n_edges)
-    slope: Floats  # (TERMS, n_edges) 1/Angstrom
-    harmonics: Floats  # (n_lm, n_edges)
+    basis: Reals  # (TERMS, n_edges)
+    slope: Reals  # (TERMS, n_edges) 1/Angstrom
+    harmonics: Reals  # (n_lm, n_edges)
+
+
+class EdgeGradients(NamedTuple):
+    """What a reverse pass adds to: derivatives of the energy E in the distances and harmonics."""
+
+    distance: Reals  # (n_edges,) eV/Angstrom
+    harmonics: Reals  # (n_lm, n_edges) eV
 
 
 def make_edges(n_edges: int, degree: int, dtype: np.dtype) -> Edges:
@@ -40,47 +48,24 @@ def make_edges(n_edges: int, degree: int, dtype: np.dtype) -> Edges:
     )
 
 
-def norms(degree: int) -> Floats:
-    """N_lm of Y_lm = N_lm T_lm(y) Re or Im (z + i x)^m, (degree + 1, degree + 1).
-
-    Real harmonics with sum_m Y_lm^2 = 2 l + 1 and y as their axis; T_lm = d^m P_l / dy^m.
-    """
-    N = np.zeros((degree + 1, degree + 1))
-    for l in range(degree + 1):
-        ratio = 1.0  # (l - m)! / (l + m)!
-        for m in range(l + 1):
-            N[l, m] = np.sqrt((2 * l + 1) * ratio * (2 if m else 1))
-            ratio /= (l + m + 1) * max(l - m, 1)
-    return N
-
-
 @simd
-def fill_edges(
-    begin: int,
-    end: int,
-    vectors: Floats,
-    spacing: float,
-    n_knots: int,
-    polynomials: Floats,
-    edges: Edges,
-    t: Floats,
-) -> None:
-    """Everything about the edges ``begin`` to ``end`` but the harmonics; ``t`` is scratch."""
-    unit, n, inverse_spacing = edges.unit, end - begin, 1.0 / spacing
-    for e in range(begin, end):
+def fill_edges(start: int, stop: int, vectors: Reals, knots: Knots, edges: Edges, t: Reals) -> None:
+    """Everything about the edges ``start`` to ``stop`` but the harmonics; ``t`` is scratch."""
+    unit, n, inverse_spacing = edges.unit, stop - start, 1.0 / knots.spacing
+    for e in range(start, stop):
         x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
         r = np.sqrt(x * x + y * y + z * z)
         inverse = 1.0 / r
         edges.distance[e] = r
         unit[0, e], unit[1, e], unit[2, e] = -x * inverse, -y * inverse, -z * inverse
-    for e in range(begin, end):
+    for e in range(start, stop):
         s = edges.distance[e] * inverse_spacing
-        k = min(int(s), n_knots - 2)
+        k = min(int(s), knots.number - 2)
         edges.knot[e] = k
-        t[e - begin] = s - k
+        t[e - start] = s - k
     for k in range(TERMS):
-        c = polynomials[k]
-        basis, slope = edges.basis[k, begin:end], edges.slope[k, begin:end]
+        c = knots.polynomials[k]
+        basis, slope = edges.basis[k, start:stop], edges.slope[k, start:stop]
         for e in range(n):
             value, rise, x = c[7], 0.0, t[e]
             for p in range(6, -1, -1):
@@ -92,147 +77,49 @@ def fill_edges(
 
 
 @simd
-def fill_harmonics(begin: int, end: int, N: Floats, edges: Edges, rows: Floats) -> None:
-    """Y_lm of the edges ``begin`` to ``end``, at most BLOCK of them; ``rows`` is scratch."""
-    degree, n = N.shape[0] - 1, end - begin
-    cosine, sine = rows[0, :n], rows[1, :n]
-    ones, before, now = rows[2, :n], rows[3, :n], rows[4, :n]
-    x, y, z = edges.unit[0, begin:end], edges.unit[1, begin:end], edges.unit[2, begin:end]
-    ones[:] = 1
-    cosine[:] = 1
-    sine[:] = 0
-    for m in range(degree + 1):
-        if m > 0:  # (z + i x)^m, and T_mm = (2 m - 1)!!
-            for e in range(n):
-                c = cosine[e] * z[e] - sine[e] * x[e]
-                sine[e] = sine[e] * z[e] + cosine[e] * x[e]
-                cosine[e] = c
-                ones[e] *= 2 * m - 1
-        for e in range(n):
-            before[e] = 0
-            now[e] = ones[e]
-        for l in range(m, degree + 1):
-            if l > m:
-                _legendre_step(l, m, y, before, now)
-            plus = edges.harmonics[l * l + l + m, begin:end]
-            minus = edges.harmonics[l * l + l - m, begin:end]
-            factor = N[l, m]
-            for e in range(n):
-                minus[e] = factor * now[e] * sine[e]
-                plus[e] = factor * now[e] * cosine[e]
+def fill_all(
+    start: int,
+    stop: int,
+    vectors: Reals,
+    knots: Knots,
+    N: Reals,
+    edges: Edges,
+    t: Reals,
+    rows: Reals,
+) -> None:
+    """Everything about the edges ``start`` to ``stop``, block by block.
 
-
-@simd
-def _legendre_step(l: int, m: int, y: Floats, before: Floats, now: Floats) -> None:
-    """T_lm = ((2 l - 1) y T_(l-1)m - (l + m - 1) T_(l-2)m) / (l - m)."""
-    for e in range(now.size):
-        after = ((2 * l - 1) * y[e] * now[e] - (l + m - 1) * before[e]) / (l - m)
-        before[e] = now[e]
-        now[e] = after
+    ``t`` (BLOCK,) and ``rows`` (harmonics.FORWARD_ROWS, BLOCK) are scratch.
+    """
+    for block in range(start, stop, BLOCK):
+        block_stop = min(block + BLOCK, stop)
+        fill_edges(block, block_stop, vectors, knots, edges, t)
+        harmonics.fill(block, block_stop, N, edges.unit, edges.harmonics, rows)
 
 
 @simd
 def edge_gradients(
-    begin: int,
-    end: int,
-    N: Floats,
+    start: int,
+    stop: int,
+    N: Reals,
     edges: Edges,
-    distance_bar: Floats,
-    harmonics_bar: Floats,
-    rows: Floats,
-    gradients: Floats,
+    bars: EdgeGradients,
+    rows: Reals,
+    gradients: Reals,
 ) -> None:
-    """dE/dr_ij from dE/dr and dE/dY_lm, of at most BLOCK edges; ``rows`` is scratch.
+    """dE/dr_ij of the edges ``start`` to ``stop`` from dE/dr and dE/dY_lm, block by block.
 
-    T_lm' = T_l(m+1), and (z + i x)^m has the slope m (z + i x)^(m-1) along z, i times that along x.
+    ``rows`` (harmonics.REVERSE_ROWS, BLOCK) is scratch.
     """
-    degree, n = N.shape[0] - 1, end - begin
-    cosine, sine, below_c, below_s = rows[0, :n], rows[1, :n], rows[5, :n], rows[6, :n]
-    ones, before, now = rows[2, :n], rows[3, :n], rows[4, :n]
-    gx, gy, gz = rows[7, :n], rows[8, :n], rows[9, :n]
-    x, y, z = edges.unit[0, begin:end], edges.unit[1, begin:end], edges.unit[2, begin:end]
-    ones[:] = 1
-    cosine[:] = 1
-    for scratch in (sine, below_c, below_s, gx, gy, gz):
-        scratch[:] = 0
-    for m in range(degree + 1):
-        if m > 0:
-            for e in range(n):
-                below_c[e], below_s[e] = cosine[e], sine[e]
-                cosine[e] = below_c[e] * z[e] - below_s[e] * x[e]
-                sine[e] = below_s[e] * z[e] + below_c[e] * x[e]
-                ones[e] *= 2 * m - 1
-        for e in range(n):
-            before[e] = 0
-            now[e] = ones[e]
-        for l in range(m, degree + 1):
-            if l > m:
-                _legendre_step(l, m, y, before, now)
-            plus = harmonics_bar[l * l + l + m, begin:end]
-            minus = harmonics_bar[l * l + l - m, begin:end]
-            factor = m * N[l, m]
-            if m > 0:
-                for e in range(n):
-                    T = factor * now[e]
-                    gz[e] += T * (below_c[e] * plus[e] + below_s[e] * minus[e])
-                    gx[e] += T * (below_c[e] * minus[e] - below_s[e] * plus[e])
-        # T_l(m+1) for the slope along y: the recursion of m + 1 begins at (2 m + 1)!!.
-        before[:] = 0
-        for e in range(n):
-            now[e] = ones[e] * (2 * m + 1)
-        for l in range(m + 1, degree + 1):
-            if l > m + 1:
-                _legendre_step(l, m + 1, y, before, now)
-            plus = harmonics_bar[l * l + l + m, begin:end]
-            minus = harmonics_bar[l * l + l - m, begin:end]
-            factor = N[l, m]
-            if m > 0:
-                for e in range(n):
-                    gy[e] += factor * now[e] * (cosine[e] * plus[e] + sine[e] * minus[e])
-            else:
-                for e in range(n):
-                    gy[e] += factor * now[e] * plus[e]
-    for e in range(n):
-        inverse = 1.0 / edges.distance[begin + e]
-        radial = x[e] * gx[e] + y[e] * gy[e] + z[e] * gz[e]
-        along = distance_bar[begin + e] - radial * inverse
-        gradients[begin + e, 0] = -(along * x[e] + gx[e] * inverse)
-        gradients[begin + e, 1] = -(along * y[e] + gy[e] * inverse)
-        gradients[begin + e, 2] = -(along * z[e] + gz[e] * inverse)
-
-
-@simd
-def fill_all(
-    begin: int,
-    end: int,
-    vectors: Floats,
-    spacing: float,
-    n_knots: int,
-    polynomials: Floats,
-    N: Floats,
-    edges: Edges,
-    t: Floats,
-    rows: Floats,
-) -> None:
-    """Everything about the edges ``begin`` to ``end``, block by block."""
-    for b in range(begin, end, BLOCK):
-        e = min(b + BLOCK, end)
-        fill_edges(b, e, vectors, spacing, n_knots, polynomials, edges, t)
-        fill_harmonics(b, e, N, edges, rows)
-
-
-@simd
-def all_edge_gradients(
-    begin: int,
-    end: int,
-    N: Floats,
-    edges: Edges,
-    distance_bar: Floats,
-    harmonics_bar: Floats,
-    rows: Floats,
-    gradients: Floats,
-) -> None:
-    """dE/dr_ij of the edges ``begin`` to ``end``, block by block."""
-    for b in range(begin, end, BLOCK):
-        e = min(b + BLOCK, end)
-        edge_gradients(b, e, N, edges, distance_bar, harmonics_bar, rows, gradients)
+    for block in range(start, stop, BLOCK):
+        block_stop = min(block + BLOCK, stop)
+        harmonics.reverse(block, block_stop, N, edges.unit, bars.harmonics, rows)
+        for e in range(block, block_stop):
+            x, y, z = edges.unit[0, e], edges.unit[1, e], edges.unit[2, e]
+            gx, gy, gz = rows[7, e - block], rows[8, e - block], rows[9, e - block]
+            inverse = 1.0 / edges.distance[e]
+            radial = x * gx + y * gy + z * gz
+            along = bars.distance[e] - radial * inverse
+            gradients[e, 0] = -(along * x + gx * inverse)
+            gradients[e, 1] = -(along * y + gy * inverse)
+            gradients[e, 2] = -(along * z + gz * inverse)

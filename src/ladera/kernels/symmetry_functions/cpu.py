@@ -7,12 +7,8 @@ not depend on their number.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Any
 
 import numpy as np
-import torch
 
 from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.environment import (
@@ -35,9 +31,7 @@ from ladera.kernels.symmetry_functions.triplets import (
     triplet_tangent,
     triplet_values,
 )
-
-# Fewer atoms than this are done before a second thread has woken up.
-SMALLEST_SHARE = 8
+from ladera.kernels.threads import Shares
 
 
 def values(
@@ -54,7 +48,13 @@ def values(
     edges' ``neighbors`` (n_edges,).
     """
     G = np.zeros((len(centers), plan.n_functions))
-    share_atoms(_values, plan, row_pointer, vectors, centers, neighbors, G)
+
+    def work(start: int, stop: int, ws: Workspace) -> None:
+        _values(
+            start, stop, plan.arrays, plan.triplets, ws, row_pointer, vectors, centers, neighbors, G
+        )
+
+    share_atoms(plan, row_pointer, work)
     return G
 
 
@@ -68,7 +68,23 @@ def reverse(
 ) -> Floats:
     """sum_f G_bar_if dG_if/dr_ij, (n_edges, 3): the gradient of sum(G_bar * G)."""
     gradient = np.zeros_like(vectors)
-    share_atoms(_reverse, plan, row_pointer, vectors, centers, neighbors, G_bar, gradient)
+
+    def work(start: int, stop: int, ws: Workspace) -> None:
+        _reverse(
+            start,
+            stop,
+            plan.arrays,
+            plan.triplets,
+            ws,
+            row_pointer,
+            vectors,
+            centers,
+            neighbors,
+            G_bar,
+            gradient,
+        )
+
+    share_atoms(plan, row_pointer, work)
     return gradient
 
 
@@ -82,36 +98,43 @@ def tangent(
 ) -> Floats:
     """sum_j dG_if/dr_ij . vectors_dot_ij, (n_atoms, n_functions): G's change along a direction."""
     G_dot = np.zeros((len(centers), plan.n_functions))
-    share_atoms(_tangent, plan, row_pointer, vectors, centers, neighbors, vectors_dot, G_dot)
+
+    def work(start: int, stop: int, ws: Workspace) -> None:
+        _tangent(
+            start,
+            stop,
+            plan.arrays,
+            plan.triplets,
+            ws,
+            row_pointer,
+            vectors,
+            centers,
+            neighbors,
+            vectors_dot,
+            G_dot,
+        )
+
+    share_atoms(plan, row_pointer, work)
     return G_dot
 
 
-def share_atoms(loop: Callable[..., None], plan: Plan, row_pointer: Integers, *arrays: Any) -> None:
-    """Run a loop over atoms on as many threads as torch uses, interleaving the atoms."""
-    n_atoms = len(row_pointer) - 1
-    n_neighbors = int(np.diff(row_pointer).max(initial=0))
-    n_threads = max(1, min(torch.get_num_threads(), n_atoms // SMALLEST_SHARE))
+def share_atoms(
+    plan: Plan, row_pointer: Integers, work: Callable[[int, int, Workspace], None]
+) -> None:
+    """Run a loop over ranges of atoms, start to stop, on as many threads as torch uses."""
+    n_neighbors = np.diff(row_pointer)
+    most = int(n_neighbors.max(initial=0))
 
-    def work(thread: int) -> None:
-        workspace = make_workspace(plan, n_neighbors)
-        loop(thread, n_threads, plan.arrays, plan.triplets, workspace, row_pointer, *arrays)
+    def share(thread: int, start: int, stop: int) -> None:
+        work(start, stop, make_workspace(plan, most))
 
-    if n_threads == 1:
-        work(0)
-    else:
-        list(_threads(n_threads).map(work, range(n_threads)))
-
-
-@cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    """Threads that stay: the loops release Python's lock. (Not to be used before a fork.)"""
-    return ThreadPoolExecutor(count, thread_name_prefix="ladera")
+    Shares((1 + n_neighbors) ** (2 if plan.triplets else 1)).atoms(share)
 
 
 @simd
 def _values(
-    thread: int,
-    n_threads: int,
+    start: int,
+    stop: int,
     plan: PlanArrays,
     triplets: bool | None,
     ws: Workspace,
@@ -121,7 +144,7 @@ def _values(
     neighbors: Integers,
     G: Floats,
 ) -> None:
-    for i in range(thread, centers.size, n_threads):
+    for i in range(start, stop):
         c = centers[i]
         prepare(plan, c, row_pointer[i], row_pointer[i + 1], vectors, neighbors, ws)
         atom_values(plan, triplets, c, ws, G[i])
@@ -149,8 +172,8 @@ def atom_values(
 
 @simd
 def _reverse(
-    thread: int,
-    n_threads: int,
+    start: int,
+    stop: int,
     plan: PlanArrays,
     triplets: bool | None,
     ws: Workspace,
@@ -161,7 +184,7 @@ def _reverse(
     G_bar: Floats,
     gradient: Floats,
 ) -> None:
-    for i in range(thread, centers.size, n_threads):
+    for i in range(start, stop):
         c, first, last = centers[i], row_pointer[i], row_pointer[i + 1]
         prepare(plan, c, first, last, vectors, neighbors, ws)
         if plan.degree[c] >= 0:
@@ -197,8 +220,8 @@ def atom_reverse(
 
 @simd
 def _tangent(
-    thread: int,
-    n_threads: int,
+    start: int,
+    stop: int,
     plan: PlanArrays,
     triplets: bool | None,
     ws: Workspace,
@@ -209,7 +232,7 @@ def _tangent(
     vectors_dot: Floats,
     G_dot: Floats,
 ) -> None:
-    for i in range(thread, centers.size, n_threads):
+    for i in range(start, stop):
         c, first, last = centers[i], row_pointer[i], row_pointer[i + 1]
         prepare(plan, c, first, last, vectors, neighbors, ws)
         spread_tangent(plan, c, first, last - first, vectors_dot, ws)

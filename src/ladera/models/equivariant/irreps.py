@@ -7,9 +7,8 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from ladera.arrays import Floats
 
 
 class Irrep(NamedTuple):
@@ -80,7 +79,7 @@ def wigner_d(irrep: Irrep, matrix: Floats) -> Floats:
     """
     import torch
 
-    from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
+    from ladera.kernels.harmonics import spherical_harmonics
 
     sign = np.sign(np.linalg.det(matrix))  # R is a rotation, or a rotation times the inversion
     directions = np.random.default_rng(0).normal(size=(4 * irrep.dimension, 3))

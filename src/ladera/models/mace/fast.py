@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module, ModuleList
 
+from ladera.arrays import Reals
 from ladera.graph import Graph
 from ladera.kernels.mace import tables
 from ladera.kernels.mace.inference import Inference, System
@@ -21,7 +22,7 @@ from ladera.models.mace.interactions import Interaction, NonlinearInteraction
 
 if TYPE_CHECKING:
     from ladera.models.mace.model import MACE, Layer
-    from ladera.models.mace.product import ProductBasis, Terms
+    from ladera.models.mace.product import CouplingMatrix, ProductBasis
     from ladera.models.mace.readout import Readout
 
 _GATE_FACTORS = {"silu": SILU, "tanh": TANH, "abs": ABS}
@@ -201,7 +202,7 @@ class _Sampler:
         self.potential, self.interaction, self.density = potential, interaction, density
 
     @torch.no_grad()
-    def __call__(self, distances: tables.Floats, receiver: int, sender: int) -> tables.Floats:
+    def __call__(self, distances: Reals, receiver: int, sender: int) -> Reals:
         """(n,) in Angstrom to (n, n_functions)."""
         r = torch.from_numpy(distances).clamp(min=_CLOSEST)
         one, two = (torch.full(r.shape, element) for element in (receiver, sender))
@@ -222,7 +223,7 @@ class _NonlinearSampler:
         self.potential, self.interaction, self.density = potential, interaction, density
 
     @torch.no_grad()
-    def __call__(self, distances: tables.Floats, receiver: int, sender: int) -> tables.Floats:
+    def __call__(self, distances: Reals, receiver: int, sender: int) -> Reals:
         """(n,) in Angstrom to (n, n_functions)."""
         interaction = self.interaction
         r = torch.from_numpy(distances).clamp(min=_CLOSEST)
@@ -242,7 +243,9 @@ def _paths(interaction: Interaction | NonlinearInteraction) -> tuple[tables.Path
     matrix, harmonics = _array(convolution.matrix), convolution.out
     found = []
     for path, coupling in zip(
-        paths(interaction.senders, harmonics, harmonics), convolution.plan.couplings, strict=True
+        paths(interaction.senders, harmonics, harmonics),
+        convolution.plan.paths.couplings,
+        strict=True,
     ):
         l1, l2, l3 = interaction.senders[path.one].l, harmonics[path.two].l, harmonics[path.out].l
         block = matrix[l2**2 : (l2 + 1) ** 2, coupling.entries]
@@ -254,17 +257,17 @@ def _paths(interaction: Interaction | NonlinearInteraction) -> tuple[tables.Path
 def _contractions(product: ProductBasis) -> tuple[tuple[tables.Contraction, ...], ...]:
     pairs = zip(_list(product.couplings), _list(product.weights), strict=True)
     return tuple(
-        tuple(_contraction(*each) for each in zip(terms, weights, strict=True))
-        for terms, weights in pairs
+        tuple(_contraction(*each) for each in zip(matrices, weights, strict=True))
+        for matrices, weights in pairs
     )
 
 
-def _contraction(term: Terms, weights: Tensor) -> tables.Contraction:
+def _contraction(coupling: CouplingMatrix, weights: Tensor) -> tables.Contraction:
     return tables.Contraction(
-        component=term.component.numpy(),
-        factors=term.factors.numpy(),
-        matrix=_array(term.matrix),
-        weights=_array(weights)[:, : term.matrix.shape[1]],
+        component=coupling.component,
+        factors=coupling.factors,
+        matrix=_array(coupling.matrix),
+        weights=_array(weights)[:, : coupling.matrix.shape[1]],
     )
 
 
@@ -280,11 +283,11 @@ def _readout(readout: Readout, head: int, gate: str) -> tables.Readout:
     return tables.Readout(tuple(weights), tuple(biases), gate, _GATE_FACTORS[gate])
 
 
-def _linear(linear: Linear) -> tuple[tables.Floats, ...]:
+def _linear(linear: Linear) -> tuple[Reals, ...]:
     return tuple(_array(weight) / sqrt(len(weight)) for weight in linear.weights)
 
 
-def _by_species(linear: SpeciesLinear) -> tuple[tables.Floats, ...]:
+def _by_species(linear: SpeciesLinear) -> tuple[Reals, ...]:
     return tuple(
         _array(weight) / sqrt(weight.shape[0] * weight.shape[1]) for weight in linear.weights
     )
@@ -296,5 +299,5 @@ def _list(modules: Module) -> list[Any]:
     return list(modules)
 
 
-def _array(tensor: Tensor) -> tables.Floats:
+def _array(tensor: Tensor) -> Reals:
     return tensor.detach().double().numpy()

@@ -12,18 +12,19 @@ from torch import Tensor, nn
 
 from ladera.errors import DataError
 from ladera.graph import Graph
-from ladera.kernels.equivariant import ops
+from ladera.kernels.autograd import forces_only
+from ladera.kernels.harmonics import spherical_harmonics
+from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
 from ladera.models.equivariant.radial import (
     BASES,
     TRANSFORMS,
     smooth_cutoff,
 )
-from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
 from ladera.models.mace.heads import extended, with_head
-from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
+from ladera.models.mace.interactions import Interaction, NonlinearInteraction, layer_shape
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import DipoleReadout, Readout
 from ladera.models.moments import NO_ENERGY, DipolePrediction, LazyMoments, Moments, neutralized
@@ -108,7 +109,7 @@ class MACE(Potential):
         if self._is_fast(graph):
             found = self.energies_and_edge_gradients(graph)
             return LazyMoments(graph, *found, lambda: self._moments(graph))
-        with ops.forces_only():
+        with forces_only():
             return replace(differentiate(self, graph), long_range=None)
 
     def _energies(self, graph: Graph, index: Tensor, features: Iterable[Tensor]) -> Tensor:
@@ -143,7 +144,7 @@ class MACE(Potential):
         """By compiled loops while torch records no gradients, where they cover the model."""
         if self._is_fast(graph):
             return self._tables().energies_and_edge_gradients(graph, self.element_index(graph))
-        with ops.forces_only():
+        with forces_only():
             return super().energies_and_edge_gradients(graph)
 
     def _is_fast(self, graph: Graph) -> bool:
@@ -282,7 +283,7 @@ class Layer(nn.Module):
 
     def __init__(self, config: MACEConfig, number: int) -> None:
         super().__init__()
-        shape, kind = Shape.of_layer(config, number), config.kinds[number]
+        shape, kind = layer_shape(config, number), config.kinds[number]
         n_species, channels = len(config.species), config.channels
         last = number == config.num_interactions - 1
         self.common = shape.features[: len(shape.out)]  # irreps with a residual
@@ -325,8 +326,7 @@ class Layer(nn.Module):
     def _residual(self, features: Tensor, elements: Elements) -> list[Tensor]:
         if self.skip is None:
             return []
-        size = sum(irrep.dimension for irrep in self.common)
-        parts = split(features[:, :size], self.common)
+        parts = split(features, self.common)
         by_element = isinstance(self.skip, SpeciesLinear)
         found: list[Tensor] = self.skip(parts, elements) if by_element else self.skip(parts)
         return found

@@ -1,56 +1,52 @@
-"""Loops over the terms of a product basis, channels innermost.
+"""Loops over the terms of a symmetric contraction, channels innermost.
 
     B_b = sum_t w_t A_p A_q A_s,   (p, q, s) = factors[t],   over the terms t with component[t] = b
 
-with coefficients w (n_elements, n_terms, C) of the element of the atom, A (n_atoms, n_features, C)
-and B (n_atoms, n_components, C); arrays called ``..._bar`` and ``d...`` are like what they are of.
-Of a term with fewer than three factors the last ones are -1. Two factors may be the same, so no
-loop writes to more than one row of features: their derivatives are added up one by one.
+with the coefficients w of the atom's ``element`` (n_atoms,), and B (n_atoms, n_components, C);
+arrays called ``..._bar`` and ``d...`` are like what they are of. Of a term with fewer than three
+factors the last ones are NONE. Two factors may be the same, so no loop writes to more than one row
+of features: their derivatives are added up one by one.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
+from ladera.arrays import Integers, Reals
+from ladera.kernels.channels import add3, add_product
 from ladera.kernels.compilation import inlined, simd
-from ladera.kernels.equivariant.convolution import Floats, Integers, add_product
+from ladera.kernels.contraction.terms import NONE, TermArrays
 
 MOST_FACTORS: Final = 3  # in a term
 
 
-@inlined
-def add3(out: Floats, x: Floats, y: Floats, z: Floats) -> None:
-    """out += x y z."""
-    for c in range(out.size):
-        out[c] += x[c] * y[c] * z[c]
+class Operands(NamedTuple):
+    """What a contraction multiplies, or derivatives in it; C channels."""
+
+    features: Reals  # A (n_atoms, n_features, C)
+    coefficients: Reals  # w (n_elements, n_terms, C); one element where they are not looked at
 
 
 @inlined
-def add_slope(out: Floats, v: Floats, x: Floats, dx: Floats, y: Floats, dy: Floats) -> None:
+def add_slope(out: Reals, v: Reals, x: Reals, dx: Reals, y: Reals, dy: Reals) -> None:
     """out += v d(x y)."""
     for c in range(out.size):
         out[c] += v[c] * (dx[c] * y[c] + x[c] * dy[c])
 
 
 @simd
-def values(
-    element: Integers,
-    factors: Integers,
-    component: Integers,
-    A: Floats,
-    coefficients: Floats,
-    B: Floats,
-) -> None:
+def forward(terms: TermArrays, element: Integers, operands: Operands, B: Reals) -> None:
     """Adds to B (n_atoms, n_components, C)."""
+    A, coefficients = operands
     C = A.shape[2]
     for i in range(A.shape[0]):
         features, weights = A[i], coefficients[element[i]]
-        for t in range(factors.shape[0]):
-            p, q, s = factors[t]
-            out = B[i, component[t]]
-            if q < 0:
+        for t in range(terms.component.size):
+            p, q, s = terms.factors[t]
+            out = B[i, terms.component[t]]
+            if q == NONE:
                 add_product(out, weights[t], features[p])
-            elif s < 0:
+            elif s == NONE:
                 add3(out, weights[t], features[p], features[q])
             else:
                 weight, x, y, z = weights[t], features[p], features[q], features[s]
@@ -60,32 +56,30 @@ def values(
 
 @simd
 def reverse(
+    terms: TermArrays,
     element: Integers,
-    factors: Integers,
-    component: Integers,
-    A: Floats,
-    coefficients: Floats,
-    B_bar: Floats,
-    A_bar: Floats,
-    weights_bar: Floats,
+    operands: Operands,
+    B_bar: Reals,
+    bars: Operands,
     with_weights: bool,
-    v: Floats,
+    v: Reals,
 ) -> None:
-    """Adds to A_bar (n_atoms, n_features, C), and to weights_bar if asked for; v (C,): scratch."""
+    """Adds to the features' gradient, and to the coefficients' if asked for; v (C,): scratch."""
+    (A, coefficients), (A_bar, weights_bar) = operands, bars
     C = A.shape[2]
     for i in range(A.shape[0]):
         features, bar, weights = A[i], A_bar[i], coefficients[element[i]]
         w_bar = weights_bar[element[i] if with_weights else 0]
-        for t in range(factors.shape[0]):
-            p, q, s = factors[t]
-            weight, g, x = weights[t], B_bar[i, component[t]], features[p]
+        for t in range(terms.component.size):
+            p, q, s = terms.factors[t]
+            weight, g, x = weights[t], B_bar[i, terms.component[t]], features[p]
             for c in range(C):
                 v[c] = weight[c] * g[c]
-            if q < 0:
+            if q == NONE:
                 add_product(bar[p], weight, g)
                 if with_weights:
                     add_product(w_bar[t], g, x)
-            elif s < 0:
+            elif s == NONE:
                 y = features[q]
                 add_product(bar[p], v, y)
                 add_product(bar[q], v, x)
@@ -104,36 +98,34 @@ def reverse(
 
 @simd
 def second(
+    terms: TermArrays,
     element: Integers,
-    factors: Integers,
-    component: Integers,
-    A: Floats,
-    coefficients: Floats,
-    B_bar: Floats,
-    dA: Floats,
-    A_bar: Floats,
-    weights_bar: Floats,
-    g_bar: Floats,
-    v: Floats,
+    operands: Operands,
+    B_bar: Reals,
+    dA: Reals,
+    bars: Operands,
+    g_bar: Reals,
+    v: Reals,
 ) -> None:
-    """Derivatives in A, coefficients and B_bar of the slope of sum B_bar B along dA; added."""
+    """Derivatives in the operands and B_bar of the slope of sum B_bar B along dA; added."""
+    (A, coefficients), (A_bar, weights_bar) = operands, bars
     C = A.shape[2]
     for i in range(A.shape[0]):
         features, d, bar = A[i], dA[i], A_bar[i]
         weights, w_bar = coefficients[element[i]], weights_bar[element[i]]
-        for t in range(factors.shape[0]):
-            p, q, s = factors[t]
+        for t in range(terms.component.size):
+            p, q, s = terms.factors[t]
             weight, weight_bar = weights[t], w_bar[t]
-            g, out = B_bar[i, component[t]], g_bar[i, component[t]]
+            g, out = B_bar[i, terms.component[t]], g_bar[i, terms.component[t]]
             x, dx = features[p], d[p]
-            if q < 0:
+            if q == NONE:
                 add_product(out, weight, dx)
                 add_product(weight_bar, g, dx)
                 continue
             for c in range(C):
                 v[c] = weight[c] * g[c]
             y, dy = features[q], d[q]
-            if s < 0:
+            if s == NONE:
                 for c in range(C):
                     slope = dx[c] * y[c] + x[c] * dy[c]
                     out[c] += weight[c] * slope
