@@ -22,7 +22,7 @@ from ladera.data.doctor import check
 from ladera.data.formats import read, write
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, DataError, LaderaError
-from ladera.training import config_file, heads
+from ladera.training import config_file
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.preparation import prepare
 from ladera.training.trainer import train
@@ -130,8 +130,8 @@ def test_structures_of_a_batch_have_heads_of_their_own(changes: dict[str, Any]) 
     found = evaluate(potential, batch)
     for k, head in enumerate("bab"):
         mine = batch.structure_index == k
-        with heads.predicting(potential, head), torch.no_grad():
-            alone = evaluate(potential, graphs[k])
+        with torch.no_grad():
+            alone = evaluate(potential, graphs[k], head=head)
         assert found.energy[k].item() == pytest.approx(alone.energy.item(), rel=1e-10)
         torch.testing.assert_close(found.forces[mine], alone.forces, rtol=1e-7, atol=1e-7)
     one = replace(graphs[0], heads=torch.tensor([1]))

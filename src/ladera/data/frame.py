@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ladera.graph import Graph, build_graph
+from ladera.quantities import CHARGES, QUANTITIES
 
 if TYPE_CHECKING:
     from typing import Self
@@ -77,7 +78,7 @@ class Frame:
         atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.periodic)
         labels = {
             name: getattr(self, name)
-            for name in ("energy", "forces", "stress", "dipole", "charges")
+            for name in (quantity.name for quantity in (*QUANTITIES, CHARGES))
             if getattr(self, name) is not None
         }
         atoms.calc = SinglePointCalculator(atoms, **labels) if labels else None

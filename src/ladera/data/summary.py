@@ -9,15 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladera.data.dataset import Dataset
+from ladera.quantities import CHARGES, QUANTITIES
 
-_UNITS = {
-    "energy": "eV/atom",
-    "forces": "eV/Angstrom",
-    "stress": "eV/Angstrom^3",
-    "dipole": "e*Angstrom",
-    "charges": "e",
-    "total_charge": "e",
-}
+_UNITS = {q.name: q.unit_of_values for q in (*QUANTITIES, CHARGES)} | {"total_charge": "e"}
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:

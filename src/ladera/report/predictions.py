@@ -4,53 +4,43 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ladera.errors import DataError
+from ladera.quantities import ENERGY, QUANTITIES
 
-Quantity = Literal["energy", "forces", "stress", "dipole"]
 FloatArray = NDArray[np.float64]
 
 _REQUIRED: Final = (
     "frame_index",
     "n_atoms",
     "config_type",
-    "energy_reference",
-    "energy_predicted",
     "numbers",
-    "forces_reference",
-    "forces_predicted",
-)
-_OPTIONAL: Final = (
-    "stress_reference",
-    "stress_predicted",
-    "dipole_reference",
-    "dipole_predicted",
+    *(f"{q.name}_{kind}" for q in QUANTITIES if q.basic for kind in ("reference", "predicted")),
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Reference and predicted values of some frames; NaN where a label is missing."""
+    """Reference and predicted values of some frames; NaN where a label is missing.
+
+    ``reference`` and ``predicted`` have the energy and forces, by name, and others that the file
+    holds: of each frame or, if they are of atoms, of each of all atoms.
+    """
 
     frame_index: NDArray[np.int64]  # (n_frames,) numbers in the whole data set
     n_atoms: NDArray[np.int64]  # (n_frames,)
     config_type: NDArray[np.str_]  # (n_frames,)
-    energy_reference: FloatArray  # (n_frames,) eV
-    energy_predicted: FloatArray
     numbers: NDArray[np.int64]  # (n_atoms_total,) atomic numbers
-    forces_reference: FloatArray  # (n_atoms_total, 3) eV/Angstrom
-    forces_predicted: FloatArray
-    stress_reference: FloatArray | None = None  # (n_frames, 3, 3) eV/Angstrom^3
-    stress_predicted: FloatArray | None = None
-    dipole_reference: FloatArray | None = None  # (n_frames, 3) e*Angstrom
-    dipole_predicted: FloatArray | None = None
+    reference: Mapping[str, FloatArray]
+    predicted: Mapping[str, FloatArray]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Predictions:
@@ -60,14 +50,25 @@ class Predictions:
                 missing = [name for name in _REQUIRED if name not in stored]
                 if missing:
                     raise DataError(f"{path} lacks {', '.join(missing)}; evaluate the model again.")
-                optional = [name for name in _OPTIONAL if name in stored]
-                made = cls(**{name: stored[name] for name in (*_REQUIRED, *optional)})
+                arrays = dict(stored)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{path} is no complete file of predictions ({error}); evaluate the model again."
             ) from error
-        made._check(Path(path))
-        return made
+        pairs = {
+            kind: {
+                q.name: arrays[f"{q.name}_{kind}"]
+                for q in QUANTITIES
+                if f"{q.name}_reference" in arrays and f"{q.name}_predicted" in arrays
+            }
+            for kind in ("reference", "predicted")
+        }
+        index, n_atoms, config_type, numbers = (arrays[name] for name in _REQUIRED[:4])
+        predictions = cls(
+            index, n_atoms, config_type, numbers, pairs["reference"], pairs["predicted"]
+        )
+        predictions._check(Path(path))
+        return predictions
 
     @property
     def n_frames(self) -> int:
@@ -92,38 +93,32 @@ class Predictions:
         """Element of each atom, (n_atoms_total,)."""
         return np.array(chemical_symbols)[self.numbers]
 
-    def values(self, quantity: Quantity) -> tuple[FloatArray, FloatArray]:
-        """Reference and predicted: energies per atom, components of the others as they are."""
-        if quantity == "energy":
-            return self.energy_reference / self.n_atoms, self.energy_predicted / self.n_atoms
-        if quantity == "forces":
-            return self.forces_reference, self.forces_predicted
-        pairs = {
-            "stress": (self.stress_reference, self.stress_predicted),
-            "dipole": (self.dipole_reference, self.dipole_predicted),
-        }
-        reference, predicted = pairs[quantity]
-        if reference is None or predicted is None:
+    def values(self, name: str) -> tuple[FloatArray, FloatArray]:
+        """Reference and predicted of a quantity; energies per atom, components as they are."""
+        if name not in self.reference:
             return np.empty(0), np.empty(0)
-        return reference, predicted
+        sizes = self.n_atoms if name == ENERGY.name else 1
+        return self.reference[name] / sizes, self.predicted[name] / sizes
 
     def _check(self, path: Path) -> None:
         total = int(self.n_atoms.sum())
-        expected = {
-            "energy_predicted": (self.n_frames,),
-            "energy_reference": (self.n_frames,),
-            "config_type": (self.n_frames,),
-            "frame_index": (self.n_frames,),
-            "numbers": (total,),
-            "forces_reference": (total, 3),
-            "forces_predicted": (total, 3),
+        found: dict[str, NDArray[Any]] = {
+            "config_type": self.config_type,
+            "frame_index": self.frame_index,
         }
-        for name, shape in expected.items():
-            found = getattr(self, name).shape
-            if found != shape:
+        expected: dict[str, tuple[int, ...]] = dict.fromkeys(found, (self.n_frames,))
+        found["numbers"], expected["numbers"] = self.numbers, (total,)
+        for quantity in QUANTITIES:
+            if quantity.name in self.reference:
+                shape = (total if quantity.per_atom else self.n_frames, *quantity.shape)
+                for kind in ("reference", "predicted"):
+                    name = f"{quantity.name}_{kind}"
+                    found[name], expected[name] = getattr(self, kind)[quantity.name], shape
+        for name, array in found.items():
+            if array.shape != expected[name]:
                 raise DataError(
-                    f"{path}: {name} has shape {found}, expected {shape} for {self.n_frames} "
-                    f"frames of {total} atoms; evaluate the model again."
+                    f"{path}: {name} has shape {array.shape}, expected {expected[name]} for "
+                    f"{self.n_frames} frames of {total} atoms; evaluate the model again."
                 )
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 from ase import Atoms
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ladera import loading
 from ladera.errors import DataError
-from ladera.report.predictions import Errors, FloatArray, Predictions, Quantity
+from ladera.quantities import QUANTITIES
+from ladera.report.predictions import Errors, FloatArray, Predictions
 
 Table = Mapping[str, FloatArray]  # column name -> values, NaN where a field is empty
 SimulationKind = Literal["md", "relax"]
@@ -26,7 +27,7 @@ PARTS: Final = ("train", "validation", "test")
 _TABLES: Final[Mapping[str, SimulationKind]] = {"md.csv": "md", "relax.csv": "relax"}
 
 
-ErrorsOf = Mapping[Quantity, Errors | None]  # in meV/atom, meV/Angstrom and meV/Angstrom^3
+ErrorsOf = Mapping[str, Errors | None]  # by the name of the quantity, in its unit of errors
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class PartErrors:
     n_frames: int
     total: ErrorsOf
     by_config_type: Mapping[str, ErrorsOf]
-    by_element: Mapping[str, ErrorsOf]  # of the forces only
-    worst: Mapping[Quantity, Sequence[WorstFrame]]  # by energy and by forces
+    by_element: Mapping[str, ErrorsOf]  # of what atoms have
+    worst: Mapping[str, Sequence[WorstFrame]]  # by energy and by forces
     uncertainty: Mapping[str, Any] | None = None  # of a committee; see training.uncertainty
     extrapolation: Mapping[str, Any] | None = None  # of a model that knows its training domain
 
@@ -206,7 +207,8 @@ def column(table: Table, name: str) -> FloatArray:
 
 
 def _errors(stored: Mapping[str, Any]) -> ErrorsOf:
-    return {q: Errors(**stored[q]) if stored.get(q) else None for q in get_args(Quantity)}
+    names = (quantity.name for quantity in QUANTITIES)
+    return {name: Errors(**stored[name]) if stored.get(name) else None for name in names}
 
 
 def _read_evaluation(path: Path) -> dict[str, PartErrors]:

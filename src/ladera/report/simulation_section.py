@@ -9,10 +9,11 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
+from ladera.quantities import MILLI
 from ladera.report import figures, viewer
 from ladera.report.predictions import FloatArray
 from ladera.report.run import Simulation, column
-from ladera.report.training_section import MILLI, Plate
+from ladera.report.training_section import Plate
 from ladera.simulation.comparison import before_and_after
 
 _TITLES: Final = {"md": "Molecular dynamics", "relax": "Relaxation"}

@@ -25,7 +25,7 @@ from ase.io.trajectory import Trajectory
 import ladera
 from ladera.errors import SimulationError
 from ladera.files import atomic_path, write_text_atomic
-from ladera.simulation.calculator import PropertyUnavailableError, dependencies
+from ladera.potential.calculator import PropertyUnavailableError, dependencies
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import numpy as np
 
 from ladera.errors import DataError, SimulationError, did_you_mean
+from ladera.potential import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation import records
-from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.comparison import SYMMETRY_TOLERANCE, Row, before_and_after
 from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.preparation import SimulationWarning, check_species

@@ -15,6 +15,7 @@ from ladera.data.doctor import Report
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.potential import PotentialConfig, TrainingStatistics
+from ladera.quantities import QUANTITIES
 from ladera.training import config_file
 from ladera.training import heads as head_names
 from ladera.training.batches import GraphStore
@@ -94,7 +95,7 @@ class Prepared:
         known, view = self.known, self.dataset[self.train]
         if self.heads is None:
             return self._statistics(known, view)
-        names = head_names.of_model(self.config.model)
+        names = self.config.model.head_names
         if isinstance(self.config.reference_energies, dict):
             raise ConfigError(
                 "reference_energies are of one level of theory, and the frames have the heads "
@@ -172,7 +173,7 @@ def _with_replay(prepared: Prepared) -> Prepared:
 
 def _new_and_old_heads(base: PotentialConfig, new: int, replayed: int) -> Indices | None:
     """Heads of so many new frames, a head behind the base's, and replayed ones, the base's own."""
-    heads = head_names.of_model(base)
+    heads = base.head_names
     if not heads:
         return None  # what Finetuning says a word about
     own = heads.index(head_names.predicts(base))
@@ -198,8 +199,8 @@ def _for_data(config: TrainingConfig, dataset: Dataset, train: Indices) -> Train
     model, found = config.model, {}
     if config.finetune is not None:
         head_names.require_one(dataset)
-    elif head_names.of_model(model) and "heads" not in model.model_fields_set:
-        found = {"heads": head_names.names(dataset) or head_names.of_model(model)}
+    elif model.head_names and "heads" not in model.model_fields_set:
+        found = {"heads": head_names.names(dataset) or model.head_names}
     if not model.species:
         found["species"] = dataset[train].symbols
     if not found:
@@ -304,7 +305,7 @@ def _check_sizes(prepared: Prepared) -> None:
 def _check_labels(prepared: Prepared) -> None:
     """Refuse a loss of labels that are not there: it would train on the others alone."""
     view = prepared.dataset[prepared.train]
-    for name in ("energy", "forces", "stress", "dipole"):
+    for name in (quantity.name for quantity in QUANTITIES):
         weight = getattr(prepared.config.loss, name)
         if weight > 0 and not view.has(name).any():
             raise ConfigError(

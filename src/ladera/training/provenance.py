@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ladera import __version__
+from ladera.quantities import QUANTITIES
 from ladera.training import config_file
-from ladera.training.loss import QUANTITIES
 from ladera.training.preparation import Prepared
 
 
@@ -28,7 +28,8 @@ def provenance(
         "epoch": best["epoch"],
         "validation_loss": best["loss"],
         "errors": {
-            part: {name: summary[name] for name in QUANTITIES} for part, summary in results.items()
+            part: {quantity.name: summary[quantity.name] for quantity in QUANTITIES}
+            for part, summary in results.items()
         },
         "versions": {
             "ladera": __version__,

@@ -19,6 +19,7 @@ from ladera.errors import ConfigError, LaderaError, TrainingError
 from ladera.files import write_text_atomic
 from ladera.interrupt import StopRequest
 from ladera.models import registry
+from ladera.quantities import QUANTITIES
 from ladera.training import checkpoint, config_file, metrics
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
 from ladera.training.config import TrainingConfig
@@ -27,7 +28,7 @@ from ladera.training.finetune import adapters
 from ladera.training.finetune.run import Finetuning
 from ladera.training.gradient_steps import GradientSteps
 from ladera.training.log import EpochLog, Row
-from ladera.training.loss import COUNT, QUANTITIES, Objective, require_learnable
+from ladera.training.loss import COUNT, Objective, require_learnable
 from ladera.training.optimizer_config import Kalman
 from ladera.training.preparation import Indices, Prepared, prepare
 from ladera.training.processes import launch, over_processes

@@ -80,10 +80,9 @@ class Finetuning:
             n_trained = len(self.replay.chosen) if frames is self.replay.frames else 0
             two = isinstance(self.section, MultiHeadReplay)
             head = heads.predicts(self.base.config) if two else None
-            with heads.predicting(tuned, head):
-                found["forgetting"] = forgetting.measure(
-                    self.base, tuned, frames, n_trained, labels
-                )
+            found["forgetting"] = forgetting.measure(
+                self.base, tuned, frames, n_trained, labels, head
+            )
         return found
 
 
