@@ -22,6 +22,7 @@ from ladera.data.doctor import check
 from ladera.data.formats import read, write
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, DataError, LaderaError
+from ladera.quantities import ENERGY
 from ladera.training import config_file
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.preparation import prepare
@@ -230,7 +231,7 @@ def test_frames_of_unknown_heads_are_not_evaluated(data: Path) -> None:
     with pytest.raises(DataError, match=r"Frame 14 .* head 'scan'.* did you mean 'r2scan'"):
         evaluate_dataset(potential, read(data))
     chosen = small_mace(heads=("pbe", "r2scan"), head="pbe")
-    assert np.isfinite(evaluate_dataset(chosen, read(data)).energy).all()
+    assert np.isfinite(evaluate_dataset(chosen, read(data))[ENERGY]).all()
 
 
 def test_a_fine_tuning_has_one_head(data: Path, tmp_path: Path) -> None:

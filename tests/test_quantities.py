@@ -119,9 +119,9 @@ def test_a_cell_in_a_batch_leaves_the_dipoles_of_the_others(make) -> None:
     potential, data = make(), mixed(dipole_in_cell=True)
     found = evaluate_dataset(potential, data)
     assert found.exists[DIPOLE].tolist() == [True, False, True, True]
-    assert np.isfinite(found.predicted[DIPOLE]).all(1).tolist() == [True, False, True, True]
+    assert np.isfinite(found[DIPOLE]).all(1).tolist() == [True, False, True, True]
     alone = evaluate_dataset(potential, data[[0]])
-    np.testing.assert_allclose(found.predicted[DIPOLE][0], alone.predicted[DIPOLE][0], atol=1e-12)
+    np.testing.assert_allclose(found[DIPOLE][0], alone[DIPOLE][0], atol=1e-12)
     assert found.exists[STRESS].tolist() == [False, True, False, False]
     assert found.to_json()["dipole"]["count"] == 9
     assert np.isfinite(found.to_json()["dipole"]["rmse"])

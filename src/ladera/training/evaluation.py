@@ -43,6 +43,9 @@ class Evaluation:
     uncertainty: Uncertainty | None = None  # of a committee
     extrapolation: ExtrapolationReport | None = None  # of a model that knows its training domain
 
+    def __getitem__(self, quantity: Quantity) -> Floats:
+        return self.predicted[quantity]
+
     def to_json(self) -> dict[str, Any]:
         """All errors: in total, by head, by group, by element, and the worst frames.
 

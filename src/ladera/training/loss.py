@@ -59,6 +59,9 @@ class Objective(nn.Module):
         ]
         gradients = self._needs_gradients(looked_at, batch)
         prediction = evaluate(self.potential, batch.graph, gradients=gradients)
+        for quantity in QUANTITIES:
+            if quantity in looked_at or quantity.derivative:
+                _require_existence(quantity, prediction, batch)
         nothing = batch.weights.new_zeros(4)
         return torch.stack(
             [
@@ -83,7 +86,6 @@ class Objective(nn.Module):
     def _sums_of(self, quantity: Quantity, prediction: Prediction, batch: Batch) -> Tensor:
         labels, weights = batch.labels[quantity], batch.weights
         known = labels.known
-        self._require_existence(quantity, prediction, batch)
         if quantity.per_atom:
             atoms = batch.graph.structure_index
             known, weights = known[atoms], weights[atoms]
@@ -100,15 +102,6 @@ class Objective(nn.Module):
         weighted = (of_rows * _penalty(self._config.function, residual, delta)).sum()
         count = plain.new_tensor(plain.numel())
         return torch.stack([count, weighted, plain.abs().sum(), plain.square().sum()])
-
-    def _require_existence(self, quantity: Quantity, prediction: Prediction, batch: Batch) -> None:
-        """Raise DataError for a label of what the structure does not have."""
-        if not quantity.misfit:
-            return
-        wrong = batch.labels[quantity].known & ~prediction.exists(quantity)
-        if bool(wrong.any()):
-            first = int(torch.nonzero(wrong)[0, 0])
-            raise DataError(f"{batch.names[first]} {quantity.misfit}.")
 
 
 def require_learnable(potential: Potential, config: TrainingConfig) -> None:
@@ -152,3 +145,13 @@ def _penalty(function: str, x: Tensor, delta: Tensor | float) -> Tensor:
             size = x.abs()
             inner = size.clamp(max=delta) if isinstance(delta, float) else size.minimum(delta)
             return inner * (size - 0.5 * inner)  # both branches of huber in one, smooth
+
+
+def _require_existence(quantity: Quantity, prediction: Prediction, batch: Batch) -> None:
+    """Raise DataError for a label of what the structure does not have."""
+    if not quantity.misfit:
+        return
+    wrong = batch.labels[quantity].known & ~prediction.exists(quantity)
+    if bool(wrong.any()):
+        first = int(torch.nonzero(wrong)[0, 0])
+        raise DataError(f"{batch.names[first]} {quantity.misfit}.")

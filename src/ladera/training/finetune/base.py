@@ -29,13 +29,13 @@ def load(path: str) -> Potential:
 
 def energies(base: Potential, dataset: Dataset) -> NDArray[np.float64]:
     """What the base says of the energies of frames, (n_frames,), eV."""
-    return evaluate_dataset(base, dataset).predicted[ENERGY]
+    return evaluate_dataset(base, dataset)[ENERGY]
 
 
 def labelled(base: Potential, dataset: Dataset) -> Dataset:
     """The same frames with the base's energy, forces and, in cells, stress for labels."""
     found = evaluate_dataset(base, dataset)
-    energy, forces, stress = (found.predicted[q] for q in (ENERGY, FORCES, STRESS))
+    energy, forces, stress = (found[q] for q in (ENERGY, FORCES, STRESS))
 
     def frame(k: int) -> Frame:
         atoms = slice(int(dataset.offsets[k]), int(dataset.offsets[k + 1]))
