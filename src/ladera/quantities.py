@@ -169,6 +169,8 @@ CHARGES: Final = Quantity(
 
 # All that is learned from labels, in the order of tables and files.
 QUANTITIES: Final = (ENERGY, FORCES, STRESS, DIPOLE)
+# All that data may hold.
+LABELS: Final = (*QUANTITIES, CHARGES)
 
 # What models make others of; no frame has a label of it.
 ATOMIC_DIPOLES: Final = Quantity(

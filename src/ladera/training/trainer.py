@@ -372,7 +372,10 @@ def stored_state(folder: Path, prepared: Prepared) -> dict[str, Any]:
     """The checkpoint of a run, if it is of this configuration and these data."""
     state = checkpoint.load(folder / CHECKPOINT)
     try:
-        found = config_file.first_difference(state["config"], config_file.as_json(prepared.config))
+        # A key that is newer than the run has its default there.
+        config = config_file.parse(state["config"], f"The configuration in {folder / CHECKPOINT}")
+        old = config_file.as_json(config)
+        found = config_file.first_difference(old, config_file.as_json(prepared.config))
         data_hash = state["data_hash"]
     except KeyError as error:
         raise LaderaError(f"{folder / CHECKPOINT} lacks {error}; start again.") from error
