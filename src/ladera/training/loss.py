@@ -1,14 +1,13 @@
 r"""The loss of a batch, and the sums from which every error is made.
 
-With the residuals e_k = (E_k - E_k^ref) / n_k, f_ka = F_ka - F_ka^ref, s_kab = sigma_kab -
-sigma_kab^ref and p_ka = mu_ka - mu_ka^ref (dipole moments) of the frames k that have the label,
+With the residuals x_k = X_k - X_k^ref of each quantity X: of energies per atom, of the components
+of forces, stresses and dipole moments, of charges, in the frames and atoms k that have the label,
 
-    L = w_E mean_k c_k rho(e_k) + w_F mean_ka c_k rho(f_ka) + w_S mean_kab c_k rho(s_kab)
-        + w_D mean_ka c_k rho(p_ka)
+    L = sum_X w_X mean_k c_k rho(x_k)
 
     symbol              configuration
-    w_E, w_F, w_S, w_D  loss.energy, loss.forces, loss.stress, loss.dipole
-    c_k                 weight of frame k in the data, times loss.config_weights of its config_type
+    w_X                 loss.energy, loss.forces and so on, by the names in ladera.quantities
+    c_k                 weight of the frame in the data, times loss.config_weights of its group
     rho(x)              loss.function: mse x^2; mae |x|; huber x^2/2 where |x| < delta, then
                         delta (|x| - delta/2), delta = loss.huber_delta; universal as huber, but
                         delta of an atom's forces is 0.7, 0.4 and 0.1 times that where the labelled
