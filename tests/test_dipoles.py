@@ -12,7 +12,7 @@ from ase import Atoms
 from pydantic import ValidationError
 
 import ladera
-from ladera import Graph, evaluate, loading
+from ladera import Committee, Graph, evaluate, loading
 from ladera.cli import main
 from ladera.codes import mace_torch
 from ladera.data.dataset import Dataset
@@ -20,10 +20,10 @@ from ladera.data.formats import write
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, DataError
 from ladera.models import registry
-from ladera.models.committee import Committee
 from ladera.models.hdnnp.dipole import HDNNPDipole, HDNNPDipoleConfig
 from ladera.models.mace import MACE, MACEConfig
 from ladera.potential import differentiate
+from ladera.quantities import DIPOLE
 from ladera.testing import check_contract, predict
 from ladera.training.config import TrainingConfig
 from ladera.training.trainer import train
@@ -108,7 +108,7 @@ def test_a_committee_has_the_mean_of_its_members() -> None:
     assert committee.calculator().get_property("dipole", WATER) == pytest.approx(mean[0])
     mixed = Committee([members[0], ladera.build(registry.config_class("hdnnp")(
         species=("H", "O"), cutoff=4.0, size="small"))])  # fmt: skip
-    assert not mixed.has_dipole
+    assert DIPOLE not in mixed.gives
 
 
 def test_mace_makes_dipoles_only_when_asked() -> None:
@@ -127,7 +127,7 @@ def test_mace_makes_dipoles_only_when_asked() -> None:
     assert found.dipole.numpy() == pytest.approx(plain.dipole.numpy(), abs=1e-12)
     assert len(runs) == 2
     assert not found.dipole.requires_grad
-    assert not energy_alone.has_dipole
+    assert DIPOLE not in energy_alone.gives
 
 
 def test_a_model_of_dipoles_alone_says_so_when_asked_for_energies(tmp_path) -> None:

@@ -223,7 +223,7 @@ def test_what_has_no_loops_says_so_and_works() -> None:
     assert "apply_cutoff: true do not end smoothly" in str(potential.why_not_fast(graph))
     with torch.no_grad():
         found = evaluate(potential, graph)
-    torch.testing.assert_close(found._gradients(), by_torch(potential, graph)[1])
+    torch.testing.assert_close(found.edge_gradients, by_torch(potential, graph)[1])
 
 
 def test_a_graph_that_exchanges_features_is_left_to_torch() -> None:

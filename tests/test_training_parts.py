@@ -18,6 +18,7 @@ import ladera
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, ModelFileError
 from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.quantities import ENERGY, FORCES, STRESS
 from ladera.training import checkpoint
 from ladera.training.batches import Batches, GraphStore, filled, shuffled
 from ladera.training.config import LossConfig
@@ -68,9 +69,9 @@ def test_the_loss_is_the_formula_of_its_docstring(function: str) -> None:
         return np.where(np.abs(x) < 0.01, x**2 / 2, 0.01 * (np.abs(x) - 0.005))
 
     found = evaluate_dataset(model, dataset)
-    energies = [c * rho((found.energy[k] - frames[k].energy) / 4) for k, c in ((0, 1.0), (1, 2.0))]
-    forces = [rho(found.forces[4 * k : 4 * k + 4] - frames[k].forces) for k in (0, 2)]
-    stress = [c * rho(found.stress[k] - frames[k].stress) for k, c in ((1, 2.0), (2, 1.0))]
+    energies = [c * rho((found[ENERGY][k] - frames[k].energy) / 4) for k, c in ((0, 1.0), (1, 2.0))]
+    forces = [rho(found[FORCES][4 * k : 4 * k + 4] - frames[k].forces) for k in (0, 2)]
+    stress = [c * rho(found[STRESS][k] - frames[k].stress) for k, c in ((1, 2.0), (2, 1.0))]
     expected = 3.0 * np.mean(energies) + 0.5 * np.mean(forces) + 7.0 * np.mean(stress)
     assert loss == pytest.approx(expected, rel=1e-12)
 
@@ -84,7 +85,7 @@ def test_large_forces_count_less_in_the_universal_loss() -> None:
     settings = LossConfig(function="universal", energy=0.0, forces=1.0, huber_delta=0.5)
     objective = Objective(model, settings)
     loss = objective.total(objective(batch), batch.counts).item()
-    residual = np.abs(evaluate_dataset(model, dataset).forces - dataset[0].forces)
+    residual = np.abs(evaluate_dataset(model, dataset)[FORCES] - dataset[0].forces)
     delta = 0.5 * np.array([1.0, 0.7, 0.4, 0.1])[:, None]
     linear = delta * (residual - delta / 2)
     expected = np.where(residual < delta, residual**2 / 2, linear).mean()
@@ -113,8 +114,9 @@ def test_the_gradient_of_the_loss_agrees_with_finite_differences() -> None:
 def test_a_stress_label_without_a_volume_is_refused() -> None:
     frame = argon(1)[0].with_(periodic=np.zeros(3, dtype=bool), cell=np.zeros((3, 3)))
     dataset = Dataset.from_frames([frame.with_(source="here.xyz, frame 0")])
+    dataset_graphs = GraphStore(dataset, CUTOFF)
     with pytest.raises(DataError, match=r"Frame 0 \(here\.xyz, frame 0\) has a stress but no vol"):
-        Batches(dataset, GraphStore(dataset, CUTOFF)).make(np.arange(1))
+        Objective(potential(), LossConfig())(Batches(dataset, dataset_graphs).make(np.arange(1)))
 
 
 # --- batches -----------------------------------------------------------------------------------

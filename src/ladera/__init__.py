@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from ladera.errors import LaderaError
     from ladera.graph import Graph
     from ladera.loading import load
-    from ladera.models.committee import Committee
     from ladera.models.registry import build
-    from ladera.potential import Potential, Prediction, evaluate
+    from ladera.potential import Committee, Potential, Prediction, evaluate
     from ladera.simulation.published import mace_mp, mace_off
 
 __version__ = "0.1.0"
@@ -27,7 +26,7 @@ __version__ = "0.1.0"
 # Public names and where they live. They are imported on first use, so that `import ladera` and
 # `ladera --help` never wait for torch.
 _HOMES = {
-    "Committee": "ladera.models.committee",
+    "Committee": "ladera.potential",
     "Dataset": "ladera.data.dataset",
     "Frame": "ladera.data.frame",
     "Graph": "ladera.graph",

@@ -17,9 +17,8 @@ from pydantic import ValidationError
 
 from ladera import modelfile
 from ladera.errors import ConfigError, LaderaError, ModelFileError, did_you_mean
-from ladera.models.committee import Committee
 from ladera.models.registry import build, config_class
-from ladera.potential import Potential
+from ladera.potential import Committee, Potential
 
 
 class Reader(NamedTuple):
@@ -120,8 +119,9 @@ def _choose_head(path: Path, header: dict[str, Any], head: str) -> None:
 
 def _take_precision(potential: Potential, tensors: dict[str, torch.Tensor]) -> None:
     """Give a potential, and each member of a committee, the precision of its stored parameters."""
-    members = list(getattr(potential, "members", ()))
-    parts = [(f"members.{k}.", member) for k, member in enumerate(members)] or [("", potential)]
+    parts = [(f"members.{k}.", member) for k, member in enumerate(potential.members)] or [
+        ("", potential)
+    ]
     for prefix, part in parts:
         names = [prefix + name for name, _ in part.named_parameters()]
         stored = next((tensors[name] for name in names if name in tensors), None)

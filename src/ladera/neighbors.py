@@ -219,8 +219,7 @@ def net_forces(
 ) -> NDArray[np.float64]:
     """F_i = sum_j g_ij - sum_j g_ji, (n_atoms, 3), summed in double precision.
 
-    The same as :attr:`ladera.potential.Prediction.forces`, in one pass and without derivatives:
-    for molecular dynamics, where it also keeps a float32 model's net force at zero.
+    In one pass; a float32 model's net force is zero as well.
     """
     forces: NDArray[np.float64] = _net_forces(row_pointer, neighbors, gradients)
     return forces
@@ -245,10 +244,7 @@ def _net_forces(row_pointer, neighbors, gradients):  # type: ignore[no-untyped-d
 
 
 def virial(vectors: NDArray[np.floating], gradients: NDArray[np.floating]) -> NDArray[np.float64]:
-    """W = sum_ij r_ij (x) g_ij, symmetrised, (3, 3), summed in double precision.
-
-    The same as :attr:`ladera.potential.Prediction.virial` of one structure.
-    """
+    """W = sum_ij r_ij (x) g_ij, symmetrised, (3, 3), summed in double precision."""
     symmetric: NDArray[np.float64] = _virial(vectors, gradients)
     return symmetric
 
@@ -257,7 +253,9 @@ def virial(vectors: NDArray[np.floating], gradients: NDArray[np.floating]) -> ND
 def _virial(vectors, gradients):  # type: ignore[no-untyped-def]
     xx = xy = xz = yx = yy = yz = zx = zy = zz = 0.0
     for pair in range(len(vectors)):
-        x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
+        x = np.float64(vectors[pair, 0])
+        y = np.float64(vectors[pair, 1])
+        z = np.float64(vectors[pair, 2])
         gx, gy, gz = gradients[pair, 0], gradients[pair, 1], gradients[pair, 2]
         xx, xy, xz = xx + x * gx, xy + x * gy, xz + x * gz
         yx, yy, yz = yx + y * gx, yy + y * gy, yz + y * gz

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ladera import loading
 from ladera.graph import Graph
 from ladera.potential import Potential, Prediction, differentiate, evaluate
+from ladera.quantities import DIPOLE
 from ladera.structure import total_charge
 
 Floats = NDArray[np.float64]
@@ -105,7 +106,7 @@ def check_rigid_motions(potential: Potential, atoms: Atoms) -> None:
         _agree(
             after.forces.numpy(), before.forces.numpy() @ matrix, ROUNDING, f"forces under {name}"
         )
-        if potential.has_dipole and not atoms.pbc.any() and total_charge(atoms) == 0:
+        if DIPOLE in potential.gives and not atoms.pbc.any() and total_charge(atoms) == 0:
             dipole = before.dipole.numpy() @ matrix
             _agree(after.dipole.numpy(), dipole, ROUNDING, f"dipole under {name}")
 

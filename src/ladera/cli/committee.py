@@ -35,7 +35,7 @@ def committee(
 
     from ladera import loading
     from ladera.cli.evaluate import reliability_table
-    from ladera.models.committee import Committee
+    from ladera.potential import Committee
     from ladera.training.committee import calibrate
     from ladera.training.evaluation import evaluate_dataset
 

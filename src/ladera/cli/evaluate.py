@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Part = Literal["train", "validation", "test"]
 _LINES = 10  # of extrapolation shown one by one
-_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "dipole": "meÅ"}
 
 
 def evaluate(
@@ -153,18 +152,21 @@ def error_table(rows: dict[str, Any], heading: str = "frames") -> Table:
     """Errors of each quantity for each name; what has no labels is left out."""
     from rich.table import Table
 
+    from ladera.quantities import QUANTITIES, pretty
+
     table = Table(heading, "", "unit")
     for name in ("MAE", "RMSE", "max", "R2"):
         table.add_column(name, justify="right")
     for name, row in rows.items():
-        shown = [quantity for quantity in _UNITS if row.get(quantity) is not None]
+        shown = [quantity for quantity in QUANTITIES if row.get(quantity.name) is not None]
         for quantity in shown:
-            errors = row[quantity]
+            errors = row[quantity.name]
             numbers = [f"{errors[kind]:.2f}" for kind in ("mae", "rmse", "max")]
             r2 = "" if errors["r2"] is None else f"{errors['r2']:.5f}"
             label = (name or "(none)") if quantity == shown[0] else ""
             last = quantity == shown[-1]
-            table.add_row(label, quantity, _UNITS[quantity], *numbers, r2, end_section=last)
+            unit = pretty(quantity.unit_of_errors)
+            table.add_row(label, quantity.name, unit, *numbers, r2, end_section=last)
     return table
 
 
@@ -172,21 +174,24 @@ def _print_evaluation(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    from ladera.quantities import QUANTITIES, pretty
+
     console = Console()
     total = {f"{summary['n_frames']:,} frames": summary}
     groups = summary["by_config_type"]
     console.print(error_table(total | (groups if len(groups) > 1 else {})))
     if summary["by_head"]:
         console.print(error_table(summary["by_head"], "head"))
-    if summary["forces"] is not None:
+    if any(errors for row in summary["by_element"].values() for errors in row.values()):
         console.print(error_table(summary["by_element"], "element"))
-    for quantity, unit in (("energy", "meV/atom"), ("forces", "meV/Å")):
-        for worst in summary["worst_frames"][quantity][:3]:
+    for quantity in (quantity for quantity in QUANTITIES if quantity.basic):
+        unit = pretty(quantity.unit_of_errors)
+        for worst in summary["worst_frames"][quantity.name][:3]:
             atom = f", atom {worst['atom']}" if "atom" in worst else ""
             source = f" ({worst['source']})" if worst["source"] else ""
             console.print(
-                f"Worst {quantity}: {worst['error']:.1f} {unit} in frame {worst['frame']}{atom}"
-                + escape(source),
+                f"Worst {quantity.name}: {worst['error']:.1f} {unit} in frame {worst['frame']}"
+                + escape(atom + source),
                 highlight=False,
             )
 
@@ -198,9 +203,8 @@ def reliability_table(found: dict[str, Any]) -> Table:
     table = Table("", "", title=f"Uncertainty of {found['members']} members")
     for name in ("factor", "in 68 %", "in 95 %", "ln likelihood", "correlation"):
         table.add_column(name, justify="right")
-    for quantity in ("energy", "forces"):
-        row = found[quantity]
-        if row is None:
+    for quantity, row in found.items():
+        if quantity == "members" or row is None:
             continue
         correlation = "" if row["correlation"] is None else f"{row['correlation']:.2f}"
         for kind, factor in (("before", 1.0), ("after", row["factor"])):
@@ -228,7 +232,8 @@ def _print_extrapolation(report: ExtrapolationReport, summary: dict[str, Any]) -
         print(f"Extrapolation: {line}", file=sys.stderr)
     table = Table("element", "function", "type", "atoms", "frames", "training range", "found")
     for row in summary["functions"][:_LINES]:
-        numbers = (row["function"], row["type"], row["atoms"], row["frames"])
+        function = row["function"] or "force spread"
+        numbers = (function, row["type"] or "", row["atoms"], row["frames"])
         trained = f"{row['minimum']:.3e} to {row['maximum']:.3e}"
         met = f"{row['lowest']:.3e} to {row['highest']:.3e}"
         table.add_row(row["element"], *map(str, numbers), trained, met)

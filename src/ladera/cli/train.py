@@ -188,11 +188,13 @@ class TrainingDisplay(ProgressBar):
 
 def _errors(row: Row) -> str:
     """Errors of an epoch: on the validation frames, or else on the training frames."""
+    from ladera.quantities import ENERGY, QUANTITIES, pretty
+
     part = "train" if row["validation_loss"] is None else "validation"
-    energy = row[f"{part}_energy_rmse_mev_per_atom"]
-    force = row[f"{part}_force_rmse_mev_per_angstrom"]
-    parts = [] if energy is None else [f"{energy:.2f} meV/atom"]
-    parts += [] if force is None else [f"{force:.1f} meV/Å"]
-    dipole = row.get(f"{part}_dipole_rmse_me_angstrom")
-    parts += [] if dipole is None else [f"{dipole:.1f} meÅ"]
-    return f"{part} RMSE {', '.join(parts)}"
+    shown = []
+    for quantity in QUANTITIES:
+        error = row.get(quantity.column(part, "rmse"))
+        if error is not None and (quantity.basic or not quantity.derivative):
+            digits = 2 if quantity == ENERGY else 1
+            shown.append(f"{error:.{digits}f} {pretty(quantity.unit_of_errors)}")
+    return f"{part} RMSE {', '.join(shown)}"

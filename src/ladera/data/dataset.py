@@ -194,20 +194,16 @@ class Dataset(Sequence[Frame]):
             present = arrays.get(f"has_{name}")
             if present is None or not present[row]:
                 return None
-            return arrays[name][atoms if COLUMNS[name].per_atom else row].copy()
+            value = arrays[name][atoms if COLUMNS[name].per_atom else row]
+            return value.copy() if value.ndim else float(value)
 
-        energy, total_charge = label("energy"), label("total_charge")
+        labels = {name: label(name) for name in LABELS}
         return Frame(
             numbers=arrays["numbers"][atoms].astype(np.int64),
             positions=arrays["positions"][atoms].copy(),
             cell=arrays["cell"][row].copy(),
             periodic=arrays["periodic"][row].copy(),
-            energy=None if energy is None else float(energy),
-            forces=label("forces"),
-            stress=label("stress"),
-            dipole=label("dipole"),
-            charges=label("charges"),
-            total_charge=None if total_charge is None else float(total_charge),
+            **labels,
             config_type=_text(arrays["config_type"][row]),
             head=_text(arrays["head"][row]),
             subset=_text(arrays["subset"][row]),

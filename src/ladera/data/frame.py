@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ladera import quantities
 from ladera.graph import Graph
 from ladera.structure import Structure
 
@@ -77,7 +78,7 @@ class Frame:
         atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.periodic)
         labels = {
             name: getattr(self, name)
-            for name in ("energy", "forces", "stress", "dipole", "charges")
+            for name in (quantity.name for quantity in quantities.LABELS)
             if getattr(self, name) is not None
         }
         atoms.calc = SinglePointCalculator(atoms, **labels) if labels else None

@@ -23,7 +23,7 @@ ARCHITECTURES: Final = {
     "mace": ("ladera.models.mace", "MACEConfig", "MACE"),
 }
 # Not trained as such, but made of trained models.
-_COMMITTEE: Final = ("ladera.models.committee", "CommitteeConfig", "build")
+_COMMITTEE: Final = ("ladera.models.committee", "StoredCommittee", "build")
 
 
 def config_class(architecture: str) -> type[PotentialConfig]:

@@ -25,6 +25,7 @@ from ladera.properties.phonons import Phonons, phonons
 from ladera.properties.result import FILE, Result, Table
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
+from ladera.quantities import QUANTITIES, pretty
 from ladera.simulation.relaxation import relax
 from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.structures import read_structure
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 SUPERCELL: Final = 9.0  # Angstrom, least height of the cell that is simulated
 LARGEST: Final = 300  # atoms, of a crystal that elastic constants and phonons are made for
-UNITS: Final = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "dipole": "meÅ"}
 GOOD, LIMIT, BAD = "good", "with care", "no"
 
 
@@ -107,11 +107,12 @@ def validate(
         raise PropertyError(f"Temperature ({hottest:g} K) and time ({time:g} ps) must be positive.")
     _claim(Path(folder), potential, atoms, {"temperature": hottest, "time": time})
     work = _Work(potential, Path(folder), on_piece or (lambda piece: None))
-    for quantity, unit in UNITS.items():
-        found = (errors or {}).get(quantity)
+    for quantity in QUANTITIES:
+        found = (errors or {}).get(quantity.name)
         if found:
+            unit = pretty(quantity.unit_of_errors)
             words = f"MAE {found['mae']:.3g}, RMSE {found['rmse']:.3g} {unit}"
-            work.say(f"errors of {quantity}", f"{words} ({found['count']} values)", "")
+            work.say(f"errors of {quantity.name}", f"{words} ({found['count']} values)", "")
     work.pair_curves()
     structure = work.relaxed(atoms)
     if structure is not None:

@@ -12,7 +12,6 @@ from ase.data import covalent_radii
 from matplotlib.figure import Figure
 
 from ladera.graph import Graph
-from ladera.models.committee import Committee
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
 from ladera.properties.result import FloatArray, Result, Table, quantity
@@ -108,8 +107,8 @@ def dimers(potential: Potential, /) -> Dimers:
     With a committee, its mean and the standard deviations of its members.
     """
     found = _dimers(potential)
-    if isinstance(potential, Committee):
-        alone = [_dimers(member) for member in potential.potentials]
+    if potential.members:
+        alone = [_dimers(member) for member in potential.members]
         return replace(found, spread=deviations(alone))
     return found
 

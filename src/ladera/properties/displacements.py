@@ -13,10 +13,10 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ladera.curvature import HessianBlocks, dipole_derivatives
 from ladera.errors import PropertyError
 from ladera.graph import Graph
-from ladera.potential import evaluate
+from ladera.potential import LaderaCalculator, evaluate
 from ladera.properties.memory import Arrays, RememberingCalculator
 from ladera.properties.result import FloatArray
-from ladera.simulation.calculator import LaderaCalculator
+from ladera.quantities import DIPOLE
 from ladera.structure import Structure
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def derivatives(atoms: Atoms, step: float | None) -> Derivatives:
 
 def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[FloatArray, FloatArray | None]:
     potential, dipole = calculator.potential, None
-    if potential.has_dipole and not atoms.pbc.any():
+    if DIPOLE in potential.gives and not atoms.pbc.any():
         slopes = partial(dipole_derivatives, potential, atoms)
         dipole = _piece(atoms, calculator, "dipole derivatives", slopes)
     blocks = HessianBlocks(potential, atoms)
@@ -182,7 +182,7 @@ def _batch(atoms: Atoms, potential: Potential, displacements: FloatArray) -> Arr
     ]
     with torch.no_grad():
         prediction = evaluate(potential, Graph.batch(graphs))
-        found = {"forces": prediction.forces.double().cpu().numpy()}
-        if potential.has_dipole and not atoms.pbc.any():
-            found["dipoles"] = prediction.dipole.double().cpu().numpy()
+        found = {"forces": prediction.forces.cpu().numpy()}
+        if DIPOLE in potential.gives and not atoms.pbc.any():
+            found["dipoles"] = prediction.dipole.cpu().numpy()
     return found

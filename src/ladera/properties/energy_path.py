@@ -15,12 +15,11 @@ from ase.optimize import FIRE
 from matplotlib.figure import Figure
 
 from ladera.errors import PropertyError
-from ladera.models.committee import Committee
 from ladera.plotting import INK, PALETTE, axes, style
+from ladera.potential import LaderaCalculator
 from ladera.properties.memory import alike
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.structures import require_calculator, require_relaxed
-from ladera.simulation.calculator import LaderaCalculator
 from ladera.simulation.held import require_honoured
 
 if TYPE_CHECKING:
@@ -157,8 +156,8 @@ def _result(neb: NEB, band: Sequence[Atoms], calculator: Calculator) -> EnergyPa
     forces = np.zeros(len(band))
     forces[1:-1] = np.linalg.norm(inner, axis=2).max(axis=1)
     spread = {}
-    if isinstance(calculator, LaderaCalculator) and isinstance(calculator.potential, Committee):
-        members = calculator.potential.potentials
+    members = calculator.potential.members if isinstance(calculator, LaderaCalculator) else ()
+    if isinstance(calculator, LaderaCalculator) and members:
         alone = np.array([_energies(band, alike(calculator, member)) for member in members])
         barriers = [_barriers(row) for row in alone]
         names = ("barrier", "reverse_barrier", "reaction_energy")

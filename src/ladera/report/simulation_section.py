@@ -10,8 +10,9 @@ import numpy as np
 from ase import Atoms
 
 from ladera.arrays import Floats
+from ladera.quantities import MILLI
 from ladera.report import figures, viewer
-from ladera.report.training_section import MILLI, Plate
+from ladera.report.training_section import Plate
 from ladera.simulation.comparison import before_and_after
 from ladera.simulation.run_folder import LogRow, SimulationRun
 from ladera.tables import column, columns_of

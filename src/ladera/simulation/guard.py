@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from ase.data import covalent_radii
 
 from ladera.errors import SimulationError
+from ladera.graph import cell_volume
 from ladera.neighbors import closest_pair
-from ladera.simulation.calculator import cell_volume
-from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
@@ -42,7 +40,6 @@ class Guard:
         self._volume = atoms.cell.volume
         self._energy: float | None = None
         self._rows_outside = 0
-        self._warned = 0
 
     def check_step(self, atoms: Atoms, temperature: float) -> None:
         """After a step, with the results of it and the temperature in K."""
@@ -61,20 +58,11 @@ class Guard:
             if not _SMALLEST_VOLUME < ratio < _LARGEST_VOLUME:
                 raise SimulationError(f"the volume is {ratio:.3g} times that at the start")
 
-    def check_domain(self, extrapolating: int | None, step: int) -> None:
+    def check_domain(self, extrapolating: int | None) -> None:
         """With a row of the log: how many atoms are outside the training domain, if known."""
         if not extrapolating:
             self._rows_outside = 0
             return
-        if not self._warned:
-            self._warned = 1
-            warnings.warn(
-                f"{extrapolating} of {self._n_atoms} atoms left the model's training domain at "
-                f"step {step}; their energies are extrapolated (md.csv counts them, "
-                "extrapolation.csv names their symmetry functions).",
-                SimulationWarning,
-                stacklevel=2,
-            )
         limit = self._settings.max_extrapolating
         self._rows_outside = self._rows_outside + 1 if extrapolating > limit * self._n_atoms else 0
         if self._rows_outside >= self._settings.extrapolation_patience:
@@ -86,11 +74,11 @@ class Guard:
 
     def state(self) -> dict[str, int]:
         """What has to be remembered over a restart."""
-        return {"rows_outside": self._rows_outside, "warned": self._warned}
+        return {"rows_outside": self._rows_outside}
 
     def restore(self, state: dict[str, int]) -> None:
         """Put the numbers of :meth:`state` back."""
-        self._rows_outside, self._warned = state["rows_outside"], state["warned"]
+        self._rows_outside = state["rows_outside"]
 
 
 def check_finite(results: Mapping[str, Any]) -> float:

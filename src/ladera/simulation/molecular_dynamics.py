@@ -11,9 +11,9 @@ import numpy as np
 from ladera.errors import DataError, SimulationError
 from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
-from ladera.models.committee import CommitteePrediction
+from ladera.potential import LaderaCalculator, PropertyUnavailableError
+from ladera.quantities import ENERGY, FORCES
 from ladera.simulation import restart
-from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.dynamics import Dynamics
 from ladera.simulation.guard import Guard, check_distances
 from ladera.simulation.preparation import (
@@ -188,9 +188,11 @@ class _Run:
         row = self._row()
         check_distances(self._calculator.prediction.graph)
         self.files.write_row(row)
-        if row.extrapolating_atoms:
-            self.files.extrapolation.record(self.step, self._calculator.list_extrapolations())
-        self._guard.check_domain(row.extrapolating_atoms, self.step)
+        grades = self._calculator.grade()
+        if grades is not None and row.extrapolating_atoms:
+            symbols, reasons = self._atoms.symbols, self._calculator.explain_grade()
+            self.files.extrapolation.record(self.step, symbols, grades, reasons)
+        self._guard.check_domain(row.extrapolating_atoms)
         if self.step > 0:
             self._good, self._good_step = self.frame(), self.step
         if self._on_row is not None:
@@ -228,11 +230,11 @@ class _Run:
 
 def _spread(prediction: Prediction) -> dict[str, float]:
     """Standard deviations of energy and forces, if there is a committee to tell them."""
-    if not isinstance(prediction, CommitteePrediction):
+    if not prediction.members:
         return {}
     return {
-        "energy_std_ev": float(prediction.energy_std),
-        "max_force_std_ev_per_angstrom": float(prediction.forces_std.max()),
+        "energy_std_ev": float(prediction.std[ENERGY]),
+        "max_force_std_ev_per_angstrom": float(prediction.std[FORCES].max()),
     }
 
 

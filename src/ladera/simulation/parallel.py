@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ladera.errors import SimulationError
 from ladera.interrupt import StopRequest
 from ladera.loading import load_committee
-from ladera.models.committee import Committee
 from ladera.simulation.preparation import check_species
 from ladera.simulation.settings import MDSettings
 
@@ -61,7 +60,7 @@ def run_temperatures(
         raise SimulationError(f"The temperatures {list(temperatures)} must differ and be positive.")
     potential = load_committee(model)
     check_species(atoms, potential)
-    n_members = len(potential.potentials) if isinstance(potential, Committee) else 0
+    n_members = len(potential.members)
     runs = [_folders(Path(folder) / f"md-{value:g}K", n_members) for value in temperatures]
     files = [os.fspath(path) for path in model]
     # The means come first: what they give is there when the members are not yet.
@@ -201,7 +200,7 @@ def _run(piece: _Piece) -> None:
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     potential = load_committee(piece.model)
-    if piece.member is not None and isinstance(potential, Committee):
-        potential = potential.potentials[piece.member]
+    if piece.member is not None:
+        potential = potential.members[piece.member]
     resume = (piece.folder / "restart.npz").exists()
     run_md(piece.atoms, potential, piece.settings, piece.folder, resume=resume)

@@ -17,7 +17,7 @@ from ladera.simulation.dispersion import D3
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
-    from ladera.simulation.calculator import LaderaCalculator
+    from ladera.potential import LaderaCalculator
 
 Folder = str | os.PathLike[str]
 Precision = Literal["float32", "float64"]

@@ -14,7 +14,7 @@ from ase.io.trajectory import Trajectory
 
 from ladera.errors import DataError, SimulationError
 from ladera.files import atomic_path, cut_to
-from ladera.simulation.calculator import PropertyUnavailableError, dependencies
+from ladera.potential.calculator import PropertyUnavailableError, dependencies
 
 if TYPE_CHECKING:
     from ase import Atoms

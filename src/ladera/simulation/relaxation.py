@@ -14,7 +14,7 @@ import numpy as np
 
 from ladera.errors import DataError, SimulationError, did_you_mean
 from ladera.identity import describe_run
-from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
+from ladera.potential import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.comparison import SYMMETRY_TOLERANCE, Row, before_and_after
 from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.held import require_honoured

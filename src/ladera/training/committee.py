@@ -14,11 +14,14 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from ladera import loading
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, TrainingError
 from ladera.interrupt import StopRequest
-from ladera.models.committee import Calibration, Committee
+from ladera.potential.committee import CALIBRATED, Calibration, Committee
+from ladera.quantities import ENERGY, FORCES
 from ladera.training import config_file
 from ladera.training.config import CommitteeSection, TrainingConfig
 from ladera.training.evaluation import evaluate_dataset
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 # Members' seeds are far apart: the order of the frames in an epoch comes from seed + epoch.
 _BETWEEN_SEEDS: Final = 1_000_000
 _INTERRUPTED: Final = 130
+_ROUNDING: Final = 1e-6  # by which the frames of the calibration must not count as outside
 
 
 def calibrate(committee: Committee, dataset: Dataset) -> Committee:
@@ -210,23 +214,25 @@ def _assemble(members: Sequence[_Member], prepared: Prepared, folder: RunFolder)
 
 
 def _calibration(found: Evaluation) -> Calibration:
-    spread = found.uncertainty
-    energies, forces = found.dataset.has("energy"), found.dataset.has("forces")
-    if spread is None or not (energies.any() or forces.any()):
+    """The factors, and the largest standard deviation of an atom's force."""
+    dataset, uncertainty = found.dataset, found.uncertainty
+    labelled = [q for q in CALIBRATED if dataset.has(q.name).any()]
+    if uncertainty is None or not labelled:
         raise DataError(
             "The uncertainty of a committee is calibrated on labelled frames, and none of these "
             "has an energy or forces; give frames with labels."
         )
-    counts = found.dataset.atom_counts
-    factors: dict[str, float] = {}
-    if energies.any():
-        factors["energy"] = fit_factor(
-            found.energy_errors / counts, spread.energy_spread / counts, spread.n_members
-        )
-    if forces.any():
-        factors["forces"] = fit_factor(found.forces_errors, spread.forces_spread, spread.n_members)
+    factors = {
+        q: fit_factor(found.errors(q), found.spread(q), uncertainty.n_members) for q in labelled
+    }
+    largest = None
+    if FORCES in factors:
+        spreads = np.linalg.norm(uncertainty.spreads[FORCES], axis=1)
+        largest = factors[FORCES] * float(spreads.max()) * (1 + _ROUNDING)
     return Calibration(
-        **factors,
-        n_energies=int(energies.sum()),
-        n_forces=3 * int(counts[forces].sum()),
+        energy=factors.get(ENERGY),
+        forces=factors.get(FORCES),
+        n_energies=int(dataset.has("energy").sum()),
+        n_forces=3 * int(dataset.atom_counts[dataset.has("forces")].sum()),
+        largest_force_std=largest,
     )

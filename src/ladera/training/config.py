@@ -21,6 +21,7 @@ from pydantic import (
 
 from ladera.data.formats import AtomColumns, LabelKeys
 from ladera.models import registry
+from ladera.quantities import QUANTITIES
 from ladera.training.finetune.config import FinetuneConfig
 from ladera.training.optimizer_config import Adam, Cosine, OptimizerConfig, ScheduleConfig
 from ladera.training.sections import Fraction, Section, named
@@ -171,9 +172,15 @@ class LossConfig(Section):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
-        if self.energy == self.forces == self.stress == self.dipole == 0:
-            raise ValueError("energy, forces, stress and dipole have the weight 0; raise one")
+        if not self.learns:
+            *others, last = (quantity.name for quantity in QUANTITIES)
+            raise ValueError(f"{', '.join(others)} and {last} have the weight 0; raise one")
         return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything has a weight."""
+        return any(getattr(self, quantity.name) for quantity in QUANTITIES)
 
 
 class StageTwo(Section):
@@ -307,10 +314,8 @@ class TrainingConfig(Section):
             self._check_kalman()
         if self.optimizer.name == "schedule_free":
             self._check_schedule_free()
-        if self.stage_two is not None:
-            stage = self.loss_of(self.first_epoch_of_stage_two)
-            if stage.energy == stage.forces == stage.stress == stage.dipole == 0:
-                raise ValueError("in stage_two nothing has a weight; raise one")
+        if not self.loss_of(self.epochs).learns:
+            raise ValueError("in stage_two nothing has a weight; raise one")
         return self
 
     @property
@@ -350,8 +355,7 @@ class TrainingConfig(Section):
         unused = {
             "gradient_clip": self.gradient_clip is not None,
             "ema_decay": self.ema_decay is not None,
-            "loss.stress": self.loss.stress > 0,
-            "loss.dipole": self.loss.dipole > 0,
+            **{f"loss.{q.name}": getattr(self.loss, q.name) > 0 for q in QUANTITIES if not q.basic},
             "loss.function": self.loss.function != "mse",
             "stage_two": self.stage_two is not None,
         }

@@ -13,14 +13,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ladera.arrays import Floats
 from ladera.errors import DataError
 from ladera.files import read_json, write_text_atomic
-from ladera.training.predictions import Predictions, Quantity
+from ladera.quantities import QUANTITIES
+from ladera.training.predictions import Predictions
 
 if TYPE_CHECKING:
     from ladera.training.evaluation import Evaluation
@@ -58,7 +59,7 @@ class Errors:
         )
 
 
-ErrorsOf = Mapping[Quantity, Errors | None]  # in meV/atom, meV/Angstrom and meV/Angstrom^3
+ErrorsOf = Mapping[str, Errors | None]  # by the name of the quantity, in its unit of errors
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class PartErrors:
     n_frames: int
     total: ErrorsOf
     by_config_type: Mapping[str, ErrorsOf]
-    by_element: Mapping[str, ErrorsOf]  # of the forces only
-    worst: Mapping[Quantity, Sequence[WorstFrame]]  # by energy and by forces
+    by_element: Mapping[str, ErrorsOf]  # of what atoms have
+    worst: Mapping[str, Sequence[WorstFrame]]  # by energy and by forces
     uncertainty: Mapping[str, Any] | None = None  # of a committee; see training.uncertainty
     extrapolation: Mapping[str, Any] | None = None  # of a model that knows its training domain
 
@@ -150,4 +151,5 @@ def _predictions(folder: Path, part: str) -> Path:
 
 
 def _errors(stored: Mapping[str, Any]) -> ErrorsOf:
-    return {q: Errors(**stored[q]) if stored.get(q) else None for q in get_args(Quantity)}
+    names = (quantity.name for quantity in QUANTITIES)
+    return {name: Errors(**stored[name]) if stored.get(name) else None for name in names}

@@ -13,9 +13,10 @@ from torch import Tensor
 from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
 from ladera.potential import Potential
+from ladera.quantities import QUANTITIES
 from ladera.training.batches import Batch, Batches, filled, interleaved, shuffled
 from ladera.training.config import AtomsPerBatch, TrainingConfig
-from ladera.training.loss import QUANTITIES, Objective
+from ladera.training.loss import Objective, padded
 from ladera.training.optimizer_config import GradientOptimizer, ScheduleFree
 from ladera.training.optimizers import (
     LearningRate,
@@ -148,7 +149,7 @@ class GradientSteps:
         if self._average:
             self._average.restore(state["average"])
         if self._fabric.is_global_zero:
-            self._sums = state["sums"]
+            self._sums = padded(state["sums"])
 
     def _check_gradient(self, loss: Tensor, batch: Batch) -> None:
         """Clip the gradient; stop when it, or the loss, is not finite."""

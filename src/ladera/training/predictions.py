@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -14,43 +15,31 @@ from numpy.typing import NDArray
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import DataError
-
-Quantity = Literal["energy", "forces", "stress", "dipole"]
+from ladera.quantities import ENERGY, QUANTITIES
 
 _REQUIRED: Final = (
     "frame_index",
     "n_atoms",
     "config_type",
-    "energy_reference",
-    "energy_predicted",
     "numbers",
-    "forces_reference",
-    "forces_predicted",
-)
-_OPTIONAL: Final = (
-    "stress_reference",
-    "stress_predicted",
-    "dipole_reference",
-    "dipole_predicted",
+    *(f"{q.name}_{kind}" for q in QUANTITIES if q.basic for kind in ("reference", "predicted")),
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Reference and predicted values of some frames; NaN where a label is missing."""
+    """Reference and predicted values of some frames; NaN where a label is missing.
+
+    ``reference`` and ``predicted`` have the energy and forces, by name, and others that the file
+    holds: of each frame or, if they are of atoms, of each of all atoms.
+    """
 
     frame_index: Integers  # (n_frames,) numbers in the whole data set
     n_atoms: Integers  # (n_frames,)
     config_type: NDArray[np.str_]  # (n_frames,)
-    energy_reference: Floats  # (n_frames,) eV
-    energy_predicted: Floats
     numbers: Integers  # (n_atoms_total,) atomic numbers
-    forces_reference: Floats  # (n_atoms_total, 3) eV/Angstrom
-    forces_predicted: Floats
-    stress_reference: Floats | None = None  # (n_frames, 3, 3) eV/Angstrom^3
-    stress_predicted: Floats | None = None
-    dipole_reference: Floats | None = None  # (n_frames, 3) e*Angstrom
-    dipole_predicted: Floats | None = None
+    reference: Mapping[str, Floats]
+    predicted: Mapping[str, Floats]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Predictions:
@@ -60,12 +49,23 @@ class Predictions:
                 missing = [name for name in _REQUIRED if name not in stored]
                 if missing:
                     raise DataError(f"{path} lacks {', '.join(missing)}; evaluate the model again.")
-                optional = [name for name in _OPTIONAL if name in stored]
-                predictions = cls(**{name: stored[name] for name in (*_REQUIRED, *optional)})
+                arrays = dict(stored)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{path} is no complete file of predictions ({error}); evaluate the model again."
             ) from error
+        pairs = {
+            kind: {
+                q.name: arrays[f"{q.name}_{kind}"]
+                for q in QUANTITIES
+                if f"{q.name}_reference" in arrays and f"{q.name}_predicted" in arrays
+            }
+            for kind in ("reference", "predicted")
+        }
+        index, n_atoms, config_type, numbers = (arrays[name] for name in _REQUIRED[:4])
+        predictions = cls(
+            index, n_atoms, config_type, numbers, pairs["reference"], pairs["predicted"]
+        )
         predictions._check(Path(path))
         return predictions
 
@@ -92,36 +92,30 @@ class Predictions:
         """Element of each atom, (n_atoms_total,)."""
         return np.array(chemical_symbols)[self.numbers]
 
-    def values(self, quantity: Quantity) -> tuple[Floats, Floats]:
-        """Reference and predicted: energies per atom, components of the others as they are."""
-        if quantity == "energy":
-            return self.energy_reference / self.n_atoms, self.energy_predicted / self.n_atoms
-        if quantity == "forces":
-            return self.forces_reference, self.forces_predicted
-        pairs = {
-            "stress": (self.stress_reference, self.stress_predicted),
-            "dipole": (self.dipole_reference, self.dipole_predicted),
-        }
-        reference, predicted = pairs[quantity]
-        if reference is None or predicted is None:
+    def values(self, name: str) -> tuple[Floats, Floats]:
+        """Reference and predicted of a quantity; energies per atom, components as they are."""
+        if name not in self.reference:
             return np.empty(0), np.empty(0)
-        return reference, predicted
+        sizes = self.n_atoms if name == ENERGY.name else 1
+        return self.reference[name] / sizes, self.predicted[name] / sizes
 
     def _check(self, path: Path) -> None:
         total = int(self.n_atoms.sum())
-        expected = {
-            "energy_predicted": (self.n_frames,),
-            "energy_reference": (self.n_frames,),
-            "config_type": (self.n_frames,),
-            "frame_index": (self.n_frames,),
-            "numbers": (total,),
-            "forces_reference": (total, 3),
-            "forces_predicted": (total, 3),
+        stored: dict[str, NDArray[Any]] = {
+            "config_type": self.config_type,
+            "frame_index": self.frame_index,
         }
-        for name, shape in expected.items():
-            stored = getattr(self, name).shape
-            if stored != shape:
+        expected: dict[str, tuple[int, ...]] = dict.fromkeys(stored, (self.n_frames,))
+        stored["numbers"], expected["numbers"] = self.numbers, (total,)
+        for quantity in QUANTITIES:
+            if quantity.name in self.reference:
+                shape = (total if quantity.per_atom else self.n_frames, *quantity.shape)
+                for kind in ("reference", "predicted"):
+                    name = f"{quantity.name}_{kind}"
+                    stored[name], expected[name] = getattr(self, kind)[quantity.name], shape
+        for name, array in stored.items():
+            if array.shape != expected[name]:
                 raise DataError(
-                    f"{path}: {name} has shape {stored}, expected {shape} for {self.n_frames} "
-                    f"frames of {total} atoms; evaluate the model again."
+                    f"{path}: {name} has shape {array.shape}, expected {expected[name]} for "
+                    f"{self.n_frames} frames of {total} atoms; evaluate the model again."
                 )

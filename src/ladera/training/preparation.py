@@ -12,6 +12,7 @@ from ladera.data import doctor, formats, reference_energies, splits
 from ladera.data.dataset import Dataset
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError, did_you_mean
+from ladera.quantities import QUANTITIES
 from ladera.training.config import (
     DataConfig,
     FileSplit,
@@ -160,7 +161,7 @@ def _check_sizes(prepared: Prepared) -> None:
 def _check_labels(prepared: Prepared) -> None:
     """Refuse a loss of labels that are not there: it would train on the others alone."""
     view = prepared.dataset[prepared.train]
-    for name in ("energy", "forces", "stress", "dipole"):
+    for name in (quantity.name for quantity in QUANTITIES):
         weight = getattr(prepared.config.loss, name)
         if weight > 0 and not view.has(name).any():
             raise ConfigError(

@@ -14,7 +14,6 @@ from ladera.data.doctor import Report
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError
 from ladera.potential import PotentialConfig, TrainingStatistics
-from ladera.training import heads as head_names
 from ladera.training.config import TrainingConfig
 from ladera.training.start import FromScratch, Start
 
@@ -86,7 +85,7 @@ class Prepared:
         frames, view = self.reference_frames, self.dataset[self.train]
         if self.heads is None:
             return self._statistics(frames, view)
-        names = head_names.of_model(self.model)
+        names = self.model.head_names
         if isinstance(self.config.reference_energies, dict):
             raise ConfigError(
                 "reference_energies are of one level of theory, and the frames have the heads "

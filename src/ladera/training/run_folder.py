@@ -30,11 +30,11 @@ from ladera import __version__, loading, modelfile, tables
 from ladera.differences import first_difference
 from ladera.errors import ConfigError, LaderaError
 from ladera.files import read_json, write_text_atomic
+from ladera.quantities import QUANTITIES
 from ladera.tables import TableWriter
 from ladera.training import checkpoint, config_file, evaluation_files
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.evaluation_files import PartErrors
-from ladera.training.loss import QUANTITIES
 from ladera.training.predictions import Predictions
 from ladera.training.prepared import Prepared
 
@@ -153,7 +153,8 @@ def _provenance(
         "epoch": best["epoch"],
         "validation_loss": best["loss"],
         "errors": {
-            part: {name: summary[name] for name in QUANTITIES} for part, summary in results.items()
+            part: {quantity.name: summary[quantity.name] for quantity in QUANTITIES}
+            for part, summary in results.items()
         },
         "versions": {
             "ladera": __version__,

@@ -63,8 +63,8 @@ class FromScratch:
         model, choices = config.model, {}
         if model is None:
             raise ConfigError("The configuration has neither a model nor the base of one.")
-        if head_names.of_model(model) and "heads" not in model.model_fields_set:
-            choices = {"heads": head_names.names(dataset) or head_names.of_model(model)}
+        if model.head_names and "heads" not in model.model_fields_set:
+            choices = {"heads": head_names.names(dataset) or model.head_names}
         if not model.species:
             choices["species"] = dataset[train].symbols
         if not choices:

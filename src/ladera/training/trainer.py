@@ -14,12 +14,13 @@ from torch import Tensor
 from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
 from ladera.interrupt import StopRequest
+from ladera.quantities import QUANTITIES
 from ladera.tables import TableWriter
 from ladera.training import metrics
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
 from ladera.training.committee import train_committee
 from ladera.training.config import TrainingConfig
-from ladera.training.loss import COUNT, QUANTITIES, Objective
+from ladera.training.loss import COUNT, Objective
 from ladera.training.observer import Observer, Silent
 from ladera.training.preparation import prepare
 from ladera.training.prepared import Prepared

@@ -14,6 +14,7 @@ from ladera.errors import ModelFileError
 from ladera.files import atomic_path, write_text_atomic
 from ladera.models.hdnnp.base import SymmetryFunctionPotential
 from ladera.potential import evaluate
+from ladera.quantities import ENERGY, FORCES
 from ladera.training.batches import Batches, in_order
 from ladera.units import UnitSystem
 
@@ -114,12 +115,14 @@ class LearningCurve:
             for indices in in_order(frames, _FRAMES_AT_ONCE):
                 batch = self._batches.make(indices)
                 prediction = evaluate(self._potential, batch.graph, gradients=self._forces)
-                residual = (prediction.energy - batch.energy)[batch.has_energy]
+                labels = batch.labels[ENERGY]
+                residual = (prediction.energy - labels.values)[labels.known]
                 total.append(residual)
-                per_atom.append(residual / batch.graph.atom_counts[batch.has_energy])
+                per_atom.append(residual / batch.graph.atom_counts[labels.known])
                 if self._forces:
-                    known = batch.has_forces[batch.graph.structure_index]
-                    forces.append((prediction.forces.double() - batch.forces)[known].flatten())
+                    labels = batch.labels[FORCES]
+                    known = labels.known[batch.graph.structure_index]
+                    forces.append((prediction.forces - labels.values)[known].flatten())
         self._potential.train(training)
         errors: list[float] = []
         for residuals in (per_atom, total, forces):

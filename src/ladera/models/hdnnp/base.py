@@ -19,7 +19,7 @@ from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.models.hdnnp.scaling import RESOLUTION, InputScaling, principal_components
-from ladera.potential import Potential, TrainingStatistics
+from ladera.potential import Potential, Prediction, TrainingStatistics
 
 log = logging.getLogger(__name__)
 
@@ -136,15 +136,28 @@ class SymmetryFunctionPotential(Potential):
         self.energy_shift.fill_(statistics.energy_shift)
         self.energy_scale.fill_(statistics.force_scale or 1.0)
 
-    def extrapolations(self, graph: Graph) -> Tensor:
-        """Symmetry functions of each atom outside their training range, (n_atoms,) int64."""
-        return self._outside(graph)[1].sum(1)
+    def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
+        r"""How far the symmetry functions of each atom are from their ranges in the training data.
 
-    def list_extrapolations(self, graph: Graph) -> list[Extrapolation]:
+            g_i = max_k [ 1 + max(G_ik - max_k, min_k - G_ik) / (max_k - min_k) ]
+
+        1 on the edge of a range, at most 1 where no function is outside its own. A function that
+        was constant in the training data counts when it is outside, over a range of 1.
+        """
+        _, beyond, index = self._beyond(graph)
+        span = self.maximum - self.minimum
+        varied = (span > 0)[index]
+        grades = 1 + beyond / torch.where(span > 0, span, torch.ones_like(span))[index]
+        grade = torch.where(varied | (beyond > 0), grades, 0.0).amax(1).double()
+        edge = 1 + torch.finfo(torch.float64).eps
+        return torch.where((beyond > 0).any(1), grade.clamp(min=edge), grade.clamp(max=1))
+
+    def explain_grade(
+        self, graph: Graph, prediction: Prediction | None = None
+    ) -> list[Extrapolation]:
         """The symmetry functions outside their training range, with value and range."""
-        G, outside, index = self._outside(graph)
-        places = torch.nonzero(outside)
-        atoms, functions = places.T
+        G, beyond, index = self._beyond(graph)
+        atoms, functions = torch.nonzero(beyond > 0).T
         elements = index[atoms]
         low, high = self.minimum[elements, functions], self.maximum[elements, functions]
         columns = (atoms, elements, functions, G[atoms, functions], low, high)
@@ -153,22 +166,32 @@ class SymmetryFunctionPotential(Potential):
             Extrapolation(
                 atom,
                 self.symbols[element],
-                function + 1,
-                self.plan.functions[element][function].number,
-                *values,
+                number + 1,
+                self.plan.functions[element][number].number,
+                value,
+                minimum,
+                maximum,
+                self.plan.functions[element][number].about,
             )
-            for atom, element, function, *values in rows
+            for atom, element, number, value, minimum, maximum in rows
         ]
 
-    def _outside(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
-        """G, whether each is outside its training range, and the element index of each atom."""
+    def _beyond(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+        """G, how far each is outside its training range, and the element index of each atom.
+
+        Rounding is no step outside; below zero inside.
+        """
         graph = graph.to(self.dtype, self.device)
         with torch.no_grad():
             G = self.symmetry_functions(graph)
         index = self.element_index(graph)
         slack = 1000 * torch.finfo(G.dtype).eps
-        outside = (self.minimum[index] - slack > G) | (self.maximum[index] + slack < G)
-        return G, outside, index
+        low, high = (self.minimum - slack)[index], (self.maximum + slack)[index]
+        return G, torch.maximum(G - high, low - G), index
+
+    def free_atom_energies(self, head: str | None = None) -> Tensor:
+        """E0 of each element, (n_species,), eV."""
+        return self.reference_energies
 
     @cached_property
     def plan_number(self) -> int:

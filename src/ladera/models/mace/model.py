@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from math import sqrt
 from typing import ClassVar, Self
 
@@ -27,9 +26,17 @@ from ladera.models.mace.heads import extended, with_head
 from ladera.models.mace.interactions import Interaction, NonlinearInteraction, layer_shape
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import DipoleReadout, Readout
-from ladera.models.moments import NO_ENERGY, DipolePrediction, LazyMoments, Moments, neutralized
+from ladera.models.moments import neutralized
 from ladera.models.zbl import ScreenedRepulsion
-from ladera.potential import Potential, Prediction, TrainingStatistics, differentiate
+from ladera.potential import (
+    AtomicValues,
+    Potential,
+    Prediction,
+    TrainingStatistics,
+    differentiate,
+)
+from ladera.potential.prediction import NO_ENERGY
+from ladera.quantities import ATOMIC_DIPOLES, CHARGES, DIPOLE
 
 
 class MACE(Potential):
@@ -62,10 +69,10 @@ class MACE(Potential):
 
     def __init__(self, config: MACEConfig) -> None:
         super().__init__(config)
-        self.has_energy = config.has_energy
-        self.has_atomic_dipoles = config.has_dipole
-        self.has_charges = config.has_dipole and config.charges
-        self._fast: FastPath | None = None
+        moments = (DIPOLE, ATOMIC_DIPOLES) if config.has_dipole else ()
+        charges = (CHARGES,) if config.has_dipole and config.charges else ()
+        self.gives = (*(Potential.gives if config.has_energy else ()), *moments, *charges)
+        self._fast: dict[int, FastPath | None] = {}  # by the number of the head
         n_species, n_heads = len(self.numbers), len(config.heads)
         self.embedding = normal(n_species, config.channels)
         self.basis = BASES[config.basis](config.cutoff, config.num_radial)
@@ -94,28 +101,23 @@ class MACE(Potential):
     def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
         """Energies, by compiled loops where they can; and charges and dipoles, if it has them.
 
-        Beside the energies of compiled loops, these are computed when asked for.
+        These are computed when asked for.
         """
-        if not self.has_energy:
-            return DipolePrediction(graph, *self._moments(graph))
-        if not self.has_atomic_dipoles:
+        if not self.config.has_dipole:
             return super().predict(graph, gradients)
-        if not gradients:
-            index = self.element_index(graph)
-            features = list(self._features(graph, index))
-            energies = self._energies(graph, index, features)
-            charges, dipoles = self._moments(graph, features)
-            return Prediction(graph, energies, charges=charges, atomic_dipoles=dipoles)
-        if self._is_fast(graph):
-            found = self.energies_and_edge_gradients(graph)
-            return LazyMoments(graph, *found, lambda: self._moments(graph))
-        with forces_only():
-            return replace(differentiate(self, graph), long_range=None)
+        if self.config.has_energy and gradients:
+            if self._is_fast(graph):
+                found = self.energies_and_edge_gradients(graph)
+                return Prediction(graph, *found, atomic_values=lambda: self._moments(graph))
+            with forces_only():
+                return differentiate(self, graph)
+        index = self.element_index(graph)
+        features = list(self._features(graph, index))
+        energies = self._energies(graph, index, features) if self.config.has_energy else None
+        return Prediction(graph, energies, atomic_values=lambda: self._moments(graph, features))
 
     def _energies(self, graph: Graph, index: Tensor, features: Iterable[Tensor]) -> Tensor:
-        head: int | Tensor = self.config.head_index
-        if graph.heads is not None:
-            head = graph.heads[graph.structure_index]
+        head = self.head_of(graph)
         energies = torch.zeros(graph.n_atoms, dtype=torch.float64, device=self.device)
         if self.repulsion is not None:
             energies = energies + self.repulsion(graph, index)
@@ -126,8 +128,8 @@ class MACE(Potential):
         references = self.reference_energies[head, index]
         return references + self.shift[head] + self.scale[head] * energies
 
-    def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> Moments:
-        """q (n_atoms,) in e, None without charges, and p (n_atoms, 3) in e*Angstrom, float64."""
+    def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> AtomicValues:
+        """q (n_atoms,) in e, if it has charges, and p (n_atoms, 3) in e*Angstrom, float64."""
         features = features or self._features(graph, self.element_index(graph))
         found = [
             layer.dipole(of_layer)
@@ -137,13 +139,14 @@ class MACE(Potential):
         dipoles = torch.stack([part for _, part in found]).double().sum(0)
         charges = [part for part, _ in found if part is not None]
         if not charges:
-            return None, dipoles
-        return neutralized(torch.stack(charges).double().sum(0), graph), dipoles
+            return {ATOMIC_DIPOLES: dipoles}
+        charge = neutralized(torch.stack(charges).double().sum(0), graph)
+        return {CHARGES: charge, ATOMIC_DIPOLES: dipoles}
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """By compiled loops while torch records no gradients, where they cover the model."""
         if self._is_fast(graph):
-            return self._tables().energies_and_edge_gradients(graph, self.element_index(graph))
+            return self._tables(graph).energies_and_edge_gradients(graph, self.element_index(graph))
         with forces_only():
             return super().energies_and_edge_gradients(graph)
 
@@ -151,10 +154,21 @@ class MACE(Potential):
         """Whether compiled loops do this one."""
         return not torch.is_grad_enabled() and self.why_not_fast(graph) is None
 
-    def _tables(self) -> FastPath:
-        if self._fast is None or self._fast.outdated:
-            self._fast = FastPath(self)
-        return self._fast
+    def head_of(self, graph: Graph) -> int | Tensor:
+        """The number of the head that predicts: one for all atoms, or of each atom (n_atoms,)."""
+        if graph.heads is None:
+            return self.config.head_index
+        first = int(graph.heads[0])
+        return first if bool((graph.heads == first).all()) else graph.heads[graph.structure_index]
+
+    def _tables(self, graph: Graph) -> FastPath:
+        head = self.head_of(graph)
+        if isinstance(head, Tensor):
+            raise DataError("The compiled loops take structures of one head.")
+        known = self._fast.get(head)
+        if known is None or known.outdated:
+            known = self._fast[head] = FastPath(self, head)
+        return known
 
     def why_not_fast(self, graph: Graph | None = None) -> str | None:
         """Why torch and not the compiled loops give forces; None where the loops do.
@@ -165,7 +179,7 @@ class MACE(Potential):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Forget the tables of the compiled loops when tensors are moved or converted."""
-        self._fast = None
+        self._fast = {}
         return super()._apply(fn, recurse)
 
     def decays(self, parameter: str) -> bool:
@@ -195,7 +209,7 @@ class MACE(Potential):
         """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""
         graph = graph.to(self.dtype, self.device)
         if self._is_fast(graph):
-            return self._tables().descriptors(graph, self.element_index(graph))
+            return self._tables(graph).descriptors(graph, self.element_index(graph))
         features = self._features(graph, self.element_index(graph))
         return torch.cat([each[:, 0] for each in features], dim=1)
 
@@ -231,6 +245,11 @@ class MACE(Potential):
                 edges += graph.n_edges
                 atoms += int((graph.row_pointer.diff() > 0).sum())
             self.average_neighbors.fill_(edges / max(atoms, 1) or 1.0)
+
+    def free_atom_energies(self, head: str | None = None) -> Tensor:
+        """E0 of each element, (n_species,), eV, of a head or of the one that predicts."""
+        number = self.config.head_index if head is None else self.config.number_of_head(head)
+        return self.reference_energies[number]
 
     def _layers(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]

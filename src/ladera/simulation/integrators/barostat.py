@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ladera.simulation.calculator import cell_volume
+from ladera.graph import cell_volume
 from ladera.simulation.integrators.nose_hoover import (
     ChainState,
     advance_chain,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import numpy as np
 import torch
@@ -20,34 +20,24 @@ _DIRECTIONS: Final = 64
 _FRAMES_AT_ONCE: Final = 16
 
 
-@runtime_checkable
-class Descriptive(Protocol):
-    """A potential that describes the surroundings of atoms by numbers."""
-
-    def descriptors(self, graph: Graph) -> Tensor:
-        """(n_atoms, n_descriptors); does not change when the structure is turned or shifted."""
-
-
 def fingerprints(potential: Potential, dataset: Dataset, elements: tuple[int, ...]) -> Floats:
     """A point for each frame, (n_frames, n_elements * n_directions).
 
     For each element the sum of its atoms' descriptors, over the number of all atoms. Raises
     ConfigError for a potential without descriptors.
     """
-    if not isinstance(potential, Descriptive):
-        raise ConfigError(
-            f"The {potential.config.architecture} model has no descriptors to choose frames by; "
-            "leave finetune.replay.frames out to replay all of them."
-        )
     rows = []
     for indices in in_order(np.arange(len(dataset)), _FRAMES_AT_ONCE):
         graph = Graph.batch([dataset[int(k)].graph(potential.cutoff) for k in indices])
         with torch.no_grad():
-            descriptors = potential.descriptors(
-                graph.to(potential.dtype, potential.device)
-            ).double()
-        descriptors = _project(descriptors.cpu())
-        sums = descriptors.new_zeros(graph.n_structures, len(elements), descriptors.shape[1])
+            descriptors = potential.descriptors(graph.to(potential.dtype, potential.device))
+        if descriptors is None:
+            raise ConfigError(
+                f"The {potential.config.architecture} model has no descriptors to choose frames "
+                "by; leave finetune.replay.frames out to replay all of them."
+            )
+        projected = _project(descriptors.double().cpu())
+        sums = projected.new_zeros(graph.n_structures, len(elements), projected.shape[1])
         for place, number in enumerate(elements):
             mine = graph.numbers == number
             sums[:, place].index_add_(0, graph.structure_index[mine], descriptors[mine])

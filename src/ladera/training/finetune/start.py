@@ -72,7 +72,7 @@ class FromBase:
 
     def _heads(self, new: int, replayed: int) -> Integers | None:
         """A head behind the base's for so many new frames; the base's own for replayed ones."""
-        names = heads.of_model(self._base.config)
+        names = self._base.heads
         if not names:
             return None  # no head can be added, which :meth:`potential` refuses
         old = names.index(heads.predicts(self._base.config))
@@ -107,8 +107,7 @@ class FromBase:
             n_trained = len(self._replay.chosen) if frames is self._replay.frames else 0
             two = isinstance(self._section, MultiHeadReplay)
             head = heads.predicts(self._base.config) if two else None
-            with heads.predicting(trained, head):
-                forgotten = forgetting.measure(self._base, trained, frames, n_trained, labels)
+            forgotten = forgetting.measure(self._base, trained, frames, n_trained, labels, head)
         return {
             "base": self._section.base,
             "method": self._section.method,

@@ -19,12 +19,13 @@ from ladera.errors import ConfigError, TrainingError
 from ladera.models.hdnnp.model import HDNNP
 from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.potential import evaluate
+from ladera.quantities import QUANTITIES
 from ladera.training.batches import Batches
 from ladera.training.kalman import jacobian
 from ladera.training.kalman.blocks import make_blocks
 from ladera.training.kalman.filter import KalmanFilter
 from ladera.training.kalman.frames import FrameStore
-from ladera.training.loss import QUANTITIES, Objective
+from ladera.training.loss import Objective, padded
 from ladera.training.optimizer_config import Kalman
 from ladera.training.prepared import Prepared
 from ladera.training.processes import over_processes
@@ -163,7 +164,7 @@ class KalmanSteps:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a stored state."""
         self._filter.restore(state["filter"])
-        self._residuals, self._sums = dict(state["residuals"]), state["sums"]
+        self._residuals, self._sums = dict(state["residuals"]), padded(state["sums"])
 
     # --- choosing ------------------------------------------------------------------------------
 
@@ -270,7 +271,8 @@ class KalmanSteps:
                 "optimizer.epsilon. The last checkpoint is intact."
             )
         c = torch.from_numpy(self._batches.weights[frames])
-        self._sums[QUANTITIES.index(update.quantity)] += torch.stack(
+        row = [quantity.name for quantity in QUANTITIES].index(update.quantity)
+        self._sums[row] += torch.stack(
             [torch.tensor(len(c)), (c * plain**2).sum(), plain.abs().sum(), (plain**2).sum()]
         )
         return weight * c.sqrt()
