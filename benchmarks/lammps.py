@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from page import DATA, ROOT, table, write_section
 
 import ladera
+from ladera.codes import n2p2
 from ladera.data import formats
-from ladera.interop import n2p2
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.potential import Potential
 from ladera.simulation.calculator import LaderaCalculator

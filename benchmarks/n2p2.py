@@ -35,11 +35,11 @@ from n2p2_peer import N2P2, STAGES, VARIABLE, find
 from page import DATA, table, write_section
 
 import ladera
+from ladera.codes.n2p2 import export, symmetry_functions
+from ladera.codes.n2p2.reading import read_settings
 from ladera.data import formats
 from ladera.data.dataset import Dataset
 from ladera.graph import Graph
-from ladera.interop.n2p2 import export, symmetry_functions
-from ladera.interop.n2p2.reading import read_settings
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.potential import Potential, TrainingStatistics
 from ladera.simulation.calculator import LaderaCalculator

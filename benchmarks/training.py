@@ -34,17 +34,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import yaml
+from ladera.training.log import Row
 from n2p2_peer import N2P2, VARIABLE, find
 from page import DATA, table, write_section
 
 import ladera
+from ladera.codes.n2p2 import networks, symmetry_functions
+from ladera.codes.n2p2.reading import model_config, read_settings
 from ladera.data import formats
 from ladera.data.dataset import Dataset
-from ladera.interop.n2p2 import networks, symmetry_functions
-from ladera.interop.n2p2.reading import model_config, read_settings
 from ladera.training import config_file
 from ladera.training.evaluation import evaluate_dataset
-from ladera.training.log import Row
 from ladera.training.trainer import train
 from ladera.units import ATOMIC, UnitSystem
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ladera.data import formats
-from ladera.interop.control_in import smf, training
+from ladera.jobs.control_in import smf, training
 from ladera.kernels.symmetry_functions.functions import GaussianFunction
 from ladera.models.hdnnp import HDNNP
 from ladera.units import ANGSTROM_HARTREE

@@ -22,6 +22,7 @@ from ladera.models.hdnnp.config import Scaling
 from ladera.models.hdnnp_4g import HDNNP4G, ElectrostaticsConfig, HDNNP4GConfig
 from ladera.models.hdnnp_4g.config import JacksonCatlow, KolafaPerram, ScreeningConfig
 from ladera.potential import TrainingStatistics, differentiate
+from ladera.quantities import CHARGES
 from ladera.testing import check_contract, check_forces, check_isolated_atom, predict
 
 TIGHT = JacksonCatlow(precision=1e-14)
@@ -107,7 +108,7 @@ def test_charges_are_those_of_the_lowest_energy(potential: HDNNP4G) -> None:
     from ladera.kernels.electrostatics import reference
 
     graph = Graph.from_atoms(ION, potential.cutoff)
-    index = potential.species_index(graph)
+    index = potential.element_index(graph)
     with torch.no_grad():
         charges = evaluate(potential, graph).charges
         inputs = potential.input_scaling().inputs(potential.symmetry_functions(graph), index)
@@ -177,7 +178,7 @@ def test_committee_of_models_with_and_without_charges() -> None:
     atoms = STRUCTURES["cell_smaller_than_cutoff"]
     one, two, short = model(), model(SETTINGS["screened"]), lennard_jones()
     charged = ladera.Committee([one, two])
-    assert charged.has_charges
+    assert CHARGES in charged.gives
     mean = predict(charged, atoms)
     assert mean.charges is not None
     expected = [predict(member, atoms) for member in (one, two)]
@@ -186,7 +187,7 @@ def test_committee_of_models_with_and_without_charges() -> None:
     torch.testing.assert_close(mean.virial, (expected[0].virial + expected[1].virial) / 2)
     check_forces(charged, STRUCTURES["ion"])
     mixed = ladera.Committee([one, short])
-    assert not mixed.has_charges
+    assert CHARGES not in mixed.gives
     assert predict(mixed, atoms).charges is None
     check_forces(mixed, atoms)
 

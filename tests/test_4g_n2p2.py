@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 import ladera
+from ladera.codes.n2p2.settings import SettingsWarning
 from ladera.data import formats
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, LaderaError, ModelFileError
-from ladera.interop.n2p2.settings import SettingsWarning
 from ladera.models.hdnnp_4g import HDNNP4G, HDNNP4GConfig
 from ladera.models.hdnnp_4g.config import JacksonCatlow, KolafaPerram
 from ladera.potential import Potential
@@ -110,7 +110,7 @@ def test_ewald_parameters_are_those_of_n2p2() -> None:
     potential = ladera.load(folder, units="bohr-hartree")
     assert isinstance(potential, HDNNP4G)
     graph = frame_of(folder).graph(potential.cutoff)
-    (part,) = potential.electrostatics.parts(graph, potential.species_index(graph))
+    (part,) = potential.electrostatics.parts(graph, potential.element_index(graph))
     lines = (folder / "ewald_parameters.txt").read_text().splitlines()
     real, wave, width = (float(line.split()[-1]) for line in lines)
     assert part.sums.real_cutoff / ATOMIC.length == pytest.approx(real, rel=1e-8)
@@ -138,7 +138,7 @@ def test_carbon_chain() -> None:
     bare = predict(potential, frame.to_atoms())
     totals, columns = expected(folder)
     assert bare.energy.item() / ATOMIC.energy == pytest.approx(totals["energy_total"], rel=1e-13)
-    offsets = potential.reference_energies[potential.species_index(bare.graph)]
+    offsets = potential.reference_energies[potential.element_index(bare.graph)]
     electrostatic = float((bare.atomic_energies - offsets).sum()) / ATOMIC.energy
     assert electrostatic == pytest.approx(totals["energy_elec"], rel=1e-9)
     for prediction in (whole, bare):
@@ -268,7 +268,7 @@ def test_a_function_given_twice_changes_nothing(folder: Path) -> None:
 
 
 def test_a_4g_model_is_not_written_for_n2p2(tmp_path: Path) -> None:
-    from ladera.interop import n2p2
+    from ladera.codes import n2p2
 
     with pytest.raises(LaderaError, match="hdnnp_4g"):
         n2p2.export(ladera.load(GOLDEN / "cation"), tmp_path / "out")

@@ -16,8 +16,9 @@ import ladera
 from ladera import Committee, Graph, evaluate
 from ladera.cli import main
 from ladera.errors import ConfigError, DataError, ModelFileError
-from ladera.models.committee import Calibration, coverage_factor
 from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.potential.committee import Calibration, coverage_factor
+from ladera.quantities import ENERGY, FORCES
 from ladera.training import config_file
 from ladera.training.committee import calibrate
 from ladera.training.trainer import train
@@ -45,13 +46,13 @@ def test_one_file_holds_all_members_and_their_calibration(tmp_path):
     committee.save(tmp_path / "committee.ladera")
     again = ladera.load(tmp_path / "committee.ladera")
     assert isinstance(again, Committee)
-    assert [m.dtype for m in again.potentials] == [torch.float64, torch.float32, torch.float64]
+    assert [m.dtype for m in again.members] == [torch.float64, torch.float32, torch.float64]
     assert again.config == committee.config
     assert same_bits(again, committee)
     with torch.no_grad():
         one, other = (evaluate(c, graph(committee)) for c in (committee, again))
     assert torch.equal(one.energy, other.energy)
-    assert torch.equal(one.forces_std, other.forces_std)
+    assert torch.equal(one.std[FORCES], other.std[FORCES])
 
 
 def test_the_spread_is_multiplied_with_the_calibration():
@@ -62,9 +63,9 @@ def test_the_spread_is_multiplied_with_the_calibration():
         singles = [evaluate(member, graph(plain)) for member in members]
         one, other = (evaluate(c, graph(plain)) for c in (plain, calibrated))
     spread = np.std([p.forces.numpy() for p in singles], axis=0, ddof=1)
-    np.testing.assert_allclose(one.forces_std.numpy(), spread, atol=1e-15)
-    np.testing.assert_allclose(other.forces_std.numpy(), 3 * spread, atol=1e-15)
-    assert float(other.energy_std) == pytest.approx(2 * float(one.energy_std))
+    np.testing.assert_allclose(one.std[FORCES].numpy(), spread, atol=1e-15)
+    np.testing.assert_allclose(other.std[FORCES].numpy(), 3 * spread, atol=1e-15)
+    assert float(other.std[ENERGY]) == pytest.approx(2 * float(one.std[ENERGY]))
     atoms = argon(1)[0].to_atoms()
     atoms.calc = calibrated.calculator()
     found = atoms.calc.get_property("forces_std", atoms)
@@ -158,8 +159,8 @@ def test_members_are_runs_of_their_own_and_make_one_model(tmp_path, capsys):
     )
     again = ladera.load(run)
     assert same_bits(again, committee)
-    assert same_bits(again.potentials[0], alone)
-    assert not same_bits(again.potentials[0], again.potentials[1])
+    assert same_bits(again.members[0], alone)
+    assert not same_bits(again.members[0], again.members[1])
     assert committee.config.calibration.forces > 0
     seeds = [member["seed"] for member in again.provenance["members"]]
     assert len(set(seeds)) == 2

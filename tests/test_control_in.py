@@ -21,7 +21,7 @@ from ladera.data.dataset import Dataset
 from ladera.data.formats import input_data
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, DataError, LaderaError
-from ladera.interop.control_in import (
+from ladera.jobs.control_in import (
     ControlWarning,
     molecular_dynamics,
     read_simulation,

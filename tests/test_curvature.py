@@ -27,6 +27,7 @@ from ladera.errors import ConfigError, DataError
 from ladera.models.hdnnp.dipole import HDNNPDipoleConfig
 from ladera.models.hdnnp_4g import HDNNP4GConfig
 from ladera.potential import PotentialConfig
+from ladera.quantities import DIPOLE
 
 STEP = 1e-4  # Angstrom; four points, so that what the differences leave out is below rounding
 
@@ -72,7 +73,7 @@ def predicted(potential: Potential, atoms: Atoms, coordinate: int, step: float) 
     with torch.no_grad():
         prediction = evaluate(potential, Graph.from_atoms(moved, potential.cutoff))
     parts = [-prediction.forces.numpy().ravel()]
-    if potential.has_dipole and not atoms.pbc.any():
+    if DIPOLE in potential.gives and not atoms.pbc.any():
         parts.append(prediction.dipole[0].numpy())
     return np.concatenate(parts)
 
@@ -107,7 +108,7 @@ def test_derivatives_of_every_model(model: str, structure: str) -> None:
     assert np.abs(found - expected[:, :size]).max() < 1e-6 * scale
     assert np.abs(found - found.T).max() < 1e-11 * scale
     assert np.abs(found.reshape(size, -1, 3).sum(1)).max() < 1e-11 * scale  # all atoms moved alike
-    if potential.has_dipole and not atoms.pbc.any():
+    if DIPOLE in potential.gives and not atoms.pbc.any():
         slopes = dipole_derivatives(potential, atoms)
         assert np.abs(slopes).max() > 0.01
         assert np.abs(slopes - expected[:, size:]).max() < 1e-7

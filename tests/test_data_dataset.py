@@ -59,9 +59,9 @@ def test_columns_of_views_follow_their_order(dataset, mixed):
         view.column("positions"), np.concatenate([mixed[k].positions for k in (6, 0, 3)])
     )
     assert view.column("config_type").tolist() == ["bulk", "", "wet é"]
-    assert view.species == ("H", "O", "Cu")
+    assert view.symbols == ("H", "O", "Cu")
     assert view.compositions.tolist() == [[0, 0, 32], [2, 1, 0], [2, 1, 0]]
-    assert dataset[:5].species == ("H", "O")
+    assert dataset[:5].symbols == ("H", "O")
 
 
 def test_views_of_views_slices_masks_and_lists(dataset, mixed):
@@ -69,7 +69,7 @@ def test_views_of_views_slices_masks_and_lists(dataset, mixed):
     assert_same_frames(dataset[::-1][0], mixed[-1])
     assert_same_frames(dataset[dataset.has("dipole")][0], mixed[2])
     assert len(dataset[[]]) == 0
-    assert dataset[[]].species == ()
+    assert dataset[[]].symbols == ()
     with pytest.raises(IndexError):
         dataset[8]
 

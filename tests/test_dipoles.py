@@ -12,17 +12,18 @@ from ase import Atoms
 from pydantic import ValidationError
 
 import ladera
-from ladera import Graph, evaluate, modelfile
+from ladera import Committee, Graph, evaluate, loading
 from ladera.cli import main
+from ladera.codes import mace_torch
 from ladera.data.dataset import Dataset
 from ladera.data.formats import write
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, DataError
-from ladera.interop import mace_torch
-from ladera.models.committee import Committee
+from ladera.models import registry
 from ladera.models.hdnnp.dipole import HDNNPDipole, HDNNPDipoleConfig
 from ladera.models.mace import MACE, MACEConfig
 from ladera.potential import differentiate
+from ladera.quantities import DIPOLE
 from ladera.testing import check_contract, predict
 from ladera.training.config import TrainingConfig
 from ladera.training.trainer import train
@@ -105,9 +106,9 @@ def test_a_committee_has_the_mean_of_its_members() -> None:
     committee = Committee(members)
     assert predict(committee, WATER).dipole.numpy() == pytest.approx(mean)
     assert committee.calculator().get_property("dipole", WATER) == pytest.approx(mean[0])
-    mixed = Committee([members[0], ladera.build(modelfile.config_class("hdnnp")(
+    mixed = Committee([members[0], ladera.build(registry.config_class("hdnnp")(
         species=("H", "O"), cutoff=4.0, size="small"))])  # fmt: skip
-    assert not mixed.has_dipole
+    assert DIPOLE not in mixed.gives
 
 
 def test_mace_makes_dipoles_only_when_asked() -> None:
@@ -126,7 +127,7 @@ def test_mace_makes_dipoles_only_when_asked() -> None:
     assert found.dipole.numpy() == pytest.approx(plain.dipole.numpy(), abs=1e-12)
     assert len(runs) == 2
     assert not found.dipole.requires_grad
-    assert not energy_alone.has_dipole
+    assert DIPOLE not in energy_alone.gives
 
 
 def test_a_model_of_dipoles_alone_says_so_when_asked_for_energies(tmp_path) -> None:
@@ -234,7 +235,7 @@ def test_training_learns_energies_and_dipoles_together(tmp_path, changes) -> Non
     bonds = WATER.positions[1:]
     charge = 0.3 + 0.2 * (np.linalg.norm(bonds, axis=1) - 0.96)
     assert predict(potential, WATER).dipole[0].numpy() == pytest.approx(charge @ bonds, abs=0.03)
-    found = modelfile.load(tmp_path / "run").provenance["errors"]["test"]["dipole"]
+    found = loading.load(tmp_path / "run").provenance["errors"]["test"]["dipole"]
     assert found["r2"] > 0.97
     log = (tmp_path / "run" / "log.csv").read_text()
     assert "validation_dipole_rmse_me_angstrom" in log.splitlines()[0]

@@ -16,7 +16,6 @@ import ladera
 from ladera import cli
 from ladera.data import formats
 from ladera.errors import ModelFileError
-from ladera.interop import published
 from ladera.simulation.dispersion import D3
 from ladera.training.evaluation import evaluate_dataset
 
@@ -89,9 +88,9 @@ def test_dispersion_adds_to_a_model_by_name() -> None:
     ethanol = molecule("CH3CH2OH")
     energies = []
     for calculator in (
-        published.mace_mp("ethanol-mace"),
+        ladera.mace_mp("ethanol-mace"),
         D3("b3lyp"),
-        published.mace_mp("ethanol-mace", dispersion=True, dispersion_xc="b3lyp"),
+        ladera.mace_mp("ethanol-mace", dispersion=True, dispersion_xc="b3lyp"),
     ):
         ethanol.calc = calculator
         energies.append(ethanol.get_potential_energy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import warnings
 
 import numpy as np
@@ -37,7 +38,7 @@ def squeezed(n_frames: int = 3) -> Dataset:
 
 def test_each_value_is_listed_with_its_range(model):
     graph = squeezed()[2].graph(model.cutoff)
-    found = model.list_extrapolations(graph)
+    found = model.explain_grade(graph)
     G = model.symmetry_functions(graph).numpy()
     counts = np.bincount([each.atom for each in found], minlength=graph.n_atoms)
     assert counts.tolist() == model.extrapolations(graph).tolist()
@@ -50,7 +51,8 @@ def test_each_value_is_listed_with_its_range(model):
     beyond = max(first.value - first.maximum, first.minimum - first.value)
     assert f"is {first.value:.6g}, by {beyond:.2g} outside" in str(first)
     committee = Committee([model, model])
-    assert committee.list_extrapolations(graph) == found
+    assert [each._replace(member=None) for each in committee.explain_grade(graph)] == found
+    assert {each.member for each in committee.explain_grade(graph)} == {0}
 
 
 def test_a_data_set_is_counted_by_function_and_frame(model):
@@ -114,16 +116,20 @@ def simulate(model, folder, steps, resume=False):
 
 def test_molecular_dynamics_names_them_and_goes_on_where_it_stopped(model, tmp_path):
     said = simulate(model, tmp_path / "whole", 4)
-    assert "left the model's training domain" in " ".join(said)
-    assert len([line for line in said if line.startswith("Step 0, atom 0 (Ar)")]) > 0
-    assert len([line for line in said if line.startswith("Step ")]) == 10
+    first, *_, last = said
+    assert first.startswith("Step 0: 4 of 4 atoms left the model's training domain")
+    assert re.search(
+        r"atom \d \(Ar\), grade \d[\d.e+]* where 1 is the edge: its (dist|angles)", first
+    )
+    assert "(symmetry function " in first
+    assert 2 <= len(said) <= 4
     with (tmp_path / "whole" / "extrapolation.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert said[-1].startswith(f"In all {len(rows):,} values of descriptors in 5 structures")
+    assert last.startswith(f"In all {len(rows):,} values of descriptors in 5 structures")
     assert {row["step"] for row in rows} == {"0", "1", "2", "3", "4"}
     simulate(model, tmp_path / "parts", 2)
     later = simulate(model, tmp_path / "parts", 4, resume=True)
-    assert later == [said[-1].replace("whole", "parts")]
+    assert later == [last.replace("whole", "parts")]
     whole, parts = ((tmp_path / n / "extrapolation.csv").read_bytes() for n in ("whole", "parts"))
     assert whole == parts
 

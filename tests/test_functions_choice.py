@@ -172,7 +172,7 @@ def test_sampled_values_are_those_of_the_model() -> None:
     plan = make_plan(("H", "O"), functions, CUTOFF_FUNCTIONS.index("poly2"))
     model = ladera.build(HDNNPConfig(species=("H", "O"), cutoff=4.5, symmetry_functions=functions))
     assert isinstance(model, HDNNP)
-    expected = torch.cat([model.symmetry_functions(g)[g.species == 8] for g in graphs]).numpy()
+    expected = torch.cat([model.symmetry_functions(g)[g.numbers == 8] for g in graphs]).numpy()
     found = sample(plan, graphs)[1]
     assert found.shape == expected.shape
     np.testing.assert_allclose(np.sort(found, axis=0), np.sort(expected, axis=0), atol=1e-12)
@@ -308,7 +308,7 @@ def test_sensitivities_are_slopes_of_the_energy(scaling: Scaling) -> None:
     assert isinstance(potential, HDNNP)
     graphs = water(4)
     (hydrogen, _) = examine(potential, graphs)
-    G = torch.cat([potential.symmetry_functions(g)[g.species == 1] for g in graphs])
+    G = torch.cat([potential.symmetry_functions(g)[g.numbers == 1] for g in graphs])
     count, step, slopes = potential.plan.counts[0], 1e-5, []
     index, own = torch.zeros(len(G), dtype=torch.int64), potential.input_counts[0]
     with torch.no_grad():

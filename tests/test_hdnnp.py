@@ -13,7 +13,7 @@ from ase import Atoms
 
 import ladera
 from conftest import SPECIES, fitted, hdnnp_generated, mixed_functions, water_like
-from ladera import Graph, modelfile
+from ladera import Graph, loading, modelfile
 from ladera.errors import ConfigError, DataError, ModelFileError
 from ladera.kernels.activations import ACTIVATION_NUMBERS, ACTIVATIONS, activate
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
@@ -65,7 +65,7 @@ def test_scaled_training_set_has_the_promised_range() -> None:
         assert isinstance(potential, HDNNP)
         potential.fit_statistics(graphs, statistics)
         G = torch.cat([potential.symmetry_functions(g) for g in graphs])
-        index = torch.cat([potential.species_index(g) for g in graphs])
+        index = torch.cat([potential.element_index(g) for g in graphs])
         x = potential.input_scaling().inputs(G, index)[index == 1]
         varies = potential.deviation[1] > 0
         assert int(varies.sum()) > 10
@@ -88,7 +88,7 @@ def test_principal_components_are_independent_and_large_ones_stay_large() -> Non
     assert isinstance(potential, HDNNP)
     potential.fit_statistics(graphs, TrainingStatistics({"H": 0.0, "O": 0.0}, 0.0, 1.0))
     G = torch.cat([potential.symmetry_functions(g) for g in graphs])
-    index = torch.cat([potential.species_index(g) for g in graphs])
+    index = torch.cat([potential.element_index(g) for g in graphs])
     x = potential.input_scaling().inputs(G, index)
     for element, count in enumerate(potential.input_counts):
         own = x[index == element, :count]
@@ -213,7 +213,7 @@ def test_configuration_survives_the_file(tmp_path: Path) -> None:
     again = ladera.load(path)
     assert again.config == potential.config
     assert again.provenance == potential.provenance
-    assert modelfile.read_header(path)["format_version"] == modelfile.FORMAT_VERSION
+    assert loading.read_header(path)["format_version"] == modelfile.FORMAT_VERSION
 
 
 def saved(tmp_path: Path) -> Path:

@@ -16,7 +16,7 @@ from ladera import Graph
 from ladera.kernels import harmonics
 from ladera.kernels.harmonics import spherical_harmonics
 from ladera.kernels.mace import geometry
-from ladera.kernels.mace.splines import ROWS, intervals_for, polynomials, tabulate
+from ladera.kernels.mace.splines import ROWS, Knots, intervals_for, polynomials, tabulate
 from ladera.models.mace import MACE, MACEConfig
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.training.finetune import adapters
@@ -223,7 +223,7 @@ def test_what_has_no_loops_says_so_and_works() -> None:
     assert "apply_cutoff: true do not end smoothly" in str(potential.why_not_fast(graph))
     with torch.no_grad():
         found = evaluate(potential, graph)
-    torch.testing.assert_close(found._gradients(), by_torch(potential, graph)[1])
+    torch.testing.assert_close(found.edge_gradients, by_torch(potential, graph)[1])
 
 
 def test_a_graph_that_exchanges_features_is_left_to_torch() -> None:
@@ -250,7 +250,7 @@ def test_splines() -> None:
     table = tabulate(radial(np.linspace(0, 5, n_knots)), spacing)
     vectors = np.array([[0.0, 0.0, 1.2345], [0.3, -4.0, 1.0], [0.0, 4.999, 0.0], [4.0, 4.0, 1.0]])
     edges, t = geometry.make_edges(4, 1, np.dtype(np.float64)), np.zeros(4)
-    geometry.fill_edges(0, 4, vectors, spacing, n_knots, polynomials(), edges, t)
+    geometry.fill_edges(0, 4, vectors, Knots(spacing, n_knots, polynomials()), edges, t)
     places = [0, 1, 2, 3, 4, ROWS + 2, ROWS + 3, ROWS + 4]
     rows = table[ROWS * edges.knot[:, None] + np.array(places)]
     r = np.linalg.norm(vectors, axis=1)
@@ -273,12 +273,11 @@ def test_harmonics_and_their_gradients() -> None:
     (expected,) = torch.autograd.grad(total, vectors)
     N, edges = harmonics.norms(degree), geometry.make_edges(n, degree, np.dtype(np.float64))
     rows, gradients = np.zeros((10, geometry.BLOCK)), np.zeros((n, 3))
+    edge_bars = geometry.EdgeGradients(distance_bar, bars)
     points = vectors.detach().numpy()
-    for begin in range(0, n, geometry.BLOCK):
-        end = min(begin + geometry.BLOCK, n)
-        geometry.fill_edges(begin, end, points, 0.1, 11, polynomials(), edges, rows[5])
-        harmonics.fill(begin, end, N, edges.unit, edges.harmonics, rows[:5])
-        geometry.edge_gradients(begin, end, N, edges, distance_bar, bars, rows, gradients)
+    knots, t = Knots(0.1, 11, polynomials()), np.zeros(geometry.BLOCK)
+    geometry.fill_all(0, n, points, knots, N, edges, t, rows)
+    geometry.edge_gradients(0, n, N, edges, edge_bars, rows, gradients)
     assert edges.harmonics == pytest.approx(expected_harmonics.detach().numpy().T, abs=1e-12)
     assert gradients == pytest.approx(expected.numpy(), abs=1e-10)
 

@@ -236,7 +236,7 @@ def test_ghost_atoms_get_their_features_by_exchange(kind: str) -> None:
     owner = torch.cat([torch.arange(n), graph.neighbors])  # every neighbour is a ghost
     pointer = torch.cat([graph.row_pointer, graph.row_pointer[-1:].expand(graph.n_edges)])
     fields = dict(vars(replace(graph, neighbors=n + edges, row_pointer=pointer)))
-    fields["species"] = graph.species[owner]
+    fields["numbers"] = graph.numbers[owner]
     fields["structure_index"] = torch.zeros(len(owner), dtype=torch.int64)
     fields["positions"] = graph.positions[owner]
     domain = Domain(**fields, owner=owner)

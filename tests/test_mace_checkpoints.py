@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from ladera.codes.mace_torch.checkpoint import read_checkpoint
+from ladera.codes.mace_torch.modules import Module
+from ladera.codes.torch_archive import Foreign, read_archive
 from ladera.errors import LaderaError, ModelFileError
-from ladera.interop.mace_torch.checkpoint import read_checkpoint
-from ladera.interop.mace_torch.modules import Module
-from ladera.interop.mace_torch.unpickling import Foreign, read_archive
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 PARITY = SHARED / "mace_parity"

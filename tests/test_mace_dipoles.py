@@ -18,10 +18,11 @@ from ase import Atoms
 
 import ladera
 from ladera import Graph, evaluate
+from ladera.codes import mace_torch
 from ladera.errors import ConfigError, LaderaError
-from ladera.interop import mace_torch
 from ladera.models.equivariant.irreps import Irrep, natural
 from ladera.models.mace.couplings import tensors
+from ladera.quantities import ENERGY
 from ladera.units import DEBYE
 
 WATER = Atoms("OH2", [[0.0, 0.0, 0.1], [0.8, 0.1, -0.5], [-0.7, 0.3, -0.4]])
@@ -122,7 +123,7 @@ def test_the_same_dipoles_as_mace_torch(case: str, tmp_path: Path) -> None:
         found = evaluate(potential, Graph.from_atoms(WATER, potential.cutoff))
     assert found.dipole[0].numpy() / DEBYE == pytest.approx(expected["dipole"], rel=1e-10)
     assert found.charges is None
-    if not potential.has_energy:
+    if ENERGY not in potential.gives:
         with pytest.raises(LaderaError, match="neither energies nor forces"):
             _ = found.energy
         return

@@ -20,9 +20,9 @@ import ladera
 from conftest import lennard_jones, water_like
 from ladera import Graph, Potential, Prediction, evaluate
 from ladera.cli import main
+from ladera.codes import mace_torch
+from ladera.codes.published import registry, store
 from ladera.errors import ConfigError, DataError, ModelFileError
-from ladera.interop import mace_torch
-from ladera.interop.published import registry, store
 from ladera.models.mace import MACE, MACEConfig
 from ladera.models.mace.couplings import symmetrized
 from ladera.properties.vibrations import vibrations
@@ -104,7 +104,7 @@ def test_parity_of_published_weights(model: str, golden: str) -> None:
             found = predict(potential, atoms)
             assert found.energy.item() == pytest.approx(frame["energy"], rel=tolerance)
             assert relative(found.forces, frame["forces"]) < tolerance
-        references = double.reference_energies[0][double.species_index(found.graph)]
+        references = double.reference_energies[0][double.element_index(found.graph)]
         interaction = predict(double, atoms).atomic_energies - references
         # These node energies are without the reference energies, which are large.
         assert np.abs(interaction.numpy() - frame["node_energy"]).max() < 1e-9

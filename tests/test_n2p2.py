@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 import ladera
 from conftest import SPECIES, fitted, lennard_jones, mixed_functions, water_like
 from ladera.cli import main
+from ladera.codes import n2p2
+from ladera.codes.n2p2 import weights
+from ladera.codes.n2p2.settings import Line, Settings, SettingsWarning
 from ladera.data import formats
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, LaderaError, ModelFileError
-from ladera.interop import n2p2
-from ladera.interop.n2p2 import weights
-from ladera.interop.n2p2.settings import Line, Settings, SettingsWarning
 from ladera.kernels.symmetry_functions.functions import GaussianFunction, PolynomialFunction
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.testing import predict
@@ -298,7 +298,7 @@ def test_normalization_and_offsets_shift_and_scale(folder: Path) -> None:
     replace(folder, r"^atom_energy H.*", "")
     found = predict(ladera.load(folder), ATOMS).atomic_energies / ATOMIC.energy
     constants = (potential.reference_energies + potential.energy_shift)[
-        potential.species_index(predict(potential, ATOMS).graph)
+        potential.element_index(predict(potential, ATOMS).graph)
     ]
     network = (predict(potential, ATOMS).atomic_energies - constants) / potential.energy_scale
     offset = torch.where(torch.from_numpy(ATOMS.numbers) == 8, -2.5, 0.0).double()

@@ -13,12 +13,13 @@ import torch
 
 import ladera
 from conftest import SPECIES, fitted, water_like
+from ladera.codes.n2p2 import scaling
+from ladera.codes.n2p2.settings import SettingsWarning
 from ladera.data import formats
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, DataError, ModelFileError
-from ladera.interop.n2p2 import outputs, scaling, training
-from ladera.interop.n2p2.settings import SettingsWarning
+from ladera.jobs.n2p2 import outputs, training
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.testing import predict
 from ladera.units import ATOMIC

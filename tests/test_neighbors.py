@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladera.errors import DataError
-from ladera.graph import Graph, NeighborList, build_graph
+from ladera.graph import Graph, NeighborList
+from ladera.structure import Structure
 
 CUTOFF = 4.0
 
@@ -36,7 +37,7 @@ def random_structure(seed: int, n_atoms: int, periodic):
 
 def assert_same(one: Graph, other: Graph) -> None:
     """Equal to the last bit, in the same order."""
-    for name in ("species", "centers", "neighbors", "shifts", "vectors", "row_pointer"):
+    for name in ("numbers", "centers", "neighbors", "shifts", "vectors", "row_pointer"):
         assert np.array_equal(getattr(one, name).numpy(), getattr(other, name).numpy()), name
 
 
@@ -48,7 +49,7 @@ def assert_same(one: Graph, other: Graph) -> None:
 )
 def test_pairs_are_those_of_brute_force(seed, n_atoms, periodic):
     numbers, positions, cell, periodic = random_structure(seed, n_atoms, periodic)
-    graph = build_graph(numbers, positions, cell, periodic, CUTOFF)
+    graph = Graph.of(Structure.of(numbers, positions, cell, periodic), CUTOFF)
     centers, neighbors = graph.centers.numpy(), graph.neighbors.numpy()
     shifts = graph.shifts.numpy()
     rows = np.column_stack([centers, neighbors, shifts])
@@ -70,8 +71,8 @@ def test_skin_never_misses_a_pair(seed, periodic):
     numbers, positions, cell, periodic = random_structure(seed, 5, np.array(periodic, bool))
     cached = NeighborList(CUTOFF, skin=1.0)
     for _ in range(12):
-        fresh = build_graph(numbers, positions, cell, periodic, CUTOFF)
-        assert_same(cached.build(numbers, positions, cell, periodic), fresh)
+        fresh = Graph.of(Structure.of(numbers, positions, cell, periodic), CUTOFF)
+        assert_same(cached.build(Structure.of(numbers, positions, cell, periodic)), fresh)
         positions = positions + rng.normal(0, rng.choice([0.0, 0.05, 0.5]), positions.shape)
         if rng.random() < 0.5:
             strain = np.eye(3) + rng.normal(0, rng.choice([0.005, 0.05]), (3, 3))
@@ -92,7 +93,7 @@ def test_skin_notices_another_structure():
     ]
     cached = NeighborList(CUTOFF, skin=1.0)
     for case in cases:
-        assert_same(cached.build(*case), build_graph(*case, CUTOFF))
+        assert_same(cached.build(Structure.of(*case)), Graph.of(Structure.of(*case), CUTOFF))
 
 
 def test_candidates_are_used_again_while_that_is_safe(monkeypatch):
@@ -112,9 +113,10 @@ def test_candidates_are_used_again_while_that_is_safe(monkeypatch):
     cached = NeighborList(CUTOFF, skin=1.0)
     for step in range(10):
         scale = 1 + 0.002 * step
-        cached.build(numbers, scale * positions + 0.005 * step, scale * cell, periodic)
+        moved = scale * positions + 0.005 * step
+        cached.build(Structure.of(numbers, moved, scale * cell, periodic))
     assert searches == 1
-    cached.build(numbers, positions + np.eye(5, 3) * 0.6, cell, periodic)
+    cached.build(Structure.of(numbers, positions + np.eye(5, 3) * 0.6, cell, periodic))
     assert searches == 2
 
 
@@ -122,22 +124,22 @@ def test_not_finite_positions_name_the_atom():
     positions = np.zeros((2, 3))
     positions[1, 2] = np.nan
     with pytest.raises(DataError, match="Atom 1"):
-        NeighborList(CUTOFF, 1.0).build([1, 1], positions, np.eye(3), False)
+        NeighborList(CUTOFF, 1.0).build(Structure.of([1, 1], positions, np.eye(3), False))
     neighbor_list = NeighborList(CUTOFF, 1.0)
-    neighbor_list.build([1, 1], [[0.0, 0, 0], [0, 0, 1]], np.eye(3), False)
+    neighbor_list.build(Structure.of([1, 1], [[0.0, 0, 0], [0, 0, 1]], np.eye(3), False))
     with pytest.raises(DataError, match="Atom 0"):  # with candidates that hold for atom 1
-        neighbor_list.build([1, 1], [[np.nan, 0, 0], [0, 0, 1]], np.eye(3), False)
+        neighbor_list.build(Structure.of([1, 1], [[np.nan, 0, 0], [0, 0, 1]], np.eye(3), False))
 
 
 def test_a_cell_smaller_than_an_atom_is_refused_at_once():
     """Searching its millions of images would never end."""
     cell = np.array([[5.0, 0, 0], [0, 5.0, 0], [4.99, 0.001, 0.05]])
     with pytest.raises(DataError, match=r"only 0\.05 Angstrom high.*another unit"):
-        build_graph([1], [[0.0, 0, 0]], cell, [True, True, True], CUTOFF)
-    flat = build_graph([1], [[0.0, 0, 0]], cell, [True, True, False], CUTOFF)
+        Graph.of(Structure.of([1], [[0.0, 0, 0]], cell, [True, True, True]), CUTOFF)
+    flat = Graph.of(Structure.of([1], [[0.0, 0, 0]], cell, [True, True, False]), CUTOFF)
     assert flat.n_edges == 0
 
 
 def test_a_cutoff_over_a_million_images_is_refused_at_once():
     with pytest.raises(DataError, match=r"cutoff of 1e\+04 Angstrom reaches over .* images"):
-        build_graph([1], [[0.0, 0, 0]], 3.0 * np.eye(3), [True, True, True], 1e4)
+        Graph.of(Structure.of([1], [[0.0, 0, 0]], 3.0 * np.eye(3), True), 1e4)

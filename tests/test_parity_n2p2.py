@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import ladera
+from ladera.codes.n2p2 import reading, scaling, tables, writing
+from ladera.codes.n2p2.settings import SettingsWarning
 from ladera.data import formats
 from ladera.data.frame import Frame
-from ladera.interop.n2p2 import outputs, reading, scaling, tables, training, writing
-from ladera.interop.n2p2.settings import SettingsWarning
+from ladera.jobs.n2p2 import outputs, training
 from ladera.models.hdnnp import HDNNP
 from ladera.potential import TrainingStatistics
 from ladera.testing import check_forces, predict
@@ -47,7 +48,7 @@ def compare(folder: Path, frame: Frame, expected: Path, name: str, units: UnitSy
         prediction.forces.numpy() / units.force, atoms[:, -3:], atol=1e-9, rtol=0
     )
     offsets = potential.reference_energies + potential.energy_shift
-    own = prediction.atomic_energies - offsets[potential.species_index(prediction.graph)]
+    own = prediction.atomic_energies - offsets[potential.element_index(prediction.graph)]
     np.testing.assert_allclose(own.numpy() / units.energy, atoms[:, 3], atol=1e-9, rtol=1e-9)
 
 

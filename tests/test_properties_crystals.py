@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from ladera import modelfile
 from ladera.cli import main
 from ladera.errors import DataError, PropertyError
-from ladera.models.committee import Committee
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
+from ladera.potential import Committee
 from ladera.properties import result
 from ladera.properties.elasticity import elasticity, point_group
 from ladera.properties.equation_of_state import birch_murnaghan, equation_of_state, vinet

@@ -182,7 +182,9 @@ def test_argon_near_its_triple_point_is_as_rahman_found_it(tmp_path):
     nve = {"ensemble": "nve", "timestep": 10.0, "steps": 2000, "trajectory_interval": 10}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SimulationWarning)  # Rahman's step is ten femtoseconds
-        melt = MDSettings("nvt-bussi", 250.0, 94.4, timestep=5.0, steps=300)
+        melt = MDSettings(
+            ensemble="nvt-bussi", temperature=250.0, temperature_end=94.4, timestep=5.0, steps=300
+        )
         atoms = run_md(atoms, model, melt, tmp_path / "melt")
         atoms = run_md(atoms, model, MDSettings(**nvt, timestep=5.0, steps=400), tmp_path / "rest")
         settings = MDSettings(**nve, initial_velocities="structure")

@@ -11,8 +11,8 @@ from ase.optimize import LBFGS
 from argon import argon, cluster, one_thread  # noqa: F401
 from ladera import curvature, modelfile
 from ladera.cli import main
-from ladera.models.committee import Committee
 from ladera.models.lennard_jones import LennardJones
+from ladera.potential import Committee
 from ladera.properties import memory, result
 from ladera.properties.elasticity import elasticity
 from ladera.properties.memory import RememberingCalculator

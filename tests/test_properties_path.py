@@ -13,7 +13,7 @@ from ase.optimize import BFGS
 from argon import argon, one_thread  # noqa: F401
 from ladera.cli import main
 from ladera.errors import PropertyError
-from ladera.models.committee import Committee
+from ladera.potential import Committee
 from ladera.properties import result
 from ladera.properties.energy_path import energy_path
 from ladera.properties.structures import require_relaxed

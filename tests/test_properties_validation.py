@@ -11,8 +11,8 @@ from argon import argon, crystal, one_thread  # noqa: F401
 from ladera import modelfile
 from ladera.cli import main
 from ladera.errors import PropertyError
-from ladera.models.committee import Committee
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
+from ladera.potential import Committee
 from ladera.properties import result
 from ladera.properties.card import validate
 from ladera.properties.conservation import energy_conservation

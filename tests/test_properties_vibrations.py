@@ -15,9 +15,9 @@ import ladera
 from ladera import modelfile
 from ladera.cli import main
 from ladera.errors import PropertyError
-from ladera.models.committee import Committee
 from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
+from ladera.potential import Committee
 from ladera.properties import result
 from ladera.properties.displacements import derivatives
 from ladera.properties.vibrations import vibrations

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 from ase.data import atomic_numbers
 
+from ladera.codes.published import registry, store
+from ladera.codes.published.registry import PublishedModel
+from ladera.codes.published.store import DownloadNotice, fetch
 from ladera.errors import ModelFileError
-from ladera.interop.published import registry, store
-from ladera.interop.published.registry import PublishedModel
-from ladera.interop.published.store import DownloadNotice, fetch
 
 CONTENT = b"PK\x03\x04 the numbers of a model" + bytes(range(256)) * 64
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

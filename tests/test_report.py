@@ -13,16 +13,18 @@ from ase.build import bulk, molecule
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ladera import tables
 from ladera.cli import main
 from ladera.errors import DataError
 from ladera.plotting import to_svg
 from ladera.report import figures, viewer
 from ladera.report.predictions import Errors, Predictions
 from ladera.report.report import HOW_TO_GET_3D, ReportWarning, write_report
-from ladera.report.run import Simulation, TrainingRun, read_table
 from ladera.report.simulation_section import drift
 from ladera.report.training_section import parity_plates
 from ladera.report.viewer import Script
+from ladera.simulation.run_folder import SimulationRun
+from ladera.training.run_folder import TrainingRun
 from report_runs import HOSTILE, md_run, relax_run, training_run
 
 FAKE_SCRIPT = Script("const $3Dmol = {};", "BSD-3-Clause, as a stand-in")
@@ -332,7 +334,7 @@ def test_the_scene_keeps_open_structures_in_the_middle_and_others_in_their_cell(
 
 
 def test_the_drift_is_a_slope_per_atom(tmp_path: Path) -> None:
-    simulation = Simulation.read(md_run(tmp_path / "md", rows=4000))
+    simulation = SimulationRun.read(md_run(tmp_path / "md", rows=4000))
     # 1e-6 eV a row of 5 fs, nine atoms: 1e-6 / 0.005 ps * 1000 / 9
     assert drift(simulation) == pytest.approx(0.2 / 9, rel=1e-2)
 
@@ -351,7 +353,7 @@ def test_errors_leave_unlabelled_values_out() -> None:
 def test_tables_have_nan_for_empty_fields(tmp_path: Path) -> None:
     path = tmp_path / "md.csv"
     path.write_text("step,pressure_gpa\n0,\n10,1.5\n")
-    table = read_table(path)
+    table = tables.read(path)
     assert np.isnan(table["pressure_gpa"][0])
     assert table["step"].tolist() == [0, 10]
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from ladera import Committee
 from ladera.errors import ConfigError, DataError, LaderaError, ModelFileError
+from ladera.loading import load_committee
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
-from ladera.simulation.calculator import LaderaCalculator, load_potential
+from ladera.simulation.calculator import LaderaCalculator
 
 
 def argon(epsilon: float = 0.0104, sigma: float = 3.4, cutoff: float = 7.0) -> LennardJones:
@@ -204,15 +205,15 @@ def test_load_one_model_or_a_committee(tmp_path):
     one, two = tmp_path / "one.ladera", tmp_path / "two.ladera"
     argon().save(one)
     argon(0.0110).save(two)
-    assert isinstance(load_potential(one), LennardJones)
-    assert isinstance(load_potential([one]), LennardJones)
-    committee = load_potential([one, two])
+    assert isinstance(load_committee(one), LennardJones)
+    assert isinstance(load_committee([one]), LennardJones)
+    committee = load_committee([one, two])
     assert isinstance(committee, Committee)
     assert len(committee.members) == 2
     with pytest.raises(ModelFileError, match=r"missing\.ladera"):
-        load_potential([one, tmp_path / "missing.ladera"])
+        load_committee([one, tmp_path / "missing.ladera"])
     LennardJones(
         LennardJonesConfig(species=("Ne",), cutoff=5.0, epsilon={"Ne": 0.003}, sigma={"Ne": 2.8})
     ).save(two)
     with pytest.raises(ConfigError, match="same species"):
-        load_potential([one, two])
+        load_committee([one, two])

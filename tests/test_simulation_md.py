@@ -18,10 +18,9 @@ from ase.io.trajectory import Trajectory
 
 from argon import Argon, argon, cluster, crystal, one_thread  # noqa: F401
 from ladera.errors import DataError, SimulationError
-from ladera.models.committee import Committee
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
-from ladera.simulation.calculator import LaderaCalculator
-from ladera.simulation.integrators import degrees_of_freedom
+from ladera.potential import Committee, LaderaCalculator
+from ladera.simulation.held import degrees_of_freedom
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning, set_velocities
 from ladera.simulation.settings import MDSettings
@@ -69,10 +68,10 @@ class Holed(LennardJones):
 class Bounded(Argon):
     """Argon that says which atoms have no neighbour within a radius: those it does not know."""
 
-    def extrapolations(self, graph):
+    def grade(self, graph, prediction=None):
         close = (graph.vectors.norm(dim=1) < 3.6).long()
         neighbors = torch.zeros(graph.n_atoms, dtype=torch.int64)
-        return (neighbors.index_add(0, graph.centers, close) == 0).long()
+        return 1.0 + (neighbors.index_add(0, graph.centers, close) == 0)
 
 
 def test_nve_conserves_energy_to_second_order(tmp_path):
@@ -325,6 +324,9 @@ def test_velocities_of_the_structure(tmp_path):
         ({"max_extrapolating": 2.0}, "from 0 to 1"),
         ({"log_interval": 0}, "log_interval is 0"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": True}, "seed is True; it must be a whole number"),
+        ({"timestep": True}, "timestep is True; it must be a finite number"),
+        ({"temprature": 5.0}, "'temprature' is no setting of a simulation; did you mean 'tempera"),
     ],
 )
 def test_settings_that_make_no_sense(settings, message):

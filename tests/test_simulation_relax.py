@@ -175,8 +175,8 @@ def test_collapse_and_nonsense_are_errors(tmp_path):
 
 def test_leaving_the_training_domain_is_said():
     class Bounded(Argon):
-        def extrapolations(self, graph):
-            return torch.ones(graph.n_atoms, dtype=torch.int64)
+        def grade(self, graph, prediction=None):
+            return torch.full((graph.n_atoms,), 1.5)
 
     with pytest.warns(SimulationWarning, match="7 of 7 atoms of the relaxed structure"):
         result = relax(cluster(), Bounded(argon().config).requires_grad_(False))

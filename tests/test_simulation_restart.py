@@ -196,7 +196,8 @@ run_md(crystal(), argon(), settings(ensemble="nvt-bussi", steps={steps}), sys.ar
 
 
 def start(folder: Path, steps: int, *words: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     script = SCRIPT.format(steps=steps)
     return subprocess.Popen(
         [sys.executable, "-c", script, str(folder), *words],

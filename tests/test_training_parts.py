@@ -18,11 +18,11 @@ import ladera
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, ModelFileError
 from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.quantities import ENERGY, FORCES, STRESS
 from ladera.training import checkpoint
 from ladera.training.batches import Batches, GraphStore, filled, shuffled
 from ladera.training.config import LossConfig
 from ladera.training.evaluation import evaluate_dataset
-from ladera.training.log import EpochLog
 from ladera.training.loss import Objective
 from ladera.training.optimizer_config import (
     Constant,
@@ -33,6 +33,7 @@ from ladera.training.optimizer_config import (
 )
 from ladera.training.optimizers import LearningRate, ParameterAverage
 from ladera.training.preparation import prepare
+from ladera.training.run_folder import RunFolder
 from training_runs import CUTOFF, argon, config
 
 
@@ -68,9 +69,9 @@ def test_the_loss_is_the_formula_of_its_docstring(function: str) -> None:
         return np.where(np.abs(x) < 0.01, x**2 / 2, 0.01 * (np.abs(x) - 0.005))
 
     found = evaluate_dataset(model, dataset)
-    energies = [c * rho((found.energy[k] - frames[k].energy) / 4) for k, c in ((0, 1.0), (1, 2.0))]
-    forces = [rho(found.forces[4 * k : 4 * k + 4] - frames[k].forces) for k in (0, 2)]
-    stress = [c * rho(found.stress[k] - frames[k].stress) for k, c in ((1, 2.0), (2, 1.0))]
+    energies = [c * rho((found[ENERGY][k] - frames[k].energy) / 4) for k, c in ((0, 1.0), (1, 2.0))]
+    forces = [rho(found[FORCES][4 * k : 4 * k + 4] - frames[k].forces) for k in (0, 2)]
+    stress = [c * rho(found[STRESS][k] - frames[k].stress) for k, c in ((1, 2.0), (2, 1.0))]
     expected = 3.0 * np.mean(energies) + 0.5 * np.mean(forces) + 7.0 * np.mean(stress)
     assert loss == pytest.approx(expected, rel=1e-12)
 
@@ -84,7 +85,7 @@ def test_large_forces_count_less_in_the_universal_loss() -> None:
     settings = LossConfig(function="universal", energy=0.0, forces=1.0, huber_delta=0.5)
     objective = Objective(model, settings)
     loss = objective.total(objective(batch), batch.counts).item()
-    residual = np.abs(evaluate_dataset(model, dataset).forces - dataset[0].forces)
+    residual = np.abs(evaluate_dataset(model, dataset)[FORCES] - dataset[0].forces)
     delta = 0.5 * np.array([1.0, 0.7, 0.4, 0.1])[:, None]
     linear = delta * (residual - delta / 2)
     expected = np.where(residual < delta, residual**2 / 2, linear).mean()
@@ -113,8 +114,9 @@ def test_the_gradient_of_the_loss_agrees_with_finite_differences() -> None:
 def test_a_stress_label_without_a_volume_is_refused() -> None:
     frame = argon(1)[0].with_(periodic=np.zeros(3, dtype=bool), cell=np.zeros((3, 3)))
     dataset = Dataset.from_frames([frame.with_(source="here.xyz, frame 0")])
+    dataset_graphs = GraphStore(dataset, CUTOFF)
     with pytest.raises(DataError, match=r"Frame 0 \(here\.xyz, frame 0\) has a stress but no vol"):
-        Batches(dataset, GraphStore(dataset, CUTOFF)).make(np.arange(1))
+        Objective(potential(), LossConfig())(Batches(dataset, dataset_graphs).make(np.arange(1)))
 
 
 # --- batches -----------------------------------------------------------------------------------
@@ -295,14 +297,14 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
 
 
 def test_a_resumed_log_has_every_epoch_once(tmp_path: Path) -> None:
-    log = EpochLog(tmp_path / "log.csv", ["epoch", "loss"])
-    log.start()
-    for epoch in (1, 2, 3):
-        log.append({"epoch": epoch, "loss": None if epoch == 2 else 0.5, "other": 1})
+    columns = ["epoch", "loss"]
+    with RunFolder(tmp_path).log(columns, 0) as log:
+        for epoch in (1, 2, 3):
+            log.write({"epoch": epoch, "loss": None if epoch == 2 else 0.5, "other": 1})
     with (tmp_path / "log.csv").open("a") as file:
         file.write("4,0.")  # killed in the middle of a line
-    log.start(finished_epochs=2)
-    log.append({"epoch": 3, "loss": 0.25})
+    with RunFolder(tmp_path).log(columns, 2) as log:
+        log.write({"epoch": 3, "loss": 0.25})
     assert (tmp_path / "log.csv").read_text() == "epoch,loss\n1,0.5\n2,\n3,0.25\n"
 
 

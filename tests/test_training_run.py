@@ -20,7 +20,7 @@ import torch
 import yaml
 
 import ladera
-from ladera import modelfile
+from ladera import loading
 from ladera.cli import main
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, TrainingError
@@ -226,7 +226,7 @@ def test_the_folder_holds_what_the_manual_says(tmp_path: Path) -> None:
     assert float(log[0]["train_stress_rmse_mev_per_angstrom3"]) > 0
     results = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert set(results) == {"train", "validation", "test"}
-    origin = modelfile.read_header(tmp_path / "run" / "model.ladera")["provenance"]
+    origin = loading.read_header(tmp_path / "run" / "model.ladera")["provenance"]
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     assert origin["split"] == split
     assert origin["data_hash"] == split["data_hash"]

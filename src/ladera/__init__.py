@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
     from ladera.graph import Graph
-    from ladera.interop.published import mace_mp, mace_off
-    from ladera.modelfile import build, load
-    from ladera.models.committee import Committee
-    from ladera.potential import Potential, Prediction, evaluate
+    from ladera.loading import load
+    from ladera.models.registry import build
+    from ladera.potential import Committee, Potential, Prediction, evaluate
+    from ladera.simulation.published import mace_mp, mace_off
 
 __version__ = "0.1.0"
 
 # Public names and where they live. They are imported on first use, so that `import ladera` and
 # `ladera --help` never wait for torch.
 _HOMES = {
-    "Committee": "ladera.models.committee",
+    "Committee": "ladera.potential",
     "Dataset": "ladera.data.dataset",
     "Frame": "ladera.data.frame",
     "Graph": "ladera.graph",
     "LaderaError": "ladera.errors",
     "Potential": "ladera.potential",
     "Prediction": "ladera.potential",
-    "build": "ladera.modelfile",
+    "build": "ladera.models.registry",
     "evaluate": "ladera.potential",
     "hessian": "ladera.curvature",
-    "load": "ladera.modelfile",
-    "mace_mp": "ladera.interop.published",
-    "mace_off": "ladera.interop.published",
+    "load": "ladera.loading",
+    "mace_mp": "ladera.simulation.published",
+    "mace_off": "ladera.simulation.published",
 }
 
 __all__ = [

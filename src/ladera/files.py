@@ -1,12 +1,16 @@
-"""Writing files so that an interruption never leaves half a file behind."""
+"""Writing files so that an interruption never leaves half a file behind, and reading JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from ladera.errors import DataError
 
 
 @contextmanager
@@ -37,6 +41,35 @@ def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` in one step."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """The object in a JSON file; empty when there is no such file, DataError for a damaged one."""
+    if not path.exists():
+        return {}
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} is no complete JSON file ({error}); run the command that wrote it again, or "
+            "take it away to report without it."
+        ) from error
+    if not isinstance(contents, dict):
+        raise DataError(f"{path} holds a {type(contents).__name__}, expected a JSON object.")
+    return contents
+
+
+def cut_to(path: Path, length: int) -> None:
+    """Drop what a file holds beyond its first ``length`` bytes, written after a restart point.
+
+    Raises DataError for a file that is shorter or gone.
+    """
+    if not path.is_file() or path.stat().st_size < length:
+        raise DataError(
+            f"{path} is shorter than at the restart point or gone, so the run cannot go on; "
+            "put it back or start anew in another folder."
+        )
+    os.truncate(path, length)
 
 
 def _umask() -> int:

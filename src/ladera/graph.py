@@ -12,16 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ladera.arrays import Reals
 from ladera.errors import DataError
 from ladera.kernels.neighbors import Candidates, farthest_move, find_pairs, within_cutoff
+from ladera.structure import Structure
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
-_LARGEST_EXTENT = 1e5  # Angstrom
-_MOST_IMAGES = 1e6  # of a cell within the cutoff
-_SMALLEST_HEIGHT = 0.5  # Angstrom, of a cell: less than any atom
 _FLOATING = ("positions", "cell", "vectors", "total_charge")  # fields of a graph
 _IDENTITY = np.eye(3)
 
@@ -33,12 +32,13 @@ class Graph:
     Edges are directed and complete: for every pair closer than the cutoff both i -> j and j -> i
     are there, once per periodic image, an atom's own images included. They are sorted by centre
     and, inside one centre, by the neighbour's atomic number, so that a kernel reads the neighbours
-    of an atom as one contiguous block and those of each element as a sub-block.
+    of an atom as one contiguous block and those of each element as a sub-block. The atoms of a
+    structure lie together, structure after structure.
 
     r_ij = positions[j] - positions[i] + shift . cell          (a vector from centre to neighbour)
     """
 
-    species: Tensor  # (n_atoms,) int64, atomic numbers
+    numbers: Tensor  # (n_atoms,) int64, atomic numbers
     positions: Tensor  # (n_atoms, 3), Angstrom
     cell: Tensor  # (n_structures, 3, 3), rows are the cell vectors, Angstrom
     periodic: Tensor  # (n_structures, 3) bool
@@ -54,7 +54,7 @@ class Graph:
     @property
     def n_atoms(self) -> int:
         """Number of atoms in all structures."""
-        return self.species.shape[0]
+        return self.numbers.shape[0]
 
     @property
     def n_structures(self) -> int:
@@ -73,9 +73,10 @@ class Graph:
 
     @cached_property
     def volumes(self) -> Tensor:
-        """Cell volumes in Angstrom^3, (n_structures,); 0 for an open structure."""
-        volumes = torch.linalg.det(self.cell).abs()
-        return torch.where(self.periodic.any(dim=1), volumes, torch.zeros_like(volumes))
+        """Cell volumes in Angstrom^3, (n_structures,) float64; 0 for an open structure."""
+        cells = zip(self.cell.detach().cpu(), self.periodic.tolist(), strict=True)
+        values = [cell_volume(cell.numpy()) if any(periodic) else 0.0 for cell, periodic in cells]
+        return torch.tensor(values, dtype=torch.float64, device=self.cell.device)
 
     def exchange(self, features: Tensor) -> Tensor:
         """Give every atom, ghosts included, its features: (n_atoms, ...) to (n_atoms, ...).
@@ -108,16 +109,14 @@ class Graph:
     def from_atoms(cls, atoms: Atoms, cutoff: float) -> Graph:
         """Graph of an ``ase.Atoms`` with all neighbours closer than ``cutoff`` (Angstrom).
 
-        The total charge is ``atoms.info["total_charge"]``, in e; 0 where that is missing.
+        Its total charge is that of :meth:`ladera.structure.Structure.from_atoms`.
         """
-        return build_graph(
-            atoms.numbers,
-            atoms.positions,
-            atoms.cell.array,
-            atoms.pbc,
-            cutoff,
-            total_charge(atoms),
-        )
+        return cls.of(Structure.from_atoms(atoms), cutoff)
+
+    @classmethod
+    def of(cls, structure: Structure, cutoff: float) -> Graph:
+        """Graph of one structure; raises DataError as :meth:`NeighborList.build` does."""
+        return NeighborList(cutoff).build(structure)
 
     @classmethod
     def batch(cls, graphs: Sequence[Graph]) -> Graph:
@@ -141,7 +140,7 @@ class Graph:
         rows = [g.row_pointer[:-1] + shift for g, shift in zip(graphs, edges, strict=False)]
         rows.append(rows[0].new_tensor([edges[-1]]))
         return Graph(
-            species=joined("species"),
+            numbers=joined("numbers"),
             positions=joined("positions"),
             cell=joined("cell"),
             periodic=joined("periodic"),
@@ -170,36 +169,22 @@ class NeighborList:
         self.skin = skin
         self._candidates: _Candidates | None = None
 
-    def build(
-        self,
-        numbers: ArrayLike,
-        positions: ArrayLike,
-        cell: ArrayLike,
-        periodic: ArrayLike,
-        total_charge: float = 0.0,
-    ) -> Graph:
-        """Graph of one structure.
+    def build(self, structure: Structure) -> Graph:
+        """Graph of one structure, whose arrays it copies.
 
-        Parameters are the atomic numbers (n_atoms,), positions (n_atoms, 3) and cell (3, 3) in
-        Angstrom, the periodic directions (3,) and the total charge in e. Raises DataError for
-        positions that are not finite and for a periodic direction without a cell vector.
+        Raises DataError for positions that are not finite, for a periodic direction without a cell
+        vector, and for what else :meth:`ladera.structure.Structure.check` refuses.
         """
-        numbers = np.asarray(numbers, dtype=np.int64)
-        positions = np.ascontiguousarray(positions, dtype=np.float64)
-        cell = np.ascontiguousarray(cell, dtype=np.float64)
-        periodic = np.asarray(periodic, dtype=bool) | np.zeros(3, dtype=bool)
         candidates = self._candidates
-        if candidates is None or not candidates.hold_all(
-            numbers, positions, cell, periodic, self.cutoff
-        ):
-            _check_geometry(numbers, positions, cell, periodic, self.cutoff + self.skin)
-            candidates = _Candidates(numbers, positions, cell, periodic, self.cutoff + self.skin)
+        if candidates is None or not candidates.hold_all(structure, self.cutoff):
+            structure.check(self.cutoff + self.skin)
+            candidates = _Candidates(structure, self.cutoff + self.skin)
             self._candidates = candidates if self.skin > 0 else None
-        pairs, vectors = within_cutoff(candidates.pairs, positions, cell, self.cutoff)
+        pairs, vectors = within_cutoff(candidates.pairs, structure, self.cutoff)
         return Graph(
-            species=candidates.species,
-            positions=torch.from_numpy(positions.copy()),
-            cell=torch.from_numpy(cell.copy()[None]),
+            numbers=candidates.numbers,
+            positions=torch.from_numpy(structure.positions.copy()),
+            cell=torch.from_numpy(structure.cell.copy()[None]),
             periodic=candidates.periodic,
             structure_index=candidates.structure_index,
             centers=torch.from_numpy(pairs.centers),
@@ -207,7 +192,7 @@ class NeighborList:
             shifts=torch.from_numpy(pairs.shifts),
             vectors=torch.from_numpy(vectors),
             row_pointer=torch.from_numpy(pairs.row_pointer),
-            total_charge=torch.from_numpy(np.array([total_charge], dtype=np.float64)),
+            total_charge=torch.from_numpy(np.array([structure.total_charge], dtype=np.float64)),
         )
 
 
@@ -217,35 +202,22 @@ class _Candidates:
     The graphs of all these share the tensors that are the same in them.
     """
 
-    def __init__(
-        self,
-        numbers: NDArray[np.int64],
-        positions: NDArray[np.float64],
-        cell: NDArray[np.float64],
-        periodic: NDArray[np.bool_],
-        radius: float,
-    ) -> None:
+    def __init__(self, structure: Structure, radius: float) -> None:
         self.radius = radius
-        self.positions, self.cell = positions.copy(), cell.copy()
+        self.positions, self.cell = structure.positions.copy(), structure.cell.copy()
         # Bytes compare several times faster than arrays.
-        self._identity = (numbers.tobytes(), periodic.tobytes(), cell.tobytes())
-        self.pairs = Candidates.of(find_pairs(numbers, positions, cell, periodic, radius))
-        self.species = torch.from_numpy(numbers.copy())  # (n_atoms,)
-        self.periodic = torch.from_numpy(periodic.copy())[None]  # (1, 3)
-        self.structure_index = torch.zeros(len(numbers), dtype=torch.int64)  # (n_atoms,)
+        self._numbers, self._periodic = structure.numbers.tobytes(), structure.periodic.tobytes()
+        self._cell = self.cell.tobytes()
+        self.pairs = Candidates.of(find_pairs(structure, radius))
+        self.numbers = torch.from_numpy(structure.numbers.copy())  # (n_atoms,)
+        self.periodic = torch.from_numpy(structure.periodic.copy())[None]  # (1, 3)
+        self.structure_index = torch.zeros(len(structure.numbers), dtype=torch.int64)  # (n_atoms,)
 
     @cached_property
     def _inverse_cell(self) -> NDArray[np.float64]:
         return np.asarray(np.linalg.inv(self.cell))
 
-    def hold_all(
-        self,
-        numbers: NDArray[np.int64],
-        positions: NDArray[np.float64],
-        cell: NDArray[np.float64],
-        periodic: NDArray[np.bool_],
-        cutoff: float,
-    ) -> bool:
+    def hold_all(self, structure: Structure, cutoff: float) -> bool:
         """Whether every pair closer than ``cutoff`` is certain to be among the candidates.
 
         With the cell's deformation F, cell = cell_0 F, and the displacements that remain,
@@ -253,91 +225,24 @@ class _Candidates:
         |r_ij0| >= radius and therefore |r_ij| >= radius s - 2 max|u|, s the smallest singular
         value of F; it is at least 1 - |F - 1| with Frobenius's norm, which costs a tenth of it.
         """
-        same = numbers.tobytes() == self._identity[0] and periodic.tobytes() == self._identity[1]
-        if not same:
+        if (
+            structure.numbers.tobytes() != self._numbers
+            or structure.periodic.tobytes() != self._periodic
+        ):
             return False
         deformation, smallest_stretch = _IDENTITY, 1.0
-        if cell.tobytes() != self._identity[2]:
-            if not periodic.all():
+        if structure.cell.tobytes() != self._cell:
+            if not structure.periodic.all():
                 return False  # the open directions may have no cell vector to compare
-            deformation = self._inverse_cell @ cell
+            deformation = self._inverse_cell @ structure.cell
             change = (deformation - _IDENTITY).ravel()
             smallest_stretch = 1.0 - math.sqrt(change @ change)
-        farthest = farthest_move(positions, self.positions, deformation)
+        farthest = farthest_move(structure.positions, self.positions, deformation)
         return self.radius * smallest_stretch - 2 * farthest >= cutoff
 
 
-def build_graph(
-    numbers: ArrayLike,
-    positions: ArrayLike,
-    cell: ArrayLike,
-    periodic: ArrayLike,
-    cutoff: float,
-    total_charge: float = 0.0,
-) -> Graph:
-    """Graph of one structure; see :meth:`NeighborList.build` for shapes, units and errors."""
-    return NeighborList(cutoff).build(numbers, positions, cell, periodic, total_charge)
-
-
-def total_charge(atoms: Atoms) -> float:
-    """Total charge of an ``ase.Atoms`` in e: its ``info["total_charge"]``, 0 where it has none.
-
-    Raises DataError when that is not a number.
-    """
-    value = atoms.info.get("total_charge", 0.0)
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"The structure's total_charge is {value!r}; it must be a number of elementary charges."
-        ) from error
-
-
-def _check_geometry(
-    numbers: np.ndarray,
-    positions: np.ndarray,
-    cell: np.ndarray,
-    periodic: np.ndarray,
-    radius: float,
-) -> None:
-    """Raise DataError where a neighbour list would be meaningless."""
-    if len(numbers) == 0:
-        raise DataError("The structure has no atoms; a potential needs at least one.")
-    if positions.shape != (len(numbers), 3):
-        raise DataError(
-            f"Positions have shape {positions.shape}, expected ({len(numbers)}, 3): "
-            "one row for each atomic number."
-        )
-    if not np.isfinite(positions).all():
-        atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise DataError(
-            f"Atom {atom} has the position {positions[atom].tolist()}, which is not finite; "
-            "check the structure or the simulation that produced it."
-        )
-    if not np.isfinite(cell).all():
-        raise DataError(f"The cell {cell.tolist()} is not finite; check the structure.")
-    extent = float(np.ptp(positions, axis=0)[~periodic].max(initial=np.abs(cell).max()))
-    if extent > _LARGEST_EXTENT:  # vesin's arithmetic overflows and ends the process
-        raise DataError(
-            f"The structure is {extent:.3g} Angstrom long; more than {_LARGEST_EXTENT:.0e} is not "
-            "possible. Has it exploded?"
-        )
-    periodic_vectors = cell[periodic]
-    if len(periodic_vectors) and np.linalg.matrix_rank(periodic_vectors) < len(periodic_vectors):
-        raise DataError(
-            f"The structure is periodic along {periodic.tolist()} but its cell {cell.tolist()} "
-            "has no independent vector there; give the cell or switch the periodicity off."
-        )
-    if len(periodic_vectors):
-        heights = 1 / np.linalg.norm(np.linalg.pinv(periodic_vectors), axis=0)
-        if heights.min() < _SMALLEST_HEIGHT:
-            raise DataError(
-                f"The cell {cell.tolist()} is only {heights.min():.3g} Angstrom high, less than an "
-                "atom; is it in another unit?"
-            )
-        images = float(np.prod(1 + 2 * radius / heights))
-        if not images < _MOST_IMAGES:  # the search would not end
-            raise DataError(
-                f"A cutoff of {radius:.3g} Angstrom reaches over {images:.1e} images of the cell "
-                f"{cell.tolist()}; is one of them in another unit?"
-            )
+def cell_volume(cell: Reals) -> float:
+    """|a . (b x c)| in Angstrom^3, a tenth of the time of a determinant; rows are a, b and c."""
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell.tolist()
+    volume: float = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+    return abs(volume)

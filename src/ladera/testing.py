@@ -19,9 +19,11 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ladera import modelfile
-from ladera.graph import Graph, total_charge
+from ladera import loading
+from ladera.graph import Graph
 from ladera.potential import Potential, Prediction, differentiate, evaluate
+from ladera.quantities import DIPOLE
+from ladera.structure import total_charge
 
 Floats = NDArray[np.float64]
 
@@ -104,7 +106,7 @@ def check_rigid_motions(potential: Potential, atoms: Atoms) -> None:
         _agree(
             after.forces.numpy(), before.forces.numpy() @ matrix, ROUNDING, f"forces under {name}"
         )
-        if potential.has_dipole and not atoms.pbc.any() and total_charge(atoms) == 0:
+        if DIPOLE in potential.gives and not atoms.pbc.any() and total_charge(atoms) == 0:
             dipole = before.dipole.numpy() @ matrix
             _agree(after.dipole.numpy(), dipole, ROUNDING, f"dipole under {name}")
 
@@ -162,7 +164,7 @@ def check_precision(potential: Potential, atoms: Atoms) -> None:
     """float32 agrees with float64 to float32's digits."""
     double = predict(potential, atoms)
     with _saved(potential) as path:
-        single = predict(modelfile.load(path).float(), atoms)
+        single = predict(loading.load(path).float(), atoms)
     scale = double.forces.abs().max().clamp_min(1.0)
     _agree(
         single.energy.numpy() - double.energy.numpy(),
@@ -177,7 +179,7 @@ def check_file(potential: Potential, atoms: Atoms) -> None:
     """A saved and loaded potential gives the same numbers, bit for bit."""
     before = predict(potential, atoms)
     with _saved(potential) as path:
-        after = predict(modelfile.load(path), atoms)
+        after = predict(loading.load(path), atoms)
     if not torch.equal(before.energy, after.energy) or not torch.equal(before.forces, after.forces):
         raise AssertionError("energies or forces changed when the model was saved and loaded")
 

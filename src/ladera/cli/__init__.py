@@ -29,7 +29,6 @@ from ladera.cli import (
     exchange,
     finetune,
     functions,
-    md,
     neb,
     phonons,
     precompile,
@@ -61,7 +60,19 @@ GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., int], ...]], ...]] = (
         (functions.select, functions.report),
     ),
 )
-COMMANDS: Final[tuple[Callable[..., int], ...]] = (
+MD_HELP: Final = """\
+Run molecular dynamics.
+
+Writes md.csv, trajectory.traj, restart.npz, settings.json and final.extxyz. Ctrl-C leaves a
+restart point; the same command with --resume goes on from there. The exit code is not 0 when
+the structure explodes or leaves the model's training domain; last_good.extxyz is then the
+last structure that was sound.
+
+    ladera md model.ladera ethanol.xyz --ensemble nvt-bussi --temperature 300 --time 20
+"""
+
+# One whose flags are a settings class comes by name, with its help: pydantic can wait.
+COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     demo.demo,
     train.template,
     train.schema,
@@ -73,7 +84,7 @@ COMMANDS: Final[tuple[Callable[..., int], ...]] = (
     exchange.import_,
     exchange.export,
     relax.relax,
-    md.md,
+    ("ladera.cli.md:md", MD_HELP),
     properties.eos,
     properties.elastic,
     phonons.phonons,
@@ -112,7 +123,11 @@ def _make_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for rank, command in enumerate(COMMANDS):
-        app.command(command, sort_key=rank)
+        if isinstance(command, tuple):
+            path, text = command
+            app.command(path, help=text, sort_key=rank)
+        else:
+            app.command(command, sort_key=rank)
     for name, purpose, commands in GROUPS:
         group = App(name=name, help=purpose, sort_key=-1)
         for rank, command in enumerate(commands):

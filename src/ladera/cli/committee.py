@@ -33,13 +33,13 @@ def committee(
     """
     from rich.console import Console
 
-    from ladera import modelfile
+    from ladera import loading
     from ladera.cli.evaluate import reliability_table
-    from ladera.models.committee import Committee
+    from ladera.potential import Committee
     from ladera.training.committee import calibrate
     from ladera.training.evaluation import evaluate_dataset
 
-    members = Committee([modelfile.load(model) for model in models])
+    members = Committee([loading.load(model) for model in models])
     dataset = read_files(tuple(data), reading)
     calibrated = calibrate(members, dataset)
     calibrated.save(output)

@@ -111,12 +111,12 @@ def _summarize(output: Path, md_seconds: float, all_seconds: float) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ladera.report.run import Simulation
     from ladera.report.simulation_section import drift
+    from ladera.simulation.run_folder import SimulationRun
 
     errors = json.loads(Path("test/evaluation.json").read_text(encoding="utf-8"))["test"]
-    steps = Simulation.read("nvt").table["step"][-1]
-    slope = drift(Simulation.read("nve"))
+    steps = SimulationRun.read("nvt").table["step"][-1]
+    slope = drift(SimulationRun.read("nve"))
     table = Table(show_header=False)
     for name, value in (
         ("Energy of test frames, RMSE", f"{errors['energy']['rmse']:.2f} meV/atom"),

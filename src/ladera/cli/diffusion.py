@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import finish, require_free
 
 if TYPE_CHECKING:
@@ -133,9 +134,6 @@ def _runs(
     processes: int | None,
 ) -> list[list[Path]]:
     """Folders of the runs, made or finished first: at each temperature the mean's and members'."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from ladera.errors import ConfigError
     from ladera.simulation.parallel import run_temperatures
     from ladera.simulation.settings import MDSettings
@@ -149,22 +147,13 @@ def _runs(
     if not (model and structure and temperatures):
         raise ConfigError("Simulations need --model, --structure and --temperature.")
     settings = MDSettings(
-        "nvt-bussi",
+        ensemble="nvt-bussi",
         timestep=timestep,
         time=time,
         trajectory_interval=max(1, round(_FRAME / timestep)),
     )
     words = f"{len(temperatures)} temperature(s), {time:g} ps each"
-    progress = Progress(
-        TextColumn(words),
-        BarColumn(),
-        TextColumn("{task.percentage:.1f} %"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    with progress:
-        bar = progress.add_task("")
+    with ProgressBar(f"{words}, %", 100) as bar:
         runs = run_temperatures(
             read_structure(structure),
             model,
@@ -172,7 +161,7 @@ def _runs(
             settings,
             output,
             processes=processes,
-            on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            on_progress=lambda done, total: bar.show(100 * done / total),
         )
     return [[of_one.mean, *of_one.members] for of_one in runs]
 

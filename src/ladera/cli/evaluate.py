@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
+    from ladera.codes.published import PublishedModel
     from ladera.data.dataset import Dataset
-    from ladera.interop.published import PublishedModel
     from ladera.training.extrapolation import ExtrapolationReport
 
 Part = Literal["train", "validation", "test"]
 _LINES = 10  # of extrapolation shown one by one
-_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "dipole": "meÅ"}
 
 
 def evaluate(
@@ -47,10 +46,11 @@ def evaluate(
     """
     from rich.console import Console
 
-    from ladera import modelfile
-    from ladera.training.evaluation import evaluate_dataset, write_evaluations
+    from ladera import loading
+    from ladera.training.evaluation import evaluate_dataset
+    from ladera.training.evaluation_files import write_evaluations
 
-    potential = modelfile.load(model)
+    potential = loading.load(model)
     dataset = read_files(files, reading)
     frames = _frames(dataset, split, part)
     with Console(stderr=True).status("Evaluating ...") as status:
@@ -88,15 +88,15 @@ def info(
     import yaml
     from rich.console import Console
 
-    from ladera import modelfile
-    from ladera.interop import published
+    from ladera import loading
+    from ladera.codes import published
 
     if not model.exists() and published.is_name(str(model)):
         known = published.find(str(model))
         if not known.file:
             return _print_published(known)
         model = published.fetch(known)
-    header = modelfile.read_header(model)
+    header = loading.read_header(model)
     config, origin = header["config"], header["provenance"]
     console = Console(highlight=False, markup=False)
     console.print(
@@ -136,7 +136,7 @@ def info(
 
 def _print_published(model: PublishedModel) -> int:
     """What is known of a published model without its file."""
-    from ladera.interop import published
+    from ladera.codes import published
 
     path = published.folder_of_models() / model.file_name
     print(f"{model.name}: {model.about}")
@@ -152,18 +152,21 @@ def error_table(rows: dict[str, Any], heading: str = "frames") -> Table:
     """Errors of each quantity for each name; what has no labels is left out."""
     from rich.table import Table
 
+    from ladera.quantities import QUANTITIES, pretty
+
     table = Table(heading, "", "unit")
     for name in ("MAE", "RMSE", "max", "R2"):
         table.add_column(name, justify="right")
     for name, row in rows.items():
-        shown = [quantity for quantity in _UNITS if row.get(quantity) is not None]
+        shown = [quantity for quantity in QUANTITIES if row.get(quantity.name) is not None]
         for quantity in shown:
-            errors = row[quantity]
+            errors = row[quantity.name]
             numbers = [f"{errors[kind]:.2f}" for kind in ("mae", "rmse", "max")]
             r2 = "" if errors["r2"] is None else f"{errors['r2']:.5f}"
             label = (name or "(none)") if quantity == shown[0] else ""
             last = quantity == shown[-1]
-            table.add_row(label, quantity, _UNITS[quantity], *numbers, r2, end_section=last)
+            unit = pretty(quantity.unit_of_errors)
+            table.add_row(label, quantity.name, unit, *numbers, r2, end_section=last)
     return table
 
 
@@ -171,21 +174,24 @@ def _print_evaluation(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    from ladera.quantities import QUANTITIES, pretty
+
     console = Console()
     total = {f"{summary['n_frames']:,} frames": summary}
     groups = summary["by_config_type"]
     console.print(error_table(total | (groups if len(groups) > 1 else {})))
     if summary["by_head"]:
         console.print(error_table(summary["by_head"], "head"))
-    if summary["forces"] is not None:
+    if any(errors for row in summary["by_element"].values() for errors in row.values()):
         console.print(error_table(summary["by_element"], "element"))
-    for quantity, unit in (("energy", "meV/atom"), ("forces", "meV/Å")):
-        for worst in summary["worst_frames"][quantity][:3]:
+    for quantity in (quantity for quantity in QUANTITIES if quantity.basic):
+        unit = pretty(quantity.unit_of_errors)
+        for worst in summary["worst_frames"][quantity.name][:3]:
             atom = f", atom {worst['atom']}" if "atom" in worst else ""
             source = f" ({worst['source']})" if worst["source"] else ""
             console.print(
-                f"Worst {quantity}: {worst['error']:.1f} {unit} in frame {worst['frame']}{atom}"
-                + escape(source),
+                f"Worst {quantity.name}: {worst['error']:.1f} {unit} in frame {worst['frame']}"
+                + escape(atom + source),
                 highlight=False,
             )
 
@@ -197,9 +203,8 @@ def reliability_table(found: dict[str, Any]) -> Table:
     table = Table("", "", title=f"Uncertainty of {found['members']} members")
     for name in ("factor", "in 68 %", "in 95 %", "ln likelihood", "correlation"):
         table.add_column(name, justify="right")
-    for quantity in ("energy", "forces"):
-        row = found[quantity]
-        if row is None:
+    for quantity, row in found.items():
+        if quantity == "members" or row is None:
             continue
         correlation = "" if row["correlation"] is None else f"{row['correlation']:.2f}"
         for kind, factor in (("before", 1.0), ("after", row["factor"])):
@@ -227,7 +232,8 @@ def _print_extrapolation(report: ExtrapolationReport, summary: dict[str, Any]) -
         print(f"Extrapolation: {line}", file=sys.stderr)
     table = Table("element", "function", "type", "atoms", "frames", "training range", "found")
     for row in summary["functions"][:_LINES]:
-        numbers = (row["function"], row["type"], row["atoms"], row["frames"])
+        function = row["function"] or "force spread"
+        numbers = (function, row["type"] or "", row["atoms"], row["frames"])
         trained = f"{row['minimum']:.3e} to {row['maximum']:.3e}"
         met = f"{row['lowest']:.3e} to {row['highest']:.3e}"
         table.add_row(row["element"], *map(str, numbers), trained, met)

@@ -40,7 +40,7 @@ def import_(
         ladera import MACE.model --output mace.ladera
         ladera import run --head pbe --output pbe.ladera
     """
-    from ladera import modelfile
+    from ladera import loading, modelfile
     from ladera.errors import ModelFileError
 
     if output.exists():
@@ -50,7 +50,7 @@ def import_(
         raise ModelFileError(
             f"{source} is a model of Ladera already; add --head to choose one of several heads."
         )
-    potential = modelfile.load(source, units=units, head=head)
+    potential = loading.load(source, units=units, head=head)
     modelfile.save(potential, output)
     known = potential.provenance
     origin = known.get("units") or known.get("imported_from") or f"head {head}"
@@ -79,9 +79,9 @@ def export(
         ladera export model.ladera FOLDER --to n2p2
         ladera export mace.ladera FOLDER --to mace
     """
-    from ladera import modelfile
+    from ladera import loading
+    from ladera.codes import mace_torch, n2p2
     from ladera.errors import ConfigError
-    from ladera.interop import mace_torch, n2p2
     from ladera.units import UNIT_SYSTEMS
 
     if folder.is_file():
@@ -89,7 +89,7 @@ def export(
     first = "input.nn" if to == "n2p2" else "model.safetensors"
     if (folder / first).exists():
         raise ConfigError(f"{folder} holds {first} already; name another folder.")
-    potential = modelfile.load(model)
+    potential = loading.load(model)
     files = (
         n2p2.export(potential, folder, UNIT_SYSTEMS[units])
         if to == "n2p2"

@@ -50,7 +50,7 @@ def select(
         )
     prepared = prepare(settings)
     prepared.require_sound_data()
-    functions: tuple[SymmetryFunction, ...] = getattr(prepared.config.model, "symmetry_functions")  # noqa: B009
+    functions: tuple[SymmetryFunction, ...] = getattr(prepared.model, "symmetry_functions")  # noqa: B009
     counts = Counter((function.center, function.kind) for function in functions)
     table = Table("element", "kind", "chosen")
     for (center, kind), count in counts.items():
@@ -81,7 +81,7 @@ def report(
     """
     import json
 
-    from ladera import modelfile
+    from ladera import loading
     from ladera.errors import ConfigError
     from ladera.files import atomic_path, write_text_atomic
     from ladera.models.hdnnp.sensitivity import examine
@@ -91,7 +91,7 @@ def report(
 
     if (output / "functions.json").exists():
         raise ConfigError(f"{output} holds a report already; choose another --output.")
-    potential = modelfile.load(model)
+    potential = loading.load(model)
     dataset = read_files(files, reading)
     found = examine(potential, GraphStore(dataset, potential.cutoff, memory=0), threshold)
     for element in found:

@@ -85,12 +85,12 @@ def with_model(structure: Path, model: list[Path], output: Path) -> Atoms:
     Evaluations are kept in the folder of the result until it is finished, and found again by a
     command that was interrupted.
     """
+    from ladera.loading import load_committee
     from ladera.properties.memory import FOLDER, RememberingCalculator
-    from ladera.simulation.calculator import load_potential
     from ladera.simulation.preparation import check_species
     from ladera.simulation.structures import read_structure
 
-    atoms, potential = read_structure(structure), load_potential(model)
+    atoms, potential = read_structure(structure), load_committee(model)
     check_species(atoms, potential)
     atoms.calc = RememberingCalculator(potential, output / FOLDER)
     return atoms

@@ -47,12 +47,12 @@ def validate(
     from rich.console import Console
 
     from ladera.cli.properties import show
+    from ladera.loading import load_committee
     from ladera.properties.card import validate as compute
     from ladera.properties.result import load
     from ladera.report.report import write_report
-    from ladera.simulation.calculator import load_potential
 
-    potential = load_potential(model)
+    potential = load_committee(model)
     dataset = _frames(potential, data)
     atoms = _structure(structure, dataset)
     console = Console(stderr=True)

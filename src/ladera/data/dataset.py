@@ -88,7 +88,7 @@ class Dataset(Sequence[Frame]):
         return (self._frame(index) for index in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"Dataset({len(self)} frames of {', '.join(self.species) or 'nothing'})"
+        return f"Dataset({len(self)} frames of {', '.join(self.symbols) or 'nothing'})"
 
     def has(self, label: str) -> NDArray[np.bool_]:
         """Which frames carry a label, whatever its value, (n_frames,)."""
@@ -133,13 +133,13 @@ class Dataset(Sequence[Frame]):
         return np.concatenate([[0], np.cumsum(self.atom_counts)])
 
     @cached_property
-    def species(self) -> tuple[str, ...]:
+    def symbols(self) -> tuple[str, ...]:
         """Chemical symbols, by atomic number."""
         return tuple(chemical_symbols[number] for number in np.flatnonzero(self._element_counts))
 
     @cached_property
     def compositions(self) -> NDArray[np.int64]:
-        """Atoms of each species in each frame, (n_frames, n_species), in the order of species."""
+        """Atoms of each element in each frame, (n_frames, n_elements), as ``symbols`` are."""
         counts = np.zeros((len(self), 256), dtype=np.int64)
         frames = np.repeat(np.arange(len(self)), self.atom_counts)
         np.add.at(counts, (frames, self.column("numbers")), 1)
@@ -194,20 +194,16 @@ class Dataset(Sequence[Frame]):
             present = arrays.get(f"has_{name}")
             if present is None or not present[row]:
                 return None
-            return arrays[name][atoms if COLUMNS[name].per_atom else row].copy()
+            value = arrays[name][atoms if COLUMNS[name].per_atom else row]
+            return value.copy() if value.ndim else float(value)
 
-        energy, total_charge = label("energy"), label("total_charge")
+        labels = {name: label(name) for name in LABELS}
         return Frame(
             numbers=arrays["numbers"][atoms].astype(np.int64),
             positions=arrays["positions"][atoms].copy(),
             cell=arrays["cell"][row].copy(),
             periodic=arrays["periodic"][row].copy(),
-            energy=None if energy is None else float(energy),
-            forces=label("forces"),
-            stress=label("stress"),
-            dipole=label("dipole"),
-            charges=label("charges"),
-            total_charge=None if total_charge is None else float(total_charge),
+            **labels,
             config_type=_text(arrays["config_type"][row]),
             head=_text(arrays["head"][row]),
             subset=_text(arrays["subset"][row]),

@@ -11,7 +11,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from ladera.graph import Graph, build_graph
+from ladera import quantities
+from ladera.graph import Graph
+from ladera.structure import Structure
 
 if TYPE_CHECKING:
     from typing import Self
@@ -57,16 +59,15 @@ class Frame:
         """Cell volume in Angstrom^3; 0 for an open structure."""
         return float(abs(np.linalg.det(self.cell))) if self.periodic.any() else 0.0
 
+    @property
+    def structure(self) -> Structure:
+        """The structure without its labels; uncharged where no total charge is given."""
+        charge = self.total_charge or 0.0
+        return Structure(self.numbers, self.positions, self.cell, self.periodic, charge)
+
     def graph(self, cutoff: float) -> Graph:
         """Graph with every neighbour closer than ``cutoff`` (Angstrom)."""
-        return build_graph(
-            self.numbers,
-            self.positions,
-            self.cell,
-            self.periodic,
-            cutoff,
-            self.total_charge or 0.0,
-        )
+        return Graph.of(self.structure, cutoff)
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -77,7 +78,7 @@ class Frame:
         atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.periodic)
         labels = {
             name: getattr(self, name)
-            for name in ("energy", "forces", "stress", "dipole", "charges")
+            for name in (quantity.name for quantity in quantities.LABELS)
             if getattr(self, name) is not None
         }
         atoms.calc = SinglePointCalculator(atoms, **labels) if labels else None

@@ -29,24 +29,24 @@ _SAME = 1e-3
 def automatic(dataset: Dataset) -> dict[str, float]:
     """From free atoms where each species has one, else by least squares."""
     free = {chemical_symbols[dataset[int(k)].numbers[0]] for k in isolated_atoms(dataset)}
-    return from_isolated_atoms(dataset) if free >= set(dataset.species) else least_squares(dataset)
+    return from_isolated_atoms(dataset) if free >= set(dataset.symbols) else least_squares(dataset)
 
 
 def given(values: Mapping[str, float], dataset: Dataset) -> dict[str, float]:
     """The user's own values; DataError for one that is missing, not finite or no element's."""
     for symbol, value in values.items():
         if atomic_numbers.get(symbol, 0) == 0:
-            hint = did_you_mean(symbol, dataset.species)
+            hint = did_you_mean(symbol, dataset.symbols)
             raise DataError(f"'{symbol}' in the reference energies is no element; {hint}")
         if not math.isfinite(value):
             raise DataError(f"The reference energy of {symbol} is {value}; expected eV.")
-    missing = [symbol for symbol in dataset.species if symbol not in values]
+    missing = [symbol for symbol in dataset.symbols if symbol not in values]
     if missing:
         raise DataError(
             f"The reference energies have no value for {', '.join(missing)}, which the data "
             "contain; add it."
         )
-    return {symbol: float(values[symbol]) for symbol in dataset.species}
+    return {symbol: float(values[symbol]) for symbol in dataset.symbols}
 
 
 def isolated_atoms(dataset: Dataset) -> NDArray[np.int64]:
@@ -78,13 +78,13 @@ def from_isolated_atoms(dataset: Dataset) -> dict[str, float]:
                 f"energies {found[symbol][0]:.6f} and {energy:.6f} eV; keep the right one."
             )
         found.setdefault(symbol, (energy, index))
-    missing = [symbol for symbol in dataset.species if symbol not in found]
+    missing = [symbol for symbol in dataset.symbols if symbol not in found]
     if missing:
         raise DataError(
             f"There is no free atom of {', '.join(missing)} among the frames; add an open frame of "
             "one atom, give the reference energies, or fit them by least squares."
         )
-    return {symbol: found[symbol][0] for symbol in dataset.species}
+    return {symbol: found[symbol][0] for symbol in dataset.symbols}
 
 
 def least_squares(dataset: Dataset) -> dict[str, float]:
@@ -105,12 +105,12 @@ def least_squares(dataset: Dataset) -> dict[str, float]:
     counts = dataset.atom_counts[usable]
     fractions = dataset.compositions[usable] / counts[:, None]
     solution, _, rank, _ = np.linalg.lstsq(fractions, energies[usable] / counts, rcond=1e-10)
-    if rank < len(dataset.species):
+    if rank < len(dataset.symbols):
         warnings.warn(
             f"The {len(np.unique(fractions, axis=0))} composition(s) of the data do not determine "
-            f"the reference energies of all {len(dataset.species)} elements "
-            f"({', '.join(dataset.species)}); the smallest values that fit are taken. Energies of "
+            f"the reference energies of all {len(dataset.symbols)} elements "
+            f"({', '.join(dataset.symbols)}); the smallest values that fit are taken. Energies of "
             "other compositions will be wrong: add free atoms, or give the values.",
             stacklevel=2,
         )
-    return dict(zip(dataset.species, solution.tolist(), strict=True))
+    return dict(zip(dataset.symbols, solution.tolist(), strict=True))

@@ -17,6 +17,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ladera import quantities
 from ladera.data.frame import Frame
 from ladera.errors import DataError
 from ladera.files import atomic_path
@@ -48,11 +49,7 @@ COLUMNS: Final = {
     "positions": Column((3,), "<f8", per_atom=True),
     "cell": Column((3, 3), "<f8"),
     "periodic": Column((3,), "?"),
-    "energy": Column((), "<f8", label=True),
-    "forces": Column((3,), "<f8", per_atom=True, label=True),
-    "stress": Column((3, 3), "<f8", label=True),
-    "dipole": Column((3,), "<f8", label=True),
-    "charges": Column((), "<f8", per_atom=True, label=True),
+    **{q.name: Column(q.shape, "<f8", q.per_atom, label=True) for q in quantities.LABELS},
     "total_charge": Column((), "<f8", label=True),
     "config_type": Column((), "S"),
     "head": Column((), "S"),

@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ladera import quantities
 from ladera.data.dataset import Dataset
 
-_UNITS = {
-    "energy": "eV/atom",
-    "forces": "eV/Angstrom",
-    "stress": "eV/Angstrom^3",
-    "dipole": "e*Angstrom",
-    "charges": "e",
-    "total_charge": "e",
-}
+_UNITS = {q.name: q.unit_of_values for q in quantities.LABELS} | {"total_charge": "e"}
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
@@ -34,7 +28,7 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
         "periodicity": _periodicity(dataset),
         "elements": {
             symbol: {"atoms": int(column.sum()), "frames": int((column > 0).sum())}
-            for symbol, column in zip(dataset.species, dataset.compositions.T, strict=True)
+            for symbol, column in zip(dataset.symbols, dataset.compositions.T, strict=True)
         },
         "compositions": _compositions(dataset),
         "heads": dict(Counter(dataset.column("head").tolist()).most_common()),

@@ -19,8 +19,6 @@ from ladera.kernels.symmetry_functions.environment import (
     Derivatives,
     Edges,
     Workspace,
-    make_derivatives,
-    make_workspace,
     prepare,
 )
 from ladera.kernels.symmetry_functions.plan import Plan
@@ -107,8 +105,7 @@ def energies_and_gradients(
     width = max(plan.n_functions, int(networks.sizes.max()))
     n_nodes = networks.sizes.shape[1]
 
-    def work(start: int, stop: int, most: int) -> None:
-        ws, bar = make_workspace(plan, most), make_derivatives(plan, most)
+    def work(start: int, stop: int, ws: Workspace, bar: Derivatives) -> None:
         scratch = Scratch(*np.zeros((2, width)), *np.zeros((2, n_nodes, width)))
         atoms = Atoms(edges, energies, gradients)
         _atoms(start, stop, plan.arrays, plan.has_triplets, networks, ws, bar, scratch, atoms)

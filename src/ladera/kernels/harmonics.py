@@ -226,13 +226,18 @@ def lm(l: int, m: int) -> int:
 
 @simd
 def fill_factors(
-    degree: int, table: Recurrence, unit: Floats, cosine: Floats, sine: Floats, legendre: Floats
+    degree: int,
+    table: Recurrence,
+    n: int,
+    unit: Floats,
+    cosine: Floats,
+    sine: Floats,
+    legendre: Floats,
 ) -> None:
     """(x + i y)^m, ``cosine`` and ``sine`` (degree + 1, n), and N_lm(z), ``legendre`` (n_lm, n).
 
-    Of n directions ``unit`` (3, n), neighbours innermost.
+    Of n directions ``unit`` (3, n), neighbours innermost; all of them may be longer.
     """
-    n = unit.shape[1]
     x, y, z = unit[0], unit[1], unit[2]
     for j in range(n):
         cosine[0, j] = 1.0

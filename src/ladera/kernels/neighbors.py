@@ -10,8 +10,9 @@ import numpy as np
 import vesin
 from numpy.typing import NDArray
 
-from ladera.arrays import Booleans, Floats, Integers, Reals
+from ladera.arrays import Floats, Integers, Reals
 from ladera.kernels.compilation import strict
+from ladera.structure import Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,18 +30,9 @@ class Pairs:
     row_pointer: Integers  # (n_atoms + 1,), pairs of atom i: [i] to [i + 1]
 
 
-def find_pairs(
-    numbers: Integers,
-    positions: Floats,
-    cell: Floats,
-    periodic: Booleans,
-    cutoff: float,
-) -> Pairs:
-    """All pairs closer than ``cutoff`` (Angstrom), from vesin.
-
-    Takes atomic numbers (n_atoms,), positions (n_atoms, 3) and cell (3, 3) in Angstrom, and the
-    periodic directions (3,).
-    """
+def find_pairs(structure: Structure, cutoff: float) -> Pairs:
+    """All pairs closer than ``cutoff`` (Angstrom), from vesin."""
+    numbers, positions, cell, periodic, _ = structure
     search = vesin.NeighborList(cutoff=cutoff, full_list=False, sorted=False)
     first, second, shifts = search.compute(positions, cell, periodic, quantities="ijS")
     elements = np.unique(numbers, return_inverse=True)[1].astype(np.int64)
@@ -143,10 +135,7 @@ def _kinds(shifts):  # type: ignore[no-untyped-def]
 
 
 def within_cutoff(
-    candidates: Candidates,
-    positions: Floats,
-    cell: Floats,
-    cutoff: float,
+    candidates: Candidates, structure: Structure, cutoff: float
 ) -> tuple[Pairs, Floats]:
     """Those of the candidates closer than ``cutoff``, in the same order, with their vectors.
 
@@ -157,8 +146,8 @@ def within_cutoff(
         candidates.row_pointer,
         candidates.kinds,
         candidates.shifts,
-        positions,
-        cell,
+        structure.positions,
+        structure.cell,
         cutoff,
     )
     return Pairs(*arrays), vectors
@@ -229,8 +218,7 @@ def net_forces(
 ) -> Floats:
     """F_i = sum_j g_ij - sum_j g_ji, (n_atoms, 3), summed in double precision.
 
-    The same as :attr:`ladera.potential.Prediction.forces`, in one pass and without derivatives:
-    for molecular dynamics, where it also keeps a float32 model's net force at zero.
+    In one pass; a float32 model's net force is zero as well.
     """
     forces: Floats = _net_forces(row_pointer, neighbors, gradients)
     return forces
@@ -255,10 +243,7 @@ def _net_forces(row_pointer, neighbors, gradients):  # type: ignore[no-untyped-d
 
 
 def virial(vectors: Reals, gradients: Reals) -> Floats:
-    """W = sum_ij r_ij (x) g_ij, symmetrised, (3, 3), summed in double precision.
-
-    The same as :attr:`ladera.potential.Prediction.virial` of one structure.
-    """
+    """W = sum_ij r_ij (x) g_ij, symmetrised, (3, 3), summed in double precision."""
     symmetric: Floats = _virial(vectors, gradients)
     return symmetric
 
@@ -267,7 +252,9 @@ def virial(vectors: Reals, gradients: Reals) -> Floats:
 def _virial(vectors, gradients):  # type: ignore[no-untyped-def]
     xx = xy = xz = yx = yy = yz = zx = zy = zz = 0.0
     for pair in range(len(vectors)):
-        x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]
+        x = np.float64(vectors[pair, 0])
+        y = np.float64(vectors[pair, 1])
+        z = np.float64(vectors[pair, 2])
         gx, gy, gz = gradients[pair, 0], gradients[pair, 1], gradients[pair, 2]
         xx, xy, xz = xx + x * gx, xy + x * gy, xz + x * gz
         yx, yy, yz = yx + y * gx, yy + y * gy, yz + y * gz

@@ -52,7 +52,7 @@ class LennardJones(Potential):
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """Half the shifted-force energy of each atom's pairs, (n_atoms,), eV."""
-        index = self.species_index(graph)
+        index = self.element_index(graph)
         a, b = index[graph.centers], index[graph.neighbors]
         sigma = 0.5 * (self.sigma[a] + self.sigma[b])
         epsilon = (self.epsilon[a] * self.epsilon[b]).sqrt()

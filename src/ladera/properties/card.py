@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ladera.errors import LaderaError, PropertyError
+from ladera.identity import describe_run, difference_to_run
 from ladera.plotting import PALETTE, style
 from ladera.properties import result
 from ladera.properties.conservation import EnergyConservation, energy_conservation
@@ -25,8 +25,9 @@ from ladera.properties.phonons import Phonons, phonons
 from ladera.properties.result import FILE, Result, Table
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
-from ladera.simulation import records
+from ladera.quantities import QUANTITIES, pretty
 from ladera.simulation.relaxation import relax
+from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.structures import read_structure
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 SUPERCELL: Final = 9.0  # Angstrom, least height of the cell that is simulated
 LARGEST: Final = 300  # atoms, of a crystal that elastic constants and phonons are made for
-UNITS: Final = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "dipole": "meÅ"}
 GOOD, LIMIT, BAD = "good", "with care", "no"
 
 
@@ -107,11 +107,12 @@ def validate(
         raise PropertyError(f"Temperature ({hottest:g} K) and time ({time:g} ps) must be positive.")
     _claim(Path(folder), potential, atoms, {"temperature": hottest, "time": time})
     work = _Work(potential, Path(folder), on_piece or (lambda piece: None))
-    for quantity, unit in UNITS.items():
-        found = (errors or {}).get(quantity)
+    for quantity in QUANTITIES:
+        found = (errors or {}).get(quantity.name)
         if found:
+            unit = pretty(quantity.unit_of_errors)
             words = f"MAE {found['mae']:.3g}, RMSE {found['rmse']:.3g} {unit}"
-            work.say(f"errors of {quantity}", f"{words} ({found['count']} values)", "")
+            work.say(f"errors of {quantity.name}", f"{words} ({found['count']} values)", "")
     work.pair_curves()
     structure = work.relaxed(atoms)
     if structure is not None:
@@ -131,33 +132,23 @@ def validate(
 
 def _claim(folder: Path, potential: Potential, atoms: Atoms, settings: dict[str, float]) -> None:
     """Say in settings.json whose results the folder holds; PropertyError when others' are there."""
-    contents = {
-        "settings": settings,
-        "model": records.describe_model(potential),
-        "structure": records.describe_structure(atoms),
-    }
+    description = describe_run(settings, potential, atoms)
     path = folder / "settings.json"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        records.write_settings(folder, contents)
+        RunFolder(folder).describe(description)
         return
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        other = [name for name in ("model", "structure") if stored[name] != contents[name]]
-        old = stored["settings"]
-        other += [
-            f"{name} ({old[name]:g}, not {settings[name]:g})"
-            for name in settings
-            if old[name] != settings[name]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
+        difference = difference_to_run(path, description)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise PropertyError(
             f"{path} is damaged ({error}); remove {folder} or choose another --output."
         ) from error
-    if other:
+    if difference:
+        name, before, now = difference
+        other = name if name in ("model", "structure") else f"{name} ({before:g}, not {now:g})"
         raise PropertyError(
-            f"{folder} holds a validation with another {', another '.join(other)}; remove it or "
-            "choose another --output."
+            f"{folder} holds a validation with another {other}; remove it or choose another "
+            "--output."
         )
 
 

@@ -151,8 +151,8 @@ def _run(
     """Drift (meV/atom/ps) and fluctuation (meV/atom) of one run."""
     steps = max(_ROWS, round(1000 * duration / timestep))
     settings = MDSettings(
-        "nve",
-        2 * temperature,
+        ensemble="nve",
+        temperature=2 * temperature,
         timestep=timestep,
         steps=steps,
         log_interval=max(1, steps // _ROWS),

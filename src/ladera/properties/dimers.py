@@ -11,12 +11,12 @@ import torch
 from ase.data import covalent_radii
 from matplotlib.figure import Figure
 
-from ladera.graph import Graph, build_graph
-from ladera.models.committee import Committee
+from ladera.graph import Graph
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.structures import deviations
+from ladera.structure import Structure
 
 if TYPE_CHECKING:
     from ladera.potential import Potential
@@ -107,14 +107,14 @@ def dimers(potential: Potential, /) -> Dimers:
     With a committee, its mean and the standard deviations of its members.
     """
     found = _dimers(potential)
-    if isinstance(potential, Committee):
-        alone = [_dimers(member) for member in potential.potentials]
+    if potential.members:
+        alone = [_dimers(member) for member in potential.members]
         return replace(found, spread=deviations(alone))
     return found
 
 
 def _dimers(potential: Potential) -> Dimers:
-    numbers = potential.species
+    numbers = potential.numbers
     distances = np.linspace(NEAREST, potential.cutoff, POINTS)
     couples = list(combinations_with_replacement(range(len(numbers)), 2))
     energies = np.empty((len(couples), len(distances)))
@@ -143,7 +143,7 @@ def _energies(
     potential: Potential, places: list[tuple[list[int], list[list[float]]]]
 ) -> FloatArray:
     graphs = [
-        build_graph(numbers, positions, np.zeros((3, 3)), False, potential.cutoff)
+        Graph.of(Structure.of(numbers, positions, np.zeros((3, 3)), False), potential.cutoff)
         for numbers, positions in places
     ]
     with torch.no_grad():

@@ -12,11 +12,12 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from ladera.curvature import HessianBlocks, dipole_derivatives
 from ladera.errors import PropertyError
-from ladera.graph import Graph, build_graph, total_charge
-from ladera.potential import evaluate
+from ladera.graph import Graph
+from ladera.potential import LaderaCalculator, evaluate
 from ladera.properties.memory import Arrays, RememberingCalculator
 from ladera.properties.result import FloatArray
-from ladera.simulation.calculator import LaderaCalculator
+from ladera.quantities import DIPOLE
+from ladera.structure import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ def derivatives(atoms: Atoms, step: float | None) -> Derivatives:
 
 def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[FloatArray, FloatArray | None]:
     potential, dipole = calculator.potential, None
-    if potential.has_dipole and not atoms.pbc.any():
+    if DIPOLE in potential.gives and not atoms.pbc.any():
         slopes = partial(dipole_derivatives, potential, atoms)
         dipole = _piece(atoms, calculator, "dipole derivatives", slopes)
     blocks = HessianBlocks(potential, atoms)
@@ -174,20 +175,14 @@ def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: Float
 
 def _batch(atoms: Atoms, potential: Potential, displacements: FloatArray) -> Arrays:
     """Forces (n_copies n_atoms, 3), and dipoles (n_copies, 3) of a model that has them."""
+    structure = Structure.from_atoms(atoms)
     graphs = [
-        build_graph(
-            atoms.numbers,
-            atoms.positions + displacement,
-            atoms.cell.array,
-            atoms.pbc,
-            potential.cutoff,
-            total_charge(atoms),
-        )
+        Graph.of(structure._replace(positions=structure.positions + displacement), potential.cutoff)
         for displacement in displacements
     ]
     with torch.no_grad():
         prediction = evaluate(potential, Graph.batch(graphs))
-        found = {"forces": prediction.forces.double().cpu().numpy()}
-        if potential.has_dipole and not atoms.pbc.any():
-            found["dipoles"] = prediction.dipole.double().cpu().numpy()
+        found = {"forces": prediction.forces.cpu().numpy()}
+        if DIPOLE in potential.gives and not atoms.pbc.any():
+            found["dipoles"] = prediction.dipole.cpu().numpy()
     return found

@@ -15,12 +15,12 @@ from ase.optimize import FIRE
 from matplotlib.figure import Figure
 
 from ladera.errors import PropertyError
-from ladera.models.committee import Committee
 from ladera.plotting import INK, PALETTE, axes, style
+from ladera.potential import LaderaCalculator
 from ladera.properties.memory import alike
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.structures import require_calculator, require_relaxed
-from ladera.simulation.calculator import LaderaCalculator
+from ladera.simulation.held import require_honoured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 LONGEST_MOVE: Final = 0.02  # Angstrom; ends nearer than this are the same structure
+HELD_IN_PLACE: Final = 1e-3  # Angstrom, that held atoms may differ by
 ROUGH: Final = 0.3  # eV/Angstrom, from which the highest image climbs
 
 
@@ -116,12 +117,15 @@ def energy_path(
     atoms going the shorter way through periodic cells; ``images`` counts the ends. Once the band
     is at 0.3 eV/Angstrom its highest image climbs (Henkelman, Uberuaga and Jonsson, J. Chem. Phys.
     113, 9901 (2000)); done when no force across the path is larger than ``fmax`` (eV/Angstrom).
+    Atoms that are held must be held in both ends, at the same places.
 
-    Raises PropertyError for ends that differ in their atoms or cells, are the same or not relaxed,
-    and for a band that has not converged in ``steps``.
+    Raises PropertyError for ends that differ in their atoms, cells or what is held, are the same or
+    not relaxed, for constraints a path cannot honour, and for a band that has not converged in
+    ``steps``.
     """
     require_calculator(start)
     _check_ends(start, end, images)
+    _check_held(start, end)
     calculator = start.calc
     last = end.copy()
     last.calc = calculator
@@ -131,7 +135,7 @@ def energy_path(
     for image in band:
         image.calc = _another(calculator)
     neb = NEB(band, climb=False, method="improvedtangent", allow_shared_calculator=True)
-    neb.interpolate("idpp", mic=bool(start.pbc.any()))
+    neb.interpolate("idpp", mic=bool(start.pbc.any()), apply_constraint=True)
     FIRE(neb, logfile=None).run(fmax=max(ROUGH, fmax), steps=steps)
     neb.climb = True
     if not FIRE(neb, logfile=None).run(fmax=fmax, steps=steps):
@@ -152,12 +156,12 @@ def _result(neb: NEB, band: Sequence[Atoms], calculator: Calculator) -> EnergyPa
     forces = np.zeros(len(band))
     forces[1:-1] = np.linalg.norm(inner, axis=2).max(axis=1)
     spread = {}
-    if isinstance(calculator, LaderaCalculator) and isinstance(calculator.potential, Committee):
-        members = calculator.potential.potentials
+    members = calculator.potential.members if isinstance(calculator, LaderaCalculator) else ()
+    if isinstance(calculator, LaderaCalculator) and members:
         alone = np.array([_energies(band, alike(calculator, member)) for member in members])
-        found = [_barriers(row) for row in alone]
+        barriers = [_barriers(row) for row in alone]
         names = ("barrier", "reverse_barrier", "reaction_energy")
-        spread = dict(zip(names, np.std(found, axis=0, ddof=1), strict=True))
+        spread = dict(zip(names, np.std(barriers, axis=0, ddof=1), strict=True))
         spread["energies"] = np.std(alone - alone[:, :1], axis=0, ddof=1)
     barrier, reverse, reaction = _barriers(energies)
     return EnergyPath(
@@ -183,12 +187,12 @@ def _barriers(energies: FloatArray) -> tuple[float, float, float]:
 
 
 def _energies(band: Sequence[Atoms], calculator: Calculator) -> FloatArray:
-    found = []
+    energies = []
     for image in band:
         copy = image.copy()
         copy.calc = calculator
-        found.append(copy.get_potential_energy())
-    return np.array(found)
+        energies.append(copy.get_potential_energy())
+    return np.array(energies)
 
 
 def _another(calculator: Calculator) -> Calculator:
@@ -212,3 +216,29 @@ def _check_ends(start: Atoms, end: Atoms, images: int) -> None:
     moves = end.positions - start.positions
     if np.linalg.norm(moves, axis=1).max() < LONGEST_MOVE:
         raise PropertyError("Both ends are the same structure; give two different ones.")
+
+
+def _check_held(start: Atoms, end: Atoms) -> None:
+    """Refuse constraints that differ, or that the way from one end to the other would break."""
+    for atoms in (start, end):
+        require_honoured(atoms, "path", PropertyError)
+    one, other = ([repr(c.todict()) for c in atoms.constraints] for atoms in (start, end))
+    if one != other:
+        first, second = (
+            ", ".join(type(c).__name__ for c in atoms.constraints) or "nothing"
+            for atoms in (start, end)
+        )
+        raise PropertyError(
+            f"The ends are held differently, the start by {first}, the end by {second}; give both "
+            "the same constraints."
+        )
+    held = end.positions.copy()
+    for constraint in start.constraints:
+        constraint.adjust_positions(start, held)
+    shifts = find_mic(end.positions - held, start.cell, start.pbc)[1]
+    atom = int(np.argmax(shifts))
+    if shifts[atom] > HELD_IN_PLACE:
+        raise PropertyError(
+            f"Atom {atom} is held but moves by {shifts[atom]:.3g} Angstrom between the ends; give "
+            "ends that have it at the same place, or remove the constraint."
+        )

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladera.files import atomic_path
-from ladera.graph import total_charge
-from ladera.models.committee import Committee
-from ladera.simulation.calculator import LaderaCalculator
+from ladera.potential import LaderaCalculator
+from ladera.quantities import ENERGY
+from ladera.structure import total_charge
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -55,7 +55,7 @@ class RememberingCalculator(LaderaCalculator):
             return
         # All that properties ask of a structure, so that one file answers each of them.
         wanted = {*properties, *(["stress"] if atoms.pbc.all() else [])}
-        if self.potential.has_energy:
+        if ENERGY in self.potential.gives:
             wanted |= {"energy", "free_energy", "forces"}
 
         def compute() -> Arrays:
@@ -107,9 +107,8 @@ def forget(folder: str | os.PathLike[str]) -> None:
 
 
 def _fingerprint(potential: Potential) -> bytes:
-    members = potential.potentials if isinstance(potential, Committee) else [potential]
     key = hashlib.sha256()
-    for member in members:
+    for member in potential.members or (potential,):
         key.update(repr(member.config).encode())
         for name, tensor in sorted(member.state_dict().items()):
             key.update(name.encode() + tensor.detach().cpu().numpy().tobytes())

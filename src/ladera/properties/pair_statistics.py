@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from ase.data import chemical_symbols
 
-from ladera.graph import NeighborList
+from ladera.graph import Graph
 from ladera.properties.result import FloatArray
+from ladera.structure import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
-
-    from ladera.graph import Graph
 
     IntArray = NDArray[np.integer[Any]]
 
@@ -124,9 +123,8 @@ class PairStatistics:
 
     def _graph(self, frame: int, cutoff: float) -> Graph:
         atoms = self._frames[frame]
-        return NeighborList(cutoff).build(
-            atoms.numbers, atoms.get_positions(wrap=True), atoms.cell.array, True
-        )
+        positions = atoms.get_positions(wrap=True)
+        return Graph.of(Structure.of(atoms.numbers, positions, atoms.cell.array, True), cutoff)
 
 
 def _angle_counts(graph: Graph, element: IntArray, radius: FloatArray) -> FloatArray:

@@ -203,3 +203,8 @@ def _rich(value: Any) -> Any:
     if all(isinstance(item, (bool, int, float, np.ndarray)) for item in items):
         return np.array(items)
     return tuple(items)
+
+
+def is_property(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds the result of a property."""
+    return (Path(folder) / FILE).is_file()

@@ -12,7 +12,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
 from ladera.errors import PropertyError
-from ladera.models.committee import Committee
+from ladera.potential import Potential
 from ladera.properties.memory import alike
 from ladera.properties.result import FloatArray, Result
 from ladera.units import GIGAPASCAL
@@ -44,11 +44,11 @@ def with_spread(
         def computed(atoms: Atoms, /, *args: P.args, **kwargs: P.kwargs) -> R:
             require_calculator(atoms)
             result = compute(atoms, *args, **kwargs)
-            committee = getattr(atoms.calc, "potential", None)
-            if not isinstance(committee, Committee):
+            potential = getattr(atoms.calc, "potential", None)
+            if not (isinstance(potential, Potential) and potential.members):
                 return result
             alone = []
-            for member in committee.potentials:
+            for member in potential.members:
                 copy = atoms.copy()
                 copy.calc = alike(atoms.calc, member)
                 if at_rest != "nothing":

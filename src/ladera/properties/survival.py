@@ -95,8 +95,8 @@ def survival(
     folder = Path(folder)
     steps = max(1, round(1000 * time / timestep))
     settings = MDSettings(
-        "nvt-langevin",
-        temperature,
+        ensemble="nvt-langevin",
+        temperature=temperature,
         timestep=timestep,
         steps=steps,
         log_interval=max(1, steps // _ROWS),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from ase import Atoms, units
-from ase.thermochemistry import IdealGasThermo
+from ase.thermochemistry import HarmonicThermo, IdealGasThermo
 from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 
@@ -17,6 +17,7 @@ from ladera.plotting import INK, PALETTE, axes, style
 from ladera.properties.displacements import derivatives, has_dipole, no_dipole
 from ladera.properties.result import FloatArray, Result, Table, quantity
 from ladera.properties.structures import require_molecule, require_relaxed, with_spread
+from ladera.simulation.held import inner_motions, require_honoured
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Vibrations(Result):
     derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
     symmetry_number: int = 1  # of the rotational entropy
     spin: float = 0.0  # of the electronic entropy
+    held: bool = False  # whether something is held, so that the molecule is no gas
 
     @property
     def imaginary(self) -> FloatArray:
@@ -92,6 +94,8 @@ class Vibrations(Result):
                 )
             )
         gas = f"ideal gas at 1 bar, symmetry number {self.symmetry_number}, spin {self.spin:g}"
+        if self.held:
+            gas = "harmonic, of the vibrations alone: something is held"
         rows.append(("H, S and G", gas, "", *blank))
         rows.append(("Hessian", self.derivatives, "", *blank))
         return Table((*columns, "intensity (km/mol)") if with_intensities else columns, tuple(rows))
@@ -201,26 +205,27 @@ def vibrations(
     zero, with the rotational ``symmetry_number`` (2 for water, 3 for ammonia, 12 for methane) and
     total electronic ``spin`` (0 for singlets). Imaginary modes are left out of them.
 
+    What is held (FixAtoms, FixCartesian, FixedLine, FixedPlane) does not vibrate: the Hessian is
+    that of the rest, only such motions of the whole are projected out of it as are still free, and
+    the thermochemistry is that of the vibrations alone, U, S and F in the places of H, S and G.
+
     With ``infrared``, intensities come from the derivatives of the dipole,
 
         I_s = N_A / (12 epsilon_0 c^2) |d mu / d Q_s|^2,
         d mu / d Q_s = sum_a d mu / d x_a e_as / sqrt(m_a)
 
-    Raises PropertyError for a periodic structure, a single atom, one that is not relaxed, and,
-    with ``infrared``, for a calculator without a dipole.
+    Raises PropertyError for a periodic structure, a single atom, one that is not relaxed or has
+    nothing left to vibrate, for constraints of other kinds, and, with ``infrared``, for a
+    calculator without a dipole.
     """
-    if step is not None and not step > 0:
-        raise PropertyError(f"The step is {step:g} Angstrom; it must be above zero.")
-    require_molecule(atoms, "A vibration")
-    if len(atoms) < 2:
-        raise PropertyError("One atom does not vibrate; give a molecule.")
-    if infrared and not has_dipole(atoms):
-        raise no_dipole(atoms)  # before the work
-    require_relaxed(atoms, cell=False)
-    found = derivatives(atoms, step)
+    _require_vibrating(atoms, step, infrared)
+    held = any(type(constraint).__name__ != "FixCom" for constraint in atoms.constraints)
+    inside = inner_motions(atoms) if held else _inner_space(atoms)
+    if not inside.size:
+        raise PropertyError("All atoms are held, so nothing vibrates; hold fewer of them.")
+    slopes = derivatives(atoms, step)
     masses = np.repeat(atoms.get_masses(), 3)
-    inside = _inner_space(atoms)
-    dynamical = found.hessian / np.sqrt(np.outer(masses, masses))
+    dynamical = slopes.hessian / np.sqrt(np.outer(masses, masses))
     eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
     vectors = inside @ vectors  # (3 n_atoms, n_modes), mass-weighted
     frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * _WAVENUMBER
@@ -228,12 +233,13 @@ def vibrations(
     lengths = np.linalg.norm(moves, axis=0)
     intensities = np.empty(0)
     if infrared:
-        if found.dipole is None:
+        if slopes.dipole is None:
             raise no_dipole(atoms)
-        slopes = found.dipole.T @ moves  # (3, n_modes), e / sqrt(amu)
-        intensities = INTENSITY * (slopes**2).sum(axis=0)
-    quanta = frequencies[frequencies > 0] * units.invcm
-    thermo = _thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)
+        intensities = INTENSITY * ((slopes.dipole.T @ moves) ** 2).sum(axis=0)
+    if held:
+        thermo = _harmonic_thermochemistry(atoms, frequencies, temperatures)
+    else:
+        thermo = _gas_thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)
     return Vibrations(
         symbols=tuple(atoms.get_chemical_symbols()),
         positions=atoms.positions.copy(),
@@ -241,16 +247,30 @@ def vibrations(
         reduced_masses=1 / lengths**2,
         modes=(moves / lengths).T.reshape(-1, len(atoms), 3),
         intensities=intensities,
-        zero_point_energy=float(quanta.sum() / 2),
+        zero_point_energy=float(frequencies[frequencies > 0].sum() * units.invcm / 2),
         temperatures=np.array(temperatures, dtype=float),
         enthalpy=thermo[0],
         entropy=thermo[1],
         free_energy=thermo[2],
-        asymmetry=found.asymmetry,
-        derivatives=found.origin,
+        asymmetry=slopes.asymmetry,
+        derivatives=slopes.origin,
         symmetry_number=symmetry_number,
         spin=spin,
+        held=held,
     )
+
+
+def _require_vibrating(atoms: Atoms, step: float | None, infrared: bool) -> None:
+    """Refuse what has no vibrations or no intensities, before the work."""
+    if step is not None and not step > 0:
+        raise PropertyError(f"The step is {step:g} Angstrom; it must be above zero.")
+    require_molecule(atoms, "A vibration")
+    if len(atoms) < 2:
+        raise PropertyError("One atom does not vibrate; give a molecule.")
+    if infrared and not has_dipole(atoms):
+        raise no_dipole(atoms)
+    require_honoured(atoms, "vibrations", PropertyError)
+    require_relaxed(atoms, cell=False)
 
 
 def _inner_space(atoms: Atoms) -> FloatArray:
@@ -275,7 +295,27 @@ def is_linear(atoms: Atoms, tolerance: float = 1e-3) -> bool:
     return bool(sizes[1] <= tolerance * sizes[0])
 
 
-def _thermochemistry(
+def _harmonic_thermochemistry(
+    atoms: Atoms, frequencies: FloatArray, temperatures: Sequence[float]
+) -> FloatArray:
+    """U, S and F (3, n_temperatures) of the real modes alone by ASE."""
+    modes = HarmonicThermo(
+        vib_energies=[complex(f) * units.invcm for f in frequencies if f > 0],
+        potentialenergy=float(atoms.get_potential_energy()),
+    )
+    return np.array(
+        [
+            (
+                modes.get_internal_energy(t, verbose=False),
+                modes.get_entropy(t, verbose=False),
+                modes.get_helmholtz_energy(t, verbose=False),
+            )
+            for t in temperatures
+        ]
+    ).T
+
+
+def _gas_thermochemistry(
     atoms: Atoms,
     frequencies: FloatArray,
     temperatures: Sequence[float],

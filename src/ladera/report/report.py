@@ -34,17 +34,12 @@ from ladera.report import (
     uncertainty_section,
     viewer,
 )
-from ladera.report.run import (
-    PARTS,
-    Simulation,
-    TrainingRun,
-    column,
-    is_property,
-    is_simulation,
-    is_training,
-)
 from ladera.report.simulation_section import Motion
 from ladera.report.training_section import ERROR_UNITS, Plate
+from ladera.simulation.run_folder import SimulationRun, is_simulation
+from ladera.tables import column
+from ladera.training.evaluation_files import PARTS
+from ladera.training.run_folder import TrainingRun, is_training
 
 HOW_TO_GET_3D: Final = (
     "3Dmol.js, which draws the 3D view, is not installed: run `sh scripts/fetch_3dmol.sh` in a "
@@ -88,7 +83,7 @@ def write_report(
     results = [Path(result) for result in properties]
     if is_simulation(folder):
         folders.insert(0, folder)
-    elif is_property(folder):
+    elif result.is_property(folder):
         results.insert(0, folder)
     elif not is_training(folder):
         raise DataError(
@@ -97,7 +92,7 @@ def write_report(
         )
     training = TrainingRun.read(folder) if is_training(folder) else None
     shown = {name: result.load(name) for name in results}
-    page = _render(folder, training, [Simulation.read(name) for name in folders], shown)
+    page = _render(folder, training, [SimulationRun.read(name) for name in folders], shown)
     path = folder / "report.html" if output is None else Path(output)
     write_text_atomic(path, page)
     return path
@@ -106,7 +101,7 @@ def write_report(
 def _render(
     folder: Path,
     training: TrainingRun | None,
-    simulations: list[Simulation],
+    simulations: list[SimulationRun],
     results: dict[Path, Result],
 ) -> str:
     """The page as text."""
@@ -215,7 +210,7 @@ def _training_facts(run: TrainingRun, best: float | None) -> list[tuple[str, str
     return facts
 
 
-def _simulation(simulation: Simulation, identifier: str, atom_frames: int) -> dict[str, Any]:
+def _simulation(simulation: SimulationRun, identifier: str, atom_frames: int) -> dict[str, Any]:
     """What the template shows of a simulation."""
     motion = simulation_section.motion(simulation, atom_frames)
     return {
@@ -226,7 +221,7 @@ def _simulation(simulation: Simulation, identifier: str, atom_frames: int) -> di
         "figures": _svgs(simulation_section.plates(simulation), identifier),
         "scene": None if motion is None else motion.scene,
         "still": None if motion is None else _still(motion, identifier),
-        "settings": json.dumps(simulation.settings, indent=2, ensure_ascii=False),
+        "settings": json.dumps(simulation.description, indent=2, ensure_ascii=False),
         "shown": 0 if motion is None else motion.shown,
         "total": 0 if motion is None else motion.total,
     }

@@ -9,12 +9,15 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
+from ladera.arrays import Floats
+from ladera.quantities import MILLI
 from ladera.report import figures, viewer
-from ladera.report.predictions import FloatArray
-from ladera.report.run import Simulation, column
-from ladera.report.training_section import MILLI, Plate
+from ladera.report.training_section import Plate
 from ladera.simulation.comparison import before_and_after
+from ladera.simulation.run_folder import LogRow, SimulationRun
+from ladera.tables import column, columns_of
 
+_UNITS: Final = {each.name: each.unit for each in columns_of(LogRow)}
 _TITLES: Final = {"md": "Molecular dynamics", "relax": "Relaxation"}
 
 
@@ -28,14 +31,14 @@ class Motion:
     total: int
 
 
-def title(simulation: Simulation) -> str:
+def title(simulation: SimulationRun) -> str:
     """Heading such as "Molecular dynamics: md_300K"."""
     return f"{_TITLES[simulation.kind]}: {simulation.folder.resolve().name}"
 
 
-def facts(simulation: Simulation) -> list[tuple[str, str]]:
+def facts(simulation: SimulationRun) -> list[tuple[str, str]]:
     """What was simulated and what came out, in words."""
-    structure = simulation.settings.get("structure", {})
+    structure = simulation.description.get("structure", {})
     rows = [("Structure", f"{structure['formula']}, {structure['n_atoms']} atoms")] * (
         "formula" in structure and "n_atoms" in structure
     )
@@ -45,7 +48,7 @@ def facts(simulation: Simulation) -> list[tuple[str, str]]:
     ]
 
 
-def plates(simulation: Simulation) -> Iterator[Plate]:
+def plates(simulation: SimulationRun) -> Iterator[Plate]:
     """Figures over time, or over the steps of a relaxation."""
     if simulation.kind == "md":
         yield from _md_plates(simulation)
@@ -53,7 +56,7 @@ def plates(simulation: Simulation) -> Iterator[Plate]:
         yield from _relax_plates(simulation)
 
 
-def motion(simulation: Simulation, atom_frames: int) -> Motion | None:
+def motion(simulation: SimulationRun, atom_frames: int) -> Motion | None:
     """The trajectory thinned to ``atom_frames`` positions; None when there is none."""
     total = simulation.n_frames
     if total == 0:
@@ -66,7 +69,7 @@ def motion(simulation: Simulation, atom_frames: int) -> Motion | None:
     return Motion(viewer.scene(simulation.frames(picked), labels), last, len(picked), total)
 
 
-def comparison(simulation: Simulation) -> list[tuple[str, str, str, str]]:
+def comparison(simulation: SimulationRun) -> list[tuple[str, str, str, str]]:
     """What a relaxation changed, quantity by quantity; nothing for another simulation."""
     if simulation.kind != "relax" or simulation.n_frames == 0:
         return []
@@ -74,9 +77,9 @@ def comparison(simulation: Simulation) -> list[tuple[str, str, str, str]]:
     return before_and_after(first, last)
 
 
-def drift(simulation: Simulation) -> float | None:
+def drift(simulation: SimulationRun) -> float | None:
     """Slope of the conserved energy over the whole run, meV/atom/ps; None when too short."""
-    table, n_atoms = simulation.table, _n_atoms(simulation)
+    table, n_atoms = simulation.table, simulation.n_atoms
     energy = column(table, "conserved_energy_ev")
     time = column(table, "time_fs") / 1000
     if n_atoms is None or len(energy) < 3 or len(time) < 3:
@@ -86,8 +89,8 @@ def drift(simulation: Simulation) -> float | None:
     return float(MILLI * slope[1] / n_atoms) if len(slope) > 1 else 0.0
 
 
-def _md_facts(simulation: Simulation) -> Iterator[tuple[str, str]]:
-    settings, table = simulation.settings.get("settings", {}), simulation.table
+def _md_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
+    settings, table = simulation.settings, simulation.table
     if "ensemble" in settings:
         yield "Ensemble", str(settings["ensemble"])
     if "temperature" in settings:
@@ -113,8 +116,8 @@ def _md_facts(simulation: Simulation) -> Iterator[tuple[str, str]]:
         yield "Atoms outside the training domain", f"in {share:.1%} of the rows of the log"
 
 
-def _relax_facts(simulation: Simulation) -> Iterator[tuple[str, str]]:
-    settings, table = simulation.settings.get("settings", {}), simulation.table
+def _relax_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
+    settings, table = simulation.settings, simulation.table
     if "optimizer" in settings:
         yield "Optimizer", str(settings["optimizer"])
     force = column(table, "max_force_ev_per_angstrom")
@@ -127,8 +130,8 @@ def _relax_facts(simulation: Simulation) -> Iterator[tuple[str, str]]:
         yield "Energy gained", f"{energy[0] - energy[-1]:.4g} eV"
 
 
-def _md_plates(simulation: Simulation) -> Iterator[Plate]:
-    table, n_atoms = simulation.table, _n_atoms(simulation)
+def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:
+    table, n_atoms = simulation.table, simulation.n_atoms
     time, time_label = _time_axis(column(table, "time_fs"))
     if len(time) == 0:
         return
@@ -136,14 +139,15 @@ def _md_plates(simulation: Simulation) -> Iterator[Plate]:
     def plate(name: str, label: str, caption: str, **options: Any) -> Iterator[Plate]:
         values = column(table, name)
         if len(values):
+            axis = f"{label} ({_UNITS[name] or 'number'})"
             figure = figures.time_series(
-                time, {label.split(" (")[0]: values}, label, time_label=time_label, **options
+                time, {label: values}, axis, time_label=time_label, **options
             )
             yield Plate(figure, caption)
 
     yield from plate(
         "temperature_k",
-        "Temperature (K)",
+        "Temperature",
         "Temperature, its running mean (bold) and what was set.",
         target=_target(simulation),
     )
@@ -168,25 +172,25 @@ def _md_plates(simulation: Simulation) -> Iterator[Plate]:
         yield Plate(
             figure, "What an exact integration would keep constant, relative to its first value."
         )
-    yield from plate("pressure_gpa", "Pressure (GPa)", "Pressure, with its kinetic part.")
+    yield from plate("pressure_gpa", "Pressure", "Pressure, with its kinetic part.")
     volume = column(table, "volume_angstrom3")
     if len(volume) and np.nanstd(volume) > 0:
-        yield from plate("volume_angstrom3", "Volume (Å³)", "Volume of the cell.")
+        yield from plate("volume_angstrom3", "Volume", "Volume of the cell.")
     if np.nansum(column(table, "extrapolating_atoms")) > 0:
         yield from plate(
             "extrapolating_atoms",
-            "Atoms outside (number)",
+            "Atoms outside",
             "Atoms whose surroundings are unlike those the model was trained on.",
         )
     yield from plate(
         "max_force_std_ev_per_angstrom",
-        "Force uncertainty (eV/Å)",
+        "Force uncertainty",
         "The committee's standard deviation of the force component it is least sure of.",
     )
 
 
-def _relax_plates(simulation: Simulation) -> Iterator[Plate]:
-    table, n_atoms = simulation.table, _n_atoms(simulation)
+def _relax_plates(simulation: SimulationRun) -> Iterator[Plate]:
+    table, n_atoms = simulation.table, simulation.n_atoms
     steps = column(table, "step")
     if len(steps) == 0:
         return
@@ -205,26 +209,21 @@ def _relax_plates(simulation: Simulation) -> Iterator[Plate]:
     )
 
 
-def _frame_label(simulation: Simulation, index: int, total: int) -> str:
+def _frame_label(simulation: SimulationRun, index: int, total: int) -> str:
     if simulation.kind == "relax" or simulation.timestep is None:
         return f"step {index} of {total - 1}"
     return f"{_time(index * simulation.frame_interval * simulation.timestep)}"
 
 
-def _n_atoms(simulation: Simulation) -> int | None:
-    found = simulation.settings.get("structure", {}).get("n_atoms")
-    return None if found is None else int(found)
-
-
-def _target(simulation: Simulation) -> tuple[float, float] | None:
-    settings = simulation.settings.get("settings", {})
+def _target(simulation: SimulationRun) -> tuple[float, float] | None:
+    settings = simulation.settings
     if settings.get("ensemble") == "nve" or settings.get("temperature") is None:
         return None
     begin, end = settings["temperature"], settings.get("temperature_end")
     return float(begin), float(begin if end is None else end)
 
 
-def _time_axis(time: FloatArray) -> tuple[FloatArray, str]:
+def _time_axis(time: Floats) -> tuple[Floats, str]:
     if len(time) and time[-1] >= 2000:
         return time / 1000, "Time (ps)"
     return time, "Time (fs)"

@@ -10,27 +10,25 @@ import numpy as np
 from ase.data import chemical_symbols
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
+from ladera.quantities import ENERGY, MILLI, QUANTITIES, STRESS, Quantity, pretty
 from ladera.report import figures
-from ladera.report.predictions import FloatArray, Predictions, Quantity
-from ladera.report.run import PARTS, TrainingRun, column
+from ladera.tables import column
+from ladera.training.evaluation_files import PARTS
+from ladera.training.predictions import Predictions
+from ladera.training.run_folder import TrainingRun
 
-MILLI: Final = 1000.0
 _SHOWN_GROUPS: Final = 7
-# Columns of log.csv, what they are, and the unit of the figure.
+# Columns of log.csv behind the name of the part, and the label of the figure.
 _CURVES: Final = (
-    ("energy_mae_mev_per_atom", "Energy MAE (meV/atom)"),
-    ("force_mae_mev_per_angstrom", "Force MAE (meV/Å)"),
-    ("stress_mae_mev_per_angstrom3", "Stress MAE (meV/Å³)"),
-    ("dipole_mae_me_angstrom", "Dipole MAE (meÅ)"),
+    *(
+        (q.column("", "mae").removeprefix("_"), f"{q.title} MAE ({pretty(q.unit_of_errors)})")
+        for q in QUANTITIES
+    ),
     ("loss", "Loss (no unit)"),
 )
 # What to call the errors of a quantity, and their unit.
-ERROR_UNITS: Final[Mapping[Quantity, tuple[str, str]]] = {
-    "energy": ("Energy", "meV/atom"),
-    "forces": ("Force", "meV/Å"),
-    "stress": ("Stress", "meV/Å³"),
-    "dipole": ("Dipole", "meÅ"),
-}
+ERROR_UNITS: Final = {q.name: (q.title, pretty(q.unit_of_errors)) for q in QUANTITIES}
 
 
 @dataclass(frozen=True)
@@ -69,52 +67,50 @@ def learning_plates(run: TrainingRun, best: float | None) -> Iterator[Plate]:
 
 
 def parity_plates(run: TrainingRun) -> Iterator[Plate]:
-    """Predicted against reference energies, forces and stress, a figure for each part."""
+    """Predicted against reference values of each quantity, a figure for each part."""
     yield from _energy_plates(run.predictions)
-    numbers = sorted({int(n) for p in run.predictions.values() for n in np.unique(p.numbers)})
-    colors = figures.group_colors([chemical_symbols[number] for number in numbers])
-    for part, predictions in run.predictions.items():
-        groups = {
-            symbol: (
-                predictions.forces_reference[predictions.symbols == symbol],
-                predictions.forces_predicted[predictions.symbols == symbol],
-            )
-            for symbol in colors
-        }
-        if np.isfinite(predictions.forces_reference - predictions.forces_predicted).any():
-            figure = figures.parity(
-                groups, "force component", "eV/Å", title=f"Forces, {part}", colors=colors
-            )
-            yield Plate(figure, f"Force components of the {part} frames, coloured by element.")
-    for part, predictions in run.predictions.items():
-        reference, predicted = (MILLI * values for values in predictions.values("stress"))
-        if np.isfinite(reference).any():
-            figure = figures.parity(
-                {"stress": (reference, predicted)}, "stress", "meV/Å³", title=f"Stress, {part}"
-            )
-            yield Plate(figure, f"Stress components of the {part} frames, positive in tension.")
-    for part, predictions in run.predictions.items():
-        reference, predicted = predictions.values("dipole")
-        if np.isfinite(reference).any():
-            figure = figures.parity(
-                {"dipole": (reference, predicted)}, "dipole", "eÅ", title=f"Dipole, {part}"
-            )
-            yield Plate(figure, f"Components of the dipole moment of the {part} frames.")
+    for quantity in QUANTITIES:
+        if quantity != ENERGY:
+            yield from _plates_of(quantity, run.predictions)
+
+
+def _plates_of(quantity: Quantity, parts: Mapping[str, Predictions]) -> Iterator[Plate]:
+    numbers = sorted({int(n) for p in parts.values() for n in np.unique(p.numbers)})
+    symbols = [chemical_symbols[number] for number in numbers]
+    milli = quantity == STRESS  # whose unit is large
+    unit = pretty(quantity.unit_of_errors if milli else quantity.unit)
+    for part, predictions in parts.items():
+        reference, predicted = (
+            (MILLI if milli else 1.0) * values for values in predictions.values(quantity.name)
+        )
+        if not np.isfinite(reference - predicted).any():
+            continue
+        groups, colors = {quantity.name: (reference, predicted)}, None
+        if quantity.per_atom:
+            of = predictions.symbols
+            groups = {s: (reference[of == s], predicted[of == s]) for s in symbols}
+            colors = figures.group_colors(symbols)
+        what = quantity.component if quantity.per_atom else quantity.name
+        title = f"{quantity.name.capitalize()}, {part}"
+        yield Plate(
+            figures.parity(groups, what, unit, title=title, colors=colors),
+            quantity.caption.format(part=part),
+        )
 
 
 def histogram_plates(run: TrainingRun) -> Iterator[Plate]:
     """How the errors of each quantity are distributed."""
-    for quantity, (name, unit) in ERROR_UNITS.items():
+    for quantity in QUANTITIES:
         errors = {}
         for part, predictions in run.predictions.items():
-            reference, predicted = predictions.values(quantity)
+            reference, predicted = predictions.values(quantity.name)
             difference = MILLI * (predicted - reference)
             if np.isfinite(difference).any():
                 errors[part] = difference
         if errors:
-            what = "energy" if quantity == "energy" else f"{name.lower()} component"
-            figure = figures.error_histogram(errors, f"Error of the {what} ({unit})")
-            yield Plate(figure, f"Errors of the {what}, predicted minus reference.")
+            unit = pretty(quantity.unit_of_errors)
+            figure = figures.error_histogram(errors, f"Error of the {quantity.component} ({unit})")
+            yield Plate(figure, f"Errors of the {quantity.component}, predicted minus reference.")
 
 
 def best_epoch(run: TrainingRun) -> float | None:
@@ -146,7 +142,7 @@ def _energy_plates(parts: Mapping[str, Predictions]) -> Iterator[Plate]:
         yield Plate(figure, f"Energies of the {part} frames, relative to {words}.")
 
 
-def _baselines(parts: Mapping[str, Predictions]) -> tuple[dict[str, FloatArray], str]:
+def _baselines(parts: Mapping[str, Predictions]) -> tuple[dict[str, Floats], str]:
     """What to take off the energies per atom so that a figure shows more than compositions.
 
     The mean reference of each composition where most frames share theirs with others; else the
@@ -170,7 +166,7 @@ def _baselines(parts: Mapping[str, Predictions]) -> tuple[dict[str, FloatArray],
     return dict(zip(parts, split, strict=True)), words
 
 
-def _fractions_and_energies(parts: Mapping[str, Predictions]) -> tuple[FloatArray, FloatArray]:
+def _fractions_and_energies(parts: Mapping[str, Predictions]) -> tuple[Floats, Floats]:
     """Share of each element, and reference energies per atom (eV), in the frames of all parts."""
     elements = np.unique(np.concatenate([predictions.numbers for predictions in parts.values()]))
     rows = []
@@ -198,5 +194,5 @@ def _shown_name(name: str, shown: list[str]) -> str:
     return named if named in shown or "other" not in shown else "other"
 
 
-def _last(values: FloatArray) -> float:
+def _last(values: Floats) -> float:
     return float(values[np.isfinite(values)][-1])

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ladera.report import figures
-from ladera.report.run import TrainingRun
 from ladera.report.training_section import ERROR_UNITS, Plate
+from ladera.training.run_folder import TrainingRun
 
 
 def rows(run: TrainingRun) -> list[dict[str, Any]]:
@@ -41,6 +41,7 @@ def plates(run: TrainingRun) -> Iterator[Plate]:
 
 def _each(run: TrainingRun) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     for part, errors in run.evaluation.items():
-        for quantity in ("energy", "forces"):
-            if errors.uncertainty and errors.uncertainty[quantity]:
-                yield part, quantity, errors.uncertainty[quantity]
+        found = errors.uncertainty or {}
+        for name in ERROR_UNITS:
+            if found.get(name):
+                yield part, name, found[name]

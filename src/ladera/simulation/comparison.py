@@ -9,7 +9,7 @@ import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 from ase.geometry import find_mic
 
-from ladera.graph import NeighborList
+from ladera.graph import Graph
 from ladera.symmetry import symmetry_dataset
 from ladera.units import GIGAPASCAL
 
@@ -72,9 +72,7 @@ def _cell_rows(before: Atoms, after: Atoms) -> Iterator[Row]:
 def _bond_rows(before: Atoms, after: Atoms) -> Iterator[Row]:
     """Mean lengths of the bonds that the structure begins with, by their elements."""
     radii = covalent_radii[before.numbers]
-    graph = NeighborList(min(_LONGEST_BOND, _BOND * 2 * float(radii.max()))).build(
-        before.numbers, before.get_positions(), before.cell.array, before.pbc
-    )
+    graph = Graph.from_atoms(before, min(_LONGEST_BOND, _BOND * 2 * float(radii.max())))
     i, j = graph.centers.numpy(), graph.neighbors.numpy()
     lengths = np.linalg.norm(graph.vectors.numpy(), axis=1)
     bonded = (i <= j) & (lengths < _BOND * (radii[i] + radii[j]))

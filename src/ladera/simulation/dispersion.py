@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ladera.errors import ConfigError, DataError, did_you_mean
-from ladera.simulation.calculator import PropertyUnavailableError
+from ladera.potential import PropertyUnavailableError
 from ladera.units import BOHR, HARTREE
 
 if TYPE_CHECKING:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import warnings
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from ase.data import covalent_radii
 
 from ladera.errors import SimulationError
+from ladera.graph import cell_volume
 from ladera.kernels.neighbors import closest_pair
-from ladera.simulation.calculator import cell_volume
-from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ase import Atoms
 
     from ladera.graph import Graph
@@ -40,11 +40,10 @@ class Guard:
         self._volume = atoms.cell.volume
         self._energy: float | None = None
         self._rows_outside = 0
-        self._warned = 0
 
     def check_step(self, atoms: Atoms, temperature: float) -> None:
-        """After a step, with the temperature in K."""
-        energy = check_finite(atoms)
+        """After a step, with the results of it and the temperature in K."""
+        energy = check_finite(atoms.calc.results)
         if not temperature <= self._settings.explosion_temperature:
             raise SimulationError(
                 f"the temperature is {temperature:.4g} K, "
@@ -59,20 +58,11 @@ class Guard:
             if not _SMALLEST_VOLUME < ratio < _LARGEST_VOLUME:
                 raise SimulationError(f"the volume is {ratio:.3g} times that at the start")
 
-    def check_domain(self, extrapolating: int | None, step: int) -> None:
+    def check_domain(self, extrapolating: int | None) -> None:
         """With a row of the log: how many atoms are outside the training domain, if known."""
         if not extrapolating:
             self._rows_outside = 0
             return
-        if not self._warned:
-            self._warned = 1
-            warnings.warn(
-                f"{extrapolating} of {self._n_atoms} atoms left the model's training domain at "
-                f"step {step}; their energies are extrapolated (md.csv counts them, "
-                "extrapolation.csv names their symmetry functions).",
-                SimulationWarning,
-                stacklevel=2,
-            )
         limit = self._settings.max_extrapolating
         self._rows_outside = self._rows_outside + 1 if extrapolating > limit * self._n_atoms else 0
         if self._rows_outside >= self._settings.extrapolation_patience:
@@ -84,18 +74,20 @@ class Guard:
 
     def state(self) -> dict[str, int]:
         """What has to be remembered over a restart."""
-        return {"rows_outside": self._rows_outside, "warned": self._warned}
+        return {"rows_outside": self._rows_outside}
 
     def restore(self, state: dict[str, int]) -> None:
         """Put the numbers of :meth:`state` back."""
-        self._rows_outside, self._warned = state["rows_outside"], state["warned"]
+        self._rows_outside = state["rows_outside"]
 
 
-def check_finite(atoms: Atoms) -> float:
-    """The energy in eV; SimulationError unless it and the forces are finite."""
-    energy = float(atoms.get_potential_energy())
-    forces = atoms.calc.results["forces"]  # of the same structure, and not copied
-    if not (math.isfinite(energy) and np.isfinite(forces).all()):
+def check_finite(results: Mapping[str, Any]) -> float:
+    """The energy in eV of a calculator's results; SimulationError unless it and forces are finite.
+
+    Results are taken as they are: asking the calculator whether anything has changed costs more.
+    """
+    energy = float(results["energy"])
+    if not (math.isfinite(energy) and np.isfinite(results["forces"]).all()):
         raise SimulationError("energy or forces are not finite")
     return energy
 
@@ -103,7 +95,7 @@ def check_finite(atoms: Atoms) -> float:
 def check_distances(graph: Graph) -> None:
     """SimulationError when two atoms are closer than half the sum of their covalent radii."""
     centers, neighbors = graph.centers.cpu().numpy(), graph.neighbors.cpu().numpy()
-    radii = covalent_radii[graph.species.cpu().numpy()]
+    radii = covalent_radii[graph.numbers.cpu().numpy()]
     vectors = graph.vectors.cpu().numpy()
     worst, ratio = closest_pair(centers, neighbors, vectors, radii)
     if ratio < _CLOSEST:

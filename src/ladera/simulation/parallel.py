@@ -7,7 +7,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ladera.errors import SimulationError
 from ladera.interrupt import StopRequest
-from ladera.models.committee import Committee
-from ladera.simulation.calculator import load_potential
+from ladera.loading import load_committee
 from ladera.simulation.preparation import check_species
 from ladera.simulation.settings import MDSettings
 
@@ -59,9 +58,9 @@ def run_temperatures(
     """
     if len(set(temperatures)) < len(temperatures) or min(temperatures, default=0) <= 0:
         raise SimulationError(f"The temperatures {list(temperatures)} must differ and be positive.")
-    potential = load_potential(model)
+    potential = load_committee(model)
     check_species(atoms, potential)
-    n_members = len(potential.potentials) if isinstance(potential, Committee) else 0
+    n_members = len(potential.members)
     runs = [_folders(Path(folder) / f"md-{value:g}K", n_members) for value in temperatures]
     files = [os.fspath(path) for path in model]
     # The means come first: what they give is there when the members are not yet.
@@ -176,7 +175,7 @@ def _folders(mean: Path, n_members: int) -> Runs:
 def _settings(settings: MDSettings, temperature: float, member: int | None) -> MDSettings:
     """Those of one run, with a seed that does not depend on what other runs there are."""
     seed = settings.seed + round(1000 * temperature) + (0 if member is None else member + 1)
-    return replace(settings, temperature=temperature, seed=seed)
+    return settings.model_copy(update={"temperature": temperature, "seed": seed})
 
 
 def _steps_done(folder: Path) -> int:
@@ -200,8 +199,8 @@ def _run(piece: _Piece) -> None:
 
     torch.set_num_threads(1)
     numba.set_num_threads(1)
-    potential = load_potential(piece.model)
-    if piece.member is not None and isinstance(potential, Committee):
-        potential = potential.potentials[piece.member]
+    potential = load_committee(piece.model)
+    if piece.member is not None:
+        potential = potential.members[piece.member]
     resume = (piece.folder / "restart.npz").exists()
     run_md(piece.atoms, potential, piece.settings, piece.folder, resume=resume)

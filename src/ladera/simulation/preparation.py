@@ -10,6 +10,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from ladera.errors import DataError, SimulationError
+from ladera.simulation.held import Purpose, require_honoured, without_free_motions
 from ladera.simulation.settings import MDSettings
 from ladera.units import BOLTZMANN
 
@@ -33,7 +34,7 @@ def check_species(atoms: Atoms, potential: Potential) -> None:
     """Refuse a structure without atoms or with an element the model does not know."""
     if len(atoms) == 0:
         raise DataError("The structure has no atoms; a simulation needs at least one.")
-    known = np.isin(atoms.numbers, potential.species)
+    known = np.isin(atoms.numbers, potential.numbers)
     if not known.all():
         atom = int(np.flatnonzero(~known)[0])
         raise DataError(
@@ -43,17 +44,14 @@ def check_species(atoms: Atoms, potential: Potential) -> None:
 
 
 def check_ensemble(atoms: Atoms, settings: MDSettings) -> None:
-    """Refuse what ASE's integrators cannot do: open structures for npt, constraints for chains."""
+    """Refuse an open structure for npt, and constraints that the ensemble cannot honour."""
     if settings.ensemble == "npt" and not atoms.pbc.all():
         raise SimulationError(
             f"The ensemble npt needs a structure that is periodic in all three directions, not "
             f"{atoms.pbc.tolist()}: only it has a pressure. Choose an nvt ensemble."
         )
-    if atoms.constraints and settings.ensemble in ("npt", "nvt-nose-hoover"):
-        raise SimulationError(
-            f"The ensemble {settings.ensemble} cannot treat fixed atoms; "
-            "remove the constraints or choose nvt-bussi or nvt-langevin."
-        )
+    purposes: dict[str, Purpose] = {"npt": "npt", "nvt-langevin": "langevin"}
+    require_honoured(atoms, purposes.get(settings.ensemble, "dynamics"))
 
 
 def check_timestep(atoms: Atoms, timestep: float) -> None:
@@ -79,10 +77,10 @@ def check_timestep(atoms: Atoms, timestep: float) -> None:
 def set_velocities(atoms: Atoms, settings: MDSettings, rng: np.random.Generator) -> None:
     """Give the atoms their initial momenta.
 
-    Drawn from Maxwell and Boltzmann's distribution, p = sqrt(m k_B T) * normal, less what moves
-    or (in an open structure) rotates the whole, unless constraints hold it; so the mean kinetic
-    energy is that of the remaining degrees of freedom. Or those of the structure, as they are but
-    for the same two.
+    Drawn from Maxwell and Boltzmann's distribution, p = sqrt(m k_B T) * normal, or those of the
+    structure; less what constraints hold, and less the motions of the whole that nothing hinders:
+    its drift and, in an open structure, its rotation. So the mean kinetic energy is that of the
+    remaining degrees of freedom.
     """
     if settings.initial_velocities == "structure":
         if not atoms.has("momenta"):
@@ -98,24 +96,4 @@ def set_velocities(atoms: Atoms, settings: MDSettings, rng: np.random.Generator)
             f"The ensemble {settings.ensemble} only scales velocities, and all of these are zero; "
             "use maxwell-boltzmann velocities."
         )
-    if not atoms.constraints:
-        _stop_drift(atoms)
-        if not atoms.pbc.any():
-            _stop_rotation(atoms)
-
-
-def _stop_drift(atoms: Atoms) -> None:
-    masses = atoms.get_masses()[:, None]
-    momenta = atoms.get_momenta()
-    atoms.set_momenta(momenta - masses * momenta.sum(axis=0) / masses.sum())
-
-
-def _stop_rotation(atoms: Atoms) -> None:
-    """Subtract the rigid rotation omega = I^-1 L; a linear molecule's axis has no inertia."""
-    masses = atoms.get_masses()[:, None]
-    positions = atoms.positions - atoms.get_center_of_mass()
-    momenta = atoms.get_momenta()
-    angular_momentum = np.cross(positions, momenta).sum(axis=0)
-    inertia = np.eye(3) * (masses * positions**2).sum() - (masses * positions).T @ positions
-    omega = np.linalg.pinv(inertia, rcond=1e-8, hermitian=True) @ angular_momentum
-    atoms.set_momenta(momenta - masses * np.cross(omega, positions))
+    atoms.set_momenta(without_free_motions(atoms, atoms.get_momenta()))

@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from ladera.errors import DataError, SimulationError, did_you_mean
-from ladera.simulation import records
-from ladera.simulation.calculator import LaderaCalculator, PropertyUnavailableError
+from ladera.identity import describe_run
+from ladera.potential import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.comparison import SYMMETRY_TOLERANCE, Row, before_and_after
 from ladera.simulation.guard import check_distances, check_finite
+from ladera.simulation.held import require_honoured
 from ladera.simulation.preparation import SimulationWarning, check_species
+from ladera.simulation.records import snapshot
+from ladera.simulation.run_folder import RelaxRow, RunFolder
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -27,21 +29,6 @@ if TYPE_CHECKING:
     from ladera.potential import Potential
 
 OptimizerName = Literal["lbfgs", "bfgs", "fire"]
-
-
-@dataclass(frozen=True)
-class RelaxRow:
-    """One row of relax.csv; None is an empty field."""
-
-    step: int
-    energy_ev: float
-    max_force_ev_per_angstrom: float
-    max_stress_gpa: float | None  # largest component; None without a volume
-    volume_angstrom3: float | None
-    extrapolating_atoms: int | None  # None for a model without a record of its training domain
-
-
-_COLUMNS: Final = tuple(field.name for field in fields(RelaxRow))
 _Writer = Callable[[RelaxRow, "Atoms"], None]
 
 
@@ -78,6 +65,9 @@ def relax(
     With ``symmetry`` forces and stress are made symmetric, so that the space group stays that of
     the start (ASE's FixSymmetry, found within 0.01 Angstrom).
 
+    ASE's constraints are honoured. With ``cell`` held atoms keep their place in the cell, and what
+    the stress does not know of, such as fixed bonds and springs, is refused.
+
     Look at ``converged``. ``folder`` receives relax.csv (see :class:`RelaxRow`), trajectory.traj,
     settings.json and relaxed.extxyz. ``on_row`` is called with each row.
 
@@ -87,24 +77,23 @@ def relax(
     element.
     """
     _check_settings(atoms, fmax, steps, cell or symmetry, optimizer)
+    if cell:
+        require_honoured(atoms, "cell relaxation")
     check_species(atoms, potential)
     moving: Atoms = atoms.copy()
     calculator = LaderaCalculator(potential)
     moving.calc = calculator
     if symmetry:
         _keep_symmetry(moving)
-    contents = {
-        "settings": {
-            "fmax": fmax,
-            "steps": steps,
-            "cell": cell,
-            "symmetry": symmetry,
-            "optimizer": optimizer,
-        },
-        "model": records.describe_model(potential),
-        "structure": records.describe_structure(atoms),
+    settings = {
+        "fmax": fmax,
+        "steps": steps,
+        "cell": cell,
+        "symmetry": symmetry,
+        "optimizer": optimizer,
     }
-    with _writer(folder, contents) as write:
+    place = None if folder is None else RunFolder(folder)
+    with _writer(place, describe_run(settings, potential, atoms)) as write:
         for step, done in enumerate(_iterations(moving, fmax, steps, cell, optimizer)):
             if step == 0:
                 start = _frame(moving, atoms)
@@ -113,8 +102,8 @@ def relax(
             write(row, frame)
             if on_row is not None:
                 on_row(row)
-    if folder is not None:
-        records.write_structure(Path(folder) / "relaxed.extxyz", frame)
+    if place is not None:
+        place.write_final(frame, "relax")
     _check_result(row, calculator, len(atoms))
     return Relaxation(start, frame, converged, row)
 
@@ -129,9 +118,10 @@ def _iterations(
     kind = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}[optimizer]
     target = FrechetCellFilter(atoms) if cell else atoms
     try:
-        check_finite(atoms)
+        atoms.get_forces()
+        check_finite(atoms.calc.results)
         for converged in kind(target, logfile=None).irun(fmax=fmax, steps=steps):
-            check_finite(atoms)
+            check_finite(atoms.calc.results)
             yield bool(converged)
     except (SimulationError, DataError) as error:
         reason = str(error).rstrip(".")
@@ -150,7 +140,7 @@ def _keep_symmetry(atoms: Atoms) -> None:
 
 def _frame(moving: Atoms, start: Atoms) -> Atoms:
     """The structure as it is now, with its results and without our own constraints."""
-    frame = records.snapshot(moving)
+    frame = snapshot(moving)
     frame.set_constraint(start.constraints)
     return frame
 
@@ -172,27 +162,15 @@ def _row(step: int, atoms: Atoms, calculator: LaderaCalculator) -> RelaxRow:
 
 
 @contextmanager
-def _writer(folder: str | os.PathLike[str] | None, contents: dict[str, Any]) -> Iterator[_Writer]:
+def _writer(folder: RunFolder | None, description: Mapping[str, Any]) -> Iterator[_Writer]:
     """Writes rows and frames into the folder, or nowhere."""
     if folder is None:
         yield lambda row, atoms: None
         return
-    folder = Path(folder)
-    if (folder / "relax.csv").exists():
-        raise SimulationError(f"{folder} holds a relaxation already; choose another folder.")
-    records.write_settings(folder, contents)
-    table = records.Table(folder / "relax.csv", _COLUMNS)
-    frames = records.FrameFile(folder / "trajectory.traj")
-
-    def write(row: RelaxRow, atoms: Atoms) -> None:
-        table.write(asdict(row))
-        frames.write(atoms)
-
-    try:
+    folder.require_new("relax")
+    folder.describe(description)
+    with folder.open_relaxation() as write:
         yield write
-    finally:
-        table.close()
-        frames.close()
 
 
 def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str) -> None:

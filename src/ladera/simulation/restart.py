@@ -1,30 +1,28 @@
 """The restart point: all that a run needs to go on as if it had never stopped.
 
 One ``restart.npz``, replaced in one step: arrays as numpy writes them, and everything else as one
-JSON text. Numbers survive bit for bit; there is no pickle in it.
+JSON text. Numbers survive bit for bit; there is no pickle in it. Format 2 stores the fields of the
+integrator's state by their names; format 1 had the attributes of ASE's integrators.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
+from ladera.arrays import Floats
 from ladera.errors import SimulationError
 from ladera.files import atomic_path
-from ladera.simulation.integrators import State
+from ladera.simulation.integrators import kinetic_energy
 from ladera.simulation.records import writing
 
-if TYPE_CHECKING:
-    from ase import Atoms
-    from numpy.typing import NDArray
-
-FORMAT_VERSION: Final = 1
-_ATOMS: Final = ("positions", "momenta", "cell")
+FORMAT_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -32,49 +30,20 @@ class RestartPoint:
     """The state of a run after ``step`` steps."""
 
     step: int
-    atoms: dict[str, NDArray[Any]]  # positions, momenta (n_atoms, 3) and cell (3, 3), ASE's units
-    integrator: State
+    cell: Floats  # (3, 3), Angstrom
+    state: Mapping[str, Floats | float]  # fields of the integrator's, by name
     random_state: dict[str, Any]  # of numpy's bit generator
     guard: dict[str, int]
     table: int  # length of md.csv
     frames: tuple[int, str]  # length and header of trajectory.traj
     extrapolation: dict[str, int] | None = None  # of ExtrapolationLog; older files have none
 
-    def put_into(self, atoms: Atoms) -> None:
-        """Set positions, momenta and cell, past all constraints."""
-        atoms.set_cell(self.atoms["cell"], apply_constraint=False)
-        atoms.set_positions(self.atoms["positions"], apply_constraint=False)
-        atoms.set_momenta(self.atoms["momenta"], apply_constraint=False)
-
-
-def atoms_state(atoms: Atoms) -> dict[str, NDArray[Any]]:
-    """What of a structure changes in a run."""
-    return {
-        "positions": atoms.get_positions(),
-        "momenta": atoms.get_momenta(),
-        "cell": atoms.cell.array.copy(),
-    }
-
 
 def save(path: Path, point: RestartPoint) -> None:
     """Replace the restart file in one step; a full disk leaves the old one."""
-    arrays = {f"atoms.{name}": array for name, array in point.atoms.items()}
-    scalars = {}
-    for name, value in point.integrator.items():
-        if isinstance(value, (np.ndarray, np.generic)):
-            arrays[f"integrator.{name}"] = np.asarray(value)
-        else:
-            scalars[name] = value
-    text = {
-        "version": FORMAT_VERSION,
-        "step": point.step,
-        "integrator": scalars,
-        "random_state": point.random_state,
-        "guard": point.guard,
-        "table": point.table,
-        "frames": point.frames,
-        "extrapolation": point.extrapolation,
-    }
+    text = {"version": FORMAT_VERSION, **vars(point)}
+    arrays = {"cell": text.pop("cell")}
+    arrays |= {f"state.{name}": np.asarray(value) for name, value in text.pop("state").items()}
     with writing(path), atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, text=np.array(json.dumps(text)), **arrays)
 
@@ -89,19 +58,46 @@ def load(path: Path) -> RestartPoint:
             text = json.loads(str(archive["text"]))
             arrays = {name: archive[name] for name in archive.files if name != "text"}
         version = int(text.pop("version"))
-        text["atoms"] = {name: arrays[f"atoms.{name}"] for name in _ATOMS}
+        if version > FORMAT_VERSION:
+            raise SimulationError(
+                f"{path} has format version {version}, this Ladera reads up to {FORMAT_VERSION}; "
+                "upgrade Ladera."
+            )
+        if version == 1:
+            arrays = _from_format_1(arrays, text.pop("integrator"))
+        text["cell"] = arrays.pop("cell")
+        text["state"] = {
+            name.removeprefix("state."): array if array.ndim else array.item()
+            for name, array in arrays.items()
+        }
         text["frames"] = tuple(text["frames"])
+        return RestartPoint(**text)
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise SimulationError(
             f"{path} is no complete restart point ({error}); start anew in another folder."
         ) from error
-    if version > FORMAT_VERSION:
-        raise SimulationError(
-            f"{path} has format version {version}, this Ladera reads up to {FORMAT_VERSION}; "
-            "upgrade Ladera."
-        )
-    for name, array in arrays.items():
-        if name.startswith("integrator."):
-            # A number stays numpy's, as it was: its arithmetic may differ in the last bit.
-            text["integrator"][name.removeprefix("integrator.")] = array[()]
-    return RestartPoint(**text)
+
+
+def _from_format_1(arrays: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of format 2, but for what follows from positions and cell."""
+    old = {name.removeprefix("integrator."): array for name, array in arrays.items()} | numbers
+    new = {
+        "cell": old["atoms.cell"],
+        "state.positions": old["atoms.positions"],
+        "state.momenta": old["atoms.momenta"],
+    }
+    if "work" in old:  # Langevin
+        kinetic = kinetic_energy(old["atoms.momenta"], old["dynamics.masses"])
+        new["state.exchanged"] = old["work"] + old["initial_kinetic_energy"] - kinetic
+    if "dynamics.transferred_energy" in old:  # Bussi
+        new["state.exchanged"] = -old["dynamics.transferred_energy"]
+    if "dynamics._thermostat._eta" in old:  # Nose-Hoover chain
+        chain = "dynamics._thermostat"
+        new["state.thermostat"] = [old[f"{chain}._eta"], old[f"{chain}._p_eta"]]
+    if "dynamics._barostat._xi" in old:
+        chain = "dynamics._barostat"
+        new["state.barostat"] = [old[f"{chain}._xi"], old[f"{chain}._p_xi"]]
+        new["state.reference_cell"] = old["dynamics._cell0"]
+        new["state.strain"] = old["dynamics._eps"]
+        new["state.strain_momentum"] = old["dynamics._p_eps"]
+    return {name: np.asarray(value) for name, value in new.items()}

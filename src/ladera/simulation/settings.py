@@ -2,106 +2,106 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
-from typing import Final, Literal, get_args
+import re
+from typing import Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from ladera.errors import SimulationError, did_you_mean
 
-Ensemble = Literal["nve", "nvt-langevin", "nvt-bussi", "nvt-nose-hoover", "npt"]
-InitialVelocities = Literal["maxwell-boltzmann", "structure"]
-
 _FEMTOSECONDS_PER_PICOSECOND: Final = 1000.0
 
-_CHOICES: Final = {
-    "ensemble": get_args(Ensemble),
-    "initial_velocities": get_args(InitialVelocities),
+_EXPECTED: Final = {
+    "greater_than": "above zero",
+    "greater_than_equal": "zero or more",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a finite number",
+    "finite_number": "a finite number",
 }
-_ABOVE_ZERO: Final = {
-    "timestep",
-    "steps",
-    "time",
-    "thermostat_time",
-    "barostat_time",
-    "log_interval",
-    "trajectory_interval",
-    "restart_interval",
-    "max_temperature",
-    "extrapolation_patience",
-}
-_NOT_NEGATIVE: Final = {"temperature", "temperature_end", "seed", "max_extrapolating"}
 
 
-@dataclass(frozen=True)
-class MDSettings:
+class MDSettings(BaseModel):
     """Settings of a molecular dynamics run.
 
-    Raises SimulationError for a value that makes no sense, naming it.
-
-    Attributes
-    ----------
-    ensemble
-        nve (velocity Verlet, constant energy), nvt-langevin, nvt-bussi (stochastic velocity
-        rescaling), nvt-nose-hoover (chain of three) or npt (Martyna, Tobias and Klein, isotropic).
-    temperature
-        Temperature of the thermostat and of the initial velocities, K.
-    temperature_end
-        Final temperature of a linear ramp over the whole run, K; without it the temperature stays.
-    timestep
-        Time step, fs. Half a femtosecond suits molecules with hydrogen.
-    steps
-        Length of the run in time steps. Give this or --time.
-    time
-        Length of the run, ps.
-    pressure
-        Pressure of the barostat, GPa; npt only.
-    thermostat_time
-        Coupling time of the thermostat, fs; for nvt-langevin the inverse of the friction.
-    barostat_time
-        Coupling time of the barostat, fs; npt only.
-    initial_velocities
-        maxwell-boltzmann draws them for the temperature, structure takes those of the file.
-    seed
-        Seed of the initial velocities and of a stochastic thermostat.
-    log_interval
-        A row of md.csv every so many steps; the structure is checked as often.
-    trajectory_interval
-        A frame of trajectory.traj every so many steps.
-    restart_interval
-        A restart point every so many steps.
-    max_temperature
-        The run stops as exploded above this temperature, K. Default: ten times the highest
-        temperature asked for, at least 5000 K.
-    max_extrapolating
-        The run stops when more than this fraction of the atoms, 0 to 1, leaves the model's
-        training domain, in extrapolation_patience rows of md.csv in sequence. 1 never stops.
-    extrapolation_patience
-        How many rows of md.csv in sequence may be beyond max_extrapolating.
+    Raises SimulationError for a value that makes no sense, or a key that is not known, naming it.
     """
 
-    ensemble: Ensemble = "nvt-langevin"
-    temperature: float = 300.0
-    temperature_end: float | None = None
-    timestep: float = 0.5
-    steps: int | None = None
-    time: float | None = None
-    pressure: float = 0.0
-    thermostat_time: float = 100.0
-    barostat_time: float = 1000.0
-    initial_velocities: InitialVelocities = "maxwell-boltzmann"
-    seed: int = 0
-    log_interval: int = 10
-    trajectory_interval: int = 20
-    restart_interval: int = 1000
-    max_temperature: float | None = None
-    max_extrapolating: float = 0.5
-    extrapolation_patience: int = 10
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    def __post_init__(self) -> None:
-        self._check_choices()
-        self._check_numbers()
-        self._check_length()
-        self._check_temperatures()
+    ensemble: Literal["nve", "nvt-langevin", "nvt-bussi", "nvt-nose-hoover", "npt"] = Field(
+        "nvt-langevin",
+        description="nve (velocity Verlet, constant energy), nvt-langevin, nvt-bussi (stochastic "
+        "velocity rescaling), nvt-nose-hoover (chain of three) or npt (Martyna, Tobias and Klein, "
+        "isotropic).",
+    )
+    temperature: float = Field(
+        300.0, ge=0, description="Temperature of the thermostat and of the initial velocities, K."
+    )
+    temperature_end: float | None = Field(
+        None,
+        ge=0,
+        description="Final temperature of a linear ramp over the whole run, K; without it the "
+        "temperature stays.",
+    )
+    timestep: float = Field(
+        0.5, gt=0, description="Time step, fs. Half a femtosecond suits molecules with hydrogen."
+    )
+    steps: int | None = Field(
+        None, gt=0, description="Length of the run in time steps. Give this or --time."
+    )
+    time: float | None = Field(None, gt=0, description="Length of the run, ps.")
+    pressure: float = Field(0.0, description="Pressure of the barostat, GPa; npt only.")
+    thermostat_time: float = Field(
+        100.0,
+        gt=0,
+        description="Coupling time of the thermostat, fs; for nvt-langevin the inverse of the "
+        "friction.",
+    )
+    barostat_time: float = Field(
+        1000.0, gt=0, description="Coupling time of the barostat, fs; npt only."
+    )
+    initial_velocities: Literal["maxwell-boltzmann", "structure"] = Field(
+        "maxwell-boltzmann",
+        description="maxwell-boltzmann draws them for the temperature, structure takes those of "
+        "the file.",
+    )
+    seed: int = Field(
+        0, ge=0, description="Seed of the initial velocities and of a stochastic thermostat."
+    )
+    log_interval: int = Field(
+        10,
+        gt=0,
+        description="A row of md.csv every so many steps; the structure is checked as often.",
+    )
+    trajectory_interval: int = Field(
+        20, gt=0, description="A frame of trajectory.traj every so many steps."
+    )
+    restart_interval: int = Field(1000, gt=0, description="A restart point every so many steps.")
+    max_temperature: float | None = Field(
+        None,
+        gt=0,
+        description="The run stops as exploded above this temperature, K. Default: ten times the "
+        "highest temperature asked for, at least 5000 K.",
+    )
+    max_extrapolating: float = Field(
+        0.5,
+        ge=0,
+        description="The run stops when more than this fraction of the atoms, 0 to 1, leaves the "
+        "model's training domain, in extrapolation_patience rows of md.csv in sequence. 1 never "
+        "stops.",
+    )
+    extrapolation_patience: int = Field(
+        10, gt=0, description="How many rows of md.csv in sequence may be beyond max_extrapolating."
+    )
 
     @property
     def n_steps(self) -> int:
@@ -123,50 +123,57 @@ class MDSettings:
             return self.temperature
         return self.temperature + (self.temperature_end - self.temperature) * step / self.n_steps
 
-    def _check_choices(self) -> None:
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                hint = did_you_mean(str(value), choices)
-                raise SimulationError(f"{name} is '{value}'; {hint}")
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_in_a_sentence(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            settings = handler(values)
+        except ValidationError as error:
+            raise SimulationError(_sentence(error.errors()[0], list(cls.model_fields))) from None
+        _check_fraction(settings)
+        _check_length(settings)
+        _check_temperatures(settings)
+        return settings
 
-    def _check_numbers(self) -> None:
-        for field in fields(self):
-            name, value = field.name, getattr(self, field.name)
-            if value is None or name in _CHOICES:
-                continue
-            kind = int if "int" in str(field.type) else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
-                expected = "a whole number" if kind is int else "a finite number"
-                raise SimulationError(f"{name} is {value}; it must be {expected}.")
-            if name in _ABOVE_ZERO and value <= 0:
-                raise SimulationError(f"{name} is {value}; it must be above zero.")
-            if name in _NOT_NEGATIVE and value < 0:
-                raise SimulationError(f"{name} is {value}; it must be zero or more.")
-        if self.max_extrapolating > 1:
-            raise SimulationError(
-                f"max_extrapolating is {self.max_extrapolating}; it is a fraction, from 0 to 1."
-            )
 
-    def _check_length(self) -> None:
-        if (self.steps is None) == (self.time is None):
-            raise SimulationError(
-                "Give the length of the run once, as a number of steps or as a time in ps."
-            )
-        if self.n_steps < 1:
-            raise SimulationError(
-                f"A time of {self.time} ps is shorter than one time step of {self.timestep} fs."
-            )
+def _sentence(detail: ErrorDetails, names: list[str]) -> str:
+    """What is wrong with one setting."""
+    name, value, kind = str(detail["loc"][0]), detail["input"], detail["type"]
+    if kind == "extra_forbidden":
+        return f"'{name}' is no setting of a simulation; {did_you_mean(name, names)}"
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+        return f"{name} is '{value}'; {did_you_mean(str(value), choices)}"
+    return f"{name} is {value}; it must be {_EXPECTED.get(kind, 'of another kind')}."
 
-    def _check_temperatures(self) -> None:
-        if self.temperature_end is not None and self.ensemble == "nve":
-            raise SimulationError(
-                "temperature_end needs a thermostat; the ensemble nve keeps the energy instead."
-            )
-        if self.ensemble in ("nve", "nvt-langevin"):
-            return
-        if 0 in (self.temperature, self.temperature_end):
-            raise SimulationError(
-                f"The ensemble {self.ensemble} needs temperatures above 0 K; "
-                "nvt-langevin can cool down to zero."
-            )
+
+def _check_fraction(settings: MDSettings) -> None:
+    if settings.max_extrapolating > 1:
+        raise SimulationError(
+            f"max_extrapolating is {settings.max_extrapolating}; it is a fraction, from 0 to 1."
+        )
+
+
+def _check_length(settings: MDSettings) -> None:
+    if (settings.steps is None) == (settings.time is None):
+        raise SimulationError(
+            "Give the length of the run once, as a number of steps or as a time in ps."
+        )
+    if settings.n_steps < 1:
+        raise SimulationError(
+            f"A time of {settings.time} ps is shorter than one time step of {settings.timestep} fs."
+        )
+
+
+def _check_temperatures(settings: MDSettings) -> None:
+    if settings.temperature_end is not None and settings.ensemble == "nve":
+        raise SimulationError(
+            "temperature_end needs a thermostat; the ensemble nve keeps the energy instead."
+        )
+    if settings.ensemble in ("nve", "nvt-langevin"):
+        return
+    if 0 in (settings.temperature, settings.temperature_end):
+        raise SimulationError(
+            f"The ensemble {settings.ensemble} needs temperatures above 0 K; "
+            "nvt-langevin can cool down to zero."
+        )

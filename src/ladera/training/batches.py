@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ladera.arrays import Floats, Integers
 from ladera.data.dataset import Dataset
-from ladera.errors import DataError
+from ladera.data.frame import Frame
 from ladera.graph import Graph
+from ladera.quantities import QUANTITIES, Quantity
 
 GIBIBYTE = 2**30
 
@@ -54,47 +56,68 @@ class GraphStore(Sequence[Graph]):
 
 
 @dataclass(frozen=True, eq=False)
+class Labels:
+    """A quantity of the frames of a batch, as far as they are labelled with it."""
+
+    values: Tensor  # (n_structures, ...) or (n_atoms, ...) of the quantity; zero where missing
+    known: Tensor  # (n_structures,) bool
+
+    @classmethod
+    def of(cls, quantity: Quantity, frames: Sequence[Frame]) -> Self:
+        """Those of some frames."""
+        given = [getattr(frame, quantity.name) for frame in frames]
+        known = torch.tensor([value is not None for value in given])
+        shapes = [(f.n_atoms if quantity.per_atom else 1, *quantity.shape) for f in frames]
+        rows = [
+            np.zeros(shape) if value is None else np.reshape(value, shape)
+            for value, shape in zip(given, shapes, strict=True)
+        ]
+        return cls(torch.from_numpy(np.concatenate(rows)), known)
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        return replace(self, values=self.values.to(device), known=self.known.to(device))
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
-    """Some frames as one graph, with their labels; where a label is missing it is zero."""
+    """Some frames as one graph, with their labels."""
 
     graph: Graph
-    frames: NDArray[np.int64]  # (n_structures,) their numbers in the data set
-    energy: Tensor  # (n_structures,), eV
-    forces: Tensor  # (n_atoms, 3), eV/Angstrom
-    stress: Tensor  # (n_structures, 3, 3), eV/Angstrom^3
-    dipole: Tensor  # (n_structures, 3), e*Angstrom
-    has_energy: Tensor  # (n_structures,) bool
-    has_forces: Tensor  # (n_structures,) bool
-    has_stress: Tensor  # (n_structures,) bool
-    has_dipole: Tensor  # (n_structures,) bool
+    frames: Integers  # (n_structures,) their numbers in the data set
+    names: tuple[str, ...]  # and what messages call them
+    labels: Mapping[Quantity, Labels]  # of each of QUANTITIES
     weights: Tensor  # (n_structures,), factor on each frame's part of the loss
 
     @property
     def counts(self) -> Tensor:
-        """Labelled energies and components of forces, stresses and dipoles, (4,) float64."""
+        """Labelled numbers of each of QUANTITIES, such as components of forces; float64."""
+        atoms = self.graph.atom_counts
         return torch.stack(
             [
-                self.has_energy.sum(),
-                3 * self.graph.atom_counts[self.has_forces].sum(),
-                9 * self.has_stress.sum(),
-                3 * self.has_dipole.sum(),
+                (atoms[labels.known] if quantity.per_atom else labels.known).sum()
+                * math.prod(quantity.shape)
+                for quantity, labels in self.labels.items()
             ]
         ).double()
 
     def to(self, device: torch.device) -> Self:
         """The same batch on another device."""
-        moved = {
-            field.name: getattr(self, field.name).to(device=device)
-            for field in fields(self)
-            if field.name != "frames"
-        }
-        return replace(self, **moved)
+        return replace(
+            self,
+            graph=self.graph.to(device=device),
+            labels={quantity: labels.to(device) for quantity, labels in self.labels.items()},
+            weights=self.weights.to(device),
+        )
 
     def without_labels(self) -> Self:
         """The same structures, of which nothing is known: they add nothing to a loss."""
-        nothing = torch.zeros_like(self.has_energy)
         return replace(
-            self, has_energy=nothing, has_forces=nothing, has_stress=nothing, has_dipole=nothing
+            self,
+            labels={
+                quantity: replace(labels, known=torch.zeros_like(labels.known))
+                for quantity, labels in self.labels.items()
+            },
         )
 
 
@@ -102,55 +125,38 @@ class Batches:
     """Batches of chosen frames of a data set.
 
     ``weights`` (n_frames,) are factors on the frames' loss, ``heads`` (n_frames,) says which head
-    of the model is for which frame. Raises DataError, when a batch is made, for a stress label of
-    a structure without volume.
+    of the model is for which frame.
     """
 
     def __init__(
         self,
         dataset: Dataset,
         graphs: Sequence[Graph],
-        weights: NDArray[np.float64] | None = None,
-        heads: NDArray[np.int64] | None = None,
+        weights: Floats | None = None,
+        heads: Integers | None = None,
     ) -> None:
         self.dataset = dataset
         self.graphs = graphs
         self.weights = dataset.column("weight") if weights is None else weights
         self.heads = heads
 
-    def make(self, indices: NDArray[np.int64]) -> Batch:
+    def make(self, indices: Integers) -> Batch:
         """The batch of these frames, in this order."""
         frames = [self.dataset[int(k)] for k in indices]
-        for index, frame in zip(indices, frames, strict=True):
-            if frame.stress is not None and frame.volume == 0:
-                raise DataError(
-                    f"Frame {index} ({frame.source}) has a stress but no volume; give its cell or "
-                    "leave its stress out."
-                )
-        forces = [np.zeros((f.n_atoms, 3)) if f.forces is None else f.forces for f in frames]
-        stress = [np.zeros((3, 3)) if f.stress is None else f.stress for f in frames]
-        dipole = [np.zeros(3) if f.dipole is None else f.dipole for f in frames]
         graph = Graph.batch([self.graphs[int(k)] for k in indices])
         if self.heads is not None:
             graph = replace(graph, heads=torch.from_numpy(self.heads[indices]))
+        names = (f"Frame {k} ({f.source})" for k, f in zip(indices, frames, strict=True))
         return Batch(
             graph=graph,
             frames=np.asarray(indices),
-            energy=torch.tensor([f.energy or 0.0 for f in frames], dtype=torch.float64),
-            forces=torch.from_numpy(np.concatenate(forces)),
-            stress=torch.from_numpy(np.stack(stress)),
-            dipole=torch.from_numpy(np.stack(dipole)),
-            has_energy=torch.tensor([f.energy is not None for f in frames]),
-            has_forces=torch.tensor([f.forces is not None for f in frames]),
-            has_stress=torch.tensor([f.stress is not None for f in frames]),
-            has_dipole=torch.tensor([f.dipole is not None for f in frames]),
+            names=tuple(names),
+            labels={quantity: Labels.of(quantity, frames) for quantity in QUANTITIES},
             weights=torch.from_numpy(self.weights[indices]),
         )
 
 
-def shuffled(
-    indices: NDArray[np.int64], batch_size: int, seed: int, epoch: int
-) -> list[NDArray[np.int64]]:
+def shuffled(indices: Integers, batch_size: int, seed: int, epoch: int) -> list[Integers]:
     """The batches of one epoch: all frames in random order, in parts of (nearly) equal size.
 
     Depends on nothing but the arguments, so that a resumed run sees the same batches.
@@ -161,8 +167,8 @@ def shuffled(
 
 
 def filled(
-    indices: NDArray[np.int64], atom_counts: NDArray[np.int64], atoms: int, seed: int, epoch: int
-) -> list[NDArray[np.int64]]:
+    indices: Integers, atom_counts: Integers, atoms: int, seed: int, epoch: int
+) -> list[Integers]:
     """As ``shuffled``, but each batch takes frames until one more would be above so many atoms.
 
     ``atom_counts`` are those of ``indices``; a frame with more atoms is a batch of its own.
@@ -178,15 +184,13 @@ def filled(
     return np.split(indices[order], starts[1:])
 
 
-def interleaved(
-    some: Sequence[NDArray[np.int64]], others: Sequence[NDArray[np.int64]]
-) -> list[NDArray[np.int64]]:
+def interleaved(some: Sequence[Integers], others: Sequence[Integers]) -> list[Integers]:
     """Both lists of batches in one, each spread evenly and in its own order."""
     places = [((k + 0.5) / len(part), part[k]) for part in (some, others) for k in range(len(part))]
     return [batch for _, batch in sorted(places, key=lambda place: place[0])]
 
 
-def in_order(indices: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+def in_order(indices: Integers, batch_size: int) -> Iterator[Integers]:
     """The frames one after the other, in batches."""
     for start in range(0, len(indices), batch_size):
         yield indices[start : start + batch_size]

@@ -11,23 +11,23 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from ladera import modelfile
+import numpy as np
+
+from ladera import loading
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, TrainingError
-from ladera.files import write_text_atomic
 from ladera.interrupt import StopRequest
-from ladera.models.committee import Calibration, Committee
+from ladera.potential.committee import CALIBRATED, Calibration, Committee
+from ladera.quantities import ENERGY, FORCES
 from ladera.training import config_file
 from ladera.training.config import CommitteeSection, TrainingConfig
-from ladera.training.evaluation import evaluate_dataset, write_evaluations
-from ladera.training.log import Row
-from ladera.training.preparation import Prepared, prepare
-from ladera.training.provenance import provenance
-from ladera.training.trainer import CHECKPOINT, MODEL, Observer, stored_state
+from ladera.training.evaluation import evaluate_dataset
+from ladera.training.observer import Observer, Row
+from ladera.training.prepared import Prepared
+from ladera.training.run_folder import RunFolder
 from ladera.training.uncertainty import fit_factor
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # Members' seeds are far apart: the order of the frames in an epoch comes from seed + epoch.
 _BETWEEN_SEEDS: Final = 1_000_000
 _INTERRUPTED: Final = 130
+_ROUNDING: Final = 1e-6  # by which the frames of the calibration must not count as outside
 
 
 def calibrate(committee: Committee, dataset: Dataset) -> Committee:
@@ -44,47 +45,34 @@ def calibrate(committee: Committee, dataset: Dataset) -> Committee:
     The factors of energies and forces are those of :func:`ladera.training.uncertainty.fit_factor`.
     Raises DataError when no frame has a label.
     """
-    return committee.calibrated(_calibration(evaluate_dataset(committee, dataset)))
+    calibration = _calibration(evaluate_dataset(committee, dataset))
+    return committee.calibrated(calibration)
 
 
-def train_committee(
-    config: TrainingConfig, folder: Path, *, resume: bool, observer: Observer
-) -> Committee:
+def train_committee(prepared: Prepared, folder: RunFolder, observer: Observer) -> Committee:
     """Train the members of ``config.committee``, calibrate their spread, write one model.
 
     Each member is a run of its own in FOLDER/member_0, member_1, ..., which differ in the seed;
-    split and test frames are the same. FOLDER itself receives config.yaml, check.json, split.json,
-    and at the end model.ladera, evaluation.json and predictions_PART.npz of the mean. With
-    ``resume`` every member goes on to the parameters it would have had; there may be more of them
-    than before. ``observer`` hears of epochs, counted over all members.
+    split and test frames are the same. FOLDER itself receives the files of
+    :mod:`ladera.training.run_folder`, of the mean, but for a log and a checkpoint. Every member
+    that is there goes on to the parameters it would have had; there may be more of them than
+    before. ``observer`` hears of epochs, counted over all members.
 
     Raises what :func:`ladera.training.trainer.train` raises; TrainingError names the member.
     """
-    section = config.committee or CommitteeSection()
-    if not resume and (folder / "config.yaml").exists():
-        raise ConfigError(
-            f"{folder} already holds a run; continue it with --resume, or name another --output."
-        )
-    whole = config.data.model_copy(update={"resample": None})
-    prepared = prepare(config.model_copy(update={"data": whole}))
-    prepared.require_sound_data()
+    section = prepared.config.committee or CommitteeSection()
     if len(prepared.validation) == 0:
         raise ConfigError(
             "committee: its uncertainty is calibrated on validation frames, and there are none; "
             "set data.split.validation or data.validation_files."
         )
     members = [
-        _Member(number, _member_config(prepared, config, number), folder / f"member_{number}")
+        _Member(number, _member_config(prepared.config, number), folder.member(number))
         for number in range(section.members)
     ]
     for member in members:
         member.check(prepared)
-    report = json.dumps(prepared.report.to_json(), indent=1) + "\n"
-    write_text_atomic(folder / "check.json", report)
-    prepared.split.save(folder / "split.json")
-    config_file.save(
-        prepared.config.model_copy(update={"data": config.data}), folder / "config.yaml"
-    )
+    folder.describe(prepared)
     _train_members(members, section, observer)
     return _assemble(members, prepared, folder)
 
@@ -95,21 +83,21 @@ class _Member:
 
     number: int
     config: TrainingConfig
-    folder: Path
+    folder: RunFolder
 
     def check(self, prepared: Prepared) -> None:
         """Raise ConfigError if there is a run of another configuration or of other data."""
-        if (self.folder / CHECKPOINT).exists():
-            stored_state(self.folder, replace(prepared, config=self.config))
+        if self.folder.checkpoint.exists():
+            self.folder.stored(replace(prepared, config=self.config))
 
     def start(self, threads: int) -> subprocess.Popen[str]:
         """A process that trains it and says an epoch a line."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        arguments = [json.dumps(config_file.as_json(self.config)), str(self.folder)]
-        if (self.folder / CHECKPOINT).exists():
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        arguments = [json.dumps(config_file.as_json(self.config)), str(self.folder.path)]
+        if self.folder.checkpoint.exists():
             arguments.append("--resume")
         # A session of its own: Ctrl-C is for us, who then ask every member to stop.
-        with (self.folder / "messages.txt").open("a", encoding="utf-8") as messages:
+        with self.folder.messages.open("a", encoding="utf-8") as messages:
             return subprocess.Popen(
                 [sys.executable, "-m", "ladera.training.member", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -123,25 +111,21 @@ class _Member:
 
     def failure(self, code: int, said: str) -> TrainingError:
         """Why it did not come to its end."""
-        reason = said or f"it ended with the exit code {code}; see {self.folder / 'messages.txt'}."
+        reason = said or f"it ended with the exit code {code}; see {self.folder.messages}."
         return TrainingError(f"Member {self.number} of the committee: {reason}")
 
 
-def _member_config(prepared: Prepared, config: TrainingConfig, number: int) -> TrainingConfig:
+def _member_config(config: TrainingConfig, number: int) -> TrainingConfig:
     """The run of one member: nothing but the seed tells it from the others."""
-    changes = {
-        "data": config.data,
-        "seed": config.seed + number * _BETWEEN_SEEDS,
-        "committee": None,
-    }
-    return prepared.config.model_copy(update=changes)
+    changes = {"seed": config.seed + number * _BETWEEN_SEEDS, "committee": None}
+    return config.model_copy(update=changes)
 
 
 def _train_members(
     members: Sequence[_Member], section: CommitteeSection, observer: Observer
 ) -> None:
     """Train all members that are not finished; stop all when one fails."""
-    waiting = [member for member in members if not (member.folder / MODEL).exists()]
+    waiting = [member for member in members if not member.folder.model.exists()]
     cores = _cores()
     parallel = min(section.parallel or cores, max(1, len(waiting)))
     threads = max(1, cores // parallel)
@@ -218,43 +202,37 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _assemble(members: Sequence[_Member], prepared: Prepared, folder: Path) -> Committee:
+def _assemble(members: Sequence[_Member], prepared: Prepared, folder: RunFolder) -> Committee:
     """The committee of trained members: calibrated, evaluated and written."""
-    potentials = [modelfile.load(member.folder / MODEL) for member in members]
+    potentials = [loading.load(member.folder.model) for member in members]
     committee = Committee(potentials)
-    validation = prepared.dataset[prepared.validation]
-    committee = calibrate(committee, validation).eval()
-    parts = {
-        name: evaluate_dataset(committee, prepared.dataset[indices], indices)
-        for name, indices in prepared.parts.items()
-    }
-    results = write_evaluations(parts, folder)
-    origin = provenance(prepared, {"epoch": None, "loss": None}, results)
-    kept = ("seed", "epoch", "validation_loss", "errors")
-    origin["members"] = [{key: p.provenance[key] for key in kept} for p in potentials]
-    committee.provenance = origin
-    committee.save(folder / MODEL)
+    committee = calibrate(committee, prepared.dataset[prepared.validation]).eval()
+    shown = ("seed", "epoch", "validation_loss", "errors")
+    origins = [{key: p.provenance[key] for key in shown} for p in potentials]
+    folder.finish(prepared, committee, {"epoch": None, "loss": None}, members=origins)
     return committee
 
 
 def _calibration(found: Evaluation) -> Calibration:
-    spread = found.uncertainty
-    energies, forces = found.dataset.has("energy"), found.dataset.has("forces")
-    if spread is None or not (energies.any() or forces.any()):
+    """The factors, and the largest standard deviation of an atom's force."""
+    dataset, uncertainty = found.dataset, found.uncertainty
+    labelled = [q for q in CALIBRATED if dataset.has(q.name).any()]
+    if uncertainty is None or not labelled:
         raise DataError(
             "The uncertainty of a committee is calibrated on labelled frames, and none of these "
             "has an energy or forces; give frames with labels."
         )
-    counts = found.dataset.atom_counts
-    factors: dict[str, float] = {}
-    if energies.any():
-        factors["energy"] = fit_factor(
-            found.energy_errors / counts, spread.energy_spread / counts, spread.n_members
-        )
-    if forces.any():
-        factors["forces"] = fit_factor(found.forces_errors, spread.forces_spread, spread.n_members)
+    factors = {
+        q: fit_factor(found.errors(q), found.spread(q), uncertainty.n_members) for q in labelled
+    }
+    largest = None
+    if FORCES in factors:
+        spreads = np.linalg.norm(uncertainty.spreads[FORCES], axis=1)
+        largest = factors[FORCES] * float(spreads.max()) * (1 + _ROUNDING)
     return Calibration(
-        **factors,
-        n_energies=int(energies.sum()),
-        n_forces=3 * int(counts[forces].sum()),
+        energy=factors.get(ENERGY),
+        forces=factors.get(FORCES),
+        n_energies=int(dataset.has("energy").sum()),
+        n_forces=3 * int(dataset.atom_counts[dataset.has("forces")].sum()),
+        largest_force_std=largest,
     )

@@ -19,9 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from ladera import modelfile
 from ladera.data.formats import AtomColumns, LabelKeys
-from ladera.training import heads
+from ladera.models import registry
+from ladera.quantities import QUANTITIES
 from ladera.training.finetune.config import FinetuneConfig
 from ladera.training.optimizer_config import Adam, Cosine, OptimizerConfig, ScheduleConfig
 from ladera.training.sections import Fraction, Section, named
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
     # Every registered architecture, told apart by its name.
     ModelConfig = Annotated[
-        reduce(or_, map(modelfile.config_class, modelfile.ARCHITECTURES)),
+        reduce(or_, map(registry.config_class, registry.ARCHITECTURES)),
         Field(discriminator="architecture"),
     ]
 
@@ -172,9 +172,15 @@ class LossConfig(Section):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
-        if self.energy == self.forces == self.stress == self.dipole == 0:
-            raise ValueError("energy, forces, stress and dipole have the weight 0; raise one")
+        if not self.learns:
+            *others, last = (quantity.name for quantity in QUANTITIES)
+            raise ValueError(f"{', '.join(others)} and {last} have the weight 0; raise one")
         return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything has a weight."""
+        return any(getattr(self, quantity.name) for quantity in QUANTITIES)
 
 
 class StageTwo(Section):
@@ -224,7 +230,7 @@ class TrainingConfig(Section):
     """A whole training run."""
 
     data: DataConfig = Field(description="The labelled frames.")
-    model: ModelConfig = Field(description="The potential to train.")
+    model: ModelConfig | None = Field(description="The potential to train.")  # None: the base's
     reference_energies: (
         Literal["automatic", "isolated_atoms", "least_squares", "base"] | dict[str, float]
     ) = Field(
@@ -268,8 +274,10 @@ class TrainingConfig(Section):
     )
     seed: NonNegativeInt = Field(0, description="Seed of first parameters and shuffling.")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where to compute.")
-    precision: Literal["float64", "float32"] = Field(
-        "float64", description="Numbers of the model; sums are float64 always."
+    precision: Literal["float64", "float32", "base"] = Field(
+        "float64",
+        description="Numbers of the model; sums are float64 always. base: of a fine-tuning, those "
+        "of the base.",
     )
     processes: PositiveInt = Field(
         1, description="Processes (or GPUs) that share the frames of each step."
@@ -283,20 +291,20 @@ class TrainingConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _model_of_base(cls, values: Any) -> Any:
-        """A fine-tuning has the model of its base."""
-        if isinstance(values, dict) and "model" not in values:
-            section = values.get("finetune")
-            if isinstance(section, dict) and isinstance(section.get("base"), str):
-                model = heads.chosen(modelfile.load(section["base"]).config)
-                return values | {"model": model.model_dump(mode="json", by_alias=True)}
+        """A fine-tuning may leave its model out: it has that of its base."""
+        if isinstance(values, dict) and "finetune" in values:
+            return {"model": None} | values
         return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.finetune is not None:
             self._check_finetune()
-        elif self.reference_energies == "base":
-            raise ValueError("reference_energies: base is for a fine-tuning; choose another one")
+        elif "base" in (self.reference_energies, self.precision):
+            key = "precision" if self.precision == "base" else "reference_energies"
+            raise ValueError(f"{key}: base is for a fine-tuning; choose another one")
+        elif self.model is None:
+            raise ValueError("the key 'model' is missing; give it a value")
         if self.optimizer.name == "lbfgs" and self.batch_size != "all":
             raise ValueError(
                 "lbfgs compares the gradients of successive steps, which must be of the same "
@@ -306,10 +314,8 @@ class TrainingConfig(Section):
             self._check_kalman()
         if self.optimizer.name == "schedule_free":
             self._check_schedule_free()
-        if self.stage_two is not None:
-            stage = self.loss_of(self.first_epoch_of_stage_two)
-            if stage.energy == stage.forces == stage.stress == stage.dipole == 0:
-                raise ValueError("in stage_two nothing has a weight; raise one")
+        if not self.loss_of(self.epochs).learns:
+            raise ValueError("in stage_two nothing has a weight; raise one")
         return self
 
     @property
@@ -349,8 +355,7 @@ class TrainingConfig(Section):
         unused = {
             "gradient_clip": self.gradient_clip is not None,
             "ema_decay": self.ema_decay is not None,
-            "loss.stress": self.loss.stress > 0,
-            "loss.dipole": self.loss.dipole > 0,
+            **{f"loss.{q.name}": getattr(self.loss, q.name) > 0 for q in QUANTITIES if not q.basic},
             "loss.function": self.loss.function != "mse",
             "stage_two": self.stage_two is not None,
         }

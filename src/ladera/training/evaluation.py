@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.errors import DataError
-from ladera.files import atomic_path, write_text_atomic
+from ladera.files import atomic_path
 from ladera.graph import Graph
-from ladera.models.committee import Calibration, Committee, CommitteePrediction
-from ladera.potential import evaluate
+from ladera.potential import Potential, Prediction, evaluate
+from ladera.potential.committee import CALIBRATED, calibration_of
+from ladera.quantities import ENERGY, MILLI, QUANTITIES, Quantity
 from ladera.training.batches import in_order
 from ladera.training.extrapolation import ExtrapolationReport
-from ladera.training.heads import by_head, predicting
+from ladera.training.heads import by_head
 from ladera.training.uncertainty import Uncertainty, reliability
 
-if TYPE_CHECKING:
-    from ladera.potential import Potential
-
-UNITS: Final = {
-    "energy": "meV/atom",
-    "forces": "meV/Angstrom",
-    "stress": "meV/Angstrom^3",
-    "dipole": "me*Angstrom",
-}
 N_WORST: Final = 5
 
-_MILLI: Final = 1e3
 _FRAMES_AT_ONCE: Final = 16
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +34,15 @@ class Evaluation:
     """Predictions for the frames of a data set, and their errors."""
 
     dataset: Dataset
-    frame_index: NDArray[np.int64]  # (n_frames,) how messages and files call the frames
-    energy: Floats  # (n_frames,), eV; NaN, as forces, for a model of dipoles alone
-    forces: Floats  # (n_atoms_total, 3), eV/Angstrom
-    stress: Floats  # (n_frames, 3, 3), eV/Angstrom^3; NaN for a frame without volume
-    dipole: Floats  # (n_frames, 3), e*Angstrom; NaN where the model has none
+    frame_index: Integers  # (n_frames,) how messages and files call the frames
+    # Each of QUANTITIES, (n_frames or n_atoms_total, ...); NaN where it does not exist.
+    predicted: Mapping[Quantity, Floats]
+    exists: Mapping[Quantity, Booleans]  # (n_frames,); False everywhere if the model has it not
     uncertainty: Uncertainty | None = None  # of a committee
     extrapolation: ExtrapolationReport | None = None  # of a model that knows its training domain
-    has_energy: bool = True
+
+    def __getitem__(self, quantity: Quantity) -> Floats:
+        return self.predicted[quantity]
 
     def to_json(self) -> dict[str, Any]:
         """All errors: in total, by head, by group, by element, and the worst frames.
@@ -65,11 +51,11 @@ class Evaluation:
         (x_ref - mean x_ref)^2, in ``units``; None without labels or predictions.
         """
         groups = self.dataset.column("config_type")
-        everything = np.ones(len(groups), dtype=bool)
+        everything = np.ones(len(self.dataset), dtype=bool)
         return {
             "n_frames": len(self.dataset),
             "n_atoms": int(self.dataset.offsets[-1]),
-            "units": UNITS,
+            "units": {quantity.name: quantity.unit_of_errors for quantity in QUANTITIES},
             **self._errors(everything),
             "by_head": self._by_head(),
             "by_config_type": {
@@ -88,70 +74,66 @@ class Evaluation:
             "frame_index": self.frame_index,
             "n_atoms": dataset.atom_counts,
             "config_type": dataset.column("config_type"),
-            "energy_reference": dataset.column("energy"),
-            "energy_predicted": self.energy,
             "numbers": dataset.column("numbers"),
-            "forces_reference": dataset.column("forces"),
-            "forces_predicted": self.forces,
         }
-        if dataset.has("stress").any():
-            arrays |= {"stress_reference": dataset.column("stress")}
-            arrays |= {"stress_predicted": self.stress}
-        if np.isfinite(self.dipole).any():
-            arrays |= {"dipole_reference": dataset.column("dipole")}
-            arrays |= {"dipole_predicted": self.dipole}
+        for quantity in QUANTITIES:
+            name, has_values = quantity.name, bool(self.exists[quantity].any())
+            shown = quantity.basic or (has_values and not quantity.derivative)
+            if shown or dataset.has(name).any():
+                arrays[f"{name}_reference"] = dataset.column(name)
+                arrays[f"{name}_predicted"] = self.predicted[quantity]
         if self.uncertainty is not None:
-            arrays |= {"energy_std": self.uncertainty.energy_std}
-            arrays |= {"forces_std": self.uncertainty.forces_std}
+            for quantity in self.uncertainty.spreads:
+                arrays[f"{quantity.name}_std"] = self.uncertainty.std(quantity)
         with atomic_path(path) as temporary:
             np.savez_compressed(temporary, **arrays)
 
-    @property
-    def energy_errors(self) -> Floats:
-        """Predicted minus reference energy, (n_frames,), eV; NaN where unlabelled."""
-        return np.asarray(self.energy - self.dataset.column("energy"))
+    def errors(self, quantity: Quantity) -> Floats:
+        """Predicted minus reference, in the shape and unit of the quantity; NaN where unlabelled.
 
-    @property
-    def forces_errors(self) -> Floats:
-        """Predicted minus reference forces, (n_atoms_total, 3), eV/Angstrom; NaN as well."""
-        return np.asarray(self.forces - self.dataset.column("forces"))
+        Of an extensive quantity, such as the energy, per atom.
+        """
+        reference, predicted = self._pairs(quantity)
+        return np.asarray(predicted - reference)
+
+    def spread(self, quantity: Quantity) -> Floats:
+        """The spread of a committee, of what :meth:`errors` is of."""
+        if self.uncertainty is None:
+            raise DataError("A single model has no spread; only a committee has.")
+        return np.asarray(self.uncertainty.spreads[quantity] / self._sizes(quantity))
 
     def _reliability(self) -> dict[str, Any] | None:
         """How well a committee's spread tells its errors; energies per atom."""
-        found = self.uncertainty
-        if found is None:
+        if self.uncertainty is None:
             return None
-        counts, members = self.dataset.atom_counts, found.n_members
-        energy = (self.energy_errors / counts, found.energy_spread / counts)
-        forces = (self.forces_errors, found.forces_spread)
-        return {
-            "members": members,
-            "energy": reliability(*energy, members, found.calibration.energy),
-            "forces": reliability(*forces, members, found.calibration.forces),
+        members, factors = self.uncertainty.n_members, self.uncertainty.calibration.factors
+        return {"members": members} | {
+            q.name: reliability(self.errors(q), self.spread(q), members, factors.get(q))
+            for q in self.uncertainty.spreads
         }
 
-    @cached_property
-    def _energy_pairs(self) -> tuple[Floats, Floats]:
-        """Labels and predictions of the energy per atom, (n_frames,), eV; NaN where unlabelled."""
-        counts = self.dataset.atom_counts
-        return self.dataset.column("energy") / counts, self.energy / counts
+    def _sizes(self, quantity: Quantity) -> Integers | int:
+        """What values are divided by: the atoms of the frames, of an extensive quantity."""
+        return self.dataset.atom_counts if quantity.extensive else 1
 
-    def _errors(self, frames: NDArray[np.bool_]) -> dict[str, Any]:
+    def _pairs(self, quantity: Quantity) -> tuple[Floats, Floats]:
+        """Labels and predictions, per atom of an extensive quantity; NaN where unlabelled."""
+        sizes = self._sizes(quantity)
+        return self.dataset.column(quantity.name) / sizes, self.predicted[quantity] / sizes
+
+    def _errors(self, frames: Booleans) -> dict[str, Any]:
         """Errors of some frames."""
-        atoms = np.repeat(frames, self.dataset.atom_counts)
-        if not self.has_energy:
-            missing = dict.fromkeys(("energy", "forces", "stress"))
-            return {**missing, "dipole": self._dipole_errors(frames)}
-        return {
-            "energy": _statistics(*(values[frames] for values in self._energy_pairs)),
-            "forces": _statistics(self.dataset.column("forces")[atoms], self.forces[atoms]),
-            "stress": _statistics(self.dataset.column("stress")[frames], self.stress[frames]),
-            "dipole": self._dipole_errors(frames),
-        }
+        return {quantity.name: self._errors_of(quantity, frames) for quantity in QUANTITIES}
 
-    def _dipole_errors(self, frames: NDArray[np.bool_]) -> dict[str, Any] | None:
-        known = frames & np.isfinite(self.dipole).all(axis=1)
-        return _statistics(self.dataset.column("dipole")[known], self.dipole[known])
+    def _errors_of(
+        self, quantity: Quantity, frames: Booleans, atoms: Booleans | None = None
+    ) -> dict[str, Any] | None:
+        """Errors of a quantity in some frames, and if it is of atoms, of some of their atoms."""
+        rows = frames & self.exists[quantity]
+        if quantity.per_atom:
+            rows = np.repeat(rows, self.dataset.atom_counts)
+            rows = rows if atoms is None else rows & atoms
+        return _statistics(*(values[rows] for values in self._pairs(quantity)))
 
     def _by_head(self) -> dict[str, Any]:
         """Errors of the frames of each head, where they have several."""
@@ -160,173 +142,143 @@ class Evaluation:
         return {str(h): self._errors(heads == h) for h in known} if len(known) > 1 else {}
 
     def _by_element(self) -> dict[str, Any]:
-        if not self.has_energy:
-            return {}
+        """Errors of what atoms have, by element; without what the model does not give."""
         numbers = self.dataset.column("numbers")
-        reference = self.dataset.column("forces")
+        given = [q for q in QUANTITIES if q.per_atom and self.exists[q].any()]
+        every = np.ones(len(self.dataset), dtype=bool)
         return {
             chemical_symbols[number]: {
-                "forces": _statistics(reference[numbers == number], self.forces[numbers == number])
+                q.name: self._errors_of(q, every, numbers == number) for q in given
             }
-            for number in np.unique(numbers)
+            for number in (np.unique(numbers) if given else ())
         }
 
     def _worst_frames(self) -> dict[str, list[dict[str, Any]]]:
         """The frames with the largest error of energy, and of one atom's force."""
-        reference, predicted = self._energy_pairs
-        by_energy = np.abs(predicted - reference)
-        by_atom = np.linalg.norm(self.forces - self.dataset.column("forces"), axis=1)
         starts = self.dataset.offsets[:-1]
-        by_forces = np.maximum.reduceat(by_atom, starts) if len(starts) else by_atom
-        worst: dict[str, list[dict[str, Any]]] = {"energy": [], "forces": []}
-        for name, errors in (("energy", by_energy), ("forces", by_forces)):
-            known = np.flatnonzero(~np.isnan(errors))
-            for k in known[np.argsort(-errors[known], kind="stable")][:N_WORST].tolist():
+        worst: dict[str, list[dict[str, Any]]] = {}
+        for quantity in (q for q in QUANTITIES if q.basic):
+            entries = worst[quantity.name] = []
+            errors = np.abs(self.errors(quantity))
+            sizes = np.linalg.norm(errors, axis=1) if quantity.shape else errors
+            of_frames = np.maximum.reduceat(sizes, starts) if quantity.per_atom else sizes
+            known = np.flatnonzero(~np.isnan(of_frames))
+            for k in known[np.argsort(-of_frames[known], kind="stable")][:N_WORST].tolist():
                 entry = {
                     "frame": int(self.frame_index[k]),
                     "source": self.dataset[k].source,
                     "config_type": self.dataset[k].config_type,
-                    "error": _MILLI * float(errors[k]),
+                    "error": MILLI * float(of_frames[k]),
                 }
-                if name == "forces":
+                if quantity.per_atom:
                     span = slice(starts[k], self.dataset.offsets[k + 1])
-                    entry["atom"] = int(np.argmax(by_atom[span]))
-                worst[name].append(entry)
+                    entry["atom"] = int(np.argmax(sizes[span]))
+                entries.append(entry)
         return worst
 
 
 def evaluate_dataset(
     potential: Potential,
     dataset: Dataset,
-    frame_index: NDArray[np.int64] | None = None,
+    frame_index: Integers | None = None,
     on_frames: Callable[[int], None] | None = None,
+    *,
+    head: str | None = None,
 ) -> Evaluation:
-    """Predict energy, forces, stress and dipole of every frame, whatever labels it has.
+    """Predict all that a potential gives of every frame, whatever labels it has.
 
-    Of a model with several heads, each frame by its own, unless one was chosen for all.
-    ``frame_index`` (n_frames,) are the numbers by which the frames are called, when they are part
-    of a larger set; ``on_frames`` hears how many frames are done. Raises DataError for an empty
-    data set, and for an element or a head the model does not know, naming the frame.
+    With ``head`` all frames by that one; else, of a model with several, each frame by its own,
+    unless one was chosen for all. ``frame_index`` (n_frames,) are the numbers by which the frames
+    are called, when they are part of a larger set; ``on_frames`` hears how many frames are done.
+    Raises DataError for an empty data set, and for an element or a head the model does not know,
+    naming the frame.
     """
     _check(potential, dataset)
-    index = np.arange(len(dataset)) if frame_index is None else frame_index
-    found, done = _Predictions(potential, dataset, index), 0
-    for head, frames in by_head(potential, dataset):
-        with predicting(potential, head):
-            for indices in in_order(frames, _FRAMES_AT_ONCE):
-                found.add(indices)
-                done += len(indices)
-                if on_frames:
-                    on_frames(done)
+    every = np.arange(len(dataset))
+    found, done = _Predictions(potential, dataset, every if frame_index is None else frame_index), 0
+    for name, frames in by_head(potential, dataset) if head is None else [(head, every)]:
+        for indices in in_order(frames, _FRAMES_AT_ONCE):
+            found.add(indices, name)
+            done += len(indices)
+            if on_frames:
+                on_frames(done)
     return found.evaluation()
 
 
 class _Predictions:
     """What a potential says about the frames of a data set, as far as it has been asked."""
 
-    def __init__(self, potential: Potential, dataset: Dataset, index: Indices) -> None:
+    def __init__(self, potential: Potential, dataset: Dataset, index: Integers) -> None:
         self._potential, self._dataset, self._index = potential, dataset, index
-        self._energy = np.full(len(dataset), np.nan)
-        self._forces = np.full((int(dataset.offsets[-1]), 3), np.nan)
-        self._stress = np.full((len(dataset), 3, 3), np.nan)
-        self._dipole = np.full((len(dataset), 3), np.nan)
-        self._spreads = np.zeros_like(self._energy), np.zeros_like(self._forces)
+        n_atoms, n_frames = int(dataset.offsets[-1]), len(dataset)
+
+        def blank(quantity: Quantity) -> Floats:
+            return np.full((n_atoms if quantity.per_atom else n_frames, *quantity.shape), np.nan)
+
+        self._values = {quantity: blank(quantity) for quantity in QUANTITIES}
+        self._exists = {quantity: np.zeros(n_frames, dtype=bool) for quantity in QUANTITIES}
+        self._spreads = {quantity: blank(quantity) for quantity in CALIBRATED}
         self._extrapolation: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
 
-    def add(self, indices: Indices) -> None:
+    def add(self, indices: Integers, head: str | None) -> None:
         """Ask it about some frames."""
         potential, dataset = self._potential, self._dataset
         graph = Graph.batch([dataset[int(k)].graph(potential.cutoff) for k in indices])
         with torch.no_grad():
-            prediction = evaluate(potential, graph)
-        atoms = _atoms_of(dataset, indices)
-        if potential.has_energy:
-            self._energy[indices] = prediction.energy.cpu().numpy()
-            self._forces[atoms] = prediction.forces.cpu().numpy()
-            volumes = graph.volumes.numpy()
-            solid = volumes > 0
-            virial = prediction.virial.double().cpu().numpy()
-            self._stress[indices[solid]] = virial[solid] / volumes[solid, None, None]
-        if potential.has_dipole and not bool(graph.periodic.any()):
-            self._dipole[indices] = prediction.dipole.cpu().numpy()
-        if isinstance(prediction, CommitteePrediction):
-            energy_spread, forces_spread = self._spreads
-            energy_spread[indices] = prediction.energy_spread.cpu().numpy()
-            forces_spread[atoms] = prediction.forces_spread.cpu().numpy()
-        report = self._extrapolation
-        if report is not None and not _add_extrapolations(report, potential, graph, indices):
-            self._extrapolation = None
+            prediction = evaluate(potential, graph, head=head)
+        atoms = np.concatenate([np.arange(*dataset.offsets[k : k + 2]) for k in indices])
+        for quantity in QUANTITIES:
+            if quantity not in potential.gives:
+                continue
+            rows = atoms if quantity.per_atom else indices
+            self._values[quantity][rows] = prediction[quantity].double().cpu().numpy()
+            self._exists[quantity][indices] = prediction.exists(quantity).cpu().numpy()
+            if quantity in self._spreads and potential.members:
+                self._spreads[quantity][rows] = prediction.spread[quantity].cpu().numpy()
+        if self._extrapolation is not None:
+            self._add_extrapolations(self._extrapolation, prediction, indices)
 
     def evaluation(self) -> Evaluation:
         """All of it."""
         uncertainty, potential = None, self._potential
-        if isinstance(potential, Committee):
-            calibration = potential.config.calibration or Calibration()
-            uncertainty = Uncertainty(len(potential.members), calibration, *self._spreads)
+        if potential.members and ENERGY in potential.gives:
+            uncertainty = Uncertainty(
+                len(potential.members), calibration_of(potential), self._spreads
+            )
         return Evaluation(
             self._dataset,
             self._index,
-            self._energy,
-            self._forces,
-            self._stress,
-            self._dipole,
+            self._values,
+            self._exists,
             uncertainty,
             self._extrapolation,
-            potential.has_energy,
         )
 
-
-def _atoms_of(dataset: Dataset, frames: Indices) -> Indices:
-    """Where the atoms of frames are among those of all."""
-    return np.concatenate([np.arange(*dataset.offsets[k : k + 2]) for k in frames])
-
-
-def _add_extrapolations(
-    report: ExtrapolationReport, potential: Potential, graph: Graph, indices: NDArray[np.int64]
-) -> bool:
-    """Add those of a batch; False for a model that keeps no record of its training domain."""
-    counts = potential.extrapolations(graph)
-    if counts is None:
-        return False
-    if not bool(counts.any()):
-        return True
-    starts = np.concatenate([[0], np.cumsum(graph.atom_counts.cpu().numpy())])
-    found = potential.list_extrapolations(graph)
-    structures = np.searchsorted(starts, [each.atom for each in found], side="right") - 1
-    for k, index in enumerate(indices.tolist()):
-        mine = [each for each, at in zip(found, structures, strict=True) if at == k]
-        report.add(index, [each._replace(atom=each.atom - int(starts[k])) for each in mine])
-    return True
-
-
-def write_evaluations(
-    parts: Mapping[str, Evaluation], folder: Path, *, finetune: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Write evaluation.json and, for each part, predictions_PART.npz.
-
-    Besides extrapolation_PART.csv where values are outside their training range. ``finetune`` is
-    what :meth:`Finetuning.result` says, and stands in evaluation.json under that name.
-
-    Returns :meth:`Evaluation.to_json` of each part.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, part in parts.items():
-        part.save_predictions(folder / f"predictions_{name}.npz")
-        if part.extrapolation is not None and part.extrapolation.n_values:
-            part.extrapolation.save(folder / f"extrapolation_{name}.csv")
-    results = {name: part.to_json() for name, part in parts.items()}
-    written = results if finetune is None else results | {"finetune": dict(finetune)}
-    write_text_atomic(folder / "evaluation.json", json.dumps(written, indent=1) + "\n")
-    return results
+    def _add_extrapolations(
+        self, report: ExtrapolationReport, prediction: Prediction, indices: Integers
+    ) -> None:
+        """Note what is outside the training domain; no report of a model that does not know it."""
+        graph = prediction.graph
+        grade = self._potential.grade(graph, prediction)
+        if grade is None:
+            self._extrapolation = None
+        elif bool((grade > 1).any()):
+            ends = np.cumsum(graph.atom_counts.cpu().numpy())
+            found = self._potential.explain_grade(graph, prediction)
+            structures = np.searchsorted(ends, [each.atom for each in found], side="right")
+            starts = np.concatenate([[0], ends])
+            for k, index in enumerate(indices.tolist()):
+                mine = [each for each, at in zip(found, structures, strict=True) if at == k]
+                report.add(index, [each._replace(atom=each.atom - int(starts[k])) for each in mine])
 
 
 def _check(potential: Potential, dataset: Dataset) -> None:
     if len(dataset) == 0:
         raise DataError("The data set is empty; there is nothing to evaluate.")
-    unknown = set(dataset.species) - set(potential.symbols)
+    unknown = set(dataset.symbols) - set(potential.symbols)
     if unknown:
         symbol = min(unknown)
-        column = dataset.species.index(symbol)
+        column = dataset.symbols.index(symbol)
         frame = int(np.flatnonzero(dataset.compositions[:, column])[0])
         raise DataError(
             f"Frame {frame} ({dataset[frame].source}) contains {symbol}, which this model does not "
@@ -345,8 +297,8 @@ def _statistics(reference: Floats, predicted: Floats) -> dict[str, float | int |
     squares = float(np.square(errors).sum())
     return {
         "count": len(errors),
-        "mae": _MILLI * float(np.abs(errors).mean()),
-        "rmse": _MILLI * float(np.sqrt(squares / len(errors))),
-        "max": _MILLI * float(np.abs(errors).max()),
+        "mae": MILLI * float(np.abs(errors).mean()),
+        "rmse": MILLI * float(np.sqrt(squares / len(errors))),
+        "max": MILLI * float(np.abs(errors).max()),
         "r2": 1 - squares / spread if spread > 0 else None,
     }

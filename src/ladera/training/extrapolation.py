@@ -1,4 +1,4 @@
-"""Which atoms of a data set a model does not know: descriptors outside their training range."""
+"""Which atoms of a data set a model does not know: what is outside its training range."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
+from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
-from ladera.extrapolation import Extrapolation
+from ladera.extrapolation import COLUMNS, Extrapolation
 from ladera.files import atomic_path
 
 ROWS_KEPT: Final = 10_000  # in extrapolation.csv
@@ -25,7 +25,7 @@ N_WORST: Final = 20
 class _OfFunction:
     """What is known of one symmetry function of one element."""
 
-    kind: int
+    kind: int | None
     minimum: float
     maximum: float
     atoms: int = 0
@@ -43,11 +43,11 @@ class _OfFunction:
 class ExtrapolationReport:
     """All values outside their training range in a data set, counted, the first ones kept."""
 
-    def __init__(self, dataset: Dataset, frame_index: NDArray[np.int64]) -> None:
+    def __init__(self, dataset: Dataset, frame_index: Integers) -> None:
         self.rows: list[tuple[int, Extrapolation]] = []  # frame number; atom inside the frame
         self.n_values = 0
         self._dataset, self._frame_index = dataset, frame_index
-        self._functions: dict[tuple[str, int], _OfFunction] = {}
+        self._functions: dict[tuple[str, int | None], _OfFunction] = {}
         self._values: Counter[int] = Counter()  # by position of the frame in the data set
         self._atoms: Counter[int] = Counter()
 
@@ -89,7 +89,10 @@ class ExtrapolationReport:
         """Totals, each function by element (the most atoms first), and the worst frames."""
         numbers = self._dataset.column("numbers")
         totals = {chemical_symbols[n]: int((numbers == n).sum()) for n in np.unique(numbers)}
-        functions = sorted(self._functions.items(), key=lambda item: (-item[1].atoms, item[0]))
+        functions = sorted(
+            self._functions.items(),
+            key=lambda item: (-item[1].atoms, item[0][0], item[0][1] or 0),
+        )
         return {
             "n_values": self.n_values,
             "n_atoms": self.n_atoms,
@@ -128,5 +131,5 @@ class ExtrapolationReport:
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
-            writer.writerow(("frame", *Extrapolation._fields))
-            writer.writerows((frame, *found) for frame, found in self.rows)
+            writer.writerow(("frame", *COLUMNS))
+            writer.writerows((frame, *found[: len(COLUMNS)]) for frame, found in self.rows)

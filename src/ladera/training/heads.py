@@ -6,9 +6,6 @@ reference energies, scale and shift for each; everything else they share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,7 +52,7 @@ def of_frames(model: PotentialConfig, dataset: Dataset, train: Indices) -> Indic
     Raises ConfigError for a head that the model does not have, and for one without any of the
     frames ``train``.
     """
-    heads, labels = of_model(model), dataset.column("head")
+    heads, labels = model.head_names, dataset.column("head")
     found = names(dataset)
     if not heads and len(found) > 1:
         raise ConfigError(
@@ -71,7 +68,7 @@ def of_frames(model: PotentialConfig, dataset: Dataset, train: Indices) -> Indic
                 )
     if len(heads) < 2:
         return None
-    if getattr(model, "head", None) is not None:
+    if model.chosen_head is not None:
         raise ConfigError(
             "model.head has no meaning in a training, where each frame teaches its own head; leave "
             "it out, and choose one when you load the model."
@@ -85,23 +82,16 @@ def of_frames(model: PotentialConfig, dataset: Dataset, train: Indices) -> Indic
     return np.array([heads.index(label) for label in labels.tolist()], dtype=np.int64)
 
 
-def of_model(config: PotentialConfig) -> tuple[str, ...]:
-    """The heads of a model; none of an architecture that has no such thing."""
-    found: tuple[str, ...] = getattr(config, "heads", ())
-    return found
-
-
 def predicts(config: PotentialConfig) -> str:
     """The head by which a model predicts."""
-    if not of_model(config):
+    if not config.head_names:
         raise ConfigError(f"A {config.architecture} model has no heads.")
-    index: int = getattr(config, "head_index", 0)
-    return of_model(config)[index]
+    return config.head_names[config.head_index]
 
 
 def chosen(config: PotentialConfig) -> PotentialConfig:
     """The same, with the head that predicts named if there are several: it predicts all frames."""
-    if len(of_model(config)) < 2:
+    if len(config.head_names) < 2:
         return config
     return config.model_copy(update={"head": predicts(config)})
 
@@ -112,9 +102,8 @@ def by_head(potential: Potential, dataset: Dataset) -> list[tuple[str | None, In
     That is the chosen one, and where none was chosen of several, each frame's own (frames that say
     none: the model's first). Raises DataError for a frame of a head that the model does not have.
     """
-    config, labels = potential.config, dataset.column("head")
-    heads = of_model(config)
-    if len(heads) < 2 or getattr(config, "head", None) is not None or not names(dataset):
+    heads, labels = potential.heads, dataset.column("head")
+    if len(heads) < 2 or potential.config.chosen_head is not None or not names(dataset):
         return [(None, np.arange(len(dataset)))]
     for name in names(dataset):
         if name not in heads:
@@ -125,22 +114,3 @@ def by_head(potential: Potential, dataset: Dataset) -> list[tuple[str | None, In
                 f"frames, such as head={heads[0]!r}."
             )
     return [(name, np.flatnonzero(labels == name)) for name in names(dataset)]
-
-
-@contextmanager
-def predicting(potential: Potential, head: str | None) -> Iterator[None]:
-    """Have a model predict with another head; None: with the one it has."""
-    kept = potential.config
-    if head is None:
-        yield
-        return
-    _take(potential, kept.model_copy(update={"head": head}))
-    try:
-        yield
-    finally:
-        _take(potential, kept)
-
-
-def _take(potential: Potential, config: PotentialConfig) -> None:
-    potential.config = config
-    potential.to(potential.dtype)  # which has it forget what it has tabulated for another head

@@ -1,14 +1,13 @@
 r"""The loss of a batch, and the sums from which every error is made.
 
-With the residuals e_k = (E_k - E_k^ref) / n_k, f_ka = F_ka - F_ka^ref, s_kab = sigma_kab -
-sigma_kab^ref and p_ka = mu_ka - mu_ka^ref (dipole moments) of the frames k that have the label,
+With the residuals x_k = X_k - X_k^ref of each quantity X: of energies per atom, of the components
+of forces, stresses and dipole moments, of charges, in the frames and atoms k that have the label,
 
-    L = w_E mean_k c_k rho(e_k) + w_F mean_ka c_k rho(f_ka) + w_S mean_kab c_k rho(s_kab)
-        + w_D mean_ka c_k rho(p_ka)
+    L = sum_X w_X mean_k c_k rho(x_k)
 
     symbol              configuration
-    w_E, w_F, w_S, w_D  loss.energy, loss.forces, loss.stress, loss.dipole
-    c_k                 weight of frame k in the data, times loss.config_weights of its config_type
+    w_X                 loss.energy, loss.forces and so on, by the names in ladera.quantities
+    c_k                 weight of the frame in the data, times loss.config_weights of its group
     rho(x)              loss.function: mse x^2; mae |x|; huber x^2/2 where |x| < delta, then
                         delta (|x| - delta/2), delta = loss.huber_delta; universal as huber, but
                         delta of an atom's forces is 0.7, 0.4 and 0.1 times that where the labelled
@@ -18,17 +17,17 @@ sigma_kab^ref and p_ka = mu_ka - mu_ka^ref (dipole moments) of the frames k that
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ladera.errors import ConfigError
+from ladera.errors import ConfigError, DataError
 from ladera.potential import Potential, Prediction, evaluate
+from ladera.quantities import ATOMIC_DIPOLES, ENERGY, FORCES, QUANTITIES, STRESS, Quantity
 from ladera.training.batches import Batch
 from ladera.training.config import LossConfig, TrainingConfig
 
-QUANTITIES: Final = ("energy", "forces", "stress", "dipole")
 COUNT, LOSS, ABSOLUTE, SQUARE = range(4)  # columns of the sums
 
 
@@ -43,88 +42,95 @@ class Objective(nn.Module):
 
     def weigh(self, config: LossConfig) -> None:
         """Take the weights of the quantities from another configuration."""
-        self.weights = torch.tensor([getattr(config, name) for name in QUANTITIES]).double()
+        self.weights = torch.tensor([getattr(config, q.name) for q in QUANTITIES]).double()
 
     def forward(self, batch: Batch) -> Tensor:
         """For each of QUANTITIES: count, sum of c rho, of |x| and of x^2.
 
-        (4, 4) float64, zero for what the model does not predict. In training the forces are
-        computed only when the loss needs them.
+        (n_quantities, 4) float64, zero for what the model does not predict and, but for energy and
+        forces, for what has no weight. In training the forces are computed only when the loss
+        needs them. Raises DataError for a frame with a label of what it cannot have.
         """
-        training, has_energy = torch.is_grad_enabled(), self.potential.has_energy
-        labelled = batch.has_forces | batch.has_stress
-        needed = has_energy and bool(self.weights[1:3].any() if training else labelled.any())
-        prediction = evaluate(self.potential, batch.graph, gradients=needed)
-        nothing = batch.energy.new_zeros(4)
-        rows = [self._energy(prediction, batch) if has_energy else nothing]
-        rows.append(self._forces(prediction, batch) if needed else nothing)
-        # A virial costs a tensor per edge: not while learning from something else.
-        wanted = needed and (bool(self.weights[2]) or not training)
-        rows.append(self._stress(prediction, batch) if wanted else nothing)
-        rows.append(self._dipole(prediction, batch) if self.weights[3] else nothing)
-        return torch.stack(rows)
+        looked_at = [
+            quantity
+            for quantity, weight in zip(QUANTITIES, self.weights.tolist(), strict=True)
+            if quantity in self.potential.gives and (quantity.basic or weight)
+        ]
+        gradients = self._needs_gradients(looked_at, batch)
+        prediction = evaluate(self.potential, batch.graph, gradients=gradients)
+        for quantity in QUANTITIES:
+            if quantity in looked_at or quantity.derivative:
+                _require_existence(quantity, prediction, batch)
+        nothing = batch.weights.new_zeros(4)
+        return torch.stack(
+            [
+                self._sums_of(quantity, prediction, batch)
+                if quantity in looked_at and (gradients or not quantity.derivative)
+                else nothing
+                for quantity in QUANTITIES
+            ]
+        )
 
     def total(self, sums: Tensor, counts: Tensor) -> Tensor:
-        """L from the sums, with the counts (4,) over which the means are taken."""
+        """L from the sums, with the counts (n_quantities,) over which the means are taken."""
         means = sums[:, LOSS] / counts.clamp(min=1)
         return (self.weights.to(sums.device) * means).sum()
 
-    def _energy(self, prediction: Prediction, batch: Batch) -> Tensor:
-        known = batch.has_energy
-        residual = (prediction.energy - batch.energy) / batch.graph.atom_counts
-        return self._sums(residual[known], batch.weights[known])
+    def _needs_gradients(self, looked_at: Sequence[Quantity], batch: Batch) -> bool:
+        derivatives = [quantity for quantity in looked_at if quantity.derivative]
+        if torch.is_grad_enabled():
+            return any(float(self.weights[QUANTITIES.index(q)]) for q in derivatives)
+        return any(bool(batch.labels[quantity].known.any()) for quantity in derivatives)
 
-    def _forces(self, prediction: Prediction, batch: Batch) -> Tensor:
-        atoms = batch.graph.structure_index
-        known = batch.has_forces[atoms]
-        reference = batch.forces[known]
-        residual = prediction.forces.double()[known] - reference
+    def _sums_of(self, quantity: Quantity, prediction: Prediction, batch: Batch) -> Tensor:
+        labels, weights = batch.labels[quantity], batch.weights
+        known = labels.known
+        if quantity.per_atom:
+            atoms = batch.graph.structure_index
+            known, weights = known[atoms], weights[atoms]
+        reference = labels.values[known]
+        residual = prediction[quantity].double()[known] - reference
+        if quantity.extensive:
+            residual = residual / batch.graph.atom_counts[known]
         delta: Tensor | float = self._config.huber_delta
-        if self._config.function == "universal":
+        if quantity == FORCES and self._config.function == "universal":
             steps = reference.norm(dim=1, keepdim=True) / 100.0
             delta = delta * (1.0 - 0.3 * steps.floor().clamp(max=3.0))
-        return self._sums(residual, batch.weights[atoms][known][:, None], delta)
-
-    def _stress(self, prediction: Prediction, batch: Batch) -> Tensor:
-        known = batch.has_stress
-        volumes = batch.graph.volumes[known]
-        stress = prediction.virial.double()[known] / volumes[:, None, None]
-        return self._sums(stress - batch.stress[known], batch.weights[known][:, None, None])
-
-    def _dipole(self, prediction: Prediction, batch: Batch) -> Tensor:
-        known = batch.has_dipole
-        residual = prediction.dipole[known] - batch.dipole[known]
-        return self._sums(residual, batch.weights[known][:, None])
-
-    def _sums(
-        self, residual: Tensor, weights: Tensor, delta: Tensor | float | None = None
-    ) -> Tensor:
         plain = residual.detach()
+        of_rows = weights[known].reshape(-1, *(1 for _ in quantity.shape))
+        weighted = (of_rows * _penalty(self._config.function, residual, delta)).sum()
         count = plain.new_tensor(plain.numel())
-        delta = self._config.huber_delta if delta is None else delta
-        weighted = (weights * _penalty(self._config.function, residual, delta)).sum()
         return torch.stack([count, weighted, plain.abs().sum(), plain.square().sum()])
 
 
 def require_learnable(potential: Potential, config: TrainingConfig) -> None:
     """Raise ConfigError for a loss of what the model lacks, and for dipoles left to chance."""
     losses = config.loss, config.loss_of(config.epochs)
-    if not potential.has_energy and any(w.energy or w.forces or w.stress for w in losses):
+    architecture = potential.config.architecture
+    if ENERGY not in potential.gives and any(
+        getattr(loss, quantity.name) for loss in losses for quantity in (ENERGY, FORCES, STRESS)
+    ):
         raise ConfigError(
             "The model has dipoles alone and learns from dipoles alone; set loss: {energy: 0, "
             "forces: 0, dipole: 1}, or model.outputs: [energy, dipole]."
         )
-    if config.loss.dipole > 0 and not potential.has_dipole:
+    for quantity in QUANTITIES:
+        weight = max(getattr(loss, quantity.name) for loss in losses)
+        if weight > 0 and quantity not in potential.gives:
+            raise ConfigError(
+                f"loss.{quantity.name} is {weight:g}, but the {architecture} model has no "
+                f"{quantity.words}; set {quantity.remedy}, or loss.{quantity.name}: 0."
+            )
+    if config.loss.dipole == 0 and ATOMIC_DIPOLES in potential.gives:
         raise ConfigError(
-            f"loss.dipole is {config.loss.dipole:g}, but the {config.model.architecture} model has "
-            "no dipole moment; set model.architecture: hdnnp_dipole, or model.outputs: [energy, "
-            "dipole] of a mace, or loss.dipole: 0."
+            f"The {architecture} model has dipoles that nothing would train; set loss.dipole, such "
+            "as 10, or take a model without."
         )
-    if config.loss.dipole == 0 and potential.has_atomic_dipoles:
-        raise ConfigError(
-            f"The {config.model.architecture} model has dipoles that nothing would train; set "
-            "loss.dipole, such as 10, or take a model without."
-        )
+
+
+def padded(sums: Tensor) -> Tensor:
+    """Sums from a checkpoint of when there were fewer quantities, with zeros for the others."""
+    return torch.cat([sums, sums.new_zeros(len(QUANTITIES) - len(sums), 4)])
 
 
 def _penalty(function: str, x: Tensor, delta: Tensor | float) -> Tensor:
@@ -138,3 +144,13 @@ def _penalty(function: str, x: Tensor, delta: Tensor | float) -> Tensor:
             size = x.abs()
             inner = size.clamp(max=delta) if isinstance(delta, float) else size.minimum(delta)
             return inner * (size - 0.5 * inner)  # both branches of huber in one, smooth
+
+
+def _require_existence(quantity: Quantity, prediction: Prediction, batch: Batch) -> None:
+    """Raise DataError for a label of what the structure does not have."""
+    if not quantity.misfit:
+        return
+    wrong = batch.labels[quantity].known & ~prediction.exists(quantity)
+    if bool(wrong.any()):
+        first = int(torch.nonzero(wrong)[0, 0])
+        raise DataError(f"{batch.names[first]} {quantity.misfit}.")

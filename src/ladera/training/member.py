@@ -14,18 +14,18 @@ from typing import Any, Final
 
 from ladera.errors import LaderaError
 from ladera.training.config_file import parse
-from ladera.training.log import Row
-from ladera.training.trainer import Silent, train
+from ladera.training.observer import Row, Silent
+from ladera.training.trainer import train
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 
 
-class _Teller(Silent):
+class _Speaker(Silent):
     """Says every epoch."""
 
     def epoch(self, row: Row) -> None:
         """A line for it."""
-        _say({"row": dict(row)})
+        _write({"row": dict(row)})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,16 +33,16 @@ def main(arguments: Sequence[str]) -> int:
     text, folder, *flags = arguments
     config = parse(json.loads(text), "The configuration of the member")
     try:
-        train(config, folder, resume="--resume" in flags, observer=_Teller())
+        train(config, folder, resume="--resume" in flags, observer=_Speaker())
     except LaderaError as error:
-        _say({"error": str(error)})
+        _write({"error": str(error)})
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 0
 
 
-def _say(message: dict[str, Any]) -> None:
+def _write(message: dict[str, Any]) -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":  # the first of several processes speaks for all
         sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()

@@ -18,15 +18,17 @@ members or more, and with four its own variance is infinite; the likelihood need
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from ladera.arrays import Floats
 from ladera.errors import DataError
-from ladera.models.committee import Calibration, coverage_factor
+from ladera.potential.committee import Calibration, coverage_factor
+from ladera.quantities import MILLI, Quantity
 
 LEVELS: Final = (0.68, 0.95)  # of the intervals whose coverage is looked at
 
@@ -35,9 +37,6 @@ _NO_SPREAD: Final = (
 )
 _BINS: Final = 10
 _FEWEST_IN_A_BIN: Final = 5
-_MILLI: Final = 1e3
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +45,11 @@ class Uncertainty:
 
     n_members: int
     calibration: Calibration
-    energy_spread: Floats  # (n_frames,), eV
-    forces_spread: Floats  # (n_atoms_total, 3), eV/Angstrom
+    spreads: Mapping[Quantity, Floats]  # of those that are calibrated, in the shape of the quantity
 
-    @property
-    def energy_std(self) -> Floats:
-        """Standard deviation of the energies' errors, (n_frames,), eV."""
-        return (self.calibration.energy or 1.0) * self.energy_spread
-
-    @property
-    def forces_std(self) -> Floats:
-        """Standard deviation of the force components' errors, (n_atoms_total, 3), eV/Angstrom."""
-        return (self.calibration.forces or 1.0) * self.forces_spread
+    def std(self, quantity: Quantity) -> Floats:
+        """Standard deviation of the errors, in the shape and unit of the quantity."""
+        return self.calibration.factors.get(quantity, 1.0) * self.spreads[quantity]
 
 
 def fit_factor(errors: Floats, spreads: Floats, n_members: int) -> float:
@@ -121,7 +113,7 @@ def _agreement(errors: Floats, deviations: Floats, n_members: int) -> dict[str, 
     from scipy.stats import t as student
 
     ratios = np.abs(errors / deviations)
-    log_likelihood = student.logpdf(ratios, n_members - 1) - np.log(_MILLI * deviations)
+    log_likelihood = student.logpdf(ratios, n_members - 1) - np.log(MILLI * deviations)
     found = {"log_likelihood": float(np.mean(log_likelihood))}
     for level in LEVELS:
         inside = ratios <= coverage_factor(level, n_members)
@@ -134,8 +126,8 @@ def _bins(errors: Floats, spreads: Floats) -> list[dict[str, float]]:
     groups = np.array_split(np.argsort(spreads, kind="stable"), count)
     return [
         {
-            "spread": _MILLI * float(np.sqrt(np.mean(spreads[group] ** 2))),
-            "error": _MILLI * float(np.sqrt(np.mean(errors[group] ** 2))),
+            "spread": MILLI * float(np.sqrt(np.mean(spreads[group] ** 2))),
+            "error": MILLI * float(np.sqrt(np.mean(errors[group] ** 2))),
             "count": len(group),
         }
         for group in groups

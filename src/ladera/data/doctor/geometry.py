@@ -94,7 +94,7 @@ def rare_species(dataset: Dataset) -> Iterator[Finding]:
     rare = np.flatnonzero(counts < min(_FEW_FRAMES, several.sum()))
     if len(rare) == 0:
         return
-    names = ", ".join(f"{dataset.species[index]} ({counts[index]})" for index in rare)
+    names = ", ".join(f"{dataset.symbols[index]} ({counts[index]})" for index in rare)
     frames = np.flatnonzero(present[:, rare].any(axis=1))
     yield Finding(
         "warning",

@@ -9,18 +9,9 @@ from numpy.typing import NDArray
 
 from ladera.data.dataset import Dataset
 from ladera.data.doctor.findings import Finding, as_frames, counted
+from ladera.data.store import COLUMNS, LABELS
 
-_FINITE = (
-    "positions",
-    "cell",
-    "weight",
-    "energy",
-    "forces",
-    "stress",
-    "dipole",
-    "charges",
-    "total_charge",
-)
+_FINITE = ("positions", "cell", "weight", *LABELS)
 
 
 def not_finite(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
@@ -30,9 +21,9 @@ def not_finite(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
     for name in _FINITE:
         values = dataset.column(name)
         bad_entries = _bad_entries(name, values)
-        per_atom = len(values) == dataset.offsets[-1] and name in ("positions", "forces", "charges")
+        per_atom = COLUMNS[name].per_atom
         bad = _any_in_frame(bad_entries, dataset) if per_atom else bad_entries
-        if name not in ("positions", "cell", "weight"):
+        if name in LABELS:
             bad = bad & dataset.has(name)  # what is missing is NaN in the column
         if not bad.any():
             continue
@@ -67,7 +58,7 @@ def missing(dataset: Dataset) -> Iterator[Finding]:
             "No frame has an energy or forces; there is nothing to learn. Check the label keys.",
         )
         return
-    for name in ("energy", "forces", "stress", "dipole", "charges", "total_charge"):
+    for name in LABELS:
         present = dataset.has(name)
         absent = np.flatnonzero(_expected(dataset, name) & ~present)
         if len(absent) == 0 or not (present.any() or name in ("energy", "forces")):

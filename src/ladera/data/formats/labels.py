@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ladera import quantities
 from ladera.data.frame import Frame
 from ladera.errors import DataError, did_you_mean
 from ladera.units import UnitSystem
@@ -110,12 +112,15 @@ def make_frame(
             )
         return array.ravel() * unit
 
-    energy = numeric("energy", 1, unit=units.energy)
-    forces = numeric("forces", 3 * n_atoms, unit=units.force)
-    dipole = numeric("dipole", 3, unit=units.length)
-    charges = numeric("charges", n_atoms)
+    labels: dict[str, Any] = {}
+    for quantity in quantities.LABELS:
+        shape = (n_atoms, *quantity.shape) if quantity.per_atom else quantity.shape
+        sizes = (9, 6) if quantity.shape == (3, 3) else (math.prod(shape),)
+        value = numeric(quantity.name, *sizes, unit=quantity.factor(units))
+        if value is not None:
+            value = _matrix(value) if quantity.shape == (3, 3) else value.reshape(shape)
+            labels[quantity.name] = value if shape else float(value)
     total_charge, weight = numeric("total_charge", 1), numeric("weight", 1)
-    stress = numeric("stress", 9, 6, unit=units.energy / units.length**3)
     virial = numeric("virial", 9, 6, unit=units.energy)
     if virial is not None:
         volume = abs(np.linalg.det(cell * units.length)) if periodic.any() else 0.0
@@ -124,7 +129,7 @@ def make_frame(
                 f"{source}: '{keys.virial}' is given but the structure has no volume; give the "
                 "cell, or leave the virial out."
             )
-        stress = -virial / volume
+        labels["stress"] = _matrix(-virial / volume)
     config_type = values.get(keys.config_type, "") if keys.config_type else ""
     head = values.get(keys.head, "") if keys.head else ""
     return Frame(
@@ -132,11 +137,7 @@ def make_frame(
         positions=positions * units.length,
         cell=cell * units.length,
         periodic=periodic,
-        energy=None if energy is None else float(energy[0]),
-        forces=None if forces is None else forces.reshape(n_atoms, 3),
-        stress=None if stress is None else _matrix(stress),
-        dipole=dipole,
-        charges=charges,
+        **labels,
         total_charge=None if total_charge is None else float(total_charge[0]),
         config_type=str(config_type),
         head=str(head),

@@ -12,6 +12,7 @@ from ladera.kernels.cutoffs import reference_cutoff_function
 from ladera.kernels.electrostatics.ewald import EwaldSums, reciprocal_vectors
 from ladera.kernels.electrostatics.screening import Screening
 from ladera.kernels.neighbors import find_pairs
+from ladera.structure import Structure
 
 
 def matrices(
@@ -77,13 +78,13 @@ def _pairs(
         centers, neighbors = torch.nonzero(~torch.eye(n_atoms, dtype=torch.bool)).unbind(1)
         return centers, neighbors, positions[neighbors] - positions[centers]
     reach = max(sums.real_cutoff, 0.0 if screening is None else screening.outer)
-    found = find_pairs(
-        np.zeros(len(positions), dtype=np.int64),
-        positions.detach().double().numpy(),
-        cell.detach().double().numpy(),
-        np.ones(3, dtype=bool),
-        reach,
+    structure = Structure.of(
+        np.zeros(len(positions)),
+        positions.detach().numpy(),
+        cell.detach().numpy(),
+        True,
     )
+    found = find_pairs(structure, reach)
     centers, neighbors = torch.from_numpy(found.centers), torch.from_numpy(found.neighbors)
     shifts = torch.from_numpy(found.shifts).to(cell) @ cell
     return centers, neighbors, positions[neighbors] - positions[centers] + shifts

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-from ladera.kernels.compilation import simd
+from ladera.arrays import Reals
+from ladera.kernels.compilation import inlined, simd
 from ladera.kernels.mace.geometry import Edges
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.splines import ROWS, TERMS
-from ladera.kernels.mace.tables import Floats
 
 
 @simd
 def forward(
-    begin: int, end: int, atoms: Atoms, edges: Edges, table: Floats, least: float, inverse: Floats
+    start: int, stop: int, atoms: Atoms, edges: Edges, table: Reals, least: float, inverse: Reals
 ) -> None:
-    """1 / (least + density) of the atoms ``begin`` to ``end``."""
-    for i in range(begin, end):
+    """1 / (least + density) of the atoms ``start`` to ``stop``."""
+    for i in range(start, stop):
         total = least
         for e in range(atoms.rows[i, 0], atoms.rows[i, 1]):
-            base = ROWS * (atoms.pairs[e] + edges.knot[e])
-            for k in range(TERMS):
-                total += edges.basis[k, e] * table[base + k + 2 * (k >= ROWS), 0]
+            total += _spline(edges.basis, e, table, atoms.pairs[e] + edges.knot[e])
         inverse[i] = 1.0 / total
 
 
 @simd
 def reverse(
-    begin: int,
-    end: int,
+    start: int,
+    stop: int,
     atoms: Atoms,
     edges: Edges,
-    table: Floats,
-    bar: Floats,
-    distance_bar: Floats,
+    table: Reals,
+    bar: Reals,
+    distance_bar: Reals,
 ) -> None:
-    """Add to dE/dr what comes from dE/d(density), ``bar`` (end - begin,)."""
-    for i in range(begin, end):
+    """Add to dE/dr what comes from dE/d(density), ``bar`` (stop - start,)."""
+    for i in range(start, stop):
         for e in range(atoms.rows[i, 0], atoms.rows[i, 1]):
-            base = ROWS * (atoms.pairs[e] + edges.knot[e])
-            slope = 0.0
-            for k in range(TERMS):
-                slope += edges.slope[k, e] * table[base + k + 2 * (k >= ROWS), 0]
-            distance_bar[e] += bar[i - begin] * slope
+            slope = _spline(edges.slope, e, table, atoms.pairs[e] + edges.knot[e])
+            distance_bar[e] += bar[i - start] * slope
+
+
+@inlined
+def _spline(weights: Reals, e: int, table: Reals, knot: int) -> float:
+    """The only function of a table at an edge, or its slope; ``weights`` (TERMS, n_edges)."""
+    total = 0.0
+    for k in range(TERMS):
+        total += weights[k, e] * table[ROWS * knot + k + 2 * (k >= ROWS), 0]
+    return total

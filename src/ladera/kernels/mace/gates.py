@@ -13,10 +13,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from ladera.kernels.mace.tables import Floats
+from ladera.arrays import Reals
 
 
-def forward(message: list[Floats], gated: list[Floats]) -> None:
+def forward(message: list[Reals], gated: list[Reals]) -> None:
     """``gated`` (atoms * (2 l + 1), C) of the message."""
     scalars, *gates = _channels(message[0], gated[0].shape[1])
     np.multiply(scalars, expit(scalars), out=gated[0])
@@ -26,7 +26,7 @@ def forward(message: list[Floats], gated: list[Floats]) -> None:
         gated[l][:] = product.reshape(gated[l].shape)
 
 
-def reverse(message: list[Floats], gated_bar: list[Floats], message_bar: list[Floats]) -> None:
+def reverse(message: list[Reals], gated_bar: list[Reals], message_bar: list[Reals]) -> None:
     """The gradient in the message from that in what passed the gates."""
     channels = gated_bar[0].shape[1]
     scalars, *gates = _channels(message[0], channels)
@@ -41,6 +41,6 @@ def reverse(message: list[Floats], gated_bar: list[Floats], message_bar: list[Fl
         message_bar[l][:] = (bar * open_[:, None]).reshape(message_bar[l].shape)
 
 
-def _channels(scalars: Floats, channels: int) -> list[Floats]:
+def _channels(scalars: Reals, channels: int) -> list[Reals]:
     """Views of the scalars, ``channels`` at a time."""
     return [scalars[:, k : k + channels] for k in range(0, scalars.shape[1], channels)]

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ladera.arrays import Integers, Reals
 from ladera.kernels import harmonics
 from ladera.kernels.compilation import simd
-from ladera.kernels.mace.splines import TERMS
-from ladera.kernels.mace.tables import Floats, Integers
+from ladera.kernels.mace.splines import TERMS, Knots
 
 BLOCK = 256  # edges at a time, so that what they need stays in the cache
 
@@ -20,12 +20,19 @@ class Edges(NamedTuple):
     Splines are sum_k basis_k row_k with the rows of ``splines``, their slopes sum_k slope_k row_k.
     """
 
-    distance: Floats  # (n_edges,) Angstrom
-    unit: Floats  # (3, n_edges)
+    distance: Reals  # (n_edges,) Angstrom
+    unit: Reals  # (3, n_edges)
     knot: Integers  # (n_edges,) where the interval begins
-    basis: Floats  # (TERMS, n_edges)
-    slope: Floats  # (TERMS, n_edges) 1/Angstrom
-    harmonics: Floats  # (n_lm, n_edges)
+    basis: Reals  # (TERMS, n_edges)
+    slope: Reals  # (TERMS, n_edges) 1/Angstrom
+    harmonics: Reals  # (n_lm, n_edges)
+
+
+class EdgeGradients(NamedTuple):
+    """What a reverse pass adds to: derivatives of the energy E in the distances and harmonics."""
+
+    distance: Reals  # (n_edges,) eV/Angstrom
+    harmonics: Reals  # (n_lm, n_edges) eV
 
 
 def make_edges(n_edges: int, degree: int, dtype: np.dtype) -> Edges:
@@ -42,32 +49,23 @@ def make_edges(n_edges: int, degree: int, dtype: np.dtype) -> Edges:
 
 
 @simd
-def fill_edges(
-    begin: int,
-    end: int,
-    vectors: Floats,
-    spacing: float,
-    n_knots: int,
-    polynomials: Floats,
-    edges: Edges,
-    t: Floats,
-) -> None:
-    """Everything about the edges ``begin`` to ``end`` but the harmonics; ``t`` is scratch."""
-    unit, n, inverse_spacing = edges.unit, end - begin, 1.0 / spacing
-    for e in range(begin, end):
+def fill_edges(start: int, stop: int, vectors: Reals, knots: Knots, edges: Edges, t: Reals) -> None:
+    """Everything about the edges ``start`` to ``stop`` but the harmonics; ``t`` is scratch."""
+    unit, n, inverse_spacing = edges.unit, stop - start, 1.0 / knots.spacing
+    for e in range(start, stop):
         x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
         r = np.sqrt(x * x + y * y + z * z)
         inverse = 1.0 / r
         edges.distance[e] = r
         unit[0, e], unit[1, e], unit[2, e] = -x * inverse, -y * inverse, -z * inverse
-    for e in range(begin, end):
+    for e in range(start, stop):
         s = edges.distance[e] * inverse_spacing
-        k = min(int(s), n_knots - 2)
+        k = min(int(s), knots.number - 2)
         edges.knot[e] = k
-        t[e - begin] = s - k
+        t[e - start] = s - k
     for k in range(TERMS):
-        c = polynomials[k]
-        basis, slope = edges.basis[k, begin:end], edges.slope[k, begin:end]
+        c = knots.polynomials[k]
+        basis, slope = edges.basis[k, start:stop], edges.slope[k, start:stop]
         for e in range(n):
             value, rise, x = c[7], 0.0, t[e]
             for p in range(6, -1, -1):
@@ -79,62 +77,49 @@ def fill_edges(
 
 
 @simd
-def edge_gradients(
-    begin: int,
-    end: int,
-    N: Floats,
-    edges: Edges,
-    distance_bar: Floats,
-    harmonics_bar: Floats,
-    rows: Floats,
-    gradients: Floats,
-) -> None:
-    """dE/dr_ij from dE/dr and dE/dY_lm, of at most BLOCK edges; ``rows`` is scratch."""
-    n, unit = end - begin, edges.unit
-    harmonics.reverse(begin, end, N, unit, harmonics_bar, rows)
-    gx, gy, gz = rows[7, :n], rows[8, :n], rows[9, :n]
-    x, y, z = unit[0, begin:end], unit[1, begin:end], unit[2, begin:end]
-    for e in range(n):
-        inverse = 1.0 / edges.distance[begin + e]
-        radial = x[e] * gx[e] + y[e] * gy[e] + z[e] * gz[e]
-        along = distance_bar[begin + e] - radial * inverse
-        gradients[begin + e, 0] = -(along * x[e] + gx[e] * inverse)
-        gradients[begin + e, 1] = -(along * y[e] + gy[e] * inverse)
-        gradients[begin + e, 2] = -(along * z[e] + gz[e] * inverse)
-
-
-@simd
 def fill_all(
-    begin: int,
-    end: int,
-    vectors: Floats,
-    spacing: float,
-    n_knots: int,
-    polynomials: Floats,
-    N: Floats,
+    start: int,
+    stop: int,
+    vectors: Reals,
+    knots: Knots,
+    N: Reals,
     edges: Edges,
-    t: Floats,
-    rows: Floats,
+    t: Reals,
+    rows: Reals,
 ) -> None:
-    """Everything about the edges ``begin`` to ``end``, block by block."""
-    for b in range(begin, end, BLOCK):
-        e = min(b + BLOCK, end)
-        fill_edges(b, e, vectors, spacing, n_knots, polynomials, edges, t)
-        harmonics.fill(b, e, N, edges.unit, edges.harmonics, rows)
+    """Everything about the edges ``start`` to ``stop``, block by block.
+
+    ``t`` (BLOCK,) and ``rows`` (harmonics.FORWARD_ROWS, BLOCK) are scratch.
+    """
+    for block in range(start, stop, BLOCK):
+        block_stop = min(block + BLOCK, stop)
+        fill_edges(block, block_stop, vectors, knots, edges, t)
+        harmonics.fill(block, block_stop, N, edges.unit, edges.harmonics, rows)
 
 
 @simd
-def all_edge_gradients(
-    begin: int,
-    end: int,
-    N: Floats,
+def edge_gradients(
+    start: int,
+    stop: int,
+    N: Reals,
     edges: Edges,
-    distance_bar: Floats,
-    harmonics_bar: Floats,
-    rows: Floats,
-    gradients: Floats,
+    bars: EdgeGradients,
+    rows: Reals,
+    gradients: Reals,
 ) -> None:
-    """dE/dr_ij of the edges ``begin`` to ``end``, block by block."""
-    for b in range(begin, end, BLOCK):
-        e = min(b + BLOCK, end)
-        edge_gradients(b, e, N, edges, distance_bar, harmonics_bar, rows, gradients)
+    """dE/dr_ij of the edges ``start`` to ``stop`` from dE/dr and dE/dY_lm, block by block.
+
+    ``rows`` (harmonics.REVERSE_ROWS, BLOCK) is scratch.
+    """
+    for block in range(start, stop, BLOCK):
+        block_stop = min(block + BLOCK, stop)
+        harmonics.reverse(block, block_stop, N, edges.unit, bars.harmonics, rows)
+        for e in range(block, block_stop):
+            x, y, z = edges.unit[0, e], edges.unit[1, e], edges.unit[2, e]
+            gx, gy, gz = rows[7, e - block], rows[8, e - block], rows[9, e - block]
+            inverse = 1.0 / edges.distance[e]
+            radial = x * gx + y * gy + z * gz
+            along = bars.distance[e] - radial * inverse
+            gradients[e, 0] = -(along * x + gx * inverse)
+            gradients[e, 1] = -(along * y + gy * inverse)
+            gradients[e, 2] = -(along * z + gz * inverse)

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from scipy.special import expit
 
+from ladera.arrays import Integers, Reals
 from ladera.kernels import harmonics
 from ladera.kernels.mace import geometry
 from ladera.kernels.mace.layers import Features, Memory, ProductStep, Run, SumStep
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.prepared import Preparation, Prepared
-from ladera.kernels.mace.splines import polynomials
-from ladera.kernels.mace.tables import Floats, Integers, Model
+from ladera.kernels.mace.tables import Model
 from ladera.kernels.threads import Shares
 
 ATOM_COST = 32  # edges that cost about as much as an atom itself
@@ -31,7 +31,7 @@ class System(NamedTuple):
     """A structure as :class:`ladera.graph.Graph` has it."""
 
     species: Integers  # (n_atoms,) indices of the model's elements
-    vectors: Floats  # (n_edges, 3) in the precision of the model, Angstrom
+    vectors: Reals  # (n_edges, 3) in the precision of the model, Angstrom
     row_pointer: Integers  # (n_atoms + 1,)
     neighbors: Integers  # (n_edges,)
 
@@ -47,32 +47,31 @@ class Inference:
         self._memory = Memory(self.numpy_dtype)
         self._lock = Lock()  # the memory serves one evaluation at a time
         self._norms = harmonics.norms(model.degree)
-        self._polynomials = polynomials()
 
-    def energies_and_edge_gradients(self, system: System) -> tuple[Floats, Floats]:
+    def energies_and_edge_gradients(self, system: System) -> tuple[Reals, Reals]:
         """Energies (n_atoms,) in eV, float64, and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
         with self._lock:
             prepared, local = self._prepare(system)
             run, order, steps = self._forward(system, prepared, local)
-            found, bar = self._last_readout(run, steps[-1][1].result)
+            readouts, bar = self._last_readout(run, steps[-1][1].result)
             for (_, product), readout in zip(steps, prepared.readouts, strict=False):
-                found += np.einsum("ic,c->i", product.result.degrees[0], readout)
+                readouts += np.einsum("ic,c->i", product.result.degrees[0], readout)
             for t in range(len(steps) - 1, -1, -1):
                 bar = self._reverse(run, steps, t, bar, prepared.readouts)
             energies = np.empty(run.n_atoms)
-            energies[order] = prepared.constants[run.atoms.elements] + self.model.scale * found
+            energies[order] = prepared.constants[run.atoms.elements] + self.model.scale * readouts
             return energies, self._edge_gradients(run)
 
-    def invariants(self, system: System) -> Floats:
+    def invariants(self, system: System) -> Reals:
         """Features of degree 0 after every layer, (n_atoms, layers * channels)."""
         with self._lock:
             prepared, local = self._prepare(system)
             prepared = self._preparation.unfolded(prepared)
             run, order, steps = self._forward(system, prepared, local)
-            found = np.empty((run.n_atoms, len(steps) * run.channels), self.numpy_dtype)
+            invariants = np.empty((run.n_atoms, len(steps) * run.channels), self.numpy_dtype)
             features = [product.result.degrees[0] for _, product in steps]
-            found[order] = np.concatenate(features, axis=1)
-            return found
+            invariants[order] = np.concatenate(features, axis=1)
+            return invariants
 
     def _prepare(self, system: System) -> tuple[Prepared, Integers]:
         """What the elements of a system need, and which of them each atom is."""
@@ -95,16 +94,16 @@ class Inference:
 
             def work(
                 thread: int,
-                begin: int,
-                end: int,
+                start: int,
+                stop: int,
                 summation: SumStep = summation,
                 product: ProductStep = product,
                 following: SumStep | None = following,
             ) -> None:
-                summation.forward(begin, end)
-                product.forward(begin, end)
+                summation.forward(start, stop)
+                product.forward(start, stop)
                 if following is not None:
-                    following.send(begin, end)
+                    following.send(start, stop)
 
             run.shares.atoms(work)
         return run, order, steps
@@ -115,28 +114,28 @@ class Inference:
         steps: list[tuple[SumStep, ProductStep]],
         t: int,
         bar: Features,
-        readouts: list[Floats],
+        readouts: list[Reals],
     ) -> Features:
         """Back through layer t; the gradient of its input, 0 of the first layer's."""
         summation, product = steps[t]
 
-        def work(thread: int, begin: int, end: int) -> None:
-            product.reverse(bar, begin, end)
-            summation.reverse(thread, begin, end)
+        def work(thread: int, start: int, stop: int) -> None:
+            product.reverse(bar, start, stop)
+            summation.reverse(thread, start, stop)
 
         run.shares.atoms(work)
         if t == 0:
             return bar
 
-        def collect(thread: int, begin: int, end: int) -> None:
-            summation.collect(begin, end)
-            product.skip_reverse(bar, summation.h_bar, begin, end)
-            summation.h_bar.degrees[0][begin:end] += self.model.scale * readouts[t - 1]
+        def collect(thread: int, start: int, stop: int) -> None:
+            summation.collect(start, stop)
+            product.skip_reverse(bar, summation.h_bar, start, stop)
+            summation.h_bar.degrees[0][start:stop] += self.model.scale * readouts[t - 1]
 
         run.shares.atoms(collect)
         return summation.h_bar
 
-    def _last_readout(self, run: Run, x: Features) -> tuple[Floats, Features]:
+    def _last_readout(self, run: Run, x: Features) -> tuple[Reals, Features]:
         """Energies over scale, and the gradient of the energies in x.
 
         x is h' times the first matrix of the network.
@@ -156,7 +155,7 @@ class Inference:
         gradient.degrees[0][:] = bar
         return values[:, 0].copy(), gradient
 
-    def _start(self, prepared: Prepared, atoms: Atoms, vectors: Floats) -> Run:
+    def _start(self, prepared: Prepared, atoms: Atoms, vectors: Reals) -> Run:
         degree, n_edges = self.model.degree, len(vectors)
         run = Run(
             atoms=atoms,
@@ -165,33 +164,29 @@ class Inference:
             degree=degree,
             shares=Shares(atoms.rows[:, 1] - atoms.rows[:, 0] + ATOM_COST),
             edges=geometry.make_edges(n_edges, degree, self.numpy_dtype),
-            distance_bar=np.zeros(n_edges, self.numpy_dtype),
-            harmonics_bar=np.zeros(((degree + 1) ** 2, n_edges), self.numpy_dtype),
+            bars=geometry.EdgeGradients(
+                distance=np.zeros(n_edges, self.numpy_dtype),
+                harmonics=np.zeros(((degree + 1) ** 2, n_edges), self.numpy_dtype),
+            ),
             memory=self._memory,
         )
 
-        def work(thread: int, begin: int, end: int) -> None:
+        def work(thread: int, start: int, stop: int) -> None:
             rows, t = (
                 np.empty((harmonics.FORWARD_ROWS, geometry.BLOCK), self.numpy_dtype),
                 np.empty(geometry.BLOCK),
             )
-            geometry.fill_all(
-                begin, end, vectors, prepared.spacing, prepared.n_knots, self._polynomials,
-                self._norms, run.edges, t, rows,
-            )  # fmt: skip
+            geometry.fill_all(start, stop, vectors, prepared.knots, self._norms, run.edges, t, rows)
 
         run.shares.items(work, n_edges)
         return run
 
-    def _edge_gradients(self, run: Run) -> Floats:
-        gradients = np.empty((len(run.distance_bar), 3), self.numpy_dtype)
+    def _edge_gradients(self, run: Run) -> Reals:
+        gradients = np.empty((len(run.bars.distance), 3), self.numpy_dtype)
 
-        def work(thread: int, begin: int, end: int) -> None:
+        def work(thread: int, start: int, stop: int) -> None:
             rows = np.empty((harmonics.REVERSE_ROWS, geometry.BLOCK), self.numpy_dtype)
-            geometry.all_edge_gradients(
-                begin, end, self._norms, run.edges, run.distance_bar, run.harmonics_bar,
-                rows, gradients,
-            )  # fmt: skip
+            geometry.edge_gradients(start, stop, self._norms, run.edges, run.bars, rows, gradients)
 
         run.shares.items(work, len(gradients))
         return gradients
@@ -216,17 +211,17 @@ def arrange(
     return Atoms(elements[order], rows, rank[neighbors], pairs)
 
 
-def _silu(x: Floats) -> tuple[Floats, Floats]:
+def _silu(x: Reals) -> tuple[Reals, Reals]:
     sigmoid = expit(x)
     return x * sigmoid, sigmoid * (1 + x * (1 - sigmoid))
 
 
-def _tanh(x: Floats) -> tuple[Floats, Floats]:
+def _tanh(x: Reals) -> tuple[Reals, Reals]:
     t = np.tanh(x)
     return t, 1 - t * t
 
 
-def _absolute(x: Floats) -> tuple[Floats, Floats]:
+def _absolute(x: Reals) -> tuple[Reals, Reals]:
     return np.abs(x), np.sign(x)
 
 

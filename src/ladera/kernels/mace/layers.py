@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ladera.kernels.mace import density, gates, messages, moments, products
-from ladera.kernels.mace.geometry import Edges
-from ladera.kernels.mace.layout import Atoms, blocks, layout
-from ladera.kernels.mace.linear import multiply
-from ladera.kernels.mace.prepared import Gate, Matrices, Product, Sum
-from ladera.kernels.mace.tables import Floats
+from ladera.arrays import Reals
+from ladera.kernels.mace import density, first_layer, gates, messages, products
+from ladera.kernels.mace.geometry import EdgeGradients, Edges
+from ladera.kernels.mace.layout import Atoms, Rows, blocks, layout
+from ladera.kernels.mace.linear import Linear, multiply
+from ladera.kernels.mace.prepared import Gate, Product, Sum
 from ladera.kernels.threads import Shares
 
 
@@ -22,9 +21,9 @@ class Memory:
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self._dtype = dtype
-        self._buffers: dict[str, Floats] = {}
+        self._buffers: dict[str, Reals] = {}
 
-    def get(self, name: str, size: int) -> Floats:
+    def get(self, name: str, size: int) -> Reals:
         """A flat buffer of ``size`` numbers with whatever is in it."""
         held = self._buffers.get(name)
         if held is None or held.size < size:
@@ -37,13 +36,12 @@ class Run:
     """One evaluation: the structure, its edges, and gradients that all layers add to."""
 
     atoms: Atoms
-    starts: list[int]  # where each element's atoms begin; one more at the end
+    starts: list[int]  # where each element's atoms start; one more at the stop
     channels: int
     degree: int
     shares: Shares
     edges: Edges
-    distance_bar: Floats  # (n_edges,)
-    harmonics_bar: Floats  # (n_lm, n_edges)
+    bars: EdgeGradients
     memory: Memory
 
     @property
@@ -51,16 +49,16 @@ class Run:
         """How many atoms there are."""
         return len(self.atoms.elements)
 
-    def most_neighbors(self, begin: int, end: int) -> int:
+    def most_neighbors(self, start: int, stop: int) -> int:
         """Of any atom in a range."""
-        rows = self.atoms.rows[begin:end]
+        rows = self.atoms.rows[start:stop]
         return int((rows[:, 1] - rows[:, 0]).max(initial=0))
 
-    def features(self, name: str, columns: Sequence[int], channels: int) -> Features:
+    def features(self, name: str, columns: tuple[int, ...], channels: int) -> Features:
         """Room for features that have ``columns[l]`` rows of (l, m)."""
         size = sum((2 * l + 1) * count for l, count in enumerate(columns))
         flat = self.memory.get(name, self.n_atoms * size * channels)
-        return Features(self, flat, blocks(flat, columns, self.n_atoms, channels))
+        return Features.of(self, flat, columns, channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,30 +66,30 @@ class Features:
     """Features of all atoms, the matrices of all degrees one after another."""
 
     run: Run
-    flat: Floats
-    degrees: list[Floats]  # (n_atoms * (2 l + 1), columns * channels) each
+    rows: Rows
+    degrees: list[Reals]  # (n_atoms * (2 l + 1), columns * channels) each
 
-    def of(self, begin: int, end: int) -> list[Floats]:
+    @classmethod
+    def of(cls, run: Run, flat: Reals, columns: tuple[int, ...], channels: int) -> Features:
+        """In a flat buffer."""
+        degrees = blocks(flat, columns, run.n_atoms, channels)
+        return cls(run, Rows(flat, layout(columns)), degrees)
+
+    def part(self, start: int, stop: int) -> list[Reals]:
         """The matrices of a range of atoms."""
         return [
-            block[begin * (2 * l + 1) : end * (2 * l + 1)] for l, block in enumerate(self.degrees)
+            block[start * (2 * l + 1) : stop * (2 * l + 1)] for l, block in enumerate(self.degrees)
         ]
 
     def times(
-        self,
-        matrices: Sequence[Matrices],
-        target: Features,
-        begin: int,
-        end: int,
-        add: bool = False,
+        self, linear: Linear, target: Features, start: int, stop: int, add: bool = False
     ) -> None:
         """target (+)= self @ matrix for each degree, of a range of atoms."""
-        starts = self.run.starts
-        for l, choices in enumerate(matrices):
+        for l, choices in enumerate(linear.degrees):
             source, result, width = self.degrees[l], target.degrees[l], 2 * l + 1
             for z, matrix in enumerate(choices):
-                first, last = (begin, end) if len(choices) == 1 else starts[z : z + 2]
-                rows = slice(max(begin, first) * width, min(end, last) * width)
+                low, high = (start, stop) if len(choices) == 1 else self.run.starts[z : z + 2]
+                rows = slice(max(start, low) * width, min(stop, high) * width)
                 if rows.start < rows.stop:
                     multiply(source[rows], matrix, result[rows], add)
 
@@ -101,7 +99,7 @@ class SumStep:
 
     def __init__(self, run: Run, layer: Sum, t: int, h: Features | None) -> None:
         self.run, self.layer, self.h = run, layer, h
-        self.width = layer.table.shape[1] if layer.couplings is None else layer.up[0][0].shape[1]
+        self.width = layer.table.shape[1]
         ones = (1,) * (run.degree + 1)
         self.A, self.A_bar = (run.features(name, ones, run.channels) for name in (f"A{t}", "A_bar"))
         self.M = run.features("M", layer.columns, self.width)
@@ -116,112 +114,103 @@ class SumStep:
             self.inverse = run.memory.get(f"inverse{t}", run.n_atoms)
         if h is None or layer.couplings is None:
             return
-        senders = (1,) * len(layer.up)
-        self.senders = layout(senders)
+        senders = (1,) * len(layer.up.degrees)
         self.x = run.features(f"x{t}", senders, self.width)
-        size = self.x.flat.size
+        size = self.x.rows.flat.size
         copies = run.memory.get("x_bar", run.shares.count * size).reshape(-1, size)
-        self.x_bars = [
-            Features(run, copy, blocks(copy, senders, run.n_atoms, self.width)) for copy in copies
-        ]
+        self.x_bars = [Features.of(run, copy, senders, self.width) for copy in copies]
         self.h_bar = run.features(f"h_bar{t}", (1,) * layer.n_input, run.channels)
 
-    def send(self, begin: int, end: int) -> None:
+    def send(self, start: int, stop: int) -> None:
         """What these atoms give to their neighbours' messages."""
         if self.h is not None:
-            self.h.times(self.layer.up, self.x, begin, end)
+            self.h.times(self.layer.up, self.x, start, stop)
 
-    def forward(self, begin: int, end: int) -> None:
+    def forward(self, start: int, stop: int) -> None:
         """A of these atoms."""
         run, layer, M = self.run, self.layer, self.M
         if layer.couplings is None:
-            b = np.zeros((5, self.width), M.flat.dtype)
-            moments.forward(begin, end, run.atoms, run.edges, layer.table, layer.places, M.flat, b)
+            b = np.zeros((5, self.width), layer.table.dtype)
+            first_layer.forward(start, stop, run.atoms, run.edges, layer.table, M.rows, b)
         else:
-            scratch = self._scratch(layer.couplings, begin, end)
+            scratch = self._scratch(layer.couplings, start, stop)
             messages.forward(
-                begin, end, run.atoms, layer.couplings, run.edges, layer.table,
-                self.senders, self.x.flat, layer.places, M.flat, scratch,
-            )  # fmt: skip
-        M.times(layer.mix, self.message, begin, end)
+                start, stop, run.atoms, run.edges, layer.couplings, self.x.rows, M.rows, scratch
+            )
+        M.times(layer.mix, self.message, start, stop)
         if layer.density is not None:
             density.forward(
-                begin, end, run.atoms, run.edges, layer.density, layer.least_density, self.inverse
+                start, stop, run.atoms, run.edges, layer.density, layer.least_density, self.inverse
             )
-            for block in self.message.of(begin, end):
-                block.reshape(end - begin, -1)[:] *= self.inverse[begin:end, None]
+            for block in self.message.part(start, stop):
+                block.reshape(stop - start, -1)[:] *= self.inverse[start:stop, None]
         if layer.gate is not None:
-            self._gate(layer.gate, begin, end)
+            self._gate(layer.gate, start, stop)
 
-    def _gate(self, gate: Gate, begin: int, end: int) -> None:
+    def _gate(self, gate: Gate, start: int, stop: int) -> None:
         """From the message to A."""
-        both, atoms = self.open.of(begin, end), slice(begin, end)
-        for total, part in zip(both, self.message.of(begin, end), strict=True):
+        both, atoms = self.open.part(start, stop), slice(start, stop)
+        for total, part in zip(both, self.message.part(start, stop), strict=True):
             total[:] = part
         if gate.constants is not None:
             both[0] += gate.constants[self.run.atoms.elements[atoms]]
         if self.h is not None:
-            self.h.times(gate.rest, self.open, begin, end, add=True)
-        gates.forward(both, self.gated.of(begin, end))
-        self.gated.times(gate.last, self.A, begin, end)
+            self.h.times(gate.rest, self.open, start, stop, add=True)
+        gates.forward(both, self.gated.part(start, stop))
+        self.gated.times(gate.last, self.A, start, stop)
 
-    def _gate_reverse(self, gate: Gate, begin: int, end: int) -> None:
+    def _gate_reverse(self, gate: Gate, start: int, stop: int) -> None:
         """From dE/dA to that of the message."""
-        self.A_bar.times(gate.last_transposed, self.gated, begin, end)
-        bar = self.open_bar.of(begin, end)
-        gates.reverse(self.open.of(begin, end), self.gated.of(begin, end), bar)
-        for copy, part in zip(self.message_bar.of(begin, end), bar, strict=True):
+        self.A_bar.times(gate.last.transposed, self.gated, start, stop)
+        bar = self.open_bar.part(start, stop)
+        gates.reverse(self.open.part(start, stop), self.gated.part(start, stop), bar)
+        for copy, part in zip(self.message_bar.part(start, stop), bar, strict=True):
             copy[:] = part
 
-    def reverse(self, thread: int, begin: int, end: int) -> None:
+    def reverse(self, thread: int, start: int, stop: int) -> None:
         """Gradients of these atoms' edges, and of their neighbours' features, from dE/dA."""
         run, layer, M = self.run, self.layer, self.M
         if layer.gate is not None:
-            self._gate_reverse(layer.gate, begin, end)
+            self._gate_reverse(layer.gate, start, stop)
         if layer.density is not None:
-            self._divide_reverse(layer.density, begin, end)
-        self.message_bar.times(layer.mix_transposed, M, begin, end)
+            self._divide_reverse(layer.density, start, stop)
+        self.message_bar.times(layer.mix.transposed, M, start, stop)
         if layer.couplings is None:
-            b = np.zeros((5, self.width), M.flat.dtype)
-            moments.reverse(
-                begin, end, run.atoms, run.edges, layer.table, layer.places, M.flat,
-                run.distance_bar, run.harmonics_bar, b,
-            )  # fmt: skip
+            b = np.zeros((3, self.width), layer.table.dtype)
+            first_layer.reverse(start, stop, run.atoms, run.edges, layer.table, M.rows, run.bars, b)
             return
-        x_bar = self.x_bars[thread].flat
-        x_bar[:] = 0
-        scratch = self._scratch(layer.couplings, begin, end)
+        x_bar = self.x_bars[thread].rows
+        x_bar.flat[:] = 0
+        scratch = self._scratch(layer.couplings, start, stop)
         messages.reverse(
-            begin, end, run.atoms, layer.couplings, run.edges, layer.table,
-            self.senders, self.x.flat, x_bar, layer.places, M.flat,
-            run.distance_bar, run.harmonics_bar, scratch,
+            start, stop, run.atoms, run.edges, layer.couplings, self.x.rows, x_bar, M.rows,
+            run.bars, scratch,
         )  # fmt: skip
 
-    def collect(self, begin: int, end: int) -> None:
+    def collect(self, start: int, stop: int) -> None:
         """dE/dh of these atoms from what all threads have found."""
         first, *others = self.x_bars
         for other in others:
-            for total, part in zip(first.of(begin, end), other.of(begin, end), strict=True):
+            for total, part in zip(first.part(start, stop), other.part(start, stop), strict=True):
                 total += part
-        for block in self.h_bar.of(begin, end)[len(self.layer.up) :]:
+        for block in self.h_bar.part(start, stop)[len(self.layer.up.degrees) :]:
             block[:] = 0  # of these degrees nothing was sent
-        first.times(self.layer.up_transposed, self.h_bar, begin, end)
+        first.times(self.layer.up.transposed, self.h_bar, start, stop)
         if self.layer.gate is not None:
-            self.open_bar.times(self.layer.gate.rest_transposed, self.h_bar, begin, end, add=True)
+            self.open_bar.times(self.layer.gate.rest.transposed, self.h_bar, start, stop, add=True)
 
-    def _divide_reverse(self, table: Floats, begin: int, end: int) -> None:
-        run, inverse = self.run, self.inverse[begin:end]
-        bar = np.zeros(end - begin, inverse.dtype)
-        messages = (features.of(begin, end) for features in (self.message, self.message_bar))
+    def _divide_reverse(self, table: Reals, start: int, stop: int) -> None:
+        run, inverse = self.run, self.inverse[start:stop]
+        bar = np.zeros(stop - start, inverse.dtype)
+        messages = (features.part(start, stop) for features in (self.message, self.message_bar))
         for value, gradient in zip(*messages, strict=True):
-            bar -= np.einsum("ik,ik->i", *(x.reshape(end - begin, -1) for x in (value, gradient)))
-            gradient.reshape(end - begin, -1)[:] *= inverse[:, None]
+            bar -= np.einsum("ik,ik->i", *(x.reshape(stop - start, -1) for x in (value, gradient)))
+            gradient.reshape(stop - start, -1)[:] *= inverse[:, None]
         bar *= inverse
-        density.reverse(begin, end, run.atoms, run.edges, table, bar, run.distance_bar)
+        density.reverse(start, stop, run.atoms, run.edges, table, bar, run.bars.distance)
 
-    def _scratch(self, plan: messages.Couplings, begin: int, end: int) -> messages.Scratch:
-        most = self.run.most_neighbors(begin, end)
-        return messages.make_scratch(plan, most, self.width, self.M.flat.dtype)
+    def _scratch(self, plan: messages.Couplings, start: int, stop: int) -> messages.Scratch:
+        return messages.make_scratch(plan, self.run.most_neighbors(start, stop))
 
 
 class ProductStep:
@@ -230,36 +219,41 @@ class ProductStep:
     def __init__(self, run: Run, layer: Product, t: int, summation: SumStep) -> None:
         self.run, self.layer, self.h = run, layer, summation.h
         self.A, self.A_bar = summation.A, summation.A_bar
-        ones = (1,) * len(layer.out)
-        self.places = layout((1,) * (run.degree + 1))
+        ones = (1,) * len(layer.out.degrees)
         self.B = run.features("B", ones, run.channels)
-        self.result = run.features(f"h{t}", ones, layer.out[0][0].shape[1])
+        self.result = run.features(f"h{t}", ones, layer.out.degrees[0][0].shape[1])
 
-    def forward(self, begin: int, end: int) -> None:
+    def forward(self, start: int, stop: int) -> None:
         """h' of these atoms."""
         run, layer = self.run, self.layer
-        values = np.zeros((layer.depth, run.channels), self.A.flat.dtype)
+        values = np.zeros((layer.depth, run.channels), layer.coefficients.dtype)
         products.forward(
-            begin, end, run.atoms, layer.nodes, layer.coefficients, self.places, self.A.flat,
-            layer.places, self.B.flat, values,
-        )  # fmt: skip
-        self.B.times(layer.out, self.result, begin, end)
+            start,
+            stop,
+            run.atoms,
+            layer.nodes,
+            layer.coefficients,
+            self.A.rows,
+            self.B.rows,
+            values,
+        )
+        self.B.times(layer.out, self.result, start, stop)
         if layer.constants is not None:
-            self.result.degrees[0][begin:end] += layer.constants[run.atoms.elements[begin:end]]
+            self.result.degrees[0][start:stop] += layer.constants[run.atoms.elements[start:stop]]
         if self.h is not None:
-            self.h.times(layer.skip, self.result, begin, end, add=True)
+            self.h.times(layer.skip, self.result, start, stop, add=True)
 
-    def reverse(self, bar: Features, begin: int, end: int) -> None:
+    def reverse(self, bar: Features, start: int, stop: int) -> None:
         """dE/dA of these atoms from dE/dh'."""
         run, layer = self.run, self.layer
-        bar.times(layer.out_transposed, self.B, begin, end)
-        values, bars = np.zeros((2, layer.depth, run.channels), self.A.flat.dtype)
+        bar.times(layer.out.transposed, self.B, start, stop)
+        values, bars = np.zeros((2, layer.depth, run.channels), layer.coefficients.dtype)
+        scratch = products.Scratch(values, bars, np.zeros(layer.depth, np.int64))
         products.reverse(
-            begin, end, run.atoms, layer.nodes, layer.coefficients, self.places, self.A.flat,
-            self.A_bar.flat, layer.places, self.B.flat, values, bars,
-            np.zeros(layer.depth, np.int64),
+            start, stop, run.atoms, layer.nodes, layer.coefficients, self.A.rows, self.A_bar.rows,
+            self.B.rows, scratch,
         )  # fmt: skip
 
-    def skip_reverse(self, bar: Features, h_bar: Features, begin: int, end: int) -> None:
+    def skip_reverse(self, bar: Features, h_bar: Features, start: int, stop: int) -> None:
         """Add what went past the product to dE/dh."""
-        bar.times(self.layer.skip_transposed, h_bar, begin, end, add=True)
+        bar.times(self.layer.skip.transposed, h_bar, start, stop, add=True)

@@ -1,16 +1,33 @@
-"""Products of matrices within the threads that the loops run in.
+"""Linear maps, as products of matrices within the threads that the loops run in.
 
 A BLAS would bring threads of its own, which wait for work in a loop and take the cores from ours.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ladera.arrays import Reals
 from ladera.kernels.compilation import inlined, simd
-from ladera.kernels.mace.tables import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """Matrices (channels in, channels out): of each degree one, or one for each element present."""
+
+    degrees: list[list[Reals]]
+
+    @cached_property
+    def transposed(self) -> Linear:
+        """For the reverse pass."""
+        return Linear([[np.ascontiguousarray(each.T) for each in row] for row in self.degrees])
 
 
 @simd
-def multiply(source: Floats, matrix: Floats, target: Floats, add: bool) -> None:
+def multiply(source: Reals, matrix: Reals, target: Reals, add: bool) -> None:
     """target (rows, N) = source (rows, K) @ matrix (K, N), or added to it.
 
     Four rows of each at a time: sixteen products for every eight loads.
@@ -33,7 +50,7 @@ def multiply(source: Floats, matrix: Floats, target: Floats, add: bool) -> None:
 
 
 @inlined
-def _clear(t0: Floats, t1: Floats, t2: Floats, t3: Floats) -> None:
+def _clear(t0: Reals, t1: Reals, t2: Reals, t3: Reals) -> None:
     t0[:] = 0
     t1[:] = 0
     t2[:] = 0
@@ -41,21 +58,21 @@ def _clear(t0: Floats, t1: Floats, t2: Floats, t3: Floats) -> None:
 
 
 @inlined
-def _one(factor: float, row: Floats, target: Floats) -> None:
+def _one(factor: float, row: Reals, target: Reals) -> None:
     for c in range(target.size):
         target[c] += factor * row[c]
 
 
 @inlined
 def _four_by_four(
-    source: Floats,
-    matrix: Floats,
+    source: Reals,
+    matrix: Reals,
     i: int,
     k: int,
-    t0: Floats,
-    t1: Floats,
-    t2: Floats,
-    t3: Floats,
+    t0: Reals,
+    t1: Reals,
+    t2: Reals,
+    t3: Reals,
 ) -> None:
     a0, a1, a2, a3 = source[i, k], source[i, k + 1], source[i, k + 2], source[i, k + 3]
     j = i + 1

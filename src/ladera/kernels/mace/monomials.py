@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ladera.kernels.mace.tables import Contraction, Floats, Integers
+from ladera.arrays import Integers, Reals
+from ladera.kernels.mace.tables import Contraction
 
 
 class Nodes(NamedTuple):
@@ -24,7 +25,7 @@ class Nodes(NamedTuple):
     order: Integers  # (n_nodes,) how many factors, from 1
     factor: Integers  # (n_nodes,) q of the last factor
     leaf: Integers  # (n_nodes,) 1 where nothing extends it
-    term: Integers  # (n_nodes + 1,) where its terms begin
+    term_start: Integers  # (n_nodes + 1,) where its terms begin
     output: Integers  # (n_terms,) o of every term
 
 
@@ -36,7 +37,7 @@ class Monomials:
     contractions: tuple[Contraction, ...]
     places: tuple[Integers, ...]  # the terms of each contraction among all
 
-    def coefficients(self, element: int) -> Floats:
+    def coefficients(self, element: int) -> Reals:
         """c of every term, (n_terms, channels)."""
         channels = self.contractions[0].weights.shape[-1]
         result = np.zeros((len(self.nodes.output), channels))
@@ -67,7 +68,7 @@ def find_monomials(degrees: Sequence[Sequence[Contraction]]) -> Monomials:
         order=np.array([len(name) for name in names]),
         factor=np.array([name[-1] for name in names]),
         leaf=np.array([int(name not in prefixes) for name in names]),
-        term=np.array([0, *accumulate(len(terms.get(name, ())) for name in names)]),
+        term_start=np.array([0, *accumulate(len(terms.get(name, ())) for name in names)]),
         output=np.array(outputs),
     )
     return Monomials(nodes, tuple(contractions), tuple(places))

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ladera.kernels.mace.layout import layout
+from ladera.arrays import Integers, Reals
+from ladera.kernels.mace.linear import Linear
 from ladera.kernels.mace.messages import Couplings, couple
 from ladera.kernels.mace.monomials import Monomials, Nodes, find_monomials
-from ladera.kernels.mace.splines import FEWEST, ROWS, intervals_for, tabulate
-from ladera.kernels.mace.tables import Floats, Integers, Layer, Model
+from ladera.kernels.mace.splines import FEWEST, ROWS, Knots, intervals_for, polynomials, tabulate
+from ladera.kernels.mace.tables import Layer, Model
 
 # Largest error between the knots of the splines, in units of the largest value; and the singular
 # values of the first layer's radial functions that are left out.
@@ -23,53 +24,29 @@ LANES = 8  # functions of the first layer come in multiples of this
 
 KEPT = 4  # sets of elements
 
-# One matrix for all atoms, or one for each element present.
-Matrices = list[Floats]
-
 
 @dataclass(frozen=True, eq=False)
 class Gate:
     """What a nonlinear_residual layer adds to the message, and the linear map behind the gates."""
 
-    rest: list[Matrices]  # by degree of the input, from h; none in the first layer
-    constants: Floats | None  # (elements present, scalars): what that one adds instead
-    last: list[Matrices]  # by degree
-
-    @cached_property
-    def rest_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.rest)
-
-    @cached_property
-    def last_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.last)
+    rest: Linear  # by degree of the input, from h; none in the first layer
+    constants: Reals | None  # (elements present, scalars): what that one adds instead
+    last: Linear  # by degree
 
 
 @dataclass(frozen=True, eq=False)
 class Sum:
     """The sum over neighbours of a layer, and the linear map of what it gives."""
 
-    table: Floats  # splines of the radial functions, see ``tabulate``, pair after pair
-    mix: list[Matrices]  # by degree
-    up: list[Matrices]  # by degree of the input; none in the first layer
+    table: Reals  # splines of the radial functions, see ``tabulate``, pair after pair
+    mix: Linear  # by degree
+    up: Linear  # by degree of the input; none in the first layer
     n_input: int  # how many degrees the input has
-    couplings: Couplings | None  # none in the first layer
+    couplings: Couplings | None  # with the same table; none in the first layer
     columns: tuple[int, ...]  # how many rows of C (of n_functions) each (l, m) has
-    places: Integers
-    density: Floats | None  # splines of one function
+    density: Reals | None  # splines of one function
     least_density: float
     gate: Gate | None
-
-    @cached_property
-    def mix_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.mix)
-
-    @cached_property
-    def up_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.up)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,26 +54,15 @@ class Product:
     """The symmetric contraction of a layer and the linear map behind it."""
 
     nodes: Nodes
-    coefficients: Floats  # (elements present, n_terms, C)
-    places: Integers  # of the output
-    out: list[Matrices]  # by degree; for the last layer (C, n_hidden) alone
-    skip: list[Matrices]  # by degree; empty without a residual
-    constants: Floats | None  # (elements present, C): what the first layer's skip gives
+    coefficients: Reals  # (elements present, n_terms, C)
+    out: Linear  # by degree; for the last layer (C, n_hidden) alone
+    skip: Linear  # by degree; empty without a residual
+    constants: Reals | None  # (elements present, C): what the first layer's skip gives
 
     @property
     def depth(self) -> int:
         """One more than the factors of the longest monomial."""
         return int(self.nodes.order.max()) + 1
-
-    @cached_property
-    def out_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.out)
-
-    @cached_property
-    def skip_transposed(self) -> list[Matrices]:
-        """For the reverse pass."""
-        return _transposed(self.skip)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +70,12 @@ class Prepared:
     """Everything a run reads, for some elements ``present``, indices of the model's elements."""
 
     present: tuple[int, ...]
-    spacing: float
-    n_knots: int
+    knots: Knots
     pair_base: Integers  # (present, present) first knot of the tables for receiver and sender
     sums: list[Sum]
     products: list[Product]
-    readouts: list[Floats]  # (C,) of every layer but the last
-    constants: Floats  # (present,) reference energies, eV
+    readouts: list[Reals]  # (C,) of every layer but the last
+    constants: Reals  # (present,) reference energies, eV
 
 
 class Preparation:
@@ -120,10 +85,10 @@ class Preparation:
         self.model, self.dtype = model, dtype
         self.numpy_dtype: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self._prepared: dict[tuple[int, ...], Prepared] = {}
-        self._tables: dict[tuple[int, ...], Floats] = {}
+        self._tables: dict[tuple[int, ...], Reals] = {}
         self._counts: dict[tuple[tuple[int, int], ...], int] = {}
-        self._singular: dict[tuple[int, ...], tuple[Floats, Floats]] = {}
-        self._coefficients: dict[tuple[int, int], Floats] = {}
+        self._singular: dict[tuple[int, ...], tuple[Reals, Reals]] = {}
+        self._coefficients: dict[tuple[int, int], Reals] = {}
 
     def of(self, present: tuple[int, ...]) -> Prepared:
         """What a structure of these elements needs; kept for the sets of elements used last."""
@@ -147,15 +112,14 @@ class Preparation:
         model = self.model
         pairs, pair_base = self._pairs(present)
         intervals = self._intervals(tuple(pairs))
-        n_knots, spacing = intervals + 1, model.cutoff / intervals
+        n_knots = intervals + 1
         sums = [
             self._first_sum(present, pairs, n_knots),
             *(self._sum(t, present, pairs, n_knots) for t in range(1, len(model.layers))),
         ]
         return Prepared(
             present=present,
-            spacing=spacing,
-            n_knots=n_knots,
+            knots=Knots(model.cutoff / intervals, n_knots, polynomials()),
             pair_base=pair_base * n_knots,
             sums=sums,
             products=[self._product(t, present) for t in range(len(model.layers))],
@@ -188,7 +152,7 @@ class Preparation:
             self._counts[pairs] = count
         return self._counts[pairs]
 
-    def _factors(self, pair: tuple[int, int], n_knots: int) -> tuple[Floats, Floats]:
+    def _factors(self, pair: tuple[int, int], n_knots: int) -> tuple[Reals, Reals]:
         """Radial functions of the first layer as functions on the knots times vectors."""
         key = (n_knots, *pair)
         if key not in self._singular:
@@ -216,7 +180,7 @@ class Preparation:
         _, numbers = self._pairs(present)
         own = model.pairs != "same" or layer.mix_element
         receivers = range(len(present)) if own else range(1)
-        mix: list[Matrices] = []
+        mix: list[list[Reals]] = []
         for p, path in enumerate(layer.paths):  # one to each degree
             l, columns = path.l3, slice(p * n, (p + 1) * n)
             matrix = layer.mix[l] * path.coupling.flat[0]  # of scalars: a multiple of one
@@ -230,15 +194,14 @@ class Preparation:
         gate = None
         if layer.gate is not None:
             rows = self._array(x[list(present)] @ layer.gate.rest[0])
-            gate = Gate([], rows, self._one_each(layer.gate.last))
+            gate = Gate(Linear([]), rows, self._one_each(layer.gate.last))
         return Sum(
             table=self._array(np.concatenate(tables)),
-            mix=mix,
-            up=[],
+            mix=Linear(mix),
+            up=Linear([]),
             n_input=1,
             couplings=None,
             columns=(len(present),) * len(mix),
-            places=layout((1,) * len(mix)),
             density=self._density(layer, pairs, n_knots),
             least_density=layer.least_density,
             gate=gate,
@@ -248,7 +211,7 @@ class Preparation:
         self, t: int, present: tuple[int, ...], pairs: list[tuple[int, int]], n_knots: int
     ) -> Sum:
         layer = self.model.layers[t]
-        mix: list[Matrices] = []
+        mix: list[list[Reals]] = []
         for l, matrix in enumerate(layer.mix):
             if layer.mix_element is None:
                 mix.append([self._array(matrix)])
@@ -259,20 +222,20 @@ class Preparation:
         if layer.gate is not None:
             rest = [up @ matrix for up, matrix in zip(layer.up, layer.gate.rest, strict=True)]
             gate = Gate(self._one_each(rest), None, self._one_each(layer.gate.last))
+        table = self._table(t, pairs, n_knots)
         return Sum(
-            table=self._table(t, pairs, n_knots),
-            mix=mix,
+            table=table,
+            mix=Linear(mix),
             up=self._one_each(layer.up),
             n_input=len(self.model.layers[t - 1].out),
-            couplings=couple(layer.paths, self.numpy_dtype),
+            couplings=couple(layer.paths, table),
             columns=columns,
-            places=layout(columns),
             density=self._density(layer, pairs, n_knots),
             least_density=layer.least_density,
             gate=gate,
         )
 
-    def _table(self, t: int, pairs: list[tuple[int, int]], n_knots: int) -> Floats:
+    def _table(self, t: int, pairs: list[tuple[int, int]], n_knots: int) -> Reals:
         """Splines of all pairs; without a dependence on pairs they are the same for every set."""
         layer, key = self.model.layers[t], (t, n_knots)
         if key in self._tables:
@@ -288,7 +251,7 @@ class Preparation:
             self._tables[key] = table
         return table
 
-    def _density(self, layer: Layer, pairs: list[tuple[int, int]], n_knots: int) -> Floats | None:
+    def _density(self, layer: Layer, pairs: list[tuple[int, int]], n_knots: int) -> Reals | None:
         if layer.density is None:
             return None
         distances = np.linspace(0.0, self.model.cutoff, n_knots)
@@ -311,34 +274,31 @@ class Preparation:
         return Product(
             nodes=self._monomials[t].nodes,
             coefficients=np.stack([self._coefficients[t, z] for z in present]),
-            places=layout((1,) * len(layer.out)),
             out=self._one_each(out),
-            skip=[
-                [self._array(_of(matrices, z)) for z in (present if len(matrices) > 1 else (0,))]
-                for matrices in skip
-            ],
+            skip=Linear(
+                [
+                    [self._array(_of(each, z)) for z in (present if len(each) > 1 else (0,))]
+                    for each in skip
+                ]
+            ),
             constants=constants,
         )
 
-    def _one_each(self, matrices: Iterable[Floats]) -> list[Matrices]:
+    def _one_each(self, matrices: Iterable[Reals]) -> Linear:
         """One matrix for all atoms, of each degree."""
-        return [[self._array(matrix)] for matrix in matrices]
+        return Linear([[self._array(matrix)] for matrix in matrices])
 
-    def _array(self, values: Floats) -> Floats:
+    def _array(self, values: Reals) -> Reals:
         return np.ascontiguousarray(values, self.numpy_dtype)
 
 
-def _of(matrices: Floats, element: int) -> Floats:
+def _of(matrices: Reals, element: int) -> Reals:
     """Of (S or 1, C, C) that of an element."""
-    found: Floats = matrices[element if len(matrices) > 1 else 0]
-    return found
+    matrix: Reals = matrices[element if len(matrices) > 1 else 0]
+    return matrix
 
 
-def _transposed(degrees: list[Matrices]) -> list[Matrices]:
-    return [[np.ascontiguousarray(matrix.T) for matrix in matrices] for matrices in degrees]
-
-
-def _singular(values: Floats, cut: float) -> tuple[Floats, Floats]:
+def _singular(values: Reals, cut: float) -> tuple[Reals, Reals]:
     """Functions (n_knots, rank) and vectors (rank, n_functions) whose product is ``values``."""
     left, sizes, right = np.linalg.svd(values, full_matrices=False)
     rank = int((sizes > cut * sizes[0]).sum())

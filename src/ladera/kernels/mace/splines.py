@@ -11,17 +11,28 @@ lose as many digits as their number has where knots are close.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
-from ladera.kernels.mace.tables import Floats, Radial
+from ladera.arrays import Reals
+from ladera.kernels.mace.tables import Radial
 
 FEWEST, MOST = 64, 2048  # intervals
 ROWS = 5  # of a knot: the value, the difference to the next, h^k times derivative k = 1, 2, 3
 TERMS = 8  # of an interval: all rows of its knot, and the derivatives of the next
 
 
-def polynomials() -> Floats:
+class Knots(NamedTuple):
+    """Where the knots of all splines of a model are, from 0 to the cutoff."""
+
+    spacing: float  # Angstrom
+    number: int
+    polynomials: Reals  # (TERMS, 8), see :func:`polynomials`
+
+
+def polynomials() -> Reals:
     """What multiplies the rows of an interval: coefficients of 1, t, ..., t^7, (TERMS, 8)."""
     powers = np.arange(8)
     conditions = np.zeros((8, 8))  # derivatives 0 to 3 at 0, then at 1, of each power of t
@@ -34,7 +45,7 @@ def polynomials() -> Floats:
     return np.round([f0 + f1, f1, a1, a2, a3, b1, b2, b3], 12)
 
 
-def tabulate(values: Floats, spacing: float, n_paths: int = 1) -> Floats:
+def tabulate(values: Reals, spacing: float, n_paths: int = 1) -> Reals:
     """Rows of every knot and path, of values (n_knots, n_paths * channels).
 
     (ROWS * n_knots * n_paths, channels), the rows of a path together, those of a knot one after

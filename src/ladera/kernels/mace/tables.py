@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[Any]  # float32 or float64, whatever the model computes in
-Integers = NDArray[np.int64]
+from ladera.arrays import Integers, Reals
 
 # Functions of the distances (n,) for the elements of the receiving and of the sending atom, as
 # (n, n_functions). See ``Model.pairs`` for whether the elements matter.
-Radial = Callable[[Floats, int, int], Floats]
+Radial = Callable[[Reals, int, int], Reals]
 
 
 # Whether radial functions depend on the elements of the two atoms, and on who is which.
@@ -27,7 +23,7 @@ class Path(NamedTuple):
     l1: int
     l2: int
     l3: int
-    coupling: Floats  # (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)
+    coupling: Reals  # (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)
 
 
 class Contraction(NamedTuple):
@@ -38,8 +34,8 @@ class Contraction(NamedTuple):
 
     component: Integers  # (n_terms,) 0 to 2 L
     factors: Integers  # (n_terms, nu) rows (l, m) of A, ascending
-    matrix: Floats  # (n_terms, n_couplings)
-    weights: Floats  # (n_elements or 1, n_couplings, C)
+    matrix: Reals  # (n_terms, n_couplings)
+    weights: Reals  # (n_elements or 1, n_couplings, C)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +45,8 @@ class Gate:
     A = gate(m + x rest) last, with the gate of :mod:`ladera.kernels.mace.gates`.
     """
 
-    rest: tuple[Floats, ...]  # (n, C) each, scalars (n, C * (1 + max_l)); by degree of the input
-    last: tuple[Floats, ...]  # (C, C) each
+    rest: tuple[Reals, ...]  # (n, C) each, scalars (n, C * (1 + max_l)); by degree of the input
+    last: tuple[Reals, ...]  # (C, C) each
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +65,13 @@ class Layer:
 
     paths: tuple[Path, ...]  # in the order of the radial functions, which is that of l3
     radial: Radial  # (distances, n_paths * n)
-    up: tuple[Floats, ...]  # (C, n) each; degrees that are left out send nothing
-    mix: tuple[Floats, ...]  # (n_paths to l * n, C) each
-    mix_element: tuple[Floats, ...] | None  # (S, C, C) each, applied after ``mix``
-    skip: tuple[Floats, ...]  # (S, C, C) each, or (1, C, C) for all; empty without a residual
+    up: tuple[Reals, ...]  # (C, n) each; degrees that are left out send nothing
+    mix: tuple[Reals, ...]  # (n_paths to l * n, C) each
+    mix_element: tuple[Reals, ...] | None  # (S, C, C) each, applied after ``mix``
+    skip: tuple[Reals, ...]  # (S, C, C) each, or (1, C, C) for all; empty without a residual
     density: Radial | None  # (distances, 1), summed over neighbours
     contractions: tuple[tuple[Contraction, ...], ...]  # by degree of the output, then by order
-    out: tuple[Floats, ...]  # (C, C) each
+    out: tuple[Reals, ...]  # (C, C) each
     least_density: float = 1.0
     gate: Gate | None = None  # with one, mix[0] has C * (1 + max_l) columns
 
@@ -84,8 +80,8 @@ class Layer:
 class Readout:
     """The network at the end: x <- gate(x) W_k + b_k, without the gate before W_0."""
 
-    weights: tuple[Floats, ...]  # (C, n_1), ..., (n_k, 1)
-    biases: tuple[Floats, ...]  # (n_2,), ...: none for the first layer; empty without biases
+    weights: tuple[Reals, ...]  # (C, n_1), ..., (n_k, 1)
+    biases: tuple[Reals, ...]  # (n_2,), ...: none for the first layer; empty without biases
     gate: str
     factor: float  # of the gate
 
@@ -96,11 +92,11 @@ class Model:
 
     cutoff: float
     degree: int  # of the spherical harmonics
-    embedding: Floats  # (S, C)
+    embedding: Reals  # (S, C)
     layers: tuple[Layer, ...]
-    readouts: tuple[Floats, ...]  # (C,) of every layer but the last
+    readouts: tuple[Reals, ...]  # (C,) of every layer but the last
     last_readout: Readout
-    reference_energies: Floats  # (S,) eV
+    reference_energies: Reals  # (S,) eV
     scale: float
     pairs: Pairs
 

@@ -18,10 +18,10 @@ from ladera.kernels.symmetry_functions.environment import (
     Workspace,
     clear,
     collect_gradient,
-    make_derivatives,
-    make_workspace,
     prepare,
+    return_memory,
     spread_tangent,
+    take_memory,
 )
 from ladera.kernels.symmetry_functions.moments import (
     accumulate_moments,
@@ -43,8 +43,8 @@ def values(plan: Plan, edges: Edges) -> Floats:
     """G of every atom, (n_atoms, n_functions), 0 beyond the functions of its element."""
     G = np.zeros((len(edges.elements), plan.n_functions))
 
-    def work(start: int, stop: int, most: int) -> None:
-        _values(start, stop, plan.arrays, plan.has_triplets, make_workspace(plan, most), edges, G)
+    def work(start: int, stop: int, ws: Workspace, _: Derivatives) -> None:
+        _values(start, stop, plan.arrays, plan.has_triplets, ws, edges, G)
 
     share_atoms(plan, edges.row_pointer, work)
     return G
@@ -54,8 +54,7 @@ def reverse(plan: Plan, edges: Edges, G_bar: Floats) -> Floats:
     """sum_f G_bar_if dG_if/dr_ij, (n_edges, 3): the gradient of sum(G_bar * G)."""
     gradient = np.zeros_like(edges.vectors)
 
-    def work(start: int, stop: int, most: int) -> None:
-        ws, bar = make_workspace(plan, most), make_derivatives(plan, most)
+    def work(start: int, stop: int, ws: Workspace, bar: Derivatives) -> None:
         _reverse(start, stop, plan.arrays, plan.has_triplets, ws, bar, edges, G_bar, gradient)
 
     share_atoms(plan, edges.row_pointer, work)
@@ -66,23 +65,32 @@ def tangent(plan: Plan, edges: Edges, vectors_dot: Floats) -> Floats:
     """sum_j dG_if/dr_ij . vectors_dot_ij, (n_atoms, n_functions): G's change along a direction."""
     G_dot = np.zeros((len(edges.elements), plan.n_functions))
 
-    def work(start: int, stop: int, most: int) -> None:
-        ws, dot = make_workspace(plan, most), make_derivatives(plan, most)
+    def work(start: int, stop: int, ws: Workspace, dot: Derivatives) -> None:
         _tangent(start, stop, plan.arrays, plan.has_triplets, ws, dot, edges, vectors_dot, G_dot)
 
     share_atoms(plan, edges.row_pointer, work)
     return G_dot
 
 
-def share_atoms(plan: Plan, row_pointer: Integers, work: Callable[[int, int, int], None]) -> None:
-    """Run ``work(start, stop, most)`` over ranges of atoms, which have at most so many neighbours.
+def share_atoms(
+    plan: Plan,
+    row_pointer: Integers,
+    work: Callable[[int, int, Workspace, Derivatives], None],
+) -> None:
+    """Run a loop over ranges of atoms, start to stop, on as many threads as torch uses.
 
     An atom costs as much as its neighbours, or their pairs.
     """
     n_neighbors = np.diff(row_pointer)
     most = int(n_neighbors.max(initial=0))
-    shares = Shares((1 + n_neighbors) ** (2 if plan.has_triplets else 1))
-    shares.atoms(lambda _, start, stop: work(start, stop, most))
+
+    def share(_: int, start: int, stop: int) -> None:
+        memory = take_memory(plan, most)
+        work(start, stop, *memory)
+        return_memory(plan, memory)
+
+    costs = n_neighbors + 1
+    Shares(costs * costs if plan.has_triplets else costs).atoms(share)
 
 
 @simd

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -66,18 +68,35 @@ class Derivatives(NamedTuple):
     squares: Floats  # (n_slots,)
 
 
-def _sizes(plan: Plan) -> tuple[int, int]:
-    """The largest l, and the number of l, m >= 0."""
-    degree = max(0, int(plan.arrays.degree.max()))
-    return degree, (degree + 1) * (degree + 2) // 2
+# Memory that no thread is using now. To make it anew would take a third of the time of a small
+# molecule; to let an atom have more neighbours than the last structure's, it has room for more.
+_SPARE: WeakKeyDictionary[Plan, deque[tuple[Workspace, Derivatives]]] = WeakKeyDictionary()
 
 
-def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
+def take_memory(plan: Plan, n_neighbors: int) -> tuple[Workspace, Derivatives]:
+    """Scratch for a thread and atoms with up to ``n_neighbors`` neighbours."""
+    spare = _SPARE.get(plan)
+    while spare:
+        try:
+            workspace, derivatives = spare.pop()
+        except IndexError:  # another thread took it
+            break
+        if len(workspace.distance) >= n_neighbors:
+            return workspace, derivatives
+    return make_memory(plan, n_neighbors + n_neighbors // 4)
+
+
+def return_memory(plan: Plan, memory: tuple[Workspace, Derivatives]) -> None:
+    """Keep it for whoever needs it next, as long as there is the plan."""
+    _SPARE.setdefault(plan, deque()).append(memory)
+
+
+def make_memory(plan: Plan, n_neighbors: int) -> tuple[Workspace, Derivatives]:
     """Room for atoms with up to ``n_neighbors`` neighbours."""
-    n = max(n_neighbors, 1)
-    degree, n_lm = _sizes(plan)
-    few = min(n, FEW)
-    return Workspace(
+    n, few = max(n_neighbors, 1), max(1, min(n_neighbors, FEW))
+    degree = max(0, int(plan.arrays.degree.max()))
+    n_lm = (degree + 1) * (degree + 2) // 2
+    workspace = Workspace(
         starts=np.zeros(plan.arrays.n_elements + 1, dtype=np.int64),
         vector=np.zeros((3, n)),
         unit=np.zeros((3, n)),
@@ -97,21 +116,16 @@ def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
         bits=np.zeros(n, dtype=np.int64),
         pairs=make_pairs(plan, n),
     )
-
-
-def make_derivatives(plan: Plan, n_neighbors: int) -> Derivatives:
-    """Room for the derivatives of such atoms."""
-    n = max(n_neighbors, 1)
-    n_lm = _sizes(plan)[1]
-    return Derivatives(
+    derivatives = Derivatives(
         edge=np.zeros((n, 4)),
         unit=np.zeros((3, n)),
         distance=np.zeros(n),
         g=np.zeros((plan.n_channels, n)),
-        row_harmonic=np.zeros((min(n, FEW), 2, n_lm)),
+        row_harmonic=np.zeros((few, 2, n_lm)),
         moments=np.zeros((plan.n_slots, 2, n_lm)),
         squares=np.zeros(plan.n_slots),
     )
+    return workspace, derivatives
 
 
 @simd

@@ -77,6 +77,17 @@ class _Function(BaseModel):
         return self
 
     @property
+    def about(self) -> str:
+        """What it looks at, in a chemist's words: distances to O, or angles O-Al-O."""
+        if self.weighted:
+            return (
+                "angles between all neighbours" if self.angular else "distances to all neighbours"
+            )
+        if self.angular:
+            return f"angles {self.neighbors[0]}-{self.center}-{self.neighbors[1]}"
+        return f"distances to {self.neighbors[0]}"
+
+    @property
     def number(self) -> int:
         """Its type in RuNNer and n2p2."""
         return self.NUMBERS[self.kind]

@@ -19,8 +19,7 @@ def accumulate_moments(plan: PlanArrays, center: int, ws: Workspace) -> None:
     if few:
         few_neighbors.fill_rows(plan, degree, ws)
     else:
-        unit = ws.unit[:, :n]
-        fill_factors(degree, plan.harmonics, unit, ws.cosine, ws.sine, ws.legendre)
+        fill_factors(degree, plan.harmonics, n, ws.unit, ws.cosine, ws.sine, ws.legendre)
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
         start, stop = ws.starts[e], ws.starts[e + 1]

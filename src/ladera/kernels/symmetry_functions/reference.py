@@ -18,30 +18,33 @@ from ladera.kernels.symmetry_functions.plan import Plan
 
 
 def values(
-    plan: Plan, vectors: Tensor, row_pointer: Tensor, centers: Tensor, neighbors: Tensor
+    plan: Plan, vectors: Tensor, row_pointer: Tensor, elements: Tensor, neighbor_elements: Tensor
 ) -> Tensor:
-    """G of every atom, (n_atoms, n_functions); arguments as in ``cpu.values``, as tensors."""
-    n_atoms = centers.shape[0]
-    edge_center = torch.repeat_interleave(torch.arange(n_atoms), row_pointer.diff())
+    """G of every atom, (n_atoms, n_functions); arguments as in ``Edges``, as tensors."""
+    n_atoms = elements.shape[0]
+    atom = torch.repeat_interleave(torch.arange(n_atoms), row_pointer.diff())
     distance = vectors.norm(dim=1)
-    charge = torch.tensor([float(atomic_numbers[s]) for s in plan.species]).to(vectors)[neighbors]
+    charges = torch.tensor([float(atomic_numbers[s]) for s in plan.species]).to(vectors)
+    charge = charges[neighbor_elements]
     j, k = _pairs(row_pointer)
     triplets = _Triplets(vectors, distance, j, k)
-    kinds = torch.stack([neighbors[j], neighbors[k]]).sort(dim=0).values
+    kinds = torch.stack([neighbor_elements[j], neighbor_elements[k]]).sort(dim=0).values
     columns: dict[tuple[int, int], Tensor] = {}
     for element, functions in enumerate(plan.functions):
         for column, function in enumerate(functions):
             partners = [plan.species.index(symbol) for symbol in function.neighbors]
             if not function.angular:
-                mask = centers[edge_center] == element
-                mask &= torch.ones_like(mask) if function.weighted else neighbors == partners[0]
-                terms, owner = _radial_part(plan, function, distance[mask]), edge_center[mask]
+                mask = elements[atom] == element
+                mask &= (
+                    torch.ones_like(mask) if function.weighted else neighbor_elements == partners[0]
+                )
+                terms, owner = _radial_part(plan, function, distance[mask]), atom[mask]
                 weights = charge[mask]
             else:
-                mask = centers[edge_center[j]] == element
+                mask = elements[atom[j]] == element
                 if not function.weighted:
                     mask &= (kinds[0] == partners[0]) & (kinds[1] == partners[1])
-                terms, owner = triplets.values(plan, function, mask), edge_center[j[mask]]
+                terms, owner = triplets.values(plan, function, mask), atom[j[mask]]
                 weights = charge[j[mask]] * charge[k[mask]]
             terms = terms * weights if function.weighted else terms
             columns[element, column] = vectors.new_zeros(n_atoms).index_add(0, owner, terms)
@@ -89,8 +92,8 @@ def second_derivative(
     plan: Plan,
     vectors: Tensor,
     row_pointer: Tensor,
-    centers: Tensor,
-    neighbors: Tensor,
+    elements: Tensor,
+    neighbor_elements: Tensor,
     G_bar: Tensor,
     vectors_dot: Tensor,
 ) -> Tensor:
@@ -101,7 +104,7 @@ def second_derivative(
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         moving = vectors if again else vectors.detach().requires_grad_()
-        G = values(plan, moving, row_pointer, centers, neighbors)
+        G = values(plan, moving, row_pointer, elements, neighbor_elements)
         (first,) = torch.autograd.grad((G * G_bar).sum(), moving, create_graph=True)
         product = (first * vectors_dot).sum()
         (second,) = torch.autograd.grad(product, moving, create_graph=again)

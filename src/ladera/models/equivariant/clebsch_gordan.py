@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ladera.models.equivariant.irreps import Floats
+from ladera.arrays import Floats
 
 # The phase of a real coefficient with odd l1 + l2 + l3 is a matter of taste: the formula below
 # leaves its sign open. e3nn 0.4.4, in whose convention weights of MACE are published, has taken

@@ -7,9 +7,8 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from ladera.arrays import Floats
 
 
 class Irrep(NamedTuple):

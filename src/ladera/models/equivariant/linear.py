@@ -44,15 +44,15 @@ class SpeciesLinear(nn.Module):
 
     def forward(self, parts: Sequence[Tensor], elements: Elements) -> list[Tensor]:
         """(n_atoms, 2l + 1, channels in) of each irrep to (n_atoms, 2l + 1, channels out)."""
-        found = []
+        results = []
         for part, weight in zip(parts, self.weights, strict=True):
             factor = 1 / sqrt(weight.shape[0] * weight.shape[1])
             rows = [
                 group @ (weight[element] * factor)
                 for element, group in zip(elements.present, elements.split(part), strict=True)
             ]
-            found.append(elements.restore(rows))
-        return found
+            results.append(elements.restore(rows))
+        return results
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +80,8 @@ class Elements:
         """The rows of each present element."""
         if len(self.present) == 1:
             return (tensor,)
-        found: tuple[Tensor, ...] = torch.split(tensor[self.order], self.counts)
-        return found
+        rows: tuple[Tensor, ...] = torch.split(tensor[self.order], self.counts)
+        return rows
 
     def restore(self, groups: Sequence[Tensor]) -> Tensor:
         """The rows of each present element, in the order of the atoms."""
@@ -89,8 +89,9 @@ class Elements:
 
 
 def split(features: Tensor, irreps: Irreps) -> tuple[Tensor, ...]:
-    """The components of each irrep of features (n, components, channels)."""
-    parts: tuple[Tensor, ...] = torch.split(features, [irrep.dimension for irrep in irreps], dim=1)
+    """The components of each irrep of features (n, components, channels), which begin with them."""
+    sizes = [irrep.dimension for irrep in irreps]
+    parts: tuple[Tensor, ...] = torch.split(features[:, : sum(sizes)], sizes, dim=1)
     return parts
 
 

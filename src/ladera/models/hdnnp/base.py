@@ -17,8 +17,9 @@ from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
+from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.models.hdnnp.scaling import RESOLUTION, InputScaling, principal_components
-from ladera.potential import Potential, TrainingStatistics
+from ladera.potential import Potential, Prediction, TrainingStatistics
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class SymmetryFunctionPotential(Potential):
         self.config: HDNNPConfig = config
         kind = CUTOFF_FUNCTIONS.index(config.cutoff_function)
         self.plan = make_plan(self.symbols, config.symmetry_functions, kind, config.cutoff_alpha)
-        shape = (len(self.species), self.plan.n_functions)
+        shape = (len(self.numbers), self.plan.n_functions)
         zeros, ones = (
             torch.zeros(shape, dtype=torch.float64),
             torch.ones(shape, dtype=torch.float64),
@@ -78,10 +79,10 @@ class SymmetryFunctionPotential(Potential):
         mixing = None
         if config.scaling == "principal":
             mixing = torch.eye(self.plan.n_functions, max(self.input_counts), dtype=torch.float64)
-            mixing = mixing.repeat(len(self.species), 1, 1)
+            mixing = mixing.repeat(len(self.numbers), 1, 1)
         self.register_buffer("mixing", mixing)
         scalar = torch.zeros((), dtype=torch.float64)
-        self.register_buffer("reference_energies", scalar.repeat(len(self.species)))
+        self.register_buffer("reference_energies", scalar.repeat(len(self.numbers)))
         self.register_buffer("energy_shift", scalar.clone())
         self.register_buffer("energy_scale", scalar + 1.0)
 
@@ -91,13 +92,22 @@ class SymmetryFunctionPotential(Potential):
         values: Tensor = ops.values(graph.vectors, *arguments, self.plan_number)
         return values
 
+    def last_layers(self) -> tuple[str, ...]:
+        """The last two layers of every network."""
+        return tuple(
+            f"{name}.{layer}"
+            for name, module in self.named_modules()
+            if isinstance(module, AtomicNetwork)
+            for layer in ("output", f"hidden.{len(module.hidden) - 1}")
+        )
+
     def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
         """Set the scaling of the symmetry functions, reference energies, energy shift and scale.
 
         Raises DataError when an element of the model has no atom in the training graphs.
         """
         values = torch.cat([self.symmetry_functions(graph.to(self.dtype)) for graph in graphs])
-        index = torch.cat([self.species_index(graph) for graph in graphs])
+        index = torch.cat([self.element_index(graph) for graph in graphs])
         for element, symbol in enumerate(self.symbols):
             G = values[index == element].double()
             if len(G) == 0:
@@ -126,15 +136,28 @@ class SymmetryFunctionPotential(Potential):
         self.energy_shift.fill_(statistics.energy_shift)
         self.energy_scale.fill_(statistics.force_scale or 1.0)
 
-    def extrapolations(self, graph: Graph) -> Tensor:
-        """Symmetry functions of each atom outside their training range, (n_atoms,) int64."""
-        return self._outside(graph)[1].sum(1)
+    def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
+        r"""How far the symmetry functions of each atom are from their ranges in the training data.
 
-    def list_extrapolations(self, graph: Graph) -> list[Extrapolation]:
+            g_i = max_k [ 1 + max(G_ik - max_k, min_k - G_ik) / (max_k - min_k) ]
+
+        1 on the edge of a range, at most 1 where no function is outside its own. A function that
+        was constant in the training data counts when it is outside, over a range of 1.
+        """
+        _, beyond, index = self._beyond(graph)
+        span = self.maximum - self.minimum
+        varied = (span > 0)[index]
+        grades = 1 + beyond / torch.where(span > 0, span, torch.ones_like(span))[index]
+        grade = torch.where(varied | (beyond > 0), grades, 0.0).amax(1).double()
+        edge = 1 + torch.finfo(torch.float64).eps
+        return torch.where((beyond > 0).any(1), grade.clamp(min=edge), grade.clamp(max=1))
+
+    def explain_grade(
+        self, graph: Graph, prediction: Prediction | None = None
+    ) -> list[Extrapolation]:
         """The symmetry functions outside their training range, with value and range."""
-        G, outside, index = self._outside(graph)
-        places = torch.nonzero(outside)
-        atoms, functions = places.T
+        G, beyond, index = self._beyond(graph)
+        atoms, functions = torch.nonzero(beyond > 0).T
         elements = index[atoms]
         low, high = self.minimum[elements, functions], self.maximum[elements, functions]
         columns = (atoms, elements, functions, G[atoms, functions], low, high)
@@ -143,22 +166,32 @@ class SymmetryFunctionPotential(Potential):
             Extrapolation(
                 atom,
                 self.symbols[element],
-                function + 1,
-                self.plan.functions[element][function].number,
-                *values,
+                number + 1,
+                self.plan.functions[element][number].number,
+                value,
+                minimum,
+                maximum,
+                self.plan.functions[element][number].about,
             )
-            for atom, element, function, *values in rows
+            for atom, element, number, value, minimum, maximum in rows
         ]
 
-    def _outside(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
-        """G, whether each is outside its training range, and the element index of each atom."""
+    def _beyond(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+        """G, how far each is outside its training range, and the element index of each atom.
+
+        Rounding is no step outside; below zero inside.
+        """
         graph = graph.to(self.dtype, self.device)
         with torch.no_grad():
             G = self.symmetry_functions(graph)
-        index = self.species_index(graph)
+        index = self.element_index(graph)
         slack = 1000 * torch.finfo(G.dtype).eps
-        outside = (self.minimum[index] - slack > G) | (self.maximum[index] + slack < G)
-        return G, outside, index
+        low, high = (self.minimum - slack)[index], (self.maximum + slack)[index]
+        return G, torch.maximum(G - high, low - G), index
+
+    def free_atom_energies(self, head: str | None = None) -> Tensor:
+        """E0 of each element, (n_species,), eV."""
+        return self.reference_energies
 
     @cached_property
     def plan_number(self) -> int:
@@ -171,7 +204,7 @@ class SymmetryFunctionPotential(Potential):
                 f"The {self.config.architecture} model was asked to run on "
                 f"{graph.vectors.device}; its kernels run on the CPU only, so choose device: cpu."
             )
-        index = self.species_index(graph)
+        index = self.element_index(graph)
         return index, graph.row_pointer, index, index[graph.neighbors]
 
     def input_scaling(self) -> InputScaling:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ladera.arrays import Floats
 from ladera.graph import Graph
 from ladera.kernels.activations import ACTIVATION_NUMBERS
 from ladera.kernels.atomic_networks import (
@@ -16,7 +17,7 @@ from ladera.kernels.atomic_networks import (
     pack_networks,
 )
 from ladera.kernels.symmetry_functions import cpu, ops
-from ladera.kernels.symmetry_functions.plan import Floats
+from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.models.hdnnp.base import SymmetryFunctionPotential
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.derivatives import (
@@ -24,7 +25,9 @@ from ladera.models.hdnnp.derivatives import (
     SymmetryFunctionBatch,
     parameters,
 )
+from ladera.models.hdnnp.moments import DipoleNetworks
 from ladera.models.hdnnp.network import AtomicNetwork
+from ladera.potential import AtomicValues, Prediction
 
 _IN_TRAINING: Any = EnergiesAndEdgeGradients.apply  # which torch does not annotate
 
@@ -47,23 +50,53 @@ class HDNNP(SymmetryFunctionPotential):
             AtomicNetwork((count, *hidden, 1), activations, config.normalize_nodes)
             for count, (hidden, activations) in zip(self.input_counts, shapes, strict=True)
         )
+        self.dipole_networks: DipoleNetworks | None = None
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """E_i of each atom, (n_atoms,), eV, float64."""
-        index, *arguments = self._arguments(graph)
-        G = ops.values(graph.vectors, *arguments, self.plan_number)
-        return self._network_energies(G, index)
+        return self.predict(graph, gradients=False).atomic_energies
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """One compiled pass; in training, one that is differentiable in the networks' weights."""
-        if torch.is_grad_enabled():
-            networks = self.atomic_networks()
-            energies, gradients = _IN_TRAINING(self._batch(graph), networks, *parameters(networks))
-            return energies, gradients
-        _, *arguments = self._arguments(graph)
-        arrays = [t.contiguous().numpy() for t in (graph.vectors.double(), *arguments)]
-        result = energies_and_gradients(self.plan, self._packed(), *arrays)
-        return torch.from_numpy(result[0]), torch.from_numpy(result[1]).to(self.dtype)
+        prediction = self.predict(graph)
+        return prediction.atomic_energies, prediction.edge_gradients
+
+    def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
+        """Energies and their gradients, and the moments of a model that has them.
+
+        These are of the same inputs as the energies; beside those of the compiled pass they are
+        computed when asked for.
+        """
+        inputs: Tensor | None = None
+        slopes: Tensor | None = None
+        if not gradients:
+            inputs = self._inputs(graph)
+            energies = self._network_energies(inputs, self.element_index(graph))
+        elif torch.is_grad_enabled():
+            batch, networks = self._batch(graph), self.atomic_networks()
+            energies, slopes = _IN_TRAINING(batch, networks, *parameters(networks))
+            inputs = batch.inputs
+        else:
+            _, *arguments = self._arguments(graph)
+            edges = Edges(*(t.contiguous().numpy() for t in (graph.vectors.double(), *arguments)))
+            values, gradients_ = energies_and_gradients(self.plan, self._packed(), edges)
+            energies = torch.from_numpy(values)
+            slopes = torch.from_numpy(gradients_).to(self.dtype)
+        return Prediction(graph, energies, slopes, atomic_values=self._moments(graph, inputs))
+
+    def _moments(self, graph: Graph, inputs: Tensor | None) -> Callable[[], AtomicValues] | None:
+        """How to compute charges and dipoles, of a model that has them, from inputs if known."""
+        networks = self.dipole_networks
+        if networks is None:
+            return None
+        index = self.element_index(graph)
+        return lambda: networks(graph, index, self._inputs(graph) if inputs is None else inputs)
+
+    def _inputs(self, graph: Graph) -> Tensor:
+        """x of the networks of all atoms, (n_atoms, n_inputs), differentiable in the vectors."""
+        index, *arguments = self._arguments(graph)
+        G = ops.values(graph.vectors, *arguments, self.plan_number)
+        return self.input_scaling().inputs(G, index)
 
     def _layers_on_functions(self, element: int) -> list[tuple[Floats, Floats]]:
         """Weights (out, in) and biases (out,) of an element's network, divided as its layers are.
@@ -80,8 +113,7 @@ class HDNNP(SymmetryFunctionPotential):
         self._state = self._packed_networks = None
         return super()._apply(fn, recurse)
 
-    def _network_energies(self, G: Tensor, index: Tensor) -> Tensor:
-        inputs = self.input_scaling().inputs(G, index)
+    def _network_energies(self, inputs: Tensor, index: Tensor) -> Tensor:
         energies = (self.reference_energies + self.energy_shift).double()[index]
         for element, network in enumerate(self.networks):
             atoms = torch.nonzero(index == element)[:, 0]
@@ -97,14 +129,13 @@ class HDNNP(SymmetryFunctionPotential):
     def _batch(self, graph: Graph) -> SymmetryFunctionBatch:
         """A batch of structures as the pass in training sees it."""
         index, *arguments = self._arguments(graph)
-        vectors = graph.vectors.detach().double().contiguous().numpy()
-        row_pointer, centers, neighbors = (t.contiguous().numpy() for t in arguments)
-        arrays = (vectors, row_pointer, centers, neighbors)
+        vectors = graph.vectors.detach().double()
+        edges = Edges(*(t.contiguous().numpy() for t in (vectors, *arguments)))
         scaling = self.input_scaling()
-        G = torch.from_numpy(cpu.values(self.plan, *arrays)).to(graph.vectors.dtype)
+        G = torch.from_numpy(cpu.values(self.plan, edges)).to(graph.vectors.dtype)
         return SymmetryFunctionBatch(
             plan=self.plan,
-            arrays=arrays,
+            edges=edges,
             elements=index,
             inputs=scaling.inputs(G, index),
             scaling=scaling,

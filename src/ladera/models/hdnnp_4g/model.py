@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.models.hdnnp_4g.config import HDNNP4GConfig
 from ladera.models.hdnnp_4g.equilibration import Electrostatics, Equilibrium
 from ladera.potential import LongRange, Prediction, strained
+from ladera.quantities import CHARGES, DIPOLE
 
 START_HARDNESS = 10.0  # eV/e^2, about that of a free atom
 
@@ -39,7 +39,7 @@ class HDNNP4G(SymmetryFunctionPotential):
     """
 
     double_buffers = (*SymmetryFunctionPotential.double_buffers, "electronegativity_scale")
-    has_charges = True
+    gives = (*SymmetryFunctionPotential.gives, DIPOLE, CHARGES)
 
     electronegativity_scale: Tensor  # eV/e
 
@@ -60,7 +60,7 @@ class HDNNP4G(SymmetryFunctionPotential):
             for count, (_, shape) in zip(counts, shapes, strict=True)
         )
         self.register_buffer("electronegativity_scale", torch.ones((), dtype=torch.float64))
-        start = torch.full((len(self.species),), math.sqrt(START_HARDNESS), dtype=torch.float64)
+        start = torch.full((len(self.numbers),), math.sqrt(START_HARDNESS), dtype=torch.float64)
         self.root_hardness = nn.Parameter(start)
         widths = {symbol: float(covalent_radii[atomic_numbers[symbol]]) for symbol in self.symbols}
         widths |= config.electrostatics.gaussian_widths
@@ -80,7 +80,7 @@ class HDNNP4G(SymmetryFunctionPotential):
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """Atomic energies, and the part of the gradient that edges carry; see ``predict``."""
         prediction = self.predict(graph)
-        return prediction.atomic_energies, prediction._gradients()
+        return prediction.atomic_energies, prediction.edge_gradients
 
     def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
         """Energies and charges, and all gradients.
@@ -107,7 +107,7 @@ class HDNNP4G(SymmetryFunctionPotential):
         ]
         charges, energies = (torch.cat(column) for column in zip(*parts, strict=True))
         short = self._short_energies(inputs, index, charges)
-        return Prediction(graph, short + energies, charges=charges)
+        return Prediction(graph, short + energies, atomic_values={CHARGES: charges})
 
     def _trainable(
         self, graph: Graph, index: Tensor, arguments: list[Tensor], G: Tensor
@@ -123,11 +123,12 @@ class HDNNP4G(SymmetryFunctionPotential):
             materialize_grads=True,
         )
         vectors = graph.vectors.detach()
-        return replace(
-            prediction,
-            graph=graph,
-            edge_gradients=ops.reverse(vectors, *arguments, by_G, self.plan_number),
-            long_range=LongRange(by_positions, virial),
+        return Prediction(
+            graph,
+            prediction.atomic_energies,
+            ops.reverse(vectors, *arguments, by_G, self.plan_number),
+            LongRange(by_positions, virial),
+            atomic_values=prediction.atomic_values,
         )
 
     def _fast(self, graph: Graph, index: Tensor, arguments: list[Tensor], G: Tensor) -> Prediction:
@@ -169,7 +170,7 @@ class HDNNP4G(SymmetryFunctionPotential):
             energies,
             ops.reverse(graph.vectors, *arguments, G_bar, self.plan_number),
             long_range,
-            charges.detach(),
+            atomic_values={CHARGES: charges.detach()},
         )
 
     def _short_energies(self, inputs: Tensor, index: Tensor, charges: Tensor) -> Tensor:

@@ -140,6 +140,16 @@ class MACEConfig(PotentialConfig):
         return "dipole" in self.outputs
 
     @property
+    def head_names(self) -> tuple[str, ...]:
+        """Names of the readouts."""
+        return self.heads
+
+    @property
+    def chosen_head(self) -> str | None:
+        """Which head was chosen to predict, if one was."""
+        return self.head
+
+    @property
     def head_index(self) -> int:
         """Which of ``heads`` predicts."""
         return 0 if self.head is None else self.heads.index(self.head)

@@ -9,8 +9,9 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from ladera.arrays import Floats
 from ladera.models.equivariant.clebsch_gordan import clebsch_gordan
-from ladera.models.equivariant.irreps import Floats, Irrep, Irreps, natural, products, slices
+from ladera.models.equivariant.irreps import Irrep, Irreps, natural, products, slices
 
 NEGLIGIBLE = 1e-12
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module, ModuleList
 
+from ladera.arrays import Reals
 from ladera.graph import Graph
 from ladera.kernels.mace import tables
 from ladera.kernels.mace.inference import Inference, System
@@ -30,13 +31,13 @@ _CLOSEST = 1e-8  # Angstrom, in place of 0, where sin(x) / x is not a number
 
 def why_not_fast(potential: MACE, graph: Graph | None) -> str | None:
     """Why the compiled loops do not do this; None where they do."""
-    if not potential.has_energy:
+    if not potential.config.has_energy:
         return "compiled loops are for energies, and it has none"
     if "nonlinear_residual" in potential.config.kinds and potential.config.apply_cutoff:
         return "messages of nonlinear_residual layers with apply_cutoff: true do not end smoothly"
     if potential.device.type != "cpu":
         return "compiled loops are for CPUs"
-    if graph is not None and graph.heads is not None:
+    if graph is not None and isinstance(potential.head_of(graph), Tensor):
         return "its structures have heads of their own"
     if graph is not None and type(graph).exchange is not Graph.exchange:
         return "the atoms are distributed over several processes"
@@ -44,11 +45,14 @@ def why_not_fast(potential: MACE, graph: Graph | None) -> str | None:
 
 
 class FastPath:
-    """Energies and edge gradients of a MACE by compiled loops, with tables of its parameters."""
+    """Energies and edge gradients of a MACE by compiled loops, with tables of its parameters.
 
-    def __init__(self, potential: MACE) -> None:
+    They are those of the head with the number ``head``.
+    """
+
+    def __init__(self, potential: MACE, head: int) -> None:
         self._repulsion = potential.repulsion
-        self._scale = float(potential.scale[potential.config.head_index])
+        self._scale = float(potential.scale[head])
         self._groups = [
             group
             for module in potential.modules()
@@ -56,7 +60,7 @@ class FastPath:
             if group
         ]
         self._state = self._current()
-        self._inference = Inference(_model(deepcopy(potential).double()), potential.dtype)
+        self._inference = Inference(_model(deepcopy(potential).double(), head), potential.dtype)
 
     def _current(self) -> list[tuple[int, int]]:
         """Which tensors the modules have, and how often these have changed."""
@@ -114,9 +118,9 @@ def _system(graph: Graph, index: Tensor) -> System:
     )
 
 
-def _model(potential: MACE) -> tables.Model:
+def _model(potential: MACE, head: int) -> tables.Model:
     """The parameters with all normalisations, in float64."""
-    config, head = potential.config, potential.config.head_index
+    config = potential.config
     layers: list[Layer] = _list(potential.layers)
     *linear, last = [layer.readout for layer in layers if layer.readout is not None]
     return tables.Model(
@@ -201,7 +205,7 @@ class _Sampler:
         self.potential, self.interaction, self.density = potential, interaction, density
 
     @torch.no_grad()
-    def __call__(self, distances: tables.Floats, receiver: int, sender: int) -> tables.Floats:
+    def __call__(self, distances: Reals, receiver: int, sender: int) -> Reals:
         """(n,) in Angstrom to (n, n_functions)."""
         r = torch.from_numpy(distances).clamp(min=_CLOSEST)
         one, two = (torch.full(r.shape, element) for element in (receiver, sender))
@@ -222,7 +226,7 @@ class _NonlinearSampler:
         self.potential, self.interaction, self.density = potential, interaction, density
 
     @torch.no_grad()
-    def __call__(self, distances: tables.Floats, receiver: int, sender: int) -> tables.Floats:
+    def __call__(self, distances: Reals, receiver: int, sender: int) -> Reals:
         """(n,) in Angstrom to (n, n_functions)."""
         interaction = self.interaction
         r = torch.from_numpy(distances).clamp(min=_CLOSEST)
@@ -282,11 +286,11 @@ def _readout(readout: Readout, head: int, gate: str) -> tables.Readout:
     return tables.Readout(tuple(weights), tuple(biases), gate, _GATE_FACTORS[gate])
 
 
-def _linear(linear: Linear) -> tuple[tables.Floats, ...]:
+def _linear(linear: Linear) -> tuple[Reals, ...]:
     return tuple(_array(weight) / sqrt(len(weight)) for weight in linear.weights)
 
 
-def _by_species(linear: SpeciesLinear) -> tuple[tables.Floats, ...]:
+def _by_species(linear: SpeciesLinear) -> tuple[Reals, ...]:
     return tuple(
         _array(weight) / sqrt(weight.shape[0] * weight.shape[1]) for weight in linear.weights
     )
@@ -298,5 +302,5 @@ def _list(modules: Module) -> list[Any]:
     return list(modules)
 
 
-def _array(tensor: Tensor) -> tables.Floats:
+def _array(tensor: Tensor) -> Reals:
     return tensor.detach().double().numpy()

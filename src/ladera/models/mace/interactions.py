@@ -2,69 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from math import sqrt
 
 import torch
 from torch import Tensor, nn
 
-from ladera.graph import Graph
 from ladera.models.equivariant.convolution import Convolution
-from ladera.models.equivariant.irreps import Irreps, dimension, natural
-from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
-from ladera.models.equivariant.networks import NormalizedNetwork, RadialNetwork, sigmoid, silu
+from ladera.models.equivariant.irreps import natural
+from ladera.models.equivariant.layers import Edges, Shape, gated
+from ladera.models.equivariant.linear import Linear, SpeciesLinear, joined, normal, split
+from ladera.models.equivariant.networks import NormalizedNetwork, RadialNetwork
 from ladera.models.mace.config import MACEConfig
 
 DENSITY_NODES = 64  # of the hidden layer of a nonlinear_residual density
 
 
-@dataclass(frozen=True, eq=False)
-class Edges:
-    """What all layers know of the edges."""
-
-    graph: Graph
-    elements: Elements  # of the atoms
-    harmonics: Tensor  # (n_edges, (max_l + 1)^2) of the directions from neighbour to centre
-    radial: Tensor  # (n_edges, num_radial) inputs of the radial networks
-    cutoff: Tensor | None  # (n_edges, 1) factor of the radial networks' outputs; None: in inputs
-
-    def cut(self, values: Tensor) -> Tensor:
-        """Outputs of a radial network (n_edges, n), gone at the cutoff."""
-        return values if self.cutoff is None else values * self.cutoff
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Sums (n_atoms, n) over the edges of each centre of values (n_edges, n)."""
-        zeros = values.new_zeros(self.graph.n_atoms, values.shape[1])
-        return zeros.index_add(0, self.graph.centers, values)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of one layer."""
-
-    first: bool  # whether the features are those of free atoms
-    features: Irreps  # of the atoms, from the layer before
-    senders: Irreps  # of these, what messages are made of
-    out: Irreps  # of the atoms, for the next layer
-    channels: int
-    edge_channels: int
-
-    @classmethod
-    def of_layer(cls, config: MACEConfig, layer: int) -> Shape:
-        """Of a layer, counted from 0: features begin as scalars and end as what is read out."""
-        features = natural(config.hidden_l if layer else 0)
-        edge_l = config.hidden_l if config.edge_l is None else config.edge_l
-        last = layer == config.num_interactions - 1
-        return cls(
-            first=layer == 0,
-            features=features,
-            senders=features[: edge_l + 1],
-            out=natural(config.has_dipole if last else config.hidden_l),
-            channels=config.channels,
-            edge_channels=config.edge_channels[layer] if config.edge_channels else config.channels,
-        )
+def layer_shape(config: MACEConfig, layer: int) -> Shape:
+    """Sizes of a layer, counted from 0: features begin as scalars and end as what is read out."""
+    features = natural(config.hidden_l if layer else 0)
+    edge_l = config.hidden_l if config.edge_l is None else config.edge_l
+    last = layer == config.num_interactions - 1
+    return Shape(
+        first=layer == 0,
+        features=features,
+        senders=features[: edge_l + 1],
+        out=natural(config.has_dipole if last else config.hidden_l),
+        channels=config.channels,
+        edge_channels=config.edge_channels[layer] if config.edge_channels else config.channels,
+    )
 
 
 class Interaction(nn.Module):
@@ -96,7 +61,7 @@ class Interaction(nn.Module):
 
     def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
         """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
-        sent = edges.graph.exchange(joined(self.up(_first(features, self.senders))))
+        sent = edges.graph.exchange(joined(self.up(split(features, self.senders))))
         weights = edges.cut(self.radial(edges.radial))
         sums = self.convolution(sent, edges.harmonics, weights, edges.graph)
         neighbors = average_neighbors
@@ -135,7 +100,7 @@ class NonlinearInteraction(nn.Module):
 
     def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
         """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
-        own = self.up(_first(features, self.senders))
+        own = self.up(split(features, self.senders))
         sent = edges.graph.exchange(joined(own))
         index, graph = edges.elements.index, edges.graph
         inputs = self.inputs(edges.radial, index[graph.centers], index[graph.neighbors])
@@ -145,27 +110,10 @@ class NonlinearInteraction(nn.Module):
         message = [part / (self.beta * density + self.alpha) for part in self.down(sums)]
         for l, part in enumerate(self.rest(own)):
             message[l] = message[l] + part
-        return joined(self.last(_gated(message)))
+        return joined(self.last(gated(message)))
 
     def inputs(self, radial: Tensor, receivers: Tensor, senders: Tensor) -> Tensor:
         """x_ij (n, num_radial + 2 channels) between elements (n,) of two atoms."""
         factor = 1 / sqrt(len(self.source))
         source, target = (self.source * factor)[senders], (self.target * factor)[receivers]
         return torch.cat([radial, source, target], dim=1)
-
-
-def _first(features: Tensor, irreps: Irreps) -> tuple[Tensor, ...]:
-    """The components of the first irreps of features."""
-    return split(features[:, : dimension(irreps)], irreps)
-
-
-def _gated(message: Sequence[Tensor]) -> list[Tensor]:
-    """Scalars through silu; every other irrep times the sigmoid of its gate."""
-    scalars, *rest = message
-    channels = scalars.shape[2] // (1 + len(rest))
-    ends = accumulate([channels] * len(rest), initial=channels)
-    gates = [
-        sigmoid(scalars[:, :, end : end + channels]) for end, _ in zip(ends, rest, strict=False)
-    ]
-    found = [silu(scalars[:, :, :channels])]
-    return found + [part * gate for part, gate in zip(rest, gates, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from math import sqrt
 from typing import ClassVar, Self
 
@@ -14,6 +13,7 @@ from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.kernels.autograd import forces_only
 from ladera.kernels.harmonics import spherical_harmonics
+from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
 from ladera.models.equivariant.radial import (
     BASES,
@@ -22,12 +22,21 @@ from ladera.models.equivariant.radial import (
 )
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
-from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
+from ladera.models.mace.heads import extended, with_head
+from ladera.models.mace.interactions import Interaction, NonlinearInteraction, layer_shape
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import DipoleReadout, Readout
-from ladera.models.moments import NO_ENERGY, DipolePrediction, LazyMoments, Moments, neutralized
+from ladera.models.moments import neutralized
 from ladera.models.zbl import ScreenedRepulsion
-from ladera.potential import Potential, Prediction, TrainingStatistics, differentiate
+from ladera.potential import (
+    AtomicValues,
+    Potential,
+    Prediction,
+    TrainingStatistics,
+    differentiate,
+)
+from ladera.potential.prediction import NO_ENERGY
+from ladera.quantities import ATOMIC_DIPOLES, CHARGES, DIPOLE
 
 
 class MACE(Potential):
@@ -60,18 +69,18 @@ class MACE(Potential):
 
     def __init__(self, config: MACEConfig) -> None:
         super().__init__(config)
-        self.has_energy = config.has_energy
-        self.has_atomic_dipoles = config.has_dipole
-        self.has_charges = config.has_dipole and config.charges
-        self._fast: FastPath | None = None
-        n_species, n_heads = len(self.species), len(config.heads)
+        moments = (DIPOLE, ATOMIC_DIPOLES) if config.has_dipole else ()
+        charges = (CHARGES,) if config.has_dipole and config.charges else ()
+        self.gives = (*(Potential.gives if config.has_energy else ()), *moments, *charges)
+        self._fast: dict[int, FastPath | None] = {}  # by the number of the head
+        n_species, n_heads = len(self.numbers), len(config.heads)
         self.embedding = normal(n_species, config.channels)
         self.basis = BASES[config.basis](config.cutoff, config.num_radial)
         self.transform = (
-            None if config.transform is None else TRANSFORMS[config.transform](self.species)
+            None if config.transform is None else TRANSFORMS[config.transform](self.numbers)
         )
         self.repulsion = (
-            ScreenedRepulsion(self.species, config.cutoff_power) if config.zbl else None
+            ScreenedRepulsion(self.numbers, config.cutoff_power) if config.zbl else None
         )
         self.layers = nn.ModuleList(Layer(config, t) for t in range(config.num_interactions))
         ones = torch.ones(n_heads, dtype=torch.float64)
@@ -86,34 +95,29 @@ class MACE(Potential):
 
         That is the structure's own in a graph with heads, else the one of the configuration.
         """
-        index = self.species_index(graph)
+        index = self.element_index(graph)
         return self._energies(graph, index, self._features(graph, index))
 
     def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
         """Energies, by compiled loops where they can; and charges and dipoles, if it has them.
 
-        Beside the energies of compiled loops, these are computed when asked for.
+        These are computed when asked for.
         """
-        if not self.has_energy:
-            return DipolePrediction(graph, *self._moments(graph))
-        if not self.has_atomic_dipoles:
+        if not self.config.has_dipole:
             return super().predict(graph, gradients)
-        if not gradients:
-            index = self.species_index(graph)
-            features = list(self._features(graph, index))
-            energies = self._energies(graph, index, features)
-            charges, dipoles = self._moments(graph, features)
-            return Prediction(graph, energies, charges=charges, atomic_dipoles=dipoles)
-        if self._is_fast(graph):
-            found = self.energies_and_edge_gradients(graph)
-            return LazyMoments(graph, *found, lambda: self._moments(graph))
-        with forces_only():
-            return replace(differentiate(self, graph), long_range=None)
+        if self.config.has_energy and gradients:
+            if self._is_fast(graph):
+                found = self.energies_and_edge_gradients(graph)
+                return Prediction(graph, *found, atomic_values=lambda: self._moments(graph))
+            with forces_only():
+                return differentiate(self, graph)
+        index = self.element_index(graph)
+        features = list(self._features(graph, index))
+        energies = self._energies(graph, index, features) if self.config.has_energy else None
+        return Prediction(graph, energies, atomic_values=lambda: self._moments(graph, features))
 
     def _energies(self, graph: Graph, index: Tensor, features: Iterable[Tensor]) -> Tensor:
-        head: int | Tensor = self.config.head_index
-        if graph.heads is not None:
-            head = graph.heads[graph.structure_index]
+        head = self.head_of(graph)
         energies = torch.zeros(graph.n_atoms, dtype=torch.float64, device=self.device)
         if self.repulsion is not None:
             energies = energies + self.repulsion(graph, index)
@@ -124,9 +128,9 @@ class MACE(Potential):
         references = self.reference_energies[head, index]
         return references + self.shift[head] + self.scale[head] * energies
 
-    def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> Moments:
-        """q (n_atoms,) in e, None without charges, and p (n_atoms, 3) in e*Angstrom, float64."""
-        features = features or self._features(graph, self.species_index(graph))
+    def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> AtomicValues:
+        """q (n_atoms,) in e, if it has charges, and p (n_atoms, 3) in e*Angstrom, float64."""
+        features = features or self._features(graph, self.element_index(graph))
         found = [
             layer.dipole(of_layer)
             for layer, of_layer in zip(self._layers(), features, strict=True)
@@ -135,13 +139,14 @@ class MACE(Potential):
         dipoles = torch.stack([part for _, part in found]).double().sum(0)
         charges = [part for part, _ in found if part is not None]
         if not charges:
-            return None, dipoles
-        return neutralized(torch.stack(charges).double().sum(0), graph), dipoles
+            return {ATOMIC_DIPOLES: dipoles}
+        charge = neutralized(torch.stack(charges).double().sum(0), graph)
+        return {CHARGES: charge, ATOMIC_DIPOLES: dipoles}
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """By compiled loops while torch records no gradients, where they cover the model."""
         if self._is_fast(graph):
-            return self._tables().energies_and_edge_gradients(graph, self.species_index(graph))
+            return self._tables(graph).energies_and_edge_gradients(graph, self.element_index(graph))
         with forces_only():
             return super().energies_and_edge_gradients(graph)
 
@@ -149,10 +154,21 @@ class MACE(Potential):
         """Whether compiled loops do this one."""
         return not torch.is_grad_enabled() and self.why_not_fast(graph) is None
 
-    def _tables(self) -> FastPath:
-        if self._fast is None or self._fast.outdated:
-            self._fast = FastPath(self)
-        return self._fast
+    def head_of(self, graph: Graph) -> int | Tensor:
+        """The number of the head that predicts: one for all atoms, or of each atom (n_atoms,)."""
+        if graph.heads is None:
+            return self.config.head_index
+        first = int(graph.heads[0])
+        return first if bool((graph.heads == first).all()) else graph.heads[graph.structure_index]
+
+    def _tables(self, graph: Graph) -> FastPath:
+        head = self.head_of(graph)
+        if isinstance(head, Tensor):
+            raise DataError("The compiled loops take structures of one head.")
+        known = self._fast.get(head)
+        if known is None or known.outdated:
+            known = self._fast[head] = FastPath(self, head)
+        return known
 
     def why_not_fast(self, graph: Graph | None = None) -> str | None:
         """Why torch and not the compiled loops give forces; None where the loops do.
@@ -163,7 +179,7 @@ class MACE(Potential):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Forget the tables of the compiled loops when tensors are moved or converted."""
-        self._fast = None
+        self._fast = {}
         return super()._apply(fn, recurse)
 
     def decays(self, parameter: str) -> bool:
@@ -171,12 +187,30 @@ class MACE(Potential):
         parts = (".interaction.down.", ".skip.", ".product.", ".linear.")
         return any(part in parameter for part in parts)
 
+    def last_layers(self) -> tuple[str, ...]:
+        """The readouts and the whole last layer."""
+        last = self.config.num_interactions - 1
+        parts = (f"layers.{t}.{part}" for t in range(last) for part in ("readout", "dipole"))
+        modules = dict(self.named_modules())
+        return (f"layers.{last}", *(name for name in parts if name in modules))
+
+    def with_head(self, name: str) -> MACE:
+        """The same model with one head more, which begins as the one that predicts, and predicts.
+
+        Raises ConfigError for a model with a dipole, and a name that is taken.
+        """
+        larger, tensors = MACE(with_head(self.config, name)).to(self.dtype), self.state_dict()
+        with torch.no_grad():
+            for key, tensor in larger.state_dict().items():
+                tensor.copy_(extended(key, tensors[key], self.config))
+        return larger
+
     def descriptors(self, graph: Graph) -> Tensor:
         """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""
         graph = graph.to(self.dtype, self.device)
         if self._is_fast(graph):
-            return self._tables().descriptors(graph, self.species_index(graph))
-        features = self._features(graph, self.species_index(graph))
+            return self._tables(graph).descriptors(graph, self.element_index(graph))
+        features = self._features(graph, self.element_index(graph))
         return torch.cat([each[:, 0] for each in features], dim=1)
 
     def features(self, graph: Graph) -> list[Tensor]:
@@ -186,7 +220,7 @@ class MACE(Potential):
         a model with a dipole, 1o.
         """
         graph = graph.to(self.dtype, self.device)
-        return list(self._features(graph, self.species_index(graph)))
+        return list(self._features(graph, self.element_index(graph)))
 
     def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
         """Set reference energies, shift and scale of each head, and the average of neighbours.
@@ -211,6 +245,11 @@ class MACE(Potential):
                 edges += graph.n_edges
                 atoms += int((graph.row_pointer.diff() > 0).sum())
             self.average_neighbors.fill_(edges / max(atoms, 1) or 1.0)
+
+    def free_atom_energies(self, head: str | None = None) -> Tensor:
+        """E0 of each element, (n_species,), eV, of a head or of the one that predicts."""
+        number = self.config.head_index if head is None else self.config.number_of_head(head)
+        return self.reference_energies[number]
 
     def _layers(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]
@@ -263,7 +302,7 @@ class Layer(nn.Module):
 
     def __init__(self, config: MACEConfig, number: int) -> None:
         super().__init__()
-        shape, kind = Shape.of_layer(config, number), config.kinds[number]
+        shape, kind = layer_shape(config, number), config.kinds[number]
         n_species, channels = len(config.species), config.channels
         last = number == config.num_interactions - 1
         self.common = shape.features[: len(shape.out)]  # irreps with a residual
@@ -306,8 +345,7 @@ class Layer(nn.Module):
     def _residual(self, features: Tensor, elements: Elements) -> list[Tensor]:
         if self.skip is None:
             return []
-        size = sum(irrep.dimension for irrep in self.common)
-        parts = split(features[:, :size], self.common)
+        parts = split(features, self.common)
         by_element = isinstance(self.skip, SpeciesLinear)
         found: list[Tensor] = self.skip(parts, elements) if by_element else self.skip(parts)
         return found

@@ -4,58 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from ladera import modelfile
+from ladera import loading
+from ladera.arrays import Floats
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError
-from ladera.models.committee import Committee
 from ladera.potential import Potential
+from ladera.quantities import ENERGY, FORCES, STRESS
 from ladera.training import heads
 from ladera.training.evaluation import evaluate_dataset
 
 
 def load(path: str) -> Potential:
     """The base, of several heads the one that predicts; ConfigError for a committee."""
-    base = modelfile.load(path)
-    if isinstance(base, Committee):
+    base = loading.load(path)
+    if base.members:
         raise ConfigError(f"{path} is a committee; fine-tune its members, and make a new one.")
     base.config = heads.chosen(base.config)
     return base
 
 
-def energies(base: Potential, dataset: Dataset) -> NDArray[np.float64]:
+def energies(base: Potential, dataset: Dataset) -> Floats:
     """What the base says of the energies of frames, (n_frames,), eV."""
-    return evaluate_dataset(base, dataset).energy
+    return evaluate_dataset(base, dataset)[ENERGY]
 
 
 def labelled(base: Potential, dataset: Dataset) -> Dataset:
     """The same frames with the base's energy, forces and, in cells, stress for labels."""
-    found = evaluate_dataset(base, dataset)
+    predicted = evaluate_dataset(base, dataset)
+    energy, forces, stress = (predicted[q] for q in (ENERGY, FORCES, STRESS))
 
     def frame(k: int) -> Frame:
         atoms = slice(int(dataset.offsets[k]), int(dataset.offsets[k + 1]))
-        stress = None if np.isnan(found.stress[k]).any() else found.stress[k]
         return dataset[k].with_(
-            energy=float(found.energy[k]), forces=found.forces[atoms], stress=stress
+            energy=float(energy[k]),
+            forces=forces[atoms],
+            stress=stress[k] if predicted.exists[STRESS][k] else None,
         )
 
     return Dataset.from_frames(frame(k) for k in range(len(dataset)))
 
 
-def reference_energies(potential: Potential) -> dict[str, float]:
+def reference_energies(potential: Potential, head: str | None = None) -> dict[str, float]:
     """E0 of each element, eV; none of a model that has no such thing."""
-    row = _references(potential)
+    row = potential.free_atom_energies(head)
     return {} if row is None else dict(zip(potential.symbols, row.tolist(), strict=True))
 
 
-def set_reference_energies(potential: Potential, values: Mapping[str, float]) -> None:
+def set_reference_energies(
+    potential: Potential, values: Mapping[str, float], head: str | None = None
+) -> None:
     """Change E0 of these elements (of the head that predicts); the others keep theirs."""
-    row = _references(potential)
+    row = potential.free_atom_energies(head)
     if row is None:
         raise ConfigError(
             f"The {potential.config.architecture} model has no reference energies to set; "
@@ -64,14 +66,3 @@ def set_reference_energies(potential: Potential, values: Mapping[str, float]) ->
     with torch.no_grad():
         for symbol, value in values.items():
             row[potential.symbols.index(symbol)] = value
-
-
-def _references(potential: Potential) -> Tensor | None:
-    """Where the model keeps E0, (n_species,)."""
-    found = getattr(potential, "reference_energies", None)
-    if not isinstance(found, Tensor):
-        return None
-    if found.ndim == 1:
-        return found
-    row: Tensor = found[getattr(potential.config, "head_index", 0)]
-    return row

@@ -14,24 +14,30 @@ QUANTITIES = ("energy", "forces", "stress")
 
 
 def measure(
-    base: Potential, tuned: Potential, dataset: Dataset, n_trained: int, labels: str
+    base: Potential,
+    tuned: Potential,
+    dataset: Dataset,
+    n_trained: int,
+    labels: str,
+    head: str | None = None,
 ) -> dict[str, Any]:
     """The errors of the base and of the tuned model on replay frames, for evaluation.json.
 
     Energies of the tuned model are taken with the reference energies of the base: that the new data
-    have other ones is no forgetting. ``n_trained`` says how many of the frames it has seen.
+    have other ones is no forgetting. ``n_trained`` says how many of the frames it has seen, and
+    ``head`` by which head the tuned model predicts them, if it has another one besides.
     """
     if len(dataset) == 0:
         raise DataError("There are no replay frames to measure forgetting on.")
     before = evaluate_dataset(base, dataset).to_json()
-    own = bases.reference_energies(tuned)
-    if own:
-        bases.set_reference_energies(tuned, bases.reference_energies(base))
+    references = bases.reference_energies(tuned, head)
+    if references:
+        bases.set_reference_energies(tuned, bases.reference_energies(base), head)
     try:
-        after = evaluate_dataset(tuned, dataset).to_json()
+        after = evaluate_dataset(tuned, dataset, head=head).to_json()
     finally:
-        if own:
-            bases.set_reference_energies(tuned, own)
+        if references:
+            bases.set_reference_energies(tuned, references, head)
     return {
         "n_frames": len(dataset),
         "n_trained_on": n_trained,

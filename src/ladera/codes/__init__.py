@@ -1,0 +1,1 @@
+"""Model files of other codes: read into potentials of ours, and written for these codes."""

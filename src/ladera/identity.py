@@ -1,0 +1,93 @@
+"""What tells models, structures and runs apart: hashes, and what settings.json says of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ladera.differences import first_difference
+from ladera.structure import total_charge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from ladera.potential import Potential
+
+
+def sha256(*parts: bytes | str | NDArray[Any]) -> str:
+    """The SHA-256 of texts and of the bytes of arrays, one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            part = np.ascontiguousarray(part).tobytes()
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
+
+
+def hash_of_model(potential: Potential) -> str:
+    """The hash of a potential's parameters and configuration."""
+    parts: list[str | NDArray[Any]] = []
+    for name, tensor in potential.state_dict().items():
+        parts += [name, tensor.detach().cpu().numpy()]
+    config = potential.config.model_dump(mode="json")
+    return sha256(*parts, json.dumps(config, sort_keys=True))
+
+
+def hash_of_structure(atoms: Atoms, *more: bytes | str | NDArray[Any]) -> str:
+    """The hash of elements, positions, cell, periodic directions, charge, and ``more``."""
+    charge = total_charge(atoms)
+    return sha256(
+        atoms.numbers,
+        atoms.positions,
+        atoms.cell.array,
+        atoms.pbc,
+        *more,
+        repr(charge) if charge else b"",  # older hashes knew no charge
+    )
+
+
+def describe_run(
+    settings: Mapping[str, Any], potential: Potential, atoms: Atoms
+) -> dict[str, Mapping[str, Any]]:
+    """What settings.json says of a run: its settings, its model and what it begins with."""
+    return {
+        "settings": settings,
+        "model": {
+            "architecture": potential.config.architecture,
+            "species": list(potential.symbols),
+            "cutoff": potential.cutoff,
+            "sha256": hash_of_model(potential),
+        },
+        "structure": {
+            "formula": atoms.get_chemical_formula(),
+            "n_atoms": len(atoms),
+            "periodic": atoms.pbc.tolist(),
+            "sha256": hash_of_structure(atoms, atoms.get_masses()),
+        },
+    }
+
+
+def difference_to_run(
+    path: Path, description: Mapping[str, Any], *, free: Collection[str] = ()
+) -> tuple[str, Any, Any] | None:
+    """The first thing in which a run differs from that in ``path``, its settings.json.
+
+    "model" or "structure" with the hashes before and now, or the name of a setting with both
+    values; None when it is the same run. Settings in ``free`` may differ, and so may those that
+    ``description``, made by :func:`describe_run`, does not have. Raises OSError, KeyError,
+    TypeError or ValueError for a file that is missing or damaged.
+    """
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    for what in ("model", "structure"):
+        before, now = stored[what]["sha256"], description[what]["sha256"]
+        if before != now:
+            return what, before, now
+    settings = {k: v for k, v in description["settings"].items() if k not in free}
+    return first_difference({name: stored["settings"].get(name) for name in settings}, settings)

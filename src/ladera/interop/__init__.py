@@ -1,1 +1,0 @@
-"""Other codes' files and engines."""

@@ -1,0 +1,1 @@
+"""Runs of other codes: their inputs, run here with their outputs."""

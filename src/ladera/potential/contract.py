@@ -1,0 +1,282 @@
+"""The contract of every model: a potential maps edge vectors to atomic energies.
+
+Forces, virial and stress follow from the one gradient g_ij = dE/dr_ij: :class:`Prediction` has them
+for all models. A model with electrostatics, whose energy depends on all positions and on the cell
+as well, adds a :class:`LongRange` part to its predictions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+
+import torch
+from ase.data import atomic_numbers, chemical_symbols
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
+from torch import Tensor, nn
+
+from ladera.errors import ConfigError, DataError, did_you_mean
+from ladera.extrapolation import Extrapolation
+from ladera.graph import Graph
+from ladera.potential.evaluation import differentiate
+from ladera.potential.prediction import Prediction
+from ladera.quantities import ENERGY, FORCES, STRESS, Quantity
+
+if TYPE_CHECKING:
+    import os
+
+
+class PotentialConfig(BaseModel):
+    """What every model's configuration has; models add their own keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: str = Field(description="Which model, such as hdnnp.")
+    species: tuple[str, ...] = Field(
+        default=(),
+        description="Chemical symbols the model knows. Left out: those of the training data.",
+    )
+    cutoff: PositiveFloat = Field(description="Interaction cutoff in Angstrom.")
+
+    @field_validator("species")
+    @classmethod
+    def _known_symbols(cls, species: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in species:
+            if symbol not in atomic_numbers:
+                hint = did_you_mean(symbol, chemical_symbols[1:])
+                raise ValueError(f"'{symbol}' is not a chemical symbol; {hint}")
+        return tuple(sorted(set(species), key=atomic_numbers.__getitem__))
+
+    def for_training(self, graphs: Sequence[Graph]) -> Self:
+        """The same configuration with what it leaves to the training data decided.
+
+        Training calls it once, before the model is built. The result decides nothing more.
+        """
+        return self
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """The heads, one for each level of theory; none of an architecture without such a thing."""
+        return ()
+
+    @property
+    def chosen_head(self) -> str | None:
+        """The head that was chosen to predict; None where each structure has its own."""
+        return None
+
+    @property
+    def head_index(self) -> int:
+        """Which of ``head_names`` predicts where neither the structure nor the caller says one."""
+        return 0
+
+    def number_of_head(self, name: str) -> int:
+        """Which of ``head_names`` it is; ConfigError for one that the model does not have."""
+        if name in self.head_names:
+            return self.head_names.index(name)
+        hint = did_you_mean(name, self.head_names) if self.head_names else "it has none at all."
+        raise ConfigError(f"The {self.architecture} model has no head '{name}'; {hint}")
+
+
+@dataclass(frozen=True)
+class TrainingStatistics:
+    """What a model may need to know of its training data before the first step."""
+
+    reference_energies: Mapping[str, float]  # E0 by chemical symbol, eV
+    energy_shift: float  # mean of (E - sum of E0) / n_atoms over the structures, eV/atom
+    force_scale: float  # root mean square of the force components, eV/Angstrom; 0 without forces
+    # The same of the structures of each head, where they say to which they belong.
+    heads: Mapping[str, TrainingStatistics] = field(default_factory=dict)
+
+
+class Potential(nn.Module, ABC):
+    """Base of all models. A new model implements :meth:`atomic_energies` and nothing else.
+
+    ``numbers`` are the atomic numbers the model knows, ascending; ``cutoff`` is in Angstrom;
+    ``config`` rebuilds the model, ``provenance`` says where its parameters come from.
+
+    Buffers named in ``double_buffers`` stay in float64 when the model becomes float32: energies of
+    thousands of eV would lose their last meV.
+    """
+
+    double_buffers: ClassVar[tuple[str, ...]] = ()
+    atoms_per_thread: ClassVar[int] = 1  # of a training step that are worth a thread
+    slow_hessian: bool = False  # whether differences of forces are a better way to one
+    gives: tuple[Quantity, ...] = (ENERGY, FORCES, STRESS)  # what its predictions hold
+
+    _lookup: Tensor  # (119,) index among ``numbers``, -1 for the others
+
+    def __init__(self, config: PotentialConfig) -> None:
+        super().__init__()
+        if not config.species:
+            raise ConfigError(
+                f"The {config.architecture} model was given no species; "
+                "name the chemical symbols it is for, such as species: [H, O]."
+            )
+        self.config = config
+        self.cutoff: float = config.cutoff
+        self.numbers: tuple[int, ...] = tuple(atomic_numbers[s] for s in config.species)
+        self.provenance: dict[str, Any] = {}
+        lookup = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
+        lookup[list(self.numbers)] = torch.arange(len(self.numbers))
+        self.register_buffer("_lookup", lookup, persistent=False)
+
+    @abstractmethod
+    def atomic_energies(self, graph: Graph) -> Tensor:
+        """Energy of each atom in eV, (n_atoms,).
+
+        Differentiable in ``graph.vectors`` and in the parameters; uses nothing of the positions
+        but the edge vectors. ``graph`` has this model's dtype and every edge within its cutoff;
+        edges beyond the cutoff, which a committee may bring, must contribute nothing.
+
+        A model with a long-range part is differentiable in ``graph.positions`` and ``graph.cell``
+        besides, and overrides :meth:`predict`.
+        """
+
+    def predict(self, graph: Graph, gradients: bool = True) -> Prediction:
+        """What :func:`evaluate` returns, of a graph that has this model's dtype and device.
+
+        A model with a long-range part, charges or dipoles implements it; :func:`differentiate`
+        gives it all gradients.
+        """
+        if gradients:
+            return Prediction(graph, *self.energies_and_edge_gradients(graph))
+        return Prediction(graph, self.atomic_energies(graph))
+
+    def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """Atomic energies (n_atoms,) in eV and g_ij = dE/dr_ij (n_edges, 3) in eV/Angstrom.
+
+        Differentiable in the parameters while torch records gradients. A model with a hand-written
+        gradient overrides this; the contract tests hold it to this automatic one.
+        """
+        prediction = differentiate(self, graph)
+        return prediction.atomic_energies, prediction.edge_gradients
+
+    def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
+        """Set the constants that come from the training data. Most models have some."""
+
+    # --- what only some models can do ------------------------------------------------------------
+
+    def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:
+        """How far each atom is from the training data, (n_atoms,) float64; None if unknown.
+
+        At most 1 inside the training domain, above 1 outside, the larger the farther.
+        ``prediction`` is what :func:`evaluate` said of the graph, if it is at hand: some models
+        grade by it.
+        """
+        return None
+
+    def explain_grade(
+        self, graph: Graph, prediction: Prediction | None = None
+    ) -> list[Extrapolation]:
+        """What puts atoms outside: everything behind a grade above 1, in the order of the atoms."""
+        return []
+
+    @final
+    def extrapolations(self, graph: Graph) -> Tensor | None:
+        """How many reasons :meth:`explain_grade` has for each atom, (n_atoms,) int64.
+
+        None for a model that keeps no record of its training domain.
+        """
+        if self.grade(graph) is None:
+            return None
+        atoms = [each.atom for each in self.explain_grade(graph)]
+        return torch.tensor(atoms, dtype=torch.int64).bincount(minlength=graph.n_atoms)
+
+    def descriptors(self, graph: Graph) -> Tensor | None:
+        """The surroundings of each atom in numbers, (n_atoms, n_descriptors); None without any.
+
+        They do not change when a structure is turned or shifted.
+        """
+        return None
+
+    def free_atom_energies(self, head: str | None = None) -> Tensor | None:
+        """E0 of each element, (n_species,), eV; None of a model that has no such thing.
+
+        Of a model with heads, of this one or of the one that predicts. Not a copy: to change it is
+        to change the model.
+        """
+        return None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the parameters (torch's hook below ``to``, ``float``, ``double``)."""
+        kept = {name: getattr(self, name) for name in self.double_buffers}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in kept.items():
+            setattr(self, name, buffer.to(device=self.device))
+        return self
+
+    @property
+    def members(self) -> tuple[Potential, ...]:
+        """The potentials a committee is made of; none of any other."""
+        return ()
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names for ``evaluate(..., head=...)``; none of a model that has one kind of energies."""
+        return self.config.head_names
+
+    def decays(self, parameter: str) -> bool:
+        """Whether an optimiser's weight decay is for the parameter of this name; all by default."""
+        return True
+
+    def last_layers(self) -> tuple[str, ...]:
+        """Beginnings of the names of the parameters that a fine-tuning changes first, if known."""
+        return ()
+
+    def with_head(self, name: str) -> Potential:
+        """A copy with one head more, which begins as the one that predicts, and predicts.
+
+        Raises ConfigError for an architecture with one head for everything.
+        """
+        raise ConfigError(
+            f"finetune.method: replay gives a MACE a second head, and the base is a "
+            f"{self.config.architecture} model; take naive or frozen."
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the parameters."""
+        for tensor in chain(self.parameters(), self.buffers()):
+            if tensor.is_floating_point():
+                return tensor.dtype
+        return torch.float64
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self._lookup.device
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Chemical symbols of ``numbers``."""
+        return tuple(chemical_symbols[number] for number in self.numbers)
+
+    def element_index(self, graph: Graph) -> Tensor:
+        """Index of each atom's element in ``numbers``, (n_atoms,) int64.
+
+        Raises DataError for an element the model does not know, naming the atom.
+        """
+        index = self._lookup[graph.numbers]
+        if bool((index < 0).any()):
+            atom = int(torch.nonzero(index < 0)[0, 0])
+            symbol = chemical_symbols[int(graph.numbers[atom])]
+            raise DataError(
+                f"Atom {atom} is {symbol}, which this model does not know; "
+                f"it was made for {', '.join(self.symbols)}."
+            )
+        return index
+
+    def calculator(self, **options: Any) -> Any:
+        """An ASE calculator; see :class:`ladera.potential.calculator.LaderaCalculator`."""
+        from ladera.potential.calculator import LaderaCalculator
+
+        return LaderaCalculator(self, **options)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a ``.ladera`` model file; see :mod:`ladera.modelfile`."""
+        from ladera import modelfile
+
+        modelfile.save(self, path)

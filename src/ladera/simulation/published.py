@@ -1,0 +1,83 @@
+"""Calculators of published models, called as those of mace-torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from ase.calculators.mixing import SumCalculator
+
+from ladera.codes.published import of_family
+from ladera.errors import ConfigError, did_you_mean
+from ladera.loading import load, load_published
+from ladera.simulation.dispersion import D3
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
+
+    from ladera.potential import LaderaCalculator
+
+Folder = str | os.PathLike[str]
+Precision = Literal["float32", "float64"]
+
+
+def mace_mp(
+    model: str | os.PathLike[str] = "medium-mpa-0",
+    device: str = "cpu",
+    default_dtype: Precision = "float32",
+    head: str | None = None,
+    folder: Folder | None = None,
+    *,
+    dispersion: bool = False,
+    dispersion_xc: str = "pbe",
+) -> BaseCalculator:
+    """A calculator of a MACE for materials, called as that of mace-torch.
+
+    ``model`` is a name of mace-torch ("small", "medium", "large", "medium-mpa-0", "small-omat-0",
+    "mh-1", ...), one of Ladera's ("mace-mpa-0"), or the path of a file. float32 is for molecular
+    dynamics; take float64 to relax structures and for vibrations. ``dispersion`` adds D3(BJ) of
+    the functional ``dispersion_xc``, see :class:`ladera.simulation.dispersion.D3`.
+    """
+    calculator = _calculator("mace-mp", model, device, default_dtype, head, folder)
+    if not dispersion:
+        return calculator
+    return SumCalculator([calculator, D3(dispersion_xc)])
+
+
+def mace_off(
+    model: str | os.PathLike[str] = "medium",
+    device: str = "cpu",
+    default_dtype: Precision = "float64",
+    head: str | None = None,
+    folder: Folder | None = None,
+) -> LaderaCalculator:
+    """A calculator of a MACE for organic molecules, called as that of mace-torch.
+
+    ``model`` is "small", "medium" or "large" (MACE-OFF23, not for commercial use), "spice" (a small
+    one under the MIT licence), or the path of a file. They have learned D3(BJ) with the rest.
+    """
+    return _calculator("mace-off", model, device, default_dtype, head, folder)
+
+
+def _calculator(
+    family: str,
+    model: str | os.PathLike[str],
+    device: str,
+    dtype: Precision,
+    head: str | None,
+    folder: Folder | None,
+) -> LaderaCalculator:
+    if device.partition(":")[0] not in ("", "cpu", "cuda"):
+        raise ConfigError(f"There is no device '{device}'; {did_you_mean(device, ('cpu', 'cuda'))}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"There is no GPU here for the device '{device}'; take 'cpu'.")
+    if Path(model).is_file():
+        potential = load(model, head=head)
+    else:
+        name = of_family(family, str(model)).name
+        potential = load_published(name, head=head, folder=folder)
+    potential.to(device=device or "cpu", dtype=getattr(torch, dtype))
+    calculator: LaderaCalculator = potential.calculator()
+    return calculator

@@ -1,0 +1,321 @@
+"""The folder of a simulation: everything in it is written and read here.
+
+===================  =============================================================================
+``md.csv``           a row of a run for every ``log_interval`` steps, see :class:`LogRow`
+``relax.csv``        a row for each step of a relaxation, see :class:`RelaxRow`
+``trajectory.traj``  frames with energy, forces and what else the model gives
+``settings.json``    the settings, what model and structure they are for, and versions
+``restart.npz``      where a run goes on, see :mod:`ladera.simulation.restart`
+``extrapolation.csv``  what was outside the training domain of the model, if anything was
+``final.extxyz``     the last structure of a run; of a relaxation, ``relaxed.extxyz``
+``last_good.extxyz`` the last sound structure of a run that broke off
+===================  =============================================================================
+
+A restart point remembers how far each file had come. A run that continues cuts its files there, so
+that nothing the interrupted run wrote afterwards is left or written twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import ase
+import numpy as np
+import torch
+from ase.io.trajectory import Trajectory
+
+import ladera
+from ladera import tables
+from ladera.errors import DataError, SimulationError
+from ladera.files import read_json, write_text_atomic
+from ladera.identity import difference_to_run
+from ladera.simulation.extrapolation import ExtrapolationLog
+from ladera.simulation.records import FrameFile, write_structure, writing
+from ladera.tables import TableWriter, columns_of, described
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ladera.arrays import Integers
+    from ladera.simulation.restart import RestartPoint
+
+Kind = Literal["md", "relax"]
+
+_TABLES: Final[Mapping[Kind, str]] = {"md": "md.csv", "relax": "relax.csv"}
+_TRAJECTORY: Final = "trajectory.traj"
+_SETTINGS: Final = "settings.json"
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One row of md.csv; None is an empty field."""
+
+    step: int = described("time steps done")
+    time_fs: float = described("time", "fs")
+    temperature_k: float = described("temperature of the atoms that move", "K")
+    potential_energy_ev: float = described("potential energy", "eV")
+    kinetic_energy_ev: float = described("kinetic energy", "eV")
+    total_energy_ev: float = described("their sum", "eV")
+    conserved_energy_ev: float = described("what an exact integration would keep constant", "eV")
+    pressure_gpa: float | None = described("pressure; None for an open structure", "GPa")
+    volume_angstrom3: float | None = described("volume of the cell; None without one", "Å³")
+    extrapolating_atoms: int | None = described(
+        "atoms outside the model's training domain; None for a model without a record of it"
+    )
+    energy_std_ev: float | None = described(
+        "a committee's standard deviation of the energy; None for a single model",
+        "eV",
+        default=None,
+    )
+    max_force_std_ev_per_angstrom: float | None = described(
+        "that of the force component it is least sure of", "eV/Å", default=None
+    )
+
+
+@dataclass(frozen=True)
+class RelaxRow:
+    """One row of relax.csv; None is an empty field."""
+
+    step: int = described("steps of the optimizer done")
+    energy_ev: float = described("potential energy", "eV")
+    max_force_ev_per_angstrom: float = described("largest force on an atom", "eV/Å")
+    max_stress_gpa: float | None = described("largest component; None without a volume", "GPa")
+    volume_angstrom3: float | None = described("volume of the cell; None without one", "Å³")
+    extrapolating_atoms: int | None = described(
+        "atoms outside the model's training domain; None for a model without a record of it"
+    )
+
+
+_ROWS: Final[Mapping[Kind, type[Any]]] = {"md": LogRow, "relax": RelaxRow}
+
+
+class RunFiles(NamedTuple):
+    """What a run writes as it goes, and can cut back to a restart point."""
+
+    table: TableWriter
+    frames: FrameFile
+    extrapolation: ExtrapolationLog
+
+    def write_row(self, row: LogRow) -> None:
+        """Append a row to md.csv."""
+        with writing(self.table.path):
+            self.table.write(vars(row))
+
+    def positions(self) -> dict[str, Any]:
+        """How far they have come, all of it safely on the disk, as a restart point keeps it."""
+        with writing(self.table.path):
+            table = self.table.position()
+        return {
+            "table": table,
+            "frames": self.frames.position(),
+            "extrapolation": self.extrapolation.state(),
+        }
+
+
+class RunFolder:
+    """What a simulation writes, and goes on from."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.restart = self.path / "restart.npz"
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether there is a run that can go on."""
+        return self.restart.exists()
+
+    def require_new(self, kind: Kind) -> None:
+        """Raise SimulationError when there is a run or a relaxation already."""
+        if kind == "md" and self.holds_run:
+            raise SimulationError(
+                f"{self.path} holds a run already; continue it with --resume or choose "
+                "another folder."
+            )
+        if kind == "relax" and (self.path / _TABLES[kind]).exists():
+            raise SimulationError(f"{self.path} holds a relaxation already; choose another folder.")
+
+    def require_same_run(self, description: Mapping[str, Any]) -> None:
+        """Refuse to continue a run with another model, structure or settings.
+
+        ``description`` is that of :func:`ladera.identity.describe_run`. Only the length may differ,
+        and not that of a temperature ramp.
+        """
+        path = self.path / _SETTINGS
+        ramp = description["settings"]["temperature_end"] is not None
+        try:
+            difference = difference_to_run(
+                path, description, free=() if ramp else ("steps", "time")
+            )
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise SimulationError(
+                f"{path} is missing or damaged ({error}); start anew in another folder."
+            ) from error
+        match difference:
+            case "model", _, _:
+                raise SimulationError(
+                    f"The run in {self.path} used another model; continue it with that."
+                )
+            case "structure", _, _:
+                raise SimulationError(
+                    f"The run in {self.path} started from another structure; continue it with that."
+                )
+            case name, before, now:
+                raise SimulationError(
+                    f"The run in {self.path} has {name} = {before}, not {now}; continue it "
+                    "with the same settings, or start another run."
+                )
+
+    def describe(self, description: Mapping[str, Any]) -> None:
+        """Write settings.json, with the versions of what computes."""
+        versions = {
+            "ladera": ladera.__version__,
+            "ase": ase.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        }
+        path = self.path / _SETTINGS
+        with writing(path):
+            text = json.dumps({**description, "versions": versions}, indent=2) + "\n"
+            write_text_atomic(path, text)
+
+    @contextmanager
+    def open_run(self, point: RestartPoint | None) -> Iterator[RunFiles]:
+        """The files of a new run, or cut back to a restart point; closed at the end."""
+        rows, length, values = (
+            (point.table, point.frames, point.extrapolation) if point else (None, None, None)
+        )
+        extrapolating = self.path / "extrapolation.csv"
+        with (
+            closing(self._table("md", rows)) as table,
+            closing(FrameFile(self.path / _TRAJECTORY, length)) as frames,
+            closing(ExtrapolationLog(extrapolating, values)) as extrapolation,
+        ):
+            yield RunFiles(table, frames, extrapolation)
+
+    @contextmanager
+    def open_relaxation(self) -> Iterator[Callable[[RelaxRow, Atoms], None]]:
+        """What writes a row of relax.csv and a frame."""
+        with (
+            closing(self._table("relax", None)) as table,
+            closing(FrameFile(self.path / _TRAJECTORY)) as frames,
+        ):
+
+            def write(row: RelaxRow, atoms: Atoms) -> None:
+                with writing(table.path):
+                    table.write(vars(row))
+                frames.write(atoms)
+
+            yield write
+
+    def _table(self, kind: Kind, position: int | None) -> TableWriter:
+        path = self.path / _TABLES[kind]
+        with writing(path):
+            return TableWriter(path, columns_of(_ROWS[kind]), position=position)
+
+    def write_final(self, atoms: Atoms, kind: Kind = "md") -> Path:
+        """Write the last structure; the file."""
+        return self._write({"md": "final.extxyz", "relax": "relaxed.extxyz"}[kind], atoms)
+
+    def write_last_good(self, atoms: Atoms) -> Path:
+        """Write the last sound structure of a run that breaks off; the file."""
+        return self._write("last_good.extxyz", atoms)
+
+    def _write(self, name: str, atoms: Atoms) -> Path:
+        write_structure(self.path / name, atoms)
+        return self.path / name
+
+    def table(self, kind: Kind = "md") -> tables.Columns:
+        """The columns of :class:`LogRow` or :class:`RelaxRow`; none before there is a row."""
+        return tables.read(self.path / _TABLES[kind])
+
+    def steps_done(self) -> int:
+        """The step in the last complete row of md.csv; 0 before there is one."""
+        row = tables.last_row(self.path / _TABLES["md"])
+        return int(row[0]) if row and row[0].isdecimal() else 0
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationRun:
+    """What ``ladera md`` or ``ladera relax`` left in a folder, finished or not."""
+
+    folder: Path
+    kind: Kind
+    table: tables.Columns  # those of LogRow or RelaxRow; older folders may lack the last ones
+    description: Mapping[str, Any]  # settings.json: settings, model, structure, versions
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> SimulationRun:
+        """Read a simulation; DataError when the folder holds none or a file is damaged."""
+        folder = Path(folder)
+        for kind, name in _TABLES.items():
+            if (folder / name).exists():
+                table = RunFolder(folder).table(kind)
+                return cls(folder, kind, table, read_json(folder / _SETTINGS))
+        raise DataError(f"{folder} holds no simulation (neither {' nor '.join(_TABLES.values())}).")
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Its settings; those of dynamics are the fields of ``MDSettings``."""
+        settings: Mapping[str, Any] = self.description.get("settings", {})
+        return settings
+
+    @property
+    def n_atoms(self) -> int | None:
+        """Number of atoms, if settings.json says it."""
+        count = self.description.get("structure", {}).get("n_atoms")
+        return None if count is None else int(count)
+
+    @property
+    def timestep(self) -> float | None:
+        """Time step in fs; None for a relaxation."""
+        value = self.settings.get("timestep")
+        return None if value is None else float(value)
+
+    @property
+    def frame_interval(self) -> int:
+        """Steps between two frames of the trajectory."""
+        return int(self.settings.get("trajectory_interval") or 1)
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames of the trajectory; 0 when there is none."""
+        if not (self.folder / _TRAJECTORY).exists():
+            return 0
+        with self._trajectory() as trajectory:
+            return len(trajectory)
+
+    def frames(self, indices: Integers) -> list[Atoms]:
+        """Some frames of the trajectory, without reading the others."""
+        with self._trajectory() as trajectory:
+            return [trajectory[int(index)] for index in indices]
+
+    @contextmanager
+    def _trajectory(self) -> Iterator[Any]:
+        path = self.folder / _TRAJECTORY
+        try:
+            with Trajectory(path) as trajectory:
+                yield trajectory
+        except Exception as error:  # ASE raises many kinds for a damaged file
+            raise DataError(
+                f"{path} cannot be read ({error}); run the simulation again "
+                "or take the file away to report without it."
+            ) from error
+
+
+def trajectory_file(folder: Path) -> Path:
+    """The trajectory of a simulation."""
+    return folder / _TRAJECTORY
+
+
+def is_simulation(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds molecular dynamics or a relaxation."""
+    return any((Path(folder) / name).exists() for name in _TABLES.values())

@@ -1,0 +1,122 @@
+"""Atoms at positions, in a cell or in the open: what every graph is made from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+import numpy as np
+
+from ladera.errors import DataError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import ArrayLike
+
+    from ladera.arrays import Booleans, Floats, Integers
+
+_LARGEST_EXTENT: Final = 1e5  # Angstrom
+_MOST_IMAGES: Final = 1e6  # of a cell within the cutoff
+_SMALLEST_HEIGHT: Final = 0.5  # Angstrom, of a cell: less than any atom
+
+
+class Structure(NamedTuple):
+    """Numbers and positions of the atoms, the cell, and the charge of the whole.
+
+    :meth:`of` makes one from whatever NumPy takes for arrays.
+    """
+
+    numbers: Integers  # (n_atoms,) atomic numbers
+    positions: Floats  # (n_atoms, 3), Angstrom
+    cell: Floats  # (3, 3), rows are the cell vectors, Angstrom; zeros where open
+    periodic: Booleans  # (3,)
+    total_charge: float = 0.0  # e
+
+    @classmethod
+    def of(
+        cls,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike,
+        periodic: ArrayLike,
+        total_charge: float = 0.0,
+    ) -> Self:
+        """A structure of arrays of any kind; ``periodic`` may be one truth for all directions."""
+        return cls(
+            np.asarray(numbers, dtype=np.int64),
+            np.ascontiguousarray(positions, dtype=np.float64),
+            np.ascontiguousarray(cell, dtype=np.float64),
+            np.asarray(periodic, dtype=bool) | np.zeros(3, dtype=bool),
+            total_charge,
+        )
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms) -> Self:
+        """That of an ``ase.Atoms``; its arrays are not copied.
+
+        The total charge is ``atoms.info["total_charge"]``, in e; 0 where that is missing. Raises
+        DataError when it is not a number.
+        """
+        charge = total_charge(atoms)
+        return cls.of(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, charge)
+
+    def check(self, radius: float) -> None:
+        """Raise DataError where a list of neighbours within ``radius`` would be meaningless."""
+        if len(self.numbers) == 0:
+            raise DataError("The structure has no atoms; a potential needs at least one.")
+        if self.positions.shape != (len(self.numbers), 3):
+            raise DataError(
+                f"Positions have shape {self.positions.shape}, expected ({len(self.numbers)}, 3): "
+                "one row for each atomic number."
+            )
+        if not np.isfinite(self.positions).all():
+            atom = int(np.flatnonzero(~np.isfinite(self.positions).all(axis=1))[0])
+            raise DataError(
+                f"Atom {atom} has the position {self.positions[atom].tolist()}, which is not "
+                "finite; check the structure or the simulation that produced it."
+            )
+        if not np.isfinite(self.cell).all():
+            raise DataError(f"The cell {self.cell.tolist()} is not finite; check the structure.")
+        open_extents = np.ptp(self.positions, axis=0)[~self.periodic]
+        extent = float(open_extents.max(initial=np.abs(self.cell).max()))
+        if extent > _LARGEST_EXTENT:  # vesin's arithmetic overflows and ends the process
+            raise DataError(
+                f"The structure is {extent:.3g} Angstrom long; more than {_LARGEST_EXTENT:.0e} is "
+                "not possible. Has it exploded?"
+            )
+        if self.periodic.any():
+            self._check_cell(radius)
+
+    def _check_cell(self, radius: float) -> None:
+        vectors = self.cell[self.periodic]
+        if np.linalg.matrix_rank(vectors) < len(vectors):
+            raise DataError(
+                f"The structure is periodic along {self.periodic.tolist()} but its cell "
+                f"{self.cell.tolist()} has no independent vector there; give the cell or switch "
+                "the periodicity off."
+            )
+        heights = 1 / np.linalg.norm(np.linalg.pinv(vectors), axis=0)
+        if heights.min() < _SMALLEST_HEIGHT:
+            raise DataError(
+                f"The cell {self.cell.tolist()} is only {heights.min():.3g} Angstrom high, less "
+                "than an atom; is it in another unit?"
+            )
+        images = float(np.prod(1 + 2 * radius / heights))
+        if not images < _MOST_IMAGES:  # the search would not end
+            raise DataError(
+                f"A cutoff of {radius:.3g} Angstrom reaches over {images:.1e} images of the cell "
+                f"{self.cell.tolist()}; is one of them in another unit?"
+            )
+
+
+def total_charge(atoms: Atoms) -> float:
+    """Total charge of an ``ase.Atoms`` in e: its ``info["total_charge"]``, 0 where it has none.
+
+    Raises DataError when that is not a number.
+    """
+    value = atoms.info.get("total_charge", 0.0)
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"The structure's total_charge is {value!r}; it must be a number of elementary charges."
+        ) from error
