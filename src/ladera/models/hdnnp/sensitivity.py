@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from ladera.arrays import Floats
 from ladera.errors import ConfigError
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.models.hdnnp.model import HDNNP
-from ladera.models.hdnnp.selection import Floats, constant, correlation, sample
+from ladera.models.hdnnp.selection import constant, correlation, sample
 from ladera.potential import Potential
 
 
