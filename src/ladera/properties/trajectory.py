@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from ase.data import chemical_symbols
 
 from ladera.errors import DataError, PropertyError, did_you_mean
 from ladera.properties.result import FloatArray
+from ladera.simulation.run_folder import SimulationRun, trajectory_file
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ def read_trajectory(
                 f"{path} was written every {stored:g} fs, and --interval says {interval:g}; "
                 "leave --interval out for folders of `ladera md`."
             )
-        frames = _frames(path / "trajectory.traj", ())
+        frames = _frames(trajectory_file(path), ())
         return _trajectory(path, frames, stored, mean if temperature is None else temperature)
     if interval is None:
         raise DataError(
@@ -184,7 +183,7 @@ def read_frames(path: str | os.PathLike[str], *, types: Sequence[str] = ()) -> l
     :func:`read_trajectory`.
     """
     path = Path(path)
-    return _frames(path / "trajectory.traj" if path.is_dir() else path, types)
+    return _frames(trajectory_file(path) if path.is_dir() else path, types)
 
 
 def _frames(path: Path, types: Sequence[str]) -> list[Atoms]:
@@ -224,7 +223,7 @@ def _trajectory(
                 "order; a trajectory follows the same atoms throughout."
             )
     try:
-        found = Trajectory.from_positions(
+        trajectory = Trajectory.from_positions(
             numbers,
             np.array([atoms.positions for atoms in frames]),
             np.array([atoms.cell.array * atoms.pbc[:, None] for atoms in frames]),
@@ -237,7 +236,7 @@ def _trajectory(
     dipoles = [atoms.calc.results.get("dipole") for atoms in frames if atoms.calc is not None]
     known = len(dipoles) == len(frames) and all(dipole is not None for dipole in dipoles)
     return replace(
-        found,
+        trajectory,
         masses=frames[0].get_masses(),
         velocities=velocities if velocities[1:].any(axis=(1, 2)).all() else None,
         dipoles=np.array(dipoles) if known else None,
@@ -247,12 +246,11 @@ def _trajectory(
 def _clock(folder: Path) -> tuple[float, float]:
     """Time between frames (fs) and mean temperature (K) of a folder of ``ladera md``."""
     try:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["settings"]
+        run = SimulationRun.read(folder)
+        settings, temperatures = run.settings, run.table["temperature_k"]
         interval = float(settings["timestep"]) * int(settings["trajectory_interval"])
-        with (folder / "md.csv").open(newline="", encoding="utf-8") as file:
-            temperatures = [float(row["temperature_k"]) for row in csv.DictReader(file)]
         ramp = settings.get("temperature_end")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (DataError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{folder} is no complete folder of `ladera md` ({error}); its settings.json and "
             "md.csv say the time step and the temperature."
