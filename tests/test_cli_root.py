@@ -23,7 +23,10 @@ COMMANDS = (
     ["demo", "data", "template", "schema", "train", "evaluate", "info", "relax", "md", "report"]
     + [f"data {name}" for name in ("info", "check", "convert", "split")]
 )  # fmt: skip
-HEAVY = ("torch", "numba", "ase", "matplotlib", "h5py", "scipy", "lightning_fabric", "numpy")
+HEAVY = (
+    *("torch", "numba", "ase", "matplotlib", "h5py", "scipy", "lightning_fabric", "numpy"),
+    "pydantic",
+)
 
 
 def ladera_process(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -325,6 +325,9 @@ def test_velocities_of_the_structure(tmp_path):
         ({"max_extrapolating": 2.0}, "from 0 to 1"),
         ({"log_interval": 0}, "log_interval is 0"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": True}, "seed is True; it must be a whole number"),
+        ({"timestep": True}, "timestep is True; it must be a finite number"),
+        ({"temprature": 5.0}, "'temprature' is no setting of a simulation; did you mean 'tempera"),
     ],
 )
 def test_settings_that_make_no_sense(settings, message):

@@ -81,8 +81,6 @@ def spectrum(
 
     require_free(output)
     measured = None if experiment is None else read_spectrum(experiment)
-    found = read_trajectory(
-        trajectory, interval=interval, temperature=temperature, types=types or ()
-    )
-    result = compute(found.after(skip), resolution=resolution, measured=measured)
+    run = read_trajectory(trajectory, interval=interval, temperature=temperature, types=types or ())
+    result = compute(run.after(skip), resolution=resolution, measured=measured)
     return finish(result, output)

@@ -55,19 +55,19 @@ def relax(
         on_row=_show if sys.stderr.isatty() else None,
     )
     last = result.last
-    found = (
+    reached = (
         f"energy {last.energy_ev:.6f} eV, largest force {last.max_force_ev_per_angstrom:.2g} "
         "eV/Angstrom"
     )
     if last.max_stress_gpa is not None:
-        found += f", largest stress {last.max_stress_gpa:.2g} GPa"
+        reached += f", largest stress {last.max_stress_gpa:.2g} GPa"
     if not result.converged:
         raise SimulationError(
-            f"Not converged to {fmax:g} eV/Angstrom in {last.step} steps: {found}. The structure "
+            f"Not converged to {fmax:g} eV/Angstrom in {last.step} steps: {reached}. The structure "
             f"so far is {output / 'relaxed.extxyz'}; go on from it, with more --steps."
         )
     _print_table(result.table())
-    print(f"Converged in {last.step} steps: {found}. Results in {output}.")
+    print(f"Converged in {last.step} steps: {reached}. Results in {output}.")
     return 0
 
 

@@ -160,9 +160,9 @@ def _result(neb: NEB, band: Sequence[Atoms], calculator: Calculator) -> EnergyPa
     if isinstance(calculator, LaderaCalculator) and isinstance(calculator.potential, Committee):
         members = calculator.potential.potentials
         alone = np.array([_energies(band, alike(calculator, member)) for member in members])
-        found = [_barriers(row) for row in alone]
+        barriers = [_barriers(row) for row in alone]
         names = ("barrier", "reverse_barrier", "reaction_energy")
-        spread = dict(zip(names, np.std(found, axis=0, ddof=1), strict=True))
+        spread = dict(zip(names, np.std(barriers, axis=0, ddof=1), strict=True))
         spread["energies"] = np.std(alone - alone[:, :1], axis=0, ddof=1)
     barrier, reverse, reaction = _barriers(energies)
     return EnergyPath(
@@ -188,12 +188,12 @@ def _barriers(energies: FloatArray) -> tuple[float, float, float]:
 
 
 def _energies(band: Sequence[Atoms], calculator: Calculator) -> FloatArray:
-    found = []
+    energies = []
     for image in band:
         copy = image.copy()
         copy.calc = calculator
-        found.append(copy.get_potential_energy())
-    return np.array(found)
+        energies.append(copy.get_potential_energy())
+    return np.array(energies)
 
 
 def _another(calculator: Calculator) -> Calculator:

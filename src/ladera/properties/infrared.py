@@ -141,8 +141,8 @@ def infrared(
     """
     if not (scale > 0 and width > 0):
         raise PropertyError(f"Scale ({scale:g}) and width ({width:g} cm^-1) must be above zero.")
-    found = vibrations.__wrapped__(atoms, step=step, infrared=True)  # type: ignore[attr-defined]
-    bands = scale * found.frequencies
+    harmonic = vibrations.__wrapped__(atoms, step=step, infrared=True)  # type: ignore[attr-defined]
+    bands = scale * harmonic.frequencies
     end = 1.1 * max(float(bands.max()), 1000.0)
     if measured is not None:
         end = max(end, float(measured.wavenumbers[-1]))
@@ -151,24 +151,24 @@ def infrared(
     observed: FloatArray = np.full(len(bands), np.nan)
     unmatched: FloatArray = np.empty(0)
     if measured is not None:
-        observed, unmatched = measured.matched(bands, found.intensities, width)
+        observed, unmatched = measured.matched(bands, harmonic.intensities, width)
     return Infrared(
-        symbols=found.symbols,
-        positions=found.positions,
-        modes=found.modes,
-        frequencies=found.frequencies,
-        intensities=found.intensities,
+        symbols=harmonic.symbols,
+        positions=harmonic.positions,
+        modes=harmonic.modes,
+        frequencies=harmonic.frequencies,
+        intensities=harmonic.intensities,
         scale=scale,
         shape=shape,
         width=width,
         wavenumbers=grid,
-        absorption=_broadened(grid, bands[real], found.intensities[real], shape, width),
+        absorption=_broadened(grid, bands[real], harmonic.intensities[real], shape, width),
         observed=observed,
         unmatched=unmatched,
         measured_wavenumbers=np.empty(0) if measured is None else measured.wavenumbers,
         measured=np.empty(0) if measured is None else measured.absorbance,
         source="" if measured is None else measured.source,
-        derivatives=found.derivatives,
+        derivatives=harmonic.derivatives,
     )
 
 

@@ -218,22 +218,14 @@ def vibrations(
     nothing left to vibrate, for constraints of other kinds, and, with ``infrared``, for a
     calculator without a dipole.
     """
-    if step is not None and not step > 0:
-        raise PropertyError(f"The step is {step:g} Angstrom; it must be above zero.")
-    require_molecule(atoms, "A vibration")
-    if len(atoms) < 2:
-        raise PropertyError("One atom does not vibrate; give a molecule.")
-    if infrared and not has_dipole(atoms):
-        raise no_dipole(atoms)  # before the work
-    require_honoured(atoms, "vibrations", PropertyError)
+    _require_vibrating(atoms, step, infrared)
     held = any(type(constraint).__name__ != "FixCom" for constraint in atoms.constraints)
     inside = inner_motions(atoms) if held else _inner_space(atoms)
     if not inside.size:
         raise PropertyError("All atoms are held, so nothing vibrates; hold fewer of them.")
-    require_relaxed(atoms, cell=False)
-    found = derivatives(atoms, step)
+    slopes = derivatives(atoms, step)
     masses = np.repeat(atoms.get_masses(), 3)
-    dynamical = found.hessian / np.sqrt(np.outer(masses, masses))
+    dynamical = slopes.hessian / np.sqrt(np.outer(masses, masses))
     eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
     vectors = inside @ vectors  # (3 n_atoms, n_modes), mass-weighted
     frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * _WAVENUMBER
@@ -241,15 +233,13 @@ def vibrations(
     lengths = np.linalg.norm(moves, axis=0)
     intensities = np.empty(0)
     if infrared:
-        if found.dipole is None:
+        if slopes.dipole is None:
             raise no_dipole(atoms)
-        slopes = found.dipole.T @ moves  # (3, n_modes), e / sqrt(amu)
-        intensities = INTENSITY * (slopes**2).sum(axis=0)
-    quanta = frequencies[frequencies > 0] * units.invcm
+        intensities = INTENSITY * ((slopes.dipole.T @ moves) ** 2).sum(axis=0)
     if held:
         thermo = _harmonic_thermochemistry(atoms, frequencies, temperatures)
     else:
-        thermo = _thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)
+        thermo = _gas_thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)
     return Vibrations(
         symbols=tuple(atoms.get_chemical_symbols()),
         positions=atoms.positions.copy(),
@@ -257,17 +247,30 @@ def vibrations(
         reduced_masses=1 / lengths**2,
         modes=(moves / lengths).T.reshape(-1, len(atoms), 3),
         intensities=intensities,
-        zero_point_energy=float(quanta.sum() / 2),
+        zero_point_energy=float(frequencies[frequencies > 0].sum() * units.invcm / 2),
         temperatures=np.array(temperatures, dtype=float),
         enthalpy=thermo[0],
         entropy=thermo[1],
         free_energy=thermo[2],
-        asymmetry=found.asymmetry,
-        derivatives=found.origin,
+        asymmetry=slopes.asymmetry,
+        derivatives=slopes.origin,
         symmetry_number=symmetry_number,
         spin=spin,
         held=held,
     )
+
+
+def _require_vibrating(atoms: Atoms, step: float | None, infrared: bool) -> None:
+    """Refuse what has no vibrations or no intensities, before the work."""
+    if step is not None and not step > 0:
+        raise PropertyError(f"The step is {step:g} Angstrom; it must be above zero.")
+    require_molecule(atoms, "A vibration")
+    if len(atoms) < 2:
+        raise PropertyError("One atom does not vibrate; give a molecule.")
+    if infrared and not has_dipole(atoms):
+        raise no_dipole(atoms)
+    require_honoured(atoms, "vibrations", PropertyError)
+    require_relaxed(atoms, cell=False)
 
 
 def _inner_space(atoms: Atoms) -> FloatArray:
@@ -312,7 +315,7 @@ def _harmonic_thermochemistry(
     ).T
 
 
-def _thermochemistry(
+def _gas_thermochemistry(
     atoms: Atoms,
     frequencies: FloatArray,
     temperatures: Sequence[float],

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 class Dynamics:
     """The state of a run, its steps, and what is measured of it.
 
-    ``atoms``, with a calculator and momenta, are always as the state is.
+    ``atoms``, with a calculator and momenta, are always as the ``state`` is, which is there from
+    :meth:`start` or :meth:`go_back_to` on.
     """
+
+    state: State
 
     def __init__(self, atoms: Atoms, settings: MDSettings, rng: np.random.Generator) -> None:
         self.atoms = atoms
@@ -35,23 +38,26 @@ class Dynamics:
         rests = settings.ensemble == "nvt-langevin" and not atoms.constraints
         self._system = System(atoms, rests=rests)
         self._conditions = conditions(settings, degrees_of_freedom(atoms, settings.ensemble))
-        self._state: State | None = None
 
-    @property
-    def state(self) -> State:
-        """The state after the last step; the first time the model is asked for forces."""
-        if self._state is None:
-            self._state = self._integrator.init(self._system, self._conditions)
-        return self._state
+    def start(self) -> None:
+        """Begin with the atoms as they are; the model is asked for its forces."""
+        self.state = self._integrator.init(self._system, self._conditions)
+
+    def go_back_to(self, cell: Floats, stored: Mapping[str, Any]) -> None:
+        """Begin with a cell and a state, its fields by name; what is not stored is computed."""
+        self.atoms.set_cell(cell, apply_constraint=False)
+        self.atoms.set_positions(stored["positions"], apply_constraint=False)
+        self.atoms.set_momenta(stored["momenta"], apply_constraint=False)
+        self.start()
+        self.state = replace(self.state, **stored)
 
     def step(self, number: int) -> None:
         """Step ``number`` of the run, counted from one."""
-        state = self.state
         if self._settings.temperature_end is not None:
             thermal = BOLTZMANN * self._settings.temperature_at(number)
             self._conditions = replace(self._conditions, thermal_energy=thermal)
-        self._state = self._integrator.step(state, self._system, self._conditions, self._rng)
-        self.atoms.arrays["momenta"][:] = self._state.momenta
+        self.state = self._integrator.step(self.state, self._system, self._conditions, self._rng)
+        self.atoms.arrays["momenta"][:] = self.state.momenta
 
     def temperature(self) -> float:
         """T = 2 K / (n_f k_B), K."""
@@ -62,14 +68,6 @@ class Dynamics:
         """What an exact integration keeps constant, eV; along a ramp it does not stay."""
         energy = self.atoms.get_potential_energy() + self.atoms.get_kinetic_energy()
         return float(energy + self.state.exchanged)
-
-    def go_back_to(self, cell: Floats, stored: Mapping[str, Any]) -> None:
-        """Take up a cell and a state, fields by name; what is not stored is computed."""
-        self.atoms.set_cell(cell, apply_constraint=False)
-        self.atoms.set_positions(stored["positions"], apply_constraint=False)
-        self.atoms.set_momenta(stored["momenta"], apply_constraint=False)
-        self._state = None
-        self._state = replace(self.state, **stored)
 
 
 def conditions(settings: MDSettings, degrees_of_freedom: int) -> Conditions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from ase.data import covalent_radii
@@ -16,6 +16,8 @@ from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ase import Atoms
 
     from ladera.graph import Graph
@@ -43,8 +45,8 @@ class Guard:
         self._warned = 0
 
     def check_step(self, atoms: Atoms, temperature: float) -> None:
-        """After a step, with the temperature in K."""
-        energy = check_finite(atoms)
+        """After a step, with the results of it and the temperature in K."""
+        energy = check_finite(atoms.calc.results)
         if not temperature <= self._settings.explosion_temperature:
             raise SimulationError(
                 f"the temperature is {temperature:.4g} K, "
@@ -91,11 +93,13 @@ class Guard:
         self._rows_outside, self._warned = state["rows_outside"], state["warned"]
 
 
-def check_finite(atoms: Atoms) -> float:
-    """The energy in eV; SimulationError unless it and the forces are finite."""
-    energy = float(atoms.get_potential_energy())
-    forces = atoms.calc.results["forces"]  # of the same structure, and not copied
-    if not (math.isfinite(energy) and np.isfinite(forces).all()):
+def check_finite(results: Mapping[str, Any]) -> float:
+    """The energy in eV of a calculator's results; SimulationError unless it and forces are finite.
+
+    Results are taken as they are: asking the calculator whether anything has changed costs more.
+    """
+    energy = float(results["energy"])
+    if not (math.isfinite(energy) and np.isfinite(results["forces"]).all()):
         raise SimulationError("energy or forces are not finite")
     return energy
 

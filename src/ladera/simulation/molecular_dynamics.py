@@ -121,6 +121,7 @@ class _Run:
     def begin(self, point: RestartPoint | None) -> None:
         """Write the first row and restart point, or go back to the restart point."""
         if point is None:
+            self._dynamics.start()
             self._check_start()
             self.save_restart()
         else:

@@ -118,9 +118,10 @@ def _iterations(
     kind = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}[optimizer]
     target = FrechetCellFilter(atoms) if cell else atoms
     try:
-        check_finite(atoms)
+        atoms.get_forces()
+        check_finite(atoms.calc.results)
         for converged in kind(target, logfile=None).irun(fmax=fmax, steps=steps):
-            check_finite(atoms)
+            check_finite(atoms.calc.results)
             yield bool(converged)
     except (SimulationError, DataError) as error:
         reason = str(error).rstrip(".")

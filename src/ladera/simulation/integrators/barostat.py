@@ -16,7 +16,7 @@ from ladera.simulation.calculator import cell_volume
 from ladera.simulation.integrators.nose_hoover import (
     ChainState,
     advance_chain,
-    apply_thermostat,
+    advance_thermostat,
     chain_energy,
     nose_hoover_init,
     resting_chain,
@@ -97,21 +97,22 @@ def npt_step(
     coupling = 1 + 3 / conditions.degrees_of_freedom
     reference_volume = cell_volume(state.reference_cell)
 
-    def push(momentum: float, momenta: Floats, trace: float, strain: float) -> float:
+    def push(momentum: float, twice_kinetic: float, trace: float, volume: float) -> float:
         """p_eps' = p_eps + dt/2 ((1 + 3 / n_f) 2 K - V (tr sigma + 3 P_0))."""
-        volume = reference_volume * math.exp(3 * strain)
-        force = coupling * 2 * kinetic_energy(momenta, masses)
-        return momentum + half * (force - volume * (trace + 3 * conditions.pressure))
+        force = coupling * twice_kinetic - volume * (trace + 3 * conditions.pressure)
+        return momentum + half * force
 
     def kick(momenta: Floats, forces: Floats, strain_momentum: float) -> Floats:
         """p' = p exp(-x) + dt/2 F (1 - exp(-x)) / x,  x = dt/2 (1 + 3 / n_f) p_eps / W."""
         x = half * coupling * strain_momentum / inertia
         return momenta * math.exp(-x) + half * _growth(-x) * forces
 
-    barostat, p_eps = _apply_barostat(state.barostat, state.strain_momentum, inertia, conditions)
-    thermostat, p = apply_thermostat(state.thermostat, state.momenta, system, conditions)
-    p_eps = push(p_eps, p, state.stress_trace, state.strain)
-    p = kick(p, state.forces, p_eps)
+    barostat, p_eps = _advance_barostat(state.barostat, state.strain_momentum, inertia, conditions)
+    twice_kinetic = 2 * kinetic_energy(state.momenta, masses)
+    thermostat, scale = advance_thermostat(state.thermostat, twice_kinetic, conditions)
+    volume = reference_volume * math.exp(3 * state.strain)
+    p_eps = push(p_eps, scale**2 * twice_kinetic, state.stress_trace, volume)
+    p = kick(scale * state.momenta, state.forces, p_eps)
 
     x = time * p_eps / inertia
     strain = state.strain + x
@@ -121,13 +122,14 @@ def npt_step(
     forces, trace = system.forces(), system.stress_trace()
 
     p = kick(p, forces, p_eps)
-    p_eps = push(p_eps, p, trace, strain)
-    thermostat, p = apply_thermostat(thermostat, p, system, conditions)
-    barostat, p_eps = _apply_barostat(barostat, p_eps, inertia, conditions)
     volume = reference_volume * math.exp(3 * strain)
+    twice_kinetic = 2 * kinetic_energy(p, masses)
+    p_eps = push(p_eps, twice_kinetic, trace, volume)
+    thermostat, scale = advance_thermostat(thermostat, twice_kinetic, conditions)
+    barostat, p_eps = _advance_barostat(barostat, p_eps, inertia, conditions)
     return BarostatState(
         positions=positions,
-        momenta=p,
+        momenta=scale * p,
         forces=forces,
         exchanged=_exchanged(thermostat, barostat, p_eps**2 / (2 * inertia), volume, conditions),
         thermostat=thermostat,
@@ -150,7 +152,7 @@ def _growth(x: float) -> float:
     return math.expm1(x) / x if x else 1.0
 
 
-def _apply_barostat(
+def _advance_barostat(
     chain: Floats, strain_momentum: float, inertia: float, conditions: Conditions
 ) -> tuple[Floats, float]:
     """Half a time step of the chain on p_eps, whose p_eps^2 / W has the mean k_B T."""

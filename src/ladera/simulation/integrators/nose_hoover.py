@@ -87,22 +87,19 @@ def _advance(eta, pi, masses, twice_kinetic, mean, thermal, time):  # type: igno
 
 def chain_energy(chain: Floats, masses: Floats, mean: float, thermal: float) -> float:
     """Energy of a chain, eV: mean eta_0 + k_B T sum_j>0 eta_j + sum_j pi_j^2 / (2 Q_j)."""
-    first, *others = chain[0].tolist()
-    kinetic = 0.5 * float(chain[1] @ (chain[1] / masses))
-    return float(mean * first + thermal * sum(others) + kinetic)
+    eta, pi = chain.tolist()
+    kinetic = sum(0.5 * p * p / mass for p, mass in zip(pi, masses.tolist(), strict=True))
+    return float(mean * eta[0] + thermal * sum(eta[1:]) + kinetic)
 
 
-def apply_thermostat(
-    chain: Floats, momenta: Floats, system: System, conditions: Conditions
-) -> tuple[Floats, Floats]:
-    """Half a time step of the chain on the atoms; chain and momenta."""
+def advance_thermostat(
+    chain: Floats, twice_kinetic: float, conditions: Conditions
+) -> tuple[Floats, float]:
+    """Half a time step of the chain on the atoms; the chain, and the factor for their momenta."""
     thermal = conditions.thermal_energy
-    twice_kinetic = 2 * kinetic_energy(momenta, system.masses)
     surplus = (twice_kinetic, conditions.degrees_of_freedom * thermal, thermal)
-    chain, scale = advance_chain(
-        chain, conditions.thermostat_masses, surplus, conditions.time_step / 2
-    )
-    return chain, scale * momenta
+    masses = conditions.thermostat_masses
+    return advance_chain(chain, masses, surplus, conditions.time_step / 2)
 
 
 def thermostat_energy(chain: Floats, conditions: Conditions) -> float:
@@ -135,12 +132,15 @@ def nose_hoover_step(
     s           scale               factor for the momenta of the atoms
     ==========  ==================  =============================================
     """
-    chain, momenta = apply_thermostat(state.thermostat, state.momenta, system, conditions)
-    state = verlet_step(replace(state, momenta=momenta), system, conditions, rng)
-    chain, momenta = apply_thermostat(chain, state.momenta, system, conditions)
+    masses = system.masses
+    twice_kinetic = 2 * kinetic_energy(state.momenta, masses)
+    chain, scale = advance_thermostat(state.thermostat, twice_kinetic, conditions)
+    state = verlet_step(replace(state, momenta=scale * state.momenta), system, conditions, rng)
+    twice_kinetic = 2 * kinetic_energy(state.momenta, masses)
+    chain, scale = advance_thermostat(chain, twice_kinetic, conditions)
     return replace(
         state,
-        momenta=momenta,
+        momenta=scale * state.momenta,
         thermostat=chain,
         exchanged=thermostat_energy(chain, conditions),
     )
