@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, log_scale, style
 from ladera.properties.diffusion import CM2_PER_S, MS_PER_CM, Diffusion
-from ladera.properties.result import FloatArray, Result, Table, quantity, two_digits
+from ladera.properties.result import Result, Table, quantity, two_digits
 from ladera.units import BOLTZMANN
 
 
@@ -32,22 +33,22 @@ class Arrhenius(Result):
     )
 
     species: str
-    temperatures: FloatArray = quantity("K")  # (n,), rising
-    coefficients: FloatArray = quantity("cm^2/s")  # (n,)
-    coefficient_errors: FloatArray = quantity("cm^2/s")
-    conductivities: FloatArray = quantity("mS/cm")  # (n,)
+    temperatures: Floats = quantity("K")  # (n,), rising
+    coefficients: Floats = quantity("cm^2/s")  # (n,)
+    coefficient_errors: Floats = quantity("cm^2/s")
+    conductivities: Floats = quantity("mS/cm")  # (n,)
     activation_energy: float = quantity("eV")
     activation_energy_error: float = quantity("eV")
     prefactor: float = quantity("cm^2/s")
     prefactor_factor: float = quantity()  # one error up or down multiplies or divides by it
-    covariance: FloatArray = quantity()  # (2, 2), of ln(prefactor in cm^2/s) and E_a in eV
+    covariance: Floats = quantity()  # (2, 2), of ln(prefactor in cm^2/s) and E_a in eV
     chi_squared: float = quantity()  # per degree of freedom; not-a-number with two temperatures
     target: float = quantity("K")
     target_coefficient: float = quantity("cm^2/s")
     target_factor: float = quantity()
     target_conductivity: float = quantity("mS/cm")
     # (n_members, n), what each member of a committee gives by itself; empty for a single model
-    member_coefficients: FloatArray = quantity("cm^2/s", default_factory=lambda: np.empty((0, 0)))
+    member_coefficients: Floats = quantity("cm^2/s", default_factory=lambda: np.empty((0, 0)))
 
     def table(self) -> Table:
         """The temperatures, then what the line says."""
@@ -240,7 +241,7 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
     )
 
 
-def _members(results: Sequence[Diffusion]) -> FloatArray:
+def _members(results: Sequence[Diffusion]) -> Floats:
     """Coefficients (n_members, n) of a committee's members, none unless all results have them."""
     counts = {len(found.member_coefficients) for found in results}
     if len(counts) > 1:
@@ -248,13 +249,13 @@ def _members(results: Sequence[Diffusion]) -> FloatArray:
     return np.array([found.member_coefficients for found in results]).T
 
 
-def _line(logarithm: Any, energy: Any, inverse: FloatArray | float) -> FloatArray:
+def _line(logarithm: Any, energy: Any, inverse: Floats | float) -> Floats:
     """ln D at inverse temperatures, 1/K."""
-    line: FloatArray = logarithm - energy / BOLTZMANN * inverse
+    line: Floats = logarithm - energy / BOLTZMANN * inverse
     return line
 
 
-def _deviation(covariance: FloatArray, inverse: float) -> float:
+def _deviation(covariance: Floats, inverse: float) -> float:
     """Standard error of ln D at an inverse temperature, 1/K."""
     gradient = np.array([1, -inverse / BOLTZMANN])
     return float(np.sqrt(gradient @ covariance @ gradient))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError, SimulationError
 from ladera.plotting import FAINT, PALETTE, log_scale, style
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.run_folder import RunFolder
@@ -47,9 +48,9 @@ class EnergyConservation(Result):
 
     temperature: float = quantity("K")  # twice of it at the start, half of which stays
     duration: float = quantity("ps")
-    timesteps: FloatArray = quantity("fs")  # (n,)
-    drift: FloatArray = quantity("meV/ps")  # (n,), per atom
-    fluctuation: FloatArray = quantity("meV")  # (n,), per atom, root mean square about the drift
+    timesteps: Floats = quantity("fs")  # (n,)
+    drift: Floats = quantity("meV/ps")  # (n,), per atom
+    fluctuation: Floats = quantity("meV")  # (n,), per atom, root mean square about the drift
     safe: float = quantity("fs")  # the longest safe step; not-a-number if there is none
 
     def table(self) -> Table:

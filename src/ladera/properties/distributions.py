@@ -10,18 +10,17 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
+from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, PALETTE, band, style
 from ladera.properties.pair_statistics import ANGLE_BINS, BIN, PairStatistics
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
-    from numpy.typing import NDArray
 
-    IntArray = NDArray[np.integer[Any]]
 
 SMOOTHING: Final = 0.06  # Angstrom, of the curve in which peaks and minima are looked for
 PROMINENCE: Final = 0.1  # of a peak, of the curve's largest value
@@ -46,28 +45,28 @@ class Structure(Result):
     )
 
     pairs: tuple[str, ...]  # every unordered pair of species once, such as O-H
-    counts: FloatArray = quantity()  # (n_pairs, 2), atoms of either species
+    counts: Floats = quantity()  # (n_pairs, 2), atoms of either species
     n_frames: int  # that were looked at
     n_blocks: int
     volume: float = quantity("Angstrom^3")
-    distances: FloatArray = quantity("Angstrom")  # (n_bins,), middle of the bins
-    radial: FloatArray = quantity()  # (n_pairs, n_bins), g(r)
-    radial_error: FloatArray = quantity()
-    integral: FloatArray = quantity()  # (n_pairs, n_bins), neighbours b up to the bin's end
-    peak: FloatArray = quantity("Angstrom")  # (n_pairs,), first maximum of g(r)
-    peak_error: FloatArray = quantity("Angstrom")
-    height: FloatArray = quantity()  # (n_pairs,), of that maximum
-    height_error: FloatArray = quantity()
-    minimum: FloatArray = quantity("Angstrom")  # (n_pairs,), first minimum after it
-    coordination: FloatArray = quantity()  # (n_pairs,), neighbours b up to the minimum
-    coordination_error: FloatArray = quantity()
+    distances: Floats = quantity("Angstrom")  # (n_bins,), middle of the bins
+    radial: Floats = quantity()  # (n_pairs, n_bins), g(r)
+    radial_error: Floats = quantity()
+    integral: Floats = quantity()  # (n_pairs, n_bins), neighbours b up to the bin's end
+    peak: Floats = quantity("Angstrom")  # (n_pairs,), first maximum of g(r)
+    peak_error: Floats = quantity("Angstrom")
+    height: Floats = quantity()  # (n_pairs,), of that maximum
+    height_error: Floats = quantity()
+    minimum: Floats = quantity("Angstrom")  # (n_pairs,), first minimum after it
+    coordination: Floats = quantity()  # (n_pairs,), neighbours b up to the minimum
+    coordination_error: Floats = quantity()
     triplets: tuple[str, ...]  # neighbour-centre-neighbour, such as H-O-H
-    angles: FloatArray = quantity("degree")  # (n_angles,)
-    angular: FloatArray = quantity("1/degree")  # (n_triplets, n_angles), integrates to one
-    angular_error: FloatArray = quantity("1/degree")
-    wavevectors: FloatArray = quantity("1/Angstrom")  # (n_q,)
-    structure_factor: FloatArray = quantity()  # (n_q,)
-    structure_factor_error: FloatArray = quantity()
+    angles: Floats = quantity("degree")  # (n_angles,)
+    angular: Floats = quantity("1/degree")  # (n_triplets, n_angles), integrates to one
+    angular_error: Floats = quantity("1/degree")
+    wavevectors: Floats = quantity("1/Angstrom")  # (n_q,)
+    structure_factor: Floats = quantity()  # (n_q,)
+    structure_factor_error: Floats = quantity()
 
     def table(self) -> Table:
         """First shell of every pair, both ways round, then angles and structure factor."""
@@ -234,13 +233,13 @@ def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
             )
 
 
-def _even(blocks: list[IntArray]) -> IntArray:
+def _even(blocks: list[Integers]) -> Integers:
     """Blocks of one size, (n_blocks, n_frames): the largest may lose a frame."""
     size = min(map(len, blocks))
     return np.array([block[:size] for block in blocks])
 
 
-def _first_shell(curve: FloatArray, edges: FloatArray) -> tuple[float, float]:
+def _first_shell(curve: Floats, edges: Floats) -> tuple[float, float]:
     """First peak and the minimum after it, Angstrom; not-a-number where there is none."""
     peaks, _ = find_peaks(curve, prominence=max(PROMINENCE * curve.max(initial=0), 1e-9))
     if len(peaks) == 0:
@@ -254,7 +253,7 @@ def _first_shell(curve: FloatArray, edges: FloatArray) -> tuple[float, float]:
     return float(middle[peaks[0]]), np.nan if at_end else float(minimum)
 
 
-def _peaks(radial: FloatArray, near: FloatArray, work: PairStatistics) -> FloatArray:
+def _peaks(radial: Floats, near: Floats, work: PairStatistics) -> Floats:
     """Place and height of a block's first peaks, (n_pairs, 2), by parabolas through their tops."""
     middle = 0.5 * (work.edges[1:] + work.edges[:-1])
     found = np.full((len(radial), 2), np.nan)
@@ -270,15 +269,15 @@ def _peaks(radial: FloatArray, near: FloatArray, work: PairStatistics) -> FloatA
     return found
 
 
-def _inside(integral: FloatArray, reach: FloatArray, work: PairStatistics) -> FloatArray:
+def _inside(integral: Floats, reach: Floats, work: PairStatistics) -> Floats:
     """Neighbours within the reach of each pair, (n_pairs,)."""
     pairs = zip(reach, integral, strict=True)
     return np.array([np.interp(r, work.edges[1:], row) for r, row in pairs])
 
 
-def _error(blocks: FloatArray) -> FloatArray:
+def _error(blocks: Floats) -> Floats:
     """Standard error of the mean over blocks, along the first axis."""
-    found: FloatArray = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
+    found: Floats = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
     return found
 
 

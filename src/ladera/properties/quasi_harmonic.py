@@ -11,6 +11,7 @@ from ase import units
 from matplotlib.figure import Figure
 from phonopy import run_qha
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import PALETTE, axes, style
 from ladera.properties.phonons import (
@@ -19,7 +20,7 @@ from ladera.properties.phonons import (
     frequencies,
     supercell_size,
 )
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import relax_ions, require_crystal, with_spread
 from ladera.units import GIGAPASCAL
 
@@ -43,13 +44,13 @@ class QuasiHarmonic(Result):
     title: ClassVar[str] = "Quasi-harmonic expansion"
     caption: ClassVar[str] = "Volume expansion coefficient against temperature."
 
-    temperatures: FloatArray = quantity("K")
-    volume: FloatArray = quantity("Angstrom^3")  # of the cell
-    expansion: FloatArray = quantity("1/K")  # (1/V) dV/dT
-    bulk_modulus: FloatArray = quantity("GPa")
-    gruneisen: FloatArray = quantity()  # thermodynamic Grueneisen parameter
-    heat_capacity: FloatArray = quantity("J/K/mol")  # at constant pressure, per cell
-    volumes: FloatArray = quantity("Angstrom^3")  # the ones computed
+    temperatures: Floats = quantity("K")
+    volume: Floats = quantity("Angstrom^3")  # of the cell
+    expansion: Floats = quantity("1/K")  # (1/V) dV/dT
+    bulk_modulus: Floats = quantity("GPa")
+    gruneisen: Floats = quantity()  # thermodynamic Grueneisen parameter
+    heat_capacity: Floats = quantity("J/K/mol")  # at constant pressure, per cell
+    volumes: Floats = quantity("Angstrom^3")  # the ones computed
 
     def table(self) -> Table:
         """Some temperatures."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.errors import SimulationError
 from ladera.plotting import PALETTE, style
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.run_folder import RunFolder
@@ -43,9 +44,9 @@ class Survival(Result):
     asked: float = quantity("ps")
     survived: float = quantity("ps")
     outside: float = quantity()  # share of the rows with an extrapolating atom
-    times: FloatArray = quantity("ps")  # (n,)
-    temperatures: FloatArray = quantity("K")  # (n,)
-    extrapolating: FloatArray = quantity()  # (n,), atoms outside the training domain
+    times: Floats = quantity("ps")  # (n,)
+    temperatures: Floats = quantity("K")  # (n,)
+    extrapolating: Floats = quantity()  # (n,), atoms outside the training domain
 
     def table(self) -> Table:
         """What was asked, what was reached, and why not more."""

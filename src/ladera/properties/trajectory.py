@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from ase.data import chemical_symbols
 
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.errors import DataError, PropertyError, did_you_mean
-from ladera.properties.result import FloatArray
 from ladera.simulation.run_folder import SimulationRun, trajectory_file
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import NDArray
 
 # A step longer than this part of the cell's height may as well have gone the other way around.
 _LONGEST_STEP: Final = 0.4
@@ -52,22 +51,22 @@ class Trajectory:
         Dipole moments, e*Angstrom, shape (n_frames, 3), or None.
     """
 
-    numbers: NDArray[np.integer[Any]]
-    positions: FloatArray
-    cells: FloatArray
+    numbers: Integers
+    positions: Floats
+    cells: Floats
     interval: float
     temperature: float | None = None
     wrapped: bool = False
-    masses: FloatArray | None = None
-    velocities: FloatArray | None = None
-    dipoles: FloatArray | None = None
+    masses: Floats | None = None
+    velocities: Floats | None = None
+    dipoles: Floats | None = None
 
     @classmethod
     def from_positions(
         cls,
-        numbers: NDArray[np.integer[Any]],
-        positions: FloatArray,
-        cells: FloatArray,
+        numbers: Integers,
+        positions: Floats,
+        cells: Floats,
         interval: float,
         temperature: float | None = None,
     ) -> Trajectory:
@@ -102,10 +101,10 @@ class Trajectory:
         """Mean volume of the cell, Angstrom^3; 0 without a lattice."""
         return float(np.abs(np.linalg.det(self.cells)).mean())
 
-    def mobile(self, species: str) -> NDArray[np.bool_]:
+    def mobile(self, species: str) -> Booleans:
         """Which atoms are of ``species``, shape (n_atoms,). PropertyError when none is."""
         symbols = np.array(chemical_symbols)[self.numbers]
-        mask: NDArray[np.bool_] = symbols == species
+        mask: Booleans = symbols == species
         if not mask.any():
             raise PropertyError(
                 f"No atom of the trajectory is {species}; "
@@ -113,7 +112,7 @@ class Trajectory:
             )
         return mask
 
-    def without_drift(self, species: str) -> FloatArray:
+    def without_drift(self, species: str) -> Floats:
         """Positions (n_frames, n_species, 3) of a species relative to the other atoms' mean.
 
         The framework, which is every atom of another species (each counted alike), stays where it
@@ -121,7 +120,7 @@ class Trajectory:
         """
         mask = self.mobile(species)
         framework = ~mask if not mask.all() else mask
-        moved: FloatArray = self.positions[:, mask] - self.positions[:, framework].mean(
+        moved: Floats = self.positions[:, mask] - self.positions[:, framework].mean(
             axis=1, keepdims=True
         )
         return moved
@@ -263,7 +262,7 @@ def _clock(folder: Path) -> tuple[float, float]:
     return interval, float(np.mean(temperatures))
 
 
-def _unwrap(positions: FloatArray, cells: FloatArray) -> tuple[FloatArray, bool]:
+def _unwrap(positions: Floats, cells: Floats) -> tuple[Floats, bool]:
     """Positions without jumps across the cell, and whether there were any.
 
     Each step r(i) - r(i-1) is taken to its nearest image in the cell of frame i and the steps are
