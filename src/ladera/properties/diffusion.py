@@ -231,14 +231,14 @@ def diffusion(
     Raises PropertyError for a species that is not there, for a trajectory too short for the window,
     for a viscosity without temperature or cubic cell, and for a single member.
     """
-    found = _of_one(trajectory, species, charge, window, viscosity)
+    diffusion_of_mean = _of_one(trajectory, species, charge, window, viscosity)
     if not members:
-        return found
+        return diffusion_of_mean
     if len(members) == 1:
         raise PropertyError("One member has no spread; give the trajectories of all members.")
     alone = [_of_one(one, species, charge, window, viscosity) for one in members]
     return replace(
-        found,
+        diffusion_of_mean,
         spread=deviations(alone),
         member_coefficients=np.array([one.coefficient for one in alone]),
     )

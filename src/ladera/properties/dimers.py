@@ -51,13 +51,13 @@ class Dimers(Result):
     @property
     def soft(self) -> dict[str, str]:
         """Pairs that do not repel as atoms do, and what they do instead."""
-        found = {}
+        weaknesses = {}
         for i, pair in enumerate(self.pairs):
             if self.wall[i] > self.distances[0] + 1e-9:
-                found[pair] = f"falls below {self.wall[i]:.2f} Å"
+                weaknesses[pair] = f"falls below {self.wall[i]:.2f} Å"
             elif self.shortest[i] + self.well[i] < LEAST_RISE:
-                found[pair] = "hardly repels"
-        return found
+                weaknesses[pair] = "hardly repels"
+        return weaknesses
 
     def table(self) -> Table:
         """One row for each pair."""
@@ -107,11 +107,11 @@ def dimers(potential: Potential, /) -> Dimers:
 
     With a committee, its mean and the standard deviations of its members.
     """
-    found = _dimers(potential)
+    result = _dimers(potential)
     if isinstance(potential, Committee):
         alone = [_dimers(member) for member in potential.potentials]
-        return replace(found, spread=deviations(alone))
-    return found
+        return replace(result, spread=deviations(alone))
+    return result
 
 
 def _dimers(potential: Potential) -> Dimers:

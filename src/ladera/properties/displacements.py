@@ -110,11 +110,11 @@ def _extrapolated(atoms: Atoms) -> tuple[Floats, Floats | None]:
 def _differences(atoms: Atoms, step: float) -> tuple[Floats, Floats | None]:
     size = 3 * len(atoms)
     steps = step * np.eye(size).reshape(size, len(atoms), 3)
-    found = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
-    slopes = (found.forces[size:] - found.forces[:size]).reshape(size, size) / (2 * step)
-    if found.dipoles is None:
+    displaced = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
+    slopes = (displaced.forces[size:] - displaced.forces[:size]).reshape(size, size) / (2 * step)
+    if displaced.dipoles is None:
         return slopes, None
-    return slopes, (found.dipoles[:size] - found.dipoles[size:]) / (2 * step)
+    return slopes, (displaced.dipoles[:size] - displaced.dipoles[size:]) / (2 * step)
 
 
 def evaluate_displaced(atoms: Atoms, displacements: Floats) -> Displaced:
@@ -157,16 +157,16 @@ def no_dipole(atoms: Atoms) -> PropertyError:
 
 def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: Floats) -> Displaced:
     count = max(1, _ATOMS_IN_A_BATCH // len(atoms))
-    found: list[Arrays] = []
+    batches: list[Arrays] = []
     for start in range(0, len(displacements), count):
         part = displacements[start : start + count]
         compute = partial(_batch, atoms, calculator.potential, part)
         if isinstance(calculator, RememberingCalculator):
-            found.append(calculator.remember(atoms, "displaced copies", compute, part))
+            batches.append(calculator.remember(atoms, "displaced copies", compute, part))
         else:
-            found.append(compute())
-    forces = np.concatenate([batch["forces"] for batch in found])
-    dipoles = [batch["dipoles"] for batch in found if "dipoles" in batch]
+            batches.append(compute())
+    forces = np.concatenate([batch["forces"] for batch in batches])
+    dipoles = [batch["dipoles"] for batch in batches if "dipoles" in batch]
     return Displaced(
         forces.reshape(-1, len(atoms), 3), np.concatenate(dipoles) if dipoles else None
     )
@@ -187,7 +187,7 @@ def _batch(atoms: Atoms, potential: Potential, displacements: Floats) -> Arrays:
     ]
     with torch.no_grad():
         prediction = evaluate(potential, Graph.batch(graphs))
-        found = {"forces": prediction.forces.double().cpu().numpy()}
+        arrays = {"forces": prediction.forces.double().cpu().numpy()}
         if potential.has_dipole and not atoms.pbc.any():
-            found["dipoles"] = prediction.dipole.double().cpu().numpy()
-    return found
+            arrays["dipoles"] = prediction.dipole.double().cpu().numpy()
+    return arrays

@@ -13,6 +13,7 @@ from scipy.signal import find_peaks
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, PALETTE, band, style
+from ladera.properties.mean_squares import standard_error
 from ladera.properties.pair_statistics import ANGLE_BINS, BIN, PairStatistics
 from ladera.properties.result import Result, Table, quantity
 
@@ -87,7 +88,7 @@ class Structure(Result):
             (
                 "structure factor",
                 f"{self.wavevectors[best]:.2f} Å⁻¹",
-                _pm(self.structure_factor[best], self.structure_factor_error[best]),
+                _plus_minus(self.structure_factor[best], self.structure_factor_error[best]),
                 "",
                 "",
             )
@@ -102,11 +103,11 @@ class Structure(Result):
             return "no peak", "", "", ""
         last = ("", "")
         if np.isfinite(self.minimum[i]):
-            number = _pm(factor * self.coordination[i], factor * self.coordination_error[i])
+            number = _plus_minus(factor * self.coordination[i], factor * self.coordination_error[i])
             last = (f"{self.minimum[i]:.2f}", number)
         return (
-            _pm(self.peak[i], self.peak_error[i], 3),
-            _pm(self.height[i], self.height_error[i]),
+            _plus_minus(self.peak[i], self.peak_error[i], 3),
+            _plus_minus(self.height[i], self.height_error[i]),
             *last,
         )
 
@@ -179,11 +180,11 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
     counts = shells.mean(axis=1)  # (n_blocks, n_pairs, n_bins), neighbours of one atom a in a shell
     radial = counts / work.ideal
     smooth = gaussian_filter1d(radial.mean(0), SMOOTHING / BIN, axis=1, mode="constant")
-    found = np.array([_first_shell(curve, work.edges) for curve in smooth])
-    peaks = np.array([_peaks(block, found[:, 0], work) for block in radial])
+    shells = np.array([_first_shell(curve, work.edges) for curve in smooth])
+    peaks = np.array([_peaks(block, shells[:, 0], work) for block in radial])
     integral = counts.cumsum(axis=2)
-    within = np.array([_inside(block, found[:, 1], work) for block in integral])
-    triplets, angular = work.angles(_even(blocks), found[:, 1])
+    within = np.array([_inside(block, shells[:, 1], work) for block in integral])
+    triplets, angular = work.angles(_even(blocks), shells[:, 1])
     q, factors = work.structure_factor(_even(blocks))
     return Structure(
         pairs=work.names,
@@ -193,22 +194,22 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
         volume=float(np.mean([atoms.cell.volume for atoms in frames])),
         distances=0.5 * (work.edges[1:] + work.edges[:-1]),
         radial=radial.mean(0),
-        radial_error=_error(radial),
+        radial_error=standard_error(radial),
         integral=integral.mean(0),
         peak=peaks[:, :, 0].mean(0),
-        peak_error=_error(peaks[:, :, 0]),
+        peak_error=standard_error(peaks[:, :, 0]),
         height=peaks[:, :, 1].mean(0),
-        height_error=_error(peaks[:, :, 1]),
-        minimum=found[:, 1],
+        height_error=standard_error(peaks[:, :, 1]),
+        minimum=shells[:, 1],
         coordination=within.mean(0),
-        coordination_error=_error(within),
+        coordination_error=standard_error(within),
         triplets=triplets,
         angles=(np.arange(ANGLE_BINS) + 0.5) * 180 / ANGLE_BINS,
         angular=angular.mean(0),
-        angular_error=_error(angular),
+        angular_error=standard_error(angular),
         wavevectors=q,
         structure_factor=factors.mean(0),
-        structure_factor_error=_error(factors),
+        structure_factor_error=standard_error(factors),
     )
 
 
@@ -256,7 +257,7 @@ def _first_shell(curve: Floats, edges: Floats) -> tuple[float, float]:
 def _peaks(radial: Floats, near: Floats, work: PairStatistics) -> Floats:
     """Place and height of a block's first peaks, (n_pairs, 2), by parabolas through their tops."""
     middle = 0.5 * (work.edges[1:] + work.edges[:-1])
-    found = np.full((len(radial), 2), np.nan)
+    shells = np.full((len(radial), 2), np.nan)
     for i, (curve, where) in enumerate(zip(radial, near, strict=True)):
         if not np.isfinite(where):
             continue
@@ -265,8 +266,8 @@ def _peaks(radial: Floats, near: Floats, work: PairStatistics) -> Floats:
         around = slice(max(0, top - 2), top + 3)
         a, b, c = np.polyfit(middle[around] - middle[top], curve[around], 2)
         shift = float(np.clip(-b / (2 * a), -2 * BIN, 2 * BIN)) if a < 0 else 0.0
-        found[i] = middle[top] + shift, c + b * shift / 2 if a < 0 else curve[top]
-    return found
+        shells[i] = middle[top] + shift, c + b * shift / 2 if a < 0 else curve[top]
+    return shells
 
 
 def _inside(integral: Floats, reach: Floats, work: PairStatistics) -> Floats:
@@ -275,11 +276,5 @@ def _inside(integral: Floats, reach: Floats, work: PairStatistics) -> Floats:
     return np.array([np.interp(r, work.edges[1:], row) for r, row in pairs])
 
 
-def _error(blocks: Floats) -> Floats:
-    """Standard error of the mean over blocks, along the first axis."""
-    found: Floats = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
-    return found
-
-
-def _pm(value: float, error: float, digits: int = 2) -> str:
+def _plus_minus(value: float, error: float, digits: int = 2) -> str:
     return f"{value:.{digits}f} ± {error:.2g}"

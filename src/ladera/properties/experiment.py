@@ -41,8 +41,8 @@ class MeasuredSpectrum:
         even = np.linspace(self.wavenumbers[0], self.wavenumbers[-1], 2 * len(self.wavenumbers))
         curve = np.interp(even, self.wavenumbers, self.absorbance)
         smooth = gaussian_filter1d(curve, width / _FWHM / (even[1] - even[0]))
-        found, _ = find_peaks(smooth, prominence=PROMINENCE * np.ptp(smooth))
-        peaks: Floats = even[found]
+        tops, _ = find_peaks(smooth, prominence=PROMINENCE * np.ptp(smooth))
+        peaks: Floats = even[tops]
         return peaks
 
     def matched(self, bands: Floats, intensities: Floats, width: float) -> tuple[Floats, Floats]:
@@ -209,5 +209,5 @@ def _without_comments(text: str) -> str:
 def _absorbance(transmittance: Floats) -> Floats:
     """-lg T, of a fraction or of percents."""
     fraction = transmittance / (100 if transmittance.max() > 2 else 1)
-    found: Floats = -np.log10(np.clip(fraction, _LEAST_TRANSMITTANCE, None))
-    return found - min(0.0, float(found.min()))
+    absorbance: Floats = -np.log10(np.clip(fraction, _LEAST_TRANSMITTANCE, None))
+    return absorbance - min(0.0, float(absorbance.min()))

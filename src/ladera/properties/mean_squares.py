@@ -114,3 +114,11 @@ def straight_line(times: Reals) -> Floats:
     design = np.stack([times, np.ones_like(times)], axis=1)
     weights: Floats = np.linalg.pinv(design)
     return weights
+
+
+def standard_error(blocks: Floats) -> Floats:
+    """Standard error of the mean over blocks, along the first axis; not-a-number for one block."""
+    if len(blocks) < 2:
+        return np.full(blocks.shape[1:], np.nan)
+    errors: Floats = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
+    return errors

@@ -117,8 +117,8 @@ class PairStatistics:
         scaled = atoms.positions @ np.linalg.inv(atoms.cell.array)
         phases = 2 * np.pi * (indices @ scaled.T)
         total = np.cos(phases).sum(axis=1) ** 2 + np.sin(phases).sum(axis=1) ** 2
-        found: Floats = total / len(scaled)
-        return found
+        mean: Floats = total / len(scaled)
+        return mean
 
     def _graph(self, frame: int, cutoff: float) -> Graph:
         atoms = self._frames[frame]

@@ -107,15 +107,15 @@ def quasi_harmonic(
     require_crystal(atoms, "A thermal expansion")
     if points < 5:
         raise PropertyError(f"{points} volumes are too few for a fit; take five or more.")
-    energies, found = [], []
+    energies, crystals = [], []
     for factor in np.linspace(1 - strain / 2, 1 + strain, points):
         scaled = atoms.copy()
         scaled.set_cell(atoms.cell * np.cbrt(factor), scale_atoms=True)
         scaled.calc = atoms.calc
         relax_ions(scaled, fmax)
         energies.append(float(scaled.get_potential_energy()))
-        found.append(force_constants(scaled, supercell_size(scaled, supercell), displacement))
-        lowest = float(frequencies(found[-1], _COARSE_MESH).min())
+        crystals.append(force_constants(scaled, supercell_size(scaled, supercell), displacement))
+        lowest = float(frequencies(crystals[-1], _COARSE_MESH).min())
         if lowest < -LARGEST_NOISE:
             raise PropertyError(
                 f"At {factor:.3f} times the volume a mode is imaginary ({-lowest:.3g} THz), so its "
@@ -124,7 +124,7 @@ def quasi_harmonic(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of volumes outside, which are cut off below
         fit = run_qha(
-            found,
+            crystals,
             temperatures=np.arange(0.0, _HIGHEST + 2 * _STEP, _STEP),
             internal_energies=energies,
             mesh=_MESH_LENGTH,

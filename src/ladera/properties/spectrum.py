@@ -16,6 +16,7 @@ from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, PALETTE, band, style
 from ladera.properties.experiment import MeasuredSpectrum
+from ladera.properties.mean_squares import standard_error
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
 from ladera.properties.vibrations import INTENSITY
@@ -219,10 +220,10 @@ def spectrum(
         resolution=resolution,
         wavenumbers=wavenumbers,
         states=total,
-        states_error=_error(states.sum(axis=1)),
+        states_error=standard_error(states.sum(axis=1)),
         states_by_species=states.mean(axis=0),
         infrared=infrared,
-        infrared_error=_error(absorption) if len(light) else np.empty(0),
+        infrared_error=standard_error(absorption) if len(light) else np.empty(0),
         times=np.arange(lags + 1) * trajectory.interval,
         autocorrelation=np.mean([block.correlation for block in blocks], axis=0),
         peaks=peaks,
@@ -289,8 +290,8 @@ def _velocities(trajectory: Trajectory, part: slice, wavenumbers: Floats) -> tup
     """Velocities (n_frames, n_atoms, 3) and the factor on their spectrum."""
     if trajectory.velocities is not None:
         return trajectory.velocities[part], np.ones_like(wavenumbers)
-    found = np.diff(trajectory.positions[part], axis=0) / trajectory.interval
-    return found, _differences(wavenumbers, trajectory.interval)
+    velocities = np.diff(trajectory.positions[part], axis=0) / trajectory.interval
+    return velocities, _differences(wavenumbers, trajectory.interval)
 
 
 def _differences(wavenumbers: Floats, interval: float) -> Floats:
@@ -313,8 +314,8 @@ def _correlation(signal: Floats, lags: int) -> Floats:
     for column in columns.T:
         power = np.abs(np.fft.rfft(column, n_frames + lags + 1)) ** 2
         total += np.fft.irfft(power, n_frames + lags + 1)[: lags + 1]
-    found: Floats = total / (n_frames - np.arange(lags + 1))
-    return found
+    correlation: Floats = total / (n_frames - np.arange(lags + 1))
+    return correlation
 
 
 def _transform(function: Floats, interval: float) -> Floats:
@@ -324,13 +325,5 @@ def _transform(function: Floats, interval: float) -> Floats:
     padded = np.zeros((*function.shape[:-1], 8 * lags))
     padded[..., : lags + 1] = function * window
     padded[..., 0] /= 2
-    found: Floats = 4 * LIGHT * interval * np.fft.rfft(padded, axis=-1).real
-    return found
-
-
-def _error(blocks: Floats) -> Floats:
-    """Standard error over blocks, (n,); not-a-number for one block."""
-    if len(blocks) < 2:
-        return np.full(blocks.shape[1:], np.nan)
-    found: Floats = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
-    return found
+    density: Floats = 4 * LIGHT * interval * np.fft.rfft(padded, axis=-1).real
+    return density

@@ -191,5 +191,5 @@ class _Pairs:
             scaled = apart[others] @ self._inverse
             lengths = np.linalg.norm((scaled - np.round(scaled)) @ self._cell, axis=1)
             total += np.histogram(lengths, self.edges)[0]
-        found: Floats = total / (len(origins) * n_atoms)
-        return found
+        density: Floats = total / (len(origins) * n_atoms)
+        return density
