@@ -176,8 +176,10 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
     pick = np.linspace(0, len(frames) - 1, min(FRAMES, len(frames))).astype(int)
     blocks = np.array_split(pick, BLOCKS)
     work = PairStatistics(frames, farthest)
-    shells = np.array([[work.pair_counts(f) for f in block] for block in _even(blocks)])
-    counts = shells.mean(axis=1)  # (n_blocks, n_pairs, n_bins), neighbours of one atom a in a shell
+    histograms = np.array([[work.pair_counts(f) for f in block] for block in _even(blocks)])
+    counts = histograms.mean(
+        axis=1
+    )  # (n_blocks, n_pairs, n_bins), neighbours of one atom a in a shell
     radial = counts / work.ideal
     smooth = gaussian_filter1d(radial.mean(0), SMOOTHING / BIN, axis=1, mode="constant")
     shells = np.array([_first_shell(curve, work.edges) for curve in smooth])
@@ -189,7 +191,7 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
     return Structure(
         pairs=work.names,
         counts=work.sizes,
-        n_frames=shells.shape[0] * shells.shape[1],
+        n_frames=histograms.shape[0] * histograms.shape[1],
         n_blocks=BLOCKS,
         volume=float(np.mean([atoms.cell.volume for atoms in frames])),
         distances=0.5 * (work.edges[1:] + work.edges[:-1]),
