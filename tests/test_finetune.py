@@ -14,7 +14,7 @@ from torch import nn
 import ladera
 from conftest import SPECIES, small_mace, water_like
 from data_frames import water
-from ladera import Graph, Potential, evaluate
+from ladera import Graph, Potential, evaluate, loading
 from ladera.cli import main
 from ladera.data.dataset import Dataset
 from ladera.data.formats import write
@@ -26,7 +26,6 @@ from ladera.potential import TrainingStatistics
 from ladera.training import config_file, heads
 from ladera.training.config import TrainingConfig
 from ladera.training.finetune import adapters, reference
-from ladera.training.finetune.heads import add_head
 from ladera.training.finetune.selection import farthest_points
 from ladera.training.trainer import train
 
@@ -154,14 +153,14 @@ def test_a_new_head_begins_as_that_of_the_base(changes: dict[str, Any]) -> None:
     with torch.no_grad():
         for parameter in base.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    larger = add_head(base, "new")
+    larger = base.with_head("new")
     assert larger.config.heads == (*base.config.heads, "new")
     for head in (*base.config.heads, "new"):
         same = head if head in base.config.heads else None
         with heads.predicting(larger, head), heads.predicting(base, same):
             assert energies(larger) == pytest.approx(energies(base), rel=1e-10)
     with pytest.raises(ConfigError, match="has a head 'new' already"):
-        add_head(larger, "new")
+        larger.with_head("new")
 
 
 def test_replay_forgets_less(bases: Path, tmp_path: Path) -> None:
@@ -294,6 +293,31 @@ def test_resumed_to_the_same_bits(
     assert torch.equal(energies(resumed), energies(whole))
 
 
+def test_a_configuration_is_only_read_and_the_base_loaded_once(
+    bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    load = loading.load
+
+    def counted(path: Any, **options: Any) -> Potential:
+        loaded.append(Path(path).name)
+        return load(path, **options)
+
+    monkeypatch.setattr(loading, "load", counted)
+    replay = {"files": str(bases / "old.extxyz"), "labels": "base", "frames": 3}
+    config = settings(bases, finetune={"method": "replay", "replay": replay}, epochs=1)
+    assert loaded == []
+    train(config, tmp_path / "run")
+    assert loaded == ["mace.ladera"]
+    words = ["finetune", str(bases / "mace.ladera"), str(bases / "new.extxyz"), "--epochs", "1"]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--output", str(tmp_path / "again")])
+    assert (left.value.code, loaded) == (0, ["mace.ladera"] * 2)
+    stored = config_file.load(tmp_path / "again" / "config.yaml")
+    assert stored.precision == "float64"
+    assert stored.model == load(bases / "mace.ladera").config
+
+
 def test_command_line(bases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["finetune", str(bases / "mace.ladera"), str(bases / "new.extxyz")]
     words += ["--replay", str(bases / "old.extxyz"), "--epochs", "2", "--output", str(tmp_path)]
@@ -357,7 +381,7 @@ def test_a_base_that_is_a_committee_or_another_model(bases: Path, tmp_path: Path
     members.save(bases / "committee.ladera")
     with pytest.raises(LaderaError):
         train(settings(bases, "committee"), tmp_path / "run")
-    other = settings(bases, "hdnnp").model.model_dump(mode="json", by_alias=True)
+    other = hdnnp().config.model_dump(mode="json", by_alias=True)
     with pytest.raises(ConfigError, match="not that of the base"):
         train(_with_model(bases, other), tmp_path / "other")
 

@@ -45,14 +45,14 @@ def steps_for(potential, dataset, optimizer, forces=True, seed=0) -> KalmanSteps
     config = SimpleNamespace(
         precision="float64",
         seed=seed,
-        model=SimpleNamespace(architecture="hdnnp"),
         loss=SimpleNamespace(energy=1.0, forces=1.0 if forces else 0.0),
         data=SimpleNamespace(graph_memory=1.0),
     )
-    prepared = SimpleNamespace(dataset=dataset, train=np.arange(len(dataset)))
-    return KalmanSteps(
-        config, optimizer, prepared, Batches(dataset, graphs), potential, ONE_PROCESS
-    )
+    model = SimpleNamespace(architecture="hdnnp")
+    train = np.arange(len(dataset))
+    prepared = SimpleNamespace(config=config, model=model, dataset=dataset, train=train)
+    objective = SimpleNamespace(potential=potential)
+    return KalmanSteps(optimizer, prepared, Batches(dataset, graphs), objective, ONE_PROCESS)
 
 
 def weights_of(potential) -> torch.Tensor:

@@ -20,11 +20,11 @@ from ladera.plotting import to_svg
 from ladera.report import figures, viewer
 from ladera.report.predictions import Errors, Predictions
 from ladera.report.report import HOW_TO_GET_3D, ReportWarning, write_report
-from ladera.report.run import TrainingRun
 from ladera.report.simulation_section import drift
 from ladera.report.training_section import parity_plates
 from ladera.report.viewer import Script
 from ladera.simulation.run_folder import SimulationRun
+from ladera.training.run_folder import TrainingRun
 from report_runs import HOSTILE, md_run, relax_run, training_run
 
 FAKE_SCRIPT = Script("const $3Dmol = {};", "BSD-3-Clause, as a stand-in")

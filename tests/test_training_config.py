@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from ladera.differences import first_difference
 from ladera.errors import ConfigError
 from ladera.training import config, config_file, optimizer_config
 from ladera.training.template import choices, schema, template
@@ -151,10 +152,7 @@ def test_the_template_is_valid_and_shows_the_defaults(tmp_path: Path) -> None:
     default = config_file.parse(
         {**MINIMAL, "data": {"files": "train.extxyz"}}, "the minimal configuration"
     )
-    assert (
-        config_file.first_difference(found.model_dump(mode="json"), default.model_dump(mode="json"))
-        is None
-    )
+    assert first_difference(found.model_dump(mode="json"), default.model_dump(mode="json")) is None
     # Label keys that few files have are shown, but not asked for.
     assert found.data.keys.model_fields_set == {"energy", "forces"}
 
@@ -167,9 +165,9 @@ def test_the_schema_knows_every_section() -> None:
 
 def test_first_difference_names_the_key() -> None:
     old, new = {"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}
-    assert config_file.first_difference(old, new) == ("a.c", 2, 3)
-    assert config_file.first_difference(old, {**old, "d": 1}) == ("d", None, 1)
-    assert config_file.first_difference(old, old) is None
+    assert first_difference(old, new) == ("a.c", 2, 3)
+    assert first_difference(old, {**old, "d": 1}) == ("d", None, 1)
+    assert first_difference(old, old) is None
 
 
 def manual() -> str:

@@ -22,7 +22,6 @@ from ladera.training import checkpoint
 from ladera.training.batches import Batches, GraphStore, filled, shuffled
 from ladera.training.config import LossConfig
 from ladera.training.evaluation import evaluate_dataset
-from ladera.training.log import EpochLog
 from ladera.training.loss import Objective
 from ladera.training.optimizer_config import (
     Constant,
@@ -33,6 +32,7 @@ from ladera.training.optimizer_config import (
 )
 from ladera.training.optimizers import LearningRate, ParameterAverage
 from ladera.training.preparation import prepare
+from ladera.training.run_folder import RunFolder
 from training_runs import CUTOFF, argon, config
 
 
@@ -295,14 +295,14 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
 
 
 def test_a_resumed_log_has_every_epoch_once(tmp_path: Path) -> None:
-    log = EpochLog(tmp_path / "log.csv", ["epoch", "loss"])
-    log.start()
-    for epoch in (1, 2, 3):
-        log.append({"epoch": epoch, "loss": None if epoch == 2 else 0.5, "other": 1})
+    columns = ["epoch", "loss"]
+    with RunFolder(tmp_path).log(columns, 0) as log:
+        for epoch in (1, 2, 3):
+            log.write({"epoch": epoch, "loss": None if epoch == 2 else 0.5, "other": 1})
     with (tmp_path / "log.csv").open("a") as file:
         file.write("4,0.")  # killed in the middle of a line
-    log.start(finished_epochs=2)
-    log.append({"epoch": 3, "loss": 0.25})
+    with RunFolder(tmp_path).log(columns, 2) as log:
+        log.write({"epoch": 3, "loss": 0.25})
     assert (tmp_path / "log.csv").read_text() == "epoch,loss\n1,0.5\n2,\n3,0.25\n"
 
 

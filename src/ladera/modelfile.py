@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ladera.potential import Potential
 
 FORMAT_VERSION: Final = 2  # 2: committees
-MODEL: Final = "model.ladera"  # what training calls it in its folder
+MODEL: Final = "model.ladera"  # what training calls it in its folder, written last
+SPLIT: Final = "split.json"  # which is there from the first step on
 
 
 def save(potential: Potential, path: str | os.PathLike[str]) -> None:
@@ -53,7 +54,7 @@ def in_run(path: Path) -> Path:
     """The model file of a training run's folder; any other path as it is."""
     if (path / MODEL).is_file():
         return path / MODEL
-    if (path / "split.json").is_file():
+    if (path / SPLIT).is_file():
         raise ModelFileError(
             f"The training in {path} has not come to its end, where it writes {MODEL}; continue it "
             "with 'ladera train' and --resume."

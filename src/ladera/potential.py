@@ -167,6 +167,20 @@ class Potential(nn.Module, ABC):
         """Whether an optimiser's weight decay is for the parameter of this name; all by default."""
         return True
 
+    def last_layers(self) -> tuple[str, ...]:
+        """Beginnings of the names of the parameters that a fine-tuning changes first, if known."""
+        return ()
+
+    def with_head(self, name: str) -> Potential:
+        """A copy with one head more, which begins as the one that predicts, and predicts.
+
+        Raises ConfigError for an architecture with one head for everything.
+        """
+        raise ConfigError(
+            f"finetune.method: replay gives a MACE a second head, and the base is a "
+            f"{self.config.architecture} model; take naive or frozen."
+        )
+
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""

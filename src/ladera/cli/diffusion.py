@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import finish, require_free
 
 
@@ -126,7 +127,6 @@ def _run(
     runs: Runs, temperatures: list[float] | None, time: float, output: Path
 ) -> list[list[Path]]:
     """Folders of the runs, made or finished first."""
-    from ladera.cli.progress import ProgressBar
     from ladera.errors import ConfigError
     from ladera.properties.transport import run_for_diffusion
     from ladera.simulation.structures import read_structure
@@ -134,7 +134,7 @@ def _run(
     if not (runs.model and runs.structure and temperatures):
         raise ConfigError("Simulations need --model, --structure and --temperature.")
     words = f"{len(temperatures)} temperature(s), {time:g} ps each"
-    with ProgressBar(words, len(temperatures)) as bar:
+    with ProgressBar(f"{words}, %", 100) as bar:
         return run_for_diffusion(
             read_structure(runs.structure),
             runs.model,
@@ -143,5 +143,5 @@ def _run(
             time=time,
             timestep=runs.timestep,
             processes=runs.processes,
-            on_progress=lambda done, total: bar.show(len(temperatures) * done / total),
+            on_progress=lambda done, total: bar.show(100 * done / total),
         )

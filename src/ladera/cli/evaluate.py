@@ -48,7 +48,8 @@ def evaluate(
     from rich.console import Console
 
     from ladera import loading
-    from ladera.training.evaluation import evaluate_dataset, write_evaluations
+    from ladera.training.evaluation import evaluate_dataset
+    from ladera.training.evaluation_files import write_evaluations
 
     potential = loading.load(model)
     dataset = read_files(files, reading)

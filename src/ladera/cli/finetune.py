@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -57,21 +56,22 @@ def finetune(
     from rich.console import Console
 
     from ladera.cli.evaluate import error_table
-    from ladera.cli.train import _Display
+    from ladera.cli.train import TrainingDisplay
+    from ladera.training.evaluation_files import read_finetune
     from ladera.training.trainer import train
 
     config = _config(base, data, method, replay, epochs, set_ or ())
-    with _Display(config.epochs) as display:
+    with TrainingDisplay(config.epochs) as display:
         potential = train(config, output, resume=resume, observer=display)
     Console().print(error_table(potential.provenance["errors"]))
-    found = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))["finetune"]
-    references = found["reference_energies"]
+    result = read_finetune(output)
+    references = result["reference_energies"]
     print(
-        f"{found['n_trainable']:,} of {found['n_parameters']:,} parameters could change; reference "
-        f"energies: {references['method'] if references else 'the model has none'}."
+        f"{result['n_trainable']:,} of {result['n_parameters']:,} parameters could change; "
+        f"reference energies: {references['method'] if references else 'the model has none'}."
     )
-    if found["forgetting"]:
-        print(_forgetting(found["forgetting"]))
+    if result["forgetting"]:
+        print(_forgetting(result["forgetting"]))
     print(f"Best model: epoch {potential.provenance['epoch']}, in {output / 'model.ladera'}.")
     return 0
 
@@ -85,7 +85,6 @@ def _config(
     overrides: Sequence[str],
 ) -> TrainingConfig:
     """The training that the words of the command line ask for."""
-    from ladera import loading
     from ladera.errors import ConfigError
     from ladera.training import config_file
 
@@ -94,23 +93,22 @@ def _config(
     section: dict[str, Any] = {"base": base, "method": method}
     if replay:
         section["replay"] = {"files": [str(path) for path in replay]}
-    dtype = loading.load(base).dtype
     values = {
         "data": {"files": [str(path) for path in data], "split": {"validation": 0.1, "test": 0}},
         "finetune": section,
         "epochs": epochs,
         "batch_size": 4,
         "optimizer": {"learning_rate": 1e-3},
-        "precision": str(dtype).removeprefix("torch."),
+        "precision": "base",
     }
     return config_file.parse(values, "The command line", overrides)
 
 
-def _forgetting(found: dict[str, Any]) -> str:
+def _forgetting(result: dict[str, Any]) -> str:
     """One line: errors on the replay frames before and after."""
     parts = []
     for name, unit in (("energy", "meV/atom"), ("forces", "meV/Å")):
-        before, after = found["before"][name], found["after"][name]
+        before, after = result["before"][name], result["after"][name]
         if before and after:
             parts.append(f"{name} {before['rmse']:.1f} → {after['rmse']:.1f} {unit}")
-    return f"RMSE on {found['n_frames']} replay frames, before → after: {', '.join(parts)}."
+    return f"RMSE on {result['n_frames']} replay frames, before → after: {', '.join(parts)}."

@@ -50,7 +50,7 @@ def select(
         )
     prepared = prepare(settings)
     prepared.require_sound_data()
-    functions: tuple[SymmetryFunction, ...] = getattr(prepared.config.model, "symmetry_functions")  # noqa: B009
+    functions: tuple[SymmetryFunction, ...] = getattr(prepared.model, "symmetry_functions")  # noqa: B009
     counts = Counter((function.center, function.kind) for function in functions)
     table = Table("element", "kind", "chosen")
     for (center, kind), count in counts.items():

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.progress import ProgressBar
 from ladera.errors import SimulationError
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from ladera.simulation.run_folder import LogRow
 
     Flags = MDSettings
@@ -59,7 +57,7 @@ def md(
     atoms = read_structure(files[-1])
     potential = load_committee(files[:-1])
     with _Display(settings) as display:
-        run_md(atoms, potential, settings, output, resume=resume, on_row=display.show)
+        run_md(atoms, potential, settings, output, resume=resume, on_row=display.show_row)
     display.summarize(output)
     return 0
 
@@ -75,87 +73,42 @@ def _run_control(files: list[Path], flags: Flags | None, output: Path, resume: b
         )
     job = control_in.read_simulation(files[0])
     with _Display(job.settings) as display:
-        job.run(output, resume=resume, on_row=display.show)
+        job.run(output, resume=resume, on_row=display.show_row)
     display.summarize(output)
     return 0
 
 
-class _Display:
-    """A progress bar with speed, time left, temperature and energy; quiet without a terminal."""
+class _Display(ProgressBar):
+    """The speed, temperature and energy on a bar; quiet without a terminal."""
 
     def __init__(self, settings: MDSettings) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
+        super().__init__("step", settings.n_steps)
         self._settings = settings
-        self._first: tuple[int, float] | None = None
         self._last: LogRow | None = None
-        console = Console(stderr=True)
-        self._progress = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=console,
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._progress.add_task("", total=settings.n_steps, speed="", state="")
 
-    def __enter__(self) -> _Display:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def show(self, row: LogRow) -> None:
+    def show_row(self, row: LogRow) -> None:
         """Draw a row of the log."""
-        from time import perf_counter
-
-        if self._first is None:
-            self._first = (row.step, perf_counter())
         self._last = row
-        self._progress.update(
-            self._task,
-            completed=row.step,
-            speed=self._speed(row.step, perf_counter()),
-            state=f"{row.temperature_k:.0f} K, {row.total_energy_ev:.3f} eV",
-        )
+        state = f"{row.temperature_k:.0f} K, {row.total_energy_ev:.3f} eV"
+        self.show(row.step, speed=self._speed(row.step), words=state)
 
     def summarize(self, output: Path) -> None:
         """Say what was done and where it is."""
-        from time import perf_counter
-
         row = self._last
         if row is None:
             print(f"The run in {output} was complete already.")
             return
         steps = self._settings.n_steps
-        speed = self._speed(steps, perf_counter())
+        speed = self._speed(steps)
         print(
             f"{steps} steps, {steps * self._settings.timestep / 1000:g} ps"
             f"{speed and f', {speed}'}; in the last row {row.temperature_k:.1f} K and "
             f"{row.potential_energy_ev:.4f} eV. Results in {output}."
         )
 
-    def _speed(self, step: int, now: float) -> str:
-        if self._first is None or step == self._first[0]:
+    def _speed(self, step: int) -> str:
+        rate = self.rate(step)
+        if rate is None:
             return ""
-        rate = (step - self._first[0]) / (now - self._first[1])
         nanoseconds_per_day = rate * self._settings.timestep * 1e-6 * 86400
         return f"{rate:.1f} steps/s, {nanoseconds_per_day:.3g} ns/day"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ladera.cli.data import Units
+from ladera.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from ladera.potential import Potential
     from ladera.training.config import TrainingConfig
-    from ladera.training.log import Row
+    from ladera.training.observer import Row
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -63,14 +61,15 @@ def train(
     settings, run = _read(config, set_ or (), units)
     if check:
         return _check(settings)
-    if _is_helper():
-        return _help_out(run, output, resume)
     from rich.console import Console
 
     from ladera.cli.evaluate import error_table
+    from ladera.training.processes import is_first_process
 
+    if not is_first_process():
+        return _train_silently(run, output, resume)
     members = 1 if settings.committee is None else settings.committee.members
-    with _Display(settings.epochs * members) as display:
+    with TrainingDisplay(settings.epochs * members) as display:
         potential = run(output, resume=resume, observer=display)
     Console().print(error_table(potential.provenance["errors"]))
     if settings.committee is not None:
@@ -135,23 +134,19 @@ def _check(settings: TrainingConfig) -> int:
     prepared = prepare(settings)
     print_report(prepared.report, prepared.dataset)
     prepared.require_sound_data()
-    prepared.statistics()
-    registry.build(prepared.config.model)
+    if settings.finetune is None:
+        prepared.statistics()
+        registry.build(prepared.model)
     parts = (prepared.train, prepared.validation, prepared.test)
     train_, validation, test = (len(part) for part in parts)
     print(
         f"Configuration and data fit: {train_:,} training, {validation:,} validation and "
-        f"{test:,} test frames of {', '.join(prepared.config.model.species)}."
+        f"{test:,} test frames of {', '.join(prepared.model.species)}."
     )
     return 0
 
 
-def _is_helper() -> bool:
-    """Whether another process of the same run does the talking."""
-    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID"))
-
-
-def _help_out(run: Callable[..., Potential], output: Path, resume: bool) -> int:
+def _train_silently(run: Callable[..., Potential], output: Path, resume: bool) -> int:
     """One of several processes, in silence: what it could say, the first one says."""
     from ladera.cli import FAILURE, INTERRUPTED
     from ladera.errors import LaderaError
@@ -166,70 +161,29 @@ def _help_out(run: Callable[..., Potential], output: Path, resume: bool) -> int:
     return 0
 
 
-class _Display:
-    """Progress on a terminal: errors, rate and time left. Elsewhere a line every few seconds."""
+class TrainingDisplay(ProgressBar):
+    """The errors of each epoch on a bar; without a terminal a line every few seconds."""
 
     def __init__(self, epochs: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self._epochs = epochs
-        self._terminal = sys.stderr.isatty()
-        self._next_line = 0.0
-        self._first_step: tuple[float, float] | None = None
-        self._progress = Progress(
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.fields[errors]}"),
-            console=Console(stderr=True),
-            disable=not self._terminal,
-        )
-        self._task = self._progress.add_task("", total=epochs, rate="", errors="")
-
-    def __enter__(self) -> _Display:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
+        super().__init__("epoch", epochs)
+        self._epochs, self._next_line = epochs, 0.0
 
     def step(self, epoch: int, batch: int, n_batches: int) -> None:
         """Move the bar."""
-        if not self._terminal:
-            return
-        done, now = epoch - 1 + batch / n_batches, monotonic()
-        if self._first_step is None:
-            self._first_step = (done, now)
-        first, started = self._first_step
-        rate = f"{(done - first) / (now - started):.2g} epochs/s" if now > started else ""
-        self._progress.update(self._task, completed=round(done, 2), rate=rate)
+        if self.on_terminal:
+            done = epoch - 1 + batch / n_batches
+            rate = self.rate(done)
+            self.show(done, speed="" if rate is None else f"{rate:.2g} epochs/s")
 
     def epoch(self, row: Row) -> None:
         """Show the errors of an epoch."""
-        text = _errors(row)
-        self._progress.update(self._task, completed=row["epoch"], errors=text)
-        last = row["epoch"] == self._epochs
-        if not self._terminal and (last or monotonic() >= self._next_line):
-            self._next_line = monotonic() + _SECONDS_BETWEEN_LINES
-            line = f"epoch {row['epoch']}/{self._epochs}  {text}  {row['seconds']:.2f} s/epoch"
-            print(line, file=sys.stderr, flush=True)
+        epoch, errors = int(row["epoch"] or 0), _errors(row)
+        self.show(epoch, words=errors)
+        if self.on_terminal or (epoch < self._epochs and monotonic() < self._next_line):
+            return
+        self._next_line = monotonic() + _SECONDS_BETWEEN_LINES
+        line = f"epoch {epoch}/{self._epochs}  {errors}  {row['seconds']:.2f} s/epoch"
+        print(line, file=sys.stderr, flush=True)
 
 
 def _errors(row: Row) -> str:

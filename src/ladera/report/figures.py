@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ladera.arrays import Floats
 from ladera.plotting import (
     FAINT,
     INK,
@@ -31,7 +32,7 @@ from ladera.plotting import (
     log_scale,
     style,
 )
-from ladera.report.predictions import Errors, FloatArray
+from ladera.training.evaluation_files import Errors
 
 # More points than this become a picture inside the SVG, which stays small.
 _VECTOR_POINTS: Final = 800
@@ -40,7 +41,7 @@ _DRAWN_POINTS: Final = 200_000
 
 
 def learning_curve(
-    epoch: FloatArray, curves: Mapping[str, FloatArray], label: str, *, best: float | None = None
+    epoch: Floats, curves: Mapping[str, Floats], label: str, *, best: float | None = None
 ) -> Figure:
     """A quantity over the epochs, on a logarithmic scale where it is positive.
 
@@ -79,7 +80,7 @@ def learning_curve(
 
 
 def parity(
-    groups: Mapping[str, tuple[FloatArray, FloatArray]],
+    groups: Mapping[str, tuple[Floats, Floats]],
     label: str,
     unit: str,
     *,
@@ -132,7 +133,7 @@ def parity(
     return figure
 
 
-def error_histogram(errors: Mapping[str, FloatArray], label: str) -> Figure:
+def error_histogram(errors: Mapping[str, Floats], label: str) -> Figure:
     """How often errors of each size occur, by part of the data, as a share of the values.
 
     ``errors`` are predicted minus reference (any shape, NaN where a label is missing); ``label``
@@ -167,7 +168,7 @@ def error_histogram(errors: Mapping[str, FloatArray], label: str) -> Figure:
 
 
 def calibration(
-    curves: Mapping[str, tuple[FloatArray, FloatArray]], unit: str, *, title: str = ""
+    curves: Mapping[str, tuple[Floats, Floats]], unit: str, *, title: str = ""
 ) -> Figure:
     """Errors against the standard deviations that were predicted for them.
 
@@ -198,8 +199,8 @@ def calibration(
 
 
 def time_series(
-    time: FloatArray,
-    curves: Mapping[str, FloatArray],
+    time: Floats,
+    curves: Mapping[str, Floats],
     label: str,
     *,
     time_label: str = "Time (ps)",
@@ -265,7 +266,7 @@ def structure(atoms: Atoms) -> Figure:
     return figure
 
 
-def thin(x: FloatArray, y: FloatArray, points: int = 1500) -> tuple[FloatArray, FloatArray]:
+def thin(x: Floats, y: Floats, points: int = 1500) -> tuple[Floats, Floats]:
     """A long series by its extremes: the lowest and highest value of each short stretch stay."""
     if len(x) <= points:
         return x, y
@@ -281,7 +282,7 @@ def thin(x: FloatArray, y: FloatArray, points: int = 1500) -> tuple[FloatArray, 
     return x[keep], y[keep]
 
 
-def running_mean(values: FloatArray) -> FloatArray:
+def running_mean(values: Floats) -> Floats:
     """Mean over a fiftieth of a long series around each value; empty for a short or broken one."""
     window = 2 * (len(values) // 100) + 1
     if window < 5 or not np.isfinite(values).all():
@@ -290,7 +291,7 @@ def running_mean(values: FloatArray) -> FloatArray:
     half = window // 2
     index = np.arange(len(values))
     low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
-    smooth: FloatArray = values[0] + (sums[high] - sums[low]) / (high - low)
+    smooth: Floats = values[0] + (sums[high] - sums[low]) / (high - low)
     return smooth
 
 
@@ -299,12 +300,12 @@ def group_colors(names: Sequence[str]) -> dict[str, str]:
     return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(names)}
 
 
-def _labelled(reference: FloatArray, predicted: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _labelled(reference: Floats, predicted: Floats) -> tuple[Floats, Floats]:
     finite = np.isfinite(reference)
     return reference[finite], predicted[finite]
 
 
-def _limits(values: FloatArray) -> tuple[float, float]:
+def _limits(values: Floats) -> tuple[float, float]:
     """Limits of both axes of a parity plot, with a margin; -1 to 1 without values."""
     values = values[np.isfinite(values)]
     if len(values) == 0:

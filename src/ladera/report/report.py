@@ -34,15 +34,12 @@ from ladera.report import (
     uncertainty_section,
     viewer,
 )
-from ladera.report.run import (
-    PARTS,
-    TrainingRun,
-    is_training,
-)
 from ladera.report.simulation_section import Motion
 from ladera.report.training_section import ERROR_UNITS, Plate
 from ladera.simulation.run_folder import SimulationRun, is_simulation
 from ladera.tables import column
+from ladera.training.evaluation_files import PARTS
+from ladera.training.run_folder import TrainingRun, is_training
 
 HOW_TO_GET_3D: Final = (
     "3Dmol.js, which draws the 3D view, is not installed: run `sh scripts/fetch_3dmol.sh` in a "

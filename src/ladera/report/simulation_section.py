@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
+from ladera.arrays import Floats
 from ladera.report import figures, viewer
-from ladera.report.predictions import FloatArray
 from ladera.report.training_section import MILLI, Plate
 from ladera.simulation.comparison import before_and_after
 from ladera.simulation.run_folder import LogRow, SimulationRun
@@ -222,7 +222,7 @@ def _target(simulation: SimulationRun) -> tuple[float, float] | None:
     return float(begin), float(begin if end is None else end)
 
 
-def _time_axis(time: FloatArray) -> tuple[FloatArray, str]:
+def _time_axis(time: Floats) -> tuple[Floats, str]:
     if len(time) and time[-1] >= 2000:
         return time / 1000, "Time (ps)"
     return time, "Time (fs)"

@@ -10,10 +10,12 @@ import numpy as np
 from ase.data import chemical_symbols
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.report import figures
-from ladera.report.predictions import FloatArray, Predictions, Quantity
-from ladera.report.run import PARTS, TrainingRun
 from ladera.tables import column
+from ladera.training.evaluation_files import PARTS
+from ladera.training.predictions import Predictions, Quantity
+from ladera.training.run_folder import TrainingRun
 
 MILLI: Final = 1000.0
 _SHOWN_GROUPS: Final = 7
@@ -147,7 +149,7 @@ def _energy_plates(parts: Mapping[str, Predictions]) -> Iterator[Plate]:
         yield Plate(figure, f"Energies of the {part} frames, relative to {words}.")
 
 
-def _baselines(parts: Mapping[str, Predictions]) -> tuple[dict[str, FloatArray], str]:
+def _baselines(parts: Mapping[str, Predictions]) -> tuple[dict[str, Floats], str]:
     """What to take off the energies per atom so that a figure shows more than compositions.
 
     The mean reference of each composition where most frames share theirs with others; else the
@@ -171,7 +173,7 @@ def _baselines(parts: Mapping[str, Predictions]) -> tuple[dict[str, FloatArray],
     return dict(zip(parts, split, strict=True)), words
 
 
-def _fractions_and_energies(parts: Mapping[str, Predictions]) -> tuple[FloatArray, FloatArray]:
+def _fractions_and_energies(parts: Mapping[str, Predictions]) -> tuple[Floats, Floats]:
     """Share of each element, and reference energies per atom (eV), in the frames of all parts."""
     elements = np.unique(np.concatenate([predictions.numbers for predictions in parts.values()]))
     rows = []
@@ -199,5 +201,5 @@ def _shown_name(name: str, shown: list[str]) -> str:
     return named if named in shown or "other" not in shown else "other"
 
 
-def _last(values: FloatArray) -> float:
+def _last(values: Floats) -> float:
     return float(values[np.isfinite(values)][-1])

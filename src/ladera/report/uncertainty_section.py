@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ladera.report import figures
-from ladera.report.run import TrainingRun
 from ladera.report.training_section import ERROR_UNITS, Plate
+from ladera.training.run_folder import TrainingRun
 
 
 def rows(run: TrainingRun) -> list[dict[str, Any]]:

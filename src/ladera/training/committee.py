@@ -9,22 +9,19 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ladera import loading, tables
+from ladera import loading
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, TrainingError
-from ladera.files import write_text_atomic
 from ladera.models.committee import Calibration, Committee
 from ladera.processes import Processes, Task, available_cores, run_command
 from ladera.training import config_file
 from ladera.training.config import CommitteeSection, TrainingConfig
-from ladera.training.evaluation import evaluate_dataset, write_evaluations
-from ladera.training.log import Row
-from ladera.training.preparation import Prepared, prepare
-from ladera.training.provenance import provenance
-from ladera.training.trainer import CHECKPOINT, MODEL, Observer, stored_state
+from ladera.training.evaluation import evaluate_dataset
+from ladera.training.observer import Observer, Row
+from ladera.training.prepared import Prepared
+from ladera.training.run_folder import RunFolder, read_log
 from ladera.training.uncertainty import fit_factor
 
 if TYPE_CHECKING:
@@ -40,47 +37,34 @@ def calibrate(committee: Committee, dataset: Dataset) -> Committee:
     The factors of energies and forces are those of :func:`ladera.training.uncertainty.fit_factor`.
     Raises DataError when no frame has a label.
     """
-    return committee.calibrated(_calibration(evaluate_dataset(committee, dataset)))
+    calibration = _calibration(evaluate_dataset(committee, dataset))
+    return committee.calibrated(calibration)
 
 
-def train_committee(
-    config: TrainingConfig, folder: Path, *, resume: bool, observer: Observer
-) -> Committee:
+def train_committee(prepared: Prepared, folder: RunFolder, observer: Observer) -> Committee:
     """Train the members of ``config.committee``, calibrate their spread, write one model.
 
     Each member is a run of its own in FOLDER/member_0, member_1, ..., which differ in the seed;
-    split and test frames are the same. FOLDER itself receives config.yaml, check.json, split.json,
-    and at the end model.ladera, evaluation.json and predictions_PART.npz of the mean. With
-    ``resume`` every member goes on to the parameters it would have had; there may be more of them
-    than before. ``observer`` hears of epochs, counted over all members.
+    split and test frames are the same. FOLDER itself receives the files of
+    :mod:`ladera.training.run_folder`, of the mean, but for a log and a checkpoint. Every member
+    that is there goes on to the parameters it would have had; there may be more of them than
+    before. ``observer`` hears of epochs, counted over all members.
 
     Raises what :func:`ladera.training.trainer.train` raises; TrainingError names the member.
     """
-    section = config.committee or CommitteeSection()
-    if not resume and (folder / "config.yaml").exists():
-        raise ConfigError(
-            f"{folder} already holds a run; continue it with --resume, or name another --output."
-        )
-    whole = config.data.model_copy(update={"resample": None})
-    prepared = prepare(config.model_copy(update={"data": whole}))
-    prepared.require_sound_data()
+    section = prepared.config.committee or CommitteeSection()
     if len(prepared.validation) == 0:
         raise ConfigError(
             "committee: its uncertainty is calibrated on validation frames, and there are none; "
             "set data.split.validation or data.validation_files."
         )
     members = [
-        _Member(number, _member_config(prepared, config, number), folder / f"member_{number}")
+        _Member(number, _member_config(prepared.config, number), folder.member(number))
         for number in range(section.members)
     ]
     for member in members:
         member.check(prepared)
-    report = json.dumps(prepared.report.to_json(), indent=1) + "\n"
-    write_text_atomic(folder / "check.json", report)
-    prepared.split.save(folder / "split.json")
-    config_file.save(
-        prepared.config.model_copy(update={"data": config.data}), folder / "config.yaml"
-    )
+    folder.describe(prepared)
     _train_members(members, section, observer)
     return _assemble(members, prepared, folder)
 
@@ -91,37 +75,36 @@ class _Member:
 
     number: int
     config: TrainingConfig
-    folder: Path
+    folder: RunFolder
 
     def check(self, prepared: Prepared) -> None:
         """Raise ConfigError if there is a run of another configuration or of other data."""
-        if (self.folder / CHECKPOINT).exists():
-            stored_state(self.folder, replace(prepared, config=self.config))
+        if self.folder.checkpoint.exists():
+            self.folder.stored(replace(prepared, config=self.config))
 
     @property
     def is_finished(self) -> bool:
         """Whether it is trained."""
-        return (self.folder / MODEL).exists()
+        return self.folder.model.exists()
 
     def task(self) -> Task[tuple[int, str]]:
         """The process that trains it; it gives its exit code and, for a failure, the reason."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        arguments = [json.dumps(config_file.as_json(self.config)), str(self.folder)]
-        if (self.folder / CHECKPOINT).exists():
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        arguments = [json.dumps(config_file.as_json(self.config)), str(self.folder.path)]
+        if self.folder.checkpoint.exists():
             arguments.append("--resume")
         command = [sys.executable, "-m", "ladera.training.member", *arguments]
-        return Task(partial(run_command, command), self.folder / "messages.txt")
+        return Task(partial(run_command, command), self.folder.messages)
 
     def require_trained(self, code: int, reason: str) -> None:
         """TrainingError that says why it did not come to its end."""
         if code:
-            messages = self.folder / "messages.txt"
-            reason = reason or f"it ended with the exit code {code}; see {messages}."
+            reason = reason or f"it ended with the exit code {code}; see {self.folder.messages}."
             raise TrainingError(f"Member {self.number} of the committee: {reason}")
 
     def rows(self) -> list[Row]:
         """Those of its log so far."""
-        log = tables.read(self.folder / "log.csv")
+        log = read_log(self.folder.path)
         values = zip(*(column.tolist() for column in log.values()), strict=True)
         return [
             {name: None if math.isnan(x) else x for name, x in zip(log, row, strict=True)}
@@ -129,14 +112,10 @@ class _Member:
         ]
 
 
-def _member_config(prepared: Prepared, config: TrainingConfig, number: int) -> TrainingConfig:
+def _member_config(config: TrainingConfig, number: int) -> TrainingConfig:
     """The run of one member: nothing but the seed tells it from the others."""
-    changes = {
-        "data": config.data,
-        "seed": config.seed + number * _BETWEEN_SEEDS,
-        "committee": None,
-    }
-    return prepared.config.model_copy(update=changes)
+    changes = {"seed": config.seed + number * _BETWEEN_SEEDS, "committee": None}
+    return config.model_copy(update=changes)
 
 
 def _train_members(
@@ -168,22 +147,14 @@ def _train_members(
             waiting[task].require_trained(code, reason)
 
 
-def _assemble(members: Sequence[_Member], prepared: Prepared, folder: Path) -> Committee:
+def _assemble(members: Sequence[_Member], prepared: Prepared, folder: RunFolder) -> Committee:
     """The committee of trained members: calibrated, evaluated and written."""
-    potentials = [loading.load(member.folder / MODEL) for member in members]
+    potentials = [loading.load(member.folder.model) for member in members]
     committee = Committee(potentials)
-    validation = prepared.dataset[prepared.validation]
-    committee = calibrate(committee, validation).eval()
-    parts = {
-        name: evaluate_dataset(committee, prepared.dataset[indices], indices)
-        for name, indices in prepared.parts.items()
-    }
-    results = write_evaluations(parts, folder)
-    origin = provenance(prepared, {"epoch": None, "loss": None}, results)
-    kept = ("seed", "epoch", "validation_loss", "errors")
-    origin["members"] = [{key: p.provenance[key] for key in kept} for p in potentials]
-    committee.provenance = origin
-    committee.save(folder / MODEL)
+    committee = calibrate(committee, prepared.dataset[prepared.validation]).eval()
+    shown = ("seed", "epoch", "validation_loss", "errors")
+    origins = [{key: p.provenance[key] for key in shown} for p in potentials]
+    folder.finish(prepared, committee, {"epoch": None, "loss": None}, members=origins)
     return committee
 
 

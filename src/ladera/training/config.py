@@ -19,10 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from ladera import loading
 from ladera.data.formats import AtomColumns, LabelKeys
 from ladera.models import registry
-from ladera.training import heads
 from ladera.training.finetune.config import FinetuneConfig
 from ladera.training.optimizer_config import Adam, Cosine, OptimizerConfig, ScheduleConfig
 from ladera.training.sections import Fraction, Section, named
@@ -225,7 +223,7 @@ class TrainingConfig(Section):
     """A whole training run."""
 
     data: DataConfig = Field(description="The labelled frames.")
-    model: ModelConfig = Field(description="The potential to train.")
+    model: ModelConfig | None = Field(description="The potential to train.")  # None: the base's
     reference_energies: (
         Literal["automatic", "isolated_atoms", "least_squares", "base"] | dict[str, float]
     ) = Field(
@@ -269,8 +267,10 @@ class TrainingConfig(Section):
     )
     seed: NonNegativeInt = Field(0, description="Seed of first parameters and shuffling.")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where to compute.")
-    precision: Literal["float64", "float32"] = Field(
-        "float64", description="Numbers of the model; sums are float64 always."
+    precision: Literal["float64", "float32", "base"] = Field(
+        "float64",
+        description="Numbers of the model; sums are float64 always. base: of a fine-tuning, those "
+        "of the base.",
     )
     processes: PositiveInt = Field(
         1, description="Processes (or GPUs) that share the frames of each step."
@@ -284,20 +284,20 @@ class TrainingConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _model_of_base(cls, values: Any) -> Any:
-        """A fine-tuning has the model of its base."""
-        if isinstance(values, dict) and "model" not in values:
-            section = values.get("finetune")
-            if isinstance(section, dict) and isinstance(section.get("base"), str):
-                model = heads.chosen(loading.load(section["base"]).config)
-                return values | {"model": model.model_dump(mode="json", by_alias=True)}
+        """A fine-tuning may leave its model out: it has that of its base."""
+        if isinstance(values, dict) and "finetune" in values:
+            return {"model": None} | values
         return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.finetune is not None:
             self._check_finetune()
-        elif self.reference_energies == "base":
-            raise ValueError("reference_energies: base is for a fine-tuning; choose another one")
+        elif "base" in (self.reference_energies, self.precision):
+            key = "precision" if self.precision == "base" else "reference_energies"
+            raise ValueError(f"{key}: base is for a fine-tuning; choose another one")
+        elif self.model is None:
+            raise ValueError("the key 'model' is missing; give it a value")
         if self.optimizer.name == "lbfgs" and self.batch_size != "all":
             raise ValueError(
                 "lbfgs compares the gradients of successive steps, which must be of the same "

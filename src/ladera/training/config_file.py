@@ -40,7 +40,8 @@ def parse(values: dict[str, Any], name: str, overrides: Sequence[str] = ()) -> T
 
 def save(config: TrainingConfig, path: str | Path) -> None:
     """Write a configuration, all defaults included, so that :func:`load` reads it back."""
-    write_text_atomic(path, yaml.safe_dump(as_json(config), sort_keys=False, width=100))
+    text = yaml.safe_dump(as_json(config), sort_keys=False, width=100)
+    write_text_atomic(path, text)
 
 
 def as_json(config: TrainingConfig) -> dict[str, Any]:
@@ -52,17 +53,6 @@ def as_json(config: TrainingConfig) -> dict[str, Any]:
         keys = config.finetune.replay.keys.model_dump(mode="json", exclude_unset=True)
         values["finetune"]["replay"]["keys"] = keys
     return values
-
-
-def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:
-    """The first key, with both values, in which two nested dicts differ; None when they agree."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return None if old == new else (path, old, new)
-    for key in [*old, *(key for key in new if key not in old)]:
-        found = first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-        if found:
-            return found
-    return None
 
 
 # --- YAML --------------------------------------------------------------------------------------

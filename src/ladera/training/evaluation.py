@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from ladera.data.dataset import Dataset
 from ladera.errors import DataError
-from ladera.files import atomic_path, write_text_atomic
+from ladera.files import atomic_path
 from ladera.graph import Graph
 from ladera.models.committee import Calibration, Committee, CommitteePrediction
 from ladera.potential import evaluate
@@ -297,27 +295,6 @@ def _add_extrapolations(
         mine = [each for each, at in zip(found, structures, strict=True) if at == k]
         report.add(index, [each._replace(atom=each.atom - int(starts[k])) for each in mine])
     return True
-
-
-def write_evaluations(
-    parts: Mapping[str, Evaluation], folder: Path, *, finetune: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Write evaluation.json and, for each part, predictions_PART.npz.
-
-    Besides extrapolation_PART.csv where values are outside their training range. ``finetune`` is
-    what :meth:`Finetuning.result` says, and stands in evaluation.json under that name.
-
-    Returns :meth:`Evaluation.to_json` of each part.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, part in parts.items():
-        part.save_predictions(folder / f"predictions_{name}.npz")
-        if part.extrapolation is not None and part.extrapolation.n_values:
-            part.extrapolation.save(folder / f"extrapolation_{name}.csv")
-    results = {name: part.to_json() for name, part in parts.items()}
-    written = results if finetune is None else results | {"finetune": dict(finetune)}
-    write_text_atomic(folder / "evaluation.json", json.dumps(written, indent=1) + "\n")
-    return results
 
 
 def _check(potential: Potential, dataset: Dataset) -> None:

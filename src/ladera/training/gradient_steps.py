@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
 from ladera.potential import Potential
 from ladera.training.batches import Batch, Batches, filled, interleaved, shuffled
@@ -24,13 +23,11 @@ from ladera.training.optimizers import (
     ParameterAverage,
     make_optimizer,
 )
-from ladera.training.preparation import Prepared
+from ladera.training.prepared import Prepared
 from ladera.training.processes import over_processes, threads_worth
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-Frames = NDArray[np.int64]
 
 
 class GradientSteps:
@@ -38,27 +35,26 @@ class GradientSteps:
 
     def __init__(
         self,
-        config: TrainingConfig,
         optimizer: GradientOptimizer,
         prepared: Prepared,
         batches: Batches,
-        potential: Potential,
+        objective: Objective,
         fabric: Fabric,
     ) -> None:
+        config, potential = prepared.config, objective.potential
         self._config, self._prepared, self._batches = config, prepared, batches
-        self._potential, self._fabric = potential, fabric
+        self._objective, self._fabric = objective, fabric
         self._replayed = prepared.replayed
-        self._objective = Objective(potential, config.loss)
         self._parameters = [p for p in potential.parameters() if p.requires_grad]
         for parameter in self._parameters:
             parameter.grad = torch.zeros_like(parameter)
-        made = make_optimizer(optimizer, potential)
-        self._module, self._optimizer = fabric.setup(self._objective, made)
+        plain = make_optimizer(optimizer, potential)
+        self._module, self._optimizer = fabric.setup(objective, plain)
         self._rate = LearningRate(config.schedule, config.epochs, optimizer.learning_rate)
-        self._average = _average(config, potential, made)
+        self._average = _average(config, potential, plain)
         # Of the epoch so far, this process.
         self._sums = torch.zeros(len(QUANTITIES), 4, dtype=torch.float64)
-        self._epoch, self._step, self._steps = 0, 0, 1
+        self._epoch, self._steps = 0, 1
 
     @property
     def learning_rate(self) -> float:
@@ -66,23 +62,22 @@ class GradientSteps:
         rate: float = self._optimizer.param_groups[0]["lr"]
         return rate
 
-    def of_epoch(self, epoch: int) -> Sequence[Frames]:
+    def of_epoch(self, epoch: int) -> Sequence[Integers]:
         """The batches of an epoch; they depend on nothing but the seed and its number."""
         batches = self._shuffled(self._prepared.train, epoch)
         if len(self._replayed):
             batches = interleaved(batches, self._shuffled(self._replayed, epoch))
         self._epoch, self._steps = epoch, len(batches)
-        self._objective.weigh(self._config.loss_of(epoch))
         return batches
 
-    def _shuffled(self, frames: Frames, epoch: int) -> list[Frames]:
+    def _shuffled(self, frames: Integers, epoch: int) -> list[Integers]:
         size, seed = self._config.batch_size, self._config.seed
         if isinstance(size, AtomsPerBatch):
             counts = self._prepared.dataset.atom_counts[frames]
             return filled(frames, counts, size.atoms, seed, epoch)
         return shuffled(frames, self._prepared.batch_size, seed, epoch)
 
-    def take(self, frames: Frames, number: int) -> None:
+    def take(self, frames: Integers, number: int) -> None:
         """Step ``number`` of the epoch: follow the gradient of this process's part of a batch."""
         rate = self._rate_at(self._epoch + number / self._steps)
         for group in self._optimizer.param_groups:
@@ -106,11 +101,11 @@ class GradientSteps:
             return loss
 
         try:
-            with threads_worth(self._potential, batch.graph.n_atoms):
+            with threads_worth(self._objective.potential, batch.graph.n_atoms):
                 self._optimizer.step(closure)
         except NotImplementedError as error:
             raise ConfigError(
-                f"The {self._config.model.architecture} model cannot be trained on the device "
+                f"The {self._prepared.model.architecture} model cannot be trained on the device "
                 f"{self._config.device} ({str(error).splitlines()[0]}); set device: cpu."
             ) from error
         if self._average:
@@ -169,7 +164,7 @@ class GradientSteps:
                 "gradient_clip, or look at these frames. The last checkpoint is intact."
             )
 
-    def _share(self, frames: Frames) -> Batch:
+    def _share(self, frames: Integers) -> Batch:
         """This process's part of a batch; a structure without labels where there is none left."""
         mine = frames[self._fabric.global_rank :: self._fabric.world_size]
         if len(mine):

@@ -116,13 +116,13 @@ def require_learnable(potential: Potential, config: TrainingConfig) -> None:
         )
     if config.loss.dipole > 0 and not potential.has_dipole:
         raise ConfigError(
-            f"loss.dipole is {config.loss.dipole:g}, but the {config.model.architecture} model has "
-            "no dipole moment; set model.architecture: hdnnp_dipole, or model.outputs: [energy, "
-            "dipole] of a mace, or loss.dipole: 0."
+            f"loss.dipole is {config.loss.dipole:g}, but the {potential.config.architecture} model "
+            "has no dipole moment; set model.architecture: hdnnp_dipole, or model.outputs: "
+            "[energy, dipole] of a mace, or loss.dipole: 0."
         )
     if config.loss.dipole == 0 and potential.has_atomic_dipoles:
         raise ConfigError(
-            f"The {config.model.architecture} model has dipoles that nothing would train; set "
+            f"The {potential.config.architecture} model has dipoles that nothing would train; set "
             "loss.dipole, such as 10, or take a model without."
         )
 

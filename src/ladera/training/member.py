@@ -15,7 +15,8 @@ from typing import Final
 
 from ladera.errors import LaderaError
 from ladera.training.config_file import parse
-from ladera.training.trainer import Silent, train
+from ladera.training.observer import Silent
+from ladera.training.trainer import train
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 

@@ -61,8 +61,8 @@ def _optimizer(config: GradientOptimizer, parameters: Any) -> Optimizer:
         case ScheduleFree(betas=betas, weight_decay=decay):
             from schedulefree import AdamWScheduleFree  # a tenth of a second, for few runs
 
-            made: Optimizer = AdamWScheduleFree(parameters, rate, betas, weight_decay=decay)
-            return made
+            optimizer: Optimizer = AdamWScheduleFree(parameters, rate, betas, weight_decay=decay)
+            return optimizer
         case LBFGS(max_iterations=iterations, history=history):
             return torch.optim.LBFGS(
                 parameters,

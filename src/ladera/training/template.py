@@ -6,7 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -65,6 +65,8 @@ def _comment(field: FieldInfo, indent: str) -> list[str]:
 
 def choices(kind: Any) -> list[str]:
     """The names among which a key chooses: of a literal, or of the sections of a union."""
+    if get_origin(kind) is Annotated:
+        return choices(get_args(kind)[0])
     if get_origin(kind) is Literal:
         return [str(choice) for choice in get_args(kind)]
     if get_origin(kind) not in (Union, UnionType):

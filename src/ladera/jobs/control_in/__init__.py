@@ -11,12 +11,12 @@ from ladera.jobs.control_in.simulation_job import (
     molecular_dynamics,
     read_simulation,
 )
-from ladera.jobs.control_in.training_job import TrainingJob, read_training, training
+from ladera.jobs.control_in.training_job import ControlTraining, read_training, training
 
 __all__ = [
+    "ControlTraining",
     "ControlWarning",
     "SimulationJob",
-    "TrainingJob",
     "molecular_dynamics",
     "read_simulation",
     "read_training",

@@ -177,13 +177,13 @@ class ControlFile:
     def timestep(self) -> float:
         """``timestep`` in fs; without a unit it is refused."""
         entry = self.entry("timestep")
-        found = _TIME.fullmatch(entry.text)
-        value = _number(found[1]) if found else None
-        if found is None or value is None:
+        match = _TIME.fullmatch(entry.text)
+        value = _number(match[1]) if match else None
+        if match is None or value is None:
             raise self.error(
                 f"timestep is '{entry.text}', expected a time such as 'timestep 0.5 fs'.", entry
             )
-        unit = found[2].lower().replace(".", "")
+        unit = match[2].lower().replace(".", "")
         if not unit:
             raise self.error(
                 f"'timestep {entry.text}' has no unit, and {entry.text} could be fs, atomic units "
@@ -193,7 +193,7 @@ class ControlFile:
             )
         if unit not in _FEMTOSECONDS:
             raise self.error(
-                f"timestep has the unit '{found[2]}'; {did_you_mean(unit, _FEMTOSECONDS)}", entry
+                f"timestep has the unit '{match[2]}'; {did_you_mean(unit, _FEMTOSECONDS)}", entry
             )
         if value <= 0:
             raise self.error(f"timestep is '{entry.text}'; it must be above zero.", entry)
@@ -218,9 +218,9 @@ class ControlFile:
         lines = [entry for key, entry in self._entries.items() if ATOM_TYPE.fullmatch(key)]
         numbers = sorted(int(entry.key.removeprefix("atom_type_")) for entry in lines)
         if numbers != list(range(1, count + 1)):
-            found = ", ".join(map(str, numbers)) or "none"
+            listed = ", ".join(map(str, numbers)) or "none"
             raise self.error(
-                f"number_of_atom_types is {count}, but the atom_type lines are {found}; expected "
+                f"number_of_atom_types is {count}, but the atom_type lines are {listed}; expected "
                 f"atom_type_1 to atom_type_{count}.",
                 self.entry("number_of_atom_types"),
             )

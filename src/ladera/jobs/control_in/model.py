@@ -29,11 +29,11 @@ def require_mode(control: ControlFile, mode: str) -> None:
     """Refuse a file that says it is for the other task."""
     if "mode" not in control:
         return
-    found = control.choice("mode", {TRAINING: TRAINING, SIMULATION: SIMULATION})
-    if found != mode:
-        command = {TRAINING: "train", SIMULATION: "md"}[found]
+    given = control.choice("mode", {TRAINING: TRAINING, SIMULATION: SIMULATION})
+    if given != mode:
+        command = {TRAINING: "train", SIMULATION: "md"}[given]
         raise control.error(
-            f"mode is {found}; run 'ladera {command} {control.path}', or change it to {mode}.",
+            f"mode is {given}; run 'ladera {command} {control.path}', or change it to {mode}.",
             control.entry("mode"),
         )
 
@@ -55,16 +55,16 @@ def section(control: ControlFile, units: UnitSystem) -> dict[str, Any]:
 
 def described(control: ControlFile, units: UnitSystem) -> dict[str, Any]:
     """What the control.in of a simulation says of the model, which knows it itself."""
-    found: dict[str, Any] = {}
+    words: dict[str, Any] = {}
     if "angular_sf" in control:
-        found["symmetry_functions"] = _functions(control, units)
+        words["symmetry_functions"] = _functions(control, units)
     if "cut_function_type" in control:
-        found["cutoff_function"] = control.choice("cut_function_type", _CUTOFF_FUNCTIONS)
+        words["cutoff_function"] = control.choice("cut_function_type", _CUTOFF_FUNCTIONS)
     if "neurons_per_layer" in control:
-        found["hidden_layers"] = control.layers()
+        words["hidden_layers"] = control.layers()
     if "activation_function" in control:
-        found["activation"] = control.choice("activation_function", _ACTIVATIONS)
-    return found
+        words["activation"] = control.choice("activation_function", _ACTIVATIONS)
+    return words
 
 
 def _functions(control: ControlFile, units: UnitSystem) -> list[SymmetryFunction]:

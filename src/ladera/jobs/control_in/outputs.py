@@ -17,7 +17,7 @@ stand, as in the inputs of the networks, in the order of RuNNer and n2p2, which 
 
 from __future__ import annotations
 
-import csv
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,16 +27,17 @@ from ladera.codes.n2p2 import weights
 from ladera.files import atomic_path, write_text_atomic
 from ladera.models.hdnnp import HDNNP
 from ladera.models.hdnnp.network import AtomicNetwork
+from ladera.tables import column
+from ladera.training.run_folder import read_log
 from ladera.units import UnitSystem
 
 
 def write_losses(folder: Path) -> None:
-    """``loss.out`` and ``val_loss.out`` from the log.csv of a run."""
-    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    """``loss.out`` and ``val_loss.out`` from the log of a run."""
+    log = read_log(folder)
     for name, part in (("loss.out", "train"), ("val_loss.out", "validation")):
-        values = [row[f"{part}_energy_rmse_mev_per_atom"] for row in rows]
-        lines = [f"{float(value):12.6f}\n" for value in values if value]
+        values = column(log, f"{part}_energy_rmse_mev_per_atom")
+        lines = [f"{value:12.6f}\n" for value in values.tolist() if not math.isnan(value)]
         if lines:
             write_text_atomic(folder / name, "".join(lines))
 

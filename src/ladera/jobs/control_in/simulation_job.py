@@ -62,10 +62,10 @@ class SimulationJob:
         """The model; warns (ControlWarning) where the control.in describes another one."""
         potential = ladera.load(self.model)
         for name, value in self.described.items():
-            own = getattr(potential.config, name, value)
+            trained = getattr(potential.config, name, value)
             if name == "symmetry_functions":
-                own, value = set(own), set(value)
-            if own != value:
+                trained, value = set(trained), set(value)
+            if trained != value:
                 warnings.warn(
                     f"{self.path} and {self.model} do not agree on the model's {name}; those of "
                     f"{self.model.name} are used.",

@@ -59,20 +59,20 @@ def read(
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
     reader = _Reader(path, center, tuple(elements), angular, length)
-    found: dict[SymmetryFunction, int] = {}
+    lines: dict[SymmetryFunction, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         function = reader.line(number, line)
         if function is None:
             continue
-        if function in found:
-            raise reader.error(number, f"repeats the function of line {found[function]}; drop it.")
-        found[function] = number
-    if not found:
+        if function in lines:
+            raise reader.error(number, f"repeats the function of line {lines[function]}; drop it.")
+        lines[function] = number
+    if not lines:
         raise ConfigError(
             f"{path} holds no symmetry functions; a line such as '{elements[0]} 0.01 0.0 12.0' "
             "(neighbour eta Rs Rc) is one."
         )
-    return tuple(found)
+    return tuple(lines)
 
 
 def write(path: Path, functions: Iterable[SymmetryFunction], length: float) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,15 +13,17 @@ from ladera.jobs.control_in import control_file, model, outputs
 from ladera.jobs.control_in.control_file import ControlFile
 from ladera.jobs.control_in.model import ControlWarning
 from ladera.jobs.n2p2.outputs import write_function_data
+from ladera.jobs.training_job import TrainingJob
 from ladera.models.hdnnp import HDNNP
-from ladera.training import config_file, trainer
-from ladera.training.config import TrainingConfig
-from ladera.training.preparation import read_data
-from ladera.training.processes import is_first_process
+from ladera.training import config_file
+from ladera.training.trainer import train_prepared
 from ladera.units import UnitSystem
 
 if TYPE_CHECKING:
+    from ladera.data.dataset import Dataset
     from ladera.potential import Potential
+    from ladera.training.observer import Observer
+    from ladera.training.prepared import Prepared
 
 PathLike = str | os.PathLike[str]
 
@@ -43,34 +44,21 @@ _LOSSES: Final = {
 }
 
 
-@dataclass(frozen=True)
-class TrainingJob:
-    """A training run."""
+class ControlTraining(TrainingJob):
+    """The training of a control.in; its files are those of :mod:`~.control_in.outputs`."""
 
-    config: TrainingConfig
-    units: UnitSystem  # of the files, those of the thesis's that are written too
-
-    def train(
-        self,
-        output: PathLike,
-        *,
-        resume: bool = False,
-        observer: trainer.Observer | None = None,
+    def run(
+        self, prepared: Prepared, folder: Path, resume: bool, observer: Observer | None
     ) -> Potential:
-        """Train and return the best potential.
+        """Train, from Ladera's own first parameters."""
+        return train_prepared(prepared, folder, resume=resume, observer=observer)
 
-        ``output`` receives the files of :func:`ladera.training.trainer.train` and those of
-        :mod:`ladera.jobs.control_in.outputs`. Raises what that function raises.
-        """
-        folder = Path(output)
-        potential = trainer.train(self.config, folder, resume=resume, observer=observer)
-        if is_first_process():
-            outputs.write_losses(folder)
-            if isinstance(potential, HDNNP):
-                dataset, _ = read_data(self.config.data)
-                write_function_data(folder / "function.data", potential, dataset, self.units)
-                outputs.write_weights(folder, potential)
-        return potential
+    def write_outputs(self, folder: Path, potential: Potential, dataset: Dataset) -> None:
+        """Write losses, and of a network its weights and functions."""
+        outputs.write_losses(folder)
+        if isinstance(potential, HDNNP):
+            write_function_data(folder / "function.data", potential, dataset, self.units)
+            outputs.write_weights(folder, potential)
 
 
 def training(
@@ -79,7 +67,7 @@ def training(
     *,
     overrides: Sequence[str] = (),
     resume: bool = False,
-    observer: trainer.Observer | None = None,
+    observer: Observer | None = None,
 ) -> Potential:
     """Train as a control.in says, and return the best potential.
 
@@ -90,7 +78,7 @@ def training(
     return read_training(control, overrides).train(output, resume=resume, observer=observer)
 
 
-def read_training(path: PathLike, overrides: Sequence[str] = ()) -> TrainingJob:
+def read_training(path: PathLike, overrides: Sequence[str] = ()) -> ControlTraining:
     """The training a control.in asks for, with overrides such as ``epochs=100``.
 
     Raises ConfigError, with file, line and key, for what cannot be used; DataError for data that
@@ -122,7 +110,7 @@ def read_training(path: PathLike, overrides: Sequence[str] = ()) -> TrainingJob:
     }
     for message in _not_honoured(control):
         warnings.warn(f"{control.path}: {message}", ControlWarning, stacklevel=3)
-    return TrainingJob(config_file.parse(values, str(control.path), overrides), units)
+    return ControlTraining(config_file.parse(values, str(control.path), overrides), units)
 
 
 def _data(control: ControlFile, units: UnitSystem) -> tuple[dict[str, Any], int]:
@@ -147,36 +135,38 @@ def _data(control: ControlFile, units: UnitSystem) -> tuple[dict[str, Any], int]
 
 def _not_honoured(control: ControlFile) -> list[str]:
     """A sentence for each key that Ladera does in another way."""
-    found = []
+    messages = []
     if "timestep" in control:  # of the simulation, but nothing of a file goes unread
         control.timestep()
     if "iterations" in control:
         control.whole_number("iterations", 1)
-    for key, own in (
+    for key, first in (
         ("weight_initialization", "glorot_normal"),
         ("bias_initialization", "zeros"),
     ):
-        if key in control and control.word(key).lower() not in (own, own.replace("_", "")):
-            found.append(f"{key} {control.word(key)} is not honoured; Ladera starts with {own}.")
+        if key in control and control.word(key).lower() not in (first, first.replace("_", "")):
+            messages.append(
+                f"{key} {control.word(key)} is not honoured; Ladera starts with {first}."
+            )
     if "epsilon" in control:
         value = control.number("epsilon", 0.0)
-        found.append(
+        messages.append(
             f"epsilon {value:g} is not honoured; Ladera keeps that of its optimizer, 1e-10 or 1e-8."
         )
     if "decay_value" in control and (value := control.number("decay_value", 0.0)):
-        found.append(
+        messages.append(
             f"decay_value {value:g} is not honoured; the learning rate is constant "
             "(--set schedule.name=exponential lowers it)."
         )
     if "clipvalue" in control:
         value = control.number("clipvalue", 0.0)
-        found.append(
+        messages.append(
             f"clipvalue {value:g} is not honoured: Ladera limits the length of the gradient, not "
             "its components, and of another loss (--set gradient_clip=...)."
         )
     if "model_path" in control and control.word("model_path").lower() != "none":
-        found.append("model_path has no effect in a training, which begins with new networks.")
+        messages.append("model_path has no effect in a training, which begins with new networks.")
     activation = control.word("activation_function").lower()
     if activation == "rectilinear":
-        found.append("rectilinear is relu, without the slope of 0.1 below zero.")
-    return found
+        messages.append("rectilinear is relu, without the slope of 0.1 below zero.")
+    return messages

@@ -37,9 +37,11 @@ def set_scaling(potential: HDNNP, settings: Settings) -> None:
     if (settings.path.parent / reading.SCALING).is_file():
         reading.set_statistics(potential, reading.read_statistics(settings, functions))
         return
-    for element, (symbol, own) in enumerate(functions.items()):
+    for element, (symbol, listed) in enumerate(functions.items()):
         span = potential.maximum[element] - potential.minimum[element]
-        constant = [f for f, width in zip(own, span.tolist(), strict=False) if width < RESOLUTION]
+        constant = [
+            f for f, width in zip(listed, span.tolist(), strict=False) if width < RESOLUTION
+        ]
         if constant:
             more = f" and {len(constant) - 1} more" if len(constant) > 1 else ""
             warnings.warn(

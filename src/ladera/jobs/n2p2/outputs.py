@@ -121,11 +121,11 @@ class LearningCurve:
                     known = batch.has_forces[batch.graph.structure_index]
                     forces.append((prediction.forces.double() - batch.forces)[known].flatten())
         self._potential.train(training)
-        found: list[float] = []
+        errors: list[float] = []
         for residuals in (per_atom, total, forces):
             values = torch.cat(residuals) if residuals else torch.empty(0)
-            found += [float(values.square().mean().sqrt()), float(values.abs().mean())]
-        return [found[0], found[2], found[1], found[3], found[4], found[5]]
+            errors += [float(values.square().mean().sqrt()), float(values.abs().mean())]
+        return [errors[0], errors[2], errors[1], errors[3], errors[4], errors[5]]
 
     def _header(self) -> str:
         columns = [tables.Column(10, "epoch", "Epoch; 0 is before the first one.")]

@@ -40,57 +40,48 @@ from ladera.codes.n2p2.keywords import MODEL_KEYWORDS, TRAINING_KEYWORDS
 from ladera.codes.n2p2.settings import Settings, SettingsWarning
 from ladera.errors import ConfigError, DataError
 from ladera.jobs.n2p2 import initial_values, outputs, training_keywords
+from ladera.jobs.training_job import TrainingJob
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
-from ladera.training import config_file, trainer
-from ladera.training.preparation import Prepared, read_data
+from ladera.training import config_file
+from ladera.training.observer import Silent
 from ladera.training.processes import is_first_process
+from ladera.training.trainer import train_prepared
 
 if TYPE_CHECKING:
+    from ladera.data.dataset import Dataset
     from ladera.potential import Potential
     from ladera.training.batches import Batches
-    from ladera.training.config import TrainingConfig
-    from ladera.training.log import Row
+    from ladera.training.observer import Observer, Row
+    from ladera.training.prepared import Prepared
     from ladera.units import UnitSystem
 
 DATA: Final = "input.data"
 
 
 @dataclass(frozen=True)
-class TrainingJob:
-    """What a folder asks for."""
+class N2P2Training(TrainingJob):
+    """What a folder asks for.
 
-    config: TrainingConfig
+    Its run writes ``learning-curve.out``, ``function.data`` (of all frames),
+    ``weights.ZZZ.EEEEEE.out`` and the potential as n2p2 reads it: ``input.nn``, ``scaling.data``,
+    ``weights.ZZZ.data``.
+    """
+
     settings: Settings
-    units: UnitSystem
 
-    def train(
-        self,
-        output: str | os.PathLike[str],
-        *,
-        resume: bool = False,
-        observer: trainer.Observer | None = None,
+    def run(
+        self, prepared: Prepared, folder: Path, resume: bool, observer: Observer | None
     ) -> Potential:
-        """Train and return the best potential.
-
-        ``output`` receives the files of :func:`ladera.training.trainer.train` and beside them
-        ``learning-curve.out``, ``function.data`` (of all frames), ``weights.ZZZ.EEEEEE.out`` and
-        the potential as n2p2 reads it: ``input.nn``, ``scaling.data``, ``weights.ZZZ.data``.
-
-        Raises what that function raises, and ConfigError when ``output`` is the folder itself.
-        """
-        output = Path(output)
-        if output.resolve() == self.settings.path.parent.resolve():
+        """Train from n2p2's first weights; ConfigError when ``folder`` is that of the settings."""
+        if folder.resolve() == self.settings.path.parent.resolve():
             raise ConfigError(
                 f"The run would overwrite files of {self.settings.path.parent}; name another "
                 "--output."
             )
-        start = _Start(self, output, observer or trainer.Silent(), resume)
-        potential = trainer.train(
-            self.config, output, resume=resume, observer=start, initialize=start.initialize
+        start = _Start(self, folder, observer or Silent(), resume)
+        return train_prepared(
+            prepared, folder, resume=resume, observer=start, initialize=start.initialize
         )
-        if isinstance(potential, HDNNP) and is_first_process():
-            self._write_results(potential, output)
-        return potential
 
     def weights_are_due(self, epoch: int) -> bool:
         """Whether ``write_weights_epoch`` asks for the weights of an epoch.
@@ -106,23 +97,25 @@ class TrainingJob:
         every, always = (self.settings.whole_number(line, word) for word in words[:2])
         return epoch <= always or (every > 0 and epoch % every == 0)
 
-    def _write_results(self, potential: HDNNP, output: Path) -> None:
+    def write_outputs(self, folder: Path, potential: Potential, dataset: Dataset) -> None:
+        """Write the potential with the settings of its training, and ``function.data``."""
+        if not isinstance(potential, HDNNP):
+            return
         kept = [
             " ".join((line.keyword, *line.words))
             for keyword in self.settings.keywords
             if keyword in TRAINING_KEYWORDS
             for line in self.settings.lines(keyword)
         ]
-        writing.export(potential, output, self.units, kept)
-        dataset, _ = read_data(self.config.data)
-        outputs.write_function_data(output / "function.data", potential, dataset, self.units)
+        writing.export(potential, folder, self.units, kept)
+        outputs.write_function_data(folder / "function.data", potential, dataset, self.units)
 
 
 def read_training(
     folder: str | os.PathLike[str],
     given_units: UnitSystem | str | None = None,
     overrides: Sequence[str] = (),
-) -> TrainingJob:
+) -> N2P2Training:
     """The training that a folder with ``input.nn`` and ``input.data`` asks for.
 
     ``overrides`` such as ``epochs=100`` change the configuration made of it. Raises ConfigError for
@@ -147,7 +140,7 @@ def read_training(
         **training_keywords.read(settings, system, settings.path.parent / DATA),
     }
     config = config_file.parse(values, str(settings.path), overrides)
-    return TrainingJob(config, settings, system)
+    return N2P2Training(config, system, settings)
 
 
 def _data(settings: Settings, system: UnitSystem) -> dict[str, Any]:
@@ -177,16 +170,16 @@ def _has_sets(path: Path) -> bool:
 def _model(settings: Settings, system: UnitSystem) -> HDNNPConfig:
     """The model; functions that stand twice are taken once."""
     functions = symmetry_functions.read(settings, system)
-    for symbol, own in functions.items():
-        functions[symbol] = list(dict.fromkeys(own))
-        if len(functions[symbol]) < len(own):
+    for symbol, listed in functions.items():
+        functions[symbol] = list(dict.fromkeys(listed))
+        if len(functions[symbol]) < len(listed):
             warnings.warn(
-                f"{settings.path}: {symbol} has {len(own) - len(functions[symbol])} symmetry "
+                f"{settings.path}: {symbol} has {len(listed) - len(functions[symbol])} symmetry "
                 "functions twice; they are taken once.",
                 SettingsWarning,
                 stacklevel=4,
             )
-    inputs = {symbol: len(own) for symbol, own in functions.items()}
+    inputs = {symbol: len(listed) for symbol, listed in functions.items()}
     old = settings.elements if "use_old_weights_short" in settings else ()
     n_values = {s: len(weights.read(settings.path.parent / weights.file_name(s))) for s in old}
     shapes = networks.shapes(settings, "short", inputs, n_values)
@@ -196,9 +189,7 @@ def _model(settings: Settings, system: UnitSystem) -> HDNNPConfig:
 class _Start:
     """Gives a new potential its first weights and constants, and then writes the learning curve."""
 
-    def __init__(
-        self, job: TrainingJob, output: Path, observer: trainer.Observer, resume: bool
-    ) -> None:
+    def __init__(self, job: N2P2Training, output: Path, observer: Observer, resume: bool) -> None:
         self._job, self._output, self._observer, self._resume = job, output, observer, resume
         self._potential: HDNNP | None = None  # of the process that writes
         self._curve: outputs.LearningCurve | None = None

@@ -164,7 +164,7 @@ def kalman(settings: Settings, system: UnitSystem, data: Path) -> dict[str, Any]
 
 def _selection(settings: Settings) -> dict[str, Any]:
     """How the observations of an update are chosen."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for keyword, key, default in (
         ("selection_mode", "selection", "0"),
         ("rmse_threshold", "threshold", "0.0"),
@@ -183,11 +183,11 @@ def _selection(settings: Settings) -> dict[str, Any]:
             if words[name][0] != words[chosen][0]:
                 _warn(settings, name, f"energies and forces have that of '{chosen}'")
         word = words[chosen][0] if words else default
-        found[key] = settings.number(settings.line(chosen), word) if words else float(word)
-    mode = found["selection"]
+        values[key] = settings.number(settings.line(chosen), word) if words else float(word)
+    mode = values["selection"]
     if mode not in _SELECTIONS:
         raise settings.error(f"selection_mode is {mode:g}; choose 0, 1 or 2.")
-    return found | {"selection": _SELECTIONS[mode], "trials": int(found["trials"])}
+    return values | {"selection": _SELECTIONS[mode], "trials": int(values["trials"])}
 
 
 def _energy_fraction(settings: Settings) -> float:

@@ -17,6 +17,7 @@ from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
+from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.models.hdnnp.scaling import RESOLUTION, InputScaling, principal_components
 from ladera.potential import Potential, TrainingStatistics
 
@@ -90,6 +91,15 @@ class SymmetryFunctionPotential(Potential):
         _, *arguments = self._arguments(graph)
         values: Tensor = ops.values(graph.vectors, *arguments, self.plan_number)
         return values
+
+    def last_layers(self) -> tuple[str, ...]:
+        """The last two layers of every network."""
+        return tuple(
+            f"{name}.{layer}"
+            for name, module in self.named_modules()
+            if isinstance(module, AtomicNetwork)
+            for layer in ("output", f"hidden.{len(module.hidden) - 1}")
+        )
 
     def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
         """Set the scaling of the symmetry functions, reference energies, energy shift and scale.

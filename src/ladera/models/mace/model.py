@@ -22,6 +22,7 @@ from ladera.models.equivariant.radial import (
 from ladera.models.equivariant.spherical_harmonics import spherical_harmonics
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
+from ladera.models.mace.heads import extended, with_head
 from ladera.models.mace.interactions import Edges, Interaction, NonlinearInteraction, Shape
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import DipoleReadout, Readout
@@ -170,6 +171,24 @@ class MACE(Potential):
         """The weights that mix messages, products and residuals, as in the published models."""
         parts = (".interaction.down.", ".skip.", ".product.", ".linear.")
         return any(part in parameter for part in parts)
+
+    def last_layers(self) -> tuple[str, ...]:
+        """The readouts and the whole last layer."""
+        last = self.config.num_interactions - 1
+        parts = (f"layers.{t}.{part}" for t in range(last) for part in ("readout", "dipole"))
+        modules = dict(self.named_modules())
+        return (f"layers.{last}", *(name for name in parts if name in modules))
+
+    def with_head(self, name: str) -> MACE:
+        """The same model with one head more, which begins as the one that predicts, and predicts.
+
+        Raises ConfigError for a model with a dipole, and a name that is taken.
+        """
+        larger, tensors = MACE(with_head(self.config, name)).to(self.dtype), self.state_dict()
+        with torch.no_grad():
+            for key, tensor in larger.state_dict().items():
+                tensor.copy_(extended(key, tensors[key], self.config))
+        return larger
 
     def descriptors(self, graph: Graph) -> Tensor:
         """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ladera import loading
+from ladera.arrays import Floats
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError
@@ -28,20 +28,20 @@ def load(path: str) -> Potential:
     return base
 
 
-def energies(base: Potential, dataset: Dataset) -> NDArray[np.float64]:
+def energies(base: Potential, dataset: Dataset) -> Floats:
     """What the base says of the energies of frames, (n_frames,), eV."""
     return evaluate_dataset(base, dataset).energy
 
 
 def labelled(base: Potential, dataset: Dataset) -> Dataset:
     """The same frames with the base's energy, forces and, in cells, stress for labels."""
-    found = evaluate_dataset(base, dataset)
+    predicted = evaluate_dataset(base, dataset)
 
     def frame(k: int) -> Frame:
         atoms = slice(int(dataset.offsets[k]), int(dataset.offsets[k + 1]))
-        stress = None if np.isnan(found.stress[k]).any() else found.stress[k]
+        stress = None if np.isnan(predicted.stress[k]).any() else predicted.stress[k]
         return dataset[k].with_(
-            energy=float(found.energy[k]), forces=found.forces[atoms], stress=stress
+            energy=float(predicted.energy[k]), forces=predicted.forces[atoms], stress=stress
         )
 
     return Dataset.from_frames(frame(k) for k in range(len(dataset)))

@@ -24,14 +24,14 @@ def measure(
     if len(dataset) == 0:
         raise DataError("There are no replay frames to measure forgetting on.")
     before = evaluate_dataset(base, dataset).to_json()
-    own = bases.reference_energies(tuned)
-    if own:
+    references = bases.reference_energies(tuned)
+    if references:
         bases.set_reference_energies(tuned, bases.reference_energies(base))
     try:
         after = evaluate_dataset(tuned, dataset).to_json()
     finally:
-        if own:
-            bases.set_reference_energies(tuned, own)
+        if references:
+            bases.set_reference_energies(tuned, references)
     return {
         "n_frames": len(dataset),
         "n_trained_on": n_trained,

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Booleans, Floats
 from ladera.data import reference_energies
 from ladera.data.dataset import Dataset
 from ladera.errors import DataError
@@ -30,8 +30,6 @@ from ladera.errors import DataError
 # A mean error above this, and above so many times what a fit of E0 leaves, is one of E0, eV/atom.
 _SUSPICIOUS: Final = 0.05
 _FACTOR: Final = 3.0
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -75,17 +73,17 @@ def estimate(
     atoms set E0 and nothing else. Raises DataError when what is asked for is not in the data; warns
     where the new E0 do not go with the base (see :func:`check`).
     """
-    own = {symbol: base[symbol] for symbol in dataset.symbols}
-    fitted = fit(dataset, predicted, own)
-    method, new = _chosen(wish, dataset, own, fitted)
-    found = References(
+    old = {symbol: base[symbol] for symbol in dataset.symbols}
+    fitted = fit(dataset, predicted, old)
+    method, new = _chosen(wish, dataset, old, fitted)
+    references = References(
         method,
-        own,
+        old,
         new,
-        *(_error(dataset, predicted, own, values) for values in (own, new, fitted)),
+        *(_error(dataset, predicted, old, values) for values in (old, new, fitted)),
     )
-    check(found)
-    return found
+    check(references)
+    return references
 
 
 def fit(dataset: Dataset, predicted: Floats, base: Mapping[str, float]) -> dict[str, float]:
@@ -103,14 +101,14 @@ def fit(dataset: Dataset, predicted: Floats, base: Mapping[str, float]) -> dict[
     return {s: base[s] + float(d) for s, d in zip(dataset.symbols, change, strict=True)}
 
 
-def check(found: References) -> None:
+def check(references: References) -> None:
     """Warn where the new E0 leave the base with an error that other E0 would not."""
-    if found.error_new > max(_SUSPICIOUS, _FACTOR * found.error_fitted):
+    if references.error_new > max(_SUSPICIOUS, _FACTOR * references.error_fitted):
         warnings.warn(
-            f"With the reference energies of the data ({found.method}) the base is off by "
-            f"{1e3 * found.error_new:.0f} meV/atom, with fitted ones by "
-            f"{1e3 * found.error_fitted:.0f}: the base and the data disagree on the energies of "
-            "atoms in structures; set reference_energies: least_squares to begin closer.",
+            f"With the reference energies of the data ({references.method}) the base is off by "
+            f"{1e3 * references.error_new:.0f} meV/atom, with fitted ones by "
+            f"{1e3 * references.error_fitted:.0f}: the base and the data disagree on the energies "
+            "of atoms in structures; set reference_energies: least_squares to begin closer.",
             stacklevel=3,
         )
 
@@ -118,12 +116,12 @@ def check(found: References) -> None:
 def _chosen(
     wish: str | Mapping[str, float],
     dataset: Dataset,
-    own: dict[str, float],
+    old: dict[str, float],
     fitted: dict[str, float],
 ) -> tuple[str, dict[str, float]]:
     match wish:
         case "base":
-            return "base", own
+            return "base", old
         case "least_squares":
             return "least_squares", fitted
         case "isolated_atoms":
@@ -139,17 +137,17 @@ def _chosen(
             return "given", reference_energies.given(values, dataset)
 
 
-def _usable(dataset: Dataset) -> NDArray[np.bool_]:
+def _usable(dataset: Dataset) -> Booleans:
     usable = np.array(dataset.has("energy"))
     usable[reference_energies.isolated_atoms(dataset)] = False
     return usable
 
 
 def _error(
-    dataset: Dataset, predicted: Floats, own: Mapping[str, float], new: Mapping[str, float]
+    dataset: Dataset, predicted: Floats, old: Mapping[str, float], new: Mapping[str, float]
 ) -> float:
     usable = _usable(dataset)
-    change = np.array([new[symbol] - own[symbol] for symbol in dataset.symbols])
+    change = np.array([new[symbol] - old[symbol] for symbol in dataset.symbols])
     residual = predicted + dataset.compositions @ change - dataset.column("energy")
     per_atom = (residual / dataset.atom_counts)[usable]
     return float(np.sqrt(np.mean(per_atom**2)))

@@ -6,20 +6,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from ase.data import atomic_numbers
-from numpy.typing import NDArray
 
+from ladera.arrays import Integers
 from ladera.data import doctor, formats
 from ladera.data.dataset import Dataset
 from ladera.data.formats import LabelKeys
 from ladera.errors import DataError
+from ladera.potential import Potential
 from ladera.training.finetune import base as bases
 from ladera.training.finetune.config import Method, MultiHeadReplay, ReplayConfig
 from ladera.training.finetune.selection import farthest_points, fingerprints
 
-Indices = NDArray[np.int64]
 
-
-def _nothing() -> Indices:
+def _none() -> Integers:
     return np.empty(0, dtype=np.int64)
 
 
@@ -28,7 +27,7 @@ class Replay:
     """The replay frames, with the labels that count, and those of them that are trained on."""
 
     frames: Dataset
-    chosen: Indices = field(default_factory=_nothing)  # indices in frames, ascending
+    chosen: Integers = field(default_factory=_none)  # indices in frames, ascending
 
     @property
     def judged(self) -> Dataset:
@@ -37,18 +36,15 @@ class Replay:
         return self.frames[rest] if len(rest) else self.frames
 
 
-def prepare(section: Method, new: Dataset) -> Replay | None:
-    """The replay frames of a fine-tuning on ``new`` frames; None where it has none.
+def prepare_replay(method: Method, section: ReplayConfig, base: Potential, new: Dataset) -> Replay:
+    """The replay frames of a fine-tuning of ``base`` on ``new`` frames.
 
     Raises DataError for frames that cannot be used.
     """
-    config = section.replay
-    if config is None:
-        return None
-    labelled = config.labels == "file"
-    keys = config.keys if labelled else LabelKeys(energy=None, forces=None, stress=None)
+    labelled = section.labels == "file"
+    keys = section.keys if labelled else LabelKeys(energy=None, forces=None, stress=None)
     try:
-        frames = formats.read(list(config.files), keys=keys)
+        frames = formats.read(list(section.files), keys=keys)
     except DataError as error:
         if not labelled:
             raise
@@ -58,18 +54,17 @@ def prepare(section: Method, new: Dataset) -> Replay | None:
     frames = frames[frames.atom_counts > 1]  # a free atom has nothing to repeat
     if len(frames) == 0:
         raise DataError("finetune.replay.files hold no frame but free atoms.")
-    base = bases.load(section.base)
     if not labelled:
         frames = bases.labelled(base, frames)
-    _require_sound(frames, config)
-    if not isinstance(section, MultiHeadReplay):
+    _require_sound(frames, section)
+    if not isinstance(method, MultiHeadReplay):
         return Replay(frames)
-    if config.frames is None or config.frames >= len(frames):
+    if section.frames is None or section.frames >= len(frames):
         return Replay(frames, np.arange(len(frames)))
     symbols = sorted(set(frames.symbols) | set(new.symbols), key=atomic_numbers.__getitem__)
     elements = tuple(atomic_numbers[symbol] for symbol in symbols)
     candidates, known = (fingerprints(base, each, elements) for each in (frames, new))
-    return Replay(frames, farthest_points(candidates, known, config.frames))
+    return Replay(frames, farthest_points(candidates, known, section.frames))
 
 
 def _require_sound(frames: Dataset, config: ReplayConfig) -> None:

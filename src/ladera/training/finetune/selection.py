@@ -6,16 +6,14 @@ from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ladera.arrays import Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError
 from ladera.graph import Graph
 from ladera.potential import Potential
 from ladera.training.batches import in_order
-
-Floats = NDArray[np.float64]
 
 # Descriptors of an element are projected on so many random directions, which keeps distances.
 _DIRECTIONS: Final = 64
@@ -45,17 +43,19 @@ def fingerprints(potential: Potential, dataset: Dataset, elements: tuple[int, ..
     for indices in in_order(np.arange(len(dataset)), _FRAMES_AT_ONCE):
         graph = Graph.batch([dataset[int(k)].graph(potential.cutoff) for k in indices])
         with torch.no_grad():
-            found = potential.descriptors(graph.to(potential.dtype, potential.device)).double()
-        found = _project(found.cpu())
-        sums = found.new_zeros(graph.n_structures, len(elements), found.shape[1])
+            descriptors = potential.descriptors(
+                graph.to(potential.dtype, potential.device)
+            ).double()
+        descriptors = _project(descriptors.cpu())
+        sums = descriptors.new_zeros(graph.n_structures, len(elements), descriptors.shape[1])
         for place, number in enumerate(elements):
             mine = graph.numbers == number
-            sums[:, place].index_add_(0, graph.structure_index[mine], found[mine])
+            sums[:, place].index_add_(0, graph.structure_index[mine], descriptors[mine])
         rows.append((sums.flatten(1) / graph.atom_counts[:, None]).numpy())
     return np.concatenate(rows)
 
 
-def farthest_points(candidates: Floats, known: Floats, number: int) -> NDArray[np.int64]:
+def farthest_points(candidates: Floats, known: Floats, number: int) -> Integers:
     """Again and again the candidate (row) farthest from all ``known`` and all chosen points.
 
     Returns ``number`` different rows, ascending. Without ``known`` it begins with the candidate
@@ -77,8 +77,8 @@ def farthest_points(candidates: Floats, known: Floats, number: int) -> NDArray[n
 
 
 def _distances(points: Floats, point: Floats) -> Floats:
-    found: Floats = np.square(points - point).sum(1)
-    return found
+    squares: Floats = np.square(points - point).sum(1)
+    return squares
 
 
 def _project(descriptors: Tensor) -> Tensor:

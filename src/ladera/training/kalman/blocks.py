@@ -7,11 +7,10 @@ from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Integers
 from ladera.models.hdnnp.network import AtomicNetwork
 
-Integers = NDArray[np.int64]
 Blocks = Literal["automatic", "one", "element", "node"]
 
 # So many weights in one block cost about as much as the rows of an update.
@@ -30,12 +29,12 @@ def make_blocks(networks: Sequence[AtomicNetwork], kind: Blocks) -> list[Integer
         return [np.arange(starts[-1])[None]]
     if kind == "element":
         return [np.arange(*pair)[None] for pair in pairwise(starts.tolist())]
-    found, place = [], 0
+    blocks, place = [], 0
     for network in networks:
         for layer in network.layers():
             n_out, n_in = layer.weight.shape
             weights = place + np.arange(n_out * n_in).reshape(n_out, n_in)
             biases = place + n_out * n_in + np.arange(n_out)[:, None]
-            found.append(np.concatenate([weights, biases], axis=1))
-            place += found[-1].size
-    return found
+            blocks.append(np.concatenate([weights, biases], axis=1))
+            place += blocks[-1].size
+    return blocks

@@ -8,14 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.linalg import blas, cho_factor, cho_solve
 
+from ladera.arrays import Floats, Integers
 from ladera.errors import TrainingError
 from ladera.training.optimizer_config import Kalman
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 class KalmanFilter:

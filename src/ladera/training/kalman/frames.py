@@ -7,16 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ladera.arrays import Integers
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.models.hdnnp.model import HDNNP
 from ladera.training.batches import GIBIBYTE, Batches
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,11 @@ class FrameStore:
     def __getitem__(self, frame: int) -> FrameInputs:
         if frame in self._kept:
             return self._kept[frame]
-        found = self._compute(frame)
-        if found.nbytes <= self._free:
-            self._free -= found.nbytes
-            self._kept[frame] = found
-        return found
+        inputs = self._compute(frame)
+        if inputs.nbytes <= self._free:
+            self._free -= inputs.nbytes
+            self._kept[frame] = inputs
+        return inputs
 
     def _compute(self, frame: int) -> FrameInputs:
         potential, labels = self._potential, self._batches.dataset[frame]
@@ -100,11 +98,11 @@ class FrameStore:
 
 def _columns(plan: Plan) -> list[Plan]:
     """For each column of the symmetry functions a plan of that column alone."""
-    found = []
+    plans = []
     for column in range(plan.n_functions):
-        functions = [own[column] for own in plan.functions if column < len(own)]
-        found.append(make_plan(plan.species, functions, plan.cutoff_kind, plan.cutoff_alpha))
-    return found
+        functions = [columns[column] for columns in plan.functions if column < len(columns)]
+        plans.append(make_plan(plan.species, functions, plan.cutoff_kind, plan.cutoff_alpha))
+    return plans
 
 
 def _by_moves(potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor]) -> list[Changes]:
@@ -122,12 +120,12 @@ def _by_moves(potential: HDNNP, graph: Graph, index: Tensor, of: Sequence[Tensor
         graph.n_atoms, 3, graph.n_atoms, -1
     )  # of (a, axis, i, function)
     slopes = potential.input_scaling().changes(slopes, index).transpose(1, 2)
-    found = []
+    changes = []
     for atoms, count in zip(of, potential.input_counts, strict=True):
-        own = slopes[:, atoms, :, :count].flatten(0, 1)
+        of_element = slopes[:, atoms, :, :count].flatten(0, 1)
         rows = torch.arange(len(atoms)).repeat(graph.n_atoms)
-        found.append(Changes(rows, np.arange(graph.n_atoms + 1) * len(atoms), own))
-    return found
+        changes.append(Changes(rows, np.arange(graph.n_atoms + 1) * len(atoms), of_element))
+    return changes
 
 
 def _by_functions(
@@ -143,7 +141,7 @@ def _by_functions(
     by_edge = torch.stack(passes, dim=2)  # (n_edges, 3, n_functions)
     scaling, of_centers = potential.input_scaling(), index[graph.centers]
     by_edge = scaling.changes(by_edge.transpose(0, 1), of_centers).transpose(0, 1)
-    found = []
+    changes = []
     for element, atoms in enumerate(of):
         rows = torch.full((graph.n_atoms,), -1)
         rows[atoms] = torch.arange(len(atoms))
@@ -158,5 +156,5 @@ def _by_functions(
         summed.index_add_(0, place[len(edges) :], slopes, alpha=-1)
         moved = (distinct // max(len(atoms), 1)).numpy()
         start = np.searchsorted(moved, np.arange(graph.n_atoms + 1))
-        found.append(Changes(distinct % max(len(atoms), 1), start, summed))
-    return found
+        changes.append(Changes(distinct % max(len(atoms), 1), start, summed))
+    return changes

@@ -25,15 +25,15 @@ def energy_rows(network: AtomicNetwork, x: Tensor, counts: Tensor) -> tuple[Tens
 
     x is (m, p, n_inputs).
     """
-    found = run(network, x)
+    passes = run(network, x)
     present = (torch.arange(x.shape[1]) < counts[:, None]).to(x)[:, :, None]
     parts = []
     for inputs, adjoint, divisor in zip(
-        found.inputs, found.adjoints, network.divisors, strict=True
+        passes.inputs, passes.adjoints, network.divisors, strict=True
     ):
         counted = adjoint * present
         parts += _parts(counted.mT @ inputs, counted, divisor)
-    return (found.outputs * present[:, :, 0]).sum(1), torch.cat(parts, dim=1)
+    return (passes.outputs * present[:, :, 0]).sum(1), torch.cat(parts, dim=1)
 
 
 def slope_rows(network: AtomicNetwork, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,11 +41,11 @@ def slope_rows(network: AtomicNetwork, x: Tensor, v: Tensor) -> tuple[Tensor, Te
 
     x and v are (m, p, n_inputs); an atom with v = 0 does not count.
     """
-    found = run(network, x)
-    tangents, rates, slopes = found.along(v)
+    passes = run(network, x)
+    tangents, rates, slopes = passes.along(v)
     parts: list[Tensor] = []
-    for l, second in enumerate(found.second_adjoints(rates)):
-        weights = second.mT @ found.inputs[l] + found.adjoints[l].mT @ tangents[l]
+    for l, second in enumerate(passes.second_adjoints(rates)):
+        weights = second.mT @ passes.inputs[l] + passes.adjoints[l].mT @ tangents[l]
         parts += _parts(weights, second, network.divisors[l])
     return slopes.sum(1), torch.cat(parts, dim=1)
 

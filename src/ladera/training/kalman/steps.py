@@ -11,30 +11,27 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
 from ladera.models.hdnnp.model import HDNNP
 from ladera.models.hdnnp.network import AtomicNetwork
-from ladera.potential import Potential, evaluate
+from ladera.potential import evaluate
 from ladera.training.batches import Batches
-from ladera.training.config import TrainingConfig
 from ladera.training.kalman import jacobian
 from ladera.training.kalman.blocks import make_blocks
 from ladera.training.kalman.filter import KalmanFilter
 from ladera.training.kalman.frames import FrameStore
-from ladera.training.loss import QUANTITIES
+from ladera.training.loss import QUANTITIES, Objective
 from ladera.training.optimizer_config import Kalman
-from ladera.training.preparation import Prepared
+from ladera.training.prepared import Prepared
 from ladera.training.processes import over_processes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Quantity = Literal["energy", "forces"]
 
 # A large cell has one energy and many force components: it is seen often enough to be learnt.
@@ -59,17 +56,17 @@ class KalmanSteps:
 
     def __init__(
         self,
-        config: TrainingConfig,
         optimizer: Kalman,
         prepared: Prepared,
         batches: Batches,
-        potential: Potential,
+        objective: Objective,
         fabric: Fabric,
     ) -> None:
+        config, potential = prepared.config, objective.potential
         if not isinstance(potential, HDNNP) or config.precision != "float64":
             raise ConfigError(
                 f"The Kalman filter trains models of architecture hdnnp in float64, not "
-                f"{config.model.architecture} in {config.precision}; take another optimizer, "
+                f"{prepared.model.architecture} in {config.precision}; take another optimizer, "
                 "such as adam."
             )
         self._config, self._seed, self._fabric = optimizer, config.seed, fabric
@@ -204,11 +201,13 @@ class KalmanSteps:
         with torch.no_grad():
             for frame in sorted({*self._energies.tolist(), *self._forces.tolist()}):
                 labels = self._batches.dataset[frame]
-                found = evaluate(self._potential, self._batches.graphs[frame])
+                prediction = evaluate(self._potential, self._batches.graphs[frame])
                 if frame in self._energies:
-                    energies.append(abs(float(found.energy) - labels.energy) / labels.n_atoms)
+                    energies.append(abs(float(prediction.energy) - labels.energy) / labels.n_atoms)
                 if frame in self._forces:
-                    forces.append((found.forces - torch.from_numpy(labels.forces)).abs().ravel())
+                    forces.append(
+                        (prediction.forces - torch.from_numpy(labels.forces)).abs().ravel()
+                    )
         # Frames are visited in ascending order; observations are numbered in training's order.
         by_frame = dict(zip(sorted(self._forces.tolist()), forces, strict=True))
         ordered = [by_frame[k] for k in self._forces.tolist()]

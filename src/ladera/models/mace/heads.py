@@ -1,4 +1,4 @@
-"""A second head of a MACE for data of another level of theory, trained beside the first."""
+"""One head more for a MACE: data of another level of theory, trained beside the first."""
 
 from __future__ import annotations
 
@@ -8,21 +8,14 @@ import torch
 from torch import Tensor
 
 from ladera.errors import ConfigError
-from ladera.models.mace import MACE, MACEConfig
-from ladera.potential import Potential
+from ladera.models.mace.config import MACEConfig
 
 
-def add_head(base: Potential, name: str) -> MACE:
-    """The same model with one head more, which begins as the base's and is the one that predicts.
+def with_head(config: MACEConfig, name: str) -> MACEConfig:
+    """The configuration with one head more, which is the one that predicts.
 
-    Raises ConfigError for a model that cannot have heads, and a name that is taken.
+    Raises ConfigError for a model that cannot have another head, and for a name that is taken.
     """
-    if not isinstance(base, MACE):
-        raise ConfigError(
-            f"finetune.method: replay gives a MACE a second head, and the base is a "
-            f"{base.config.architecture} model; take naive or frozen."
-        )
-    config = base.config
     if config.has_dipole:
         raise ConfigError(
             "finetune.method: replay gives a model a second head, and one with a dipole has a "
@@ -33,19 +26,13 @@ def add_head(base: Potential, name: str) -> MACE:
             f"finetune.head: the base has a head '{name}' already ({', '.join(config.heads)}); "
             "give the new one another name."
         )
-    larger = MACEConfig.model_validate(
+    return MACEConfig.model_validate(
         config.model_dump() | {"heads": (*config.heads, name), "head": name}
     )
-    made = MACE(larger).to(base.dtype)
-    own, old = made.state_dict(), base.state_dict()
-    with torch.no_grad():
-        for key, tensor in own.items():
-            tensor.copy_(_extended(key, old[key], config))
-    return made
 
 
-def _extended(key: str, tensor: Tensor, config: MACEConfig) -> Tensor:
-    """A tensor of the base with the base's head once more, behind the others."""
+def extended(key: str, tensor: Tensor, config: MACEConfig) -> Tensor:
+    """A tensor of a model, by its name, with the predicting head once more behind all heads."""
     if key in ("scale", "shift", "reference_energies"):
         return torch.cat([tensor, tensor[config.head_index][None]])
     if ".readout." not in key:

@@ -1,0 +1,146 @@
+"""What a training run does differently when it goes on from a base."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ladera.arrays import Integers
+from ladera.data.dataset import Dataset
+from ladera.errors import ConfigError
+from ladera.models import registry
+from ladera.potential import Potential
+from ladera.training import heads
+from ladera.training.finetune import adapters, forgetting, reference
+from ladera.training.finetune import base as bases
+from ladera.training.finetune.config import Frozen, LowRankAdaptation, Method, MultiHeadReplay
+from ladera.training.finetune.replay import Replay, prepare_replay
+from ladera.training.loss import require_learnable
+
+if TYPE_CHECKING:
+    from ladera.training.batches import Batches
+    from ladera.training.config import TrainingConfig
+    from ladera.training.finetune.reference import References
+    from ladera.training.prepared import Prepared
+
+
+class FromBase:
+    """From the base to the potential that is trained, and from that to the result.
+
+    The training frames set the reference energies (see :mod:`ladera.training.finetune.reference`).
+    """
+
+    def __init__(self, section: Method) -> None:
+        self._section, self._base = section, bases.load(section.base)
+        self._replay: Replay | None = None
+        self._references: References | None = None  # of a model that has such energies
+        self._trainable = 0
+
+    def complete(self, config: TrainingConfig, dataset: Dataset, train: Integers) -> TrainingConfig:
+        """With the model and, if it asks for that, the precision of the base."""
+        base = self._base
+        if config.model not in (None, base.config):
+            raise ConfigError(
+                f"The section 'model' is not that of the base {self._section.base}; leave it out."
+            )
+        heads.require_one(dataset)
+        changes: dict[str, object] = {"model": base.config}
+        if config.precision == "base":
+            changes["precision"] = str(base.dtype).removeprefix("torch.")
+        return config.model_copy(update=changes)
+
+    def prepare(self, prepared: Prepared) -> Prepared:
+        """With the frames that are replayed behind the others."""
+        section, dataset = self._section.replay, prepared.dataset
+        if section is None:
+            return prepared
+        self._replay = prepare_replay(self._section, section, self._base, dataset[prepared.train])
+        frames = self._replay.frames[self._replay.chosen]
+        if not len(frames):
+            return prepared
+        return replace(
+            prepared,
+            dataset=Dataset.from_frames(chain(dataset, frames)),
+            weights=np.append(prepared.weights, section.weight * frames.column("weight")),
+            heads=self._heads(len(dataset), len(frames)),
+            n_replayed=len(frames),
+        )
+
+    def _heads(self, new: int, replayed: int) -> Integers | None:
+        """A head behind the base's for so many new frames; the base's own for replayed ones."""
+        names = heads.of_model(self._base.config)
+        if not names:
+            return None  # no head can be added, which :meth:`potential` refuses
+        old = names.index(heads.predicts(self._base.config))
+        return np.repeat(np.array([len(names), old], dtype=np.int64), [new, replayed])
+
+    def potential(self, prepared: Prepared, batches: Batches, resumed: bool) -> Potential:
+        """A copy of the base, as the method has it; see :class:`ladera.training.start.Start`."""
+        self._references = self._new_references(prepared)
+        potential = self._copy()
+        if self._references is not None and self._references.method != "base":
+            bases.set_reference_energies(potential, self._references.new)
+        match self._section:
+            case Frozen(trainable=names):
+                adapters.freeze(potential, names or _last_layers(potential))
+            case LowRankAdaptation(rank=rank):
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    adapters.add_low_rank(potential, rank)
+        self._trainable = adapters.count(potential)
+        require_learnable(potential, prepared.config)
+        return potential
+
+    def settle(self, trained: Potential) -> None:
+        """Merge corrections of low rank into the parameters."""
+        adapters.merge(trained)
+
+    def result(self, trained: Potential) -> dict[str, Any]:
+        """Parameters, reference energies and forgetting."""
+        forgotten = None
+        if self._replay is not None and self._section.replay is not None:
+            frames, labels = self._replay.judged, self._section.replay.labels
+            n_trained = len(self._replay.chosen) if frames is self._replay.frames else 0
+            two = isinstance(self._section, MultiHeadReplay)
+            head = heads.predicts(self._base.config) if two else None
+            with heads.predicting(trained, head):
+                forgotten = forgetting.measure(self._base, trained, frames, n_trained, labels)
+        return {
+            "base": self._section.base,
+            "method": self._section.method,
+            "n_parameters": sum(p.numel() for p in self._base.parameters()),
+            "n_trainable": self._trainable,
+            "reference_energies": self._references and self._references.to_json(),
+            "forgetting": forgotten,
+        }
+
+    def _new_references(self, prepared: Prepared) -> References | None:
+        old = bases.reference_energies(self._base)
+        if not old:
+            return None
+        frames = prepared.reference_frames
+        predicted = bases.energies(self._base, frames)
+        return reference.estimate(prepared.config.reference_energies, frames, predicted, old)
+
+    def _copy(self) -> Potential:
+        """The base once more, with a new head where the method has one."""
+        if isinstance(self._section, MultiHeadReplay):
+            return self._base.with_head(self._section.head)
+        potential = registry.build(self._base.config).to(self._base.dtype)
+        potential.load_state_dict(self._base.state_dict())
+        return potential
+
+
+def _last_layers(potential: Potential) -> tuple[str, ...]:
+    """What a fine-tuning changes first, as the architecture says."""
+    layers = potential.last_layers()
+    if not layers:
+        raise ConfigError(
+            f"finetune.trainable: say which parameters of the {potential.config.architecture} "
+            "model may change."
+        )
+    return layers

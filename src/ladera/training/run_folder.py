@@ -1,0 +1,210 @@
+"""The folder of a training run: everything in it is written and read here.
+
+=============================  =====================================================================
+``config.yaml``                the configuration, all defaults and decisions included
+``check.json``                 what the doctor found in the data
+``split.json``                 which frames train, validate and test
+``log.csv``                    a row for each epoch
+``checkpoint.safetensors``     the state to go on from, see :mod:`ladera.training.checkpoint`
+``evaluation.json`` and so on  see :mod:`ladera.training.evaluation_files`
+``model.ladera``               the best model; its header has the provenance. Written last
+``member_K``                   such a folder for each member of a committee, with ``messages.txt``
+=============================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from ladera import __version__, loading, modelfile, tables
+from ladera.differences import first_difference
+from ladera.errors import ConfigError, LaderaError
+from ladera.files import read_json, write_text_atomic
+from ladera.tables import TableWriter
+from ladera.training import checkpoint, config_file, evaluation_files
+from ladera.training.evaluation import evaluate_dataset
+from ladera.training.evaluation_files import PartErrors
+from ladera.training.loss import QUANTITIES
+from ladera.training.predictions import Predictions
+from ladera.training.prepared import Prepared
+
+if TYPE_CHECKING:
+    from ladera.potential import Potential
+
+_CONFIG: Final = "config.yaml"
+_CHECK: Final = "check.json"
+_SPLIT: Final = modelfile.SPLIT
+_LOG: Final = "log.csv"
+_CHECKPOINT: Final = "checkpoint.safetensors"
+
+
+class RunFolder:
+    """What a run writes, and goes on from."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.model = self.path / modelfile.MODEL
+        self.checkpoint = self.path / _CHECKPOINT
+        self.messages = self.path / "messages.txt"  # of a member of a committee
+
+    def member(self, number: int) -> RunFolder:
+        """That of a member of a committee, from 0."""
+        return RunFolder(self.path / f"member_{number}")
+
+    def require_new(self) -> None:
+        """Raise ConfigError when there is a run already."""
+        if (self.path / _CONFIG).exists():
+            raise ConfigError(
+                f"{self.path} already holds a run; continue it with --resume, or name another "
+                "--output."
+            )
+
+    def describe(self, prepared: Prepared) -> None:
+        """Write what is known before the first step: findings, split, configuration."""
+        report = json.dumps(prepared.report.to_json(), indent=1) + "\n"
+        write_text_atomic(self.path / _CHECK, report)
+        prepared.split.save(self.path / _SPLIT)
+        config_file.save(prepared.config, self.path / _CONFIG)
+
+    def log(self, columns: Sequence[str], n_epochs: int) -> TableWriter:
+        """The log, with the rows of the first epochs if there are any.
+
+        Those of later epochs, the last perhaps by half, are of a run that was killed after its
+        checkpoint and does them again.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        path, kept = self.path / _LOG, None
+        if n_epochs and path.exists():
+            kept = tables.position_after(path, n_epochs)
+        return TableWriter(path, columns, position=kept, digits=8)
+
+    def save(self, prepared: Prepared, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint."""
+        run = {
+            "config": config_file.as_json(prepared.config),
+            "data_hash": prepared.dataset.hash,
+        }
+        checkpoint.save(self.checkpoint, {**run, **state})
+
+    def stored(self, prepared: Prepared) -> dict[str, Any]:
+        """The state in the checkpoint, if it is of this configuration and these data."""
+        state, config = checkpoint.load(self.checkpoint), config_file.as_json(prepared.config)
+        try:
+            difference = first_difference(state["config"], config)
+            data_hash = state["data_hash"]
+        except KeyError as error:
+            raise LaderaError(f"{self.checkpoint} lacks {error}; start again.") from error
+        if difference:
+            key, old, new = difference
+            raise ConfigError(
+                f"'{key}' was {old!r} in the run in {self.path} and is {new!r} now; give it the "
+                "old value to resume, or start a new run with another --output."
+            )
+        if data_hash != prepared.dataset.hash:
+            raise ConfigError(
+                f"The data have changed since the run in {self.path} began (hash {data_hash[:12]}, "
+                f"now {prepared.dataset.hash[:12]}); resume with the old files, or start a new run."
+            )
+        return state
+
+    def finish(
+        self,
+        prepared: Prepared,
+        potential: Potential,
+        best: Mapping[str, Any],
+        *,
+        finetune: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Evaluate, write errors and predictions, and the model with its provenance.
+
+        ``best`` has the epoch of the model and its validation loss; ``finetune`` is what
+        :meth:`ladera.training.start.Start.result` says; ``more`` goes into the
+        provenance besides.
+        """
+        parts = {
+            name: evaluate_dataset(potential, prepared.dataset[indices], indices)
+            for name, indices in prepared.parts.items()
+        }
+        results = evaluation_files.write_evaluations(parts, self.path, finetune=finetune)
+        potential.provenance = _provenance(prepared, best, results) | more
+        potential.save(self.model)
+
+
+def _provenance(
+    prepared: Prepared, best: Mapping[str, Any], results: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Where a model comes from: data, code, seed and the errors of each part."""
+    return {
+        "config": config_file.as_json(prepared.config),
+        "data_hash": prepared.dataset.hash,
+        "split": prepared.split.to_json(),
+        "seed": prepared.config.seed,
+        "epoch": best["epoch"],
+        "validation_loss": best["loss"],
+        "errors": {
+            part: {name: summary[name] for name in QUANTITIES} for part, summary in results.items()
+        },
+        "versions": {
+            "ladera": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """What is in a run's folder; a part is empty when its file is not there."""
+
+    folder: Path
+    config: str  # config.yaml as it is
+    log: tables.Columns
+    evaluation: Mapping[str, PartErrors]  # by part: train, validation, test
+    predictions: Mapping[str, Predictions]  # by part
+    check: Mapping[str, Any]  # the doctor's report
+    split: Mapping[str, Any]
+    model: Mapping[str, Any]  # header of model.ladera: format_version, config, provenance
+    finetune: Mapping[str, Any]  # what evaluation.json says of a fine-tuning
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> TrainingRun:
+        """Read a run, finished or not; DataError when a file in it is damaged."""
+        folder = Path(folder)
+        config, model = folder / _CONFIG, folder / modelfile.MODEL
+        return cls(
+            folder=folder,
+            config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else "",
+            log=read_log(folder),
+            evaluation=evaluation_files.read_errors(folder),
+            predictions=evaluation_files.read_predictions(folder),
+            check=read_json(folder / _CHECK),
+            split=read_json(folder / _SPLIT),
+            model=loading.read_header(model) if model.exists() else {},
+            finetune=evaluation_files.read_finetune(folder),
+        )
+
+
+def read_log(folder: Path) -> tables.Columns:
+    """The columns of log.csv, a value for each epoch; none where there is no log."""
+    return tables.read(folder / _LOG)
+
+
+def is_training(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a training run."""
+    return any((Path(folder) / name).exists() for name in (_LOG, modelfile.MODEL))
