@@ -169,8 +169,6 @@ CHARGES: Final = Quantity(
 
 # All that is learned from labels, in the order of tables and files.
 QUANTITIES: Final = (ENERGY, FORCES, STRESS, DIPOLE, CHARGES)
-# All that data may hold.
-LABELS: Final = QUANTITIES
 
 # What models make others of; no frame has a label of it.
 ATOMIC_DIPOLES: Final = Quantity(
