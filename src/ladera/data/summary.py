@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladera import quantities
 from ladera.data.dataset import Dataset
+from ladera.quantities import QUANTITIES
 
-_UNITS = {q.name: q.unit_of_values for q in quantities.LABELS} | {"total_charge": "e"}
+_UNITS = {q.name: q.unit_of_values for q in QUANTITIES} | {"total_charge": "e"}
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
