@@ -274,12 +274,12 @@ def print_report(report: Report, dataset: Dataset) -> None:
     console = _console()
     if report.findings:
         table = Table("finding", "frame", "atom", "what was found", show_lines=True)
-        for found in report.findings:
+        for finding in report.findings:
             table.add_row(
-                f"[{_STYLES[found.severity]}]{found.severity}[/]\n{found.code}",
-                "" if found.frame is None else str(found.frame),
-                "" if found.atom is None else str(found.atom),
-                escape(found.message + _source(dataset, found.frame)),
+                f"[{_STYLES[finding.severity]}]{finding.severity}[/]\n{finding.code}",
+                "" if finding.frame is None else str(finding.frame),
+                "" if finding.atom is None else str(finding.atom),
+                escape(finding.message + _source(dataset, finding.frame)),
             )
         console.print(table)
     _say(

@@ -17,10 +17,10 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from ladera import quantities
 from ladera.data.frame import Frame
 from ladera.errors import DataError
 from ladera.files import atomic_path
+from ladera.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     from ladera.data.dataset import Dataset
@@ -49,7 +49,7 @@ COLUMNS: Final = {
     "positions": Column((3,), "<f8", per_atom=True),
     "cell": Column((3, 3), "<f8"),
     "periodic": Column((3,), "?"),
-    **{q.name: Column(q.shape, "<f8", q.per_atom, label=True) for q in quantities.LABELS},
+    **{q.name: Column(q.shape, "<f8", q.per_atom, label=True) for q in QUANTITIES},
     "total_charge": Column((), "<f8", label=True),
     "config_type": Column((), "S"),
     "head": Column((), "S"),

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ladera import quantities
 from ladera.arrays import Floats
 from ladera.data.dataset import Dataset
+from ladera.quantities import QUANTITIES
 
-_UNITS = {q.name: q.unit_of_values for q in quantities.LABELS} | {"total_charge": "e"}
+_UNITS = {q.name: q.unit_of_values for q in QUANTITIES} | {"total_charge": "e"}
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
