@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import yaml
+from ladera.training.log import Row
 from n2p2_peer import N2P2, VARIABLE, find
 from page import DATA, table, write_section
 
@@ -44,7 +45,6 @@ from ladera.data import formats
 from ladera.data.dataset import Dataset
 from ladera.training import config_file
 from ladera.training.evaluation import evaluate_dataset
-from ladera.training.log import Row
 from ladera.training.trainer import train
 from ladera.units import ATOMIC, UnitSystem
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ladera.arrays import Floats
 from ladera.kernels.activations import ACTIVATIONS
-from ladera.kernels.symmetry_functions.plan import Floats
 
 
 class AtomicNetwork(nn.Module):

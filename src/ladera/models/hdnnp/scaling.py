@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ladera.kernels.symmetry_functions.plan import Floats
+from ladera.arrays import Floats
 
 # Directions in which the functions of the training set vary by less than this part of the largest
 # variance say nothing that the others do not.

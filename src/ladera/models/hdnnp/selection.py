@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from scipy.sparse.linalg import eigsh
 
+from ladera.arrays import Floats, Integers
 from ladera.errors import ConfigError, DataError
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import cpu
+from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan
 from ladera.models.hdnnp.generation import Recipe
@@ -22,8 +24,6 @@ from ladera.models.hdnnp.scaling import RESOLUTION
 
 log = logging.getLogger(__name__)
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Method = Literal["cur", "farthest_point"]
 
 # A function whose variance the chosen ones explain but for this part of it is a sum of them.
@@ -196,7 +196,7 @@ def _add_rows(
     row_pointer = np.concatenate([[0], np.cumsum(ends - starts)])
     neighbors = index[graph.neighbors.numpy()[edges]]
     vectors = np.ascontiguousarray(graph.vectors.double().numpy()[edges])
-    G = cpu.values(plan, vectors, row_pointer, index[atoms], neighbors)
+    G = cpu.values(plan, Edges(vectors, row_pointer, index[atoms], neighbors))
     for element, count in enumerate(plan.counts):
         if (mine := index[atoms] == element).any():
             rows[element].append(G[mine, :count])

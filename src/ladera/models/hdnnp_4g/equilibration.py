@@ -24,6 +24,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from ladera.arrays import Floats
 from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.kernels.electrostatics import cpu, reference
@@ -36,7 +37,6 @@ from ladera.kernels.electrostatics.ewald import (
 )
 from ladera.kernels.electrostatics.screening import Screening
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
-from ladera.kernels.symmetry_functions.plan import Floats
 from ladera.models.hdnnp_4g.config import ElectrostaticsConfig, Ewald, JacksonCatlow
 from ladera.units import COULOMB
 
