@@ -27,6 +27,7 @@ from ladera.codes.n2p2 import symmetry_functions as n2p2_functions
 from ladera.data import formats
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import cpu, plan_builder
+from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.units import METAL
@@ -103,7 +104,7 @@ def microseconds(plan: Plan, structures: list[Atoms], repeats: int) -> tuple[flo
         graph = Graph.from_atoms(structure, CUTOFF)
         index = np.array([plan.species.index(symbol) for symbol in structure.symbols])
         arguments.append(
-            (graph.vectors.numpy(), graph.row_pointer.numpy(), index, index[graph.neighbors])
+            Edges(graph.vectors.numpy(), graph.row_pointer.numpy(), index, index[graph.neighbors])
         )
         atoms += len(structure)
     weights = [np.ones((len(structure), plan.n_functions)) for structure in structures]
@@ -111,10 +112,10 @@ def microseconds(plan: Plan, structures: list[Atoms], repeats: int) -> tuple[flo
     for _ in range(repeats + 1):
         start = time.process_time()
         for argument in arguments:
-            cpu.values(plan, *argument)
+            cpu.values(plan, argument)
         middle = time.process_time()
         for argument, weight in zip(arguments, weights, strict=True):
-            cpu.reverse(plan, *argument, weight)
+            cpu.reverse(plan, argument, weight)
         values.append(middle - start)
         gradients.append(time.process_time() - start)
     return (min(values[1:]) / atoms * 1e6, min(gradients[1:]) / atoms * 1e6)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from ladera import Graph
 from ladera.data import formats
 from ladera.kernels.symmetry_functions import cpu
+from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.units import METAL
@@ -81,7 +82,7 @@ class Case:
         self.graph = Graph.from_atoms(atoms, max(f.cutoff for f in functions))
         self.index = np.array([species.index(symbol) for symbol in atoms.symbols])
         neighbors = self.graph.neighbors.numpy()
-        self.arguments = (
+        self.edges = Edges(
             self.graph.vectors.numpy(),
             self.graph.row_pointer.numpy(),
             self.index,
@@ -90,7 +91,7 @@ class Case:
 
     def compare_values(self, expected: Path) -> int:
         """Relative deviations below 1e-10; returns how many numbers were compared."""
-        G = cpu.values(self.plan, *self.arguments)
+        G = cpu.values(self.plan, self.edges)
         compared = 0
         rows = [line.split() for line in expected.read_text().splitlines() if line[0] != "#"]
         for atom, row in enumerate(rows):
@@ -110,7 +111,7 @@ class Case:
         for column in range(self.plan.n_functions):
             G_bar = np.zeros((n, self.plan.n_functions))
             G_bar[:, column] = 1.0
-            gradient = cpu.reverse(self.plan, *self.arguments, G_bar)
+            gradient = cpu.reverse(self.plan, self.edges, G_bar)
             np.add.at(result, (centers, column, neighbors), gradient)
             np.add.at(result, (centers, column, centers), -gradient)
         return result

@@ -22,7 +22,7 @@ from ase.md.verlet import VelocityVerlet
 
 from argon import argon, cluster, crystal, one_thread  # noqa: F401
 from ladera.graph import Graph
-from ladera.neighbors import closest_pair, virial
+from ladera.kernels.neighbors import closest_pair, virial
 from ladera.potential import evaluate
 from ladera.simulation.calculator import LaderaCalculator
 from ladera.simulation.integrators import INTEGRATORS, Conditions

@@ -14,9 +14,10 @@ import ladera
 from conftest import FUNCTION, SPECIES, mixed_functions, water_like
 from ladera import Graph
 from ladera.kernels.symmetry_functions import cpu, ops, reference
+from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.functions import SHAPES, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
-from ladera.kernels.symmetry_functions.windows import arc_cosine
+from ladera.kernels.vector_math import arc_cosine
 from ladera.models.hdnnp import HDNNPConfig
 
 CUTOFF = 4.0
@@ -45,21 +46,21 @@ def angular(kind: str, /, **changes: object) -> SymmetryFunction:
     return FUNCTION.validate_python(values | changes)
 
 
-def arrays(atoms: Atoms, cutoff: float = CUTOFF) -> list[np.ndarray]:
+def arrays(atoms: Atoms, cutoff: float = CUTOFF) -> Edges:
     graph = Graph.from_atoms(atoms, cutoff)
     index = np.array([SPECIES.index(symbol) for symbol in atoms.symbols])
-    return [graph.vectors.numpy(), graph.row_pointer.numpy(), index, index[graph.neighbors]]
+    return Edges(graph.vectors.numpy(), graph.row_pointer.numpy(), index, index[graph.neighbors])
 
 
 def energy(plan: Plan, atoms: Atoms) -> float:
     """The sum of all functions of all atoms."""
-    return float(cpu.values(plan, *arrays(atoms)).sum())
+    return float(cpu.values(plan, arrays(atoms)).sum())
 
 
 def forces(plan: Plan, atoms: Atoms) -> np.ndarray:
     """Minus the gradient of ``energy``."""
     graph = Graph.from_atoms(atoms, CUTOFF)
-    gradient = cpu.reverse(plan, *arrays(atoms), np.ones((len(atoms), plan.n_functions)))
+    gradient = cpu.reverse(plan, arrays(atoms), np.ones((len(atoms), plan.n_functions)))
     result = np.zeros((len(atoms), 3))
     np.add.at(result, graph.centers.numpy(), gradient)
     np.add.at(result, graph.neighbors.numpy(), -gradient)
@@ -97,7 +98,7 @@ def test_a_bent_molecule_by_hand(shape: str) -> None:
     one, two, third = (radial_part(r, -0.5, CUTOFF) for r in (1.0, 2.0, np.sqrt(5)))
     wide = one * two * plain(10 / 70)
     expected = [radial_part(1, 0.1, 3) + radial_part(2, 0.1, 3), wide * third, wide, wide * third]
-    G = cpu.values(make_plan(SPECIES, functions, POLY2), *arrays(molecule))
+    G = cpu.values(make_plan(SPECIES, functions, POLY2), arrays(molecule))
     np.testing.assert_allclose(G[0], expected, rtol=1e-12)
 
 
@@ -107,8 +108,8 @@ def test_weights_are_atomic_numbers() -> None:
     pairs = {("H", "H"): 1.0, ("H", "O"): 8.0, ("O", "O"): 64.0}
     plain = [angular("polynomial_wide", shape="poly3", neighbors=pair) for pair in pairs]
     structure = arrays(water_like(12, 5.0, True, 3))
-    whole = cpu.values(make_plan(SPECIES, [weighted], POLY2), *structure)[:, 0]
-    parts = cpu.values(make_plan(SPECIES, plain, POLY2), *structure)
+    whole = cpu.values(make_plan(SPECIES, [weighted], POLY2), structure)[:, 0]
+    parts = cpu.values(make_plan(SPECIES, plain, POLY2), structure)
     assert whole.any()
     np.testing.assert_allclose(whole, parts @ np.array(list(pairs.values())), rtol=1e-12)
 
@@ -118,9 +119,9 @@ def test_shapes_of_one_group_do_not_share_their_third_side(kind: str) -> None:
     """n2p2 reuses C(r_jk) of the first shape for the others with the same radii."""
     functions = [angular(kind, shape=shape, angle_left=20.0, angle_right=170.0) for shape in SHAPES]
     structure = arrays(water_like(12, 5.0, True, 4))
-    together = cpu.values(make_plan(SPECIES, functions, POLY2), *structure)
+    together = cpu.values(make_plan(SPECIES, functions, POLY2), structure)
     for column, function in enumerate(functions):
-        alone = cpu.values(make_plan(SPECIES, [function], POLY2), *structure)
+        alone = cpu.values(make_plan(SPECIES, [function], POLY2), structure)
         assert alone.any()
         np.testing.assert_allclose(together[:, column], alone[:, 0], rtol=1e-13)
     assert np.abs(np.diff(together[together.any(1)], axis=1)).min() > 0
@@ -141,7 +142,7 @@ def test_atoms_on_a_line_count(kind: str, weighted: str, shape: str, tilt: float
         angular(weighted + kind, shape=shape, angle_left=a, angle_right=b)
         for a, b in ((-360.0, 360.0), (90.0, 270.0))
     ]
-    G = cpu.values(make_plan(SPECIES, reached, POLY2), *arrays(straight))[0]
+    G = cpu.values(make_plan(SPECIES, reached, POLY2), arrays(straight))[0]
     assert G[1] > 1e-4  # the columns are sorted by the angles: first -360, where 180 is half-way
     half_way = COMPACT[shape.removesuffix("_asymmetric")](0.5)
     np.testing.assert_allclose(G[0], G[1] * half_way, rtol=max(1e-12, 10 * tilt))
@@ -152,7 +153,7 @@ def test_atoms_on_a_line_count(kind: str, weighted: str, shape: str, tilt: float
         [angular(weighted + kind, shape=shape, angle_left=-90.0, angle_right=90.0)],
         POLY2,
     )
-    assert cpu.values(at_zero, *arrays(behind))[0, 0] > 1e-4
+    assert cpu.values(at_zero, arrays(behind))[0, 0] > 1e-4
     agree_with_finite_differences(at_zero, behind)
 
 
@@ -182,7 +183,7 @@ def test_a_simple_cubic_crystal_has_straight_neighbors() -> None:
     """Own periodic images on both sides: every atom sees itself at 180 degrees."""
     crystal = bulk("O", "sc", a=2.5)
     function = angular("weighted_polynomial_wide", angle_left=150.0, angle_right=210.0)
-    value = cpu.values(make_plan(SPECIES, [function], POLY2), *arrays(crystal, 3.0))[0, 0]
+    value = cpu.values(make_plan(SPECIES, [function], POLY2), arrays(crystal, 3.0))[0, 0]
     t = 2.5 / CUTOFF
     assert value == pytest.approx(3 * 64 * COMPACT["poly2"](t) ** 2, rel=1e-12)
 
@@ -215,11 +216,11 @@ def test_random_windows_against_the_reference(
     expected = reference.values(plan, *tensors)
     # At the edge of its window a function is the difference of numbers near one.
     scale = max(float(expected.detach().abs().max()), 0.01)
-    found = cpu.values(plan, *(tensor.detach().numpy() for tensor in tensors))
+    found = cpu.values(plan, structure)
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=0, atol=1e-11 * scale)
     (gradient,) = torch.autograd.grad(expected.sum(), vectors)
     ones = np.ones(expected.shape)
-    slope = cpu.reverse(plan, *(tensor.detach().numpy() for tensor in tensors), ones)
+    slope = cpu.reverse(plan, structure, ones)
     bound = 1e-9 * max(float(gradient.abs().max()), 0.01)
     np.testing.assert_allclose(slope, gradient.numpy(), rtol=0, atol=bound)
 
@@ -249,9 +250,9 @@ def test_many_neighbors_fill_several_blocks() -> None:
     vectors = alone[0].requires_grad_()
     expected = reference.values(plan, *alone)
     (gradient,) = torch.autograd.grad(expected.sum(), vectors)
-    plain = [tensor.detach().numpy() for tensor in alone]
-    np.testing.assert_allclose(cpu.values(plan, *plain), expected.detach().numpy(), rtol=1e-11)
-    found = cpu.reverse(plan, *plain, np.ones((1, 1)))
+    plain = Edges(*(tensor.detach().numpy() for tensor in alone))
+    np.testing.assert_allclose(cpu.values(plan, plain), expected.detach().numpy(), rtol=1e-11)
+    found = cpu.reverse(plan, plain, np.ones((1, 1)))
     bound = 1e-11 * float(gradient.abs().max())
     np.testing.assert_allclose(found, gradient.numpy(), rtol=0, atol=bound)
 
@@ -281,7 +282,7 @@ def test_a_nan_stays_visible(function: SymmetryFunction) -> None:
     structure = arrays(water_like(9, 5.0, True, 1))
     structure[0] = structure[0].copy()
     structure[0][:] = np.nan
-    assert np.isnan(cpu.values(make_plan(SPECIES, [function], POLY2), *structure)).any()
+    assert np.isnan(cpu.values(make_plan(SPECIES, [function], POLY2), structure)).any()
 
 
 @pytest.mark.parametrize(

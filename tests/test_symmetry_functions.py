@@ -16,12 +16,13 @@ from conftest import SPECIES, mixed_functions, water_like
 from ladera import Graph
 from ladera.errors import ConfigError
 from ladera.kernels.compilation import source_hash
+from ladera.kernels.harmonics import legendre_coefficients
 from ladera.kernels.symmetry_functions import cpu, ops, reference
+from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS, GaussianFunction
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.kernels.symmetry_functions.plan_builder import uses_moments
-from ladera.kernels.symmetry_functions.tables import legendre_coefficients
-from ladera.kernels.symmetry_functions.vector_math import exponential
+from ladera.kernels.vector_math import exponential
 
 NUMBERS = torch.zeros(10, dtype=torch.int64).index_fill(0, torch.tensor([8]), 1)
 
@@ -32,8 +33,8 @@ def arguments(atoms: Atoms, cutoff: float) -> list[Tensor]:
     return [graph.vectors, graph.row_pointer, index, index[graph.neighbors]]
 
 
-def arrays(tensors: list[Tensor]) -> list[np.ndarray]:
-    return [tensor.numpy() for tensor in tensors]
+def arrays(tensors: list[Tensor]) -> Edges:
+    return Edges(*(tensor.detach().numpy() for tensor in tensors))
 
 
 def agree(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-12) -> None:
@@ -49,15 +50,15 @@ def test_values_and_derivatives_against_the_reference(kind: int, alpha: float) -
     structure = arguments(water_like(8, 4.5, True, kind), 4.0)
     vectors = structure[0].clone().requires_grad_()
     expected = reference.values(plan, vectors, *structure[1:])
-    agree(cpu.values(plan, *arrays(structure)), expected.detach().numpy())
+    agree(cpu.values(plan, arrays(structure)), expected.detach().numpy())
 
     weights = torch.randn(expected.shape, dtype=torch.float64, generator=seeded(1))
     (gradient,) = torch.autograd.grad((expected * weights).sum(), vectors)
-    agree(cpu.reverse(plan, *arrays(structure), weights.numpy()), gradient.numpy())
+    agree(cpu.reverse(plan, arrays(structure), weights.numpy()), gradient.numpy())
 
     # The tangent is the adjoint of the reverse pass: w . (J v) = (J^T w) . v for all w and v.
     direction = torch.randn(vectors.shape, dtype=torch.float64, generator=seeded(2))
-    tangent = cpu.tangent(plan, *arrays(structure), direction.numpy())
+    tangent = cpu.tangent(plan, arrays(structure), direction.numpy())
     assert (tangent * weights.numpy()).sum() == pytest.approx(
         float((gradient * direction).sum()), rel=1e-10
     )
@@ -97,9 +98,9 @@ def test_many_threads_give_the_same_bits(plan: Plan) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one = cpu.values(plan, *structure)
+        one = cpu.values(plan, structure)
         torch.set_num_threads(3)
-        three = cpu.values(plan, *structure)
+        three = cpu.values(plan, structure)
     finally:
         torch.set_num_threads(before)
     assert np.array_equal(one, three)
@@ -131,7 +132,7 @@ def test_moments_equal_triplets() -> None:
     assert uses_moments(whole)
     assert not uses_moments(broken)
     structure = arrays(arguments(water_like(12, 5.0, True, 8), 4.0))
-    one, two = (cpu.values(make_plan(SPECIES, [f], 1), *structure) for f in (whole, broken))
+    one, two = (cpu.values(make_plan(SPECIES, [f], 1), structure) for f in (whole, broken))
     agree(one, two)
 
 
@@ -150,7 +151,7 @@ def test_water_molecule_by_hand() -> None:
         ),
     ]
     molecule = Atoms("OHH", [[0, 0, 0], [1, 0, 0], [0, 2, 0]])
-    G = cpu.values(make_plan(SPECIES, functions, 1), *arrays(arguments(molecule, 4.0)))
+    G = cpu.values(make_plan(SPECIES, functions, 1), arrays(arguments(molecule, 4.0)))
     f1, f2 = (0.5 * (np.cos(np.pi * r / 4) + 1) for r in (1.0, 2.0))
     np.testing.assert_allclose(G[0], [np.exp(-0.5) * f1 + np.exp(-2) * f2, f1 * f2 / 4])
     np.testing.assert_array_equal(G[1:], 0)
@@ -169,7 +170,7 @@ def test_a_nan_stays_visible(plan: Plan) -> None:
     structure = arrays(arguments(water_like(6, 4.0, False, 2), 3.5))
     structure[0] = structure[0].copy()
     structure[0][0] = np.nan
-    assert np.isnan(cpu.values(plan, *structure)).any()
+    assert np.isnan(cpu.values(plan, structure)).any()
 
 
 def test_function_of_a_foreign_element_is_refused() -> None:
@@ -182,7 +183,7 @@ def test_a_function_given_twice_has_two_equal_columns() -> None:
     """n2p2 accepts that, and its networks have an input for each of them."""
     function = GaussianFunction(kind="radial", center="O", neighbors=("H",), eta=1, cutoff=3)
     structure = arrays(arguments(water_like(6, 4.0, False, 2), 3.0))
-    G = cpu.values(make_plan(SPECIES, [function, function], 1), *structure)
+    G = cpu.values(make_plan(SPECIES, [function, function], 1), structure)
     assert G.any()
     np.testing.assert_array_equal(G[:, 0], G[:, 1])
 

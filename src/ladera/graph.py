@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ladera.errors import DataError
-from ladera.neighbors import Candidates, farthest_move, find_pairs, within_cutoff
+from ladera.kernels.neighbors import Candidates, farthest_move, find_pairs, within_cutoff
 from ladera.structure import Structure
 
 if TYPE_CHECKING:

@@ -106,7 +106,8 @@ class Quantity:
 
     def column(self, part: str, kind: str) -> str:
         """Name of an error in log.csv, such as train_force_mae_mev_per_angstrom."""
-        return f"{part}_{self.singular}_{kind}_{self.unit_in_column}"
+        name = self.singular.replace(" ", "_")
+        return f"{part}_{name}_{kind}_{self.unit_in_column}"
 
     def factor(self, units: UnitSystem) -> float:
         """What a number in the units of a file is multiplied with."""

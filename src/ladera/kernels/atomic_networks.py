@@ -10,13 +10,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Floats, Integers, Reals
 from ladera.kernels.activations import activate
 from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.cpu import atom_reverse, atom_values, share_atoms
-from ladera.kernels.symmetry_functions.environment import Workspace, prepare
-from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
+from ladera.kernels.symmetry_functions.environment import (
+    Derivatives,
+    Edges,
+    Workspace,
+    prepare,
+)
+from ladera.kernels.symmetry_functions.plan import Plan
+from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
 
 
 class NetworkArrays(NamedTuple):
@@ -42,7 +48,7 @@ class NetworkArrays(NamedTuple):
 
 
 def pack_networks(
-    layers: Sequence[Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]],
+    layers: Sequence[Sequence[tuple[Reals, Reals]]],
     activations: Sequence[Sequence[int]],
     offset: Floats,
     factor: Floats,
@@ -81,29 +87,39 @@ def pack_networks(
     )
 
 
+class Scratch(NamedTuple):
+    """Scratch memory of one thread."""
+
+    G: Floats  # (n_functions or more,)
+    G_bar: Floats  # likewise
+    nodes: Floats  # (largest n_layers + 1, largest size)
+    slopes: Floats  # likewise
+
+
 def energies_and_gradients(
-    plan: Plan,
-    networks: NetworkArrays,
-    vectors: Floats,
-    row_pointer: Integers,
-    centers: Integers,
-    neighbors: Integers,
+    plan: Plan, networks: NetworkArrays, edges: Edges
 ) -> tuple[Floats, Floats]:
     """Atomic energies (n_atoms,) in eV and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
-    energies = np.zeros(len(centers))
-    gradients = np.zeros_like(vectors)
+    energies = np.zeros(len(edges.elements))
+    gradients = np.zeros_like(edges.vectors)
     width = max(plan.n_functions, int(networks.sizes.max()))
-    n_rows = 4 + 2 * networks.activations.shape[1]
+    n_nodes = networks.sizes.shape[1]
 
-    def work(start: int, stop: int, ws: Workspace) -> None:
-        scratch = np.zeros((n_rows, width))
-        _atoms(
-            start, stop, plan.arrays, plan.triplets, ws, row_pointer, networks, vectors, centers,
-            neighbors, energies, gradients, scratch,
-        )  # fmt: skip
+    def work(start: int, stop: int, ws: Workspace, bar: Derivatives) -> None:
+        scratch = Scratch(*np.zeros((2, width)), *np.zeros((2, n_nodes, width)))
+        atoms = Atoms(edges, energies, gradients)
+        _atoms(start, stop, plan.arrays, plan.has_triplets, networks, ws, bar, scratch, atoms)
 
-    share_atoms(plan, row_pointer, work)
+    share_atoms(plan, edges.row_pointer, work)
     return energies, gradients
+
+
+class Atoms(NamedTuple):
+    """What is read and written of all atoms."""
+
+    edges: Edges
+    energies: Floats  # (n_atoms,) eV
+    gradients: Floats  # (n_edges, 3) eV/Angstrom
 
 
 @simd
@@ -111,34 +127,27 @@ def _atoms(
     start: int,
     stop: int,
     plan: PlanArrays,
-    triplets: bool | None,
-    ws: Workspace,
-    row_pointer: Integers,
+    has_triplets: bool | None,
     networks: NetworkArrays,
-    vectors: Floats,
-    centers: Integers,
-    neighbors: Integers,
-    energies: Floats,
-    gradients: Floats,
-    scratch: Floats,
+    ws: Workspace,
+    bar: Derivatives,
+    scratch: Scratch,
+    atoms: Atoms,
 ) -> None:
-    layers = networks.activations.shape[1] + 1
-    G, G_bar = scratch[0], scratch[1]
-    nodes, slopes = scratch[2 : 2 + layers], scratch[2 + layers :]
+    edges, G, G_bar = atoms.edges, scratch.G, scratch.G_bar
     for i in range(start, stop):
-        c, first, last = centers[i], row_pointer[i], row_pointer[i + 1]
-        prepare(plan, c, first, last, vectors, neighbors, ws)
+        center = edges.elements[i]
+        prepare(plan, i, edges, ws)
         G[:] = 0.0
-        atom_values(plan, triplets, c, ws, G)
-        energies[i] = _network(networks, c, G, G_bar, nodes, slopes)
-        atom_reverse(plan, triplets, c, first, last, ws, G_bar, gradients)
+        atom_values(plan, has_triplets, center, ws, G)
+        atoms.energies[i] = _network(networks, center, scratch)
+        atom_reverse(plan, has_triplets, i, edges, ws, bar, G_bar, atoms.gradients)
 
 
 @simd
-def _network(
-    net: NetworkArrays, c: int, G: Floats, G_bar: Floats, nodes: Floats, slopes: Floats
-) -> float:
-    """Energy of one atom from its symmetry functions; its gradient goes to G_bar."""
+def _network(net: NetworkArrays, c: int, scratch: Scratch) -> float:
+    """Energy of an atom of element c from its G; its gradient goes to G_bar."""
+    G, G_bar, nodes, slopes = scratch.G, scratch.G_bar, scratch.nodes, scratch.slopes
     n_layers = net.n_layers[c]
     for j in range(net.sizes[c, 0]):
         nodes[0, j] = (G[j] - net.offset[c, j]) * net.factor[c, j] + net.low

@@ -16,32 +16,41 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SETTINGS: Any = numba_config  # filled at run time, so that no type checker knows its names
 
-# No loop allocates memory, so Numba need not count references to slices: that would cost more than
-# the arithmetic of a small molecule, and most of the compile time.
-_COMMON: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+# Where no loop allocates memory, Numba need not count references to slices: that would cost more
+# than the arithmetic of a small molecule, and most of the compile time.
+_NO_MEMORY: dict[str, Any] = {"_nrt": False}
 
 
 def simd(function: F) -> F:
     """Compile a loop; sums may run in several SIMD lanes, NaN and infinity keep their meaning."""
-    return _compile(function, {"reassoc", "contract", "arcp", "nsz"})
+    return _compile(function, {"reassoc", "contract", "arcp", "nsz"}, **_NO_MEMORY)
 
 
 def inlined(function: F) -> F:
     """As ``simd``, for a short loop within loops: its code goes where it is called."""
-    return _compile(function, {"reassoc", "contract", "arcp", "nsz"}, forceinline=True)
+    fastmath = {"reassoc", "contract", "arcp", "nsz"}
+    return _compile(function, fastmath, forceinline=True, **_NO_MEMORY)
 
 
 def exact(function: F) -> F:
     """Compile a loop whose arithmetic must not be reassociated, such as argument reduction."""
-    return _compile(function, {"contract"})
+    return _compile(function, {"contract"}, **_NO_MEMORY)
 
 
-def _compile(function: F, fastmath: set[str], **options: Any) -> F:
+def strict(function: F) -> F:
+    """Compile a function that may allocate, with every rounding where it is written.
+
+    A division by zero gives infinity or NaN.
+    """
+    return _compile(function, False, error_model="numpy")
+
+
+def _compile(function: F, fastmath: set[str] | bool, **options: Any) -> F:
     # The folder of the cache is fixed when the function is decorated.
     before = _SETTINGS.CACHE_DIR
     _SETTINGS.CACHE_DIR = str(_cache_folder())
     try:
-        compiled: F = numba.njit(fastmath=fastmath, **options, **_COMMON)(function)
+        compiled: F = numba.njit(cache=True, nogil=True, fastmath=fastmath, **options)(function)
     finally:
         _SETTINGS.CACHE_DIR = before
     return compiled

@@ -17,7 +17,10 @@ edges innermost.
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -177,3 +180,182 @@ def reverse(
             else:
                 for e in range(n):
                     gy[e] += factor * now[e] * plus[e]
+
+
+# The same harmonics where they are summed over the neighbours of an atom. Here z is the polar axis
+# and sum_m Y_lm(u) Y_lm(v) = P_l(u.v), so that moments multiply to a Legendre series; and the
+# factors of Y_lm = N_lm(z) (x + i y)^m are kept apart, real and imaginary part for m >= 0, since
+# the derivatives are made of them.
+
+
+class Recurrence(NamedTuple):
+    """Coefficients [l, m] of N_lm = K_lm d^m P_l(z)/dz^m, K_lm^2 = (2 - delta_m0) (l-m)!/(l+m)!.
+
+    N_lm = a_lm z N_l-1,m - b_lm N_l-2,m and dN_lm/dz = d_lm N_l,m+1.
+    """
+
+    a: Floats
+    b: Floats
+    d: Floats
+    diagonal: Floats  # N_mm
+
+
+def recurrence(degree: int) -> Recurrence:
+    """The coefficients up to l = ``degree``."""
+    a, b, d = (np.zeros((degree + 1, degree + 1)) for _ in range(3))
+    diagonal = np.ones(degree + 1)
+    for m in range(degree + 1):
+        if m > 0:
+            # N_mm / N_m-1,m-1 = (2m - 1) K_mm / K_m-1,m-1
+            ratio = np.sqrt((2.0 * m - 1.0) / (2.0 * m))
+            diagonal[m] = diagonal[m - 1] * ratio * (np.sqrt(2.0) if m == 1 else 1.0)
+        for l in range(m, degree + 1):
+            if l > m:
+                a[l, m] = (2.0 * l - 1.0) / np.sqrt((l - m) * (l + m))
+            if l > m + 1:
+                b[l, m] = np.sqrt((l + m - 1.0) * (l - m - 1.0) / ((l - m) * (l + m)))
+            d[l, m] = np.sqrt((l - m) * (l + m + 1.0)) / (np.sqrt(2.0) if m == 0 else 1.0)
+    return Recurrence(a, b, d, diagonal)
+
+
+@simd
+def lm(l: int, m: int) -> int:
+    """Position of l, m >= 0: all m of an l lie together."""
+    return l * (l + 1) // 2 + m
+
+
+@simd
+def fill_factors(
+    degree: int,
+    table: Recurrence,
+    n: int,
+    unit: Floats,
+    cosine: Floats,
+    sine: Floats,
+    legendre: Floats,
+) -> None:
+    """(x + i y)^m, ``cosine`` and ``sine`` (degree + 1, n), and N_lm(z), ``legendre`` (n_lm, n).
+
+    Of n directions ``unit`` (3, n), neighbours innermost; all of them may be longer.
+    """
+    x, y, z = unit[0], unit[1], unit[2]
+    for j in range(n):
+        cosine[0, j] = 1.0
+        sine[0, j] = 0.0
+    for m in range(1, degree + 1):
+        c, s, c_below, s_below = cosine[m], sine[m], cosine[m - 1], sine[m - 1]
+        for j in range(n):
+            c[j] = x[j] * c_below[j] - y[j] * s_below[j]
+            s[j] = x[j] * s_below[j] + y[j] * c_below[j]
+    for m in range(degree + 1):
+        diagonal = legendre[lm(m, m)]
+        for j in range(n):
+            diagonal[j] = table.diagonal[m]
+        if m < degree:
+            now, a = legendre[lm(m + 1, m)], table.a[m + 1, m]
+            for j in range(n):
+                now[j] = a * z[j] * diagonal[j]
+        for l in range(m + 2, degree + 1):
+            now, below, before = legendre[lm(l, m)], legendre[lm(l - 1, m)], legendre[lm(l - 2, m)]
+            a, b = table.a[l, m], table.b[l, m]
+            for j in range(n):
+                now[j] = a * z[j] * below[j] - b * before[j]
+
+
+class HarmonicRow(NamedTuple):
+    """The harmonics of one direction, by l and then m: SIMD over them where neighbours are few."""
+
+    circle: Floats  # (2, degree + 1) (x + i y)^m
+    legendre: Floats  # (n_lm,) N_lm
+    harmonic: Floats  # (2, n_lm) Y_lm
+
+
+@simd
+def fill_row(
+    degree: int, table: Recurrence, x: float, y: float, z: float, row: HarmonicRow
+) -> None:
+    """All of a row."""
+    c, s, N = row.circle[0], row.circle[1], row.legendre
+    c[0], s[0] = 1.0, 0.0
+    for m in range(1, degree + 1):
+        c[m] = x * c[m - 1] - y * s[m - 1]
+        s[m] = x * s[m - 1] + y * c[m - 1]
+    for l in range(degree + 1):
+        now = N[lm(l, 0) : lm(l, l) + 1]
+        now[l] = table.diagonal[l]
+        if l > 0:
+            below = N[lm(l - 1, 0) : lm(l, 0)]
+            now[l - 1] = table.a[l, l - 1] * z * below[l - 1]
+        if l > 1:
+            before = N[lm(l - 2, 0) : lm(l - 1, 0)]
+            a, b = table.a[l], table.b[l]
+            for m in range(l - 1):
+                now[m] = a[m] * z * below[m] - b[m] * before[m]
+        one, two = row.harmonic[0, lm(l, 0) :], row.harmonic[1, lm(l, 0) :]
+        for m in range(l + 1):
+            one[m] = now[m] * c[m]
+            two[m] = now[m] * s[m]
+
+
+@simd
+def reverse_row(
+    degree: int, table: Recurrence, row: HarmonicRow, bar: Floats
+) -> tuple[float, float, float]:
+    """dE/d(x, y, z), not projected on the sphere, from dE/dY_lm (2, n_lm).
+
+    d(x + i y)^m = m (x + i y)^(m-1) (dx + i dy).
+    """
+    c, s = row.circle[0], row.circle[1]
+    x_bar, y_bar, z_bar = 0.0, 0.0, 0.0
+    for l in range(1, degree + 1):
+        N = row.legendre[lm(l, 0) : lm(l, l) + 1]
+        one, two, d = bar[0, lm(l, 0) :], bar[1, lm(l, 0) :], table.d[l]
+        for m in range(1, l + 1):
+            mN = m * N[m]
+            x_bar += mN * (one[m] * c[m - 1] + two[m] * s[m - 1])
+            y_bar += mN * (two[m] * c[m - 1] - one[m] * s[m - 1])
+            z_bar += d[m - 1] * N[m] * (one[m - 1] * c[m - 1] + two[m - 1] * s[m - 1])
+    return x_bar, y_bar, z_bar
+
+
+@simd
+def tangent_row(
+    degree: int,
+    table: Recurrence,
+    row: HarmonicRow,
+    x_dot: float,
+    y_dot: float,
+    z_dot: float,
+    dot: Floats,
+) -> None:
+    """dY_lm (2, n_lm) along a change of the direction."""
+    c, s = row.circle[0], row.circle[1]
+    for l in range(degree + 1):
+        N = row.legendre[lm(l, 0) : lm(l, l) + 1]
+        one, two, d = dot[0, lm(l, 0) :], dot[1, lm(l, 0) :], table.d[l]
+        one[l], two[l] = 0.0, 0.0
+        for m in range(l):
+            dN = d[m] * N[m + 1] * z_dot
+            one[m] = dN * c[m]
+            two[m] = dN * s[m]
+        for m in range(1, l + 1):
+            mN = m * N[m]
+            one[m] += mN * (c[m - 1] * x_dot - s[m - 1] * y_dot)
+            two[m] += mN * (s[m - 1] * x_dot + c[m - 1] * y_dot)
+
+
+def legendre_coefficients(zeta: int, lambda_: float) -> Floats:
+    """kappa_l of 2^(1-zeta) (1 + lambda x)^zeta = sum_l kappa_l P_l(x), (zeta + 1,).
+
+    From x^n = sum_{l = n, n-2, ...} P_l(x) (2l + 1) n! / (2^k k! (l + n + 1)!!), k = (n - l)/2, in
+    exact rational arithmetic: the coefficients are right to the last digit.
+    """
+    kappa = [Fraction(0)] * (zeta + 1)
+    for n in range(zeta + 1):
+        power = math.comb(zeta, n) * Fraction(lambda_) ** n
+        for l in range(n, -1, -2):
+            k = (n - l) // 2
+            double_factorial = math.prod(range(l + n + 1, 0, -2))
+            denominator = 2**k * math.factorial(k) * double_factorial
+            kappa[l] += power * Fraction((2 * l + 1) * math.factorial(n), denominator)
+    return np.array([float(2 * value / 2**zeta) for value in kappa])

@@ -34,9 +34,11 @@ class Shares:
     def __init__(self, costs: Integers) -> None:
         n_atoms = len(costs)
         self.count = max(1, min(torch.get_num_threads(), n_atoms // SMALLEST_SHARE))
-        total = np.cumsum(costs)
-        inner = np.arange(1, self.count) * (total[-1] / self.count) if n_atoms else np.empty(0)
-        self.bounds = [0, *np.searchsorted(total, inner).tolist(), n_atoms]
+        self.bounds = [0, n_atoms]
+        if self.count > 1:
+            total = np.cumsum(costs)
+            inner = np.arange(1, self.count) * (total[-1] / self.count)
+            self.bounds[1:1] = np.searchsorted(total, inner).tolist()
 
     def atoms(self, work: Work) -> None:
         """Do something with all atoms. Raises what ``work`` raises, once all threads are done."""

@@ -18,7 +18,11 @@ from ase import Atoms
 
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import cpu, moments
-from ladera.kernels.symmetry_functions.environment import make_workspace, prepare
+from ladera.kernels.symmetry_functions.environment import (
+    Edges,
+    make_memory,
+    prepare,
+)
 from ladera.kernels.symmetry_functions.functions import GaussianFunction
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.model import HDNNP
@@ -61,30 +65,34 @@ def _hdnnp(narrow: bool) -> HDNNP:
 def _shared(part: str) -> None:
     """What several loops over atoms call, for an atom with one neighbour."""
     plan = _hdnnp(narrow=False).plan
-    workspace, G = make_workspace(plan, 1), np.zeros(plan.n_functions)
+    workspace, derivatives = make_memory(plan, 1)
+    G = np.zeros(plan.n_functions)
     match part:
         case "environment":
-            vectors, neighbors = np.array([[1.0, 0.0, 0.0]]), np.array([0])
-            prepare(plan.arrays, 0, 0, 1, vectors, neighbors, workspace)
+            prepare(plan.arrays, 0, _one_edge(), workspace)
             moments.accumulate_moments(plan.arrays, 0, workspace)
         case "wide reverse":
-            moments.wide_reverse(plan.arrays, 0, workspace, G)
+            moments.wide_reverse(plan.arrays, 0, workspace, derivatives, G)
         case "wide tangent":
-            moments.wide_tangent(plan.arrays, 0, workspace, G)
+            moments.wide_tangent(plan.arrays, 0, workspace, derivatives, G)
+
+
+def _one_edge() -> Edges:
+    """An atom with one neighbour."""
+    atom = np.array([0])
+    return Edges(np.array([[1.0, 0.0, 0.0]]), np.array([0, 1]), atom, atom)
 
 
 def _symmetry_functions(operation: str, narrow: bool) -> None:
     """One loop over a single pair of atoms."""
-    plan = _hdnnp(narrow).plan
-    vectors, row_pointer, atom = np.array([[1.0, 0.0, 0.0]]), np.array([0, 1]), np.array([0])
+    plan, edges = _hdnnp(narrow).plan, _one_edge()
     match operation:
         case "values":
-            cpu.values(plan, vectors, row_pointer, atom, atom)
+            cpu.values(plan, edges)
         case "reverse":
-            weights = np.ones((1, plan.n_functions))
-            cpu.reverse(plan, vectors, row_pointer, atom, atom, weights)
+            cpu.reverse(plan, edges, np.ones((1, plan.n_functions)))
         case "tangent":
-            cpu.tangent(plan, vectors, row_pointer, atom, atom, np.ones_like(vectors))
+            cpu.tangent(plan, edges, np.ones_like(edges.vectors))
 
 
 def _network(narrow: bool) -> None:

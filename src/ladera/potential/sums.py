@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ladera import neighbors
 from ladera.graph import Graph
+from ladera.kernels import neighbors
 
 
 def forces(graph: Graph, gradients: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 
 from ladera.errors import SimulationError
 from ladera.graph import cell_volume
-from ladera.neighbors import closest_pair
+from ladera.kernels.neighbors import closest_pair
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ from ladera.data.text import (
     text_writer,
 )
 from ladera.errors import DataError
+from ladera.quantities import QUANTITIES
 from ladera.units import METAL, UnitSystem
 
 _PLAIN = "species:S:1:pos:R:3"  # the columns of a file that does not say
@@ -151,7 +152,8 @@ def _parse(
 ) -> Iterator[tuple[set[str], Frame]]:
     """The frames of some texts with the same columns, each with its keys."""
     columns = _columns(batch[0].columns, _header_line(batch[0], path))
-    wanted = {"pos", "species", "Z", "numbers", keys.forces, keys.charges}
+    labels = (getattr(keys, quantity.name) for quantity in QUANTITIES if quantity.per_atom)
+    wanted = {"pos", "species", "Z", "numbers", *labels}
     dtype = np.dtype(
         [
             # Columns that nobody asked for are not even converted.
@@ -234,16 +236,20 @@ def _cell(values: dict[str, str], where: str) -> tuple[Floats, Booleans]:
 
 def _write_frame(file: IO[Any], frame: Frame) -> None:
     columns = [("pos:R:3", frame.positions)]
-    if frame.forces is not None:
-        columns.append(("forces:R:3", frame.forces))
-    if frame.charges is not None:
-        columns.append(("charges:R:1", frame.charges[:, None]))
+    labels: dict[str, str | None] = {}
+    for quantity in QUANTITIES:
+        value = getattr(frame, quantity.name)
+        if value is None:
+            continue
+        if quantity.per_atom:
+            rows = value.reshape(frame.n_atoms, -1)
+            columns.append((f"{quantity.name}:R:{rows.shape[1]}", rows))
+        else:
+            labels[quantity.name] = _joined(value) if quantity.shape else repr(value)
     values = {
         "Lattice": _joined(frame.cell) if frame.periodic.any() or frame.cell.any() else None,
         "Properties": ":".join(["species:S:1", *(name for name, _ in columns)]),
-        "energy": None if frame.energy is None else repr(frame.energy),
-        "stress": _joined(frame.stress),
-        "dipole": _joined(frame.dipole),
+        **labels,
         "total_charge": None if frame.total_charge is None else repr(frame.total_charge),
         "config_type": quote(frame.config_type) if frame.config_type else None,
         "head": quote(frame.head) if frame.head else None,

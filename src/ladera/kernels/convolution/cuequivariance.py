@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from ladera.graph import Graph
 from ladera.kernels.convolution.paths import Paths
 from ladera.kernels.cuequivariance import NEGLIGIBLE, Products, evaluate, polynomial
+
+if TYPE_CHECKING:  # kernels take what looks like one
+    from ladera.graph import Graph
 
 
 def convolve(

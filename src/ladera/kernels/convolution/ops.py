@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from ladera.graph import Graph
 from ladera.kernels.autograd import arrays, asks_parameters, scratch, unused, zeros
 from ladera.kernels.convolution import cpu, cuequivariance, reference
 from ladera.kernels.convolution.paths import Paths
 from ladera.kernels.cuequivariance import serves
+
+if TYPE_CHECKING:  # kernels take what looks like one
+    from ladera.graph import Graph
 
 
 def convolve(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from ladera.graph import Graph
 from ladera.kernels.convolution.paths import Paths
+
+if TYPE_CHECKING:  # kernels take what looks like one
+    from ladera.graph import Graph
 
 
 def convolve(

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.polynomial import Chebyshev
 from scipy.special import erfcx
 
+from ladera.arrays import Floats, Integers
 from ladera.kernels.compilation import simd
+from ladera.kernels.cutoffs import cutoff_function
 from ladera.kernels.electrostatics.ewald import EwaldSums, reciprocal_vectors
 from ladera.kernels.electrostatics.screening import Screening
-from ladera.kernels.symmetry_functions.plan import Floats, Integers
-from ladera.kernels.symmetry_functions.vector_math import cutoff_function, exponential
+from ladera.kernels.vector_math import exponential
 
 _BLOCK: Final = 512  # pairs worked on together: their arrays stay in the cache
 _N_ARRAYS: Final = 13  # how many such arrays there are

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ladera.kernels.cutoffs import reference_cutoff_function
 from ladera.kernels.electrostatics.ewald import EwaldSums, reciprocal_vectors
 from ladera.kernels.electrostatics.screening import Screening
-from ladera.kernels.symmetry_functions.reference import cutoff_function
-from ladera.neighbors import find_pairs
+from ladera.kernels.neighbors import find_pairs
 from ladera.structure import Structure
 
 
@@ -52,7 +52,7 @@ def matrices(
         A = A + _reciprocal(positions, cell, sums)
     if screening is None:
         return A, zeros
-    f = cutoff_function(screening.kind, screening.alpha, screening.outer, r)
+    f = reference_cutoff_function(screening.kind, screening.alpha, screening.outer, r)
     return A, zeros.index_put(place, -f * torch.erf(x) / r, accumulate=True)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from ladera.arrays import Integers
 from ladera.kernels.compilation import simd
+from ladera.kernels.cutoffs import cutoff_function
+from ladera.kernels.symmetry_functions.factors import compact_function, damp, powers
 from ladera.kernels.symmetry_functions.pairs import (
     COSINE,
     DF,
-    FREE,
+    FREE_BLOCK,
     LOG_JK,
+    NEXT_BLOCK,
     R_JK,
     RADIAL,
     SIDES,
     SINE,
-    SLOT,
     SUM,
     SUM_SQUARES,
     THETA,
@@ -22,55 +25,54 @@ from ladera.kernels.symmetry_functions.pairs import (
     find_pairs,
     select_members,
 )
-from ladera.kernels.symmetry_functions.plan import Integers, PlanArrays
-from ladera.kernels.symmetry_functions.vector_math import cutoff_function, damp, powers
-from ladera.kernels.symmetry_functions.windows import arc_cosine, compact_function
+from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
+from ladera.kernels.vector_math import arc_cosine
 
 
 @simd
-def begin_group(plan: PlanArrays, center: int, group: int, block: Integers, pairs: Pairs) -> None:
+def begin_group(plan: PlanArrays, center: int, group: int, starts: Integers, pairs: Pairs) -> None:
     """Go to the first block of a group."""
-    kept = pairs.kept[group - plan.triplet_start[center]]
+    kept = pairs.kept[group - plan.triplets.start[center]]
     if kept[1] >= 0:
-        pairs.state[SLOT] = kept[0]
+        pairs.state[NEXT_BLOCK] = kept[0]
         return
-    kept[0] = pairs.state[SLOT] = pairs.state[FREE]
-    select_members(plan, group, block, pairs)
+    kept[0] = pairs.state[NEXT_BLOCK] = pairs.state[FREE_BLOCK]
+    select_members(plan, group, starts, pairs)
 
 
 @simd
 def next_block(plan: PlanArrays, center: int, group: int, pairs: Pairs) -> tuple[int, int]:
-    """The slot with the group's next block, and the number of its pairs; 0 after the last."""
-    kept, state = pairs.kept[group - plan.triplet_start[center]], pairs.state
+    """The group's next block, and the number of its pairs; 0 after the last."""
+    kept, state = pairs.kept[group - plan.triplets.start[center]], pairs.state
     if kept[1] >= 0:
-        slot = state[SLOT]
-        state[SLOT] += 1
-        return (slot, pairs.counts[slot]) if slot < kept[1] else (slot, 0)
+        block = state[NEXT_BLOCK]
+        state[NEXT_BLOCK] += 1
+        return (block, pairs.counts[block]) if block < kept[1] else (block, 0)
     spare = pairs.counts.size - 1
-    slot = min(state[SLOT], spare)
-    n = find_pairs(plan, group, slot, pairs)
+    block = min(state[NEXT_BLOCK], spare)
+    n = find_pairs(plan, group, block, pairs)
     if n == 0:
-        if state[SLOT] <= spare:
-            state[FREE] = kept[1] = state[SLOT]
-        return slot, 0
-    pairs.counts[slot] = n
-    state[SLOT] += 1
-    _angles(plan, group, slot, n, pairs)
-    for term in range(plan.term_start[group], plan.term_start[group + 1]):
-        _term(plan, center, group, term, slot, n, pairs)
-    return slot, n
+        if state[NEXT_BLOCK] <= spare:
+            state[FREE_BLOCK] = kept[1] = state[NEXT_BLOCK]
+        return block, 0
+    pairs.counts[block] = n
+    state[NEXT_BLOCK] += 1
+    _angles(plan, group, block, n, pairs)
+    for term in range(plan.terms.start[group], plan.terms.start[group + 1]):
+        _term(plan, center, group, term, block, n, pairs)
+    return block, n
 
 
 @simd
-def _angles(plan: PlanArrays, group: int, slot: int, n: int, pairs: Pairs) -> None:
+def _angles(plan: PlanArrays, group: int, block: int, n: int, pairs: Pairs) -> None:
     """The angular parts of a block, and their slopes in cos theta."""
-    cosine = pairs.geometry[slot, COSINE, :n]
+    cosine = pairs.geometry[block, COSINE, :n]
     theta, sine = pairs.rows[THETA, :n], pairs.rows[SINE, :n]
-    first = plan.angle_start[group]
+    first = plan.angles.start[group]
     known = False
-    for a in range(first, plan.angle_start[group + 1]):
-        value, slope = pairs.angles[slot, a - first, 0, :n], pairs.angles[slot, a - first, 1, :n]
-        kind, one, two = plan.angle_kind[a], plan.angle_first[a], plan.angle_second[a]
+    for a in range(first, plan.angles.start[group + 1]):
+        value, slope = pairs.angles[block, a - first, 0, :n], pairs.angles[block, a - first, 1, :n]
+        kind, one, two = plan.angles.kind[a], plan.angles.first[a], plan.angles.second[a]
         if kind < 0:
             powers(one, two, cosine, value, slope)
             continue
@@ -86,27 +88,27 @@ def _angles(plan: PlanArrays, group: int, slot: int, n: int, pairs: Pairs) -> No
 
 @simd
 def _term(
-    plan: PlanArrays, center: int, group: int, term: int, slot: int, n: int, pairs: Pairs
+    plan: PlanArrays, center: int, group: int, term: int, block: int, n: int, pairs: Pairs
 ) -> None:
     """The radial part of a term; the sides come from the term before where it has the same."""
-    first, side = plan.term_start[group], plan.term_side[term]
+    first, side = plan.terms.start[group], plan.terms.side[term]
     t = term - first
-    narrow = plan.triplet_narrow[group]
-    if t == 0 or side != plan.term_side[term - 1]:
-        _sides(plan, plan.side_start[center] + side, side, narrow, slot, t, n, pairs)
-        if plan.triplet_elements[group, 0] < 0:
-            j, k = pairs.partners[slot, 0, :n], pairs.partners[slot, 1, :n]
+    narrow = plan.triplets.narrow[group]
+    if t == 0 or side != plan.terms.side[term - 1]:
+        _sides(plan, plan.sides.start[center] + side, side, narrow, block, t, n, pairs)
+        if plan.triplets.first_element[group] < 0:
+            j, k = pairs.partners[block, 0, :n], pairs.partners[block, 1, :n]
             sides, charge = pairs.rows[SIDES, :n], pairs.neighbor[4]
             for p in range(n):
                 sides[p] *= charge[j[p]] * charge[k[p]]
     damp(
-        plan.term_eta[term],
-        plan.term_shift[term],
+        plan.terms.eta[term],
+        plan.terms.shift[term],
         3.0 if narrow else 2.0,
         pairs.rows[SUM, :n],
         pairs.rows[SUM_SQUARES, :n],
         pairs.rows[SIDES, :n],
-        pairs.terms[slot, t, RADIAL, :n],
+        pairs.terms[block, t, RADIAL, :n],
         pairs.rows[WORK, :n],
         pairs.bits[:n],
     )
@@ -114,22 +116,22 @@ def _term(
 
 @simd
 def _sides(
-    plan: PlanArrays, index: int, side: int, narrow: bool, slot: int, t: int, n: int, pairs: Pairs
+    plan: PlanArrays, index: int, side: int, narrow: bool, block: int, t: int, n: int, pairs: Pairs
 ) -> None:
     """The product of the sides, and the slope of the logarithm of the third one."""
-    j, k, near = pairs.partners[slot, 0, :n], pairs.partners[slot, 1, :n], pairs.sides[side, 0]
+    j, k, near = pairs.partners[block, 0, :n], pairs.partners[block, 1, :n], pairs.sides[side, 0]
     sides = pairs.rows[SIDES, :n]
     for p in range(n):
         sides[p] = near[j[p]] * near[k[p]]
     if not narrow:
         return
-    f, df, log = pairs.rows[F, :n], pairs.rows[DF, :n], pairs.terms[slot, t, LOG_JK, :n]
-    work, bits, r = pairs.rows[WORK, :n], pairs.bits[:n], pairs.geometry[slot, R_JK, :n]
-    kind, cutoff = plan.side_kind[index], plan.side_cutoff[index]
+    f, df, log = pairs.rows[F, :n], pairs.rows[DF, :n], pairs.terms[block, t, LOG_JK, :n]
+    work, bits, r = pairs.rows[WORK, :n], pairs.bits[:n], pairs.geometry[block, R_JK, :n]
+    kind, cutoff = plan.sides.kind[index], plan.sides.cutoff[index]
     if kind < 0:
         cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, cutoff, r, f, df, work, bits)
     else:
-        compact_function(kind, plan.side_inner[index], cutoff, r, f, df, work, bits)
+        compact_function(kind, plan.sides.inner[index], cutoff, r, f, df, work, bits)
     for p in range(n):
         sides[p] *= f[p]
         log[p] = df[p] / f[p] if f[p] != 0.0 else 0.0

@@ -1,113 +1,145 @@
-"""One atom's neighbourhood as the loops see it: distances, directions, channels, harmonics."""
+"""One atom's neighbourhood as the loops see it: distances, directions and channels."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import deque
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ladera.arrays import Floats, Integers
 from ladera.kernels.compilation import simd
+from ladera.kernels.cutoffs import cutoff_function
+from ladera.kernels.symmetry_functions.factors import compact_function, gaussian
 from ladera.kernels.symmetry_functions.pairs import Pairs, forget_blocks, make_pairs
-from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan, PlanArrays
-from ladera.kernels.symmetry_functions.vector_math import cutoff_function, gaussian
-from ladera.kernels.symmetry_functions.windows import compact_function
+from ladera.kernels.symmetry_functions.plan import Plan
+from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
 
 # Up to so many neighbours an atom's moments are computed neighbour by neighbour.
 FEW = 24
 
 
+class Edges(NamedTuple):
+    """Atoms and their neighbours, sorted as :class:`ladera.graph.Graph` has them."""
+
+    vectors: Floats  # (n_edges, 3) r_ij, Angstrom
+    row_pointer: Integers  # (n_atoms + 1,)
+    elements: Integers  # (n_atoms,) index among the plan's species
+    neighbor_elements: Integers  # (n_edges,)
+
+
 class Workspace(NamedTuple):
-    """Scratch memory of one thread; n is the largest number of neighbours.
+    """What is known of one atom's n neighbours; scratch of one thread."""
 
-    Arrays with "bar" hold derivatives of the energy in the reverse pass and tangents (dots) in
-    the forward one: the two never run together.
-    """
-
-    block: Integers  # (n_elements + 1,) where each element's neighbours begin
+    starts: Integers  # (n_elements + 1,) where each element's neighbours start
     vector: Floats  # (3, n) r_ij
     unit: Floats  # (3, n) r_ij / |r_ij|
     distance: Floats  # (n,)
     inverse: Floats  # (n,) 1 / |r_ij|
     g: Floats  # (n_channels, n)
     slope: Floats  # (n_channels, n) dg/dr
-    g_bar: Floats  # (n_channels, n)
-    unit_bar: Floats  # (3, n)
-    distance_bar: Floats  # (n,)
     cosine: Floats  # (degree + 1, n) Re (x + i y)^m
     sine: Floats  # (degree + 1, n) Im (x + i y)^m
     legendre: Floats  # (n_lm, n) N_lm(z)
-    moments: Floats  # (n_slots, 2, n_lm)
-    moments_bar: Floats  # (n_slots, 2, n_lm)
-    squares: Floats  # (n_slots,) sum_j g_j^2
-    squares_bar: Floats  # (n_slots,)
-    row_circle: Floats  # (FEW, 2, degree + 1) (x + i y)^m of the few neighbours of an atom
+    row_circle: Floats  # (FEW, 2, degree + 1) the same of an atom with few neighbours, by rows
     row_legendre: Floats  # (FEW, n_lm)
-    row_harmonic: Floats  # (FEW, 2, n_lm)
-    row_tangent: Floats  # (FEW, 2, n_lm)
-    row_bar: Floats  # (2, n_lm)
-    rows: Floats  # (4, n)
-    bits: Integers  # (n,)
+    row_harmonic: Floats  # (FEW, 2, n_lm) Y_lm
+    moments: Floats  # (n_slots, 2, n_lm) A_lm
+    squares: Floats  # (n_slots,) sum_j g_j^2
+    rows: Floats  # (4, n) scratch
+    bits: Integers  # (n,) scratch
     pairs: Pairs
 
 
-def make_workspace(plan: Plan, n_neighbors: int) -> Workspace:
-    """Scratch for atoms with up to ``n_neighbors`` neighbours."""
-    n = max(n_neighbors, 1)
+class Derivatives(NamedTuple):
+    """Derivatives in, or of, what the workspace holds under the same names.
+
+    A reverse pass has one called ``bar``, dE/d(the quantity); a tangent has one called ``dot``, the
+    change of the quantity along a direction.
+    """
+
+    edge: Floats  # (n, 4) of r_ij, as far as it goes over triplets, and along r_ij
+    unit: Floats  # (3, n)
+    distance: Floats  # (n,)
+    g: Floats  # (n_channels, n)
+    row_harmonic: Floats  # (FEW, 2, n_lm)
+    moments: Floats  # (n_slots, 2, n_lm)
+    squares: Floats  # (n_slots,)
+
+
+# Memory that no thread is using now. To make it anew would take a third of the time of a small
+# molecule; to let an atom have more neighbours than the last structure's, it has room for more.
+_SPARE: WeakKeyDictionary[Plan, deque[tuple[Workspace, Derivatives]]] = WeakKeyDictionary()
+
+
+def take_memory(plan: Plan, n_neighbors: int) -> tuple[Workspace, Derivatives]:
+    """Scratch for a thread and atoms with up to ``n_neighbors`` neighbours."""
+    spare = _SPARE.get(plan)
+    while spare:
+        try:
+            workspace, derivatives = spare.pop()
+        except IndexError:  # another thread took it
+            break
+        if len(workspace.distance) >= n_neighbors:
+            return workspace, derivatives
+    return make_memory(plan, n_neighbors + n_neighbors // 4)
+
+
+def return_memory(plan: Plan, memory: tuple[Workspace, Derivatives]) -> None:
+    """Keep it for whoever needs it next, as long as there is the plan."""
+    _SPARE.setdefault(plan, deque()).append(memory)
+
+
+def make_memory(plan: Plan, n_neighbors: int) -> tuple[Workspace, Derivatives]:
+    """Room for atoms with up to ``n_neighbors`` neighbours."""
+    n, few = max(n_neighbors, 1), max(1, min(n_neighbors, FEW))
     degree = max(0, int(plan.arrays.degree.max()))
     n_lm = (degree + 1) * (degree + 2) // 2
-    few = min(n, FEW)
-
-    def rows(*shape: int) -> Any:
-        return np.zeros(shape)
-
-    return Workspace(
-        block=np.zeros(plan.arrays.n_elements + 1, dtype=np.int64),
-        vector=rows(3, n),
-        unit=rows(3, n),
-        distance=rows(n),
-        inverse=rows(n),
-        g=rows(plan.n_channels, n),
-        slope=rows(plan.n_channels, n),
-        g_bar=rows(plan.n_channels, n),
-        unit_bar=rows(3, n),
-        distance_bar=rows(n),
-        cosine=rows(degree + 1, n),
-        sine=rows(degree + 1, n),
-        legendre=rows(n_lm, n),
-        moments=rows(plan.n_slots, 2, n_lm),
-        moments_bar=rows(plan.n_slots, 2, n_lm),
-        squares=rows(plan.n_slots),
-        squares_bar=rows(plan.n_slots),
-        row_circle=rows(few, 2, degree + 1),
-        row_legendre=rows(few, n_lm),
-        row_harmonic=rows(few, 2, n_lm),
-        row_tangent=rows(few, 2, n_lm),
-        row_bar=rows(2, n_lm),
-        rows=rows(4, n),
+    workspace = Workspace(
+        starts=np.zeros(plan.arrays.n_elements + 1, dtype=np.int64),
+        vector=np.zeros((3, n)),
+        unit=np.zeros((3, n)),
+        distance=np.zeros(n),
+        inverse=np.zeros(n),
+        g=np.zeros((plan.n_channels, n)),
+        slope=np.zeros((plan.n_channels, n)),
+        cosine=np.zeros((degree + 1, n)),
+        sine=np.zeros((degree + 1, n)),
+        legendre=np.zeros((n_lm, n)),
+        row_circle=np.zeros((few, 2, degree + 1)),
+        row_legendre=np.zeros((few, n_lm)),
+        row_harmonic=np.zeros((few, 2, n_lm)),
+        moments=np.zeros((plan.n_slots, 2, n_lm)),
+        squares=np.zeros(plan.n_slots),
+        rows=np.zeros((4, n)),
         bits=np.zeros(n, dtype=np.int64),
         pairs=make_pairs(plan, n),
     )
+    derivatives = Derivatives(
+        edge=np.zeros((n, 4)),
+        unit=np.zeros((3, n)),
+        distance=np.zeros(n),
+        g=np.zeros((plan.n_channels, n)),
+        row_harmonic=np.zeros((few, 2, n_lm)),
+        moments=np.zeros((plan.n_slots, 2, n_lm)),
+        squares=np.zeros(plan.n_slots),
+    )
+    return workspace, derivatives
 
 
 @simd
-def prepare(
-    plan: PlanArrays,
-    center: int,
-    first: int,
-    last: int,
-    vectors: Floats,
-    elements: Integers,
-    ws: Workspace,
-) -> None:
-    """Fill the workspace with the neighbourhood of one atom: edges first to last."""
-    n = last - first
-    ws.block[:] = 0
+def prepare(plan: PlanArrays, i: int, edges: Edges, ws: Workspace) -> None:
+    """Fill the workspace with the neighbourhood of atom i."""
+    center, first = edges.elements[i], edges.row_pointer[i]
+    n = edges.row_pointer[i + 1] - first
+    ws.starts[:] = 0
     for j in range(n):
-        ws.block[elements[first + j] + 1] += 1
+        ws.starts[edges.neighbor_elements[first + j] + 1] += 1
         for a in range(3):
-            ws.vector[a, j] = vectors[first + j, a]
+            ws.vector[a, j] = edges.vectors[first + j, a]
     for e in range(plan.n_elements):
-        ws.block[e + 1] += ws.block[e]
+        ws.starts[e + 1] += ws.starts[e]
     x, y, z = ws.vector[0], ws.vector[1], ws.vector[2]
     distance, inverse = ws.distance, ws.inverse
     for j in range(n):
@@ -118,31 +150,32 @@ def prepare(
         for j in range(n):
             unit[j] = vector[j] * inverse[j]
     for e in range(plan.n_elements):
-        _fill_channels(plan, center * plan.n_elements + e, ws.block[e], ws.block[e + 1], ws)
-    if plan.triplet_start[center + 1] > plan.triplet_start[center]:
+        _fill_channels(plan, center * plan.n_elements + e, ws.starts[e], ws.starts[e + 1], ws)
+    if plan.triplets.start[center + 1] > plan.triplets.start[center]:
         _fill_pairs(plan, center, n, ws)
 
 
 @simd
-def _fill_channels(plan: PlanArrays, pair: int, begin: int, end: int, ws: Workspace) -> None:
-    """g and dg/dr of every channel of one block of neighbours."""
-    if end == begin:
+def _fill_channels(plan: PlanArrays, pair: int, start: int, stop: int, ws: Workspace) -> None:
+    """g and dg/dr of every channel of the neighbours of one element."""
+    if stop == start:
         return
-    start = plan.channel_start[pair]
-    r = ws.distance[begin:end]
-    f, df = ws.rows[0, begin:end], ws.rows[1, begin:end]
-    work, bits = ws.rows[2, begin:end], ws.bits[begin:end]
+    channels = plan.channels
+    first = channels.start[pair]
+    r = ws.distance[start:stop]
+    f, df = ws.rows[0, start:stop], ws.rows[1, start:stop]
+    work, bits = ws.rows[2, start:stop], ws.bits[start:stop]
     known = -1.0
-    for q in range(start, plan.channel_start[pair + 1]):
-        g, slope = ws.g[q - start, begin:end], ws.slope[q - start, begin:end]
-        kind, cutoff = plan.channel_kind[q], plan.channel_cutoff[q]
+    for q in range(first, channels.start[pair + 1]):
+        g, slope = ws.g[q - first, start:stop], ws.slope[q - first, start:stop]
+        kind, cutoff = channels.kind[q], channels.cutoff[q]
         if kind >= 0:
-            compact_function(kind, plan.channel_shift[q], cutoff, r, g, slope, work, bits)
+            compact_function(kind, channels.shift[q], cutoff, r, g, slope, work, bits)
             continue
         if cutoff != known:
             known = cutoff
             cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, known, r, f, df, work, bits)
-        gaussian(plan.channel_eta[q], plan.channel_shift[q], r, f, df, g, slope, work, bits)
+        gaussian(channels.eta[q], channels.shift[q], r, f, df, g, slope, work, bits)
 
 
 @simd
@@ -156,12 +189,13 @@ def _fill_pairs(plan: PlanArrays, center: int, n: int, ws: Workspace) -> None:
             pairs.edge[j, a] = ws.vector[a, j]
         pairs.neighbor[3, j] = r[j]
     for e in range(plan.n_elements):
-        for j in range(ws.block[e], ws.block[e + 1]):
+        for j in range(ws.starts[e], ws.starts[e + 1]):
             pairs.neighbor[4, j] = plan.atomic_numbers[e]
-    first = plan.side_start[center]
-    for q in range(first, plan.side_start[center + 1]):
+    sides = plan.sides
+    first = sides.start[center]
+    for q in range(first, sides.start[center + 1]):
         f, slope = pairs.sides[q - first, 0, :n], pairs.sides[q - first, 1, :n]
-        kind, inner, cutoff = plan.side_kind[q], plan.side_inner[q], plan.side_cutoff[q]
+        kind, inner, cutoff = sides.kind[q], sides.inner[q], sides.cutoff[q]
         if kind < 0:
             cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, cutoff, r, f, slope, work, bits)
         else:
@@ -171,119 +205,75 @@ def _fill_pairs(plan: PlanArrays, center: int, n: int, ws: Workspace) -> None:
 
 
 @simd
-def fill_harmonics(plan: PlanArrays, degree: int, ws: Workspace) -> None:
-    """(x + i y)^m and N_lm(z) up to ``degree`` for all neighbours; see tables.harmonic_tables.
-
-    N_lm is row ``lm(l, m)``.
-    """
-    n = ws.block[plan.n_elements]
-    x, y, z = ws.unit[0], ws.unit[1], ws.unit[2]
-    for j in range(n):
-        ws.cosine[0, j] = 1.0
-        ws.sine[0, j] = 0.0
-    for m in range(1, degree + 1):
-        c, s, c_last, s_last = (
-            ws.cosine[m],
-            ws.sine[m],
-            ws.cosine[m - 1],
-            ws.sine[m - 1],
-        )
-        for j in range(n):
-            c[j] = x[j] * c_last[j] - y[j] * s_last[j]
-            s[j] = x[j] * s_last[j] + y[j] * c_last[j]
-    for m in range(degree + 1):
-        diagonal = ws.legendre[lm(m, m)]
-        for j in range(n):
-            diagonal[j] = plan.harmonic_diagonal[m]
-        if m < degree:
-            target, a = ws.legendre[lm(m + 1, m)], plan.harmonic_a[m + 1, m]
-            for j in range(n):
-                target[j] = a * z[j] * diagonal[j]
-        for l in range(m + 2, degree + 1):
-            target, last, before = (
-                ws.legendre[lm(l, m)],
-                ws.legendre[lm(l - 1, m)],
-                ws.legendre[lm(l - 2, m)],
-            )
-            a, b = plan.harmonic_a[l, m], plan.harmonic_b[l, m]
-            for j in range(n):
-                target[j] = a * z[j] * last[j] - b * before[j]
-
-
-@simd
-def lm(l: int, m: int) -> int:
-    """Position of l, m >= 0 among the moments: all m of an l lie together."""
-    return l * (l + 1) // 2 + m
-
-
-@simd
-def clear(plan: PlanArrays, center: int, n: int, ws: Workspace) -> None:
-    """Set the reverse pass's accumulators to zero."""
+def clear(plan: PlanArrays, center: int, n: int, bar: Derivatives) -> None:
+    """Set a reverse pass's sums over n neighbours to zero."""
     most = 0
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
-        most = max(most, plan.channel_start[pair + 1] - plan.channel_start[pair])
+        most = max(most, plan.channels.start[pair + 1] - plan.channels.start[pair])
     for q in range(most):
-        row = ws.g_bar[q]
+        row = bar.g[q]
         for j in range(n):
             row[j] = 0.0
     for a in range(3):
-        unit = ws.unit_bar[a]
+        unit = bar.unit[a]
         for j in range(n):
             unit[j] = 0.0
     for j in range(n):
         for a in range(4):
-            ws.pairs.bar[j, a] = 0.0
+            bar.edge[j, a] = 0.0
 
 
 @simd
 def collect_gradient(
-    plan: PlanArrays, center: int, first: int, n: int, ws: Workspace, out: Floats
+    plan: PlanArrays, i: int, edges: Edges, ws: Workspace, bar: Derivatives, gradient: Floats
 ) -> None:
-    """out = dE/dr_ij of one atom's edges, from what the reverse pass has accumulated.
+    """dE/dr_ij of the edges of atom i, from what the reverse pass has summed up.
 
     dE/dr_ij = u [sum_q (dE/dg_q) g_q' + dE/dr] + (1 - u u^T) (dE/du) / r + dE/dr_ij |direct
     """
-    radial = ws.distance_bar
+    center, first = edges.elements[i], edges.row_pointer[i]
+    radial = bar.distance
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
-        begin, end = ws.block[e], ws.block[e + 1]
-        for j in range(begin, end):
-            radial[j] = ws.pairs.bar[j, 3]
-        for q in range(plan.channel_start[pair + 1] - plan.channel_start[pair]):
-            g_bar, slope = ws.g_bar[q], ws.slope[q]
-            for j in range(begin, end):
+        start, stop = ws.starts[e], ws.starts[e + 1]
+        for j in range(start, stop):
+            radial[j] = bar.edge[j, 3]
+        for q in range(plan.channels.start[pair + 1] - plan.channels.start[pair]):
+            g_bar, slope = bar.g[q], ws.slope[q]
+            for j in range(start, stop):
                 radial[j] += g_bar[j] * slope[j]
-    for j in range(n):
+    for j in range(edges.row_pointer[i + 1] - first):
         x, y, z = ws.unit[0, j], ws.unit[1, j], ws.unit[2, j]
-        bx, by, bz = ws.unit_bar[0, j], ws.unit_bar[1, j], ws.unit_bar[2, j]
+        bx, by, bz = bar.unit[0, j], bar.unit[1, j], bar.unit[2, j]
         along = radial[j] - (bx * x + by * y + bz * z) * ws.inverse[j]
-        out[first + j, 0] = along * x + bx * ws.inverse[j] + ws.pairs.bar[j, 0]
-        out[first + j, 1] = along * y + by * ws.inverse[j] + ws.pairs.bar[j, 1]
-        out[first + j, 2] = along * z + bz * ws.inverse[j] + ws.pairs.bar[j, 2]
+        gradient[first + j, 0] = along * x + bx * ws.inverse[j] + bar.edge[j, 0]
+        gradient[first + j, 1] = along * y + by * ws.inverse[j] + bar.edge[j, 1]
+        gradient[first + j, 2] = along * z + bz * ws.inverse[j] + bar.edge[j, 2]
 
 
 @simd
 def spread_tangent(
-    plan: PlanArrays, center: int, first: int, n: int, tangent: Floats, ws: Workspace
+    plan: PlanArrays, i: int, edges: Edges, vectors_dot: Floats, ws: Workspace, dot: Derivatives
 ) -> None:
-    """Tangents of distance, unit vector and channels from those of the edge vectors (n_edges, 3).
+    """Tangents of distance, unit vector and channels of atom i from those of the edge vectors.
 
     dr = u . v,  du = (v - u dr) / r,  dg_q = g_q' dr
     """
-    for j in range(n):
+    center, first = edges.elements[i], edges.row_pointer[i]
+    edge = dot.edge
+    for j in range(edges.row_pointer[i + 1] - first):
         x, y, z = ws.unit[0, j], ws.unit[1, j], ws.unit[2, j]
-        vx, vy, vz = tangent[first + j, 0], tangent[first + j, 1], tangent[first + j, 2]
+        vx, vy, vz = vectors_dot[first + j, 0], vectors_dot[first + j, 1], vectors_dot[first + j, 2]
         along = x * vx + y * vy + z * vz
-        ws.distance_bar[j] = along
-        ws.unit_bar[0, j] = (vx - along * x) * ws.inverse[j]
-        ws.unit_bar[1, j] = (vy - along * y) * ws.inverse[j]
-        ws.unit_bar[2, j] = (vz - along * z) * ws.inverse[j]
-        bar = ws.pairs.bar
-        bar[j, 0], bar[j, 1], bar[j, 2], bar[j, 3] = vx, vy, vz, along
+        dot.distance[j] = along
+        dot.unit[0, j] = (vx - along * x) * ws.inverse[j]
+        dot.unit[1, j] = (vy - along * y) * ws.inverse[j]
+        dot.unit[2, j] = (vz - along * z) * ws.inverse[j]
+        edge[j, 0], edge[j, 1], edge[j, 2], edge[j, 3] = vx, vy, vz, along
     for e in range(plan.n_elements):
         pair = center * plan.n_elements + e
-        for q in range(plan.channel_start[pair + 1] - plan.channel_start[pair]):
-            g_bar, slope = ws.g_bar[q], ws.slope[q]
-            for j in range(ws.block[e], ws.block[e + 1]):
-                g_bar[j] = slope[j] * ws.distance_bar[j]
+        for q in range(plan.channels.start[pair + 1] - plan.channels.start[pair]):
+            g_dot, slope = dot.g[q], ws.slope[q]
+            for j in range(ws.starts[e], ws.starts[e + 1]):
+                g_dot[j] = slope[j] * dot.distance[j]

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from ladera.kernels.symmetry_functions import cpu, reference
+from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.plan import Plan
 
 # torch operations take tensors and numbers: a plan is handed over by its number.
@@ -40,10 +41,13 @@ def register(plan: Plan) -> int:
     return number
 
 
-def _arrays(*tensors: Tensor) -> list[Any]:
-    return [
-        (t.detach().double() if t.is_floating_point() else t).contiguous().numpy() for t in tensors
-    ]
+def _array(tensor: Tensor) -> Any:
+    tensor = tensor.detach().double() if tensor.is_floating_point() else tensor
+    return tensor.contiguous().numpy()
+
+
+def _edges(*tensors: Tensor) -> Edges:
+    return Edges(*map(_array, tensors))
 
 
 def _operation(function: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], Any]:
@@ -62,37 +66,39 @@ def _operation(function: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], 
 
 
 def _values(
-    vectors: Tensor, row_pointer: Tensor, centers: Tensor, neighbors: Tensor, plan: int
+    vectors: Tensor, row_pointer: Tensor, elements: Tensor, neighbor_elements: Tensor, plan: int
 ) -> Tensor:
-    """G, (n_atoms, n_functions); arguments as in ``cpu.values``."""
-    result = cpu.values(_PLANS[plan], *_arrays(vectors, row_pointer, centers, neighbors))
-    return torch.from_numpy(result).to(vectors.dtype)
+    """G, (n_atoms, n_functions); arguments as in ``environment.Edges``."""
+    edges = _edges(vectors, row_pointer, elements, neighbor_elements)
+    return torch.from_numpy(cpu.values(_PLANS[plan], edges)).to(vectors.dtype)
 
 
 def _reverse(
     vectors: Tensor,
     row_pointer: Tensor,
-    centers: Tensor,
-    neighbors: Tensor,
+    elements: Tensor,
+    neighbor_elements: Tensor,
     weights: Tensor,
     plan: int,
 ) -> Tensor:
     """sum_f weights_if dG_if/dr_ij, (n_edges, 3), for weights (n_atoms, n_functions)."""
-    result = cpu.reverse(_PLANS[plan], *_arrays(vectors, row_pointer, centers, neighbors, weights))
+    edges = _edges(vectors, row_pointer, elements, neighbor_elements)
+    result = cpu.reverse(_PLANS[plan], edges, _array(weights))
     return torch.from_numpy(result).to(vectors.dtype)
 
 
 def _tangent(
     vectors: Tensor,
     row_pointer: Tensor,
-    centers: Tensor,
-    neighbors: Tensor,
+    elements: Tensor,
+    neighbor_elements: Tensor,
     direction: Tensor,
     plan: int,
 ) -> Tensor:
     """sum_j dG_if/dr_ij . direction_ij, (n_atoms, n_functions)."""
-    arrays = _arrays(vectors, row_pointer, centers, neighbors, direction)
-    return torch.from_numpy(cpu.tangent(_PLANS[plan], *arrays)).to(vectors.dtype)
+    edges = _edges(vectors, row_pointer, elements, neighbor_elements)
+    result = cpu.tangent(_PLANS[plan], edges, _array(direction))
+    return torch.from_numpy(result).to(vectors.dtype)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -125,11 +131,8 @@ def _tangent_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _second_derivative(ctx: Any, weights: Tensor, direction: Tensor) -> Tensor:
-    vectors, row_pointer, centers, neighbors, _ = ctx.saved_tensors
-    plan = _PLANS[ctx.plan]
-    return reference.second_derivative(
-        plan, vectors, row_pointer, centers, neighbors, weights, direction
-    )
+    *edges, _ = ctx.saved_tensors
+    return reference.second_derivative(_PLANS[ctx.plan], *edges, weights, direction)
 
 
 values, _values_operation = _operation(_values)

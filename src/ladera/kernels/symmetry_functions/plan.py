@@ -1,4 +1,4 @@
-"""From a list of symmetry functions to the flat arrays that the kernels loop over.
+"""From a list of symmetry functions to the tables that the kernels loop over.
 
 Everything a function shares with others is found here, once. A *channel* is one function of the
 distance for one pair of central and neighbour element: a Gaussian times f_c, or a compact function.
@@ -28,78 +28,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
-from ase.data import atomic_numbers
-from numpy.typing import NDArray
 
+from ladera.arrays import Integers
 from ladera.errors import ConfigError
 from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
 from ladera.kernels.symmetry_functions.plan_builder import Builder
-
-Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-
-class PlanArrays(NamedTuple):
-    """The plan as the compiled loops see it.
-
-    ``x_start[i]:x_start[i + 1]`` is the range of x that belongs to i, where i is a central element
-    or, for channels, radial functions and slots, the pair central * n_elements + neighbour.
-    A ``kind`` is -1 for the Gaussian family, else the position of a compact function in SHAPES.
-    """
-
-    n_elements: int
-    atomic_numbers: Floats  # (n_elements,)
-    cutoff_kind: int
-    cutoff_alpha: float  # inner fraction of the cutoff where f_c is 1
-    channel_start: Integers
-    channel_kind: Integers
-    channel_eta: Floats  # 0 for compact functions
-    channel_shift: Floats  # or where a compact function begins
-    channel_cutoff: Floats
-    radial_start: Integers
-    radial_channel: Integers  # counted from the pair's first channel
-    radial_weight: Floats  # atomic number of the neighbour, or 1
-    radial_output: Integers  # column of G
-    slot_start: Integers  # a slot is a channel with moments
-    slot_channel: Integers
-    slot_degree: Integers  # largest l
-    wide_start: Integers  # groups of wide functions sharing both slots
-    wide_slots: Integers  # (n_groups, 2), counted from the central element's first slot
-    wide_elements: Integers  # (n_groups, 2)
-    wide_degree: Integers
-    wide_function_start: Integers
-    wide_output: Integers
-    wide_coefficients: Floats  # (n_functions, largest degree + 1), kappa_l
-    wide_self: Floats  # coefficient of sum_j g_j^2
-    side_start: Integers  # distinct f_c and compact functions of the triplets
-    side_kind: Integers
-    side_inner: Floats
-    side_cutoff: Floats
-    triplet_start: Integers  # groups of functions sharing elements, radial window and narrowness
-    triplet_elements: Integers  # (n_groups, 2), or -1 for all elements, with weights
-    triplet_narrow: NDArray[np.bool_]
-    triplet_inner: Floats  # minus infinity for Gaussian functions
-    triplet_cutoff: Floats
-    angle_start: Integers  # distinct angular parts of a group
-    angle_kind: Integers
-    angle_first: Floats  # lambda, or where the window begins (radian)
-    angle_second: Floats  # zeta, or where it ends
-    term_start: Integers  # distinct radial parts of a group, those with the same side together
-    term_side: Integers  # counted from the central element's first side
-    term_eta: Floats
-    term_shift: Floats
-    term_function_start: Integers
-    term_angle: Integers  # counted from the group's first angle
-    term_output: Integers
-    term_factor: Floats  # 2^(1-zeta), or 1
-    degree: Integers  # (n_elements,) largest l of a central element, -1 without moments
-    harmonic_a: Floats  # recurrence of the harmonics, [l, m]
-    harmonic_b: Floats
-    harmonic_d: Floats  # dN_lm/dz = d[l, m] N_l,m+1
-    harmonic_diagonal: Floats  # N_mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +60,7 @@ class Plan:
     n_terms: int  # likewise of its terms
 
     @property
-    def triplets(self) -> bool | None:
+    def has_triplets(self) -> bool | None:
         """True, or None where no function goes over triplets.
 
         Numba drops the branches of a None before it compiles: a third of the time of a first run.
@@ -159,16 +95,10 @@ def make_plan(
         tuple(sorted((f for f in functions if f.center == s), key=lambda f: f.sort_key))
         for s in species
     )
-    builder = Builder(species, PlanArrays._fields)
+    builder = Builder(species)
     for group in by_center:
         builder.add_center(group)
-    whole: dict[str, Any] = {
-        "n_elements": len(species),
-        "atomic_numbers": np.array([float(atomic_numbers[symbol]) for symbol in species]),
-        "cutoff_kind": cutoff_kind,
-        "cutoff_alpha": cutoff_alpha,
-    }
-    arrays = PlanArrays(**(builder.arrays() | whole))
+    arrays = builder.arrays(cutoff_kind, cutoff_alpha)
     return Plan(
         species=tuple(species),
         functions=by_center,
@@ -176,10 +106,15 @@ def make_plan(
         cutoff_alpha=cutoff_alpha,
         arrays=arrays,
         n_functions=max(len(group) for group in by_center),
-        n_channels=int(np.diff(arrays.channel_start).max()),
-        n_slots=max(builder.slots_of_center),
-        n_sides=int(np.diff(arrays.side_start).max()),
-        n_groups=int(np.diff(arrays.triplet_start).max()),
-        n_angles=int(np.diff(arrays.angle_start).max(initial=0)),
-        n_terms=int(np.diff(arrays.term_start).max(initial=0)),
+        n_channels=_most(arrays.channels.start),
+        n_slots=_most(arrays.slots.start[:: len(species)]),
+        n_sides=_most(arrays.sides.start),
+        n_groups=_most(arrays.triplets.start),
+        n_angles=_most(arrays.angles.start),
+        n_terms=_most(arrays.terms.start),
     )
+
+
+def _most(start: Integers) -> int:
+    """The largest number of rows of a table that belong together."""
+    return int(np.diff(start).max(initial=0))

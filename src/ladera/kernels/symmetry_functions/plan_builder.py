@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import numpy as np
 from ase.data import atomic_numbers
 
+from ladera.kernels.harmonics import legendre_coefficients, recurrence
 from ladera.kernels.symmetry_functions.functions import (
     SHAPES,
     GaussianFunction,
     PolynomialFunction,
     SymmetryFunction,
 )
-from ladera.kernels.symmetry_functions.tables import (
-    harmonic_tables,
-    legendre_coefficients,
+from ladera.kernels.symmetry_functions.plan_arrays import (
+    Angles,
+    Channels,
+    PlanArrays,
+    RadialFunctions,
+    Sides,
+    Slots,
+    TermFunctions,
+    Terms,
+    TripletGroups,
+    WideFunctions,
+    WideGroups,
 )
+
+Table = TypeVar("Table")
 
 # Beyond this the moments cost more than the triplets of any realistic neighbourhood.
 LARGEST_MOMENT_ZETA = 32
 
 GAUSSIAN = -1
-
-_PAIRS = ("wide_slots", "wide_elements", "triplet_elements")
-_FLOATS = (
-    "eta",
-    "shift",
-    "cutoff",
-    "inner",
-    "first",
-    "second",
-    "factor",
-    "self",
-    "weight",
-)
 
 
 def uses_moments(function: SymmetryFunction) -> bool:
@@ -47,15 +46,50 @@ def uses_moments(function: SymmetryFunction) -> bool:
     return zeta.is_integer() and 1 <= zeta <= LARGEST_MOMENT_ZETA and abs(lambda_) <= 1
 
 
-class Builder:
-    """Collects the arrays, one central element after the other."""
+class _Rows(Generic[Table]):
+    """The rows of one table of the plan, collected one after the other."""
 
-    def __init__(self, species: Sequence[str], names: Iterable[str]) -> None:
+    def __init__(self, table: type[Table]) -> None:
+        self.table = table
+        self.columns: dict[str, list[Any]] = {name: [] for name in get_type_hints(table)}
+        self.columns["start"].append(0)
+        self.count = 0
+
+    def add(self, **values: Any) -> None:
+        """Append a row."""
+        for name, value in values.items():
+            self.columns[name].append(value)
+        self.count += 1
+
+    def close(self) -> None:
+        """What follows belongs to the next row of the table above."""
+        self.columns["start"].append(self.count)
+
+    def done(self, **columns: Any) -> Table:
+        """The table, its columns of the types it declares; ``columns`` are ready as they are."""
+        for name, annotation in get_type_hints(self.table).items():
+            if name not in columns:
+                scalar = get_args(get_args(annotation)[1])[0]
+                columns[name] = np.array(self.columns[name], dtype=scalar)
+        return self.table(**columns)
+
+
+class Builder:
+    """Collects the tables, one central element after the other."""
+
+    def __init__(self, species: Sequence[str]) -> None:
         self.index = {symbol: i for i, symbol in enumerate(species)}
-        self.lists: dict[str, list[Any]] = {
-            name: [0] if name.endswith("_start") else [] for name in names
-        }
-        self.slots_of_center: list[int] = []
+        self.degrees: list[int] = []  # the largest l of each central element
+        self.channels = _Rows(Channels)
+        self.radial = _Rows(RadialFunctions)
+        self.slots = _Rows(Slots)
+        self.wide = _Rows(WideGroups)
+        self.wide_functions = _Rows(WideFunctions)
+        self.sides = _Rows(Sides)
+        self.triplets = _Rows(TripletGroups)
+        self.angles = _Rows(Angles)
+        self.terms = _Rows(Terms)
+        self.term_functions = _Rows(TermFunctions)
 
     def add_center(self, functions: Sequence[SymmetryFunction]) -> None:
         """Add all functions of the next central element; their position is their column of G."""
@@ -65,41 +99,42 @@ class Builder:
         self._add_wide(functions, slots)
         self._add_triplets(functions, self._add_sides(functions))
 
-    def arrays(self) -> dict[str, Any]:
-        """The collected lists as arrays, with the harmonics' tables added."""
-        largest = max(0, *self.lists["degree"])
-        rows = self.lists.pop("wide_coefficients")
+    def arrays(self, cutoff_kind: int, cutoff_alpha: float) -> PlanArrays:
+        """The collected tables, with the recurrence of the harmonics."""
+        largest = max(0, *self.degrees)
+        rows = self.wide_functions.columns["coefficients"]
         coefficients = np.zeros((len(rows), largest + 1))
-        for row, kappa in enumerate(rows):
-            coefficients[row, : len(kappa)] = kappa
-        a, b, d, diagonal = harmonic_tables(largest)
-        values: dict[str, Any] = {
-            "wide_coefficients": coefficients,
-            "triplet_narrow": np.array(self.lists["triplet_narrow"], dtype=np.bool_),
-            "harmonic_a": a,
-            "harmonic_b": b,
-            "harmonic_d": d,
-            "harmonic_diagonal": diagonal,
-        }
-        for name, items in self.lists.items():
-            dtype = np.float64 if name.rpartition("_")[2] in _FLOATS else np.int64
-            array = np.array(items, dtype=dtype)
-            values.setdefault(name, array.reshape(-1, 2) if name in _PAIRS else array)
-        return values
+        for row, kappa in zip(coefficients, rows, strict=True):
+            row[: len(kappa)] = kappa
+        return PlanArrays(
+            n_elements=len(self.index),
+            atomic_numbers=np.array([float(atomic_numbers[symbol]) for symbol in self.index]),
+            degree=np.array(self.degrees, dtype=np.int64),
+            cutoff_kind=cutoff_kind,
+            cutoff_alpha=cutoff_alpha,
+            channels=self.channels.done(),
+            radial=self.radial.done(),
+            slots=self.slots.done(),
+            wide=self.wide.done(),
+            wide_functions=self.wide_functions.done(coefficients=coefficients),
+            sides=self.sides.done(),
+            triplets=self.triplets.done(),
+            angles=self.angles.done(),
+            terms=self.terms.done(),
+            term_functions=self.term_functions.done(),
+            harmonics=recurrence(largest),
+        )
 
     def _add_channels(self, functions: Sequence[SymmetryFunction]) -> list[dict[Any, int]]:
         """Distinct channels of each neighbour element: key to position in the pair's list."""
-        found: list[dict[Any, int]] = []
+        positions: list[dict[Any, int]] = []
         for symbol in self.index:
             keys = sorted({_channel(f) for f in functions if _has_channel(f, symbol)})
-            found.append({key: i for i, key in enumerate(keys)})
+            positions.append({key: i for i, key in enumerate(keys)})
             for kind, cutoff, eta, shift in keys:
-                self.lists["channel_kind"].append(kind)
-                self.lists["channel_eta"].append(eta)
-                self.lists["channel_shift"].append(shift)
-                self.lists["channel_cutoff"].append(cutoff)
-            self._close("channel_start", "channel_eta")
-        return found
+                self.channels.add(kind=kind, eta=eta, shift=shift, cutoff=cutoff)
+            self.channels.close()
+        return positions
 
     def _add_radial(
         self, functions: Sequence[SymmetryFunction], channels: list[dict[Any, int]]
@@ -108,63 +143,66 @@ class Builder:
         for element, symbol in enumerate(self.index):
             for column, function in enumerate(functions):
                 if not function.angular and _has_channel(function, symbol):
-                    weight = atomic_numbers[symbol] if function.weighted else 1.0
-                    self.lists["radial_channel"].append(channels[element][_channel(function)])
-                    self.lists["radial_weight"].append(weight)
-                    self.lists["radial_output"].append(column)
-            self._close("radial_start", "radial_channel")
+                    self.radial.add(
+                        channel=channels[element][_channel(function)],
+                        weight=atomic_numbers[symbol] if function.weighted else 1.0,
+                        output=column,
+                    )
+            self.radial.close()
 
     def _add_slots(
         self, functions: Sequence[SymmetryFunction], channels: list[dict[Any, int]]
     ) -> list[dict[Any, int]]:
         """Channels that need moments: key to position in the central element's list of slots."""
         wide = [f for f in functions if uses_moments(f)]
-        found: list[dict[Any, int]] = []
+        positions: list[dict[Any, int]] = []
         count = 0
         for element, symbol in enumerate(self.index):
-            mine = [f for f in wide if symbol in f.neighbors]
-            keys = sorted({_channel(f) for f in mine})
-            found.append({key: count + i for i, key in enumerate(keys)})
+            of_element = [f for f in wide if symbol in f.neighbors]
+            keys = sorted({_channel(f) for f in of_element})
+            positions.append({key: count + i for i, key in enumerate(keys)})
             count += len(keys)
             for key in keys:
-                self.lists["slot_channel"].append(channels[element][key])
-                degree = max(_degree(f) for f in mine if _channel(f) == key)
-                self.lists["slot_degree"].append(degree)
-            self._close("slot_start", "slot_channel")
-        self.slots_of_center.append(count)
-        self.lists["degree"].append(max((_degree(f) for f in wide), default=-1))
-        return found
+                degree = max(_degree(f) for f in of_element if _channel(f) == key)
+                self.slots.add(channel=channels[element][key], degree=degree)
+            self.slots.close()
+        self.degrees.append(max((_degree(f) for f in wide), default=-1))
+        return positions
 
     def _add_wide(self, functions: Sequence[SymmetryFunction], slots: list[dict[Any, int]]) -> None:
-        groups: dict[tuple[int, ...], list[int]] = {}
+        groups: dict[tuple[int, int], list[int]] = {}
         for column, function in enumerate(functions):
             if uses_moments(function):
-                both = (slots[self.index[s]][_channel(function)] for s in function.neighbors)
-                groups.setdefault(tuple(both), []).append(column)
+                first, second = (
+                    slots[self.index[symbol]][_channel(function)] for symbol in function.neighbors
+                )
+                groups.setdefault((first, second), []).append(column)
         for (first, second), columns in groups.items():
             same = first == second
-            self.lists["wide_slots"].append((first, second))
-            pair = functions[columns[0]].neighbors
-            self.lists["wide_elements"].append([self.index[symbol] for symbol in pair])
-            self.lists["wide_degree"].append(max(_degree(functions[c]) for c in columns))
+            elements = [self.index[symbol] for symbol in functions[columns[0]].neighbors]
+            self.wide.add(
+                first_slot=first,
+                second_slot=second,
+                first_element=elements[0],
+                second_element=elements[1],
+                degree=max(_degree(functions[c]) for c in columns),
+            )
             for column in columns:
                 lambda_, zeta = _lambda_and_zeta(functions[column])
-                self.lists["wide_output"].append(column)
-                kappa = legendre_coefficients(int(zeta), lambda_) * (0.5 if same else 1.0)
-                self.lists["wide_coefficients"].append(kappa)
-                self_term = (0.5 * (1.0 + lambda_)) ** zeta if same else 0.0
-                self.lists["wide_self"].append(-self_term)
-            self._close("wide_function_start", "wide_output")
-        self._close("wide_start", "wide_degree")
+                self.wide_functions.add(
+                    output=column,
+                    coefficients=legendre_coefficients(int(zeta), lambda_) * (0.5 if same else 1.0),
+                    self_term=-((0.5 * (1.0 + lambda_)) ** zeta) if same else 0.0,
+                )
+            self.wide_functions.close()
+        self.wide.close()
 
     def _add_sides(self, functions: Sequence[SymmetryFunction]) -> dict[Any, int]:
         """Distinct f_c and compact functions: key to position in the central element's list."""
         keys = sorted({_side(f) for f in functions if _uses_triplets(f)})
         for kind, inner, cutoff in keys:
-            self.lists["side_kind"].append(kind)
-            self.lists["side_inner"].append(inner)
-            self.lists["side_cutoff"].append(cutoff)
-        self._close("side_start", "side_kind")
+            self.sides.add(kind=kind, inner=inner, cutoff=cutoff)
+        self.sides.close()
         return {key: i for i, key in enumerate(keys)}
 
     def _add_triplets(self, functions: Sequence[SymmetryFunction], sides: dict[Any, int]) -> None:
@@ -172,43 +210,48 @@ class Builder:
         for column, function in enumerate(functions):
             if _uses_triplets(function):
                 elements = tuple(self.index[symbol] for symbol in function.neighbors) or (-1, -1)
-                shared = (elements, *_side(function)[1:], function.narrow)
+                shared = (*elements, *_side(function)[1:], function.narrow)
                 groups.setdefault(shared, []).append(column)
-        for (elements, inner, cutoff, narrow), columns in groups.items():
-            self.lists["triplet_elements"].append(elements)
-            self.lists["triplet_inner"].append(inner)
-            self.lists["triplet_cutoff"].append(cutoff)
-            self.lists["triplet_narrow"].append(narrow)
+        for (first, second, inner, cutoff, narrow), columns in groups.items():
+            self.triplets.add(
+                first_element=first,
+                second_element=second,
+                inner=inner,
+                cutoff=cutoff,
+                narrow=narrow,
+            )
             angles = self._add_angles([functions[c] for c in columns])
-            terms: dict[tuple[Any, ...], list[int]] = {}
-            for column in columns:
-                terms.setdefault(_term(functions[column]), []).append(column)
-            for key in sorted(terms):
-                self.lists["term_side"].append(sides[_side(functions[terms[key][0]])])
-                self.lists["term_eta"].append(key[1])
-                self.lists["term_shift"].append(key[2])
-                for column in terms[key]:
-                    angle = _angle(functions[column])
-                    factor = 2.0 ** (1.0 - angle[2]) if angle[0] == GAUSSIAN else 1.0
-                    self.lists["term_angle"].append(angles[angle])
-                    self.lists["term_output"].append(column)
-                    self.lists["term_factor"].append(factor)
-                self._close("term_function_start", "term_output")
-            self._close("term_start", "term_eta")
-        self._close("triplet_start", "triplet_cutoff")
+            self._add_terms(functions, columns, sides, angles)
+        self.triplets.close()
 
     def _add_angles(self, functions: Sequence[SymmetryFunction]) -> dict[Any, int]:
         """Distinct angular parts of a group: key to position in the group's list."""
         keys = sorted({_angle(f) for f in functions})
         for kind, first, second in keys:
-            self.lists["angle_kind"].append(kind)
-            self.lists["angle_first"].append(first)
-            self.lists["angle_second"].append(second)
-        self._close("angle_start", "angle_kind")
+            self.angles.add(kind=kind, first=first, second=second)
+        self.angles.close()
         return {key: i for i, key in enumerate(keys)}
 
-    def _close(self, start: str, of: str) -> None:
-        self.lists[start].append(len(self.lists[of]))
+    def _add_terms(
+        self,
+        functions: Sequence[SymmetryFunction],
+        columns: Sequence[int],
+        sides: dict[Any, int],
+        angles: dict[Any, int],
+    ) -> None:
+        """Distinct radial parts of the group that has these columns, with their functions."""
+        terms: dict[tuple[Any, ...], list[int]] = {}
+        for column in columns:
+            terms.setdefault(_term(functions[column]), []).append(column)
+        for key in sorted(terms):
+            side = sides[_side(functions[terms[key][0]])]
+            self.terms.add(side=side, eta=key[1], shift=key[2])
+            for column in terms[key]:
+                angle = _angle(functions[column])
+                factor = 2.0 ** (1.0 - angle[2]) if angle[0] == GAUSSIAN else 1.0
+                self.term_functions.add(angle=angles[angle], output=column, factor=factor)
+            self.term_functions.close()
+        self.terms.close()
 
 
 def _uses_triplets(function: SymmetryFunction) -> bool:

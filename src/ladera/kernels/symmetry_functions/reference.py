@@ -12,35 +12,39 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
+from ladera.kernels.cutoffs import reference_cutoff_function
 from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan
 
 
 def values(
-    plan: Plan, vectors: Tensor, row_pointer: Tensor, centers: Tensor, neighbors: Tensor
+    plan: Plan, vectors: Tensor, row_pointer: Tensor, elements: Tensor, neighbor_elements: Tensor
 ) -> Tensor:
-    """G of every atom, (n_atoms, n_functions); arguments as in ``cpu.values``, as tensors."""
-    n_atoms = centers.shape[0]
-    edge_center = torch.repeat_interleave(torch.arange(n_atoms), row_pointer.diff())
+    """G of every atom, (n_atoms, n_functions); arguments as in ``Edges``, as tensors."""
+    n_atoms = elements.shape[0]
+    atom = torch.repeat_interleave(torch.arange(n_atoms), row_pointer.diff())
     distance = vectors.norm(dim=1)
-    charge = torch.tensor([float(atomic_numbers[s]) for s in plan.species]).to(vectors)[neighbors]
+    charges = torch.tensor([float(atomic_numbers[s]) for s in plan.species]).to(vectors)
+    charge = charges[neighbor_elements]
     j, k = _pairs(row_pointer)
     triplets = _Triplets(vectors, distance, j, k)
-    kinds = torch.stack([neighbors[j], neighbors[k]]).sort(dim=0).values
+    kinds = torch.stack([neighbor_elements[j], neighbor_elements[k]]).sort(dim=0).values
     columns: dict[tuple[int, int], Tensor] = {}
     for element, functions in enumerate(plan.functions):
         for column, function in enumerate(functions):
             partners = [plan.species.index(symbol) for symbol in function.neighbors]
             if not function.angular:
-                mask = centers[edge_center] == element
-                mask &= torch.ones_like(mask) if function.weighted else neighbors == partners[0]
-                terms, owner = _radial_part(plan, function, distance[mask]), edge_center[mask]
+                mask = elements[atom] == element
+                mask &= (
+                    torch.ones_like(mask) if function.weighted else neighbor_elements == partners[0]
+                )
+                terms, owner = _radial_part(plan, function, distance[mask]), atom[mask]
                 weights = charge[mask]
             else:
-                mask = centers[edge_center[j]] == element
+                mask = elements[atom[j]] == element
                 if not function.weighted:
                     mask &= (kinds[0] == partners[0]) & (kinds[1] == partners[1])
-                terms, owner = triplets.values(plan, function, mask), edge_center[j[mask]]
+                terms, owner = triplets.values(plan, function, mask), atom[j[mask]]
                 weights = charge[j[mask]] * charge[k[mask]]
             terms = terms * weights if function.weighted else terms
             columns[element, column] = vectors.new_zeros(n_atoms).index_add(0, owner, terms)
@@ -88,8 +92,8 @@ def second_derivative(
     plan: Plan,
     vectors: Tensor,
     row_pointer: Tensor,
-    centers: Tensor,
-    neighbors: Tensor,
+    elements: Tensor,
+    neighbor_elements: Tensor,
     G_bar: Tensor,
     vectors_dot: Tensor,
 ) -> Tensor:
@@ -100,52 +104,32 @@ def second_derivative(
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         moving = vectors if again else vectors.detach().requires_grad_()
-        G = values(plan, moving, row_pointer, centers, neighbors)
+        G = values(plan, moving, row_pointer, elements, neighbor_elements)
         (first,) = torch.autograd.grad((G * G_bar).sum(), moving, create_graph=True)
         product = (first * vectors_dot).sum()
         (second,) = torch.autograd.grad(product, moving, create_graph=again)
     return second
 
 
-def cutoff_function(kind: int, alpha: float, cutoff: float, r: Tensor) -> Tensor:
-    """f_c(r); the formulas are in ``vector_math.cutoff_function``."""
-    x = ((r - alpha * cutoff) / (cutoff - alpha * cutoff)).clamp(0, 1)
-    match kind:
-        case 0:
-            value = torch.ones_like(r)
-        case 1:
-            value = 0.5 * (torch.cos(math.pi * x) + 1)
-        case 2 | 3:
-            value = torch.tanh(1 - r / cutoff) ** 3 / (1.0 if kind == 2 else math.tanh(1) ** 3)
-        case 4:
-            value = torch.exp(1 - 1 / (1 - x * x).clamp_min(1e-2))
-            value = torch.where(1 - x * x > 1e-2, value, torch.zeros_like(value))
-        case 5:
-            value = 1 - x**2 * (3 - 2 * x)
-        case 6:
-            value = 1 - x**3 * (10 - 15 * x + 6 * x**2)
-        case 7:
-            value = 1 - x**4 * (35 - 84 * x + 70 * x**2 - 20 * x**3)
-        case _:
-            value = 1 - x**5 * (126 - 420 * x + 540 * x**2 - 315 * x**3 + 70 * x**4)
-    return torch.where(r < cutoff, value, torch.zeros_like(value))
-
-
 def compact_function(shape: str, left: float, right: float, x: Tensor) -> Tensor:
     """C(x; left, right); the formulas are in ``functions.PolynomialFunction``."""
     t = ((x - (left + right) / 2).abs() * 2 / (right - left)).clamp_max(1)
     if shape == "exponential":
-        value = cutoff_function(4, 0.0, 1.0, t)
+        value = reference_cutoff_function(4, 0.0, 1.0, t)
     else:
         kind = 4 + int(shape[len("poly")])
-        value = cutoff_function(kind, 0.0, 1.0, t * (2 - t) if shape.endswith("ic") else t)
+        value = reference_cutoff_function(
+            kind, 0.0, 1.0, t * (2 - t) if shape.endswith("ic") else t
+        )
     return torch.where((left < x) & (x < right), value, torch.zeros_like(value))
 
 
 def _radial_part(plan: Plan, function: SymmetryFunction, r: Tensor) -> Tensor:
     if isinstance(function, GaussianFunction):
         decay = torch.exp(-function.eta * (r - function.shift) ** 2)
-        return decay * cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, function.cutoff, r)
+        return decay * reference_cutoff_function(
+            plan.cutoff_kind, plan.cutoff_alpha, function.cutoff, r
+        )
     return compact_function(function.shape, function.inner, function.cutoff, r)
 
 

@@ -14,100 +14,114 @@ from __future__ import annotations
 
 import numpy as np
 
+from ladera.arrays import Floats, Integers
 from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.blocks import begin_group, next_block
-from ladera.kernels.symmetry_functions.environment import Workspace
+from ladera.kernels.symmetry_functions.environment import Derivatives, Workspace
 from ladera.kernels.symmetry_functions.pairs import (
     ALL_TERMS,
+    ANGLE_DOT,
     COSINE,
     COSINE_BAR,
+    COSINE_DOT,
     ETA_TERMS,
     J_BAR,
+    J_DOT,
     JK_BAR,
+    JK_DOT,
     K_BAR,
+    K_DOT,
     LOG_J,
     LOG_JK,
     LOG_K,
+    N_ROWS,
     R_J,
     R_JK,
     R_K,
     RADIAL,
     SHIFT_TERMS,
+    TERM_DOT,
     WEIGHT,
     WEIGHT_SLOPE,
     WORK,
     Pairs,
 )
-from ladera.kernels.symmetry_functions.plan import Floats, Integers, PlanArrays
+from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
 
 
 @simd
 def triplet_values(plan: PlanArrays, center: int, ws: Workspace, G: Floats) -> None:
     """Add the functions of one atom that go over triplets."""
     pairs = ws.pairs
-    for group in range(plan.triplet_start[center], plan.triplet_start[center + 1]):
-        begin_group(plan, center, group, ws.block, pairs)
-        slot, n = next_block(plan, center, group, pairs)
+    for group in range(plan.triplets.start[center], plan.triplets.start[center + 1]):
+        begin_group(plan, center, group, ws.starts, pairs)
+        block, n = next_block(plan, center, group, pairs)
         while n > 0:
-            first = plan.term_start[group]
-            for term in range(first, plan.term_start[group + 1]):
-                radial = pairs.terms[slot, term - first, RADIAL, :n]
-                for f in range(plan.term_function_start[term], plan.term_function_start[term + 1]):
-                    angle = pairs.angles[slot, plan.term_angle[f], 0, :n]
+            first = plan.terms.start[group]
+            for term in range(first, plan.terms.start[group + 1]):
+                radial = pairs.terms[block, term - first, RADIAL, :n]
+                for f in range(
+                    plan.term_functions.start[term], plan.term_functions.start[term + 1]
+                ):
+                    angle = pairs.angles[block, plan.term_functions.angle[f], 0, :n]
                     total = 0.0
                     for p in range(n):
                         total += angle[p] * radial[p]
-                    G[plan.term_output[f]] += plan.term_factor[f] * total
-            slot, n = next_block(plan, center, group, pairs)
+                    G[plan.term_functions.output[f]] += plan.term_functions.factor[f] * total
+            block, n = next_block(plan, center, group, pairs)
 
 
 @simd
-def triplet_reverse(plan: PlanArrays, center: int, ws: Workspace, G_bar: Floats) -> None:
+def triplet_reverse(
+    plan: PlanArrays, center: int, ws: Workspace, bar: Derivatives, G_bar: Floats
+) -> None:
     """Add the triplets' share of dE/dr_ij from dE/dG."""
     pairs = ws.pairs
-    for group in range(plan.triplet_start[center], plan.triplet_start[center + 1]):
-        narrow = plan.triplet_narrow[group]
-        begin_group(plan, center, group, ws.block, pairs)
-        slot, n = next_block(plan, center, group, pairs)
+    for group in range(plan.triplets.start[center], plan.triplets.start[center + 1]):
+        narrow = plan.triplets.narrow[group]
+        begin_group(plan, center, group, ws.starts, pairs)
+        block, n = next_block(plan, center, group, pairs)
         while n > 0:
             _clear(n, pairs)
-            first, last, head = plan.term_start[group], plan.term_start[group + 1], 0
-            for term in range(first, last):
-                t, side = term - first, plan.term_side[term]
-                if t == 0 or side != plan.term_side[term - 1]:
+            first, stop, head = plan.terms.start[group], plan.terms.start[group + 1], 0
+            for term in range(first, stop):
+                t, side = term - first, plan.terms.side[term]
+                if t == 0 or side != plan.terms.side[term - 1]:
                     head = t  # the term that holds what those with the same side share
-                _weigh_functions(plan, term, slot, n, G_bar, pairs)
-                _sum_terms(plan.term_eta[term], plan.term_shift[term], slot, t, n, pairs)
-                if term + 1 == last or plan.term_side[term + 1] != side:
-                    _log_slopes(side, slot, n, pairs)
-                    _sides_reverse(narrow, slot, head, n, pairs)
-            _spread(narrow, slot, n, pairs)
-            slot, n = next_block(plan, center, group, pairs)
+                _weigh_functions(plan, term, block, n, G_bar, pairs)
+                _sum_terms(plan.terms.eta[term], plan.terms.shift[term], block, t, n, pairs)
+                if term + 1 == stop or plan.terms.side[term + 1] != side:
+                    _log_slopes(side, block, n, pairs)
+                    _sides_reverse(narrow, block, head, n, pairs)
+            _spread(narrow, block, n, pairs, bar.edge)
+            block, n = next_block(plan, center, group, pairs)
 
 
 @simd
-def triplet_tangent(plan: PlanArrays, center: int, ws: Workspace, G_dot: Floats) -> None:
+def triplet_tangent(
+    plan: PlanArrays, center: int, ws: Workspace, dot: Derivatives, G_dot: Floats
+) -> None:
     """Add dG of one atom, from the tangents of distances and edge vectors."""
     pairs = ws.pairs
-    for group in range(plan.triplet_start[center], plan.triplet_start[center + 1]):
-        begin_group(plan, center, group, ws.block, pairs)
-        slot, n = next_block(plan, center, group, pairs)
+    for group in range(plan.triplets.start[center], plan.triplets.start[center + 1]):
+        begin_group(plan, center, group, ws.starts, pairs)
+        block, n = next_block(plan, center, group, pairs)
         while n > 0:
-            _geometry_tangent(plan.triplet_narrow[group], slot, n, pairs)
-            first, head = plan.term_start[group], 0
-            for term in range(first, plan.term_start[group + 1]):
-                side = plan.term_side[term]
-                if term == first or side != plan.term_side[term - 1]:
+            _geometry_tangent(plan.triplets.narrow[group], block, n, pairs, dot.edge)
+            first, head = plan.terms.start[group], 0
+            for term in range(first, plan.terms.start[group + 1]):
+                side = plan.terms.side[term]
+                if term == first or side != plan.terms.side[term - 1]:
                     head = term - first
-                    _log_slopes(side, slot, n, pairs)
-                _term_tangent(plan, group, term, head, slot, n, pairs, G_dot)
-            slot, n = next_block(plan, center, group, pairs)
+                    _log_slopes(side, block, n, pairs)
+                _term_tangent(plan, group, term, head, block, n, pairs, G_dot)
+            block, n = next_block(plan, center, group, pairs)
 
 
 @simd
-def _log_slopes(side: int, slot: int, n: int, pairs: Pairs) -> None:
+def _log_slopes(side: int, block: int, n: int, pairs: Pairs) -> None:
     """d log c / dr at r_ij and r_ik."""
-    j, k, slope = pairs.partners[slot, 0, :n], pairs.partners[slot, 1, :n], pairs.sides[side, 1]
+    j, k, slope = pairs.partners[block, 0, :n], pairs.partners[block, 1, :n], pairs.sides[side, 1]
     log_j, log_k = pairs.rows[LOG_J, :n], pairs.rows[LOG_K, :n]
     for p in range(n):
         log_j[p] = slope[j[p]]
@@ -117,7 +131,7 @@ def _log_slopes(side: int, slot: int, n: int, pairs: Pairs) -> None:
 @simd
 def _clear(n: int, pairs: Pairs) -> None:
     """Set the reverse pass's sums to zero."""
-    for row in range(ALL_TERMS, JK_BAR + 1):
+    for row in range(ALL_TERMS, N_ROWS):
         sums = pairs.rows[row, :n]
         for p in range(n):
             sums[p] = 0.0
@@ -125,18 +139,18 @@ def _clear(n: int, pairs: Pairs) -> None:
 
 @simd
 def _weigh_functions(
-    plan: PlanArrays, term: int, slot: int, n: int, G_bar: Floats, pairs: Pairs
+    plan: PlanArrays, term: int, block: int, n: int, G_bar: Floats, pairs: Pairs
 ) -> None:
     """sum_f dE/dG_f A_f and the same with dA_f / d cos theta, over a term's functions."""
     weight, weight_slope = pairs.rows[WEIGHT, :n], pairs.rows[WEIGHT_SLOPE, :n]
-    begin, end = plan.term_function_start[term], plan.term_function_start[term + 1]
-    for f in range(begin, end):
-        bar = plan.term_factor[f] * G_bar[plan.term_output[f]]
+    start, stop = plan.term_functions.start[term], plan.term_functions.start[term + 1]
+    for f in range(start, stop):
+        bar = plan.term_functions.factor[f] * G_bar[plan.term_functions.output[f]]
         angle, slope = (
-            pairs.angles[slot, plan.term_angle[f], 0, :n],
-            pairs.angles[slot, plan.term_angle[f], 1, :n],
+            pairs.angles[block, plan.term_functions.angle[f], 0, :n],
+            pairs.angles[block, plan.term_functions.angle[f], 1, :n],
         )
-        if f == begin:
+        if f == start:
             for p in range(n):
                 weight[p] = bar * angle[p]
                 weight_slope[p] = bar * slope[p]
@@ -147,10 +161,10 @@ def _weigh_functions(
 
 
 @simd
-def _sum_terms(eta: float, shift: float, slot: int, t: int, n: int, pairs: Pairs) -> None:
+def _sum_terms(eta: float, shift: float, block: int, t: int, n: int, pairs: Pairs) -> None:
     """Add a term's share of the sums that the derivatives are made of."""
     term, weight, weight_slope = (
-        pairs.terms[slot, t, RADIAL, :n],
+        pairs.terms[block, t, RADIAL, :n],
         pairs.rows[WEIGHT, :n],
         pairs.rows[WEIGHT_SLOPE, :n],
     )
@@ -166,19 +180,19 @@ def _sum_terms(eta: float, shift: float, slot: int, t: int, n: int, pairs: Pairs
 
 
 @simd
-def _sides_reverse(narrow: bool, slot: int, head: int, n: int, pairs: Pairs) -> None:
+def _sides_reverse(narrow: bool, block: int, head: int, n: int, pairs: Pairs) -> None:
     """dE/dr of the three distances, from the terms with the same sides."""
     all_terms, eta_terms, shift_terms = (
         pairs.rows[ALL_TERMS, :n],
         pairs.rows[ETA_TERMS, :n],
         pairs.rows[SHIFT_TERMS, :n],
     )
-    geometry = pairs.geometry[slot]
+    geometry = pairs.geometry[block]
     r_j, r_k, r_jk = geometry[R_J, :n], geometry[R_K, :n], geometry[R_JK, :n]
     log_j, log_k, log_jk = (
         pairs.rows[LOG_J, :n],
         pairs.rows[LOG_K, :n],
-        pairs.terms[slot, head, LOG_JK, :n],
+        pairs.terms[block, head, LOG_JK, :n],
     )
     j_bar, k_bar, jk_bar = pairs.rows[J_BAR, :n], pairs.rows[K_BAR, :n], pairs.rows[JK_BAR, :n]
     for p in range(n):
@@ -194,7 +208,7 @@ def _sides_reverse(narrow: bool, slot: int, head: int, n: int, pairs: Pairs) -> 
 
 
 @simd
-def _spread(narrow: bool, slot: int, n: int, pairs: Pairs) -> None:
+def _spread(narrow: bool, block: int, n: int, pairs: Pairs, edge_bar: Floats) -> None:
     """From dE/dr_ij, dE/dr_ik, dE/dr_jk and dE/d cos theta to the gradients on both edges.
 
     With b = (dE/dr_jk) / r_jk and c = dE/d cos theta, r_jk = |r_ik - r_ij| and
@@ -202,7 +216,7 @@ def _spread(narrow: bool, slot: int, n: int, pairs: Pairs) -> None:
 
         dE/dr_ij = u_ij [dE/dr_ij - c cos theta / r_ij] + b r_ij + [c / (r_ij r_ik) - b] r_ik
     """
-    geometry = pairs.geometry[slot]
+    geometry = pairs.geometry[block]
     r_j, r_k, r_jk = geometry[R_J, :n], geometry[R_K, :n], geometry[R_JK, :n]
     j_bar, k_bar, jk_bar = pairs.rows[J_BAR, :n], pairs.rows[K_BAR, :n], pairs.rows[JK_BAR, :n]
     cosine, cosine_bar, mixed = (
@@ -222,13 +236,15 @@ def _spread(narrow: bool, slot: int, n: int, pairs: Pairs) -> None:
             j_bar[p] += b * r_j[p]
             k_bar[p] += b * r_k[p]
             mixed[p] -= b
-    _add_to_edges(pairs.partners[slot, 0], pairs.partners[slot, 1], n, pairs)
+    _add_to_edges(pairs.partners[block, 0], pairs.partners[block, 1], n, pairs, edge_bar)
 
 
 @simd
-def _add_to_edges(first: Integers, second: Integers, n: int, pairs: Pairs) -> None:
+def _add_to_edges(
+    first: Integers, second: Integers, n: int, pairs: Pairs, edge_bar: Floats
+) -> None:
     """Add a block's gradients to those of the edges; pairs with the same j follow each other."""
-    edge, bar, mixed = pairs.edge, pairs.bar, pairs.rows[WORK]
+    edge, mixed = pairs.edge, pairs.rows[WORK]
     j_bar, k_bar = pairs.rows[J_BAR], pairs.rows[K_BAR]
     p = np.uint64(0)  # unsigned: no check for negative indices
     while p < n:
@@ -241,36 +257,36 @@ def _add_to_edges(first: Integers, second: Integers, n: int, pairs: Pairs) -> No
             y += c * edge[k, 1]
             z += c * edge[k, 2]
             along += j_bar[p]
-            bar[k, 0] += c * xj
-            bar[k, 1] += c * yj
-            bar[k, 2] += c * zj
-            bar[k, 3] += k_bar[p]
+            edge_bar[k, 0] += c * xj
+            edge_bar[k, 1] += c * yj
+            edge_bar[k, 2] += c * zj
+            edge_bar[k, 3] += k_bar[p]
             p += np.uint64(1)
-        bar[j, 0] += x
-        bar[j, 1] += y
-        bar[j, 2] += z
-        bar[j, 3] += along
+        edge_bar[j, 0] += x
+        edge_bar[j, 1] += y
+        edge_bar[j, 2] += z
+        edge_bar[j, 3] += along
 
 
 @simd
-def _geometry_tangent(narrow: bool, slot: int, n: int, pairs: Pairs) -> None:
-    """Tangents of the three distances and of cos theta: the rows with "bar" hold them.
+def _geometry_tangent(narrow: bool, block: int, n: int, pairs: Pairs, edge_dot: Floats) -> None:
+    """Tangents of the three distances and of cos theta.
 
     d cos theta = (dr_ij . r_ik + r_ij . dr_ik) / (r_ij r_ik) - cos theta (dr_ij/r_ij + dr_ik/r_ik)
     """
-    first, second = pairs.partners[slot, 0, :n], pairs.partners[slot, 1, :n]
-    geometry = pairs.geometry[slot]
+    first, second = pairs.partners[block, 0, :n], pairs.partners[block, 1, :n]
+    geometry = pairs.geometry[block]
     r_j, r_k, r_jk = geometry[R_J, :n], geometry[R_K, :n], geometry[R_JK, :n]
-    j_dot, k_dot, jk_dot = pairs.rows[J_BAR, :n], pairs.rows[K_BAR, :n], pairs.rows[JK_BAR, :n]
-    cosine, cosine_dot = geometry[COSINE, :n], pairs.rows[COSINE_BAR, :n]
+    j_dot, k_dot, jk_dot = pairs.rows[J_DOT, :n], pairs.rows[K_DOT, :n], pairs.rows[JK_DOT, :n]
+    cosine, cosine_dot = geometry[COSINE, :n], pairs.rows[COSINE_DOT, :n]
     for p in range(n):
         j, k = first[p], second[p]
-        j_dot[p] = pairs.bar[j, 3]
-        k_dot[p] = pairs.bar[k, 3]
+        j_dot[p] = edge_dot[j, 3]
+        k_dot[p] = edge_dot[k, 3]
         change, separation = 0.0, 0.0
         for a in range(3):
             vj, vk = pairs.neighbor[a, j], pairs.neighbor[a, k]
-            vj_dot, vk_dot = pairs.bar[j, a], pairs.bar[k, a]
+            vj_dot, vk_dot = edge_dot[j, a], edge_dot[k, a]
             change += vj_dot * vk + vj * vk_dot
             separation += (vk - vj) * (vk_dot - vj_dot)
         cosine_dot[p] = change
@@ -289,24 +305,24 @@ def _term_tangent(
     group: int,
     term: int,
     head: int,
-    slot: int,
+    block: int,
     n: int,
     pairs: Pairs,
     G_dot: Floats,
 ) -> None:
-    """Add one term's share of dG; weight and weight_slope hold dT and T d cos theta."""
-    narrow, t = plan.triplet_narrow[group], term - plan.term_start[group]
-    geometry = pairs.geometry[slot]
+    """Add one term's share of dG, from dT and T d cos theta."""
+    narrow, t = plan.triplets.narrow[group], term - plan.terms.start[group]
+    geometry = pairs.geometry[block]
     r_j, r_k, r_jk = geometry[R_J, :n], geometry[R_K, :n], geometry[R_JK, :n]
     log_j, log_k, log_jk = (
         pairs.rows[LOG_J, :n],
         pairs.rows[LOG_K, :n],
-        pairs.terms[slot, head, LOG_JK, :n],
+        pairs.terms[block, head, LOG_JK, :n],
     )
-    j_dot, k_dot, jk_dot = pairs.rows[J_BAR, :n], pairs.rows[K_BAR, :n], pairs.rows[JK_BAR, :n]
-    value, cosine_dot = pairs.terms[slot, t, RADIAL, :n], pairs.rows[COSINE_BAR, :n]
-    term_dot, angle_dot = pairs.rows[WEIGHT, :n], pairs.rows[WEIGHT_SLOPE, :n]
-    two_eta, shift = 2.0 * plan.term_eta[term], plan.term_shift[term]
+    j_dot, k_dot, jk_dot = pairs.rows[J_DOT, :n], pairs.rows[K_DOT, :n], pairs.rows[JK_DOT, :n]
+    value, cosine_dot = pairs.terms[block, t, RADIAL, :n], pairs.rows[COSINE_DOT, :n]
+    term_dot, angle_dot = pairs.rows[TERM_DOT, :n], pairs.rows[ANGLE_DOT, :n]
+    two_eta, shift = 2.0 * plan.terms.eta[term], plan.terms.shift[term]
     for p in range(n):
         change = j_dot[p] * (log_j[p] - two_eta * (r_j[p] - shift))
         change += k_dot[p] * (log_k[p] - two_eta * (r_k[p] - shift))
@@ -315,12 +331,12 @@ def _term_tangent(
     if narrow:
         for p in range(n):
             term_dot[p] += value[p] * jk_dot[p] * (log_jk[p] - two_eta * (r_jk[p] - shift))
-    for f in range(plan.term_function_start[term], plan.term_function_start[term + 1]):
+    for f in range(plan.term_functions.start[term], plan.term_functions.start[term + 1]):
         angle, slope = (
-            pairs.angles[slot, plan.term_angle[f], 0, :n],
-            pairs.angles[slot, plan.term_angle[f], 1, :n],
+            pairs.angles[block, plan.term_functions.angle[f], 0, :n],
+            pairs.angles[block, plan.term_functions.angle[f], 1, :n],
         )
         total = 0.0
         for p in range(n):
             total += angle[p] * term_dot[p] + slope[p] * angle_dot[p]
-        G_dot[plan.term_output[f]] += plan.term_factor[f] * total
+        G_dot[plan.term_functions.output[f]] += plan.term_functions.factor[f] * total

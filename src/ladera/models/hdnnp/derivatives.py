@@ -26,7 +26,8 @@ from torch.autograd.function import once_differentiable
 
 from ladera.kernels.activations import ACTIVATIONS
 from ladera.kernels.symmetry_functions import cpu
-from ladera.kernels.symmetry_functions.plan import Floats, Integers, Plan
+from ladera.kernels.symmetry_functions.environment import Edges
+from ladera.kernels.symmetry_functions.plan import Plan
 from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.models.hdnnp.scaling import InputScaling
 
@@ -145,7 +146,7 @@ class EnergiesAndEdgeGradients(torch.autograd.Function):
             slope[atoms, :n_inputs] = done.gradient
             ctx.passes.append((atoms, done, network.divisors))
         weights = batch.scaling.gradients(slope, batch.elements).double() * batch.scale
-        gradient = cpu.reverse(batch.plan, *batch.arrays, weights.numpy())
+        gradient = cpu.reverse(batch.plan, batch.edges, weights.numpy())
         return energies, torch.from_numpy(gradient).to(x.dtype)
 
     @staticmethod
@@ -155,7 +156,7 @@ class EnergiesAndEdgeGradients(torch.autograd.Function):
         batch: SymmetryFunctionBatch = ctx.batch
         v = torch.zeros_like(batch.inputs)
         if of_edges is not None:
-            changes = cpu.tangent(batch.plan, *batch.arrays, of_edges.double().contiguous().numpy())
+            changes = cpu.tangent(batch.plan, batch.edges, of_edges.double().contiguous().numpy())
             of_functions = (torch.from_numpy(changes) * batch.scale).to(v.dtype)
             v = batch.scaling.changes(of_functions, batch.elements)
         found: list[Tensor] = []
@@ -181,7 +182,7 @@ class SymmetryFunctionBatch:
     """What a pass over a batch needs beside the weights."""
 
     plan: Plan
-    arrays: tuple[Floats, Integers, Integers, Integers]  # those of ``cpu.values``
+    edges: Edges
     elements: Tensor  # (n_atoms,)
     inputs: Tensor  # (n_atoms, n_inputs)
     scaling: InputScaling

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ladera.arrays import Floats
 from ladera.graph import Graph
 from ladera.kernels.activations import ACTIVATION_NUMBERS
 from ladera.kernels.atomic_networks import (
@@ -16,7 +17,7 @@ from ladera.kernels.atomic_networks import (
     pack_networks,
 )
 from ladera.kernels.symmetry_functions import cpu, ops
-from ladera.kernels.symmetry_functions.plan import Floats
+from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.models.hdnnp.base import SymmetryFunctionPotential
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.derivatives import (
@@ -77,9 +78,10 @@ class HDNNP(SymmetryFunctionPotential):
             inputs = batch.inputs
         else:
             _, *arguments = self._arguments(graph)
-            arrays = [t.contiguous().numpy() for t in (graph.vectors.double(), *arguments)]
-            found = energies_and_gradients(self.plan, self._packed(), *arrays)
-            energies, slopes = torch.from_numpy(found[0]), torch.from_numpy(found[1]).to(self.dtype)
+            edges = Edges(*(t.contiguous().numpy() for t in (graph.vectors.double(), *arguments)))
+            values, gradients_ = energies_and_gradients(self.plan, self._packed(), edges)
+            energies = torch.from_numpy(values)
+            slopes = torch.from_numpy(gradients_).to(self.dtype)
         return Prediction(graph, energies, slopes, atomic_values=self._moments(graph, inputs))
 
     def _moments(self, graph: Graph, inputs: Tensor | None) -> Callable[[], AtomicValues] | None:
@@ -127,14 +129,13 @@ class HDNNP(SymmetryFunctionPotential):
     def _batch(self, graph: Graph) -> SymmetryFunctionBatch:
         """A batch of structures as the pass in training sees it."""
         index, *arguments = self._arguments(graph)
-        vectors = graph.vectors.detach().double().contiguous().numpy()
-        row_pointer, centers, neighbors = (t.contiguous().numpy() for t in arguments)
-        arrays = (vectors, row_pointer, centers, neighbors)
+        vectors = graph.vectors.detach().double()
+        edges = Edges(*(t.contiguous().numpy() for t in (vectors, *arguments)))
         scaling = self.input_scaling()
-        G = torch.from_numpy(cpu.values(self.plan, *arrays)).to(graph.vectors.dtype)
+        G = torch.from_numpy(cpu.values(self.plan, edges)).to(graph.vectors.dtype)
         return SymmetryFunctionBatch(
             plan=self.plan,
-            arrays=arrays,
+            edges=edges,
             elements=index,
             inputs=scaling.inputs(G, index),
             scaling=scaling,

@@ -15,6 +15,7 @@ from ladera.arrays import Booleans, Floats, Integers
 from ladera.errors import ConfigError, DataError
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import cpu
+from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan
 from ladera.models.hdnnp.generation import Recipe
@@ -196,7 +197,7 @@ def _add_rows(
     row_pointer = np.concatenate([[0], np.cumsum(stops - starts)])
     neighbors = index[graph.neighbors.numpy()[edges]]
     vectors = np.ascontiguousarray(graph.vectors.double().numpy()[edges])
-    G = cpu.values(plan, vectors, row_pointer, index[atoms], neighbors)
+    G = cpu.values(plan, Edges(vectors, row_pointer, index[atoms], neighbors))
     for element, count in enumerate(plan.counts):
         if (of_element := index[atoms] == element).any():
             rows[element].append(G[of_element, :count])

@@ -1,12 +1,99 @@
-"""Compact functions of distances and angles, over arrays (Bircher et al., see ``functions``)."""
+"""What symmetry functions are products of, over arrays: Gaussians, powers, compact functions."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ladera.arrays import Floats, Integers
 from ladera.kernels.compilation import simd
-from ladera.kernels.symmetry_functions.plan import Floats, Integers
-from ladera.kernels.symmetry_functions.vector_math import exponential
+from ladera.kernels.vector_math import exponential
+
+
+@simd
+def gaussian(
+    eta: float,
+    shift: float,
+    r: Floats,
+    f: Floats,
+    df: Floats,
+    g: Floats,
+    dg: Floats,
+    work: Floats,
+    bits: Integers,
+) -> None:
+    """g = exp(-eta (r - shift)^2) f and its slope dg, from f = f_c(r) and df = f_c'(r)."""
+    n = r.size
+    if eta == 0.0:
+        for j in range(n):
+            g[j] = f[j]
+            dg[j] = df[j]
+        return
+    for j in range(n):
+        work[j] = -eta * (r[j] - shift) * (r[j] - shift)
+    exponential(work, g, bits)
+    for j in range(n):
+        dg[j] = g[j] * (df[j] - 2.0 * eta * (r[j] - shift) * f[j])
+    for j in range(n):
+        g[j] = g[j] * f[j]
+
+
+@simd
+def damp(
+    eta: float,
+    shift: float,
+    count: float,
+    total: Floats,
+    squares: Floats,
+    f: Floats,
+    g: Floats,
+    work: Floats,
+    bits: Integers,
+) -> None:
+    """g = f exp(-eta sum_i (r_i - shift)^2) from sum_i r_i, sum_i r_i^2 and their number."""
+    n = f.size
+    if eta == 0.0:
+        for j in range(n):
+            g[j] = f[j]
+        return
+    linear, constant = 2.0 * shift, count * shift * shift
+    for j in range(n):
+        work[j] = -eta * (squares[j] - linear * total[j] + constant)
+    exponential(work, g, bits)
+    for j in range(n):
+        g[j] *= f[j]
+
+
+@simd
+def powers(lambda_: float, zeta: float, cosines: Floats, value: Floats, slope: Floats) -> None:
+    """b^zeta and its slope zeta lambda b^(zeta-1) in cos theta, b = max(1 + lambda cos theta, 0).
+
+    A whole zeta takes repeated squaring, any other the power function. Both are 0 where b is, also
+    for negative zeta.
+    """
+    n = cosines.size
+    whole = np.int64(zeta)
+    if zeta == whole and whole > 0:
+        for j in range(n):
+            value[j] = max(1.0 + lambda_ * cosines[j], 0.0)  # holds b^(2^i)
+            slope[j] = 1.0
+        exponent = whole - 1
+        while exponent > 0:
+            if exponent & 1:
+                for j in range(n):
+                    slope[j] *= value[j]
+            exponent >>= 1
+            if exponent > 0:
+                for j in range(n):
+                    value[j] *= value[j]
+    else:
+        for j in range(n):
+            base = 1.0 + lambda_ * cosines[j]
+            slope[j] = base ** (zeta - 1.0) if base > 0.0 else 0.0
+    factor = zeta * lambda_
+    for j in range(n):
+        base = max(1.0 + lambda_ * cosines[j], 0.0)
+        value[j] = slope[j] * base
+        slope[j] *= factor if base > 0.0 else 0.0
 
 
 @simd
@@ -91,34 +178,3 @@ def _bump(
         vanishes = work[j] < -700.0
         value[j] = 0.0 if vanishes else value[j]
         slope[j] = 0.0 if vanishes else slope[j] * value[j]
-
-
-@simd
-def arc_cosine(cosine: Floats, angle: Floats, sine: Floats) -> None:
-    """theta = arccos(cosine) to 1e-15, and sin theta; cosines beyond 1 by rounding count as 1.
-
-    With c = |cosine|: arccos(c) = 2 arcsin(sqrt((1 - c)/2)) where c > 1/2, else
-    pi/2 - arcsin(c), and arcsin(y) = y + y^3 P(y^2), P the Chebyshev approximation of degree 11 on
-    0 <= y <= 1/2, which is good to 3e-17.
-    """
-    for j in range(cosine.size):
-        c = min(abs(cosine[j]), 1.0)
-        far = c > 0.5
-        z = 0.5 * (1.0 - c) if far else c * c
-        y = np.sqrt(z)
-        p = 0.028169218060881412899
-        p = p * z - 0.010749050339697807562
-        p = p * z + 0.016035514349148823079
-        p = p * z + 0.0078029494773533171436
-        p = p * z + 0.0118754943826369232
-        p = p * z + 0.013929652902326633248
-        p = p * z + 0.017355259955786321748
-        p = p * z + 0.022372047631744510379
-        p = p * z + 0.030381947367098481126
-        p = p * z + 0.044642857103423643363
-        p = p * z + 0.075000000000207643609
-        p = p * z + 0.16666666666666648628
-        arc = y + y * z * p
-        acute = 2.0 * arc if far else 0.5 * np.pi - arc
-        angle[j] = acute if cosine[j] >= 0.0 else np.pi - acute
-        sine[j] = np.sqrt((1.0 - c) * (1.0 + c))

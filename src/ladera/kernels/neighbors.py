@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-import numba
 import numpy as np
 import vesin
 from numpy.typing import NDArray
 
+from ladera.arrays import Floats, Integers, Reals
+from ladera.kernels.compilation import strict
 from ladera.structure import Structure
 
 
@@ -23,10 +24,10 @@ class Pairs:
     trajectory, do not depend on how the pairs were found.
     """
 
-    centers: NDArray[np.int64]  # (n_pairs,)
-    neighbors: NDArray[np.int64]  # (n_pairs,)
+    centers: Integers  # (n_pairs,)
+    neighbors: Integers  # (n_pairs,)
     shifts: NDArray[np.int32]  # (n_pairs, 3), how many cells the neighbour's image is away
-    row_pointer: NDArray[np.int64]  # (n_atoms + 1,), pairs of atom i: [i] to [i + 1]
+    row_pointer: Integers  # (n_atoms + 1,), pairs of atom i: [i] to [i + 1]
 
 
 def find_pairs(structure: Structure, cutoff: float) -> Pairs:
@@ -38,7 +39,7 @@ def find_pairs(structure: Structure, cutoff: float) -> Pairs:
     return Pairs(*_both_directions(first, second, shifts, elements))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@strict
 def _both_directions(first, second, shifts, elements):  # type: ignore[no-untyped-def]
     """Pairs i, j and j, i of every pair, sorted: by neighbour, then by centre and element.
 
@@ -98,8 +99,8 @@ def _both_directions(first, second, shifts, elements):  # type: ignore[no-untype
 class Candidates:
     """Pairs that may come within a cutoff, with each of the shifts that many share once."""
 
-    neighbors: NDArray[np.int64]  # (n_pairs,)
-    row_pointer: NDArray[np.int64]  # (n_atoms + 1,)
+    neighbors: Integers  # (n_pairs,)
+    row_pointer: Integers  # (n_atoms + 1,)
     kinds: NDArray[np.int32]  # (n_pairs,), row of ``shifts`` of each pair
     shifts: NDArray[np.int32]  # (n_kinds, 3)
 
@@ -109,7 +110,7 @@ class Candidates:
         return cls(pairs.neighbors, pairs.row_pointer, *_kinds(pairs.shifts))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@strict
 def _kinds(shifts):  # type: ignore[no-untyped-def]
     """Number the different rows in the order in which they come, by a table of all that may."""
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
@@ -121,21 +122,21 @@ def _kinds(shifts):  # type: ignore[no-untyped-def]
     numbers = np.full((high[0] - low[0] + 1) * ny * nz, -1, np.int32)
     kinds = np.empty(len(shifts), np.int32)
     distinct = np.empty((len(numbers), 3), np.int32)
-    found = 0
+    n_kinds = 0
     for pair in range(len(shifts)):
         a, b, c = shifts[pair, 0], shifts[pair, 1], shifts[pair, 2]
         place = ((a - low[0]) * ny + b - low[1]) * nz + c - low[2]
         if numbers[place] < 0:
-            numbers[place] = found
-            distinct[found, 0], distinct[found, 1], distinct[found, 2] = a, b, c
-            found += 1
+            numbers[place] = n_kinds
+            distinct[n_kinds, 0], distinct[n_kinds, 1], distinct[n_kinds, 2] = a, b, c
+            n_kinds += 1
         kinds[pair] = numbers[place]
-    return kinds, distinct[:found].copy()
+    return kinds, distinct[:n_kinds].copy()
 
 
 def within_cutoff(
     candidates: Candidates, structure: Structure, cutoff: float
-) -> tuple[Pairs, NDArray[np.float64]]:
+) -> tuple[Pairs, Floats]:
     """Those of the candidates closer than ``cutoff``, in the same order, with their vectors.
 
     r_ij = positions[j] - positions[i] + shift . cell, (n_pairs, 3), Angstrom.
@@ -152,7 +153,7 @@ def within_cutoff(
     return Pairs(*arrays), vectors
 
 
-@numba.njit(cache=True, error_model="numpy")
+@strict
 def _within_cutoff(neighbors, row_pointer, kinds, shifts, positions, cell, cutoff):  # type: ignore[no-untyped-def]
     """Write every pair, but step on only past those within the cutoff: no branch to mispredict."""
     n_atoms, n_pairs = len(row_pointer) - 1, len(neighbors)
@@ -190,14 +191,12 @@ def _within_cutoff(neighbors, row_pointer, kinds, shifts, positions, cell, cutof
     return kept_centers[:kept], kept_neighbors[:kept], kept_shifts[:kept], rows, vectors[:kept]
 
 
-def farthest_move(
-    positions: NDArray[np.float64], start: NDArray[np.float64], deformation: NDArray[np.float64]
-) -> float:
+def farthest_move(positions: Floats, start: Floats, deformation: Floats) -> float:
     """The largest of |r_i - r_i0 F|, Angstrom; positions (n_atoms, 3), F (3, 3)."""
     return math.sqrt(_farthest_move(positions, start, deformation))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@strict
 def _farthest_move(positions, start, deformation):  # type: ignore[no-untyped-def]
     largest = 0.0
     for i in range(len(positions)):
@@ -213,19 +212,19 @@ def _farthest_move(positions, start, deformation):  # type: ignore[no-untyped-de
 
 
 def net_forces(
-    row_pointer: NDArray[np.int64],
-    neighbors: NDArray[np.int64],
-    gradients: NDArray[np.floating],
-) -> NDArray[np.float64]:
+    row_pointer: Integers,
+    neighbors: Integers,
+    gradients: Reals,
+) -> Floats:
     """F_i = sum_j g_ij - sum_j g_ji, (n_atoms, 3), summed in double precision.
 
     In one pass; a float32 model's net force is zero as well.
     """
-    forces: NDArray[np.float64] = _net_forces(row_pointer, neighbors, gradients)
+    forces: Floats = _net_forces(row_pointer, neighbors, gradients)
     return forces
 
 
-@numba.njit(cache=True, error_model="numpy")
+@strict
 def _net_forces(row_pointer, neighbors, gradients):  # type: ignore[no-untyped-def]
     forces = np.zeros((len(row_pointer) - 1, 3), np.float64)
     for i in range(len(forces)):
@@ -243,13 +242,13 @@ def _net_forces(row_pointer, neighbors, gradients):  # type: ignore[no-untyped-d
     return forces
 
 
-def virial(vectors: NDArray[np.floating], gradients: NDArray[np.floating]) -> NDArray[np.float64]:
+def virial(vectors: Reals, gradients: Reals) -> Floats:
     """W = sum_ij r_ij (x) g_ij, symmetrised, (3, 3), summed in double precision."""
-    symmetric: NDArray[np.float64] = _virial(vectors, gradients)
+    symmetric: Floats = _virial(vectors, gradients)
     return symmetric
 
 
-@numba.njit(cache=True, error_model="numpy")
+@strict
 def _virial(vectors, gradients):  # type: ignore[no-untyped-def]
     xx = xy = xz = yx = yy = yz = zx = zy = zz = 0.0
     for pair in range(len(vectors)):
@@ -265,10 +264,10 @@ def _virial(vectors, gradients):  # type: ignore[no-untyped-def]
 
 
 def closest_pair(
-    centers: NDArray[np.int64],
-    neighbors: NDArray[np.int64],
-    vectors: NDArray[np.floating],
-    radii: NDArray[np.float64],
+    centers: Integers,
+    neighbors: Integers,
+    vectors: Reals,
+    radii: Floats,
 ) -> tuple[int, float]:
     """The pair with the smallest |r_ij| / (R_i + R_j), and that ratio; -1 and inf without pairs.
 
@@ -278,7 +277,7 @@ def closest_pair(
     return int(pair), float(np.sqrt(squared))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@strict
 def _closest_pair(centers, neighbors, vectors, radii):  # type: ignore[no-untyped-def]
     closest, smallest = -1, np.inf
     for pair in range(len(vectors)):
