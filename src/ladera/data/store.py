@@ -208,11 +208,11 @@ def _write(file: h5py.File, parts: Sequence[Dataset]) -> None:
         if dtype == "S":
             dtype = f"S{max([1, *(part[:0].raw(name).dtype.itemsize for part in parts)])}"
         target = file.create_dataset(name, (count, *column.shape), dtype)
-        begin = 0
+        start = 0
         for block in _blocks(parts):
             values = block.raw(name)
-            target[begin : begin + len(values)] = values
-            begin += len(values)
+            target[start : start + len(values)] = values
+            start += len(values)
 
 
 def _blocks(parts: Sequence[Dataset]) -> Iterator[Dataset]:

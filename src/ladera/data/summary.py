@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Floats
 from ladera.data.dataset import Dataset
 from ladera.quantities import QUANTITIES
 
@@ -58,7 +58,7 @@ def _compositions(dataset: Dataset) -> dict[str, int]:
 
 def _statistics(dataset: Dataset, name: str) -> dict[str, Any]:
     present = dataset.has(name)
-    values: NDArray[np.float64] = dataset.column(name)
+    values: Floats = dataset.column(name)
     if len(values) != len(dataset):
         values = values[np.repeat(present, dataset.atom_counts)]
     else:
