@@ -14,6 +14,8 @@ from ladera.arrays import Floats, Integers, Reals
 from ladera.kernels.compilation import strict
 from ladera.structure import Structure
 
+Shifts = NDArray[np.int32]
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -26,7 +28,7 @@ class Pairs:
 
     centers: Integers  # (n_pairs,)
     neighbors: Integers  # (n_pairs,)
-    shifts: NDArray[np.int32]  # (n_pairs, 3), how many cells the neighbour's image is away
+    shifts: Shifts  # (n_pairs, 3), how many cells the neighbour's image is away
     row_pointer: Integers  # (n_atoms + 1,), pairs of atom i: [i] to [i + 1]
 
 
@@ -40,7 +42,9 @@ def find_pairs(structure: Structure, cutoff: float) -> Pairs:
 
 
 @strict
-def _both_directions(first, second, shifts, elements):  # type: ignore[no-untyped-def]
+def _both_directions(
+    first: NDArray[np.uint64], second: NDArray[np.uint64], shifts: Shifts, elements: Integers
+) -> tuple[Integers, Integers, Shifts, Integers]:
     """Pairs i, j and j, i of every pair, sorted: by neighbour, then by centre and element.
 
     Both are counting sorts, which keep the order of what they do not tell apart.
@@ -102,7 +106,7 @@ class Candidates:
     neighbors: Integers  # (n_pairs,)
     row_pointer: Integers  # (n_atoms + 1,)
     kinds: NDArray[np.int32]  # (n_pairs,), row of ``shifts`` of each pair
-    shifts: NDArray[np.int32]  # (n_kinds, 3)
+    shifts: Shifts  # (n_kinds, 3)
 
     @classmethod
     def of(cls, pairs: Pairs) -> Self:
@@ -111,7 +115,7 @@ class Candidates:
 
 
 @strict
-def _kinds(shifts):  # type: ignore[no-untyped-def]
+def _kinds(shifts: Shifts) -> tuple[NDArray[np.int32], Shifts]:
     """Number the different rows in the order in which they come, by a table of all that may."""
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
     for pair in range(len(shifts)):
@@ -141,7 +145,7 @@ def within_cutoff(
 
     r_ij = positions[j] - positions[i] + shift . cell, (n_pairs, 3), Angstrom.
     """
-    *arrays, vectors = _within_cutoff(
+    centers, neighbors, shifts, row_pointer, vectors = _within_cutoff(
         candidates.neighbors,
         candidates.row_pointer,
         candidates.kinds,
@@ -150,11 +154,19 @@ def within_cutoff(
         structure.cell,
         cutoff,
     )
-    return Pairs(*arrays), vectors
+    return Pairs(centers, neighbors, shifts, row_pointer), vectors
 
 
 @strict
-def _within_cutoff(neighbors, row_pointer, kinds, shifts, positions, cell, cutoff):  # type: ignore[no-untyped-def]
+def _within_cutoff(
+    neighbors: Integers,
+    row_pointer: Integers,
+    kinds: NDArray[np.int32],
+    shifts: Shifts,
+    positions: Floats,
+    cell: Floats,
+    cutoff: float,
+) -> tuple[Integers, Integers, Shifts, Integers, Floats]:
     """Write every pair, but step on only past those within the cutoff: no branch to mispredict."""
     n_atoms, n_pairs = len(row_pointer) - 1, len(neighbors)
     kept_centers = np.empty(n_pairs + 1, np.int64)
@@ -197,7 +209,7 @@ def farthest_move(positions: Floats, start: Floats, deformation: Floats) -> floa
 
 
 @strict
-def _farthest_move(positions, start, deformation):  # type: ignore[no-untyped-def]
+def _farthest_move(positions: Floats, start: Floats, deformation: Floats) -> float:
     largest = 0.0
     for i in range(len(positions)):
         squared = 0.0
@@ -220,12 +232,11 @@ def net_forces(
 
     In one pass; a float32 model's net force is zero as well.
     """
-    forces: Floats = _net_forces(row_pointer, neighbors, gradients)
-    return forces
+    return _net_forces(row_pointer, neighbors, gradients)
 
 
 @strict
-def _net_forces(row_pointer, neighbors, gradients):  # type: ignore[no-untyped-def]
+def _net_forces(row_pointer: Integers, neighbors: Integers, gradients: Reals) -> Floats:
     forces = np.zeros((len(row_pointer) - 1, 3), np.float64)
     for i in range(len(forces)):
         x = y = z = 0.0
@@ -244,12 +255,11 @@ def _net_forces(row_pointer, neighbors, gradients):  # type: ignore[no-untyped-d
 
 def virial(vectors: Reals, gradients: Reals) -> Floats:
     """W = sum_ij r_ij (x) g_ij, symmetrised, (3, 3), summed in double precision."""
-    symmetric: Floats = _virial(vectors, gradients)
-    return symmetric
+    return _virial(vectors, gradients)
 
 
 @strict
-def _virial(vectors, gradients):  # type: ignore[no-untyped-def]
+def _virial(vectors: Reals, gradients: Reals) -> Floats:
     xx = xy = xz = yx = yy = yz = zx = zy = zz = 0.0
     for pair in range(len(vectors)):
         x = np.float64(vectors[pair, 0])
@@ -278,7 +288,9 @@ def closest_pair(
 
 
 @strict
-def _closest_pair(centers, neighbors, vectors, radii):  # type: ignore[no-untyped-def]
+def _closest_pair(
+    centers: Integers, neighbors: Integers, vectors: Reals, radii: Floats
+) -> tuple[int, float]:
     closest, smallest = -1, np.inf
     for pair in range(len(vectors)):
         x, y, z = vectors[pair, 0], vectors[pair, 1], vectors[pair, 2]

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from ladera.arrays import Floats, Integers
 from ladera.errors import ConfigError
-
-Floats = NDArray[np.float64]
 
 # Time of one term of the real over one of the reciprocal sum: the balance that n2p2 strikes, kept
 # so that its numbers come out to the last digit.
@@ -108,7 +106,7 @@ def kolafa_perram_at_cutoff(
     return EwaldSums(width, real_cutoff, reach / width)
 
 
-def reciprocal_vectors(cell: Floats, cutoff: float) -> NDArray[np.int64]:
+def reciprocal_vectors(cell: Floats, cutoff: float) -> Integers:
     """Integers n of the vectors k = 2 pi n . cell^-T with 0 < |k| < cutoff, (n_vectors, 3).
 
     Of k and -k only one is there. ``cell`` (3, 3) in Angstrom, ``cutoff`` in 1/Angstrom.
@@ -118,7 +116,7 @@ def reciprocal_vectors(cell: Floats, cutoff: float) -> NDArray[np.int64]:
     n = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     n = n[len(n) // 2 + 1 :]  # the second half: what comes after the zero vector in the middle
     k = 2 * np.pi * n @ np.linalg.inv(cell).T
-    chosen: NDArray[np.int64] = n[np.einsum("ka,ka->k", k, k) < cutoff**2]
+    chosen: Integers = n[np.einsum("ka,ka->k", k, k) < cutoff**2]
     return chosen
 
 

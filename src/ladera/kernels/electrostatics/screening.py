@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Screening(NamedTuple):
     """f(r) = 1 below ``alpha * outer``, falling to 0 at ``outer``: the part that is taken away.
 
-    ``kind`` is a number of ``vector_math.cutoff_function``.
+    ``kind`` is a number of ``cutoffs.cutoff_function``.
     """
 
     kind: int

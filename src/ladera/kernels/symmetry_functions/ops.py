@@ -131,8 +131,10 @@ def _tangent_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _second_derivative(ctx: Any, weights: Tensor, direction: Tensor) -> Tensor:
-    *edges, _ = ctx.saved_tensors
-    return reference.second_derivative(_PLANS[ctx.plan], *edges, weights, direction)
+    vectors, row_pointer, elements, neighbor_elements, _ = ctx.saved_tensors
+    return reference.second_derivative(
+        _PLANS[ctx.plan], vectors, row_pointer, elements, neighbor_elements, weights, direction
+    )
 
 
 values, _values_operation = _operation(_values)

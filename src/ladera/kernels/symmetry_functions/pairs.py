@@ -48,9 +48,7 @@ class Pairs(NamedTuple):
     place: Floats  # (3, n) r_ij of the members
     edge: Floats  # (n, 3) r_ij of all neighbours
     state: Integers  # (6,)
-    kept: (
-        Integers  # (n_groups, 2) start and stop of a group's blocks, stop -1 before they are found
-    )
+    kept: Integers  # (n_groups, 2) start and stop of its blocks; stop -1 where not yet known
     counts: Integers  # (n_blocks,) pairs in a block
     partners: Integers  # (n_blocks, 2, BLOCK) j, k
     geometry: Floats  # (n_blocks, 4, BLOCK)

@@ -136,8 +136,8 @@ def _radial_part(plan: Plan, function: SymmetryFunction, r: Tensor) -> Tensor:
 def _pairs(row_pointer: Tensor) -> tuple[Tensor, Tensor]:
     """All unordered pairs of edges with the same centre, as two index tensors."""
     pairs = [
-        torch.combinations(torch.arange(first, last))
-        for first, last in zip(row_pointer[:-1].tolist(), row_pointer[1:].tolist(), strict=True)
+        torch.combinations(torch.arange(start, stop))
+        for start, stop in zip(row_pointer[:-1].tolist(), row_pointer[1:].tolist(), strict=True)
     ]
     joined = torch.cat(pairs) if pairs else torch.empty(0, 2, dtype=torch.int64)
     return joined[:, 0], joined[:, 1]
