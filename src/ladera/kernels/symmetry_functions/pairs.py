@@ -147,7 +147,7 @@ def find_pairs(plan: PlanArrays, group: int, block: int, pairs: Pairs) -> int:
             j += 1
             k = j + 1 if same else state[N_FIRST]
     state[NEXT_J], state[NEXT_K] = j, k
-    count = int(n)
+    count = np.int64(n)
     _geometry(plan.triplets.narrow[group], block, count, pairs)
     return count
 
