@@ -68,8 +68,8 @@ def rows_of(symbol: str, runs: Path, train_missing: bool) -> list[tuple[str, ...
         "data.test_files=[]",
         f"model.cutoff={published.cutoff:.4f}",
     ]
-    own = trained(runs / symbol, CONFIG, changes, train_missing)
-    columns = [found(symbol, published), found(symbol, own[0]) if own else {}]
+    run = trained(runs / symbol, CONFIG, changes, train_missing)
+    columns = [properties_of(symbol, published), properties_of(symbol, run[0]) if run else {}]
     references = [
         dict(zip(NAMES, table, strict=True)) for table in (DFT[symbol], EXPERIMENT[symbol])
     ]
@@ -81,7 +81,7 @@ def rows_of(symbol: str, runs: Path, train_missing: bool) -> list[tuple[str, ...
     ]
 
 
-def found(symbol: str, model: ladera.Potential) -> dict[str, str]:
+def properties_of(symbol: str, model: ladera.Potential) -> dict[str, str]:
     """What a network makes of a crystal, as the table shows it."""
     lattice, a = START[symbol]
     conventional = bulk(symbol, lattice, a=a, cubic=True)

@@ -71,11 +71,11 @@ def main() -> None:
     atoms, level = molecule("CH3CH2OH"), DataLevel()
     atoms.calc = ladera.load("ethanol-mace").calculator()
     BFGS(atoms, logfile=None).run(fmax=1e-4)
-    found = vibrations(atoms, infrared=True)
+    result = vibrations(atoms, infrared=True)
     middle, _ = level.solve(atoms)
     rows = []
     for frequency, intensity, motion in zip(
-        found.frequencies, found.intensities, found.modes, strict=True
+        result.frequencies, result.intensities, result.modes, strict=True
     ):
         mode = motion / np.sqrt((motion**2 * atoms.get_masses()[:, None]).sum())
         theory, strength = along(atoms, mode, middle, level)

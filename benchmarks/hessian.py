@@ -32,11 +32,11 @@ STEP = 0.005  # Angstrom
 
 def structures() -> dict[str, Atoms]:
     """Ethanol and, where the workload is at hand, aspirin."""
-    found = {"ethanol": molecule("CH3CH2OH")}
+    molecules = {"ethanol": molecule("CH3CH2OH")}
     aspirin = DATA / "workloads" / "mace" / "aspirin.xyz"
     if aspirin.exists():
-        found["aspirin"] = read(aspirin)
-    return found
+        molecules["aspirin"] = read(aspirin)
+    return molecules
 
 
 def models() -> dict[str, Potential]:
@@ -59,8 +59,8 @@ def measure(atoms: Atoms, step: float | None) -> tuple[float, np.ndarray]:
     """CPU seconds of the second call, and the Hessian."""
     derivatives(atoms, step)
     start = time.process_time()
-    found = derivatives(atoms, step)
-    return time.process_time() - start, found.hessian
+    result = derivatives(atoms, step)
+    return time.process_time() - start, result.hessian
 
 
 def main() -> None:

@@ -72,16 +72,16 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if word != "--write"]
     command = shlex.split(os.environ.get(VARIABLE, ""))
     if not command or shutil.which(command[0]) is None:
-        found = f"is {command[0]}, which cannot be run" if command else "is not set"
+        state = f"is {command[0]}, which cannot be run" if command else "is not set"
         raise SystemExit(
-            f"{VARIABLE} {found}: it must be the command of a LAMMPS with the package ML-HDNNP, "
+            f"{VARIABLE} {state}: it must be the command of a LAMMPS with the package ML-HDNNP, "
             "such as lmp. Nothing was compared."
         )
     if len(words) not in (0, 2):
         raise SystemExit("Give a model file and a file of structures for it, or neither.")
-    given = [_given(*words)] if words else _cases()
+    cases = [_case(*words)] if words else _cases()
     rows, missed = [], 0
-    for case in given:
+    for case in cases:
         worst = dict.fromkeys(LIMITS, 0.0)
         for atoms in case.structures:
             for state in run_lammps(command, case, atoms):
@@ -194,7 +194,7 @@ def _boxed(atoms: Atoms) -> Atoms:
     return atoms
 
 
-def _given(model: str, structures: str) -> Case:
+def _case(model: str, structures: str) -> Case:
     frames = formats.read(structures)
     return Case(model, ladera.load(model), ATOMIC, [frame.to_atoms() for frame in frames])
 

@@ -88,21 +88,21 @@ def quantum_seconds(python: str, method: str, atoms: Atoms) -> float:
 
 def measure() -> dict[str, list[tuple[int, float]]]:
     """Atoms and seconds of every program."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    times: dict[str, list[tuple[int, float]]] = {}
     cubes = [cube(edge) for edge in EDGES]
     for name, potential in models().items():
         seconds(cubes[1], potential)  # loads the kernels
-        found[name] = [(len(atoms), seconds(atoms, potential)) for atoms in cubes]
-        print(name, found[name], flush=True)
+        times[name] = [(len(atoms), seconds(atoms, potential)) for atoms in cubes]
+        print(name, times[name], flush=True)
     python = os.environ.get("LADERA_BENCH_QUANTUM")
     for method, name in QUANTUM.items() if python else ():
-        rows = found[name] = []
+        rows = times[name] = []
         for atoms in cubes:
             rows.append((len(atoms), quantum_seconds(str(python), method, atoms)))
             print(name, rows[-1], flush=True)
             if rows[-1][1] > LONGEST:
                 break
-    return found
+    return times
 
 
 def slope(rows: list[tuple[int, float]]) -> float:
@@ -111,11 +111,11 @@ def slope(rows: list[tuple[int, float]]) -> float:
     return float(np.log(slow / fast) / np.log(large / small))
 
 
-def draw(found: dict[str, list[tuple[int, float]]]) -> None:
+def draw(times: dict[str, list[tuple[int, float]]]) -> None:
     """Seconds against atoms, with the power of N beside each line's name."""
     with style():
         figure, panel = axes(5.4, 3.8)
-        lines = zip(found.items(), ("o-", "s-", "^--", "D--"), PALETTE, strict=False)
+        lines = zip(times.items(), ("o-", "s-", "^--", "D--"), PALETTE, strict=False)
         for (name, rows), marks, color in lines:
             label = f"{name}, as N^{slope(rows):.1f}"
             panel.plot(*zip(*rows, strict=True), marks, color=color, label=label, ms=4)
@@ -130,17 +130,17 @@ def draw(found: dict[str, list[tuple[int, float]]]) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    found = measure()
-    columns = {name: dict(rows) for name, rows in found.items()}
-    header = ["atoms", *(f"{name}, s" for name in found)]
-    sizes = [atoms for atoms, _ in found["MACE"]]
+    times = measure()
+    columns = {name: dict(rows) for name, rows in times.items()}
+    header = ["atoms", *(f"{name}, s" for name in times)]
+    sizes = [atoms for atoms, _ in times["MACE"]]
     lines = [
         [f"{n:,}", *(f"{c[n]:.2g}" if n in c else "-" for c in columns.values())] for n in sizes
     ]
-    lines.append(["grows as", *(f"N^{slope(rows):.1f}" for rows in found.values())])
+    lines.append(["grows as", *(f"N^{slope(rows):.1f}" for rows in times.values())])
     print(table(header, lines))
     if "--write" in sys.argv:
-        draw(found)
+        draw(times)
         picture = "![CPU time of energy and forces against atoms](images/linear.png)"
         write_section("linear", f"{table(header, lines)}\n\n{picture}")
 

@@ -151,9 +151,9 @@ def measure(case: tuple[str, str, str], programs: dict[str, Any]) -> Times:
             check(first["ladera"], first[name], case[2], n_atoms)
     for _ in range(ROUNDS):
         for name, values in times.items():
-            own = arguments_there if name == "symmetrix" else arguments
+            options = arguments_there if name == "symmetrix" else arguments
             repeats = min(30, max(1, int(SHARE / values[0])))
-            values.append(programs[name].time(repeats, **own)["cpu"])
+            values.append(programs[name].time(repeats, **options)["cpu"])
     fastest = {name: 1e3 * min(values) for name, values in times.items()}
     failed = first.get("symmetrix", {}).get("error")
     return Times(fastest["ladera"], fastest.get("mace-torch"), fastest.get("symmetrix", failed))

@@ -74,9 +74,9 @@ def main() -> None:
             row = [name, temperature, published, "-", "-"]
             if run:
                 frames = formats.read(DATA / "data" / file)
-                found = evaluate_dataset(run[0], frames).to_json()
-                energy = found["energy"]["rmse"] * frames[0].n_atoms
-                row[3:] = [f"{energy:.1f} / {found['forces']['rmse']:.1f}", f"{run[1]:.0f}"]
+                evaluation = evaluate_dataset(run[0], frames).to_json()
+                energy = evaluation["energy"]["rmse"] * frames[0].n_atoms
+                row[3:] = [f"{energy:.1f} / {evaluation['forces']['rmse']:.1f}", f"{run[1]:.0f}"]
             rows.append(row)
             print(row, flush=True)
     header = ["molecule", "test", "published, meV / meV/Å", "Ladera", "CPU s"]

@@ -44,36 +44,36 @@ def main() -> None:
             for _ in range(ROUNDS):
                 ours.append(time_ladera(model, dtype))
                 theirs.append(time_mace_torch(model, dtype))
-            one, two = (min(each, key=lambda found: found["ms"]) for each in (ours, theirs))
+            one, two = (min(each, key=lambda times: times["ms"]) for each in (ours, theirs))
             name = f"{channels}x0e" + (f" + {channels}x1o" if hidden_l else "")
             cells = [f"{each['ms']:.0f} ms, {each['mb']:.0f} MB" for each in (one, two)]
             rows.append([name, dtype, *cells, f"{two['ms'] / one['ms']:.1f}"])
             print(*rows[-1], sep="  ", flush=True)
-    found = table(["model", "precision", "Ladera", "mace-torch", "ratio"], rows)
-    print(found)
+    text = table(["model", "precision", "Ladera", "mace-torch", "ratio"], rows)
+    print(text)
     if "--write" in sys.argv:
-        write_section("mace training", found)
+        write_section("mace training", text)
 
 
 def time_ladera(model: str, dtype: str) -> dict[str, float]:
     """In a process of its own."""
     command = [sys.executable, __file__, "--ladera", model, dtype, str(STEPS)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found: dict[str, float] = json.loads(output)
-    return found
+    times: dict[str, float] = json.loads(output)
+    return times
 
 
 def time_mace_torch(model: str, dtype: str) -> dict[str, float]:
     """By the script of the workload."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "found.jsonl"
+        path = Path(folder) / "times.jsonl"
         options = f"--model {model} --dtype {dtype} --threads 1 --steps {STEPS} --eval_steps 0"
         command = [os.environ[PEER], "bench_train.py", str(path), *options.split()]
         # Nothing may be written beside the script, not even its modules' byte code.
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         subprocess.run(command, cwd=WORKLOAD, env=environment, check=True, capture_output=True)
-        found = json.loads(path.read_text())
-    return {"ms": found["step_cpu_min_ms"], "mb": found["peak_rss_MB"]}
+        times = json.loads(path.read_text())
+    return {"ms": times["step_cpu_min_ms"], "mb": times["peak_rss_MB"]}
 
 
 def ladera_steps(model: str, dtype: str, steps: int) -> dict[str, float]:
@@ -117,9 +117,9 @@ def ladera_steps(model: str, dtype: str, steps: int) -> dict[str, float]:
         energies = torch.from_numpy(generator.normal(size=BATCH))
         forces = torch.from_numpy(generator.normal(size=(graph.n_atoms, 3)))
         optimizer.zero_grad()
-        found = evaluate(potential, graph)
-        loss = ((found.energy - energies) / 21).pow(2).mean()
-        loss = loss + 100 * (found.forces - forces).pow(2).mean()
+        prediction = evaluate(potential, graph)
+        loss = ((prediction.energy - energies) / 21).pow(2).mean()
+        loss = loss + 100 * (prediction.forces - forces).pow(2).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 10.0)
         optimizer.step()

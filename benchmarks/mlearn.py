@@ -56,8 +56,8 @@ MTP = {
 
 def errors(potential: ladera.Potential, frames: Dataset) -> Errors:
     """Errors of a potential on labelled frames."""
-    found = evaluate_dataset(potential, frames).to_json()
-    energy, forces = found["energy"], found["forces"]
+    evaluation = evaluate_dataset(potential, frames).to_json()
+    energy, forces = evaluation["energy"], evaluation["forces"]
     milli = 1e-3
     return Errors(energy["mae"], energy["rmse"], forces["mae"] * milli, forces["rmse"] * milli)
 
@@ -81,9 +81,9 @@ def main() -> None:
         run = trained(chosen.runs / element, chosen.config, changes, chosen.train)
         row = [element, *network.cells(), *MTP[element].cells()]
         if run:
-            own = errors(run[0], frames)
-            better = all(a < b for a, b in zip(own, network, strict=True))
-            row += [*own.cells(), f"{run[1]:.0f}", "yes" if better else "no"]
+            ours = errors(run[0], frames)
+            better = all(a < b for a, b in zip(ours, network, strict=True))
+            row += [*ours.cells(), f"{run[1]:.0f}", "yes" if better else "no"]
         else:
             row += ["-"] * 4
         rows.append(row)

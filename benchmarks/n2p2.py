@@ -90,7 +90,7 @@ def clusters(settings: str, name: str, folder: Path) -> Workload:
     config = HDNNPConfig(
         species=tuple(functions),
         cutoff=12.0,
-        symmetry_functions=tuple(f for own in functions.values() for f in own),
+        symmetry_functions=tuple(f for of_element in functions.values() for f in of_element),
         cutoff_function="tanh3",
         hidden_layers=(20, 20),
         scaling="scale_center",

@@ -46,9 +46,9 @@ def main() -> None:
         run = trained(chosen.runs / molecule, chosen.config, changes, chosen.train)
         row = [molecule, "{:.1f} / {:.1f}".format(*ANI[molecule])]
         if run:
-            found = evaluate_dataset(run[0], frames).to_json()
-            energy = found["energy"]["mae"] * frames[0].n_atoms
-            row += [f"{energy:.1f} / {found['forces']['mae']:.1f}", f"{run[1]:.0f}"]
+            evaluation = evaluate_dataset(run[0], frames).to_json()
+            energy = evaluation["energy"]["mae"] * frames[0].n_atoms
+            row += [f"{energy:.1f} / {evaluation['forces']['mae']:.1f}", f"{run[1]:.0f}"]
         else:
             row += ["-", "-"]
         rows.append(row)

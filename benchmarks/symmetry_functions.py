@@ -83,8 +83,8 @@ def functions() -> Sequence[SymmetryFunction]:
 
 def read_functions(path: Path) -> Sequence[SymmetryFunction]:
     """The functions of a RuNNer or n2p2 settings file."""
-    found = n2p2_functions.read(settings.read(path), METAL)
-    return [function for own in found.values() for function in own]
+    by_element = n2p2_functions.read(settings.read(path), METAL)
+    return [function for of_element in by_element.values() for function in of_element]
 
 
 @contextmanager

@@ -205,7 +205,7 @@ def run_ladera(
     """Train on the same frames, functions and networks."""
     settings = read_settings(case.folder)
     functions = symmetry_functions.read(settings, case.units)
-    inputs = {symbol: len(own) for symbol, own in functions.items()}
+    inputs = {symbol: len(of_element) for symbol, of_element in functions.items()}
     model = model_config(settings, functions, networks.shapes(settings, "short", inputs, {}))
     config: dict[str, Any] = {
         "data": {
@@ -258,11 +258,11 @@ def reached(curve: Sequence[Point], goal: Point) -> Point | None:
     return next((p for p in curve if p.energy <= goal.energy and p.forces <= goal.forces), None)
 
 
-def compare(peer: Sequence[Point], own: Sequence[Point], measured: bool) -> str:
+def compare(peer: Sequence[Point], ours: Sequence[Point], measured: bool) -> str:
     """Table of CPU seconds to the same two errors."""
     rows = []
     for goal in milestones(peer) if measured else peer:
-        point = reached(own, goal)
+        point = reached(ours, goal)
         rows.append(
             [
                 f"{goal.energy:.2f}",
@@ -301,11 +301,11 @@ def main() -> None:
         epochs = chosen.n2p2_epochs or {"water": 60, "silicon": 40}[chosen.case]
         peer = run_n2p2(n2p2, case, folder / "nnp-train", epochs)
         frames = folder / "nnp-train" / "train.data"  # without those it has put aside
-    own, potential = run_ladera(case, frames, folder / "ladera", chosen.epochs, chosen.changes)
-    text = [compare(peer, own, n2p2 is not None)]
+    ours, potential = run_ladera(case, frames, folder / "ladera", chosen.epochs, chosen.changes)
+    text = [compare(peer, ours, n2p2 is not None)]
     rows = [
         [name, str(p.epoch), f"{p.seconds:.1f}", f"{p.energy:.2f}", f"{p.forces:.1f}"]
-        for name, p in (("nnp-train", peer[-1]), ("Ladera", own[-1]))
+        for name, p in (("nnp-train", peer[-1]), ("Ladera", ours[-1]))
     ]
     header = ["", "epochs", "CPU s", "energy RMSE, meV/atom", "force RMSE, meV/Å"]
     if case.test is not None and n2p2 is not None:

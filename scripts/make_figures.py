@@ -10,11 +10,11 @@ import io
 import sys
 from pathlib import Path
 
+from ladera.report.run import TrainingRun
 from matplotlib.figure import Figure
 from PIL import Image
 
 from ladera.files import atomic_path
-from ladera.report.run import TrainingRun
 from ladera.report.training_section import best_epoch, judged_part, learning_plates, parity_plates
 
 DPI = 160

@@ -143,13 +143,13 @@ def test_a_free_atom_in_a_box_and_a_crystal_of_one_atom():
 
 def test_given_reference_energies(dataset):
     values = {"H": -13.0, "O": -2000.0, "C": 0.0}
-    assert reference_energies.given(values, dataset) == {"H": -13.0, "O": -2000.0}
+    assert reference_energies.from_values(values, dataset) == {"H": -13.0, "O": -2000.0}
     with pytest.raises(DataError, match="no value for O"):
-        reference_energies.given({"H": -13.0}, dataset)
+        reference_energies.from_values({"H": -13.0}, dataset)
     with pytest.raises(DataError, match="'Hh' in the reference energies is no element"):
-        reference_energies.given({**values, "Hh": 0.0}, dataset)
+        reference_energies.from_values({**values, "Hh": 0.0}, dataset)
     with pytest.raises(DataError, match="of H is nan"):
-        reference_energies.given({**values, "H": float("nan")}, dataset)
+        reference_energies.from_values({**values, "H": float("nan")}, dataset)
 
 
 def hydrocarbons(e_h: float, e_c: float, free: bool) -> Dataset:

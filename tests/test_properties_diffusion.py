@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import multiprocessing
+import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -380,19 +380,18 @@ def test_the_size_of_a_cell_is_corrected_for():
 
 
 class Inline:
-    """A process that does its work here and now."""
+    """A runner that does its work here and now."""
 
-    exitcode = 0
+    def __init__(self, count, **settings):
+        self.stopped = settings["stopped"]
 
-    def join(self):
-        """There is nothing to wait for."""
-
-
-def start_here(piece):
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    parallel._work(piece, sender)
-    sender.close()
-    return receiver, Inline()
+    def run(self, tasks, look):
+        for task in tasks:
+            try:
+                yield task, task.call()
+            except Exception as error:
+                raise task.explain(error) from error
+        look()
 
 
 def argon_files(folder: Path) -> list[str]:
@@ -419,7 +418,7 @@ def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsy
     assert [read_trajectory(folder).n_frames for folder in folders] == [13, 13]
     done = [(folder / "trajectory.traj").read_bytes() for folder in folders]
     (tmp_path / "diffusion" / "result.json").unlink(missing_ok=True)
-    monkeypatch.setattr(parallel, "_start", start_here)  # no start-up
+    monkeypatch.setattr(parallel, "Processes", Inline)  # no start-up
     with pytest.raises(SystemExit):
         main(line)
     assert [(folder / "trajectory.traj").read_bytes() for folder in folders] == done
@@ -430,7 +429,7 @@ def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsy
 
 def test_each_member_of_a_committee_runs_by_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(parallel, "_start", start_here)
+    monkeypatch.setattr(parallel, "Processes", Inline)
     with pytest.raises(SystemExit, match=r"^0$"):
         main([*argon_files(tmp_path), "soft.ladera", "hard.ladera", "--temperature", "90"])
     names = ["md-90K", "md-90K-member-1", "md-90K-member-2"]
@@ -444,33 +443,27 @@ def test_each_member_of_a_committee_runs_by_itself(tmp_path, monkeypatch):
     assert found.member_coefficients == pytest.approx(expected[1:])
 
 
-def test_ctrl_c_and_a_killed_process_stop_all_runs_with_the_next_step(tmp_path, monkeypatch):
-    class Working(Inline):
-        stopped = 0
-        exitcode = -9
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
 
-        def terminate(self):
-            Working.stopped += 1
 
-    pipes = []
-
-    def start(piece):
-        pipes.append(multiprocessing.Pipe(duplex=False))
-        if len(pipes) == 2:
-            signal.raise_signal(signal.SIGINT)
-        return pipes[-1][0], Working()
-
-    monkeypatch.setattr(parallel, "_start", start)
-    monkeypatch.setattr(parallel, "_LOOK", 0.01)
+def test_ctrl_c_and_a_killed_process_stop_all_runs(tmp_path, monkeypatch):
     config = LennardJonesConfig(species=("Ar",), cutoff=6, epsilon={"Ar": 0.01}, sigma={"Ar": 3.4})
     LennardJones(config).save(tmp_path / "argon.ladera")
-    words = bulk("Ar", a=5.3), [tmp_path / "argon.ladera"], [90, 200, 300]
-    settings = MDSettings(steps=5)
+    words = bulk("Ar", a=5.3, cubic=True), [tmp_path / "argon.ladera"], [90, 200, 300]
+
+    def interrupt(done, total):
+        if done:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(parallel, "_LOOK", 0.01)
     with pytest.raises(KeyboardInterrupt, match="same command goes on"):
-        parallel.run_temperatures(*words, settings, tmp_path, processes=2)
-    assert (len(pipes), Working.stopped) == (2, 2)
-    killed = multiprocessing.Pipe(duplex=False)
-    killed[1].close()
-    monkeypatch.setattr(parallel, "_start", lambda piece: (killed[0], Working()))
+        parallel.run_temperatures(
+            *words, MDSettings(steps=10**7), tmp_path, processes=1, on_progress=interrupt
+        )
+    assert (tmp_path / "md-90K" / "restart.npz").exists()
+    assert not (tmp_path / "md-200K").exists()
+
+    monkeypatch.setattr(parallel, "partial", lambda call, piece: killed)
     with pytest.raises(SimulationError, match=r"md-90K was killed \(exit code -9\)"):
-        parallel.run_temperatures(*words, settings, tmp_path, processes=1)
+        parallel.run_temperatures(*words, MDSettings(steps=5), tmp_path, processes=1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ladera.potential import Committee, Potential, Prediction, evaluate
     from ladera.simulation.published import mace_mp, mace_off
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public names and where they live. They are imported on first use, so that `import ladera` and
 # `ladera --help` never wait for torch.

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from ladera.arrays import Floats
 from ladera.errors import ConfigError, DataError
 from ladera.graph import Graph
 from ladera.potential import Potential, Prediction
@@ -28,12 +28,11 @@ from ladera.potential import Potential, Prediction
 if TYPE_CHECKING:
     from ase import Atoms
 
-FloatArray = NDArray[np.float64]
 
 _PEAK = 3  # times what torch keeps for derivatives: measured, 1.8 for MACE and 2.6 for networks
 
 
-def hessian(potential: Potential, structure: Atoms | Graph, *, memory: float = 0.5) -> FloatArray:
+def hessian(potential: Potential, structure: Atoms | Graph, *, memory: float = 0.5) -> Floats:
     r"""Hessian d2E/dr2 of one structure, (3 n_atoms, 3 n_atoms), eV/Angstrom^2.
 
     A molecule, or a periodic cell: an atom then moves with all its images, and the Hessian is that
@@ -78,12 +77,12 @@ class HessianBlocks:
     def _copies(self) -> _Copies:
         return _Copies(self._model, self._graph, self._width)
 
-    def columns(self, first: int, end: int) -> FloatArray:
-        """Columns ``first`` to ``end`` - 1, (3 n_atoms, end - first), eV/Angstrom^2."""
-        return self._copies.columns(first, end).T.cpu().numpy()
+    def columns(self, start: int, stop: int) -> Floats:
+        """Columns ``start`` to ``stop`` - 1, (3 n_atoms, stop - start), eV/Angstrom^2."""
+        return self._copies.columns(start, stop).T.cpu().numpy()
 
 
-def dipole_derivatives(potential: Potential, structure: Atoms | Graph) -> FloatArray:
+def dipole_derivatives(potential: Potential, structure: Atoms | Graph) -> Floats:
     """Derivatives d mu / dr of the dipole moment of one structure, (3 n_atoms, 3), e.
 
     Raises DataError for a model without a dipole, for a graph of several structures, and for
@@ -135,12 +134,12 @@ class _Copies:
         if not self._gradient.requires_grad and bool(self._gradient.any()):
             raise RuntimeError("torch has no record of how its gradient was made")
 
-    def columns(self, first: int, last: int) -> Tensor:
-        """Columns ``first`` to ``last`` of the Hessian as rows, no more than there are copies."""
-        count = last - first
-        chosen = self._gradient[torch.arange(count), torch.arange(first, last)].sum()
-        found = _slope(chosen, self._moves, again=True).reshape(self._gradient.shape)
-        return found[:count].detach()
+    def columns(self, start: int, stop: int) -> Tensor:
+        """Columns ``start`` to ``stop`` - 1 of the Hessian as rows, at most one for each copy."""
+        count = stop - start
+        chosen = self._gradient[torch.arange(count), torch.arange(start, stop)].sum()
+        rows = _slope(chosen, self._moves, again=True).reshape(self._gradient.shape)
+        return rows[:count].detach()
 
 
 def _slope(value: Tensor, moves: Tensor, again: bool = False) -> Tensor:

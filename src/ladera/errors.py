@@ -15,6 +15,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class LaderaError(Exception):
@@ -52,3 +56,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return f"choose one of: {', '.join(choices)}."
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Where a validation by pydantic failed first, such as ``model.cutoff``, and why."""
+    problem = error.errors()[0]
+    return ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")

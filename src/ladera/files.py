@@ -1,7 +1,8 @@
-"""Writing files so that an interruption never leaves half a file behind, and reading JSON."""
+"""Writing files so that an interruption never leaves half a file behind, reading JSON, hashes."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -70,6 +71,12 @@ def cut_to(path: Path, length: int) -> None:
             "put it back or start anew in another folder."
         )
     os.truncate(path, length)
+
+
+def hash_of_file(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ladera.arrays import Reals
 from ladera.errors import DataError
 from ladera.kernels.neighbors import Candidates, farthest_move, find_pairs, within_cutoff
 from ladera.structure import Structure
@@ -74,8 +73,8 @@ class Graph:
     @cached_property
     def volumes(self) -> Tensor:
         """Cell volumes in Angstrom^3, (n_structures,) float64; 0 for an open structure."""
-        cells = zip(self.cell.detach().cpu(), self.periodic.tolist(), strict=True)
-        values = [cell_volume(cell.numpy()) if any(periodic) else 0.0 for cell, periodic in cells]
+        cells = zip(self.cell.tolist(), self.periodic.tolist(), strict=True)
+        values = [cell_volume(cell) if any(periodic) else 0.0 for cell, periodic in cells]
         return torch.tensor(values, dtype=torch.float64, device=self.cell.device)
 
     def exchange(self, features: Tensor) -> Tensor:
@@ -241,8 +240,8 @@ class _Candidates:
         return self.radius * smallest_stretch - 2 * farthest >= cutoff
 
 
-def cell_volume(cell: Reals) -> float:
+def cell_volume(cell: Sequence[Sequence[float]]) -> float:
     """|a . (b x c)| in Angstrom^3, a tenth of the time of a determinant; rows are a, b and c."""
-    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell.tolist()
-    volume: float = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell
+    volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
     return abs(volume)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ladera.differences import first_difference
 from ladera.structure import total_charge
 
 if TYPE_CHECKING:
@@ -74,20 +73,23 @@ def describe_run(
     }
 
 
-def difference_to_run(
+def changes_of_run(
     path: Path, description: Mapping[str, Any], *, free: Collection[str] = ()
-) -> tuple[str, Any, Any] | None:
-    """The first thing in which a run differs from that in ``path``, its settings.json.
+) -> list[tuple[str, Any, Any]]:
+    """In what a run differs from the one that ``path``, a settings.json, speaks of.
 
-    "model" or "structure" with the hashes before and now, or the name of a setting with both
-    values; None when it is the same run. Settings in ``free`` may differ, and so may those that
+    "model" and "structure" with the hashes before and now, then the names of settings with both
+    values; nothing when it is the same run. Settings in ``free`` may differ, and so may those that
     ``description``, made by :func:`describe_run`, does not have. Raises OSError, KeyError,
-    TypeError or ValueError for a file that is missing or damaged.
+    TypeError, AttributeError or ValueError for a file that is missing or damaged.
     """
     stored = json.loads(path.read_text(encoding="utf-8"))
-    for what in ("model", "structure"):
-        before, now = stored[what]["sha256"], description[what]["sha256"]
-        if before != now:
-            return what, before, now
-    settings = {k: v for k, v in description["settings"].items() if k not in free}
-    return first_difference({name: stored["settings"].get(name) for name in settings}, settings)
+    pairs = [
+        (what, stored[what]["sha256"], description[what]["sha256"])
+        for what in ("model", "structure")
+    ] + [
+        (name, stored["settings"].get(name), value)
+        for name, value in description["settings"].items()
+        if name not in free
+    ]
+    return [(name, before, now) for name, before, now in pairs if before != now]

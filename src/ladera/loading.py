@@ -1,7 +1,7 @@
 """From a path or a name to a potential, whoever wrote it.
 
 Each reader says which paths are its own, and reads them; :func:`load` asks one after the other. A
-reader of one more code is one more line of :data:`READERS`.
+package of :mod:`ladera.codes` is a reader; one more is one more name in :data:`CODES`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -159,29 +160,24 @@ def load_published(
     return potential
 
 
-def _load_n2p2(path: Path, units: str | None, head: str | None) -> Potential:
-    from ladera.codes import n2p2
+def _of_code(name: str) -> Reader:
+    """The reader of a package of :mod:`ladera.codes`."""
 
-    return n2p2.load(path, units)
+    def reads(path: Path) -> bool:
+        return bool(import_module(f"ladera.codes.{name}").reads(path))
 
+    def load_with(path: Path, units: str | None, head: str | None) -> Potential:
+        potential: Potential = import_module(f"ladera.codes.{name}").load(path, units, head)
+        return potential
 
-def _is_mace_torch(path: Path) -> bool:
-    from ladera.codes import mace_torch
-
-    return mace_torch.is_checkpoint(path)
-
-
-def _load_mace_torch(path: Path, units: str | None, head: str | None) -> Potential:
-    from ladera.codes import mace_torch
-
-    return mace_torch.load(path, head=head)
+    return Reader(reads, load_with)
 
 
+CODES: Final = ("n2p2", "mace_torch")  # in the order in which they are asked
 READERS: Final = (
     Reader(modelfile.is_model, _load_ladera),
     Reader(_is_name, _load_published),
-    Reader(Path.is_dir, _load_n2p2),
-    Reader(_is_mace_torch, _load_mace_torch),
+    *map(_of_code, CODES),
 )
 
 

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import matplotlib as mpl
-import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from numpy.typing import NDArray
+
+from ladera.arrays import Reals
 
 INK: Final = "#1b2733"
 FAINT: Final = "#8694a1"
@@ -92,9 +92,9 @@ def axes(width: float = 4.4, height: float = 3.3) -> tuple[Figure, Axes]:
 
 def band(
     panel: Axes,
-    x: NDArray[np.floating[Any]],
-    y: NDArray[np.floating[Any]],
-    error: NDArray[np.floating[Any]],
+    x: Reals,
+    y: Reals,
+    error: Reals,
     label: str,
     number: int = 0,
 ) -> None:

@@ -8,7 +8,7 @@ model that gives it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ def open_structures(graph: Graph) -> Tensor:
     return ~graph.periodic.any(dim=1)
 
 
+def _never_absent(graph: Graph, structure: int) -> str:
+    return ""
+
+
 def _no_stress(graph: Graph, structure: int) -> str:
     if bool(graph.periodic[structure].any()):
         reason = "its cell has no volume; give the non-periodic directions a cell vector"
@@ -47,30 +51,32 @@ def _no_dipole(graph: Graph, structure: int) -> str:
     return "is periodic: its dipole moment depends on the choice of the cell; use the charges"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantity:
-    """A physical quantity; two are the same when their names are.
+    """A physical quantity: one of the rows below, and the same object wherever it is copied to.
 
     The name is that of the label, of its key in a configuration and of its property in ASE.
     """
 
     name: str
-    singular: str = field(compare=False)  # one of it, in words and in the columns of log.csv
-    shape: tuple[int, ...] = field(compare=False)  # of each atom, or of each structure
-    per_atom: bool = field(compare=False)
-    unit: str = field(compare=False)
-    # Powers of the units of energy and length of a file that make up its unit there.
-    powers: tuple[int, int] = field(compare=False)
-    extensive: bool = field(default=False, compare=False)  # errors are of the value per atom
-    derivative: bool = field(default=False, compare=False)  # of the energy: needs the gradient
-    basic: bool = field(default=False, compare=False)  # errors are shown whatever the loss
-    exists: Callable[[Graph], Tensor] = field(default=everywhere, compare=False)  # (n_structures,)
+    singular: str  # one of it, in words and in the columns of log.csv
+    shape: tuple[int, ...]  # of each atom, or of each structure
+    per_atom: bool
+    unit: str
+    powers: tuple[int, int]  # of a file's units of energy and length, which make up its unit there
+    extensive: bool = False  # errors are of the value per atom
+    derivative: bool = False  # of the energy: needs the gradient
+    basic: bool = False  # errors are shown whatever the loss
+    exists: Callable[[Graph], Tensor] = everywhere  # (n_structures,) bool
     # Why a structure (its number) does not have it, and a frame should not be labelled with it.
-    absence: Callable[[Graph, int], str] = field(default=lambda graph, k: "", compare=False)
-    misfit: str = field(default="", compare=False)
-    words: str = field(default="", compare=False)  # what a model without it has none of
-    remedy: str = field(default="", compare=False)  # how to train one that has it
-    caption: str = field(default="", compare=False)  # of the figure with its numbers in a part
+    absence: Callable[[Graph, int], str] = _never_absent
+    misfit: str = ""
+    words: str = ""  # what a model without it has none of
+    remedy: str = ""  # how to train one that has it
+    caption: str = ""  # of the figure with its numbers in a part
+
+    def __reduce__(self) -> str:
+        return self.name.upper()
 
     @property
     def title(self) -> str:
@@ -100,7 +106,8 @@ class Quantity:
 
     def column(self, part: str, kind: str) -> str:
         """Name of an error in log.csv, such as train_force_mae_mev_per_angstrom."""
-        return f"{part}_{self.singular}_{kind}_{self.unit_in_column}"
+        name = self.singular.replace(" ", "_")
+        return f"{part}_{name}_{kind}_{self.unit_in_column}"
 
     def factor(self, units: UnitSystem) -> float:
         """What a number in the units of a file is multiplied with."""
@@ -168,9 +175,7 @@ CHARGES: Final = Quantity(
 )
 
 # All that is learned from labels, in the order of tables and files.
-QUANTITIES: Final = (ENERGY, FORCES, STRESS, DIPOLE)
-# All that data may hold.
-LABELS: Final = (*QUANTITIES, CHARGES)
+QUANTITIES: Final = (ENERGY, FORCES, STRESS, DIPOLE, CHARGES)
 
 # What models make others of; no frame has a label of it.
 ATOMIC_DIPOLES: Final = Quantity(

@@ -42,6 +42,7 @@ def check_contract(potential: Potential, atoms: Atoms) -> None:
     check_batch(potential, atoms)
     check_precision(potential, atoms)
     check_file(potential, atoms)
+    check_capabilities(potential, atoms)
     if atoms.pbc.any():
         check_supercell(potential, atoms)
 
@@ -182,6 +183,21 @@ def check_file(potential: Potential, atoms: Atoms) -> None:
         after = predict(loading.load(path), atoms)
     if not torch.equal(before.energy, after.energy) or not torch.equal(before.forces, after.forces):
         raise AssertionError("energies or forces changed when the model was saved and loaded")
+
+
+def check_capabilities(potential: Potential, atoms: Atoms) -> None:
+    """What it gives has its shape and is a number where it exists; grades are one for each atom."""
+    prediction = predict(potential, atoms)
+    for quantity in potential.gives:
+        shape = (len(atoms) if quantity.per_atom else 1, *quantity.shape)
+        values, present = prediction[quantity], bool(prediction.exists(quantity).all())
+        if tuple(values.shape) != shape:
+            raise AssertionError(f"{quantity.name} has shape {tuple(values.shape)}, not {shape}")
+        if bool(torch.isfinite(values).all()) != present:
+            raise AssertionError(f"{quantity.name} is no number where it exists, or one elsewhere")
+    grade = potential.grade(prediction.graph, prediction)
+    if grade is not None and grade.shape != (len(atoms),):
+        raise AssertionError(f"{len(atoms)} atoms have grades of the shape {tuple(grade.shape)}")
 
 
 def check_isolated_atom(potential: Potential, symbol: str) -> None:

@@ -43,7 +43,7 @@ def committee(
     dataset = read_files(tuple(data), reading)
     calibrated = calibrate(members, dataset)
     calibrated.save(output)
-    found = evaluate_dataset(calibrated, dataset).to_json()
-    Console().print(reliability_table(found["uncertainty"]))
+    evaluation = evaluate_dataset(calibrated, dataset).to_json()
+    Console().print(reliability_table(evaluation["uncertainty"]))
     print(f"Wrote {output}: {len(models)} members, calibrated on {len(dataset):,} frames.")
     return 0

@@ -112,9 +112,9 @@ def convert(
     else:
         dataset = read_files(files, reading)
         lost = formats.write(dataset, output, units=_unit_system(output_units))
-    _say(f"Wrote {len(dataset):,} frames to {output}.")
+    _print_line(f"Wrote {len(dataset):,} frames to {output}.")
     if lost:
-        _say(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
+        _print_line(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
     return 0
 
 
@@ -147,13 +147,13 @@ def split(
         ladera data split train.extxyz --output split.json --method group --test md_600K,md_900K
     """
     dataset = read_files(files, reading)
-    made = _split(dataset, method, validation, test, seed)
-    made.save(output)
-    parts = {"training": made.train, "validation": made.validation, "test": made.test}
-    _say(
+    division = _split(dataset, method, validation, test, seed)
+    division.save(output)
+    parts = {"training": division.train, "validation": division.validation, "test": division.test}
+    _print_line(
         f"Wrote {output}: "
         + ", ".join(f"{len(indices):,} {name}" for name, indices in parts.items())
-        + f" of {len(dataset):,} frames ({made.method})."
+        + f" of {len(dataset):,} frames ({division.method})."
     )
     return 0
 
@@ -230,7 +230,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = _console()
-    _say(
+    _print_line(
         f"{summary['n_frames']:,} frames, {summary['n_atoms']:,} atoms "
         f"({summary['atoms_per_frame']['min']} to {summary['atoms_per_frame']['max']} per frame), "
         f"{summary['periodicity']}"
@@ -262,8 +262,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
         if len(counts) > 1 or counted == "compositions":
             shown = [f"{name or '(none)'} ({n:,})" for name, n in list(counts.items())[:12]]
             rest = f", {len(counts) - 12:,} more" if len(counts) > 12 else ""
-            _say(f"{title}: {', '.join(shown)}{rest}")
-    _say(f"Hash: {summary['data_hash']}")
+            _print_line(f"{title}: {', '.join(shown)}{rest}")
+    _print_line(f"Hash: {summary['data_hash']}")
 
 
 def print_report(report: Report, dataset: Dataset) -> None:
@@ -274,15 +274,15 @@ def print_report(report: Report, dataset: Dataset) -> None:
     console = _console()
     if report.findings:
         table = Table("finding", "frame", "atom", "what was found", show_lines=True)
-        for found in report.findings:
+        for finding in report.findings:
             table.add_row(
-                f"[{_STYLES[found.severity]}]{found.severity}[/]\n{found.code}",
-                "" if found.frame is None else str(found.frame),
-                "" if found.atom is None else str(found.atom),
-                escape(found.message + _source(dataset, found.frame)),
+                f"[{_STYLES[finding.severity]}]{finding.severity}[/]\n{finding.code}",
+                "" if finding.frame is None else str(finding.frame),
+                "" if finding.atom is None else str(finding.atom),
+                escape(finding.message + _source(dataset, finding.frame)),
             )
         console.print(table)
-    _say(
+    _print_line(
         f"{report.n_frames:,} frames, {report.n_atoms:,} atoms: "
         f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}, "
         f"{_counted(report.notes, 'note')}."
@@ -294,7 +294,7 @@ def _source(dataset: Dataset, frame: int | None) -> str:
     return f" [{Path(source).name}]" if source else ""
 
 
-def _say(sentence: str, style: str | None = None) -> None:
+def _print_line(sentence: str, style: str | None = None) -> None:
     """A sentence in one line, however long, so that it can be searched for."""
     _console().print(sentence, style=style, soft_wrap=True, highlight=False, markup=False)
 

@@ -45,8 +45,8 @@ def import_(
 
     if output.exists():
         raise ModelFileError(f"{output} exists already; name another --output.")
-    own = source.suffix == ".ladera" or (source / modelfile.MODEL).exists()
-    if own and head is None:
+    ours = source.suffix == ".ladera" or (source / modelfile.MODEL).exists()
+    if ours and head is None:
         raise ModelFileError(
             f"{source} is a model of Ladera already; add --head to choose one of several heads."
         )

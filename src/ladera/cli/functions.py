@@ -93,17 +93,17 @@ def report(
         raise ConfigError(f"{output} holds a report already; choose another --output.")
     potential = loading.load(model)
     dataset = read_files(files, reading)
-    found = examine(potential, GraphStore(dataset, potential.cutoff, memory=0), threshold)
-    for element in found:
+    elements = examine(potential, GraphStore(dataset, potential.cutoff, memory=0), threshold)
+    for element in elements:
         _print_element(element, threshold)
     summary = {
         "model": str(model),
         "threshold": threshold,
-        "elements": {element.symbol: element.to_json() for element in found},
+        "elements": {element.symbol: element.to_json() for element in elements},
     }
     write_text_atomic(output / "functions.json", json.dumps(summary) + "\n")
     with atomic_path(output / "functions.svg") as path, style():
-        functions_figure(found).savefig(path, format="svg", metadata={"Date": None})
+        functions_figure(elements).savefig(path, format="svg", metadata={"Date": None})
     print(f"Wrote {output / 'functions.json'} and functions.svg.")
     return 0
 

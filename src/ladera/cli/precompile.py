@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -28,10 +27,10 @@ def compile_(
     from typing import get_args
 
     from ladera.models.precompile import precompile
+    from ladera.processes import available_cores
 
     start = time.perf_counter()
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    for name, done, total in precompile(families or get_args(Family), n_cores or 1):
+    for name, done, total in precompile(families or get_args(Family), available_cores()):
         print(f"{done}/{total}  {name}", flush=True)
     print(f"Compiled in {time.perf_counter() - start:.0f} s; later runs load it from disk.")
     return 0

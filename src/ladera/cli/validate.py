@@ -122,8 +122,8 @@ def _hottest(dataset: Dataset | None) -> float | None:
     if dataset is None:
         return None
     names = " ".join(map(str, np.unique(dataset.column("config_type"))))
-    found = [float(value) for value in re.findall(r"(\d+(?:\.\d+)?) ?K(?![A-Za-z])", names)]
-    return max(found, default=None)
+    temperatures = [float(value) for value in re.findall(r"(\d+(?:\.\d+)?) ?K(?![A-Za-z])", names)]
+    return max(temperatures, default=None)
 
 
 def _errors(potential: Potential, dataset: Dataset | None) -> dict[str, Any] | None:
@@ -132,5 +132,5 @@ def _errors(potential: Potential, dataset: Dataset | None) -> dict[str, Any] | N
     if dataset is not None:
         return evaluate_dataset(potential, dataset).to_json()
     parts = potential.provenance.get("errors", {})
-    found: dict[str, Any] | None = parts.get("test") or parts.get("validation")
-    return found
+    errors: dict[str, Any] | None = parts.get("test") or parts.get("validation")
+    return errors

@@ -56,9 +56,10 @@ class Foreign:
     contents: list[Any]
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Foreign:
-        made = object.__new__(cls)
-        made.arguments, made.state, made.contents = (*arguments, *keywords.items()), None, []
-        return made
+        instance = object.__new__(cls)
+        instance.arguments = (*arguments, *keywords.items())
+        instance.state, instance.contents = None, []
+        return instance
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         """Nothing: pickle calls it."""
@@ -271,8 +272,8 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 
 def _scalar(dtype: Any, data: Any) -> float | int | bool:
     """``numpy.core.multiarray.scalar``: one number, of a numpy.dtype that is a Foreign here."""
-    found: float | int | bool = _array(dtype, data)[0].item()
-    return found
+    number: float | int | bool = _array(dtype, data)[0].item()
+    return number
 
 
 def numbers(value: Foreign) -> Any:

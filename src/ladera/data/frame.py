@@ -11,8 +11,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from ladera import quantities
 from ladera.graph import Graph
+from ladera.quantities import QUANTITIES
 from ladera.structure import Structure
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Frame:
         atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.periodic)
         labels = {
             name: getattr(self, name)
-            for name in (quantity.name for quantity in quantities.LABELS)
+            for name in (quantity.name for quantity in QUANTITIES)
             if getattr(self, name) is not None
         }
         atoms.calc = SinglePointCalculator(atoms, **labels) if labels else None

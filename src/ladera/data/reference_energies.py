@@ -17,8 +17,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from numpy.typing import NDArray
 
+from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
 from ladera.errors import DataError, did_you_mean
 
@@ -32,8 +32,8 @@ def automatic(dataset: Dataset) -> dict[str, float]:
     return from_isolated_atoms(dataset) if free >= set(dataset.symbols) else least_squares(dataset)
 
 
-def given(values: Mapping[str, float], dataset: Dataset) -> dict[str, float]:
-    """The user's own values; DataError for one that is missing, not finite or no element's."""
+def from_values(values: Mapping[str, float], dataset: Dataset) -> dict[str, float]:
+    """Those that a user gives; DataError for one that is missing, not finite or no element's."""
     for symbol, value in values.items():
         if atomic_numbers.get(symbol, 0) == 0:
             hint = did_you_mean(symbol, dataset.symbols)
@@ -49,7 +49,7 @@ def given(values: Mapping[str, float], dataset: Dataset) -> dict[str, float]:
     return {symbol: float(values[symbol]) for symbol in dataset.symbols}
 
 
-def isolated_atoms(dataset: Dataset) -> NDArray[np.int64]:
+def isolated_atoms(dataset: Dataset) -> Integers:
     """Indices of the frames that are free atoms and have an energy.
 
     That is one atom, either open in all directions or in a group named IsolatedAtom (in any
@@ -66,25 +66,25 @@ def from_isolated_atoms(dataset: Dataset) -> dict[str, float]:
 
     Raises DataError for an element without one, and for two that disagree.
     """
-    found: dict[str, tuple[float, int]] = {}
+    free: dict[str, tuple[float, int]] = {}
     for index in isolated_atoms(dataset).tolist():
         frame = dataset[index]
         symbol, energy = frame.formula, frame.energy
         if energy is None or not math.isfinite(energy):
             raise DataError(f"Frame {index}, a free {symbol} atom, has the energy {energy}.")
-        if symbol in found and abs(found[symbol][0] - energy) > _SAME:
+        if symbol in free and abs(free[symbol][0] - energy) > _SAME:
             raise DataError(
-                f"Frames {found[symbol][1]} and {index} are both a free {symbol} atom but have "
-                f"energies {found[symbol][0]:.6f} and {energy:.6f} eV; keep the right one."
+                f"Frames {free[symbol][1]} and {index} are both a free {symbol} atom but have "
+                f"energies {free[symbol][0]:.6f} and {energy:.6f} eV; keep the right one."
             )
-        found.setdefault(symbol, (energy, index))
-    missing = [symbol for symbol in dataset.symbols if symbol not in found]
+        free.setdefault(symbol, (energy, index))
+    missing = [symbol for symbol in dataset.symbols if symbol not in free]
     if missing:
         raise DataError(
             f"There is no free atom of {', '.join(missing)} among the frames; add an open frame of "
             "one atom, give the reference energies, or fit them by least squares."
         )
-    return {symbol: found[symbol][0] for symbol in dataset.symbols}
+    return {symbol: free[symbol][0] for symbol in dataset.symbols}
 
 
 def least_squares(dataset: Dataset) -> dict[str, float]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
 from ladera.errors import DataError, did_you_mean
 from ladera.files import write_text_atomic
@@ -24,9 +24,9 @@ _PARTS: Final = ("train", "validation", "test")
 class Split:
     """Which frame belongs to which part; frames in none of them are left out."""
 
-    train: NDArray[np.int64]  # frame indices, ascending
-    validation: NDArray[np.int64]
-    test: NDArray[np.int64]
+    train: Integers  # frame indices, ascending
+    validation: Integers
+    test: Integers
     data_hash: str  # Dataset.hash of the data set that was split
     method: str  # how it was made, such as "random, seed 0"
 
@@ -34,8 +34,8 @@ class Split:
         for name in _PARTS:
             indices = np.sort(np.asarray(getattr(self, name), dtype=np.int64))
             object.__setattr__(self, name, indices)
-        together = np.concatenate([self.train, self.validation, self.test])
-        values, counts = np.unique(together, return_counts=True)
+        assigned = np.concatenate([self.train, self.validation, self.test])
+        values, counts = np.unique(assigned, return_counts=True)
         if len(values) and (counts > 1).any():
             raise DataError(
                 f"Frame {values[counts > 1][0]} is in two parts of the split; a frame that is "

@@ -17,10 +17,10 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from ladera import quantities
 from ladera.data.frame import Frame
 from ladera.errors import DataError
 from ladera.files import atomic_path
+from ladera.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     from ladera.data.dataset import Dataset
@@ -49,7 +49,7 @@ COLUMNS: Final = {
     "positions": Column((3,), "<f8", per_atom=True),
     "cell": Column((3, 3), "<f8"),
     "periodic": Column((3,), "?"),
-    **{q.name: Column(q.shape, "<f8", q.per_atom, label=True) for q in quantities.LABELS},
+    **{q.name: Column(q.shape, "<f8", q.per_atom, label=True) for q in QUANTITIES},
     "total_charge": Column((), "<f8", label=True),
     "config_type": Column((), "S"),
     "head": Column((), "S"),
@@ -208,11 +208,11 @@ def _write(file: h5py.File, parts: Sequence[Dataset]) -> None:
         if dtype == "S":
             dtype = f"S{max([1, *(part[:0].raw(name).dtype.itemsize for part in parts)])}"
         target = file.create_dataset(name, (count, *column.shape), dtype)
-        begin = 0
+        start = 0
         for block in _blocks(parts):
             values = block.raw(name)
-            target[begin : begin + len(values)] = values
-            begin += len(values)
+            target[start : start + len(values)] = values
+            start += len(values)
 
 
 def _blocks(parts: Sequence[Dataset]) -> Iterator[Dataset]:

@@ -6,12 +6,12 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ladera import quantities
+from ladera.arrays import Floats
 from ladera.data.dataset import Dataset
+from ladera.quantities import QUANTITIES
 
-_UNITS = {q.name: q.unit_of_values for q in quantities.LABELS} | {"total_charge": "e"}
+_UNITS = {q.name: q.unit_of_values for q in QUANTITIES} | {"total_charge": "e"}
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _compositions(dataset: Dataset) -> dict[str, int]:
 
 def _statistics(dataset: Dataset, name: str) -> dict[str, Any]:
     present = dataset.has(name)
-    values: NDArray[np.float64] = dataset.column(name)
+    values: Floats = dataset.column(name)
     if len(values) != len(dataset):
         values = values[np.repeat(present, dataset.atom_counts)]
     else:

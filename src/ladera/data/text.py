@@ -9,17 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from ladera.arrays import Integers
 from ladera.errors import DataError
 from ladera.files import atomic_path
 
 # Atoms parsed by one call: enough to make its overhead small, few enough to stay in the cache.
 BATCH_ATOMS = 20_000
+
+_TextFrame = TypeVar("_TextFrame", bound="TextFrame")
 
 
 class LineReader:
@@ -66,6 +69,30 @@ class AtomTable:
     lines: list[str] = field(repr=False)
 
 
+@dataclass
+class TextFrame:
+    """One frame as text: its keys, and its atoms, not yet parsed."""
+
+    index: int
+    values: dict[str, str] = field(default_factory=dict)
+    table: AtomTable = field(default_factory=lambda: AtomTable(0, []))
+    columns: str = ""  # what the columns of its atoms are, where the file says so
+
+
+def batches(frames: Iterable[_TextFrame]) -> Iterator[list[_TextFrame]]:
+    """Successive frames with the same columns, of about BATCH_ATOMS atoms together."""
+    batch: list[_TextFrame] = []
+    size = 0
+    for frame in frames:
+        if batch and (frame.columns != batch[0].columns or size > BATCH_ATOMS):
+            yield batch
+            batch, size = [], 0
+        batch.append(frame)
+        size += len(frame.table.lines)
+    if batch:
+        yield batch
+
+
 def open_text(path: Path, mode: str) -> IO[Any]:
     """A text file, through gzip when its name ends in .gz; bytes that are no text become U+FFFD."""
     opener: Any = gzip.open if path.suffix == ".gz" else open
@@ -107,11 +134,10 @@ def parse_tables(
         raise _first_bad_line(tables, dtype, path, extra_columns, str(error)) from error
     if len(rows) != len(lines):  # loadtxt leaves empty lines out
         raise _first_bad_line(tables, dtype, path, extra_columns, "an atom is missing")
-    ends = np.cumsum([len(table.lines) for table in tables])
-    return np.split(rows, ends[:-1])
+    return np.split(rows, np.cumsum([len(table.lines) for table in tables])[:-1])
 
 
-def symbols_to_numbers(symbols: Iterable[str], path: Path, table: AtomTable) -> NDArray[np.int64]:
+def symbols_to_numbers(symbols: Iterable[str], path: Path, table: AtomTable) -> Integers:
     """Atomic numbers of chemical symbols; DataError with file and line for an unknown one."""
     words = list(symbols)
     try:

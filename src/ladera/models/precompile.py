@@ -7,9 +7,8 @@ first, as tasks of their own.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from functools import partial
 from typing import Final
 
@@ -30,6 +29,7 @@ from ladera.models.hdnnp.model import HDNNP
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.model import MACE
 from ladera.potential import Potential, evaluate
+from ladera.processes import Processes, Task
 
 _WATER: Final = Atoms("OH2", [(0, 0, 0), (0.8, 0.6, 0), (-0.8, 0.6, 0)])
 _CUTOFF: Final = 3.0
@@ -41,13 +41,11 @@ def precompile(families: Sequence[str], n_processes: int) -> Iterator[tuple[str,
     Yields what has just been compiled, how many are ready, and how many there are. An error of a
     compilation is raised here.
     """
-    tasks = {name: task for family in families for name, task in FAMILIES[family].items()}
-    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
-    with ProcessPoolExecutor(min(n_processes, len(tasks)), mp_context=context) as pool:
-        names = {pool.submit(task): name for name, task in tasks.items()}
-        for done, future in enumerate(as_completed(names), start=1):
-            future.result()
-            yield names[future], done, len(tasks)
+    calls = {name: call for family in families for name, call in FAMILIES[family].items()}
+    names = {Task(call): name for name, call in calls.items()}
+    with closing(Processes(min(n_processes, len(names))).run(list(names))) as results:
+        for done, (task, _) in enumerate(results, start=1):
+            yield names[task], done, len(names)
 
 
 def _hdnnp(narrow: bool) -> HDNNP:

@@ -84,6 +84,7 @@ class LaderaCalculator(Calculator):
         self._graded: tuple[Prediction, Floats | None] | None = None
         self._snapshot: tuple[bytes | float, ...] = ()
         given = potential.gives
+        self._quantities = {quantity.name: quantity for quantity in given}
         views = [view for quantity in given for view in _VIEWS.get(quantity, [])]
         spreads = [f"{q.name}_std" for q in CALIBRATED if potential.members and q in given]
         self.implemented_properties = [*(q.name for q in given), *views, *spreads]
@@ -177,7 +178,7 @@ class LaderaCalculator(Calculator):
         if name == "stresses":
             self._derive("stress")  # or the reason why there is none
             return _voigt(_array(prediction.atomic_virials) / float(prediction.graph.volumes))
-        quantity = next(q for q in self.potential.gives if q.name == name.removesuffix("_std"))
+        quantity = self._quantities[name.removesuffix("_std")]
         try:
             required = prediction.required(quantity)
         except DataError as error:

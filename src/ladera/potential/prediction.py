@@ -130,8 +130,8 @@ class Prediction:
 
     def required(self, quantity: Quantity) -> Tensor:
         """The same as ``prediction[quantity]``; DataError where a structure does not have it."""
-        values, present = self[quantity], self.exists(quantity)
-        if not bool(present.all()):
+        values = self[quantity]
+        if quantity.misfit and not bool((present := self.exists(quantity)).all()):
             structure = int(torch.nonzero(~present)[0, 0])
             reason = quantity.absence(self.graph, structure)
             raise DataError(f"Structure {structure} {reason}.")
@@ -258,10 +258,12 @@ class Prediction:
         return of_edges - self.long_range.position_gradients.double()
 
     def _stress(self) -> Tensor:
-        present, volumes = self.exists(STRESS)[:, None, None], self.graph.volumes[:, None, None]
+        volumes, present = self.graph.volumes.view(-1, 1, 1), self.exists(STRESS)
+        if bool(present.all()):
+            return self.virial / volumes
         # No division by zero: its derivative would spoil those of all structures.
-        stress = self.virial / torch.where(present, volumes, 1.0)
-        return torch.where(present, stress, torch.nan)
+        present = present.view(-1, 1, 1)
+        return torch.where(present, self.virial / torch.where(present, volumes, 1.0), torch.nan)
 
     def _dipole(self) -> Tensor:
         if self.members:

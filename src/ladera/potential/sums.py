@@ -40,9 +40,9 @@ def virials(graph: Graph, gradients: Tensor) -> Tensor:
 
 def over_structures(graph: Graph, values: Tensor) -> Tensor:
     """Sum of (n_atoms, ...) over the atoms of each structure, (n_structures, ...), float64."""
-    values = values.double()
     if graph.n_structures == 1:
-        return values.sum(0, keepdim=True)
+        return values.sum(0, keepdim=True, dtype=torch.float64)
+    values = values.double()
     zeros = values.new_zeros(graph.n_structures, *values.shape[1:])
     return zeros.index_add(0, graph.structure_index, values)
 

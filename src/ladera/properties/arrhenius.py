@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, log_scale, style
 from ladera.properties.diffusion import CM2_PER_S, MS_PER_CM, Diffusion
-from ladera.properties.result import FloatArray, Result, Table, quantity, two_digits
+from ladera.properties.result import Result, Table, quantity, two_digits
 from ladera.units import BOLTZMANN
 
 
@@ -32,22 +33,22 @@ class Arrhenius(Result):
     )
 
     species: str
-    temperatures: FloatArray = quantity("K")  # (n,), rising
-    coefficients: FloatArray = quantity("cm^2/s")  # (n,)
-    coefficient_errors: FloatArray = quantity("cm^2/s")
-    conductivities: FloatArray = quantity("mS/cm")  # (n,)
+    temperatures: Floats = quantity("K")  # (n,), rising
+    coefficients: Floats = quantity("cm^2/s")  # (n,)
+    coefficient_errors: Floats = quantity("cm^2/s")
+    conductivities: Floats = quantity("mS/cm")  # (n,)
     activation_energy: float = quantity("eV")
     activation_energy_error: float = quantity("eV")
     prefactor: float = quantity("cm^2/s")
     prefactor_factor: float = quantity()  # one error up or down multiplies or divides by it
-    covariance: FloatArray = quantity()  # (2, 2), of ln(prefactor in cm^2/s) and E_a in eV
+    covariance: Floats = quantity()  # (2, 2), of ln(prefactor in cm^2/s) and E_a in eV
     chi_squared: float = quantity()  # per degree of freedom; not-a-number with two temperatures
     target: float = quantity("K")
     target_coefficient: float = quantity("cm^2/s")
     target_factor: float = quantity()
     target_conductivity: float = quantity("mS/cm")
     # (n_members, n), what each member of a committee gives by itself; empty for a single model
-    member_coefficients: FloatArray = quantity("cm^2/s", default_factory=lambda: np.empty((0, 0)))
+    member_coefficients: Floats = quantity("cm^2/s", default_factory=lambda: np.empty((0, 0)))
 
     def table(self) -> Table:
         """The temperatures, then what the line says."""
@@ -169,32 +170,32 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
     Raises PropertyError for fewer than two temperatures, several species, a result without
     temperature, and a coefficient that is not two errors above zero.
     """
-    results = sorted(results, key=lambda found: found.temperature)
-    species = {found.species for found in results}
+    results = sorted(results, key=lambda one: one.temperature)
+    species = {one.species for one in results}
     if len(species) != 1:
         raise PropertyError(
             f"An Arrhenius line belongs to one species; these are of {sorted(species)}."
         )
-    for found in results:
-        if not np.isfinite(found.temperature):
+    for one in results:
+        if not np.isfinite(one.temperature):
             raise PropertyError(
                 "A trajectory does not say its temperature; give one for each trajectory with "
                 "--temperature, in K and in their order."
             )
-        if not found.resolved:
+        if not one.resolved:
             raise PropertyError(
-                f"At {found.temperature:g} K D({found.species}) = {found.coefficient:.2g} cm²/s "
-                f"with an error of {found.coefficient_error:.2g} cannot be told from zero and has "
+                f"At {one.temperature:g} K D({one.species}) = {one.coefficient:.2g} cm²/s "
+                f"with an error of {one.coefficient_error:.2g} cannot be told from zero and has "
                 "no logarithm to fit; run longer, or leave this temperature out."
             )
-    temperatures = np.array([found.temperature for found in results])
+    temperatures = np.array([one.temperature for one in results])
     if np.ptp(temperatures) < 1:
         raise PropertyError(
             f"All trajectories are at {temperatures[0]:g} K; an Arrhenius line needs two "
             "temperatures or more."
         )
-    d = np.array([found.coefficient for found in results])
-    errors = np.array([found.coefficient_error for found in results])
+    d = np.array([one.coefficient for one in results])
+    errors = np.array([one.coefficient_error for one in results])
     sigma = errors / d
     design = np.stack([np.ones_like(d), -1 / (BOLTZMANN * temperatures)], axis=1)
     covariance = np.linalg.inv((design / sigma[:, None] ** 2).T @ design)
@@ -203,7 +204,7 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
     residual = (np.log(d) - design @ [logarithm, energy]) / sigma
     freedom = len(d) - 2
     cold = float(np.exp(_line(logarithm, energy, 1 / target)))
-    density = float(np.mean([found.n_mobile / found.volume for found in results if found.volume]))
+    density = float(np.mean([one.n_mobile / one.volume for one in results if one.volume]))
     per_coefficient = MS_PER_CM * density * results[0].charge ** 2 / CM2_PER_S / BOLTZMANN
     members = _members(results)
     # A member whose ions do not move has no line, and then there is no deviation to tell.
@@ -221,7 +222,7 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
         temperatures=temperatures,
         coefficients=d,
         coefficient_errors=errors,
-        conductivities=np.array([found.conductivity for found in results]),
+        conductivities=np.array([one.conductivity for one in results]),
         activation_energy=float(energy),
         activation_energy_error=float(np.sqrt(covariance[1, 1])),
         prefactor=float(np.exp(logarithm)),
@@ -240,21 +241,21 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
     )
 
 
-def _members(results: Sequence[Diffusion]) -> FloatArray:
+def _members(results: Sequence[Diffusion]) -> Floats:
     """Coefficients (n_members, n) of a committee's members, none unless all results have them."""
-    counts = {len(found.member_coefficients) for found in results}
+    counts = {len(one.member_coefficients) for one in results}
     if len(counts) > 1:
         return np.empty((0, len(results)))
-    return np.array([found.member_coefficients for found in results]).T
+    return np.array([one.member_coefficients for one in results]).T
 
 
-def _line(logarithm: Any, energy: Any, inverse: FloatArray | float) -> FloatArray:
+def _line(logarithm: Any, energy: Any, inverse: Floats | float) -> Floats:
     """ln D at inverse temperatures, 1/K."""
-    line: FloatArray = logarithm - energy / BOLTZMANN * inverse
+    line: Floats = logarithm - energy / BOLTZMANN * inverse
     return line
 
 
-def _deviation(covariance: FloatArray, inverse: float) -> float:
+def _deviation(covariance: Floats, inverse: float) -> float:
     """Standard error of ln D at an inverse temperature, 1/K."""
     gradient = np.array([1, -inverse / BOLTZMANN])
     return float(np.sqrt(gradient @ covariance @ gradient))

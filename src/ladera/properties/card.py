@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ladera.errors import LaderaError, PropertyError
-from ladera.identity import describe_run, difference_to_run
+from ladera.identity import changes_of_run, describe_run
 from ladera.plotting import PALETTE, style
 from ladera.properties import result
 from ladera.properties.conservation import EnergyConservation, energy_conservation
@@ -138,17 +138,19 @@ def _claim(folder: Path, potential: Potential, atoms: Atoms, settings: dict[str,
         RunFolder(folder).describe(description)
         return
     try:
-        difference = difference_to_run(path, description)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        changes = changes_of_run(path, description)
+    except (OSError, AttributeError, ValueError, KeyError, TypeError) as error:
         raise PropertyError(
             f"{path} is damaged ({error}); remove {folder} or choose another --output."
         ) from error
-    if difference:
-        name, before, now = difference
-        other = name if name in ("model", "structure") else f"{name} ({before:g}, not {now:g})"
+    if changes:
+        others = [
+            name if name in ("model", "structure") else f"{name} ({before:g}, not {now:g})"
+            for name, before, now in changes
+        ]
         raise PropertyError(
-            f"{folder} holds a validation with another {other}; remove it or choose another "
-            "--output."
+            f"{folder} holds a validation with another {', another '.join(others)}; remove it or "
+            "choose another --output."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError, SimulationError
 from ladera.plotting import FAINT, PALETTE, log_scale, style
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
+from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.settings import MDSettings
 from ladera.units import BOLTZMANN
 
@@ -47,9 +48,9 @@ class EnergyConservation(Result):
 
     temperature: float = quantity("K")  # twice of it at the start, half of which stays
     duration: float = quantity("ps")
-    timesteps: FloatArray = quantity("fs")  # (n,)
-    drift: FloatArray = quantity("meV/ps")  # (n,), per atom
-    fluctuation: FloatArray = quantity("meV")  # (n,), per atom, root mean square about the drift
+    timesteps: Floats = quantity("fs")  # (n,)
+    drift: Floats = quantity("meV/ps")  # (n,), per atom
+    fluctuation: Floats = quantity("meV")  # (n,), per atom, root mean square about the drift
     safe: float = quantity("fs")  # the longest safe step; not-a-number if there is none
 
     def table(self) -> Table:
@@ -125,8 +126,8 @@ def energy_conservation(
     if not (temperature > 0 and (steps > 0).all()):
         raise PropertyError("Temperature and time steps must be above zero.")
     duration = DURATION * root
-    found = [_run(atoms, potential, Path(folder), float(s), duration, temperature) for s in steps]
-    drift, fluctuation = np.array(found).T
+    runs = [_run(atoms, potential, Path(folder), float(s), duration, temperature) for s in steps]
+    drift, fluctuation = np.array(runs).T
     limit = 1e3 * FLUCTUATION * BOLTZMANN * temperature
     sound = (np.abs(drift) < DRIFT) & (fluctuation < limit)
     count = int(np.argmin([*sound, False]))
@@ -159,17 +160,16 @@ def _run(
         trajectory_interval=steps,
         max_extrapolating=1.0,
     )
-    place = folder / f"nve-{timestep:g}fs"
+    place = RunFolder(folder / f"nve-{timestep:g}fs")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SimulationWarning)  # the table says what is too long
-            run_md(atoms, potential, settings, place, resume=(place / "restart.npz").exists())
+            run_md(atoms, potential, settings, place.path, resume=place.holds_run)
     except SimulationError:
         return float("nan"), float("nan")
-    with (place / "md.csv").open(newline="", encoding="utf-8") as file:
-        rows = [(row["time_fs"], row["total_energy_ev"]) for row in csv.DictReader(file)]
-    time, energy = np.array(rows, dtype=float).T
-    line = np.polynomial.Polynomial.fit(time / 1000, 1e3 * energy / len(atoms), 1).convert()
-    rest = 1e3 * energy / len(atoms) - line(time / 1000)
+    rows = place.table()
+    time, energy = rows["time_fs"] / 1000, 1e3 * rows["total_energy_ev"] / len(atoms)
+    line = np.polynomial.Polynomial.fit(time, energy, 1).convert()
+    rest = energy - line(time)
     slope = float(line.coef[1]) if len(line.coef) > 1 else 0.0
     return slope, float(np.sqrt((rest**2).mean()))

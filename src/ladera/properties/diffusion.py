@@ -9,6 +9,7 @@ import numpy as np
 from ase import units as ase_units
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, style
 from ladera.properties.mean_squares import (
@@ -18,7 +19,7 @@ from ladera.properties.mean_squares import (
     straight_line,
     variances,
 )
-from ladera.properties.result import FloatArray, Result, Table, quantity, two_digits
+from ladera.properties.result import Result, Table, quantity, two_digits
 from ladera.properties.structures import deviations
 from ladera.properties.trajectory import Trajectory
 from ladera.units import BOLTZMANN
@@ -26,9 +27,6 @@ from ladera.units import BOLTZMANN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    IntArray = NDArray[np.integer[Any]]
 
 CM2_PER_S: Final = 0.1  # of one Angstrom^2/fs
 # e^2/(eV Angstrom fs) in mS/cm: e/(1e-10 m 1e-15 s) is in S/m, ten mS/cm each.
@@ -73,31 +71,31 @@ class Diffusion(Result):
     framework_motion: float = quantity("Angstrom")  # root mean square, over the last lag
     volume: float = quantity("Angstrom^3")
     charge: float = quantity("e")
-    window: FloatArray = quantity("ps")  # (2,), first and last lag of the fit
-    lags: FloatArray = quantity("ps")  # (n_lags,)
-    msd: FloatArray = quantity("Angstrom^2")  # (n_lags,)
-    msd_error: FloatArray = quantity("Angstrom^2")
-    msd_components: FloatArray = quantity("Angstrom^2")  # (n_lags, 3), along x, y and z
-    collective_msd: FloatArray = quantity("Angstrom^2")  # per ion
+    window: Floats = quantity("ps")  # (2,), first and last lag of the fit
+    lags: Floats = quantity("ps")  # (n_lags,)
+    msd: Floats = quantity("Angstrom^2")  # (n_lags,)
+    msd_error: Floats = quantity("Angstrom^2")
+    msd_components: Floats = quantity("Angstrom^2")  # (n_lags, 3), along x, y and z
+    collective_msd: Floats = quantity("Angstrom^2")  # per ion
     intercept: float = quantity("Angstrom^2")
     exponent: float = quantity()  # of MSD ~ time^exponent in the window; 1 when diffusive
     coefficient: float = quantity("cm^2/s")
     coefficient_error: float = quantity("cm^2/s")
-    components: FloatArray = quantity("cm^2/s")  # (3,)
-    components_error: FloatArray = quantity("cm^2/s")
+    components: Floats = quantity("cm^2/s")  # (3,)
+    components_error: Floats = quantity("cm^2/s")
     collective: float = quantity("cm^2/s")
     collective_error: float = quantity("cm^2/s")
     haven_ratio: float = quantity()  # tracer over collective
     haven_ratio_error: float = quantity()
     conductivity: float = quantity("mS/cm")  # Nernst and Einstein's
     conductivity_error: float = quantity("mS/cm")
-    conductivity_components: FloatArray = quantity("mS/cm")  # (3,)
+    conductivity_components: Floats = quantity("mS/cm")  # (3,)
     collective_conductivity: float = quantity("mS/cm")
     collective_conductivity_error: float = quantity("mS/cm")
     viscosity: float = quantity("mPa s", default=float("nan"))  # given, for what follows
     infinite: float = quantity("cm^2/s", default=float("nan"))  # coefficient in an infinite cell
     # (n_members,), what each member of a committee gives by itself; empty for a single model
-    member_coefficients: FloatArray = quantity("cm^2/s", default_factory=lambda: np.empty(0))
+    member_coefficients: Floats = quantity("cm^2/s", default_factory=lambda: np.empty(0))
 
     @property
     def resolved(self) -> bool:
@@ -233,14 +231,14 @@ def diffusion(
     Raises PropertyError for a species that is not there, for a trajectory too short for the window,
     for a viscosity without temperature or cubic cell, and for a single member.
     """
-    found = _of_one(trajectory, species, charge, window, viscosity)
+    diffusion_of_mean = _of_one(trajectory, species, charge, window, viscosity)
     if not members:
-        return found
+        return diffusion_of_mean
     if len(members) == 1:
         raise PropertyError("One member has no spread; give the trajectories of all members.")
     alone = [_of_one(one, species, charge, window, viscosity) for one in members]
     return replace(
-        found,
+        diffusion_of_mean,
         spread=deviations(alone),
         member_coefficients=np.array([one.coefficient for one in alone]),
     )
@@ -325,7 +323,7 @@ def _of_one(
 
 def _fit_lags(
     trajectory: Trajectory, n_mobile: int, window: tuple[float, float] | None
-) -> IntArray:
+) -> Integers:
     """Lags of the fit, in frames."""
     interval, n_frames = trajectory.interval, trajectory.n_frames
     length = (n_frames - 1) * interval / 1000
@@ -373,13 +371,13 @@ def _framework_motion(trajectory: Trajectory, species: str, lag: int) -> float:
     return float(np.sqrt(((centred[lag:] - centred[:-lag]) ** 2).sum(axis=2).mean()))
 
 
-def _slope_error(weights: FloatArray, variance: FloatArray, shape: FloatArray) -> float:
+def _slope_error(weights: Floats, variance: Floats, shape: Floats) -> float:
     """Standard error of sum_i w_i MSD_i with covariance sqrt(v_i v_j) G_ij."""
     scaled = weights * np.sqrt(variance)
     return float(np.sqrt(scaled @ shape @ scaled))
 
 
-def _exponent(lags: IntArray, msd: FloatArray) -> float:
+def _exponent(lags: Integers, msd: Floats) -> float:
     positive = msd > 0
     if positive.sum() < 2:
         return float("nan")

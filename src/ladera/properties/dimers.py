@@ -11,10 +11,11 @@ import torch
 from ase.data import covalent_radii
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.graph import Graph
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import deviations
 from ladera.structure import Structure
 
@@ -39,24 +40,24 @@ class Dimers(Result):
     caption: ClassVar[str] = "Energy of two atoms alone against their distance, cut off at the top."
 
     pairs: tuple[str, ...]
-    distances: FloatArray = quantity("Angstrom")  # (n,)
-    energies: FloatArray = quantity("eV")  # (n_pairs, n)
+    distances: Floats = quantity("Angstrom")  # (n,)
+    energies: Floats = quantity("eV")  # (n_pairs, n)
     # Where the energy is least among distances that a bond can have, (n_pairs,), and how deep.
-    minimum: FloatArray = quantity("Angstrom")
-    well: FloatArray = quantity("eV")
-    wall: FloatArray = quantity("Angstrom")  # (n_pairs,), the energy rises inward down to here
-    shortest: FloatArray = quantity("eV")  # (n_pairs,), energy at 0.5 Angstrom
+    minimum: Floats = quantity("Angstrom")
+    well: Floats = quantity("eV")
+    wall: Floats = quantity("Angstrom")  # (n_pairs,), the energy rises inward down to here
+    shortest: Floats = quantity("eV")  # (n_pairs,), energy at 0.5 Angstrom
 
     @property
     def soft(self) -> dict[str, str]:
         """Pairs that do not repel as atoms do, and what they do instead."""
-        found = {}
+        weaknesses = {}
         for i, pair in enumerate(self.pairs):
             if self.wall[i] > self.distances[0] + 1e-9:
-                found[pair] = f"falls below {self.wall[i]:.2f} Å"
+                weaknesses[pair] = f"falls below {self.wall[i]:.2f} Å"
             elif self.shortest[i] + self.well[i] < LEAST_RISE:
-                found[pair] = "hardly repels"
-        return found
+                weaknesses[pair] = "hardly repels"
+        return weaknesses
 
     def table(self) -> Table:
         """One row for each pair."""
@@ -106,11 +107,11 @@ def dimers(potential: Potential, /) -> Dimers:
 
     With a committee, its mean and the standard deviations of its members.
     """
-    found = _dimers(potential)
+    result = _dimers(potential)
     if potential.members:
         alone = [_dimers(member) for member in potential.members]
-        return replace(found, spread=deviations(alone))
-    return found
+        return replace(result, spread=deviations(alone))
+    return result
 
 
 def _dimers(potential: Potential) -> Dimers:
@@ -139,9 +140,7 @@ def _dimers(potential: Potential) -> Dimers:
     )
 
 
-def _energies(
-    potential: Potential, places: list[tuple[list[int], list[list[float]]]]
-) -> FloatArray:
+def _energies(potential: Potential, places: list[tuple[list[int], list[list[float]]]]) -> Floats:
     graphs = [
         Graph.of(Structure.of(numbers, positions, np.zeros((3, 3)), False), potential.cutoff)
         for numbers, positions in places
@@ -150,7 +149,7 @@ def _energies(
         return evaluate(potential, Graph.batch(graphs), gradients=False).energy.cpu().numpy()
 
 
-def _wall(curve: FloatArray, foot: int) -> int:
+def _wall(curve: Floats, foot: int) -> int:
     """Where an inward walk up the wall from its foot first loses more than a dip; 0 for nowhere."""
     highest, at = curve[foot], foot
     for i in range(foot, -1, -1):

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 
+from ladera.arrays import Floats
 from ladera.curvature import HessianBlocks, dipole_derivatives
 from ladera.errors import PropertyError
 from ladera.graph import Graph
 from ladera.potential import LaderaCalculator, evaluate
 from ladera.properties.memory import Arrays, RememberingCalculator
-from ladera.properties.result import FloatArray
 from ladera.quantities import DIPOLE
 from ladera.structure import Structure
 
@@ -34,17 +34,17 @@ _STEP: Final = 0.005  # Angstrom, of the differences of a calculator that has no
 class Displaced:
     """Results of displaced copies."""
 
-    forces: FloatArray  # (n_copies, n_atoms, 3), eV/Angstrom
-    dipoles: FloatArray | None  # (n_copies, 3), e*Angstrom; None without a dipole
+    forces: Floats  # (n_copies, n_atoms, 3), eV/Angstrom
+    dipoles: Floats | None  # (n_copies, 3), e*Angstrom; None without a dipole
 
 
 @dataclass(frozen=True)
 class Derivatives:
     """Derivatives at a structure."""
 
-    hessian: FloatArray  # (3 n_atoms, 3 n_atoms), eV/Angstrom^2, symmetric
+    hessian: Floats  # (3 n_atoms, 3 n_atoms), eV/Angstrom^2, symmetric
     asymmetry: float  # largest difference of H_ij and H_ji before they were made equal
-    dipole: FloatArray | None  # (3 n_atoms, 3), d mu / d x in e; None without a dipole
+    dipole: Floats | None  # (3 n_atoms, 3), d mu / d x in e; None without a dipole
     origin: str  # how they were made, for people
 
 
@@ -78,7 +78,7 @@ def derivatives(atoms: Atoms, step: float | None) -> Derivatives:
     )
 
 
-def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[FloatArray, FloatArray | None]:
+def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[Floats, Floats | None]:
     potential, dipole = calculator.potential, None
     if DIPOLE in potential.gives and not atoms.pbc.any():
         slopes = partial(dipole_derivatives, potential, atoms)
@@ -92,15 +92,15 @@ def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[FloatArray, Floa
 
 
 def _piece(
-    atoms: Atoms, calculator: LaderaCalculator, what: str, compute: Callable[[], FloatArray]
-) -> FloatArray:
+    atoms: Atoms, calculator: LaderaCalculator, what: str, compute: Callable[[], Floats]
+) -> Floats:
     """One array, from the calculator's memory if it has one and the array is there."""
     if not isinstance(calculator, RememberingCalculator):
         return compute()
     return calculator.remember(atoms, what, lambda: {"array": compute()})["array"]
 
 
-def _extrapolated(atoms: Atoms) -> tuple[FloatArray, FloatArray | None]:
+def _extrapolated(atoms: Atoms) -> tuple[Floats, Floats | None]:
     near, near_dipole = _differences(atoms, _STEP)
     far, far_dipole = _differences(atoms, 2 * _STEP)
     if near_dipole is None or far_dipole is None:
@@ -108,25 +108,25 @@ def _extrapolated(atoms: Atoms) -> tuple[FloatArray, FloatArray | None]:
     return (4 * near - far) / 3, (4 * near_dipole - far_dipole) / 3
 
 
-def _differences(atoms: Atoms, step: float) -> tuple[FloatArray, FloatArray | None]:
+def _differences(atoms: Atoms, step: float) -> tuple[Floats, Floats | None]:
     size = 3 * len(atoms)
     steps = step * np.eye(size).reshape(size, len(atoms), 3)
-    found = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
-    slopes = (found.forces[size:] - found.forces[:size]).reshape(size, size) / (2 * step)
-    if found.dipoles is None:
+    displaced = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
+    slopes = (displaced.forces[size:] - displaced.forces[:size]).reshape(size, size) / (2 * step)
+    if displaced.dipoles is None:
         return slopes, None
-    return slopes, (found.dipoles[:size] - found.dipoles[size:]) / (2 * step)
+    return slopes, (displaced.dipoles[:size] - displaced.dipoles[size:]) / (2 * step)
 
 
-def evaluate_displaced(atoms: Atoms, displacements: FloatArray) -> Displaced:
+def evaluate_displaced(atoms: Atoms, displacements: Floats) -> Displaced:
     """Forces, and dipoles where the calculator has them, at positions + ``displacements``.
 
     ``displacements`` is (n_copies, n_atoms, 3), Angstrom. Constraints do not count.
     """
     if isinstance(atoms.calc, LaderaCalculator):
         return _by_batches(atoms, atoms.calc, displacements)
-    forces: list[FloatArray] = []
-    dipoles: list[FloatArray] | None = []
+    forces: list[Floats] = []
+    dipoles: list[Floats] | None = []
     for displacement in displacements:
         copy = atoms.copy()
         copy.set_constraint()
@@ -156,24 +156,24 @@ def no_dipole(atoms: Atoms) -> PropertyError:
     )
 
 
-def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: FloatArray) -> Displaced:
+def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: Floats) -> Displaced:
     count = max(1, _ATOMS_IN_A_BATCH // len(atoms))
-    found: list[Arrays] = []
+    batches: list[Arrays] = []
     for start in range(0, len(displacements), count):
         part = displacements[start : start + count]
         compute = partial(_batch, atoms, calculator.potential, part)
         if isinstance(calculator, RememberingCalculator):
-            found.append(calculator.remember(atoms, "displaced copies", compute, part))
+            batches.append(calculator.remember(atoms, "displaced copies", compute, part))
         else:
-            found.append(compute())
-    forces = np.concatenate([batch["forces"] for batch in found])
-    dipoles = [batch["dipoles"] for batch in found if "dipoles" in batch]
+            batches.append(compute())
+    forces = np.concatenate([batch["forces"] for batch in batches])
+    dipoles = [batch["dipoles"] for batch in batches if "dipoles" in batch]
     return Displaced(
         forces.reshape(-1, len(atoms), 3), np.concatenate(dipoles) if dipoles else None
     )
 
 
-def _batch(atoms: Atoms, potential: Potential, displacements: FloatArray) -> Arrays:
+def _batch(atoms: Atoms, potential: Potential, displacements: Floats) -> Arrays:
     """Forces (n_copies n_atoms, 3), and dipoles (n_copies, 3) of a model that has them."""
     structure = Structure.from_atoms(atoms)
     graphs = [
@@ -182,7 +182,7 @@ def _batch(atoms: Atoms, potential: Potential, displacements: FloatArray) -> Arr
     ]
     with torch.no_grad():
         prediction = evaluate(potential, Graph.batch(graphs))
-        found = {"forces": prediction.forces.cpu().numpy()}
+        arrays = {"forces": prediction.forces.cpu().numpy()}
         if DIPOLE in potential.gives and not atoms.pbc.any():
-            found["dipoles"] = prediction.dipole.cpu().numpy()
-    return found
+            arrays["dipoles"] = prediction.dipole.cpu().numpy()
+    return arrays

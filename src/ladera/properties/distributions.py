@@ -10,18 +10,18 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
+from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, PALETTE, band, style
+from ladera.properties.mean_squares import standard_error
 from ladera.properties.pair_statistics import ANGLE_BINS, BIN, PairStatistics
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
-    from numpy.typing import NDArray
 
-    IntArray = NDArray[np.integer[Any]]
 
 SMOOTHING: Final = 0.06  # Angstrom, of the curve in which peaks and minima are looked for
 PROMINENCE: Final = 0.1  # of a peak, of the curve's largest value
@@ -46,28 +46,28 @@ class Structure(Result):
     )
 
     pairs: tuple[str, ...]  # every unordered pair of species once, such as O-H
-    counts: FloatArray = quantity()  # (n_pairs, 2), atoms of either species
+    counts: Floats = quantity()  # (n_pairs, 2), atoms of either species
     n_frames: int  # that were looked at
     n_blocks: int
     volume: float = quantity("Angstrom^3")
-    distances: FloatArray = quantity("Angstrom")  # (n_bins,), middle of the bins
-    radial: FloatArray = quantity()  # (n_pairs, n_bins), g(r)
-    radial_error: FloatArray = quantity()
-    integral: FloatArray = quantity()  # (n_pairs, n_bins), neighbours b up to the bin's end
-    peak: FloatArray = quantity("Angstrom")  # (n_pairs,), first maximum of g(r)
-    peak_error: FloatArray = quantity("Angstrom")
-    height: FloatArray = quantity()  # (n_pairs,), of that maximum
-    height_error: FloatArray = quantity()
-    minimum: FloatArray = quantity("Angstrom")  # (n_pairs,), first minimum after it
-    coordination: FloatArray = quantity()  # (n_pairs,), neighbours b up to the minimum
-    coordination_error: FloatArray = quantity()
+    distances: Floats = quantity("Angstrom")  # (n_bins,), middle of the bins
+    radial: Floats = quantity()  # (n_pairs, n_bins), g(r)
+    radial_error: Floats = quantity()
+    integral: Floats = quantity()  # (n_pairs, n_bins), neighbours b up to the bin's end
+    peak: Floats = quantity("Angstrom")  # (n_pairs,), first maximum of g(r)
+    peak_error: Floats = quantity("Angstrom")
+    height: Floats = quantity()  # (n_pairs,), of that maximum
+    height_error: Floats = quantity()
+    minimum: Floats = quantity("Angstrom")  # (n_pairs,), first minimum after it
+    coordination: Floats = quantity()  # (n_pairs,), neighbours b up to the minimum
+    coordination_error: Floats = quantity()
     triplets: tuple[str, ...]  # neighbour-centre-neighbour, such as H-O-H
-    angles: FloatArray = quantity("degree")  # (n_angles,)
-    angular: FloatArray = quantity("1/degree")  # (n_triplets, n_angles), integrates to one
-    angular_error: FloatArray = quantity("1/degree")
-    wavevectors: FloatArray = quantity("1/Angstrom")  # (n_q,)
-    structure_factor: FloatArray = quantity()  # (n_q,)
-    structure_factor_error: FloatArray = quantity()
+    angles: Floats = quantity("degree")  # (n_angles,)
+    angular: Floats = quantity("1/degree")  # (n_triplets, n_angles), integrates to one
+    angular_error: Floats = quantity("1/degree")
+    wavevectors: Floats = quantity("1/Angstrom")  # (n_q,)
+    structure_factor: Floats = quantity()  # (n_q,)
+    structure_factor_error: Floats = quantity()
 
     def table(self) -> Table:
         """First shell of every pair, both ways round, then angles and structure factor."""
@@ -88,7 +88,7 @@ class Structure(Result):
             (
                 "structure factor",
                 f"{self.wavevectors[best]:.2f} Å⁻¹",
-                _pm(self.structure_factor[best], self.structure_factor_error[best]),
+                _plus_minus(self.structure_factor[best], self.structure_factor_error[best]),
                 "",
                 "",
             )
@@ -103,11 +103,11 @@ class Structure(Result):
             return "no peak", "", "", ""
         last = ("", "")
         if np.isfinite(self.minimum[i]):
-            number = _pm(factor * self.coordination[i], factor * self.coordination_error[i])
+            number = _plus_minus(factor * self.coordination[i], factor * self.coordination_error[i])
             last = (f"{self.minimum[i]:.2f}", number)
         return (
-            _pm(self.peak[i], self.peak_error[i], 3),
-            _pm(self.height[i], self.height_error[i]),
+            _plus_minus(self.peak[i], self.peak_error[i], 3),
+            _plus_minus(self.height[i], self.height_error[i]),
             *last,
         )
 
@@ -176,40 +176,42 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
     pick = np.linspace(0, len(frames) - 1, min(FRAMES, len(frames))).astype(int)
     blocks = np.array_split(pick, BLOCKS)
     work = PairStatistics(frames, farthest)
-    shells = np.array([[work.pair_counts(f) for f in block] for block in _even(blocks)])
-    counts = shells.mean(axis=1)  # (n_blocks, n_pairs, n_bins), neighbours of one atom a in a shell
+    histograms = np.array([[work.pair_counts(f) for f in block] for block in _even(blocks)])
+    counts = histograms.mean(
+        axis=1
+    )  # (n_blocks, n_pairs, n_bins), neighbours of one atom a in a shell
     radial = counts / work.ideal
     smooth = gaussian_filter1d(radial.mean(0), SMOOTHING / BIN, axis=1, mode="constant")
-    found = np.array([_first_shell(curve, work.edges) for curve in smooth])
-    peaks = np.array([_peaks(block, found[:, 0], work) for block in radial])
+    shells = np.array([_first_shell(curve, work.edges) for curve in smooth])
+    peaks = np.array([_peaks(block, shells[:, 0], work) for block in radial])
     integral = counts.cumsum(axis=2)
-    within = np.array([_inside(block, found[:, 1], work) for block in integral])
-    triplets, angular = work.angles(_even(blocks), found[:, 1])
+    within = np.array([_inside(block, shells[:, 1], work) for block in integral])
+    triplets, angular = work.angles(_even(blocks), shells[:, 1])
     q, factors = work.structure_factor(_even(blocks))
     return Structure(
         pairs=work.names,
         counts=work.sizes,
-        n_frames=shells.shape[0] * shells.shape[1],
+        n_frames=histograms.shape[0] * histograms.shape[1],
         n_blocks=BLOCKS,
         volume=float(np.mean([atoms.cell.volume for atoms in frames])),
         distances=0.5 * (work.edges[1:] + work.edges[:-1]),
         radial=radial.mean(0),
-        radial_error=_error(radial),
+        radial_error=standard_error(radial),
         integral=integral.mean(0),
         peak=peaks[:, :, 0].mean(0),
-        peak_error=_error(peaks[:, :, 0]),
+        peak_error=standard_error(peaks[:, :, 0]),
         height=peaks[:, :, 1].mean(0),
-        height_error=_error(peaks[:, :, 1]),
-        minimum=found[:, 1],
+        height_error=standard_error(peaks[:, :, 1]),
+        minimum=shells[:, 1],
         coordination=within.mean(0),
-        coordination_error=_error(within),
+        coordination_error=standard_error(within),
         triplets=triplets,
         angles=(np.arange(ANGLE_BINS) + 0.5) * 180 / ANGLE_BINS,
         angular=angular.mean(0),
-        angular_error=_error(angular),
+        angular_error=standard_error(angular),
         wavevectors=q,
         structure_factor=factors.mean(0),
-        structure_factor_error=_error(factors),
+        structure_factor_error=standard_error(factors),
     )
 
 
@@ -234,13 +236,13 @@ def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
             )
 
 
-def _even(blocks: list[IntArray]) -> IntArray:
+def _even(blocks: list[Integers]) -> Integers:
     """Blocks of one size, (n_blocks, n_frames): the largest may lose a frame."""
     size = min(map(len, blocks))
     return np.array([block[:size] for block in blocks])
 
 
-def _first_shell(curve: FloatArray, edges: FloatArray) -> tuple[float, float]:
+def _first_shell(curve: Floats, edges: Floats) -> tuple[float, float]:
     """First peak and the minimum after it, Angstrom; not-a-number where there is none."""
     peaks, _ = find_peaks(curve, prominence=max(PROMINENCE * curve.max(initial=0), 1e-9))
     if len(peaks) == 0:
@@ -254,10 +256,10 @@ def _first_shell(curve: FloatArray, edges: FloatArray) -> tuple[float, float]:
     return float(middle[peaks[0]]), np.nan if at_end else float(minimum)
 
 
-def _peaks(radial: FloatArray, near: FloatArray, work: PairStatistics) -> FloatArray:
+def _peaks(radial: Floats, near: Floats, work: PairStatistics) -> Floats:
     """Place and height of a block's first peaks, (n_pairs, 2), by parabolas through their tops."""
     middle = 0.5 * (work.edges[1:] + work.edges[:-1])
-    found = np.full((len(radial), 2), np.nan)
+    shells = np.full((len(radial), 2), np.nan)
     for i, (curve, where) in enumerate(zip(radial, near, strict=True)):
         if not np.isfinite(where):
             continue
@@ -266,21 +268,15 @@ def _peaks(radial: FloatArray, near: FloatArray, work: PairStatistics) -> FloatA
         around = slice(max(0, top - 2), top + 3)
         a, b, c = np.polyfit(middle[around] - middle[top], curve[around], 2)
         shift = float(np.clip(-b / (2 * a), -2 * BIN, 2 * BIN)) if a < 0 else 0.0
-        found[i] = middle[top] + shift, c + b * shift / 2 if a < 0 else curve[top]
-    return found
+        shells[i] = middle[top] + shift, c + b * shift / 2 if a < 0 else curve[top]
+    return shells
 
 
-def _inside(integral: FloatArray, reach: FloatArray, work: PairStatistics) -> FloatArray:
+def _inside(integral: Floats, reach: Floats, work: PairStatistics) -> Floats:
     """Neighbours within the reach of each pair, (n_pairs,)."""
     pairs = zip(reach, integral, strict=True)
     return np.array([np.interp(r, work.edges[1:], row) for r, row in pairs])
 
 
-def _error(blocks: FloatArray) -> FloatArray:
-    """Standard error of the mean over blocks, along the first axis."""
-    found: FloatArray = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
-    return found
-
-
-def _pm(value: float, error: float, digits: int = 2) -> str:
+def _plus_minus(value: float, error: float, digits: int = 2) -> str:
     return f"{value:.{digits}f} ± {error:.2g}"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
 from ladera.plotting import PALETTE, axes, style
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import (
     relax_ions,
     require_crystal,
@@ -48,15 +49,15 @@ class Elasticity(Result):
     )
 
     space_group: str
-    stiffness: FloatArray = quantity("GPa")  # (6, 6), C_ij in Voigt order xx yy zz yz xz xy
+    stiffness: Floats = quantity("GPa")  # (6, 6), C_ij in Voigt order xx yy zz yz xz xy
     strain: float = quantity()  # the smallest one used
     strain_error: float = quantity("GPa")  # largest change by the last halving of the strain, / 3
-    bulk_modulus: FloatArray = quantity("GPa")  # (3,) Voigt, Reuss, Hill
-    shear_modulus: FloatArray = quantity("GPa")  # (3,)
+    bulk_modulus: Floats = quantity("GPa")  # (3,) Voigt, Reuss, Hill
+    shear_modulus: Floats = quantity("GPa")  # (3,)
     young_modulus: float = quantity("GPa")  # of Hill's moduli
     poisson_ratio: float = quantity()  # of Hill's moduli
     universal_anisotropy: float = quantity()  # 5 G_V / G_R + K_V / K_R - 6, 0 when isotropic
-    eigenvalues: FloatArray = quantity("GPa")  # (6,) of the stiffness in Kelvin's notation
+    eigenvalues: Reals = quantity("GPa")  # (6,) of the stiffness in Kelvin's notation
 
     @property
     def stable(self) -> bool:
@@ -87,7 +88,7 @@ class Elasticity(Result):
 
     def plot(self) -> Figure:
         """Young's modulus by direction in three planes; a circle where the crystal is isotropic."""
-        compliance = np.linalg.inv(self.stiffness * np.outer(_KELVIN, _KELVIN))
+        compliance: Reals = np.linalg.inv(self.stiffness * np.outer(_KELVIN, _KELVIN))
         angles = np.linspace(0, 2 * np.pi, 361)
         with style():
             figure, panel = axes(4.2, 4.2)
@@ -150,7 +151,7 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
     )
 
 
-def _require_little_strain(stress: FloatArray, stiffness: FloatArray) -> None:
+def _require_little_strain(stress: Floats, stiffness: Floats) -> None:
     """PropertyError when the stress that is left belongs to a large strain, as in soft crystals."""
     voigt = np.array([stress[i, j] for i, j in _VOIGT]) / GIGAPASCAL
     if np.linalg.eigvalsh(stiffness)[0] <= 0:
@@ -164,14 +165,14 @@ def _require_little_strain(stress: FloatArray, stiffness: FloatArray) -> None:
         )
 
 
-def young_modulus(compliance: FloatArray, directions: FloatArray) -> FloatArray:
+def young_modulus(compliance: Reals, directions: Floats) -> Floats:
     """1 / (n n : S : n n), GPa, along unit vectors n (n_directions, 3); S in Kelvin's notation."""
     tensors = np.stack([_to_kelvin(np.outer(n, n)) for n in directions])
-    young: FloatArray = 1 / np.einsum("ni,ij,nj->n", tensors, compliance, tensors)
+    young: Floats = 1 / np.einsum("ni,ij,nj->n", tensors, compliance, tensors)
     return young
 
 
-def point_group(atoms: Atoms, tolerance: float = 1e-3) -> tuple[FloatArray, str]:
+def point_group(atoms: Atoms, tolerance: float = 1e-3) -> tuple[Floats, str]:
     """Cartesian rotations (n_operations, 3, 3) of a crystal, and its space group's symbol.
 
     Positions may be off by ``tolerance`` (Angstrom), as relaxations leave them.
@@ -184,7 +185,7 @@ def point_group(atoms: Atoms, tolerance: float = 1e-3) -> tuple[FloatArray, str]
     return rotations, f"{dataset.international} ({dataset.number})"
 
 
-def _independent_strains(rotations: FloatArray) -> list[int]:
+def _independent_strains(rotations: Floats) -> list[int]:
     """Voigt strains whose images under the rotations span all strains."""
     chosen: list[int] = []
     images = np.empty((6, 0))
@@ -198,8 +199,8 @@ def _independent_strains(rotations: FloatArray) -> list[int]:
 
 
 def _stiffness(
-    atoms: Atoms, columns: list[int], rotations: FloatArray, strain: float, fmax: float
-) -> FloatArray:
+    atoms: Atoms, columns: list[int], rotations: Floats, strain: float, fmax: float
+) -> Floats:
     """C (6, 6) in GPa: the least-squares solution over all images of the strains."""
     strains, stresses = [], []
     for column in columns:
@@ -210,11 +211,11 @@ def _stiffness(
         stresses += [_to_kelvin(r @ slope @ r.T) for r in rotations]
     kelvin = np.linalg.lstsq(np.array(strains), np.array(stresses), rcond=None)[0]
     kelvin = (kelvin + kelvin.T) / 2
-    stiffness: FloatArray = kelvin / np.outer(_KELVIN, _KELVIN) / GIGAPASCAL
+    stiffness: Floats = kelvin / np.outer(_KELVIN, _KELVIN) / GIGAPASCAL
     return stiffness
 
 
-def _stress(atoms: Atoms, strain: FloatArray, fmax: float) -> FloatArray:
+def _stress(atoms: Atoms, strain: Floats, fmax: float) -> Floats:
     """Stress (3, 3), eV/Angstrom^3, of the strained cell with its atoms at rest."""
     strained = atoms.copy()
     strained.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
@@ -223,7 +224,7 @@ def _stress(atoms: Atoms, strain: FloatArray, fmax: float) -> FloatArray:
     return stress_of(strained)
 
 
-def _unit_strain(column: int) -> FloatArray:
+def _unit_strain(column: int) -> Floats:
     """The strain tensor whose Voigt component ``column`` is 1, such as 2 epsilon_yz = 1."""
     i, j = _VOIGT[column]
     strain = np.zeros((3, 3))
@@ -232,13 +233,14 @@ def _unit_strain(column: int) -> FloatArray:
     return strain
 
 
-def _to_kelvin(tensor: FloatArray) -> FloatArray:
-    vector: FloatArray = np.array([tensor[i, j] for i, j in _VOIGT]) * _KELVIN
+def _to_kelvin(tensor: Floats) -> Floats:
+    vector: Floats = np.array([tensor[i, j] for i, j in _VOIGT]) * _KELVIN
     return vector
 
 
-def _result(stiffness: FloatArray, space_group: str, strain: float, error: float) -> Elasticity:
-    compliance = np.linalg.inv(stiffness)
+def _result(stiffness: Floats, space_group: str, strain: float, error: float) -> Elasticity:
+    compliance: Reals = np.linalg.inv(stiffness)
+    eigenvalues: Reals = np.linalg.eigvalsh(stiffness * np.outer(_KELVIN, _KELVIN))
     voigt = _moduli(stiffness)
     # Reuss's moduli are those of the compliance, which in Voigt's notation counts shear twice.
     once = np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
@@ -257,11 +259,11 @@ def _result(stiffness: FloatArray, space_group: str, strain: float, error: float
         young_modulus=float(9 * k * g / (3 * k + g)),
         poisson_ratio=float((3 * k - 2 * g) / (6 * k + 2 * g)),
         universal_anisotropy=float(5 * shear[0] / shear[1] + bulk[0] / bulk[1] - 6),
-        eigenvalues=np.linalg.eigvalsh(stiffness * np.outer(_KELVIN, _KELVIN)),
+        eigenvalues=eigenvalues,
     )
 
 
-def _moduli(tensor: FloatArray) -> tuple[float, float]:
+def _moduli(tensor: Reals) -> tuple[float, float]:
     """Isotropic averages K and G of a fourth-rank tensor T_ijkl given as (6, 6).
 
     K = T_iijj / 9,    G = (3 T_ijij - T_iijj) / 30

@@ -14,11 +14,12 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.potential import LaderaCalculator
 from ladera.properties.memory import alike
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import require_calculator, require_relaxed
 from ladera.simulation.held import require_honoured
 
@@ -46,13 +47,13 @@ class EnergyPath(Result):
         "Energy along the path; bars are two standard deviations of a committee's members."
     )
 
-    numbers: FloatArray = quantity()  # (n_atoms,), atomic numbers
-    cell: FloatArray = quantity("Angstrom")  # (3, 3)
-    periodic: FloatArray = quantity()  # (3,), one or zero
-    images: FloatArray = quantity("Angstrom")  # (n_images, n_atoms, 3)
-    distances: FloatArray = quantity("Angstrom")  # (n_images,), along the path
-    energies: FloatArray = quantity("eV")  # (n_images,)
-    forces: FloatArray = quantity("eV/Angstrom")  # (n_images,), largest across the path
+    numbers: Floats = quantity()  # (n_atoms,), atomic numbers
+    cell: Floats = quantity("Angstrom")  # (3, 3)
+    periodic: Floats = quantity()  # (3,), one or zero
+    images: Floats = quantity("Angstrom")  # (n_images, n_atoms, 3)
+    distances: Floats = quantity("Angstrom")  # (n_images,), along the path
+    energies: Floats = quantity("eV")  # (n_images,)
+    forces: Floats = quantity("eV/Angstrom")  # (n_images,), largest across the path
     barrier: float = quantity("eV")
     reverse_barrier: float = quantity("eV")
     reaction_energy: float = quantity("eV")
@@ -180,13 +181,13 @@ def _result(neb: NEB, band: Sequence[Atoms], calculator: Calculator) -> EnergyPa
     )
 
 
-def _barriers(energies: FloatArray) -> tuple[float, float, float]:
+def _barriers(energies: Floats) -> tuple[float, float, float]:
     """Barrier there and back, and reaction energy, eV."""
     top = float(energies.max())
     return top - float(energies[0]), top - float(energies[-1]), float(energies[-1] - energies[0])
 
 
-def _energies(band: Sequence[Atoms], calculator: Calculator) -> FloatArray:
+def _energies(band: Sequence[Atoms], calculator: Calculator) -> Floats:
     energies = []
     for image in band:
         copy = image.copy()

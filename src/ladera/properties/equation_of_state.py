@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.optimize import curve_fit
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import relax_ions, require_crystal, with_spread
 from ladera.units import GIGAPASCAL
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def birch_murnaghan(
-    volume: FloatArray, energy: float, equilibrium: float, modulus: float, derivative: float
-) -> FloatArray:
+    volume: Floats, energy: float, equilibrium: float, modulus: float, derivative: float
+) -> Floats:
     """Energy at ``volume`` (Birch, Phys. Rev. 71, 809 (1947), third order).
 
     E(V) = E_0 + 9 V_0 B_0 / 16 [ (y - 1)^3 B_0' + (y - 1)^2 (6 - 4 y) ],    y = (V_0 / V)^(2/3)
@@ -30,13 +31,13 @@ def birch_murnaghan(
     y = (equilibrium / volume) ** (2 / 3)
     strain = y - 1
     scale = 9 * equilibrium * modulus / 16
-    result: FloatArray = energy + scale * (strain**3 * derivative + strain**2 * (6 - 4 * y))
+    result: Floats = energy + scale * (strain**3 * derivative + strain**2 * (6 - 4 * y))
     return result
 
 
 def vinet(
-    volume: FloatArray, energy: float, equilibrium: float, modulus: float, derivative: float
-) -> FloatArray:
+    volume: Floats, energy: float, equilibrium: float, modulus: float, derivative: float
+) -> Floats:
     """Energy at ``volume`` (Vinet et al., J. Geophys. Res. 92, 9319 (1987)).
 
     E(V) = E_0 + 9 V_0 B_0 / eta^2 [ 1 - (1 - u) exp(u) ],
@@ -45,11 +46,11 @@ def vinet(
     eta = 1.5 * (derivative - 1)
     u = eta * (1 - np.cbrt(volume / equilibrium))
     scale = 9 * equilibrium * modulus / eta**2
-    result: FloatArray = energy + scale * (1 - (1 - u) * np.exp(u))
+    result: Floats = energy + scale * (1 - (1 - u) * np.exp(u))
     return result
 
 
-FORMS: Final[dict[str, Callable[..., FloatArray]]] = {
+FORMS: Final[dict[str, Callable[..., Floats]]] = {
     "Birch-Murnaghan": birch_murnaghan,
     "Vinet": vinet,
 }
@@ -67,18 +68,18 @@ class EquationOfState(Result):
     title: ClassVar[str] = "Equation of state"
     caption: ClassVar[str] = "Energy against volume, and the forms fitted to it."
 
-    volumes: FloatArray = quantity("Angstrom^3/atom")  # (n_points,)
-    energies: FloatArray = quantity("eV/atom")  # (n_points,)
+    volumes: Floats = quantity("Angstrom^3/atom")  # (n_points,)
+    energies: Floats = quantity("eV/atom")  # (n_points,)
     forms: tuple[str, ...]
-    volume: FloatArray = quantity("Angstrom^3/atom")  # (n_forms,), V_0
-    volume_error: FloatArray = quantity("Angstrom^3/atom")
-    energy: FloatArray = quantity("eV/atom")  # E_0
-    energy_error: FloatArray = quantity("eV/atom")
-    bulk_modulus: FloatArray = quantity("GPa")  # B_0
-    bulk_modulus_error: FloatArray = quantity("GPa")
-    derivative: FloatArray = quantity()  # B_0' = dB/dP
-    derivative_error: FloatArray = quantity()
-    residual: FloatArray = quantity("meV/atom")  # root mean square of the fit
+    volume: Floats = quantity("Angstrom^3/atom")  # (n_forms,), V_0
+    volume_error: Floats = quantity("Angstrom^3/atom")
+    energy: Floats = quantity("eV/atom")  # E_0
+    energy_error: Floats = quantity("eV/atom")
+    bulk_modulus: Floats = quantity("GPa")  # B_0
+    bulk_modulus_error: Floats = quantity("GPa")
+    derivative: Floats = quantity()  # B_0' = dB/dP
+    derivative_error: Floats = quantity()
+    residual: Floats = quantity("meV/atom")  # root mean square of the fit
 
     def table(self) -> Table:
         """One row for each form."""
@@ -179,9 +180,7 @@ def _energy(atoms: Atoms, factor: float, fmax: float) -> float:
     return float(scaled.get_potential_energy())
 
 
-def _fit(
-    form: str, volumes: FloatArray, energies: FloatArray
-) -> tuple[FloatArray, FloatArray, float]:
+def _fit(form: str, volumes: Floats, energies: Floats) -> tuple[Floats, Floats, float]:
     """Parameters (E_0, V_0, B_0, B_0'), their standard errors, and the residual (eV/atom)."""
     curvature, slope, _ = np.polyfit(volumes, energies, 2)
     start = (energies.min(), -slope / (2 * curvature), abs(slope), 4.0)

@@ -14,9 +14,9 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import linear_sum_assignment
 from scipy.signal import find_peaks
 
+from ladera.arrays import Floats
 from ladera.errors import DataError
 from ladera.plotting import PALETTE
-from ladera.properties.result import FloatArray
 
 STICKS: Final = 60  # a file with fewer points lists peaks, one with more is a curve
 PROMINENCE: Final = 0.03  # of a peak, of the highest
@@ -30,24 +30,22 @@ _FWHM: Final = float(np.sqrt(8 * np.log(2)))  # in standard deviations of a Gaus
 class MeasuredSpectrum:
     """Absorbance against wavenumber, ascending; the highest point is one."""
 
-    wavenumbers: FloatArray  # (n,), cm^-1
-    absorbance: FloatArray  # (n,), no unit
+    wavenumbers: Floats  # (n,), cm^-1
+    absorbance: Floats  # (n,), no unit
     source: str
 
-    def peaks(self, width: float) -> FloatArray:
+    def peaks(self, width: float) -> Floats:
         """Wavenumbers of the peaks, those closer than ``width`` (cm^-1) being one, (n_peaks,)."""
         if len(self.wavenumbers) < STICKS:
             return self.wavenumbers
         even = np.linspace(self.wavenumbers[0], self.wavenumbers[-1], 2 * len(self.wavenumbers))
         curve = np.interp(even, self.wavenumbers, self.absorbance)
         smooth = gaussian_filter1d(curve, width / _FWHM / (even[1] - even[0]))
-        found, _ = find_peaks(smooth, prominence=PROMINENCE * np.ptp(smooth))
-        peaks: FloatArray = even[found]
+        tops, _ = find_peaks(smooth, prominence=PROMINENCE * np.ptp(smooth))
+        peaks: Floats = even[tops]
         return peaks
 
-    def matched(
-        self, bands: FloatArray, intensities: FloatArray, width: float
-    ) -> tuple[FloatArray, FloatArray]:
+    def matched(self, bands: Floats, intensities: Floats, width: float) -> tuple[Floats, Floats]:
         """The measured peak of each computed band, (n_bands,), and the peaks that are left.
 
         Peaks are given to bands (cm^-1) so that the sum of the squared shifts is least, none
@@ -102,7 +100,7 @@ def read_spectrum(path: str | os.PathLike[str]) -> MeasuredSpectrum:
     return MeasuredSpectrum(x, y / y.max(), path.name)
 
 
-def _columns(text: str) -> tuple[FloatArray, FloatArray]:
+def _columns(text: str) -> tuple[Floats, Floats]:
     rows, header = [], ""
     for number, line in enumerate(text.splitlines(), start=1):
         words = re.split(r"[\s,;]+", line.strip())
@@ -120,7 +118,7 @@ def _columns(text: str) -> tuple[FloatArray, FloatArray]:
     return x, _absorbance(y) if "transmittance" in header else y
 
 
-def _jcamp(text: str) -> tuple[FloatArray, FloatArray]:
+def _jcamp(text: str) -> tuple[Floats, Floats]:
     """Wavenumbers and absorbance of the first data block."""
     records: dict[str, str] = {}
     for record in text.split("##")[1:]:
@@ -138,13 +136,13 @@ def _jcamp(text: str) -> tuple[FloatArray, FloatArray]:
     return x, _absorbance(y) if "TRANSMIT" in records.get("YUNITS", "").upper() else y
 
 
-def _pairs(records: dict[str, str], body: str) -> tuple[FloatArray, FloatArray]:
+def _pairs(records: dict[str, str], body: str) -> tuple[Floats, Floats]:
     words = re.findall(r"[-+]?\d[\d.]*(?:[eE][-+]?\d+)?", _without_comments(body))
     values = np.array(words[: len(words) // 2 * 2], dtype=float).reshape(-1, 2)
     return values[:, 0] * _factor(records, "X"), values[:, 1] * _factor(records, "Y")
 
 
-def _even_data(records: dict[str, str]) -> tuple[FloatArray, FloatArray]:
+def _even_data(records: dict[str, str]) -> tuple[Floats, Floats]:
     """(X++(Y..Y)): each line has its first abscissa and then ordinates at even distances."""
     values: list[float] = []
     last_was_difference = False
@@ -208,8 +206,8 @@ def _without_comments(text: str) -> str:
     return re.sub(r"\$\$.*", "", text)
 
 
-def _absorbance(transmittance: FloatArray) -> FloatArray:
+def _absorbance(transmittance: Floats) -> Floats:
     """-lg T, of a fraction or of percents."""
     fraction = transmittance / (100 if transmittance.max() > 2 else 1)
-    found: FloatArray = -np.log10(np.clip(fraction, _LEAST_TRANSMITTANCE, None))
-    return found - min(0.0, float(found.min()))
+    absorbance: Floats = -np.log10(np.clip(fraction, _LEAST_TRANSMITTANCE, None))
+    return absorbance - min(0.0, float(absorbance.min()))

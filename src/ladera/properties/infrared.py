@@ -9,10 +9,11 @@ import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, PALETTE, axes, style
 from ladera.properties.experiment import MeasuredSpectrum
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import with_spread
 from ladera.properties.vibrations import mode_motion, mode_order, vibrations
 
@@ -31,24 +32,24 @@ class Infrared(Result):
     )
 
     symbols: tuple[str, ...]
-    positions: FloatArray = quantity("Angstrom")  # (n_atoms, 3)
-    modes: FloatArray = quantity()  # (n_modes, n_atoms, 3), displacements of unit length
-    frequencies: FloatArray = quantity("cm^-1")  # (n_modes,), negative where imaginary
-    intensities: FloatArray = quantity("km/mol")  # (n_modes,)
+    positions: Floats = quantity("Angstrom")  # (n_atoms, 3)
+    modes: Floats = quantity()  # (n_modes, n_atoms, 3), displacements of unit length
+    frequencies: Floats = quantity("cm^-1")  # (n_modes,), negative where imaginary
+    intensities: Floats = quantity("km/mol")  # (n_modes,)
     scale: float = quantity()  # factor on the frequencies
     shape: str  # of a line
     width: float = quantity("cm^-1")  # full width at half maximum
-    wavenumbers: FloatArray = quantity("cm^-1")  # (n,)
-    absorption: FloatArray = quantity("km/mol cm")  # (n,), integrates to intensities
-    observed: FloatArray = quantity("cm^-1")  # (n_modes,), the measured peak of each mode
-    unmatched: FloatArray = quantity("cm^-1")  # measured peaks that belong to no mode
-    measured_wavenumbers: FloatArray = quantity("cm^-1")  # (n_measured,), empty without any
-    measured: FloatArray = quantity()  # (n_measured,), absorbance, at most one
+    wavenumbers: Floats = quantity("cm^-1")  # (n,)
+    absorption: Floats = quantity("km/mol cm")  # (n,), integrates to intensities
+    observed: Floats = quantity("cm^-1")  # (n_modes,), the measured peak of each mode
+    unmatched: Floats = quantity("cm^-1")  # measured peaks that belong to no mode
+    measured_wavenumbers: Floats = quantity("cm^-1")  # (n_measured,), empty without any
+    measured: Floats = quantity()  # (n_measured,), absorbance, at most one
     source: str = ""  # of the measured spectrum
     derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
 
     @property
-    def shifts(self) -> FloatArray:
+    def shifts(self) -> Floats:
         """Scaled minus measured wavenumber of each mode, (n_modes,), cm^-1."""
         return self.scale * self.frequencies - self.observed
 
@@ -148,8 +149,8 @@ def infrared(
         end = max(end, float(measured.wavenumbers[-1]))
     grid = np.arange(0.0, min(end, 6000.0), min(1.0, width / 10))
     real = bands > 0
-    observed: FloatArray = np.full(len(bands), np.nan)
-    unmatched: FloatArray = np.empty(0)
+    observed: Floats = np.full(len(bands), np.nan)
+    unmatched: Floats = np.empty(0)
     if measured is not None:
         observed, unmatched = measured.matched(bands, harmonic.intensities, width)
     return Infrared(
@@ -173,13 +174,13 @@ def infrared(
 
 
 def _broadened(
-    grid: FloatArray, bands: FloatArray, intensities: FloatArray, shape: Shape, width: float
-) -> FloatArray:
+    grid: Floats, bands: Floats, intensities: Floats, shape: Shape, width: float
+) -> Floats:
     apart = grid[:, None] - bands
     if shape == "lorentzian":
         lines = width / (2 * np.pi) / (apart**2 + width**2 / 4)
     else:
         deviation = width / np.sqrt(8 * np.log(2))
         lines = np.exp(-0.5 * (apart / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
-    total: FloatArray = lines @ intensities
+    total: Floats = lines @ intensities
     return total

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
-from ladera.properties.result import FloatArray
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    IntArray = NDArray[np.integer[Any]]
+from ladera.arrays import Floats, Integers, Reals
 
 
-def mean_squared_displacements(positions: FloatArray) -> FloatArray:
+def mean_squared_displacements(positions: Floats) -> Floats:
     """MSD of each component, averaged over particles and time origins, by Fourier transforms.
 
     ::
@@ -45,12 +38,12 @@ def mean_squared_displacements(positions: FloatArray) -> FloatArray:
     lags = np.arange(n_frames)
     ends = start[n_frames] - start[lags] + start[n_frames - lags]
     origins = (n_frames - lags)[:, None] * r.shape[1]
-    result: FloatArray = (ends - 2 * total) / origins
+    result: Floats = (ends - 2 * total) / origins
     result[0] = 0.0
     return result
 
 
-def variances(positions: FloatArray, lags: IntArray) -> tuple[FloatArray, FloatArray]:
+def variances(positions: Floats, lags: Integers) -> tuple[Floats, Floats]:
     """Variance over particles and origins of one squared displacement.
 
     Of the whole displacement, shape (n_lags,), and of each component, (n_lags, 3); Angstrom^4.
@@ -65,7 +58,7 @@ def variances(positions: FloatArray, lags: IntArray) -> tuple[FloatArray, FloatA
     return np.array(whole), np.array(parts)
 
 
-def origin_correlation(n_frames: int, lags: IntArray) -> FloatArray:
+def origin_correlation(n_frames: int, lags: Integers) -> Floats:
     """Covariance of time-origin averages at two lags, for squared displacements of variance one.
 
     Displacements from origins s and t, over i and j frames, share o(s - t) frames; if steps are
@@ -98,7 +91,7 @@ def origin_correlation(n_frames: int, lags: IntArray) -> FloatArray:
     return matrix
 
 
-def origin_variance(n_frames: int, lags: IntArray) -> FloatArray:
+def origin_variance(n_frames: int, lags: Integers) -> Floats:
     """The diagonal of :func:`origin_correlation`, in closed form (n frames of lag, K origins).
 
     ::
@@ -112,12 +105,20 @@ def origin_variance(n_frames: int, lags: IntArray) -> FloatArray:
     k = n_frames - n
     short = (4 * n**2 * k + 2 * k + n - n**3) / (6 * n * k**2)
     long = 1 + (k**3 - 4 * n * k**2 + 4 * n - k) / (6 * n**2 * k)
-    variance: FloatArray = np.where(n <= k, short, long)
+    variance: Floats = np.where(n <= k, short, long)
     return variance
 
 
-def straight_line(times: FloatArray) -> FloatArray:
+def straight_line(times: Reals) -> Floats:
     """Weights w (2, n) that make slope and intercept of an ordinary fit: w @ values."""
     design = np.stack([times, np.ones_like(times)], axis=1)
-    weights: FloatArray = np.linalg.pinv(design)
+    weights: Floats = np.linalg.pinv(design)
     return weights
+
+
+def standard_error(blocks: Floats) -> Floats:
+    """Standard error of the mean over blocks, along the first axis; not-a-number for one block."""
+    if len(blocks) < 2:
+        return np.full(blocks.shape[1:], np.nan)
+    errors: Floats = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
+    return errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -14,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladera.files import atomic_path
+from ladera.identity import hash_of_model, hash_of_structure
 from ladera.potential import LaderaCalculator
 from ladera.quantities import ENERGY
-from ladera.structure import total_charge
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -41,7 +40,7 @@ class RememberingCalculator(LaderaCalculator):
     def __init__(self, potential: Potential, folder: str | os.PathLike[str]) -> None:
         super().__init__(potential)
         self.folder = Path(folder)
-        self._model = _fingerprint(potential)
+        self._model = hash_of_model(potential)
 
     def calculate(
         self,
@@ -63,9 +62,9 @@ class RememberingCalculator(LaderaCalculator):
             return {name: np.asarray(value) for name, value in self.results.items()}
 
         self._prediction = None  # it stays so when the results come from a file
-        found = self.remember(atoms, " ".join(sorted(wanted)), compute)
+        results = self.remember(atoms, " ".join(sorted(wanted)), compute)
         if self._prediction is None:
-            self.results = {name: v if v.ndim else float(v) for name, v in found.items()}
+            self.results = {name: v if v.ndim else float(v) for name, v in results.items()}
             self._settle(atoms)
 
     def remember(
@@ -75,22 +74,17 @@ class RememberingCalculator(LaderaCalculator):
 
         ``what`` says in words what that is.
         """
-        key = hashlib.sha256(self._model + what.encode())
-        for part in (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc):
-            key.update(np.ascontiguousarray(part).tobytes())
-        key.update(repr(total_charge(atoms)).encode())
-        for array in more:
-            key.update(array.tobytes())
-        path = self.folder / f"{key.hexdigest()[:32]}.npz"
+        key = hash_of_structure(atoms, self._model, what, *more)
+        path = self.folder / f"{key[:32]}.npz"
         if path.is_file():
             with np.load(path, allow_pickle=False) as stored:
                 return dict(stored)
         began = time.perf_counter()
-        found = compute()
+        arrays = compute()
         if time.perf_counter() - began > WORTH_KEEPING:
             with atomic_path(path) as temporary:
-                np.savez(temporary, **found)  # type: ignore[arg-type]
-        return found
+                np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        return arrays
 
 
 def alike(calculator: LaderaCalculator, potential: Potential | None = None) -> LaderaCalculator:
@@ -104,12 +98,3 @@ def alike(calculator: LaderaCalculator, potential: Potential | None = None) -> L
 def forget(folder: str | os.PathLike[str]) -> None:
     """Remove what is kept for the result in ``folder``, which is finished."""
     shutil.rmtree(Path(folder) / FOLDER, ignore_errors=True)
-
-
-def _fingerprint(potential: Potential) -> bytes:
-    key = hashlib.sha256()
-    for member in potential.members or (potential,):
-        key.update(repr(member.config).encode())
-        for name, tensor in sorted(member.state_dict().items()):
-            key.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-    return key.digest()

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from ase.data import chemical_symbols
 
+from ladera.arrays import Floats, Integers
 from ladera.graph import Graph
-from ladera.properties.result import FloatArray
 from ladera.structure import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
-    from numpy.typing import NDArray
 
-    IntArray = NDArray[np.integer[Any]]
 
 BIN: Final = 0.05  # Angstrom
 ANGLE_BINS: Final = 90  # of 2 degrees
@@ -48,7 +46,7 @@ class PairStatistics:
         volume = float(np.mean([atoms.cell.volume for atoms in frames]))
         self.ideal = np.maximum(others, 1e-12)[:, None] * volumes / volume
 
-    def pair_counts(self, frame: int) -> FloatArray:
+    def pair_counts(self, frame: int) -> Floats:
         """Neighbours b of an atom a in each shell of a frame, (n_pairs, n_bins)."""
         graph = self._graph(frame, self._farthest)
         lengths = np.linalg.norm(graph.vectors.numpy(), axis=1)
@@ -60,7 +58,7 @@ class PairStatistics:
             counts[i] = np.histogram(mine, self.edges)[0] / self.sizes[i, 0]
         return counts
 
-    def angles(self, blocks: IntArray, reach: FloatArray) -> tuple[tuple[str, ...], FloatArray]:
+    def angles(self, blocks: Integers, reach: Floats) -> tuple[tuple[str, ...], Floats]:
         """Names (neighbour-centre-neighbour) and distributions (n_blocks, n_triplets, n_angles).
 
         Neighbours of a pair of species are those within its ``reach`` (n_pairs,), Angstrom.
@@ -85,7 +83,7 @@ class PairStatistics:
         counts = np.stack(chosen, axis=1)
         return tuple(names), counts / counts.sum(axis=2, keepdims=True) * ANGLE_BINS / 180
 
-    def structure_factor(self, blocks: IntArray) -> tuple[FloatArray, FloatArray]:
+    def structure_factor(self, blocks: Integers) -> tuple[Floats, Floats]:
         """q (n_q,) and S(q) (n_blocks, n_q), averaged over vectors of about the same length."""
         cell = np.mean([atoms.cell.array for atoms in self._frames], axis=0)
         mean = 2 * np.pi * np.linalg.inv(cell)
@@ -112,14 +110,14 @@ class PairStatistics:
         q = np.bincount(place, lengths[chosen]) / weight
         return q, np.array([np.bincount(place, row) / weight for row in values])
 
-    def _scattering(self, frame: int, indices: IntArray) -> FloatArray:
+    def _scattering(self, frame: int, indices: Integers) -> Floats:
         """|sum_j exp(i q.r_j)|^2 / N of vectors of the reciprocal lattice, (n_vectors,)."""
         atoms = self._frames[frame]
         scaled = atoms.positions @ np.linalg.inv(atoms.cell.array)
         phases = 2 * np.pi * (indices @ scaled.T)
         total = np.cos(phases).sum(axis=1) ** 2 + np.sin(phases).sum(axis=1) ** 2
-        found: FloatArray = total / len(scaled)
-        return found
+        mean: Floats = total / len(scaled)
+        return mean
 
     def _graph(self, frame: int, cutoff: float) -> Graph:
         atoms = self._frames[frame]
@@ -127,7 +125,7 @@ class PairStatistics:
         return Graph.of(Structure.of(atoms.numbers, positions, atoms.cell.array, True), cutoff)
 
 
-def _angle_counts(graph: Graph, element: IntArray, radius: FloatArray) -> FloatArray:
+def _angle_counts(graph: Graph, element: Integers, radius: Floats) -> Floats:
     """Angles between two neighbours, (n_elements, n_elements, n_elements, n_angles).
 
     First index: the element of the centre; then those of the neighbours, the lower one first.
@@ -159,5 +157,5 @@ def _angle_counts(graph: Graph, element: IntArray, radius: FloatArray) -> FloatA
     return counts.reshape(n, n, n, ANGLE_BINS).astype(float)
 
 
-def _thinned(block: IntArray) -> IntArray:
+def _thinned(block: Integers) -> Integers:
     return block[:: max(1, len(block) // _FRAMES_OF_A_BLOCK)]

@@ -10,15 +10,15 @@ import numpy as np
 from ase import units
 from ase.cell import Cell
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import guess_primitive_matrix
 
+from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, style
 from ladera.properties.displacements import evaluate_displaced
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import require_crystal, require_relaxed, with_spread
 
 if TYPE_CHECKING:
@@ -49,21 +49,21 @@ class Phonons(Result):
         "states beside them."
     )
 
-    supercell: FloatArray = quantity()  # (3,), cells along each vector
+    supercell: Floats = quantity()  # (3,), cells along each vector
     supercell_change: float = quantity("THz")  # largest, from the next smaller supercell
-    distances: FloatArray = quantity("1/Angstrom")  # (n_points,) along the path, 2 pi in it
-    bands: FloatArray = quantity("THz")  # (n_points, n_bands)
-    ticks: FloatArray = quantity("1/Angstrom")  # (n_labels,)
+    distances: Floats = quantity("1/Angstrom")  # (n_points,) along the path, 2 pi in it
+    bands: Floats = quantity("THz")  # (n_points, n_bands)
+    ticks: Floats = quantity("1/Angstrom")  # (n_labels,)
     labels: tuple[str, ...]
-    frequencies: FloatArray = quantity("THz")  # (n_grid,) of the density of states
-    density: FloatArray = quantity("1/THz")  # (n_grid,), states per primitive cell
+    frequencies: Floats = quantity("THz")  # (n_grid,) of the density of states
+    density: Floats = quantity("1/THz")  # (n_grid,), states per primitive cell
     lowest: float = quantity("THz")  # on the path and the mesh
-    lowest_point: FloatArray = quantity()  # (3,), where, in reciprocal primitive vectors
+    lowest_point: Floats = quantity()  # (3,), where, in reciprocal primitive vectors
     zero_point_energy: float = quantity("eV")  # per primitive cell
-    temperatures: FloatArray = quantity("K")
-    free_energy: FloatArray = quantity("kJ/mol")  # Helmholtz's
-    entropy: FloatArray = quantity("J/K/mol")
-    heat_capacity: FloatArray = quantity("J/K/mol")  # at constant volume
+    temperatures: Floats = quantity("K")
+    free_energy: Floats = quantity("kJ/mol")  # Helmholtz's
+    entropy: Floats = quantity("J/K/mol")
+    heat_capacity: Floats = quantity("J/K/mol")  # at constant volume
     n_atoms: int = 0  # in the primitive cell
     n_given: int = 0  # in the cell that was given
 
@@ -122,13 +122,13 @@ class Phonons(Result):
 
     def _at_labels(self) -> list[tuple[str, str]]:
         """Distinct frequencies at each distinct point of the path."""
-        found: dict[str, str] = {}
+        at_labels: dict[str, str] = {}
         for tick, label in zip(self.ticks, self.labels, strict=True):
-            if "|" not in label and label not in found:
+            if "|" not in label and label not in at_labels:
                 values = self.bands[int(np.argmin(np.abs(self.distances - tick)))]
                 distinct = sorted({round(float(v), 3) + 0.0 for v in values})
-                found[label] = ", ".join(f"{v:.3f}" for v in distinct)
-        return list(found.items())
+                at_labels[label] = ", ".join(f"{v:.3f}" for v in distinct)
+        return list(at_labels.items())
 
 
 @with_spread(at_rest="atoms")
@@ -152,18 +152,18 @@ def phonons(
     require_crystal(atoms, "A phonon")
     require_relaxed(atoms, cell=False)
     size = supercell_size(atoms, supercell)
-    found = force_constants(atoms, size, displacement, primitive=True)
+    phonopy = force_constants(atoms, size, displacement, primitive=True)
     smaller = np.maximum(size - 1, 1)
     change = np.nan
     if (smaller < size).any():
         change = _largest_difference(
-            found, force_constants(atoms, smaller, displacement, primitive=True)
+            phonopy, force_constants(atoms, smaller, displacement, primitive=True)
         )
-    return _result(atoms, found, size, change)
+    return _result(atoms, phonopy, size, change)
 
 
 def force_constants(
-    atoms: Atoms, supercell: NDArray[np.int64], displacement: float, *, primitive: bool = False
+    atoms: Atoms, supercell: Integers, displacement: float, *, primitive: bool = False
 ) -> Phonopy:
     """phonopy's object with the force constants of a supercell, symmetrised.
 
@@ -176,23 +176,23 @@ def force_constants(
         masses=atoms.get_masses(),
     )
     part = _primitive_matrix(cell) if primitive else np.eye(3)
-    found = Phonopy(cell, np.diag(supercell), primitive_matrix=part, log_level=0)
-    found.generate_displacements(distance=displacement)
-    perfect = _to_ase(found.supercell, atoms)
-    moved = np.array([c.positions for c in found.supercells_with_displacements or ()])
+    phonopy = Phonopy(cell, np.diag(supercell), primitive_matrix=part, log_level=0)
+    phonopy.generate_displacements(distance=displacement)
+    perfect = _to_ase(phonopy.supercell, atoms)
+    moved = np.array([c.positions for c in phonopy.supercells_with_displacements or ()])
     forces = evaluate_displaced(perfect, moved - perfect.positions).forces
-    found.forces = forces.astype(np.float64)
-    found.produce_force_constants()
-    found.symmetrize_force_constants()
-    return found
+    phonopy.forces = forces.astype(np.float64)
+    phonopy.produce_force_constants()
+    phonopy.symmetrize_force_constants()
+    return phonopy
 
 
-def _primitive_matrix(cell: PhonopyAtoms) -> FloatArray:
+def _primitive_matrix(cell: PhonopyAtoms) -> Floats:
     """Vectors of the primitive cell in columns, in those of ``cell``; one if that is primitive."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # spglib's, of exceptions to come
-        found: FloatArray = guess_primitive_matrix(cell, symprec=_SAME_PLACE)
-    return found if abs(np.linalg.det(found)) < 0.99 else np.eye(3)
+        matrix: Floats = guess_primitive_matrix(cell, symprec=_SAME_PLACE)
+    return matrix if abs(np.linalg.det(matrix)) < 0.99 else np.eye(3)
 
 
 def _to_ase(cell: PhonopyAtoms, like: Atoms) -> Atoms:
@@ -205,14 +205,14 @@ def _to_ase(cell: PhonopyAtoms, like: Atoms) -> Atoms:
     return atoms
 
 
-def supercell_size(atoms: Atoms, supercell: Sequence[int] | None) -> NDArray[np.int64]:
+def supercell_size(atoms: Atoms, supercell: Sequence[int] | None) -> Integers:
     """Cells along each vector (3,): those asked for, or enough to be 12 Angstrom high.
 
     Raises PropertyError for a size that makes no sense.
     """
     if supercell is None:
         heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
-        cells: NDArray[np.int64] = np.ceil(_SUPERCELL_HEIGHT / heights - 1e-6).astype(np.int64)
+        cells: Integers = np.ceil(_SUPERCELL_HEIGHT / heights - 1e-6).astype(np.int64)
         return cells
     size = np.array(supercell, dtype=np.int64)
     if size.shape != (3,) or (size < 1).any():
@@ -226,27 +226,27 @@ def _largest_difference(one: Phonopy, other: Phonopy) -> float:
     return float(np.abs(frequencies(one, points) - frequencies(other, points)).max())
 
 
-def frequencies(found: Phonopy, points: FloatArray) -> FloatArray:
+def frequencies(phonopy: Phonopy, points: Floats) -> Floats:
     """(n_points, n_bands), THz, imaginary ones negative."""
-    found.run_qpoints(points.astype(np.float64))
-    result: Any = found.qpoints
-    frequencies: FloatArray = result.frequencies
+    phonopy.run_qpoints(points.astype(np.float64))
+    result: Any = phonopy.qpoints
+    frequencies: Floats = result.frequencies
     return frequencies
 
 
-def _result(atoms: Atoms, found: Phonopy, size: NDArray[np.int64], change: float) -> Phonons:
-    path = Cell(found.primitive.cell).bandpath(npoints=_POINTS_OF_A_BAND)
-    bands = frequencies(found, path.kpts)
+def _result(atoms: Atoms, phonopy: Phonopy, size: Integers, change: float) -> Phonons:
+    path = Cell(phonopy.primitive.cell).bandpath(npoints=_POINTS_OF_A_BAND)
+    bands = frequencies(phonopy, path.kpts)
     distances, ticks, labels = _path_axis(path)
-    found.run_mesh(_MESH_LENGTH)
-    found.run_total_dos()
+    phonopy.run_mesh(_MESH_LENGTH)
+    phonopy.run_total_dos()
     first, last, step = _TEMPERATURES
-    found.run_thermal_properties(
+    phonopy.run_thermal_properties(
         t_min=first, t_max=last, t_step=step, cutoff_frequency=LARGEST_NOISE
     )
-    mesh: Any = found.mesh
-    dos: Any = found.total_dos
-    heat: Any = found.thermal_properties
+    mesh: Any = phonopy.mesh
+    dos: Any = phonopy.total_dos
+    heat: Any = phonopy.thermal_properties
     everywhere = np.vstack([bands, mesh.frequencies])
     points = np.vstack([path.kpts, mesh.qpoints])
     worst = int(everywhere.min(axis=1).argmin())
@@ -267,12 +267,12 @@ def _result(atoms: Atoms, found: Phonopy, size: NDArray[np.int64], change: float
         free_energy=np.asarray(heat.free_energy),
         entropy=np.asarray(heat.entropy),
         heat_capacity=np.asarray(heat.heat_capacity),
-        n_atoms=len(found.primitive),
+        n_atoms=len(phonopy.primitive),
         n_given=len(atoms),
     )
 
 
-def _path_axis(path: Any) -> tuple[FloatArray, FloatArray, tuple[str, ...]]:
+def _path_axis(path: Any) -> tuple[Floats, Floats, tuple[str, ...]]:
     """Distances along ASE's path, and its points by name; two of them where the path jumps."""
     distances, ticks, names = path.get_linear_kpoint_axis()
     labels: dict[float, str] = {}

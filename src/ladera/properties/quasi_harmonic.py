@@ -11,6 +11,7 @@ from ase import units
 from matplotlib.figure import Figure
 from phonopy import run_qha
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import PALETTE, axes, style
 from ladera.properties.phonons import (
@@ -19,7 +20,7 @@ from ladera.properties.phonons import (
     frequencies,
     supercell_size,
 )
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import relax_ions, require_crystal, with_spread
 from ladera.units import GIGAPASCAL
 
@@ -43,13 +44,13 @@ class QuasiHarmonic(Result):
     title: ClassVar[str] = "Quasi-harmonic expansion"
     caption: ClassVar[str] = "Volume expansion coefficient against temperature."
 
-    temperatures: FloatArray = quantity("K")
-    volume: FloatArray = quantity("Angstrom^3")  # of the cell
-    expansion: FloatArray = quantity("1/K")  # (1/V) dV/dT
-    bulk_modulus: FloatArray = quantity("GPa")
-    gruneisen: FloatArray = quantity()  # thermodynamic Grueneisen parameter
-    heat_capacity: FloatArray = quantity("J/K/mol")  # at constant pressure, per cell
-    volumes: FloatArray = quantity("Angstrom^3")  # the ones computed
+    temperatures: Floats = quantity("K")
+    volume: Floats = quantity("Angstrom^3")  # of the cell
+    expansion: Floats = quantity("1/K")  # (1/V) dV/dT
+    bulk_modulus: Floats = quantity("GPa")
+    gruneisen: Floats = quantity()  # thermodynamic Grueneisen parameter
+    heat_capacity: Floats = quantity("J/K/mol")  # at constant pressure, per cell
+    volumes: Floats = quantity("Angstrom^3")  # the ones computed
 
     def table(self) -> Table:
         """Some temperatures."""
@@ -106,15 +107,15 @@ def quasi_harmonic(
     require_crystal(atoms, "A thermal expansion")
     if points < 5:
         raise PropertyError(f"{points} volumes are too few for a fit; take five or more.")
-    energies, found = [], []
+    energies, crystals = [], []
     for factor in np.linspace(1 - strain / 2, 1 + strain, points):
         scaled = atoms.copy()
         scaled.set_cell(atoms.cell * np.cbrt(factor), scale_atoms=True)
         scaled.calc = atoms.calc
         relax_ions(scaled, fmax)
         energies.append(float(scaled.get_potential_energy()))
-        found.append(force_constants(scaled, supercell_size(scaled, supercell), displacement))
-        lowest = float(frequencies(found[-1], _COARSE_MESH).min())
+        crystals.append(force_constants(scaled, supercell_size(scaled, supercell), displacement))
+        lowest = float(frequencies(crystals[-1], _COARSE_MESH).min())
         if lowest < -LARGEST_NOISE:
             raise PropertyError(
                 f"At {factor:.3f} times the volume a mode is imaginary ({-lowest:.3g} THz), so its "
@@ -123,7 +124,7 @@ def quasi_harmonic(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of volumes outside, which are cut off below
         fit = run_qha(
-            found,
+            crystals,
             temperatures=np.arange(0.0, _HIGHEST + 2 * _STEP, _STEP),
             internal_energies=energies,
             mesh=_MESH_LENGTH,

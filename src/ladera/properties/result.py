@@ -17,14 +17,11 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 import ladera
 from ladera.errors import DataError
 from ladera.files import write_text_atomic
 from ladera.plotting import style
-
-FloatArray = NDArray[np.floating[Any]]
 
 FORMAT_VERSION: Final = 1
 FILE: Final = "result.json"

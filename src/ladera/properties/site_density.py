@@ -12,10 +12,11 @@ from ase.data import chemical_symbols
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.files import write_text_atomic
 from ladera.plotting import style
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
 from ladera.units import BOHR
 
@@ -37,12 +38,12 @@ class SiteDensity(Result):
     )
 
     species: str
-    cell: FloatArray = quantity("Angstrom")  # (3, 3)
-    density: FloatArray = quantity("1/Angstrom^3")  # (n_a, n_b, n_c), [0, 0, 0] at the corner
+    cell: Floats = quantity("Angstrom")  # (3, 3)
+    density: Floats = quantity("1/Angstrom^3")  # (n_a, n_b, n_c), [0, 0, 0] at the corner
     level: float = quantity("1/Angstrom^3")  # the isosurface that holds 80 % of the ions
     share: float = quantity()  # of the cell that it encloses
-    numbers: FloatArray = quantity()  # (n_others,), atomic numbers of the framework
-    framework: FloatArray = quantity("Angstrom")  # (n_others, 3)
+    numbers: Floats = quantity()  # (n_others,), atomic numbers of the framework
+    framework: Floats = quantity("Angstrom")  # (n_others, 3)
 
     def table(self) -> Table:
         """Level of the isosurface and how much of the cell it takes."""

@@ -12,10 +12,12 @@ from ase.data import atomic_masses, chemical_symbols
 from matplotlib.figure import Figure
 from scipy.signal import find_peaks
 
+from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, PALETTE, band, style
 from ladera.properties.experiment import MeasuredSpectrum
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.mean_squares import standard_error
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
 from ladera.properties.vibrations import INTENSITY
 from ladera.units import BOLTZMANN, FEMTOSECOND
@@ -53,25 +55,25 @@ class Spectrum(Result):
     duration: float = quantity("ps")
     interval: float = quantity("fs")
     resolution: float = quantity("cm^-1")  # full width at half maximum of a sharp line
-    wavenumbers: FloatArray = quantity("cm^-1")  # (n,)
-    states: FloatArray = quantity("cm")  # (n,), modes per cm^-1; integrates to 3 n_atoms
-    states_error: FloatArray = quantity("cm")
-    states_by_species: FloatArray = quantity("cm")  # (n_species, n)
-    infrared: FloatArray = quantity("km/mol cm")  # (n,); integrates to intensities in km/mol
-    infrared_error: FloatArray = quantity("km/mol cm")
-    times: FloatArray = quantity("fs")  # (n_lags,)
-    autocorrelation: FloatArray = quantity()  # (n_lags,), of velocities, mass-weighted, 1 at 0
-    peaks: FloatArray = quantity("cm^-1")  # (n_peaks,), of the infrared, or else of the states
-    modes: FloatArray = quantity()  # (n_peaks,), about each peak, from valley to valley
-    intensities: FloatArray = quantity("km/mol")  # (n_peaks,), empty without dipoles
-    observed: FloatArray = quantity("cm^-1")  # (n_peaks,), the measured peak of each
-    unmatched: FloatArray = quantity("cm^-1")  # measured peaks that belong to none
-    measured_wavenumbers: FloatArray = quantity("cm^-1")  # (n_measured,), empty without any
-    measured: FloatArray = quantity()  # (n_measured,), absorbance, at most one
+    wavenumbers: Floats = quantity("cm^-1")  # (n,)
+    states: Floats = quantity("cm")  # (n,), modes per cm^-1; integrates to 3 n_atoms
+    states_error: Floats = quantity("cm")
+    states_by_species: Floats = quantity("cm")  # (n_species, n)
+    infrared: Floats = quantity("km/mol cm")  # (n,); integrates to intensities in km/mol
+    infrared_error: Floats = quantity("km/mol cm")
+    times: Reals = quantity("fs")  # (n_lags,)
+    autocorrelation: Floats = quantity()  # (n_lags,), of velocities, mass-weighted, 1 at 0
+    peaks: Floats = quantity("cm^-1")  # (n_peaks,), of the infrared, or else of the states
+    modes: Floats = quantity()  # (n_peaks,), about each peak, from valley to valley
+    intensities: Floats = quantity("km/mol")  # (n_peaks,), empty without dipoles
+    observed: Floats = quantity("cm^-1")  # (n_peaks,), the measured peak of each
+    unmatched: Floats = quantity("cm^-1")  # measured peaks that belong to none
+    measured_wavenumbers: Floats = quantity("cm^-1")  # (n_measured,), empty without any
+    measured: Floats = quantity()  # (n_measured,), absorbance, at most one
     measured_source: str = ""
 
     @property
-    def shifts(self) -> FloatArray:
+    def shifts(self) -> Floats:
         """Computed minus measured wavenumber of each peak, (n_peaks,), cm^-1."""
         return self.peaks - self.observed
 
@@ -218,10 +220,10 @@ def spectrum(
         resolution=resolution,
         wavenumbers=wavenumbers,
         states=total,
-        states_error=_error(states.sum(axis=1)),
+        states_error=standard_error(states.sum(axis=1)),
         states_by_species=states.mean(axis=0),
         infrared=infrared,
-        infrared_error=_error(absorption) if len(light) else np.empty(0),
+        infrared_error=standard_error(absorption) if len(light) else np.empty(0),
         times=np.arange(lags + 1) * trajectory.interval,
         autocorrelation=np.mean([block.correlation for block in blocks], axis=0),
         peaks=peaks,
@@ -235,7 +237,7 @@ def spectrum(
     )
 
 
-def _peaks(curve: FloatArray) -> tuple[list[int], list[slice]]:
+def _peaks(curve: Floats) -> tuple[list[int], list[slice]]:
     """Where the peaks of a curve are, and of each the part from valley to valley."""
     peaks, _ = find_peaks(curve, prominence=PROMINENCE * curve.max(initial=0))
     valleys = [first + int(np.argmin(curve[first:last])) for first, last in pairwise(peaks)]
@@ -266,9 +268,7 @@ def _check(trajectory: Trajectory, resolution: float, lags: int) -> None:
 class _Block:
     """Spectra of one part of a trajectory, at the given wavenumbers."""
 
-    def __init__(
-        self, trajectory: Trajectory, part: slice, wavenumbers: FloatArray, lags: int
-    ) -> None:
+    def __init__(self, trajectory: Trajectory, part: slice, wavenumbers: Floats, lags: int) -> None:
         masses, interval = trajectory.masses, trajectory.interval
         if masses is None:
             masses = atomic_masses[trajectory.numbers]
@@ -279,36 +279,34 @@ class _Block:
         self.spectra = _transform(each, interval) / factor  # (n_species, n)
         self.area = float(self.spectra.sum() * (wavenumbers[1] - wavenumbers[0]))
         self.correlation = each.sum(axis=0) / each[:, 0].sum()  # (lags + 1,)
-        self.dipole: FloatArray | None = None  # (n,)
+        self.dipole: Floats | None = None  # (n,)
         if trajectory.dipoles is not None:
             slopes = np.diff(trajectory.dipoles[part], axis=0) / interval
             spectrum = _transform(_correlation(slopes, lags), interval)
             self.dipole = spectrum / _differences(wavenumbers, interval)
 
 
-def _velocities(
-    trajectory: Trajectory, part: slice, wavenumbers: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _velocities(trajectory: Trajectory, part: slice, wavenumbers: Floats) -> tuple[Floats, Floats]:
     """Velocities (n_frames, n_atoms, 3) and the factor on their spectrum."""
     if trajectory.velocities is not None:
         return trajectory.velocities[part], np.ones_like(wavenumbers)
-    found = np.diff(trajectory.positions[part], axis=0) / trajectory.interval
-    return found, _differences(wavenumbers, trajectory.interval)
+    velocities = np.diff(trajectory.positions[part], axis=0) / trajectory.interval
+    return velocities, _differences(wavenumbers, trajectory.interval)
 
 
-def _differences(wavenumbers: FloatArray, interval: float) -> FloatArray:
+def _differences(wavenumbers: Floats, interval: float) -> Floats:
     """What a difference over ``interval`` (fs) does to the spectrum of a derivative."""
-    factor: FloatArray = np.sinc(LIGHT * wavenumbers * interval) ** 2
+    factor: Floats = np.sinc(LIGHT * wavenumbers * interval) ** 2
     return factor
 
 
-def _without_drift(velocities: FloatArray, masses: FloatArray) -> FloatArray:
+def _without_drift(velocities: Floats, masses: Floats) -> Floats:
     centre = np.einsum("tax,a->tx", velocities, masses) / masses.sum()
-    moving: FloatArray = velocities - centre[:, None]
+    moving: Floats = velocities - centre[:, None]
     return moving
 
 
-def _correlation(signal: FloatArray, lags: int) -> FloatArray:
+def _correlation(signal: Floats, lags: int) -> Floats:
     """sum < x(0) x(t) > over all columns of a signal (n_frames, ...), (lags + 1,)."""
     n_frames = len(signal)
     columns = signal.reshape(n_frames, -1)
@@ -316,24 +314,16 @@ def _correlation(signal: FloatArray, lags: int) -> FloatArray:
     for column in columns.T:
         power = np.abs(np.fft.rfft(column, n_frames + lags + 1)) ** 2
         total += np.fft.irfft(power, n_frames + lags + 1)[: lags + 1]
-    found: FloatArray = total / (n_frames - np.arange(lags + 1))
-    return found
+    correlation: Floats = total / (n_frames - np.arange(lags + 1))
+    return correlation
 
 
-def _transform(function: FloatArray, interval: float) -> FloatArray:
+def _transform(function: Floats, interval: float) -> Floats:
     """Spectra of correlation functions (..., lags + 1), at 4 lags + 1 wavenumbers."""
     lags = function.shape[-1] - 1
     window = np.exp(-0.5 * (_WINDOW * np.arange(lags + 1) / lags) ** 2)
     padded = np.zeros((*function.shape[:-1], 8 * lags))
     padded[..., : lags + 1] = function * window
     padded[..., 0] /= 2
-    found: FloatArray = 4 * LIGHT * interval * np.fft.rfft(padded, axis=-1).real
-    return found
-
-
-def _error(blocks: FloatArray) -> FloatArray:
-    """Standard error over blocks, (n,); not-a-number for one block."""
-    if len(blocks) < 2:
-        return np.full(blocks.shape[1:], np.nan)
-    found: FloatArray = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(blocks))
-    return found
+    density: Floats = 4 * LIGHT * interval * np.fft.rfft(padded, axis=-1).real
+    return density

@@ -11,10 +11,11 @@ import numpy as np
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.potential import Potential
 from ladera.properties.memory import alike
-from ladera.properties.result import FloatArray, Result
+from ladera.properties.result import Result
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -134,12 +135,12 @@ def require_relaxed(atoms: Atoms, *, cell: bool, fmax: float = LARGEST_FORCE) ->
             )
 
 
-def stress_of(atoms: Atoms) -> FloatArray:
+def stress_of(atoms: Atoms) -> Floats:
     """Stress (3, 3), eV/Angstrom^3. Raises PropertyError when the calculator has none."""
     from ase.calculators.calculator import PropertyNotImplementedError
 
     try:
-        stress: FloatArray = atoms.get_stress(voigt=False, apply_constraint=False)
+        stress: Floats = atoms.get_stress(voigt=False, apply_constraint=False)
     except (PropertyNotImplementedError, NotImplementedError) as error:
         raise PropertyError(
             f"The calculator {type(atoms.calc).__name__} gives no stress, which this property is "

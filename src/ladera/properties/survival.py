@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.errors import SimulationError
 from ladera.plotting import PALETTE, style
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
+from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class Survival(Result):
     asked: float = quantity("ps")
     survived: float = quantity("ps")
     outside: float = quantity()  # share of the rows with an extrapolating atom
-    times: FloatArray = quantity("ps")  # (n,)
-    temperatures: FloatArray = quantity("K")  # (n,)
-    extrapolating: FloatArray = quantity()  # (n,), atoms outside the training domain
+    times: Floats = quantity("ps")  # (n,)
+    temperatures: Floats = quantity("K")  # (n,)
+    extrapolating: Floats = quantity()  # (n,), atoms outside the training domain
 
     def table(self) -> Table:
         """What was asked, what was reached, and why not more."""
@@ -92,7 +92,7 @@ def survival(
     The run stops when the structure explodes or collapses; leaving the training domain is counted
     and does not stop it. It is in ``folder``, and goes on from where it was if it was interrupted.
     """
-    folder = Path(folder)
+    place = RunFolder(folder)
     steps = max(1, round(1000 * time / timestep))
     settings = MDSettings(
         ensemble="nvt-langevin",
@@ -107,11 +107,12 @@ def survival(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SimulationWarning)  # counted below
-            run_md(atoms, potential, settings, folder, resume=(folder / "restart.npz").exists())
+            run_md(atoms, potential, settings, place.path, resume=place.holds_run)
     except SimulationError as error:
         reason = str(error).split(". The last good frame")[0]
-    rows = _rows(folder)
-    times, temperatures, extrapolating = (np.array([row[k] for row in rows]) for k in range(3))
+    rows = place.table()
+    times = rows.get("time_fs", np.empty(0)) / 1000
+    extrapolating = rows.get("extrapolating_atoms", np.full(len(times), np.nan))
     known = extrapolating[np.isfinite(extrapolating)]
     return Survival(
         reason=reason,
@@ -121,21 +122,6 @@ def survival(
         survived=time if not reason else float(times[-1]) if len(times) else 0.0,
         outside=float(np.mean(known > 0)) if len(known) else float("nan"),
         times=times,
-        temperatures=temperatures,
+        temperatures=rows.get("temperature_k", np.empty(0)),
         extrapolating=extrapolating,
     )
-
-
-def _rows(folder: Path) -> list[tuple[float, float, float]]:
-    """Time (ps), temperature (K) and extrapolating atoms of each row of md.csv."""
-    if not (folder / "md.csv").is_file():
-        return []
-    with (folder / "md.csv").open(newline="", encoding="utf-8") as file:
-        return [
-            (
-                float(row["time_fs"]) / 1000,
-                float(row["temperature_k"]),
-                float(row["extrapolating_atoms"] or "nan"),
-            )
-            for row in csv.DictReader(file)
-        ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from ase.data import chemical_symbols
 
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.errors import DataError, PropertyError, did_you_mean
-from ladera.properties.result import FloatArray
+from ladera.simulation.run_folder import SimulationRun, trajectory_file
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import NDArray
 
 # A step longer than this part of the cell's height may as well have gone the other way around.
 _LONGEST_STEP: Final = 0.4
@@ -53,22 +51,22 @@ class Trajectory:
         Dipole moments, e*Angstrom, shape (n_frames, 3), or None.
     """
 
-    numbers: NDArray[np.integer[Any]]
-    positions: FloatArray
-    cells: FloatArray
+    numbers: Integers
+    positions: Floats
+    cells: Floats
     interval: float
     temperature: float | None = None
     wrapped: bool = False
-    masses: FloatArray | None = None
-    velocities: FloatArray | None = None
-    dipoles: FloatArray | None = None
+    masses: Floats | None = None
+    velocities: Floats | None = None
+    dipoles: Floats | None = None
 
     @classmethod
     def from_positions(
         cls,
-        numbers: NDArray[np.integer[Any]],
-        positions: FloatArray,
-        cells: FloatArray,
+        numbers: Integers,
+        positions: Floats,
+        cells: Floats,
         interval: float,
         temperature: float | None = None,
     ) -> Trajectory:
@@ -103,10 +101,10 @@ class Trajectory:
         """Mean volume of the cell, Angstrom^3; 0 without a lattice."""
         return float(np.abs(np.linalg.det(self.cells)).mean())
 
-    def mobile(self, species: str) -> NDArray[np.bool_]:
+    def mobile(self, species: str) -> Booleans:
         """Which atoms are of ``species``, shape (n_atoms,). PropertyError when none is."""
         symbols = np.array(chemical_symbols)[self.numbers]
-        mask: NDArray[np.bool_] = symbols == species
+        mask: Booleans = symbols == species
         if not mask.any():
             raise PropertyError(
                 f"No atom of the trajectory is {species}; "
@@ -114,7 +112,7 @@ class Trajectory:
             )
         return mask
 
-    def without_drift(self, species: str) -> FloatArray:
+    def without_drift(self, species: str) -> Floats:
         """Positions (n_frames, n_species, 3) of a species relative to the other atoms' mean.
 
         The framework, which is every atom of another species (each counted alike), stays where it
@@ -122,7 +120,7 @@ class Trajectory:
         """
         mask = self.mobile(species)
         framework = ~mask if not mask.all() else mask
-        moved: FloatArray = self.positions[:, mask] - self.positions[:, framework].mean(
+        moved: Floats = self.positions[:, mask] - self.positions[:, framework].mean(
             axis=1, keepdims=True
         )
         return moved
@@ -167,7 +165,7 @@ def read_trajectory(
                 f"{path} was written every {stored:g} fs, and --interval says {interval:g}; "
                 "leave --interval out for folders of `ladera md`."
             )
-        frames = _frames(path / "trajectory.traj", ())
+        frames = _frames(trajectory_file(path), ())
         return _trajectory(path, frames, stored, mean if temperature is None else temperature)
     if interval is None:
         raise DataError(
@@ -184,7 +182,7 @@ def read_frames(path: str | os.PathLike[str], *, types: Sequence[str] = ()) -> l
     :func:`read_trajectory`.
     """
     path = Path(path)
-    return _frames(path / "trajectory.traj" if path.is_dir() else path, types)
+    return _frames(trajectory_file(path) if path.is_dir() else path, types)
 
 
 def _frames(path: Path, types: Sequence[str]) -> list[Atoms]:
@@ -224,7 +222,7 @@ def _trajectory(
                 "order; a trajectory follows the same atoms throughout."
             )
     try:
-        found = Trajectory.from_positions(
+        trajectory = Trajectory.from_positions(
             numbers,
             np.array([atoms.positions for atoms in frames]),
             np.array([atoms.cell.array * atoms.pbc[:, None] for atoms in frames]),
@@ -237,7 +235,7 @@ def _trajectory(
     dipoles = [atoms.calc.results.get("dipole") for atoms in frames if atoms.calc is not None]
     known = len(dipoles) == len(frames) and all(dipole is not None for dipole in dipoles)
     return replace(
-        found,
+        trajectory,
         masses=frames[0].get_masses(),
         velocities=velocities if velocities[1:].any(axis=(1, 2)).all() else None,
         dipoles=np.array(dipoles) if known else None,
@@ -247,12 +245,11 @@ def _trajectory(
 def _clock(folder: Path) -> tuple[float, float]:
     """Time between frames (fs) and mean temperature (K) of a folder of ``ladera md``."""
     try:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["settings"]
+        run = SimulationRun.read(folder)
+        settings, temperatures = run.settings, run.table["temperature_k"]
         interval = float(settings["timestep"]) * int(settings["trajectory_interval"])
-        with (folder / "md.csv").open(newline="", encoding="utf-8") as file:
-            temperatures = [float(row["temperature_k"]) for row in csv.DictReader(file)]
         ramp = settings.get("temperature_end")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (DataError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{folder} is no complete folder of `ladera md` ({error}); its settings.json and "
             "md.csv say the time step and the temperature."
@@ -265,7 +262,7 @@ def _clock(folder: Path) -> tuple[float, float]:
     return interval, float(np.mean(temperatures))
 
 
-def _unwrap(positions: FloatArray, cells: FloatArray) -> tuple[FloatArray, bool]:
+def _unwrap(positions: Floats, cells: Floats) -> tuple[Floats, bool]:
     """Positions without jumps across the cell, and whether there were any.
 
     Each step r(i) - r(i-1) is taken to its nearest image in the cell of frame i and the steps are

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, INK, PALETTE, style
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -41,13 +42,13 @@ class VanHove(Result):
     )
 
     species: str
-    times: FloatArray = quantity("ps")  # (n_times,)
-    distances: FloatArray = quantity("Angstrom")  # (n_bins,)
-    distribution: FloatArray = quantity("1/Angstrom")  # (n_times, n_bins), integrates to one
-    non_gaussian: FloatArray = quantity()  # (n_times,), alpha_2; 0 for a random walk
-    pair_distances: FloatArray = quantity("Angstrom")  # (n_pair_bins,)
-    distinct: FloatArray = quantity()  # (1 + n_times, n_pair_bins), G_d / density; time 0 first
-    replaced: FloatArray = quantity()  # (1 + n_times,), others within 1 Angstrom of an atom's start
+    times: Floats = quantity("ps")  # (n_times,)
+    distances: Floats = quantity("Angstrom")  # (n_bins,)
+    distribution: Floats = quantity("1/Angstrom")  # (n_times, n_bins), integrates to one
+    non_gaussian: Floats = quantity()  # (n_times,), alpha_2; 0 for a random walk
+    pair_distances: Floats = quantity("Angstrom")  # (n_pair_bins,)
+    distinct: Floats = quantity()  # (1 + n_times, n_pair_bins), G_d / density; time 0 first
+    replaced: Floats = quantity()  # (1 + n_times,), others within 1 Angstrom of an atom's start
 
     def table(self) -> Table:
         """Most frequent distance, departure from a random walk, and others in an atom's place."""
@@ -158,7 +159,7 @@ def van_hove(trajectory: Trajectory, species: str, /) -> VanHove:
 class _Pairs:
     """Distances of atoms from where others were before, in the mean cell."""
 
-    def __init__(self, trajectory: Trajectory, positions: FloatArray) -> None:
+    def __init__(self, trajectory: Trajectory, positions: Floats) -> None:
         self._positions = positions
         self._cell = trajectory.cells.mean(axis=0)
         self.edges = np.zeros(1)
@@ -168,7 +169,7 @@ class _Pairs:
             half = 0.5 / np.linalg.norm(self._inverse, axis=0).max()
             self.edges = np.arange(0.0, half + 1e-9, PAIR_BIN)
 
-    def after(self, lags: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+    def after(self, lags: Sequence[int]) -> tuple[Floats, Floats]:
         """The distinct part over the density, and the number of others near an atom's start."""
         if len(self.edges) < 2:
             return np.empty((0, 0)), np.empty(0)
@@ -179,7 +180,7 @@ class _Pairs:
         near = self.edges[1:] <= PLACE + 1e-9
         return counts / (density * shells), counts[:, near].sum(axis=1)
 
-    def _counts(self, lag: int) -> FloatArray:
+    def _counts(self, lag: int) -> Floats:
         n_frames, n_atoms = self._positions.shape[:2]
         most = max(5, PAIR_SAMPLES // n_atoms**2)
         origins = np.arange(0, n_frames - lag, max(1, (n_frames - lag) // most))
@@ -190,5 +191,5 @@ class _Pairs:
             scaled = apart[others] @ self._inverse
             lengths = np.linalg.norm((scaled - np.round(scaled)) @ self._cell, axis=1)
             total += np.histogram(lengths, self.edges)[0]
-        found: FloatArray = total / (len(origins) * n_atoms)
-        return found
+        density: Floats = total / (len(origins) * n_atoms)
+        return density

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import Atoms, units
@@ -12,10 +12,11 @@ from ase.thermochemistry import HarmonicThermo, IdealGasThermo
 from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 
+from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.properties.displacements import derivatives, has_dipole, no_dipole
-from ladera.properties.result import FloatArray, Result, Table, quantity
+from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import require_molecule, require_relaxed, with_spread
 from ladera.simulation.held import inner_motions, require_honoured
 from ladera.units import FEMTOSECOND
@@ -23,7 +24,6 @@ from ladera.units import FEMTOSECOND
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
 
 # sqrt(eV / Angstrom^2 / amu), which is 1 / ASE's unit of time, as a wavenumber in cm^-1.
 _WAVENUMBER: Final = float(FEMTOSECOND * 1e15 / (2 * np.pi * units._c * 100))
@@ -48,16 +48,16 @@ class Vibrations(Result):
     )
 
     symbols: tuple[str, ...]
-    positions: FloatArray = quantity("Angstrom")  # (n_atoms, 3)
-    frequencies: FloatArray = quantity("cm^-1")  # (n_modes,)
-    reduced_masses: FloatArray = quantity("amu")  # (n_modes,)
-    modes: FloatArray = quantity()  # (n_modes, n_atoms, 3), displacements of unit length
-    intensities: FloatArray = quantity("km/mol")  # (n_modes,), empty without a dipole
+    positions: Floats = quantity("Angstrom")  # (n_atoms, 3)
+    frequencies: Floats = quantity("cm^-1")  # (n_modes,)
+    reduced_masses: Floats = quantity("amu")  # (n_modes,)
+    modes: Floats = quantity()  # (n_modes, n_atoms, 3), displacements of unit length
+    intensities: Floats = quantity("km/mol")  # (n_modes,), empty without a dipole
     zero_point_energy: float = quantity("eV")  # half the sum of the real modes' quanta
-    temperatures: FloatArray = quantity("K")
-    enthalpy: FloatArray = quantity("eV")  # ideal gas, of the potential energy's zero
-    entropy: FloatArray = quantity("eV/K")  # at 1 bar
-    free_energy: FloatArray = quantity("eV")  # Gibbs's, at 1 bar
+    temperatures: Floats = quantity("K")
+    enthalpy: Floats = quantity("eV")  # ideal gas, of the potential energy's zero
+    entropy: Floats = quantity("eV/K")  # at 1 bar
+    free_energy: Floats = quantity("eV")  # Gibbs's, at 1 bar
     asymmetry: float = quantity("eV/Angstrom^2")  # of the Hessian: numerical noise
     derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
     symmetry_number: int = 1  # of the rotational entropy
@@ -65,7 +65,7 @@ class Vibrations(Result):
     held: bool = False  # whether something is held, so that the molecule is no gas
 
     @property
-    def imaginary(self) -> FloatArray:
+    def imaginary(self) -> Floats:
         """Wavenumbers of the imaginary modes, (n_imaginary,), cm^-1."""
         return -self.frequencies[self.frequencies < 0]
 
@@ -147,9 +147,7 @@ class Vibrations(Result):
         return mode_motion(self.symbols, self.positions, self.modes, self.frequencies)
 
 
-def mode_order(
-    symbols: Sequence[str], modes: FloatArray, others: FloatArray
-) -> NDArray[np.integer[Any]]:
+def mode_order(symbols: Sequence[str], modes: Floats, others: Floats) -> Integers:
     """Which of the ``others`` is each of the ``modes`` (n_modes, n_atoms, 3), by their overlap.
 
     Two that lie close together may come in another order, and then rank says nothing.
@@ -159,12 +157,12 @@ def mode_order(
         weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
         for weighted in ((each * roots).reshape(len(each), -1) for each in (modes, others))
     )
-    order: NDArray[np.integer[Any]] = linear_sum_assignment(-((one @ two.T) ** 2))[1]
+    order: Integers = linear_sum_assignment(-((one @ two.T) ** 2))[1]
     return order
 
 
 def mode_motion(
-    symbols: Sequence[str], positions: FloatArray, modes: FloatArray, frequencies: FloatArray
+    symbols: Sequence[str], positions: Floats, modes: Floats, frequencies: Floats
 ) -> tuple[list[Atoms], list[str]]:
     """Frames that show each mode in turn, and what each frame is.
 
@@ -273,7 +271,7 @@ def _require_vibrating(atoms: Atoms, step: float | None, infrared: bool) -> None
     require_relaxed(atoms, cell=False)
 
 
-def _inner_space(atoms: Atoms) -> FloatArray:
+def _inner_space(atoms: Atoms) -> Floats:
     """Orthonormal mass-weighted coordinates without translations and rotations.
 
     (3 n_atoms, 3 n_atoms - 6), or - 5 for a linear molecule.
@@ -284,7 +282,7 @@ def _inner_space(atoms: Atoms) -> FloatArray:
     outer += [roots * np.cross(np.eye(3)[i], centred) for i in range(3)]
     basis, sizes, _ = np.linalg.svd(np.array([move.ravel() for move in outer]).T)
     rank = 5 if is_linear(atoms) else int((sizes > 1e-8 * sizes[0]).sum())
-    inner: FloatArray = basis[:, rank:]
+    inner: Floats = basis[:, rank:]
     return inner
 
 
@@ -296,8 +294,8 @@ def is_linear(atoms: Atoms, tolerance: float = 1e-3) -> bool:
 
 
 def _harmonic_thermochemistry(
-    atoms: Atoms, frequencies: FloatArray, temperatures: Sequence[float]
-) -> FloatArray:
+    atoms: Atoms, frequencies: Floats, temperatures: Sequence[float]
+) -> Floats:
     """U, S and F (3, n_temperatures) of the real modes alone by ASE."""
     modes = HarmonicThermo(
         vib_energies=[complex(f) * units.invcm for f in frequencies if f > 0],
@@ -317,11 +315,11 @@ def _harmonic_thermochemistry(
 
 def _gas_thermochemistry(
     atoms: Atoms,
-    frequencies: FloatArray,
+    frequencies: Floats,
     temperatures: Sequence[float],
     symmetry_number: int,
     spin: float,
-) -> FloatArray:
+) -> Floats:
     """H, S and G (3, n_temperatures) of the ideal gas by ASE."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of imaginary modes: the table names them

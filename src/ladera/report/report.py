@@ -112,8 +112,8 @@ def _render(
         for number, simulation in enumerate(simulations)
     ]
     properties = [
-        _property(found, where, f"p{number}", budget)
-        for number, (where, found) in enumerate(results.items())
+        _property(saved, where, f"p{number}", budget)
+        for number, (where, saved) in enumerate(results.items())
     ]
     if script is None and any(item["scene"] for item in (*shown, *properties)):
         warnings.warn(HOW_TO_GET_3D, ReportWarning, stacklevel=3)
@@ -127,7 +127,7 @@ def _render(
             training=None if training is None else _training(training),
             simulations=shown,
             properties=properties,
-            titles=Counter(found.title for found in results.values()),
+            titles=Counter(saved.title for saved in results.values()),
             script=None if script is None else Markup(script.code),
             licence=None if script is None else script.licence,
             how_to_get_3d=HOW_TO_GET_3D,
@@ -227,16 +227,16 @@ def _simulation(simulation: SimulationRun, identifier: str, atom_frames: int) ->
     }
 
 
-def _property(found: Result, where: Path, identifier: str, atom_frames: int) -> dict[str, Any]:
+def _property(saved: Result, where: Path, identifier: str, atom_frames: int) -> dict[str, Any]:
     """What the template shows of a property."""
-    motion = _motion(found, atom_frames)
+    motion = _motion(saved, atom_frames)
     return {
         "id": identifier,
-        "title": found.title,
+        "title": saved.title,
         "folder": where.resolve().name,
-        "table": found.table(),
-        "figure": to_svg(found.plot(), f"{found.title}. {found.caption}", identifier),
-        "caption": found.caption,
+        "table": saved.table(),
+        "figure": to_svg(saved.plot(), f"{saved.title}. {saved.caption}", identifier),
+        "caption": saved.caption,
         "scene": None if motion is None else motion.scene,
         "still": None if motion is None else _still(motion, identifier),
         "shown": 0 if motion is None else motion.shown,
@@ -244,15 +244,15 @@ def _property(found: Result, where: Path, identifier: str, atom_frames: int) -> 
     }
 
 
-def _motion(found: Result, atom_frames: int) -> Motion | None:
+def _motion(saved: Result, atom_frames: int) -> Motion | None:
     """What moves in a property, such as its normal modes."""
-    moving = found.motion()
+    moving = saved.motion()
     if moving is None:
         return None
     frames, labels = moving
     count = min(len(frames), atom_frames // len(frames[0]))
     scene = viewer.scene(frames[:count], labels[:count]) if count else None
-    surface = found.isosurface()
+    surface = saved.isosurface()
     if scene is not None and surface is not None:
         scene |= {"cube": surface[0], "level": surface[1]}
     return Motion(scene, frames[0], count, len(frames))

@@ -14,13 +14,13 @@ from ladera.training.run_folder import TrainingRun
 
 def rows(run: TrainingRun) -> list[dict[str, Any]]:
     """A row for each part, quantity, and spread before and after calibration."""
-    found = []
+    rows_shown = []
     for part, quantity, values in _each(run):
         for kind, factor in (("before", 1.0), ("after", values["factor"])):
             if values[kind] is not None:
                 row = {"part": part, "quantity": quantity, "kind": kind, "factor": factor}
-                found.append(row | values[kind] | {"correlation": values["correlation"]})
-    return found
+                rows_shown.append(row | values[kind] | {"correlation": values["correlation"]})
+    return rows_shown
 
 
 def plates(run: TrainingRun) -> Iterator[Plate]:

@@ -54,7 +54,7 @@ class Guard:
             raise SimulationError(f"the energy jumped by {jump:.3g} eV per atom in one step")
         self._energy = energy
         if self._settings.ensemble == "npt":
-            ratio = cell_volume(atoms.cell.array) / self._volume
+            ratio = cell_volume(atoms.cell.array.tolist()) / self._volume
             if not _SMALLEST_VOLUME < ratio < _LARGEST_VOLUME:
                 raise SimulationError(f"the volume is {ratio:.3g} times that at the start")
 

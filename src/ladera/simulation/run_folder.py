@@ -34,7 +34,7 @@ import ladera
 from ladera import tables
 from ladera.errors import DataError, SimulationError
 from ladera.files import read_json, write_text_atomic
-from ladera.identity import difference_to_run
+from ladera.identity import changes_of_run
 from ladera.simulation.extrapolation import ExtrapolationLog
 from ladera.simulation.records import FrameFile, write_structure, writing
 from ladera.tables import TableWriter, columns_of, described
@@ -149,27 +149,25 @@ class RunFolder:
         path = self.path / _SETTINGS
         ramp = description["settings"]["temperature_end"] is not None
         try:
-            difference = difference_to_run(
-                path, description, free=() if ramp else ("steps", "time")
-            )
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            changes = changes_of_run(path, description, free=() if ramp else ("steps", "time"))
+        except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise SimulationError(
                 f"{path} is missing or damaged ({error}); start anew in another folder."
             ) from error
-        match difference:
-            case "model", _, _:
-                raise SimulationError(
-                    f"The run in {self.path} used another model; continue it with that."
+        if not changes:
+            return
+        name, before, now = changes[0]
+        match name:
+            case "model":
+                reason = "used another model; continue it with that."
+            case "structure":
+                reason = "started from another structure; continue it with that."
+            case _:
+                reason = (
+                    f"has {name} = {before}, not {now}; continue it with the same settings, or "
+                    "start another run."
                 )
-            case "structure", _, _:
-                raise SimulationError(
-                    f"The run in {self.path} started from another structure; continue it with that."
-                )
-            case name, before, now:
-                raise SimulationError(
-                    f"The run in {self.path} has {name} = {before}, not {now}; continue it "
-                    "with the same settings, or start another run."
-                )
+        raise SimulationError(f"The run in {self.path} {reason}")
 
     def describe(self, description: Mapping[str, Any]) -> None:
         """Write settings.json, with the versions of what computes."""

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
+import math
 import sys
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ladera import loading
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, TrainingError
-from ladera.interrupt import StopRequest
 from ladera.potential.committee import CALIBRATED, Calibration, Committee
+from ladera.processes import Processes, Task, available_cores, run_command
 from ladera.quantities import ENERGY, FORCES
 from ladera.training import config_file
 from ladera.training.config import CommitteeSection, TrainingConfig
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.observer import Observer, Row
 from ladera.training.prepared import Prepared
-from ladera.training.run_folder import RunFolder
+from ladera.training.run_folder import RunFolder, read_log
 from ladera.training.uncertainty import fit_factor
 
 if TYPE_CHECKING:
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 
 # Members' seeds are far apart: the order of the frames in an epoch comes from seed + epoch.
 _BETWEEN_SEEDS: Final = 1_000_000
-_INTERRUPTED: Final = 130
 _ROUNDING: Final = 1e-6  # by which the frames of the calibration must not count as outside
 
 
@@ -77,7 +73,7 @@ def train_committee(prepared: Prepared, folder: RunFolder, observer: Observer) -
     return _assemble(members, prepared, folder)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Member:
     """One of the runs."""
 
@@ -90,29 +86,34 @@ class _Member:
         if self.folder.checkpoint.exists():
             self.folder.stored(replace(prepared, config=self.config))
 
-    def start(self, threads: int) -> subprocess.Popen[str]:
-        """A process that trains it and says an epoch a line."""
+    @property
+    def is_finished(self) -> bool:
+        """Whether it is trained."""
+        return self.folder.model.exists()
+
+    def task(self) -> Task[tuple[int, str]]:
+        """The process that trains it; it gives its exit code and, for a failure, the reason."""
         self.folder.path.mkdir(parents=True, exist_ok=True)
         arguments = [json.dumps(config_file.as_json(self.config)), str(self.folder.path)]
         if self.folder.checkpoint.exists():
             arguments.append("--resume")
-        # A session of its own: Ctrl-C is for us, who then ask every member to stop.
-        with self.folder.messages.open("a", encoding="utf-8") as messages:
-            return subprocess.Popen(
-                [sys.executable, "-m", "ladera.training.member", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=messages,
-                text=True,
-                env=os.environ
-                | {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)},
-                start_new_session=True,
-            )
+        command = [sys.executable, "-m", "ladera.training.member", *arguments]
+        return Task(partial(run_command, command), self.folder.messages)
 
-    def failure(self, code: int, said: str) -> TrainingError:
-        """Why it did not come to its end."""
-        reason = said or f"it ended with the exit code {code}; see {self.folder.messages}."
-        return TrainingError(f"Member {self.number} of the committee: {reason}")
+    def require_trained(self, code: int, reason: str) -> None:
+        """TrainingError that says why it did not come to its end."""
+        if code:
+            reason = reason or f"it ended with the exit code {code}; see {self.folder.messages}."
+            raise TrainingError(f"Member {self.number} of the committee: {reason}")
+
+    def rows(self) -> list[Row]:
+        """Those of its log so far."""
+        log = read_log(self.folder.path)
+        values = zip(*(column.tolist() for column in log.values()), strict=True)
+        return [
+            {name: None if math.isnan(x) else x for name, x in zip(log, row, strict=True)}
+            for row in values
+        ]
 
 
 def _member_config(config: TrainingConfig, number: int) -> TrainingConfig:
@@ -125,81 +126,29 @@ def _train_members(
     members: Sequence[_Member], section: CommitteeSection, observer: Observer
 ) -> None:
     """Train all members that are not finished; stop all when one fails."""
-    waiting = [member for member in members if not member.folder.model.exists()]
-    cores = _cores()
+    waiting = {member.task(): member for member in members if not member.is_finished}
+    cores = available_cores()
     parallel = min(section.parallel or cores, max(1, len(waiting)))
-    threads = max(1, cores // parallel)
-    rows: SimpleQueue[Row] = SimpleQueue()
-    halt = threading.Event()
-    done = sum(member.config.epochs for member in members if member not in waiting)
-    with StopRequest() as stop, ThreadPoolExecutor(parallel) as pool:
-        tasks = [pool.submit(_run, member, threads, rows.put, halt) for member in waiting]
-        while not all(task.done() for task in tasks) or not rows.empty():
-            try:
-                row = rows.get(timeout=0.1)
-            except Empty:
-                pass
-            else:
-                done += 1
-                observer.epoch({**row, "epoch": done})
-            if stop.requested or any(_failed(task) for task in tasks):
-                halt.set()
-    for task in tasks:
-        task.result()
-    if stop.requested:
-        raise KeyboardInterrupt(
-            "every member has written a checkpoint where it was, continue with --resume"
-        )
+    heard = {member: len(member.rows()) for member in waiting.values()}
+    done = sum(member.config.epochs for member in members if member.is_finished)
 
+    def look() -> None:
+        for member in waiting.values():
+            rows = member.rows()
+            epochs = done + sum(heard.values())
+            for epoch, row in enumerate(rows[heard[member] :], start=epochs + 1):
+                observer.epoch({**row, "epoch": epoch})
+            heard[member] = len(rows)  # fewer where epochs after the checkpoint are done again
 
-def _run(
-    member: _Member, threads: int, on_row: Callable[[Row], None], halt: threading.Event
-) -> None:
-    """Train one member; TrainingError when it fails, nothing when it was asked to stop."""
-    if halt.is_set():
-        return
-    process = member.start(threads)
-    watcher = threading.Thread(target=_stop_when_asked, args=(process, halt), daemon=True)
-    watcher.start()
-    said = ""
-    with process:
-        for line in process.stdout or ():
-            message = _message(line)
-            if "row" in message:
-                on_row(message["row"])
-            said = message.get("error", said)
-    watcher.join()
-    code = process.returncode
-    stopped = halt.is_set() and code in (_INTERRUPTED, -signal.SIGTERM)
-    if code != 0 and not stopped:
-        raise member.failure(code, said)
-
-
-def _stop_when_asked(process: subprocess.Popen[str], halt: threading.Event) -> None:
-    while process.poll() is None:
-        if halt.wait(0.1):
-            process.terminate()
-            return
-
-
-def _message(line: str) -> dict[str, Any]:
-    """What a member says; a line that is none of ours says nothing."""
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return {}
-    return message if isinstance(message, dict) else {}
-
-
-def _failed(task: Future[None]) -> bool:
-    return task.done() and task.exception() is not None
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    runner = Processes(
+        parallel,
+        threads=max(1, cores // parallel),
+        interval=0.5,
+        stopped="every member has written a checkpoint where it was, continue with --resume",
+    )
+    with closing(runner.run(list(waiting), look)) as results:
+        for task, (code, reason) in results:
+            waiting[task].require_trained(code, reason)
 
 
 def _assemble(members: Sequence[_Member], prepared: Prepared, folder: RunFolder) -> Committee:

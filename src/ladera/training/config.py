@@ -153,7 +153,7 @@ class LossConfig(Section):
     huber_delta: PositiveFloat = Field(
         0.01,
         description="Where huber and universal turn from x^2/2 to linear: eV/atom, eV/Angstrom, "
-        "eV/Angstrom^3, e*Angstrom.",
+        "eV/Angstrom^3, e*Angstrom, e.",
     )
     energy: NonNegativeFloat = Field(100.0, description="Weight of the energy per atom (eV/atom).")
     forces: NonNegativeFloat = Field(
@@ -165,6 +165,7 @@ class LossConfig(Section):
     dipole: NonNegativeFloat = Field(
         0.0, description="Weight of the components of the dipole moment (e*Angstrom)."
     )
+    charges: NonNegativeFloat = Field(0.0, description="Weight of the atomic charges (e).")
     config_weights: dict[str, NonNegativeFloat] = Field(
         default_factory=dict,
         description="Factors on the frames of a config_type, such as {surface: 2.0}.",
@@ -194,6 +195,7 @@ class StageTwo(Section):
     forces: NonNegativeFloat | None = Field(None, description="loss.forces from then on.")
     stress: NonNegativeFloat | None = Field(None, description="loss.stress from then on.")
     dipole: NonNegativeFloat | None = Field(None, description="loss.dipole from then on.")
+    charges: NonNegativeFloat | None = Field(None, description="loss.charges from then on.")
     learning_rate: PositiveFloat | None = Field(
         None, description="Constant learning rate from then on. Left out: the schedule goes on."
     )

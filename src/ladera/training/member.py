@@ -1,7 +1,8 @@
-"""``python -m ladera.training.member``: a process of its own for one member of a committee.
+"""``python -m ladera.training.member``: a program of its own for one member of a committee.
 
 It takes the configuration as JSON, the folder of the run, and ``--resume`` where there is a run to
-go on with. To the process that started it, it says each epoch, or why it failed, as a line of JSON.
+go on with. Its output is the reason why it failed, if it did. A program, because Fabric starts the
+other processes of a run by the command of the first.
 """
 
 from __future__ import annotations
@@ -10,22 +11,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from ladera.errors import LaderaError
 from ladera.training.config_file import parse
-from ladera.training.observer import Row, Silent
+from ladera.training.observer import Silent
 from ladera.training.trainer import train
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
-
-
-class _Speaker(Silent):
-    """Says every epoch."""
-
-    def epoch(self, row: Row) -> None:
-        """A line for it."""
-        _write({"row": dict(row)})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,19 +26,14 @@ def main(arguments: Sequence[str]) -> int:
     text, folder, *flags = arguments
     config = parse(json.loads(text), "The configuration of the member")
     try:
-        train(config, folder, resume="--resume" in flags, observer=_Speaker())
+        train(config, folder, resume="--resume" in flags, observer=Silent())
     except LaderaError as error:
-        _write({"error": str(error)})
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # the first of several processes speaks
+            sys.stdout.write(str(error))
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 0
-
-
-def _write(message: dict[str, Any]) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # the first of several processes speaks for all
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
 
 
 if __name__ == "__main__":

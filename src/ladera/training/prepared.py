@@ -117,7 +117,7 @@ def _reference_energies(config: TrainingConfig, dataset: Dataset) -> dict[str, f
         case "base":
             raise ConfigError("reference_energies: base is for a fine-tuning.")
         case values:
-            return reference_energies.given(values, dataset)
+            return reference_energies.from_values(values, dataset)
 
 
 def _of_heads(parts: Mapping[str, TrainingStatistics]) -> TrainingStatistics:

@@ -98,16 +98,20 @@ class RunFolder:
 
     def stored(self, prepared: Prepared) -> dict[str, Any]:
         """The state in the checkpoint, if it is of this configuration and these data."""
-        state, config = checkpoint.load(self.checkpoint), config_file.as_json(prepared.config)
+        state = checkpoint.load(self.checkpoint)
         try:
-            difference = first_difference(state["config"], config)
+            # A key that is newer than the run has its default there.
+            stored = config_file.parse(state["config"], f"The configuration in {self.checkpoint}")
+            difference = first_difference(
+                config_file.as_json(stored), config_file.as_json(prepared.config)
+            )
             data_hash = state["data_hash"]
         except KeyError as error:
             raise LaderaError(f"{self.checkpoint} lacks {error}; start again.") from error
         if difference:
-            key, old, new = difference
+            key, before, now = difference
             raise ConfigError(
-                f"'{key}' was {old!r} in the run in {self.path} and is {new!r} now; give it the "
+                f"'{key}' was {before!r} in the run in {self.path} and is {now!r} now; give it the "
                 "old value to resume, or start a new run with another --output."
             )
         if data_hash != prepared.dataset.hash:

@@ -5,8 +5,8 @@
 >>> mace_torch.export(potential, "FOLDER")
 """
 
-from ladera.codes.mace_torch.checkpoint import is_checkpoint
+from ladera.codes.mace_torch.checkpoint import reads
 from ladera.codes.mace_torch.reading import load
 from ladera.codes.mace_torch.writing import export
 
-__all__ = ["export", "is_checkpoint", "load"]
+__all__ = ["export", "load", "reads"]

@@ -46,7 +46,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
 
 
-def is_checkpoint(path: Path) -> bool:
+def reads(path: Path) -> bool:
     """Whether a file is mace-torch's, by the names of its classes or tensors."""
     if path.suffix == ".safetensors":
         try:
@@ -69,15 +69,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             raise ModelFileError(f"{path} cannot be read ({error}); copy it again.") from error
-        given = _beside(path)
+        stated = _beside(path)
     else:
-        tensors, given = _unpickled(read_archive(path))
-    if "atomic_numbers" not in tensors and "atomic_numbers" not in given:
+        tensors, stated = _unpickled(read_archive(path))
+    if "atomic_numbers" not in tensors and "atomic_numbers" not in stated:
         raise ModelFileError(
             f"{path} does not say for which elements it is; write atomic_numbers, such as [1, 8], "
             f"in {path.with_suffix('.json').name} beside it."
         )
-    return Checkpoint(path, settings_of.complete(path, tensors, given), tensors)
+    return Checkpoint(path, settings_of.complete(path, tensors, stated), tensors)
 
 
 def _unpickled(archive: Archive) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -86,8 +86,8 @@ def _unpickled(archive: Archive) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if isinstance(stored, Mapping) and key in stored:
             stored = stored[key]
     if isinstance(stored, Mapping) and any(is_tensor(value) for value in stored.values()):
-        found = {str(k): archive.tensor(v) for k, v in stored.items() if is_tensor(v)}
-        return {k: v for k, v in found.items() if v.numel()}, _beside(archive.path)
+        tensors = {str(k): archive.tensor(v) for k, v in stored.items() if is_tensor(v)}
+        return {k: v for k, v in tensors.items() if v.numel()}, _beside(archive.path)
     if not isinstance(stored, Foreign):
         raise ModelFileError(
             f"{archive.path} holds neither a model nor a state dict, but {kind_of(stored)}."

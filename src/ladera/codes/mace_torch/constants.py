@@ -46,11 +46,11 @@ def read(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
         raise ModelFileError(
             f"{checkpoint.path}: its atomic_numbers {list(numbers)} are not in ascending order."
         )
-    own, power = checkpoint.settings.num_polynomial_cutoff, tensors.get(_POWER)
-    if power is not None and int(power) != own:
+    cutoff_power, power = checkpoint.settings.num_polynomial_cutoff, tensors.get(_POWER)
+    if power is not None and int(power) != cutoff_power:
         raise ModelFileError(
             f"{checkpoint.path}: {_POWER} is {int(power)} and radial_embedding.cutoff_fn.p is "
-            f"{own}; Ladera has one cutoff_power."
+            f"{cutoff_power}; Ladera has one cutoff_power."
         )
     for ours, theirs in _SAME.items():
         if theirs in tensors:
@@ -63,17 +63,17 @@ def read(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
         yield ours, tensors[theirs].double() * factor
 
 
-def write(own: Mapping[str, Tensor], species: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+def write(buffers: Mapping[str, Tensor], species: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
     """The same numbers under the names of mace-torch."""
     for ours, theirs in _SAME.items():
-        if ours in own:
-            yield theirs, own[ours]
+        if ours in buffers:
+            yield theirs, buffers[ours]
     numbers = [atomic_numbers[symbol] for symbol in species]
     for ours, theirs in _RADII.items():
-        if ours in own:
-            radii = torch.from_numpy(np.array(covalent_radii)).to(own[ours])
-            radii[numbers] = own[ours]
+        if ours in buffers:
+            radii = torch.from_numpy(np.array(covalent_radii)).to(buffers[ours])
+            radii[numbers] = buffers[ours]
             yield theirs, radii
     ours, theirs, factor = _LENGTH
-    if ours in own:
-        yield theirs, own[ours] / factor
+    if ours in buffers:
+        yield theirs, buffers[ours] / factor

@@ -34,26 +34,26 @@ def weights(config: MACEConfig, checkpoint: Checkpoint) -> Iterator[tuple[str, T
     """
     for name, theirs, matrix in names.product_names(config):
         degree, order = _degree_and_order(name)
-        found, U = (_tensor(checkpoint, key) for key in (theirs, matrix))
-        own = make_couplings(config.max_l, degree, order + 1)
+        weight, U = (_tensor(checkpoint, key) for key in (theirs, matrix))
+        ours = make_couplings(config.max_l, degree, order + 1)
         stored = symmetrized((U[None] if degree == 0 else U).double().numpy())
-        change = _change(own, stored)
+        change = _change(ours, stored)
         if change is None:
             raise ModelFileError(
                 f"{checkpoint.path}: its {matrix} couples features in a way that Ladera does not."
             )
         if change.size:
-            mixed = torch.einsum("kq,zqc->zkc", torch.from_numpy(change), found.double())
-            found = mixed.to(found)
-        elif stored.matrix.shape == own.matrix.shape:
+            mixed = torch.einsum("kq,zqc->zkc", torch.from_numpy(change), weight.double())
+            weight = mixed.to(weight)
+        elif stored.matrix.shape == ours.matrix.shape:
             kept = name.replace(".weights.", ".couplings.") + ".matrix"
             yield kept, torch.from_numpy(stored.matrix)
-        if found.shape[1] != own.matrix.shape[1]:
+        if weight.shape[1] != ours.matrix.shape[1]:
             raise ModelFileError(
-                f"{checkpoint.path}: its {theirs} is of {found.shape[1]} couplings, its {matrix} "
-                f"of {own.matrix.shape[1]}; it is damaged."
+                f"{checkpoint.path}: its {theirs} is of {weight.shape[1]} couplings, its {matrix} "
+                f"of {ours.matrix.shape[1]}; it is damaged."
             )
-        yield name, found
+        yield name, weight
 
 
 def export(config: MACEConfig) -> Iterator[tuple[str, Tensor]]:
@@ -71,25 +71,25 @@ def _degree_and_order(name: str) -> tuple[int, int]:
     return int(degree), int(order)
 
 
-def _change(own: Couplings, other: Couplings) -> Floats | None:
-    """T of own matrix times T = other matrix; empty for the identity, None when there is none."""
-    terms = np.concatenate([_terms(own), _terms(other)])
+def _change(ours: Couplings, theirs: Couplings) -> Floats | None:
+    """T of our matrix times T = their matrix; empty for the identity, None when there is none."""
+    terms = np.concatenate([_terms(ours), _terms(theirs)])
     _, place = np.unique(terms, axis=0, return_inverse=True)
     place = place.reshape(-1)
     rows = int(place.max()) + 1
-    ours = np.zeros((rows, own.matrix.shape[1]))
-    theirs = np.zeros((rows, other.matrix.shape[1]))
-    ours[place[: len(own.matrix)]] = own.matrix
-    theirs[place[len(own.matrix) :]] = other.matrix
-    if ours.shape == theirs.shape and np.abs(ours - theirs).max() < _ROUNDING:
+    our_rows = np.zeros((rows, ours.matrix.shape[1]))
+    their_rows = np.zeros((rows, theirs.matrix.shape[1]))
+    our_rows[place[: len(ours.matrix)]] = ours.matrix
+    their_rows[place[len(ours.matrix) :]] = theirs.matrix
+    if our_rows.shape == their_rows.shape and np.abs(our_rows - their_rows).max() < _ROUNDING:
         return np.empty(0)
-    change = np.asarray(np.linalg.lstsq(ours, theirs, rcond=1e-9)[0], dtype=np.float64)
-    return change if np.abs(ours @ change - theirs).max() < _ROUNDING else None
+    change = np.asarray(np.linalg.lstsq(our_rows, their_rows, rcond=1e-9)[0], dtype=np.float64)
+    return change if np.abs(our_rows @ change - their_rows).max() < _ROUNDING else None
 
 
 def _terms(couplings: Couplings) -> Floats:
-    found: Floats = np.column_stack([couplings.component, couplings.factors])
-    return found
+    terms: Floats = np.column_stack([couplings.component, couplings.factors])
+    return terms
 
 
 def _tensor(checkpoint: Checkpoint, name: str) -> Tensor:

@@ -19,13 +19,13 @@ class Module:
 
     def __init__(self, archive: Archive, stored: Any, name: str = "") -> None:
         self._archive, self.name = archive, name
-        found = _attributes(stored)
-        if found is None:
+        attributes = _attributes(stored)
+        if attributes is None:
             raise ModelFileError(
                 f"{archive.path}: a module of torch was expected, but {name or 'its root'} is "
                 f"{kind_of(stored)}. Nothing of it was run."
             )
-        self._attributes: Mapping[Any, Any] = found
+        self._attributes: Mapping[Any, Any] = attributes
         self.kind = kind_of(stored).rpartition(".")[2]
 
     def attribute(self, name: str, default: Any = None) -> Any:
@@ -38,8 +38,8 @@ class Module:
         stored = _mapping(self._attributes.get("_modules")).get(first)
         if stored is None:
             return None
-        found = Module(self._archive, stored, f"{self.name}.{first}".lstrip("."))
-        return found.child(rest) if rest else found
+        module = Module(self._archive, stored, f"{self.name}.{first}".lstrip("."))
+        return module.child(rest) if rest else module
 
     def children(self, path: str) -> list[Module]:
         """The modules of a list of modules; none where there is no such list."""
@@ -80,8 +80,8 @@ class Module:
         if isinstance(value, type) and issubclass(value, Foreign):
             return value.path.rpartition(".")[2]  # a class or function as a value
         if isinstance(value, Foreign):
-            found = numbers(value)
-            return found if found is not None else _irreps(value) or value
+            array = numbers(value)
+            return array if array is not None else _irreps(value) or value
         return value
 
 

@@ -39,15 +39,15 @@ def layout(config: MACEConfig, gated: bool = False) -> Layout:
     ``gated`` says whether the last readout of a model with dipoles has vectors.
     """
     elements, channels = len(config.species), config.channels
-    found: dict[str, Sequence[Block]] = {
+    blocks: dict[str, Sequence[Block]] = {
         "node_embedding.linear.weight": [Block("embedding", (elements, channels))]
     }
     for layer, kind in enumerate(config.kinds):
         shape = _Shape(config, layer)
-        found |= dict(_nonlinear(shape) if kind == "nonlinear_residual" else _linear(shape, kind))
-        found |= dict(_product(shape))
-        found |= dict(_dipole_readout(shape, gated) if config.has_dipole else _readout(shape))
-    return found
+        blocks |= dict(_nonlinear(shape) if kind == "nonlinear_residual" else _linear(shape, kind))
+        blocks |= dict(_product(shape))
+        blocks |= dict(_dipole_readout(shape, gated) if config.has_dipole else _readout(shape))
+    return blocks
 
 
 def split(tensor: Tensor, blocks: Sequence[Block]) -> Iterator[tuple[str, Tensor]]:

@@ -15,7 +15,7 @@ from ladera import __version__
 from ladera.codes.mace_torch import constants, couplings, names
 from ladera.codes.mace_torch.checkpoint import Checkpoint, read_checkpoint
 from ladera.codes.mace_torch.settings import DIPOLES, READOUTS, Settings
-from ladera.errors import ModelFileError, did_you_mean
+from ladera.errors import ConfigError, ModelFileError, did_you_mean, first_problem
 from ladera.models import registry
 from ladera.models.mace.config import MACEConfig
 from ladera.potential import Potential
@@ -32,15 +32,19 @@ _CONSTANTS: Final = re.compile(
 )
 
 
-def load(path: str | os.PathLike[str], *, head: str | None = None) -> Potential:
+def load(
+    path: str | os.PathLike[str], units: str | None = None, head: str | None = None
+) -> Potential:
     """The potential in a file of mace-torch: a pickled model, a state dict, or safetensors.
 
     Nothing in the file is run, and mace-torch need not be there. ``head`` chooses a level of theory
     of a model with several; the first is taken without it. The precision is that of the file.
 
     Raises ModelFileError for a file that cannot be read and for a model of a kind that Ladera does
-    not have, naming its block; ConfigError for a head that does not exist.
+    not have, naming its block, and for a head that does not exist; ConfigError for ``units``.
     """
+    if units is not None:
+        raise ConfigError(f"{path} is a model file, always in Angstrom and eV; give no units.")
     checkpoint = read_checkpoint(path)
     potential = registry.build(config_of(checkpoint, head))
     dtype = checkpoint.tensors["node_embedding.linear.weight"].dtype
@@ -56,54 +60,54 @@ def load(path: str | os.PathLike[str], *, head: str | None = None) -> Potential:
 
 def config_of(checkpoint: Checkpoint, head: str | None = None) -> MACEConfig:
     """The configuration of a checkpoint; ModelFileError for what Ladera does not have."""
-    given, path = checkpoint.settings, checkpoint.path
-    if head is not None and head not in given.heads:
-        raise ModelFileError(f"{path} has no head '{head}'; {did_you_mean(head, given.heads)}")
-    hidden = degrees(path, given.hidden_irreps)
+    settings, path = checkpoint.settings, checkpoint.path
+    if head is not None and head not in settings.heads:
+        raise ModelFileError(f"{path} has no head '{head}'; {did_you_mean(head, settings.heads)}")
+    hidden = degrees(path, settings.hidden_irreps)
     try:
         return MACEConfig(
-            species=tuple(chemical_symbols[number] for number in given.atomic_numbers),
-            cutoff=given.r_max,
+            species=tuple(chemical_symbols[number] for number in settings.atomic_numbers),
+            cutoff=settings.r_max,
             channels=hidden[0],
-            max_l=given.max_ell,
+            max_l=settings.max_ell,
             hidden_l=len(hidden) - 1,
-            correlation=given.correlation,
-            num_interactions=given.num_interactions,
-            interactions=tuple(given.kind(t) for t in range(given.num_interactions)),
-            basis=given.radial_type,
-            num_radial=given.num_bessel,
-            cutoff_power=given.num_polynomial_cutoff,
-            transform=_TRANSFORMS[given.distance_transform],
-            radial_layers=given.radial_MLP,
-            apply_cutoff=given.apply_cutoff,
-            element_products=not given.use_agnostic_product,
-            readout_layers=(_nodes(path, given),) * READOUTS[given.readout_cls],
-            readout_bias=given.readout_cls == "NonLinearBiasReadoutBlock",
-            gate=given.gate,
-            heads=given.heads,
+            correlation=settings.correlation,
+            num_interactions=settings.num_interactions,
+            interactions=tuple(settings.kind(t) for t in range(settings.num_interactions)),
+            basis=settings.radial_type,
+            num_radial=settings.num_bessel,
+            cutoff_power=settings.num_polynomial_cutoff,
+            transform=_TRANSFORMS[settings.distance_transform],
+            radial_layers=settings.radial_MLP,
+            apply_cutoff=settings.apply_cutoff,
+            element_products=not settings.use_agnostic_product,
+            readout_layers=(_nodes(path, settings),) * READOUTS[settings.readout_cls],
+            readout_bias=settings.readout_cls == "NonLinearBiasReadoutBlock",
+            gate=settings.gate,
+            heads=settings.heads,
             head=head,
-            average_neighbors=given.neighbors,
-            zbl=given.pair_repulsion,
-            outputs=DIPOLES.get(given.model, ("energy",)),
-            charges=given.model not in DIPOLES,
-            **_edges(path, given, hidden[0]),
+            average_neighbors=settings.neighbors,
+            zbl=settings.pair_repulsion,
+            outputs=DIPOLES.get(settings.model, ("energy",)),
+            charges=settings.model not in DIPOLES,
+            **_edges(path, settings, hidden[0]),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
+        where, message = first_problem(error)
         raise ModelFileError(
             f"{path}: it is a MACE that Ladera does not have ({where}: {message})."
         ) from error
 
 
-def _nodes(path: os.PathLike[str], given: Settings) -> int:
+def _nodes(path: os.PathLike[str], settings: Settings) -> int:
     """Hidden nodes of the last readout, of each kind."""
-    if given.model in DIPOLES:
-        return int(given.MLP_irreps.partition("x")[0])
-    nodes = degrees(path, given.MLP_irreps)
+    if settings.model in DIPOLES:
+        return int(settings.MLP_irreps.partition("x")[0])
+    nodes = degrees(path, settings.MLP_irreps)
     if len(nodes) > 1:
-        raise ModelFileError(f"{path}: its readout has vectors ({given.MLP_irreps}), not numbers.")
+        raise ModelFileError(
+            f"{path}: its readout has vectors ({settings.MLP_irreps}), not numbers."
+        )
     return nodes[0]
 
 
@@ -120,15 +124,15 @@ def degrees(path: os.PathLike[str], irreps: str) -> tuple[int, ...]:
     return channels
 
 
-def _edges(path: os.PathLike[str], given: Settings, channels: int) -> dict[str, Any]:
+def _edges(path: os.PathLike[str], settings: Settings, channels: int) -> dict[str, Any]:
     """Channels and degrees of the messages where they are others than those of the features."""
-    if given.edge_irreps is None:
+    if settings.edge_irreps is None:
         return {}
-    own = degrees(path, given.edge_irreps)
-    first = own[0] if given.use_edge_irreps_first else channels
+    of_messages = degrees(path, settings.edge_irreps)
+    first = of_messages[0] if settings.use_edge_irreps_first else channels
     return {
-        "edge_channels": (first, *[own[0]] * (given.num_interactions - 1)),
-        "edge_l": len(own) - 1,
+        "edge_channels": (first, *[of_messages[0]] * (settings.num_interactions - 1)),
+        "edge_l": len(of_messages) - 1,
     }
 
 
@@ -136,17 +140,17 @@ def _set_parameters(potential: Potential, checkpoint: Checkpoint) -> None:
     path, tensors = checkpoint.path, checkpoint.tensors
     config = potential.config
     assert isinstance(config, MACEConfig)
-    found: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
     plan = names.layout(config, "1o" in checkpoint.settings.MLP_irreps)
     missing = [name for name in plan if name not in tensors]
     if missing:
         raise ModelFileError(f"{path} lacks the parameter {missing[0]}; it is no whole model.")
     for name, blocks in plan.items():
         try:
-            found |= dict(names.split(tensors[name], blocks))
+            values |= dict(names.split(tensors[name], blocks))
         except ValueError as error:
             raise ModelFileError(f"{path}: its {name} {error}; its settings are wrong.") from error
-    found |= dict(couplings.weights(config, checkpoint))
+    values |= dict(couplings.weights(config, checkpoint))
     known = {*plan, *(theirs for _, theirs, _ in names.product_names(config))}
     for name in tensors:
         if name not in known and not _CONSTANTS.fullmatch(name):
@@ -154,20 +158,22 @@ def _set_parameters(potential: Potential, checkpoint: Checkpoint) -> None:
                 f"{path} has the parameter {name}, of a part Ladera does not have."
             )
     if config.has_energy:
-        found |= _energies(checkpoint, len(config.heads))
-    found |= dict(constants.read(checkpoint))
-    own = potential.state_dict()
+        values |= _energies(checkpoint, len(config.heads))
+    values |= dict(constants.read(checkpoint))
+    state = potential.state_dict()
     if config.has_dipole:
-        _complete_dipoles(config, found, own)
-    undetermined = {name for name, _ in potential.named_parameters()} - set(found)
+        _complete_dipoles(config, values, state)
+    undetermined = {name for name, _ in potential.named_parameters()} - set(values)
     if undetermined:
         raise ModelFileError(f"{path} does not determine {min(undetermined)} of Ladera's MACE.")
     with torch.no_grad():
-        for name, tensor in found.items():
-            own[name].copy_(tensor)
+        for name, tensor in values.items():
+            state[name].copy_(tensor)
 
 
-def _complete_dipoles(config: MACEConfig, found: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+def _complete_dipoles(
+    config: MACEConfig, values: dict[str, Tensor], state: dict[str, Tensor]
+) -> None:
     """Dipoles in e*Angstrom, and zero for the paths that mace-torch leaves out at the end.
 
     Its last readout has vectors only where MLP_irreps say so, and gates only beside scalars:
@@ -176,25 +182,23 @@ def _complete_dipoles(config: MACEConfig, found: dict[str, Tensor], own: dict[st
     last = f"layers.{config.num_interactions - 1}."
     for layer in range(config.num_interactions):
         weights = f"layers.{layer}.dipole.weights."
-        final = max(name for name in own if name.startswith(weights))
-        if final in found:
-            found[final] = found[final] * DEBYE
+        final = max(name for name in state if name.startswith(weights))
+        if final in values:
+            values[final] = values[final] * DEBYE
     left_out = [f"{last}dipole."]
     if not config.has_energy:
         left_out += [f"{last}{part}.weights.0" for part in ("product", "linear", "skip")]
-    for name, tensor in own.items():
-        if name not in found and name.startswith(tuple(left_out)):
-            found[name] = torch.zeros_like(tensor)
+    for name, tensor in state.items():
+        if name not in values and name.startswith(tuple(left_out)):
+            values[name] = torch.zeros_like(tensor)
 
 
 def _energies(checkpoint: Checkpoint, heads: int) -> dict[str, Tensor]:
     """Reference energies, scale and shift of each head."""
     tensors = checkpoint.tensors
     references = tensors["atomic_energies_fn.atomic_energies"].double()
-    constant = {"scale": 1.0, "shift": 0.0}
-    found = {
-        name: tensors.get(f"scale_shift.{name}", torch.tensor(value)).double().reshape(-1)
-        for name, value in constant.items()
-    }
-    found = {name: value.expand(heads) for name, value in found.items()}
-    return found | {"reference_energies": references.reshape(-1, references.shape[-1])}
+    energies = {"reference_energies": references.reshape(-1, references.shape[-1])}
+    for name, default in (("scale", 1.0), ("shift", 0.0)):
+        stored = tensors.get(f"scale_shift.{name}", torch.tensor(default))
+        energies[name] = stored.double().reshape(-1).expand(heads)
+    return energies

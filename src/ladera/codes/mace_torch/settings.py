@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from torch import Tensor
 
 from ladera.codes.mace_torch.modules import Module
-from ladera.errors import ModelFileError
+from ladera.errors import ModelFileError, first_problem
 
 BLOCKS: Final = {
     "RealAgnosticInteractionBlock": "agnostic",
@@ -96,25 +96,25 @@ class Settings(BaseModel):
     @property
     def neighbors(self) -> tuple[float, ...]:
         """The average number of neighbours of each layer."""
-        given = self.avg_num_neighbors
-        return given if isinstance(given, tuple) else (given,) * self.num_interactions
+        average = self.avg_num_neighbors
+        return average if isinstance(average, tuple) else (average,) * self.num_interactions
 
 
-def complete(path: Path, tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> Settings:
-    """The settings that the tensors imply and those given, which must not contradict them.
+def complete(path: Path, tensors: Mapping[str, Tensor], stated: Mapping[str, Any]) -> Settings:
+    """The settings that the tensors imply and those stated, which must not contradict them.
 
     Raises ModelFileError, naming what is missing, contradicts, or is of an unknown kind.
     """
     for name in _ABSENT:
-        if given.get(name):
+        if stated.get(name):
             raise ModelFileError(
-                f"{path}: it is a MACE with {name} = {given[name]!r}, which Ladera does not have."
+                f"{path}: it is a MACE with {name} = {stated[name]!r}, which Ladera does not have."
             )
-    _require_known_blocks(path, given)
+    _require_known_blocks(path, stated)
     inferred = infer(path, tensors)
-    if "avg_num_neighbors" not in given and not _needs_neighbors(inferred):
+    if "avg_num_neighbors" not in stated and not _needs_neighbors(inferred):
         inferred["avg_num_neighbors"] = 1.0
-    both = inferred | dict(given)
+    both = inferred | dict(stated)
     if "avg_num_neighbors" not in both:
         raise ModelFileError(
             f"{path}: a state dict does not hold avg_num_neighbors; write it in "
@@ -126,14 +126,12 @@ def complete(path: Path, tensors: Mapping[str, Tensor], given: Mapping[str, Any]
         settings = Settings.model_validate(both)
         implied = Settings.model_validate(both | inferred)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        if first["type"] == "missing":
+        where, message = first_problem(error)
+        if error.errors()[0]["type"] == "missing":
             raise ModelFileError(
                 f"{path}: a state dict of this kind does not tell {where}; write it in "
                 f"{path.with_suffix('.json').name} beside it."
             ) from error
-        message = first["msg"].removeprefix("Value error, ")
         raise ModelFileError(f"{path}: {where + ': ' if where else ''}{message}.") from error
     for name in inferred:
         said, is_so = getattr(settings, name), getattr(implied, name)
@@ -144,16 +142,16 @@ def complete(path: Path, tensors: Mapping[str, Tensor], given: Mapping[str, Any]
     return settings
 
 
-def _require_known_blocks(path: Path, given: Mapping[str, Any]) -> None:
+def _require_known_blocks(path: Path, stated: Mapping[str, Any]) -> None:
     blocks: tuple[tuple[str, Mapping[str, Any]], ...] = (
         ("interaction_cls_first", BLOCKS),
         ("interaction_cls", BLOCKS),
         ("readout_cls", READOUTS),
     )
     for name, known in blocks:
-        if name in given and given[name] not in known:
+        if name in stated and stated[name] not in known:
             raise ModelFileError(
-                f"{path}: its {name.partition('_')[0]} block {given[name]} is not one that Ladera "
+                f"{path}: its {name.partition('_')[0]} block {stated[name]} is not one that Ladera "
                 "has."
             )
 
@@ -166,7 +164,7 @@ def _needs_neighbors(inferred: Mapping[str, Any]) -> bool:
 
 def of_module(module: Module) -> dict[str, Any]:
     """What the attributes of a pickled model say, that its tensors do not."""
-    given: dict[str, Any] = {"model": module.kind}
+    stated: dict[str, Any] = {"model": module.kind}
     for name in (
         "apply_cutoff",
         "heads",
@@ -175,29 +173,29 @@ def of_module(module: Module) -> dict[str, Any]:
         *_ABSENT,
     ):
         if (value := module.attribute(name)) is not None:
-            given[name] = value
+            stated[name] = value
     interactions = module.children("interactions")
     if interactions:
-        given["interaction_cls_first"] = interactions[0].kind
-        given["interaction_cls"] = interactions[-1].kind
-        given["avg_num_neighbors"] = [_neighbors(each) for each in interactions]
+        stated["interaction_cls_first"] = interactions[0].kind
+        stated["interaction_cls"] = interactions[-1].kind
+        stated["avg_num_neighbors"] = [_neighbors(each) for each in interactions]
         if module.attribute("edge_irreps") is not None:
-            given["edge_irreps"] = module.attribute("edge_irreps")
+            stated["edge_irreps"] = module.attribute("edge_irreps")
     readouts = module.children("readouts")
     if readouts:
-        given["readout_cls"] = readouts[-1].kind
-        given |= _gate(readouts[-1])
+        stated["readout_cls"] = readouts[-1].kind
+        stated |= _gate(readouts[-1])
     for path, name, names in (
         ("radial_embedding.bessel_fn", "radial_type", _RADIAL_BASES),
         ("radial_embedding.distance_transform", "distance_transform", _TRANSFORMS),
     ):
-        if (found := module.child(path)) is not None:
-            given[name] = names.get(found.kind, found.kind)
+        if (part := module.child(path)) is not None:
+            stated[name] = names.get(part.kind, part.kind)
     # Models of 2022 kept these as plain attributes.
     for name in ("atomic_numbers", "r_max"):
         if (value := module.attribute(name)) is not None:
-            given[name] = value
-    return given
+            stated[name] = value
+    return stated
 
 
 def _gate(readout: Module) -> dict[str, Any]:
@@ -207,8 +205,8 @@ def _gate(readout: Module) -> dict[str, Any]:
         if activation is not None:
             return {"gate": activation.attribute("f")}
     gated = readout.child("equivariant_nonlin")
-    found = gated and (gated.attribute("_act_gate") or gated.attribute("_act_scalar"))
-    return {"gate": found} if found else {}
+    gate = gated and (gated.attribute("_act_gate") or gated.attribute("_act_scalar"))
+    return {"gate": gate} if gate else {}
 
 
 def _neighbors(interaction: Module) -> Any:
@@ -223,12 +221,12 @@ def read(path: Path) -> dict[str, Any]:
     """The settings in a JSON or YAML file; ModelFileError when it is neither."""
     try:
         text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        settings = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ModelFileError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(found, dict):
+    if not isinstance(settings, dict):
         raise ModelFileError(f"{path} must hold the settings of a model by name.")
-    return found
+    return settings
 
 
 def infer(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -251,7 +249,7 @@ def _infer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     layers = 1 + max(int(n.split(".")[1]) for n in tensors if n.startswith("products."))
     first = _PRODUCT.format(0, 0)
     degrees = {n.split(".")[4] for n in tensors if n.startswith("products.0.symmetric")}
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "model": model,
         "num_polynomial_cutoff": int(tensors["radial_embedding.cutoff_fn.p"]),
         "r_max": float(tensors["radial_embedding.cutoff_fn.r_max"]),
@@ -265,12 +263,12 @@ def _infer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     for name, layer in (("interaction_cls_first", 0), ("interaction_cls", layers - 1)):
         block = _block(tensors, layer, elements * channels**2)
         if block is not None:
-            found[name] = block
+            settings[name] = block
     if _NUMBERS in tensors:
-        found[_NUMBERS] = tuple(tensors[_NUMBERS].tolist())
+        settings[_NUMBERS] = tuple(tensors[_NUMBERS].tolist())
     has_dipole = model in DIPOLES
     readout = (_infer_dipole_readout if has_dipole else _infer_readout)(tensors, layers, channels)
-    return found | _infer_radial(tensors) | readout
+    return settings | _infer_radial(tensors) | readout
 
 
 def _model(tensors: Mapping[str, Tensor]) -> str:
@@ -287,15 +285,15 @@ def _block(tensors: Mapping[str, Tensor], layer: int, square: int) -> str | None
 
     None where all l have a residual, and so the sizes do not tell.
     """
-    own = f"interactions.{layer}."
-    if own + "source_embedding.weight" in tensors:
+    prefix = f"interactions.{layer}."
+    if prefix + "source_embedding.weight" in tensors:
         return "RealAgnosticResidualNonLinearInteractionBlock"
-    density = "Density" if any(n.startswith(own + "density_fn.") for n in tensors) else ""
+    density = "Density" if any(n.startswith(prefix + "density_fn.") for n in tensors) else ""
     points = tensors[_PRODUCT.format(layer, 0) + "U_matrix_1"].shape[-2]
     degrees = math.isqrt(points)
     if layer and _PRODUCT.format(layer, degrees - 1) + "U_matrix_1" in tensors and degrees > 1:
         return None
-    whole = tensors[own + "skip_tp.weight"].numel() == degrees * square
+    whole = tensors[prefix + "skip_tp.weight"].numel() == degrees * square
     return f"RealAgnostic{density}{'' if whole else 'Residual'}InteractionBlock"
 
 
@@ -306,8 +304,8 @@ def _infer_radial(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "gaussian": radial + "bessel_fn.gaussian_weights",
         "chebyshev": radial + "bessel_fn.n",
     }
-    found = [kind for kind, name in bases.items() if name in tensors]
-    if not found:
+    kinds = [kind for kind, name in bases.items() if name in tensors]
+    if not kinds:
         raise KeyError(bases["bessel"])
     transform = "None"
     if radial + "distance_transform.a" in tensors:
@@ -321,34 +319,34 @@ def _infer_radial(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         names = [n for n in tensors if n.startswith(weights + "net.") and tensors[n].ndim == 2]
         widths = [tensors[name].shape[0] for name in names]
     return {
-        "radial_type": found[0],
-        "num_bessel": tensors[bases[found[0]]].numel(),
+        "radial_type": kinds[0],
+        "num_bessel": tensors[bases[kinds[0]]].numel(),
         "distance_transform": transform,
         "radial_MLP": tuple(widths[:-1]),
     }
 
 
 def _infer_readout(tensors: Mapping[str, Tensor], layers: int, channels: int) -> dict[str, Any]:
-    own = f"readouts.{layers - 1}."
+    prefix = f"readouts.{layers - 1}."
     heads = tensors["readouts.0.linear.weight"].numel() // channels
-    if own + "linear.weight" in tensors:
+    if prefix + "linear.weight" in tensors:
         return {"readout_cls": "LinearReadoutBlock", "MLP_irreps": "1x0e"}
-    nodes = tensors[own + "linear_1.weight"].numel() // (channels * heads)
-    bias = "Bias" if own + "linear_mid.weight" in tensors else ""
+    nodes = tensors[prefix + "linear_1.weight"].numel() // (channels * heads)
+    bias = "Bias" if prefix + "linear_mid.weight" in tensors else ""
     return {"readout_cls": f"NonLinear{bias}ReadoutBlock", "MLP_irreps": f"{nodes}x0e"}
 
 
 def _infer_dipole_readout(
     tensors: Mapping[str, Tensor], layers: int, channels: int
 ) -> dict[str, Any]:
-    own = f"readouts.{layers - 1}."
-    if own + "linear.weight" in tensors:
+    prefix = f"readouts.{layers - 1}."
+    if prefix + "linear.weight" in tensors:
         return {"readout_cls": "LinearDipoleReadoutBlock", "MLP_irreps": "1x0e"}
-    found = {"readout_cls": "NonLinearDipoleReadoutBlock"}
-    if own + "linear_2.weight" not in tensors:  # scalars in a model that has none there
-        return found | {"MLP_irreps": "1x0e"}
-    nodes = tensors[own + "linear_2.weight"].numel()
+    readout = {"readout_cls": "NonLinearDipoleReadoutBlock"}
+    if prefix + "linear_2.weight" not in tensors:  # scalars in a model that has none there
+        return readout | {"MLP_irreps": "1x0e"}
+    nodes = tensors[prefix + "linear_2.weight"].numel()
     if _ENERGIES not in tensors:
-        return found | {"MLP_irreps": f"{nodes}x1o"}
-    gated = tensors[own + "linear_1.weight"].numel() > channels * nodes
-    return found | {"MLP_irreps": f"{nodes // 2}x0e+{nodes // 2}x1o" if gated else f"{nodes}x0e"}
+        return readout | {"MLP_irreps": f"{nodes}x1o"}
+    gated = tensors[prefix + "linear_1.weight"].numel() > channels * nodes
+    return readout | {"MLP_irreps": f"{nodes // 2}x0e+{nodes // 2}x1o" if gated else f"{nodes}x0e"}

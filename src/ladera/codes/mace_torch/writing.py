@@ -128,18 +128,18 @@ def _irreps(channels: int, degree: int) -> str:
 
 
 def _tensors(potential: Potential, config: MACEConfig) -> dict[str, Tensor]:
-    own = {name: tensor.detach().cpu() for name, tensor in potential.state_dict().items()}
-    found: dict[str, Tensor] = {}
+    state = {name: tensor.detach().cpu() for name, tensor in potential.state_dict().items()}
+    tensors: dict[str, Tensor] = {}
     for name, blocks in names.layout(config).items():
-        flat = names.join(own, blocks)
-        found[name] = flat if _is_flat(name) else flat.reshape(blocks[0].shape)
-    dtype = found["node_embedding.linear.weight"].dtype
+        flat = names.join(state, blocks)
+        tensors[name] = flat if _is_flat(name) else flat.reshape(blocks[0].shape)
+    dtype = tensors["node_embedding.linear.weight"].dtype
     for ours, theirs, _ in names.product_names(config):
-        found[theirs] = own[ours]
+        tensors[theirs] = state[ours]
     for name, matrix in couplings.export(config):
-        found[name] = matrix.to(dtype)
-    found |= {name: tensor.to(dtype) for name, tensor in constants.write(own, config.species)}
-    energies = own["reference_energies"]  # in float64, to lose nothing of thousands of eV
+        tensors[name] = matrix.to(dtype)
+    tensors |= {name: tensor.to(dtype) for name, tensor in constants.write(state, config.species)}
+    energies = state["reference_energies"]  # in float64, to lose nothing of thousands of eV
     scalars = {
         "atomic_energies_fn.atomic_energies": energies if len(energies) > 1 else energies[0],
         "r_max": torch.tensor(config.cutoff, dtype=dtype),
@@ -154,9 +154,9 @@ def _tensors(potential: Potential, config: MACEConfig) -> dict[str, Tensor]:
     if config.zbl:
         scalars["pair_repulsion_fn.p"] = torch.tensor(config.cutoff_power, dtype=torch.int32)
     for name in ("scale", "shift"):
-        value = own[name].to(dtype)
+        value = state[name].to(dtype)
         scalars[f"scale_shift.{name}"] = value if len(value) > 1 else value[0]
-    return {name: tensor.contiguous() for name, tensor in (found | scalars).items()}
+    return {name: tensor.contiguous() for name, tensor in (tensors | scalars).items()}
 
 
 def _is_flat(name: str) -> bool:

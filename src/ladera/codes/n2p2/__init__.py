@@ -5,7 +5,7 @@
 >>> n2p2.export(potential, "ANOTHER")
 """
 
-from ladera.codes.n2p2.reading import load
+from ladera.codes.n2p2.folder import load, reads
 from ladera.codes.n2p2.writing import export
 
-__all__ = ["export", "load"]
+__all__ = ["export", "load", "reads"]

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from ladera.codes.n2p2 import reading, symmetry_functions, tables
 from ladera.codes.n2p2.settings import Line, Settings
-from ladera.errors import ConfigError, ModelFileError, did_you_mean
+from ladera.errors import ConfigError, ModelFileError, did_you_mean, first_problem
 from ladera.kernels.symmetry_functions.functions import CutoffFunction
 from ladera.models.hdnnp_4g import HDNNP4G, ElectrostaticsConfig, HDNNP4GConfig
 from ladera.models.hdnnp_4g.config import Ewald, JacksonCatlow, KolafaPerram, ScreeningConfig
@@ -46,7 +46,7 @@ def read(settings: Settings, system: UnitSystem) -> HDNNP4G:
     """
     folder = settings.path.parent
     functions = symmetry_functions.read(settings, system)
-    counts = {symbol: len(own) for symbol, own in functions.items()}
+    counts = {symbol: len(of_element) for symbol, of_element in functions.items()}
     with_charge = {symbol: count + 1 for symbol, count in counts.items()}
     shapes, short = reading.read_networks(settings, with_charge)
     chi_shapes, chi = reading.read_networks(settings, counts, "electrostatic")
@@ -183,6 +183,5 @@ def _numbers(settings: Settings, line: Line, allowed: tuple[int, ...], why: str)
 
 
 def _reason(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = f"{first['loc'][-1]}: " if first["loc"] else ""
-    return where + str(first["msg"]).removeprefix("Value error, ")
+    where, message = first_problem(error)
+    return f"{where.rpartition('.')[2]}: {message}" if where else message

@@ -50,7 +50,7 @@ def shapes(
 
     Raises ConfigError for missing keywords and numbers that do not fit.
     """
-    found = {}
+    result = {}
     for symbol in settings.elements:
         reader = _Reader(settings, network, symbol)
         readings = reader.readings()
@@ -68,8 +68,8 @@ def shapes(
                 f"{symbol} gets the hidden nodes {' '.join(map(str, chosen))}; n2p2 may read this "
                 "line in another way.",
             )
-        found[symbol] = NetworkShape(chosen, reader.activations(len(chosen)))
-    return found
+        result[symbol] = NetworkShape(chosen, reader.activations(len(chosen)))
+    return result
 
 
 def as_stored(
@@ -95,11 +95,11 @@ def as_stored(
     ):
         return shapes
     for nodes in range(1, max(n_values.values())):
-        found = {
+        stored = {
             symbol: shape._replace(hidden_layers=(nodes,) * len(shape.hidden_layers))
             for symbol, shape in shapes.items()
         }
-        if all(fits(symbol, shape.hidden_layers) for symbol, shape in found.items()):
+        if all(fits(symbol, shape.hidden_layers) for symbol, shape in stored.items()):
             line = settings.lines(f"global_nodes_{network}")
             where = f"{settings.path}, line {line[0].number}" if line else str(settings.path)
             warnings.warn(
@@ -109,7 +109,7 @@ def as_stored(
                 SettingsWarning,
                 stacklevel=3,
             )
-            return found
+            return stored
     return shapes
 
 
@@ -124,11 +124,11 @@ class _Reader:
     def readings(self) -> list[tuple[int, ...]]:
         """Possible hidden nodes, the plain meaning first."""
         depth, common = self.depth(), self.common_nodes()
-        lines = self.own_lines("element_nodes")
+        lines = self.element_lines("element_nodes")
         if not lines:
             return [self.complete(common)]
         rows = [[self.settings.whole_number(line, w) for w in line.words[1:]] for line in lines]
-        found = []
+        readings = []
         whole = len(rows) == 1 and len(rows[0]) == depth
         by_layer = all(len(row) == 2 and 1 <= row[0] <= depth for row in rows)
         if by_layer and len({layer for layer, _ in rows}) < len(rows):
@@ -139,35 +139,35 @@ class _Reader:
             nodes = list(common)
             for layer, n in rows:
                 nodes[layer - 1] = n
-            found.append(tuple(nodes))
+            readings.append(tuple(nodes))
         if whole:
-            found.append(tuple(rows[0]))
-            found.append((*rows[0][:-1], common[-1]))  # the last layer n2p2 forgets
-        found = [nodes for nodes in found if all(n > 0 for n in nodes)]
-        if not found:
+            readings.append(tuple(rows[0]))
+            readings.append((*rows[0][:-1], common[-1]))  # the last layer n2p2 forgets
+        readings = [nodes for nodes in readings if all(n > 0 for n in nodes)]
+        if not readings:
             raise self.settings.error(
                 f"'{' '.join(lines[0].words)}' does not fit the {depth} hidden layers of "
                 f"{self.symbol}; give the nodes of each.",
                 lines[0],
             )
-        return found
+        return readings
 
     def activations(self, depth: int) -> tuple[Activation, ...]:
         """Activations of the hidden layers and the output."""
         line, letters = self.common_letters()
-        own = self.own_lines("element_activation")
+        lines = self.element_lines("element_activation")
         chosen: list[str] = list(letters) if len(letters) == depth + 1 else [""] * (depth + 1)
-        if len(own) == 1 and len(own[0].words) == depth + 2 and not own[0].words[1].isdigit():
-            line, given = own[0], own[0].words[1:]
-            if chosen[-1] not in ("", given[-1]):
+        if len(lines) == 1 and len(lines[0].words) == depth + 2 and not lines[0].words[1].isdigit():
+            line, asked = lines[0], lines[0].words[1:]
+            if chosen[-1] not in ("", asked[-1]):
                 self.warn(
-                    own[0].keyword,
+                    lines[0].keyword,
                     f"the output of {self.symbol} keeps the activation '{chosen[-1]}', as in n2p2, "
-                    f"and does not get '{given[-1]}'.",
+                    f"and does not get '{asked[-1]}'.",
                 )
-            chosen = [*given[:-1], chosen[-1] or given[-1]]
+            chosen = [*asked[:-1], chosen[-1] or asked[-1]]
         else:
-            for line in own:
+            for line in lines:
                 word = line.words[1] if len(line.words) == 3 else ""
                 layer = int(word) if word.isdigit() else 0
                 if not 1 <= layer <= depth + 1:
@@ -193,7 +193,7 @@ class _Reader:
     def depth(self) -> int:
         """Number of hidden layers."""
         common = f"global_hidden_layers_{self.network}"
-        lines = self.own_lines("element_hidden_layers")
+        lines = self.element_lines("element_hidden_layers")
         if len(lines) > 1:
             raise self.settings.error(
                 f"'{lines[1].keyword}' is given twice for {self.symbol}.", lines[1]
@@ -230,13 +230,13 @@ class _Reader:
         self.check_global(line, len(letters), 1)
         return line, letters
 
-    def check_global(self, line: Line, found: int, extra: int) -> None:
+    def check_global(self, line: Line, entries: int, extra: int) -> None:
         """Refuse a global keyword that does not fit the global number of layers."""
         keyword = f"global_hidden_layers_{self.network}"
-        expected = self.settings.integer(keyword, found - extra) + extra
-        if found != expected:
+        expected = self.settings.integer(keyword, entries - extra) + extra
+        if entries != expected:
             raise self.settings.error(
-                f"'{line.keyword}' has {found} entries, but {keyword} asks for {expected}.", line
+                f"'{line.keyword}' has {entries} entries, but {keyword} asks for {expected}.", line
             )
 
     def complete(self, nodes: tuple[int, ...]) -> tuple[int, ...]:
@@ -248,7 +248,7 @@ class _Reader:
             )
         return nodes
 
-    def own_lines(self, keyword: str) -> list[Line]:
+    def element_lines(self, keyword: str) -> list[Line]:
         """The lines of an ``element_`` keyword that are for this element."""
         lines = self.settings.lines(f"{keyword}_{self.network}")
         return [line for line in lines if self.settings.element(line) == self.symbol]

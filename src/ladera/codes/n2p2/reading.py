@@ -1,4 +1,4 @@
-"""From a folder of n2p2 or RuNNer to a potential with the same energies.
+"""The parts of a folder of n2p2 or RuNNer, and the potential of one without charges.
 
 n2p2's atomic energy, in the units of the folder, is
 
@@ -10,10 +10,9 @@ does not change the energies, for it scales positions and the functions' paramet
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,25 +21,16 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from ladera import __version__
-from ladera.codes.n2p2 import (
-    networks,
-    scaling,
-    symmetry_functions,
-    units,
-    weights,
-)
+from ladera.codes.n2p2 import networks, scaling, symmetry_functions, weights
 from ladera.codes.n2p2 import settings as settings_file
-from ladera.codes.n2p2.keywords import MODEL_KEYWORDS
 from ladera.codes.n2p2.scaling import Statistics
 from ladera.codes.n2p2.settings import Settings, SettingsWarning
-from ladera.errors import ConfigError, ModelFileError
+from ladera.errors import ConfigError, ModelFileError, first_problem
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS, SymmetryFunction
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.models.hdnnp.base import SymmetryFunctionPotential
 from ladera.models.hdnnp.config import NetworkShape, Scaling
 from ladera.models.hdnnp.network import AtomicNetwork
-from ladera.potential import Potential
 from ladera.units import UnitSystem
 
 Functions = dict[str, list[SymmetryFunction]]
@@ -48,47 +38,13 @@ Networks = dict[str, list[weights.Layer]]
 
 SETTINGS: Final = "input.nn"
 SCALING: Final = "scaling.data"
-_GENERATIONS: Final = {
-    "2G-HDNNP": 2,
-    "2": 2,
-    "4G-HDNNP": 4,
-    "4": 4,
-}
-
-
-def load(folder: str | os.PathLike[str], given_units: UnitSystem | str | None = None) -> Potential:
-    """The potential in a folder with ``input.nn``, ``scaling.data``, ``weights.ZZZ.data``.
-
-    ``given_units`` are those of the folder; they may be left out where comments of the ``input.nn``
-    state them (see :func:`units.of_folder`).
-
-    Raises ConfigError for settings that are missing, given twice or not understood, and
-    ModelFileError for the other files. Warns, with :class:`SettingsWarning`, of what has no effect.
-    """
-    folder = Path(folder)
-    settings = read_settings(folder)
-    settings.check_unknown(MODEL_KEYWORDS)
-    system = units.of_folder(settings, given_units)
-    potential: SymmetryFunctionPotential
-    if generation(settings) == 4:
-        from ladera.codes.n2p2 import fourth_generation  # which is made of the parts below
-
-        potential = fourth_generation.read(settings, system)
-    else:
-        potential = read_second_generation(settings, system)
-    potential.provenance = {
-        "imported_from": "n2p2",
-        "folder": str(folder),
-        "units": system.name,
-        "versions": {"ladera": __version__},
-    }
-    return potential.eval()
+_GENERATIONS: Final = {"2G-HDNNP": 2, "2": 2, "4G-HDNNP": 4, "4": 4}
 
 
 def read_second_generation(settings: Settings, system: UnitSystem) -> HDNNP:
     """The potential of a folder without charges."""
     functions = symmetry_functions.read(settings, system)
-    inputs = {symbol: len(own) for symbol, own in functions.items()}
+    inputs = {symbol: len(of_element) for symbol, of_element in functions.items()}
     shapes, layers = read_networks(settings, inputs)
     statistics = read_statistics(settings, functions)
     functions, statistics, (layers,) = without_duplicates(
@@ -130,7 +86,7 @@ def read_networks(
     kind = "weights" if network == "short" else "weightse"
     paths = {symbol: settings.path.parent / weights.file_name(symbol, kind) for symbol in inputs}
     values = {symbol: weights.read(path) for symbol, path in paths.items()}
-    counts = {symbol: len(found) for symbol, found in values.items()}
+    counts = {symbol: len(numbers) for symbol, numbers in values.items()}
     shapes = networks.shapes(settings, network, inputs, counts)
     shapes = networks.as_stored(settings, network, inputs, counts, shapes)
     layers = {
@@ -185,12 +141,12 @@ def model_config(
     if not 0 <= alpha < 1:
         raise settings.error(f"alpha is {alpha:g}; expected at least 0 and below 1.", line)
     low, high = settings.real("scale_min_short", 0.0), settings.real("scale_max_short", 1.0)
-    flat = [function for own in functions.values() for function in own]
+    flat = tuple(chain.from_iterable(functions.values()))
     try:
         return HDNNPConfig(
             species=settings.elements,
             cutoff=max(function.cutoff for function in flat),
-            symmetry_functions=tuple(flat),
+            symmetry_functions=flat,
             cutoff_function=CUTOFF_FUNCTIONS[number],
             cutoff_alpha=alpha,
             hidden_layers=_common({s: shape.hidden_layers for s, shape in shapes.items()}),
@@ -200,8 +156,7 @@ def model_config(
             scale_range=(low, high),
         )
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{settings.path}: {message}.") from error
+        raise ConfigError(f"{settings.path}: {first_problem(error)[1]}.") from error
 
 
 def normalization(settings: Settings) -> tuple[float, float, float]:
@@ -239,17 +194,17 @@ def set_energies(
 def set_statistics(potential: SymmetryFunctionPotential, statistics: dict[str, Statistics]) -> None:
     """Set the statistics of the symmetry functions."""
     for element, symbol in enumerate(potential.symbols):
-        found = statistics[symbol]
-        count = len(found.minimum)
-        for name, values in found._asdict().items():
+        of_element = statistics[symbol]
+        count = len(of_element.minimum)
+        for name, values in of_element._asdict().items():
             known = np.nan_to_num(values, nan=1.0)  # sigma, where the file has none
             getattr(potential, name)[element, :count] = torch.from_numpy(known)
 
 
-def set_networks(symbols: Sequence[str], found: Iterable[nn.Module], layers: Networks) -> None:
+def set_networks(symbols: Sequence[str], modules: Iterable[nn.Module], layers: Networks) -> None:
     """Set the weights and biases of the networks of these elements."""
     with torch.no_grad():
-        for symbol, network in zip(symbols, found, strict=True):
+        for symbol, network in zip(symbols, modules, strict=True):
             if not isinstance(network, AtomicNetwork):
                 continue
             for layer, (weight, bias) in zip(network.layers(), layers[symbol], strict=True):
@@ -270,12 +225,12 @@ def without_duplicates(
     """
     functions, statistics = dict(functions), dict(statistics)
     all_networks = [dict(layers) for layers in all_networks]
-    for symbol, own in functions.items():
-        groups = [[i for i, _ in group] for _, group in groupby(enumerate(own), lambda x: x[1])]
-        if len(groups) == len(own):
+    for symbol, listed in functions.items():
+        groups = [[i for i, _ in group] for _, group in groupby(enumerate(listed), lambda x: x[1])]
+        if len(groups) == len(listed):
             continue
         warnings.warn(
-            f"{settings.path}: {symbol} has {len(own) - len(groups)} symmetry functions twice; "
+            f"{settings.path}: {symbol} has {len(listed) - len(groups)} symmetry functions twice; "
             "their weights were added, which changes no energy.",
             SettingsWarning,
             stacklevel=3,
@@ -288,12 +243,12 @@ def without_duplicates(
                     f"of {symbol} are the same, but not their rows; make the file again."
                 )
         kept = [group[0] for group in groups]
-        functions[symbol] = [own[i] for i in kept]
+        functions[symbol] = [listed[i] for i in kept]
         statistics[symbol] = Statistics(*table[kept].T)
         for layers in all_networks:
             weight, bias = layers[symbol][0]
             columns = [weight[:, group].sum(1) for group in groups]
-            merged = np.stack([*columns, *weight[:, len(own) :].T], axis=1)
+            merged = np.stack([*columns, *weight[:, len(listed) :].T], axis=1)
             ratio = merged.shape[1] / weight.shape[1]
             shrunk = ratio if "normalize_nodes" in settings else 1.0
             layers[symbol] = [(merged * shrunk, bias * shrunk), *layers[symbol][1:]]

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Floats
 from ladera.codes.n2p2 import tables
 from ladera.errors import ModelFileError
 from ladera.files import write_text_atomic
 from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.models.hdnnp.config import Scaling
-
-Floats = NDArray[np.float64]
 
 
 class Statistics(NamedTuple):
@@ -53,12 +51,16 @@ def read(path: Path, functions: Mapping[str, Sequence[SymmetryFunction]]) -> dic
     Raises ModelFileError, with the line, for a file that is missing, cut short, or of another set
     of functions: rows too few, too many, or not numbered as these functions are.
     """
-    wanted = [(e, f) for e, own in enumerate(functions.values()) for f in range(len(own))]
+    wanted = [
+        (e, f) for e, of_element in enumerate(functions.values()) for f in range(len(of_element))
+    ]
     rows = tables.read(path)
     if rows and len(rows[-1].words) == 2:  # RuNNer's energy range
         rows.pop()
     if len(rows) != len(wanted):
-        each = ", ".join(f"{len(own)} of {symbol}" for symbol, own in functions.items())
+        each = ", ".join(
+            f"{len(of_element)} of {symbol}" for symbol, of_element in functions.items()
+        )
         raise ModelFileError(
             f"{path} has {len(rows)} rows, but input.nn has {len(wanted)} symmetry functions "
             f"({each}); it belongs to another set of functions, or is cut short."
@@ -77,7 +79,7 @@ def read(path: Path, functions: Mapping[str, Sequence[SymmetryFunction]]) -> dic
             raise row.error(f"its minimum {numbers[2]:g} is above its maximum {numbers[3]:g}.")
         values.append([*numbers[2:5], sigma])
     table = np.array(values)
-    ends = np.cumsum([len(own) for own in functions.values()])[:-1]
+    ends = np.cumsum([len(of_element) for of_element in functions.values()])[:-1]
     parts = np.split(table, ends)
     return {symbol: Statistics(*part.T) for symbol, part in zip(functions, parts, strict=True)}
 
@@ -89,11 +91,11 @@ def check(
     statistics: dict[str, Statistics],
 ) -> None:
     """Raise ModelFileError for the first function whose scaling divides by zero."""
-    for symbol, found in statistics.items():
+    for symbol, of_element in statistics.items():
         if mode in _DIVIDES_BY_RANGE:
-            divisor, name = found.maximum - found.minimum, "its minimum is its maximum"
+            divisor, name = of_element.maximum - of_element.minimum, "its minimum is its maximum"
         elif mode == "sigma":
-            divisor, name = found.deviation, "its sigma is zero"
+            divisor, name = of_element.deviation, "its sigma is zero"
         else:
             continue
         if np.isnan(divisor).any():
@@ -112,10 +114,10 @@ def check(
 def write(path: Path, statistics: Sequence[Statistics]) -> None:
     """Write the statistics of each element, elements by atomic number."""
     lines = [tables.header(["Scaling of the symmetry functions."], _COLUMNS)]
-    for element, found in enumerate(statistics, start=1):
+    for element, of_element in enumerate(statistics, start=1):
         lines += [
             f"{element:10d} {index:10d} " + " ".join(f"{value:24.16E}" for value in row)
-            for index, row in enumerate(np.stack(found, axis=1).tolist(), start=1)
+            for index, row in enumerate(np.stack(of_element, axis=1).tolist(), start=1)
         ]
     write_text_atomic(path, "\n".join([lines[0].rstrip("\n"), *lines[1:], ""]))
 

@@ -57,18 +57,22 @@ class Settings:
         self._lines: dict[str, list[Line]] = {}
         for line in lines:
             self._lines.setdefault(ALIASES.get(line.keyword, line.keyword), []).append(line)
-        for keyword, found in self._lines.items():
-            if keyword in FOREIGN:
-                raise self.error(f"'{keyword}' is RuNNer's alone: {FOREIGN[keyword]}.", found[0])
-            known = keyword in MODEL_KEYWORDS | TRAINING_KEYWORDS
-            spellings = {line.keyword for line in found}
-            if known and (len(spellings) > 1 or (len(found) > 1 and keyword not in REPEATABLE)):
-                other = f" (as '{found[0].keyword}')" if len(spellings) > 1 else ""
-                raise self.error(
-                    f"'{found[1].keyword}' stands on line {found[0].number}{other} already; "
-                    "keep one of them.",
-                    found[1],
-                )
+        for keyword in self._lines:
+            self._check(keyword, *self._lines[keyword])
+
+    def _check(self, keyword: str, first: Line, *more: Line) -> None:
+        """Refuse a keyword that neither n2p2 nor Ladera knows, and one that stands twice."""
+        if keyword in FOREIGN:
+            raise self.error(f"'{keyword}' is RuNNer's alone: {FOREIGN[keyword]}.", first)
+        known = keyword in MODEL_KEYWORDS | TRAINING_KEYWORDS
+        respelled = any(line.keyword != first.keyword for line in more)
+        if known and more and (respelled or keyword not in REPEATABLE):
+            other = f" (as '{first.keyword}')" if respelled else ""
+            raise self.error(
+                f"'{more[0].keyword}' stands on line {first.number}{other} already; "
+                "keep one of them.",
+                more[0],
+            )
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._lines

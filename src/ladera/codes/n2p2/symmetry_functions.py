@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from ladera.codes.n2p2.settings import Line, Settings
 from ladera.codes.n2p2.units import shortest
+from ladera.errors import first_problem
 from ladera.kernels.symmetry_functions.functions import (
     SHAPES,
     GaussianFunction,
@@ -68,16 +69,16 @@ def read(settings: Settings, units: UnitSystem) -> dict[str, list[SymmetryFuncti
     for an impossible function, and when an element has none.
     """
     elements = settings.elements
-    found: dict[str, list[SymmetryFunction]] = {symbol: [] for symbol in elements}
+    by_element: dict[str, list[SymmetryFunction]] = {symbol: [] for symbol in elements}
     for line in settings.lines("symfunction_short"):
-        found[settings.element(line)].append(_function(settings, line, units))
-    for symbol, functions in found.items():
+        by_element[settings.element(line)].append(_function(settings, line, units))
+    for symbol, functions in by_element.items():
         if not functions:
             raise settings.error(
                 f"{symbol} has no symmetry functions; add 'symfunction_short {symbol} ...' lines."
             )
         functions.sort(key=lambda function: function.sort_key)
-    return found
+    return by_element
 
 
 def write(function: SymmetryFunction, units: UnitSystem) -> str:
@@ -130,10 +131,9 @@ def _function(settings: Settings, line: Line, units: UnitSystem) -> SymmetryFunc
     try:
         return family(kind=kind, center=settings.element(line), **values)
     except ValidationError as error:
-        reason = error.errors()[0]
-        where = f"{reason['loc'][0]}: " if reason["loc"] else ""
-        message = reason["msg"].removeprefix("Value error, ")
-        raise settings.error(f"impossible symmetry function ({where}{message}).", line) from error
+        where, message = first_problem(error)
+        reason = f"{where.partition('.')[0]}: {message}" if where else message
+        raise settings.error(f"impossible symmetry function ({reason}).", line) from error
 
 
 def _unit(name: str, units: UnitSystem) -> float:

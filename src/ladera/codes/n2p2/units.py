@@ -26,14 +26,14 @@ _WORDS: Final = {
 _COMMENT: Final = re.compile(r"(length|energy) unit\s*[:=]\s*(\S+)", re.IGNORECASE)
 
 
-def of_folder(settings: Settings, given: UnitSystem | str | None) -> UnitSystem:
+def of_folder(settings: Settings, asked: UnitSystem | str | None) -> UnitSystem:
     """The units a user gives; else those that comments of the ``input.nn`` state.
 
     The comments are ``# Length unit : Bohr`` and ``# Energy unit : Ha``, as in the potentials that
     come with n2p2 and in every folder that Ladera writes. Raises ConfigError when neither says it.
     """
     stated = _stated(settings)
-    if given is None:
+    if asked is None:
         if stated is None:
             raise ConfigError(
                 f"{settings.path} does not say its units; give units='bohr-hartree' or "
@@ -41,9 +41,9 @@ def of_folder(settings: Settings, given: UnitSystem | str | None) -> UnitSystem:
                 "`ladera import`, which makes a model file of the folder for all other commands)."
             )
         return stated
-    if isinstance(given, str) and given not in UNIT_SYSTEMS:
-        raise ConfigError(f"There are no units '{given}'; {did_you_mean(given, UNIT_SYSTEMS)}")
-    units = UNIT_SYSTEMS[given] if isinstance(given, str) else given
+    if isinstance(asked, str) and asked not in UNIT_SYSTEMS:
+        raise ConfigError(f"There are no units '{asked}'; {did_you_mean(asked, UNIT_SYSTEMS)}")
+    units = UNIT_SYSTEMS[asked] if isinstance(asked, str) else asked
     if stated not in (None, units):
         warnings.warn(
             f"{settings.path} says in a comment that it is in {stated.name}, but is read as "
@@ -68,9 +68,9 @@ def shortest(number: float, value: float, back: Callable[[float], float]) -> str
 
 def _stated(settings: Settings) -> UnitSystem | None:
     """The units that comments state, if both are there and known."""
-    found: dict[str, str] = {}
+    words: dict[str, str] = {}
     for comment in settings.comments:
         for kind, word in _COMMENT.findall(comment):
-            found[kind.lower()] = _WORDS.get(word.lower().strip(".,;()"), "")
-    name = f"{found.get('length')}-{found.get('energy')}"
+            words[kind.lower()] = _WORDS.get(word.lower().strip(".,;()"), "")
+    name = f"{words.get('length')}-{words.get('energy')}"
     return UNIT_SYSTEMS.get(name)

@@ -13,13 +13,12 @@ from typing import Final
 
 import numpy as np
 from ase.data import atomic_numbers
-from numpy.typing import NDArray
 
+from ladera.arrays import Floats
 from ladera.codes.n2p2 import tables
 from ladera.errors import ModelFileError
 from ladera.files import write_text_atomic
 
-Floats = NDArray[np.float64]
 Layer = tuple[Floats, Floats]  # weights (out, in) and biases (out,)
 
 _COLUMNS: Final = (
@@ -59,10 +58,10 @@ def as_layers(path: Path, values: Floats, sizes: Sequence[int]) -> list[Layer]:
         )
     layers, start = [], 0
     for n_in, n_out in pairwise(sizes):
-        middle, end = start + n_in * n_out, start + (n_in + 1) * n_out
+        middle, stop = start + n_in * n_out, start + (n_in + 1) * n_out
         weights = np.ascontiguousarray(values[start:middle].reshape(n_in, n_out).T)
-        layers.append((weights, values[middle:end].copy()))
-        start = end
+        layers.append((weights, values[middle:stop].copy()))
+        start = stop
     return layers
 
 

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise, zip_longest
+from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -92,18 +92,18 @@ def statistics(potential: HDNNP, element: int) -> Statistics:
     range or sigma of 1 says the same.
     """
     count, mode = potential.plan.counts[element], potential.config.scaling
-    found = Statistics(
+    of_element = Statistics(
         *(
             getattr(potential, name)[element, :count].double().numpy().copy()
             for name in Statistics._fields
         )
     )
     if mode in ("scale", "scale_center"):
-        flat = found.maximum <= found.minimum
-        found.maximum[flat] = found.minimum[flat] + 1.0
+        flat = of_element.maximum <= of_element.minimum
+        of_element.maximum[flat] = of_element.minimum[flat] + 1.0
     if mode == "sigma":
-        found.deviation[found.deviation <= 0] = 1.0
-    return found
+        of_element.deviation[of_element.deviation <= 0] = 1.0
+    return of_element
 
 
 def _warn_of_confusion(potential: HDNNP) -> None:
@@ -118,7 +118,7 @@ def _warn_of_confusion(potential: HDNNP) -> None:
         for f in functions:
             if isinstance(f, PolynomialFunction) and f.narrow:
                 shapes.setdefault((f.kind, f.neighbors, f.inner, f.cutoff), set()).add(f.shape)
-        if any(len(found) > 1 for found in shapes.values()):
+        if any(len(alternatives) > 1 for alternatives in shapes.values()):
             confused.append(symbol)
     if confused:
         warnings.warn(
@@ -211,7 +211,7 @@ def _settings_text(
         *_network_lines(shapes, widest, config.normalize_nodes),
         "",
     ]
-    functions = [function for own in potential.plan.functions for function in own]
+    functions = chain.from_iterable(potential.plan.functions)
     lines += [symmetry_functions.write(function, units) for function in functions]
     return "\n".join([*lines, *([""] if more else []), *more, ""])
 

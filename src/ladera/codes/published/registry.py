@@ -71,7 +71,7 @@ def of_family(family: str, short: str) -> PublishedModel:
 
 def _entry(name: str, values: Mapping[str, Any], table: Mapping[str, Any]) -> PublishedModel:
     elements = values.get("elements", "materials")
-    given = {
+    optional = {
         key: values[key] for key in ("about", "sha256", "short", "family", "file") if key in values
     }
     return PublishedModel(
@@ -79,5 +79,5 @@ def _entry(name: str, values: Mapping[str, Any], table: Mapping[str, Any]) -> Pu
         url=values.get("url", ""),
         licence=table["licences"][values.get("licence", "MIT")],
         elements=tuple(table["elements"].get(elements, elements).split()),
-        **given,
+        **optional,
     )

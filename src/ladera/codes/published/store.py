@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import urllib.error
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ladera.codes.published.registry import PublishedModel
 from ladera.errors import ModelFileError
-from ladera.files import atomic_path, write_text_atomic
+from ladera.files import atomic_path, hash_of_file, write_text_atomic
 
 FOLDER_VARIABLE: Final = "LADERA_MODELS"
 _TIMEOUT: Final = 30.0  # seconds without an answer
@@ -68,31 +67,22 @@ def _verify(model: PublishedModel, path: Path) -> None:
         expected, origin = _pin(path).read_text(encoding="utf-8")[:64], "that of its download"
     if expected is None:
         return
-    found = sha256(path)
-    if found != expected:
+    actual = hash_of_file(path)
+    if actual != expected:
         raise ModelFileError(
-            f"{path} is not {model.name}: its SHA-256 is {found}, {origin} is {expected}; remove "
+            f"{path} is not {model.name}: its SHA-256 is {actual}, {origin} is {expected}; remove "
             "the file to have it downloaded again."
         )
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _download(model: PublishedModel, path: Path) -> None:
     try:
         with atomic_path(path) as temporary:
             _receive(model, temporary)
-            found = sha256(temporary)
-            if model.sha256 not in (None, found):
+            actual = hash_of_file(temporary)
+            if model.sha256 not in (None, actual):
                 raise ModelFileError(
-                    f"What {model.url} sent is not {model.name}: its SHA-256 is {found}, the "
+                    f"What {model.url} sent is not {model.name}: its SHA-256 is {actual}, the "
                     f"published one is {model.sha256}; it was thrown away."
                 )
     except OSError as error:
@@ -103,11 +93,11 @@ def _download(model: PublishedModel, path: Path) -> None:
         ) from error
     pinned = "as published"
     if model.sha256 is None:
-        write_text_atomic(_pin(path), f"{found}  {path.name}\n")
+        write_text_atomic(_pin(path), f"{actual}  {path.name}\n")
         pinned = "nobody published it; the file is held to it from now on"
     warnings.warn(
         f"Downloaded {model.name} from {model.url} to {path}. Licence: {model.licence}. "
-        f"SHA-256 {found} ({pinned}).",
+        f"SHA-256 {actual} ({pinned}).",
         DownloadNotice,
         stacklevel=2,
     )

@@ -55,8 +55,8 @@ def _findings(dataset: Dataset) -> Iterator[Finding]:
     view = dataset
     for gate in GATES:
         if len(view):
-            found, sound = gate(view)
-            yield from (renumber(finding, rows) for finding in found)
+            findings, sound = gate(view)
+            yield from (renumber(finding, rows) for finding in findings)
             if not sound.all():
                 rows = rows[sound]
                 view = dataset[rows]

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
-from ladera.data.doctor.findings import Finding, as_frames, counted
+from ladera.data.doctor.findings import Finding, counted
 from ladera.data.doctor.pairs import NearPairs, near_pairs
 from ladera.units import BOHR, GIGAPASCAL, HARTREE, KCAL_PER_MOL
-
-_Floats = NDArray[np.float64]
-_Mask = NDArray[np.bool_]
 
 _NEAR = 0.3  # Angstrom; real data keep to the trapezoidal rule within 10 to 20 % up to there
 _STRAINED = (1e-4, 0.1)
@@ -52,7 +49,7 @@ def forces_and_stress(dataset: Dataset) -> Iterator[Finding]:
     yield from _stress(pairs, strained)
 
 
-def _forces(pairs: NearPairs, which: _Mask) -> Iterator[Finding]:
+def _forces(pairs: NearPairs, which: Booleans) -> Iterator[Finding]:
     numbers = np.flatnonzero(which)
     x, y = pairs.force_work[numbers], pairs.energy_difference[numbers]
     if len(numbers) < 5 or max(_rms(x), _rms(y)) < 0.002:
@@ -60,56 +57,52 @@ def _forces(pairs: NearPairs, which: _Mask) -> Iterator[Finding]:
     regular = _regular(x, y)
     slope, correlation = _line(x[regular], y[regular])
     size = max(_rms(x[regular]), _rms(y[regular]))
-    frame = int(pairs.first[numbers[0]])
-    frames = as_frames(np.unique(np.concatenate([pairs.first[numbers], pairs.second[numbers]])))
+    frame, frames = int(pairs.first[numbers[0]]), pairs.frames(numbers)
     if abs(correlation) > 0.85 and not 0.6 < slope < 1.6:
         culprits = dict(_FORCE_CULPRITS)
         if len(set(pairs.n_atoms[numbers].tolist())) == 1:
             culprits["energies per atom"] = 1 / float(pairs.n_atoms[numbers[0]])
-        yield Finding(
+        yield Finding.about(
             "error",
             "force-energy-ratio",
             f"Between {len(numbers):,} pairs of similar frames the energy changes by {slope:.4g} "
             f"times the work of the forces, expected 1. Probable: {_culprit(slope, culprits)}.",
-            frame,
-            None,
             frames,
+            worst=frame,
         )
     elif abs(correlation) < 0.6 and size > 0.02 and regular.sum() >= 10:
-        yield Finding(
+        yield Finding.about(
             "error",
             "force-energy-mismatch",
             f"The forces do not belong to the energies: between {len(numbers):,} pairs of similar "
             f"frames the energy changes unlike the work of the forces (correlation "
             f"{correlation:.2f}, expected above 0.85). Are atoms or frames in another order?",
-            frame,
-            None,
             frames,
+            worst=frame,
         )
     else:
         yield from _odd_pairs(pairs, numbers[~regular])
 
 
-def _odd_pairs(pairs: NearPairs, odd: NDArray[np.int64]) -> Iterator[Finding]:
+def _odd_pairs(pairs: NearPairs, odd: Integers) -> Iterator[Finding]:
     """Single frames whose energy or forces cannot be right."""
     if len(odd) == 0:
         return
     excess = np.abs(pairs.energy_difference - pairs.force_work)[odd]
     worst = int(odd[np.argmax(excess)])
     first, second = int(pairs.first[worst]), int(pairs.second[worst])
-    yield Finding(
+    yield Finding.about(
         "warning",
         "force-energy-outlier",
         f"{counted(odd, 'pair')} of similar frames disagree in energy and forces: frames {first} "
         f"and {second} differ by {pairs.energy_difference[worst]:.3f} eV, their forces say "
         f"{pairs.force_work[worst]:.3f} eV. Check both calculations.",
-        first,
-        None,
-        as_frames(np.unique(np.concatenate([pairs.first[odd], pairs.second[odd]]))),
+        pairs.frames(odd),
+        worst=first,
     )
 
 
-def _stress(pairs: NearPairs, which: _Mask) -> Iterator[Finding]:
+def _stress(pairs: NearPairs, which: Booleans) -> Iterator[Finding]:
     numbers = np.flatnonzero(which)
     x = pairs.stress_work[numbers]
     y = (pairs.energy_difference - pairs.force_work)[numbers]
@@ -119,34 +112,33 @@ def _stress(pairs: NearPairs, which: _Mask) -> Iterator[Finding]:
     slope, correlation = _line(x[regular], y[regular])
     # Thermal motion blurs the work of small strains, so only a clear relation is judged.
     if abs(correlation) > 0.85 and not 0.5 < slope < 2.0:
-        yield Finding(
+        yield Finding.about(
             "error",
             "stress-ratio",
             f"Between {len(numbers):,} pairs of frames in strained cells the energy changes by "
             f"{slope:.4g} times the work of the stress, expected 1. Probable: "
             f"{_culprit(slope, _STRESS_CULPRITS)}.",
-            int(pairs.first[numbers[0]]),
-            None,
-            as_frames(np.unique(np.concatenate([pairs.first[numbers], pairs.second[numbers]]))),
+            pairs.frames(numbers),
+            worst=int(pairs.first[numbers[0]]),
         )
 
 
-def _regular(x: _Floats, y: _Floats) -> _Mask:
+def _regular(x: Floats, y: Floats) -> Booleans:
     """Pairs that are not far outside the spread of y - x of the others."""
     residual = y - x
     residual -= np.median(residual)
     spread = 1.4826 * np.median(np.abs(residual))
-    regular: _Mask = np.abs(residual) < max(15 * spread, 0.5)
+    regular: Booleans = np.abs(residual) < max(15 * spread, 0.5)
     return regular
 
 
-def _line(x: _Floats, y: _Floats) -> tuple[float, float]:
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
     """Slope of y over x through the origin, and their correlation about it."""
     xx, xy, yy = float(x @ x), float(x @ y), float(y @ y)
     return xy / max(xx, 1e-300), xy / max(np.sqrt(xx * yy), 1e-300)
 
 
-def _rms(values: _Floats) -> float:
+def _rms(values: Floats) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 

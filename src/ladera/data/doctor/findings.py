@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
+from ladera.arrays import Integers
 
 Severity = Literal["error", "warning", "note"]
 _RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
@@ -23,6 +22,22 @@ class Finding:
     frame: int | None = None  # the first or worst frame, None when it is the whole data set
     atom: int | None = None  # an atom of that frame
     frames: tuple[int, ...] = ()  # every frame concerned
+
+    @classmethod
+    def about(
+        cls,
+        severity: Severity,
+        code: str,
+        message: str,
+        frames: Integers,
+        *,
+        worst: int | None = None,
+        atom: int | None = None,
+    ) -> Self:
+        """A finding about some frames: the first is the one to look at unless ``worst`` is said."""
+        if worst is None and len(frames):
+            worst = int(frames[0])
+        return cls(severity, code, message, worst, atom, tuple(frames.tolist()))
 
 
 @dataclass(frozen=True)
@@ -71,18 +86,13 @@ def sort_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def renumber(finding: Finding, rows: NDArray[np.int64]) -> Finding:
+def renumber(finding: Finding, rows: Integers) -> Finding:
     """A finding about a view, with the frame numbers of the whole; ``rows`` are the view's."""
     frame = None if finding.frame is None else int(rows[finding.frame])
-    return replace(finding, frame=frame, frames=as_frames(rows[list(finding.frames)]))
+    return replace(finding, frame=frame, frames=tuple(rows[list(finding.frames)].tolist()))
 
 
-def as_frames(frames: NDArray[np.int64]) -> tuple[int, ...]:
-    """Frame numbers for :attr:`Finding.frames`."""
-    return tuple(frames.tolist())
-
-
-def counted(frames: Sequence[int] | NDArray[np.int64], noun: str = "frame") -> str:
+def counted(frames: Sequence[int] | Integers, noun: str = "frame") -> str:
     """ "Frame 3" for one, "12 frames, the first is frame 3," for several: begins a sentence."""
     if len(frames) == 1:
         return f"{noun.capitalize()} {int(frames[0])}"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import vesin
 from ase.data import chemical_symbols, covalent_radii
-from numpy.typing import NDArray
 
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
-from ladera.data.doctor.findings import Finding, as_frames, counted
+from ladera.data.doctor.findings import Finding, Severity, counted
 
 _OVERLAP = 0.3  # of the sum of covalent radii: two atoms in one place
 _CLOSE = 0.6  # closer than a bond is ever compressed at ordinary pressure
@@ -19,7 +19,7 @@ _SMALLEST_CELL = 0.5  # Angstrom between opposite faces
 _FARTHEST = 1e4  # Angstrom
 
 
-def impossible(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
+def impossible(dataset: Dataset) -> tuple[list[Finding], Booleans]:
     """Cells without extent and atoms far out in space; and which frames are free of them.
 
     A neighbour search in those would fail, or never end.
@@ -52,13 +52,11 @@ def impossible(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
         frames = np.flatnonzero(wrong)
         if len(frames):
             findings.append(
-                Finding(
+                Finding.about(
                     "error",
                     code,
                     f"{counted(frames)} {problem}.",
-                    int(frames[0]),
-                    None,
-                    as_frames(frames),
+                    frames,
                 )
             )
     return findings, ~(flat | remote)
@@ -75,14 +73,12 @@ def periodicity(dataset: Dataset) -> Iterator[Finding]:
             for kind, count in zip(kinds, counts, strict=True)
         )
         rarest = np.flatnonzero((periodic == kinds[int(np.argmin(counts))]).all(axis=1))
-        yield Finding(
+        yield Finding.about(
             "warning",
             "mixed-periodicity",
             f"The frames are not all periodic in the same way: {names}. Check that no file lost "
             "its lattice.",
-            int(rarest[0]),
-            None,
-            as_frames(rarest),
+            rarest,
         )
 
 
@@ -96,39 +92,38 @@ def rare_species(dataset: Dataset) -> Iterator[Finding]:
         return
     names = ", ".join(f"{dataset.symbols[index]} ({counts[index]})" for index in rare)
     frames = np.flatnonzero(present[:, rare].any(axis=1))
-    yield Finding(
+    yield Finding.about(
         "warning",
         "rare-species",
         f"Fewer than {_FEW_FRAMES} frames of several atoms contain {names}; a potential learns "
         "little from so few. Add some, or leave the element out.",
-        int(frames[0]) if len(frames) else None,
-        None,
-        as_frames(frames),
+        frames,
     )
 
 
 def close_atoms(dataset: Dataset) -> Iterator[Finding]:
     """Atoms closer than a fraction of the sum of their covalent radii."""
     ratios, atoms, partners, distances = _closest_pairs(dataset)
-    for severity, code, low, high, remark in (
+    levels: tuple[tuple[Severity, str, float, float, str], ...] = (
         ("error", "overlap", 0.0, _OVERLAP, "two atoms are in one place; remove it"),
         ("warning", "close-atoms", _OVERLAP, _CLOSE, "look at the structure"),
-    ):
+    )
+    for severity, code, low, high, remark in levels:
         frames = np.flatnonzero((ratios >= low) & (ratios < high))
         if len(frames) == 0:
             continue
         worst = int(frames[np.argmin(ratios[frames])])
         numbers = dataset[worst].numbers
         names = [chemical_symbols[numbers[atom]] for atom in (atoms[worst], partners[worst])]
-        yield Finding(
-            "error" if severity == "error" else "warning",
+        yield Finding.about(
+            severity,
             code,
             f"{counted(frames)} with atoms too close: {names[0]} {atoms[worst]} and {names[1]} "
             f"{partners[worst]} of frame {worst} are {distances[worst]:.3f} Angstrom apart, "
             f"{ratios[worst]:.0%} of the sum of their covalent radii; {remark}.",
-            worst,
-            int(atoms[worst]),
-            as_frames(frames),
+            frames,
+            worst=worst,
+            atom=int(atoms[worst]),
         )
 
 
@@ -142,30 +137,27 @@ def duplicates(dataset: Dataset) -> Iterator[Finding]:
     differ = difference > 1e-3
     if differ.any():
         worst = int(np.argmax(difference))
-        yield Finding(
+        yield Finding.about(
             "error",
             "contradiction",
             f"{counted(again[differ])} repeating a structure with another energy: frames "
             f"{first_of[worst]} and {again[worst]} differ by {1000 * difference[worst]:.1f} "
             "meV/atom; one of them is wrong, or was computed in another way.",
-            int(again[worst]),
-            None,
-            as_frames(again[differ]),
+            again[differ],
+            worst=int(again[worst]),
         )
     if not differ.all():
         same, original = again[~differ], first_of[~differ]
-        yield Finding(
+        yield Finding.about(
             "warning",
             "duplicate",
             f"{counted(same)} repeating an earlier structure: frame {same[0]} is frame "
             f"{original[0]}. Remove them, lest a structure be both trained on and tested.",
-            int(same[0]),
-            None,
-            as_frames(same),
+            same,
         )
 
 
-def _periodicity_name(kind: NDArray[np.bool_]) -> str:
+def _periodicity_name(kind: Booleans) -> str:
     if kind.all():
         return "periodic"
     return f"periodic in {int(kind.sum())} directions" if kind.any() else "open"
@@ -173,7 +165,7 @@ def _periodicity_name(kind: NDArray[np.bool_]) -> str:
 
 def _closest_pairs(
     dataset: Dataset,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[Floats, Integers, Integers, Floats]:
     """The pair closest relative to its radii of each frame: ratio (inf: none), atoms, distance."""
     numbers, positions = dataset.column("numbers"), dataset.column("positions")
     cells, periodic = dataset.column("cell"), dataset.column("periodic")
@@ -198,7 +190,7 @@ def _closest_pairs(
     return ratios, atoms, partners, distances
 
 
-def _repeats(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _repeats(dataset: Dataset) -> tuple[Integers, Integers]:
     """Frames that repeat an earlier one, and which: (first, again), to 1e-4 Angstrom.
 
     The same structure with another total charge is another system; its labels of another level

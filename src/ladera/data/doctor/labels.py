@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
-from ladera.data.doctor.findings import Finding, as_frames, counted
+from ladera.data.doctor.findings import Finding, Severity, counted
 from ladera.data.store import COLUMNS, LABELS
 
 _FINITE = ("positions", "cell", "weight", *LABELS)
 
 
-def not_finite(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
+def not_finite(dataset: Dataset) -> tuple[list[Finding], Booleans]:
     """NaN and infinite numbers, and negative weights; and which frames are free of them."""
     findings = []
-    sound: NDArray[np.bool_] = np.ones(len(dataset), dtype=bool)
+    sound: Booleans = np.ones(len(dataset), dtype=bool)
     for name in _FINITE:
         values = dataset.column(name)
         bad_entries = _bad_entries(name, values)
@@ -28,21 +28,19 @@ def not_finite(dataset: Dataset) -> tuple[list[Finding], NDArray[np.bool_]]:
         if not bad.any():
             continue
         frames = np.flatnonzero(bad)
-        first = int(frames[0])
-        atom = None
-        if per_atom:
-            atom = int(np.argmax(bad_entries[dataset.offsets[first] :]))
+        first = dataset.offsets[frames[0]]
+        atom = int(np.argmax(bad_entries[first:])) if per_atom else None
         place = "" if atom is None else f", atom {atom}"
-        problem = "a weight that is negative or not finite" if name == "weight" else f"{name} that"
-        problem += "" if name == "weight" else " are not finite numbers (NaN or infinite)"
+        problem = f"{name} that are not finite numbers (NaN or infinite)"
+        if name == "weight":
+            problem = "a weight that is negative or not finite"
         findings.append(
-            Finding(
+            Finding.about(
                 "error",
                 "not-finite",
                 f"{counted(frames)}{place} with {problem}; repeat the calculation or remove it.",
-                first,
-                atom,
-                as_frames(frames),
+                frames,
+                atom=atom,
             )
         )
         sound = sound & ~bad
@@ -75,14 +73,12 @@ def missing(dataset: Dataset) -> Iterator[Finding]:
                 ),
             )
             continue
-        yield Finding(
+        yield Finding.about(
             "warning",
             "missing-label",
             f"{counted(absent)} of {len(dataset):,} without {name}, which others have; "
             "they will train on what they have.",
-            int(absent[0]),
-            None,
-            as_frames(absent),
+            absent,
         )
 
 
@@ -92,25 +88,21 @@ def placeholders(dataset: Dataset) -> Iterator[Finding]:
     largest = _largest(_norms(dataset.column("forces")), dataset)
     zero_forces = bool(several.any() and (largest[several] == 0).all())
     has_energy = dataset.has("energy")
-    zero_energies = bool(has_energy.any() and (dataset.column("energy")[has_energy] == 0).all())
+    zero_energies = bool(has_energy.any() and not dataset.column("energy")[has_energy].any())
     if zero_energies:
-        yield Finding(
+        yield Finding.about(
             "error",
             "zero-energies",
             "Every energy is exactly 0; these are placeholders, not labels. Label the frames.",
-            int(np.flatnonzero(has_energy)[0]),
-            None,
-            as_frames(np.flatnonzero(has_energy)),
+            np.flatnonzero(has_energy),
         )
     if zero_forces:
-        yield Finding(
+        yield Finding.about(
             "error" if zero_energies else "warning",
             "zero-forces",
             "Every force is exactly 0; unless all structures are perfect crystals these are "
             "placeholders. Read the file without forces, or label them.",
-            int(np.flatnonzero(several)[0]),
-            None,
-            as_frames(np.flatnonzero(several)),
+            np.flatnonzero(several),
         )
 
 
@@ -132,21 +124,21 @@ def energy_outliers(dataset: Dataset) -> Iterator[Finding]:
     limit = np.maximum(0.5, 15 * spread)
     alike = np.bincount(group, deviation > 0.5 * limit)[group]
     odd = (deviation > limit) & (size >= 10) & (alike < 0.05 * size + 1) & ~broken
-    for which, severity, remark in (
+    levels: tuple[tuple[Booleans, Severity, str], ...] = (
         (broken, "error", "no structure is that far from the others; check units and calculation"),
         (odd, "warning", "far outside what the others spread; look at the structure"),
-    ):
+    )
+    for which, severity, remark in levels:
         if which.any():
             worst = int(np.argmax(np.where(which, deviation, -1)))
             frames = usable[which]
-            yield Finding(
-                "error" if severity == "error" else "warning",
+            yield Finding.about(
+                severity,
                 "energy-outlier",
                 f"{counted(frames)}: the energy of frame {usable[worst]} is "
                 f"{deviation[worst]:.2f} eV/atom from the median of its composition, {remark}.",
-                int(usable[worst]),
-                None,
-                as_frames(frames),
+                frames,
+                worst=int(usable[worst]),
             )
 
 
@@ -157,16 +149,15 @@ def large_forces(dataset: Dataset) -> Iterator[Finding]:
     frames = np.flatnonzero(largest > 100.0)
     if len(frames) == 0:
         return
-    worst = int(np.argmax(largest))
-    atom = int(np.argmax(norms[dataset.offsets[worst] : dataset.offsets[worst + 1]]))
-    yield Finding(
+    worst, atom = _place_of_largest(norms, dataset)
+    yield Finding.about(
         "warning",
         "large-force",
         f"{counted(frames)} with a force above 100 eV/Angstrom: {largest[worst]:.0f} on atom {atom}"
         f" of frame {worst}; a few of them rule the whole fit. Check or remove them.",
-        worst,
-        atom,
-        as_frames(frames),
+        frames,
+        worst=worst,
+        atom=atom,
     )
 
 
@@ -186,15 +177,14 @@ def net_force(dataset: Dataset) -> Iterator[Finding]:
     if len(frames) == 0:
         return
     worst = int(np.argmax(np.where(wrong, net, -1)))
-    yield Finding(
+    yield Finding.about(
         "warning",
         "net-force",
         f"{counted(frames)} of {len(dataset):,} with a net force: {net[worst]:.3f} eV/Angstrom in "
         f"frame {worst}; expected zero. Look for fixed atoms, a field, or an unconverged "
         "calculation.",
-        worst,
-        None,
-        as_frames(frames),
+        frames,
+        worst=worst,
     )
 
 
@@ -204,17 +194,16 @@ def charges(dataset: Dataset) -> Iterator[Finding]:
     largest = _largest(values, dataset)
     frames = np.flatnonzero(largest > 9.0)
     if len(frames):
-        worst = int(np.argmax(largest))
-        atom = int(np.argmax(values[dataset.offsets[worst] : dataset.offsets[worst + 1]]))
-        yield Finding(
+        worst, atom = _place_of_largest(values, dataset)
+        yield Finding.about(
             "error",
             "impossible-charge",
             f"{counted(frames)} with a charge that no ion has: {largest[worst]:.1f} e on atom "
             f"{atom} of frame {worst}. In an input.data the charge and the atomic energy may have "
             "changed places: read it with the atom columns 'energy charge'.",
-            worst,
-            atom,
-            as_frames(frames),
+            frames,
+            worst=worst,
+            atom=atom,
         )
         return
     both = dataset.has("charges") & dataset.has("total_charge")
@@ -223,52 +212,54 @@ def charges(dataset: Dataset) -> Iterator[Finding]:
     frames = np.flatnonzero(excess > 0.1)
     if len(frames):
         worst = int(np.argmax(excess))
-        yield Finding(
+        yield Finding.about(
             "warning",
             "charge-sum",
             f"{counted(frames)} whose atomic charges do not add up to the total charge: off by "
             f"{excess[worst]:.2f} e in frame {worst}.",
-            worst,
-            None,
-            as_frames(frames),
+            frames,
+            worst=worst,
         )
 
 
-def _expected(dataset: Dataset, name: str) -> NDArray[np.bool_]:
+def _expected(dataset: Dataset, name: str) -> Booleans:
     """Frames that could have a label: one atom has no forces, an open structure no stress."""
     if name in ("energy", "total_charge"):
         return np.ones(len(dataset), dtype=bool)
-    several: NDArray[np.bool_] = dataset.atom_counts > 1
+    several: Booleans = dataset.atom_counts > 1
     if name == "stress":
         return several & dataset.column("periodic").all(axis=1)
     return several
 
 
-def _bad_entries(name: str, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _bad_entries(name: str, values: Floats) -> Booleans:
     """Which frames (or atoms) have a number that cannot be right whatever it means."""
-    bad: NDArray[np.bool_] = np.logical_not(
-        np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    )
+    bad: Booleans = np.logical_not(np.isfinite(values).reshape(len(values), -1).all(axis=1))
     return np.logical_or(bad, values < 0) if name == "weight" else bad
 
 
-def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    norms: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+def _norms(vectors: Floats) -> Floats:
+    norms: Floats = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     return norms
 
 
-def _largest(values: NDArray[np.float64], dataset: Dataset) -> NDArray[np.float64]:
+def _largest(values: Floats, dataset: Dataset) -> Floats:
     """Maximum over each frame's atoms."""
     return np.maximum.reduceat(values, dataset.offsets[:-1])
 
 
-def _any_in_frame(flags: NDArray[np.bool_], dataset: Dataset) -> NDArray[np.bool_]:
+def _place_of_largest(values: Floats, dataset: Dataset) -> tuple[int, int]:
+    """Of the largest value of all atoms the frame, and the atom of that frame."""
+    row = int(np.argmax(values))
+    frame = int(np.searchsorted(dataset.offsets, row, side="right")) - 1
+    return frame, row - int(dataset.offsets[frame])
+
+
+def _any_in_frame(flags: Booleans, dataset: Dataset) -> Booleans:
     return np.logical_or.reduceat(flags, dataset.offsets[:-1])
 
 
-def _deviations(
-    values: NDArray[np.float64], group: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def _deviations(values: Floats, group: Integers) -> tuple[Floats, Floats, Integers]:
     """Distance of each value from its group's median, the group's spread, and its size."""
     deviation, spread = np.zeros(len(values)), np.zeros(len(values))
     size = np.zeros(len(values), dtype=np.int64)

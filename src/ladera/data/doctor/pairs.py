@@ -17,30 +17,32 @@ Open structures are first turned onto each other, forces along with positions.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ladera.arrays import Floats, Integers
 from ladera.data.dataset import Dataset
 
 _WINDOW = 400  # frames among which neighbours are sought: the search is quadratic in it
-
-_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class NearPairs:
     """Each frame with the most similar one; arrays of shape (n_pairs,)."""
 
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    n_atoms: NDArray[np.int64]
-    energy_difference: _Floats  # E_2 - E_1, eV
-    force_work: _Floats  # what the forces say it is, eV
-    stress_work: _Floats  # what the stress adds, eV; NaN without stress or cell
-    displacement: _Floats  # largest |d_i|, Angstrom
-    strain: _Floats  # largest component of eps
+    first: Integers
+    second: Integers
+    n_atoms: Integers
+    energy_difference: Floats  # E_2 - E_1, eV
+    force_work: Floats  # what the forces say it is, eV
+    stress_work: Floats  # what the stress adds, eV; NaN without stress or cell
+    displacement: Floats  # largest |d_i|, Angstrom
+    strain: Floats  # largest component of eps
+
+    def frames(self, pairs: Integers) -> Integers:
+        """The frames of these pairs, each once, ascending."""
+        return np.unique(np.concatenate([self.first[pairs], self.second[pairs]]))
 
 
 def near_pairs(dataset: Dataset) -> NearPairs:
@@ -48,19 +50,17 @@ def near_pairs(dataset: Dataset) -> NearPairs:
     tables = [
         _pairs(dataset, window) for group in same_atoms(dataset) for window in _windows(group)
     ]
-    names = NearPairs.__dataclass_fields__
-    empty: dict[str, NDArray[np.generic]] = {
-        name: np.zeros(0, dtype=np.int64 if name in ("first", "second", "n_atoms") else float)
-        for name in names
-    }
-    joined = {
-        name: np.concatenate([empty[name], *(getattr(table, name) for table in tables)])
-        for name in names
-    }
-    return NearPairs(**joined)
+    whole, real = np.zeros(0, dtype=np.int64), np.zeros(0)
+    tables.append(NearPairs(whole, whole, whole, real, real, real, real, real))
+    return NearPairs(
+        *(
+            np.concatenate([getattr(table, each.name) for table in tables])
+            for each in fields(NearPairs)
+        )
+    )
 
 
-def same_atoms(dataset: Dataset) -> list[NDArray[np.int64]]:
+def same_atoms(dataset: Dataset) -> list[Integers]:
     """Groups of frames with energy and forces, the same atoms in order, periodicity and head.
 
     Only fully open and fully periodic frames of two atoms or more.
@@ -78,20 +78,17 @@ def same_atoms(dataset: Dataset) -> list[NDArray[np.int64]]:
     return [np.array(group) for group in groups.values() if len(group) > 1]
 
 
-def _windows(group: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _windows(group: Integers) -> Iterator[Integers]:
     for start in range(0, len(group), _WINDOW):
         if len(group) - start > 1:
             yield group[start : start + _WINDOW]
 
 
-def _pairs(dataset: Dataset, frames: NDArray[np.int64]) -> NearPairs:
+def _pairs(dataset: Dataset, frames: Integers) -> NearPairs:
     view = dataset[frames]
     n_atoms = int(view.atom_counts[0])
     shape = (len(frames), n_atoms, 3)
-    positions, forces = (
-        view.column("positions").reshape(shape),
-        view.column("forces").reshape(shape),
-    )
+    positions, forces = (view.column(name).reshape(shape) for name in ("positions", "forces"))
     cells = view.column("cell")
     periodic = bool(view.column("periodic")[0].any())
     if periodic:
@@ -119,7 +116,7 @@ def _pairs(dataset: Dataset, frames: NDArray[np.int64]) -> NearPairs:
     )
 
 
-def _closest(features: _Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _closest(features: Floats) -> tuple[Integers, Integers]:
     """Each row with the one nearest to it, every pair once: (first, second), first < second."""
     features = features - features.mean(axis=0)
     squares = np.einsum("ij,ij->i", features, features)
@@ -131,7 +128,7 @@ def _closest(features: _Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def _periodic_features(fractions: _Floats, cells: _Floats) -> _Floats:
+def _periodic_features(fractions: Floats, cells: Floats) -> Floats:
     """Coordinates whose distance is that of positions and cells, blind to whole cell vectors.
 
     Each fractional coordinate becomes a point on a circle as long as the cell vector.
@@ -145,9 +142,7 @@ def _periodic_features(fractions: _Floats, cells: _Floats) -> _Floats:
     return np.concatenate([circles.reshape(len(cells), -1), shape.reshape(len(cells), -1)], axis=1)
 
 
-def _strain_work(
-    view: Dataset, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> tuple[_Floats, _Floats]:
+def _strain_work(view: Dataset, first: Integers, second: Integers) -> tuple[Floats, Floats]:
     """Largest strain component between the frames of each pair, and the work of the stress."""
     cells = view.column("cell")
     total, change = cells[first] + cells[second], cells[second] - cells[first]
@@ -158,7 +153,7 @@ def _strain_work(
     return np.abs(strain).max(axis=(1, 2)), work
 
 
-def _turned(positions: _Floats, forces: _Floats) -> tuple[_Floats, _Floats]:
+def _turned(positions: Floats, forces: Floats) -> tuple[Floats, Floats]:
     """Open structures moved and turned onto the first one, with their forces.
 
     W. Kabsch, Acta Cryst. A 32, 922 (1976): with the singular value decomposition U S V^T of

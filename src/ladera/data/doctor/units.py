@@ -12,14 +12,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import vesin
 from ase.data import covalent_radii
-from numpy.typing import NDArray
 
+from ladera.arrays import Floats
 from ladera.data.dataset import Dataset
 from ladera.data.doctor.findings import Finding
 from ladera.data.doctor.pairs import same_atoms
 from ladera.units import BOHR, HARTREE, KCAL_PER_MOL, RYDBERG
-
-_Floats = NDArray[np.float64]
 
 _KJ_PER_MOL = KCAL_PER_MOL / 4.184
 _NOBLE_GASES = (2, 10, 18, 36, 54, 86)  # they have no bonds to measure by
@@ -102,7 +100,7 @@ def _nearest(ratio: float, candidates: Mapping[str, float]) -> str:
 
 def _neighbor_ratio(dataset: Dataset) -> float:
     """Median over atoms of the nearest distance in units of the sum of covalent radii."""
-    nearest: list[_Floats] = []
+    nearest: list[Floats] = []
     n_atoms = 0
     several = np.flatnonzero((dataset.atom_counts > 1) | dataset.column("periodic").any(axis=1))
     for index in several[:: max(1, len(several) // 100)]:
@@ -123,7 +121,7 @@ def _neighbor_ratio(dataset: Dataset) -> float:
     return float(np.median(ratios)) if len(ratios) else np.inf
 
 
-def _stiffness_ratios(dataset: Dataset) -> _Floats:
+def _stiffness_ratios(dataset: Dataset) -> Floats:
     r"""Stiffness of bonds over the expected one, (n_bonds,).
 
     Of each bond of a group of frames with the same atoms the stiffness is k = -cov(f, r) / var(r),
@@ -139,7 +137,7 @@ def _stiffness_ratios(dataset: Dataset) -> _Floats:
     return np.concatenate(ratios)
 
 
-def _bonds(view: Dataset) -> tuple[_Floats, _Floats]:
+def _bonds(view: Dataset) -> tuple[Floats, Floats]:
     """Length of each bond of the first frame, and the force that lengthens it, (frames, bonds)."""
     first = view[0]
     radii = covalent_radii[first.numbers]
@@ -163,7 +161,7 @@ def _bonds(view: Dataset) -> tuple[_Floats, _Floats]:
     return lengths[:, whole], stretching[:, whole]
 
 
-def _regressed(lengths: _Floats, forces: _Floats) -> _Floats:
+def _regressed(lengths: Floats, forces: Floats) -> Floats:
     """Measured over expected stiffness of the bonds whose force follows their length."""
     mean = lengths.mean(axis=0)
     dr, df = lengths - mean, forces - forces.mean(axis=0)
@@ -171,5 +169,5 @@ def _regressed(lengths: _Floats, forces: _Floats) -> _Floats:
     correlation = covariance / np.sqrt(variance * (df**2).mean(axis=0) + 1e-300)
     clear = (variance > 1e-6) & (correlation < -0.3)
     expected = 28.0 * (1.53 / np.maximum(mean[clear], 1.4)) ** 4.5
-    stiffness: _Floats = -covariance[clear] / variance[clear] / expected
+    stiffness: Floats = -covariance[clear] / variance[clear] / expected
     return stiffness

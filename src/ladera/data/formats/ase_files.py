@@ -21,11 +21,11 @@ def read(path: Path, keys: LabelKeys) -> Iterator[Frame]:
 
     Raises DataError when ASE cannot read it or a label that was asked for is in no frame.
     """
-    found: set[str] = set()
+    file_keys: set[str] = set()
     free_atoms_only = True
     for index, atoms in enumerate(_structures(path)):
         values = _values(atoms)
-        found |= set(values)
+        file_keys |= set(values)
         frame = make_frame(
             values,
             keys,
@@ -39,8 +39,8 @@ def read(path: Path, keys: LabelKeys) -> Iterator[Frame]:
         )
         free_atoms_only &= frame.n_atoms == 1
         yield frame
-    if found:
-        keys.for_file(found).check(path, found, free_atoms_only)
+    if file_keys:
+        keys.for_file(file_keys).check(path, file_keys, free_atoms_only)
 
 
 def _structures(path: Path) -> Iterator[Atoms]:

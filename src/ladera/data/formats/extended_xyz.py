@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,18 +17,21 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.data.formats.labels import LabelKeys, make_frame
 from ladera.data.frame import Frame
 from ladera.data.text import (
-    BATCH_ATOMS,
     AtomTable,
     LineReader,
+    TextFrame,
+    batches,
     parse_tables,
     symbols_to_numbers,
     text_writer,
 )
 from ladera.errors import DataError
+from ladera.quantities import QUANTITIES
 from ladera.units import METAL, UnitSystem
 
 _PLAIN = "species:S:1:pos:R:3"  # the columns of a file that does not say
@@ -49,14 +51,14 @@ def read(path: Path, keys: LabelKeys, units: UnitSystem = METAL) -> Iterator[Fra
     Raises DataError with file and line for malformed text, and after the last frame when a key
     that was asked for is in none of them.
     """
-    found: set[str] = set()
+    file_keys: set[str] = set()
     free_atoms_only = True
     for frame_keys, frame in _read(path, keys, units):
-        found |= frame_keys
+        file_keys |= frame_keys
         free_atoms_only &= frame.n_atoms == 1
         yield frame
-    if found:
-        keys.for_file(found).check(path, found, free_atoms_only)
+    if file_keys:
+        keys.for_file(file_keys).check(path, file_keys, free_atoms_only)
 
 
 def write(dataset: Dataset, path: Path) -> None:
@@ -69,32 +71,13 @@ def write(dataset: Dataset, path: Path) -> None:
             _write_frame(file, frame)
 
 
-@dataclass
-class _RawFrame:
-    """One frame as text: its line of keys, parsed, and its atoms, not yet."""
-
-    index: int
-    values: dict[str, str]
-    properties: str
-    table: AtomTable
-    header_line: int
-
-
 def _read(path: Path, keys: LabelKeys, units: UnitSystem) -> Iterator[tuple[set[str], Frame]]:
     with LineReader(path) as reader:
-        batch: list[_RawFrame] = []
-        size = 0
-        for raw in _raw_frames(reader):
-            if batch and (raw.properties != batch[0].properties or size > BATCH_ATOMS):
-                yield from _finish(batch, path, keys, units)
-                batch, size = [], 0
-            batch.append(raw)
-            size += len(raw.table.lines)
-        if batch:
-            yield from _finish(batch, path, keys, units)
+        for batch in batches(_text_frames(reader)):
+            yield from _parse(batch, path, keys, units)
 
 
-def _raw_frames(reader: LineReader) -> Iterator[_RawFrame]:
+def _text_frames(reader: LineReader) -> Iterator[TextFrame]:
     index = 0
     while (line := reader.line()) is not None:
         if not line.strip():
@@ -107,15 +90,15 @@ def _raw_frames(reader: LineReader) -> Iterator[_RawFrame]:
             values = parse_comment(comment)
         except ValueError as error:
             raise reader.error(str(error)) from None
-        header_line = reader.number
+        first_line = reader.number + 1
         lines = reader.lines(count)
         if len(lines) < count:
             raise reader.error(
                 f"the file ends after {len(lines)} of the {count} atoms of frame {index}; "
                 "it is cut short."
             )
-        properties = values.pop("Properties", _PLAIN)
-        yield _RawFrame(index, values, properties, AtomTable(header_line + 1, lines), header_line)
+        columns = values.pop("Properties", _PLAIN)
+        yield TextFrame(index, values, AtomTable(first_line, lines), columns)
         index += 1
 
 
@@ -164,13 +147,13 @@ def quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _finish(
-    batch: list[_RawFrame], path: Path, keys: LabelKeys, units: UnitSystem
+def _parse(
+    batch: list[TextFrame], path: Path, keys: LabelKeys, units: UnitSystem
 ) -> Iterator[tuple[set[str], Frame]]:
-    """Parse the atoms of some frames with the same columns."""
-    where = f"{path}, line {batch[0].header_line}"
-    columns = _columns(batch[0].properties, where)
-    wanted = {"pos", "species", "Z", "numbers", keys.forces, keys.charges}
+    """The frames of some texts with the same columns, each with its keys."""
+    columns = _columns(batch[0].columns, _header_line(batch[0], path))
+    labels = (getattr(keys, quantity.name) for quantity in QUANTITIES if quantity.per_atom)
+    wanted = {"pos", "species", "Z", "numbers", *labels}
     dtype = np.dtype(
         [
             # Columns that nobody asked for are not even converted.
@@ -178,25 +161,28 @@ def _finish(
             for name, (kind, size) in columns.items()
         ]
     )
-    arrays = parse_tables([raw.table for raw in batch], dtype, path)
-    for raw, rows in zip(batch, arrays, strict=True):
-        source = f"{path}, frame {raw.index}"
-        located = f"{path}, line {raw.header_line}"
-        values: dict[str, Any] = dict(raw.values)
+    arrays = parse_tables([text.table for text in batch], dtype, path)
+    for text, rows in zip(batch, arrays, strict=True):
+        values: dict[str, Any] = dict(text.values)
         values.update({name: rows[name] for name in columns if name in wanted})
-        cell, periodic = _cell(raw.values, located)
+        cell, periodic = _cell(text.values, _header_line(text, path))
         frame = make_frame(
             values,
             keys,
             units,
-            numbers=_atomic_numbers(rows, path, raw.table),
+            numbers=_atomic_numbers(rows, path, text.table),
             positions=np.ascontiguousarray(rows["pos"]),
             cell=cell,
             periodic=periodic,
-            source=source,
-            subset=raw.values.get("subset", ""),
+            source=f"{path}, frame {text.index}",
+            subset=text.values.get("subset", ""),
         )
-        yield set(raw.values) | set(columns), frame
+        yield set(text.values) | set(columns), frame
+
+
+def _header_line(text: TextFrame, path: Path) -> str:
+    """Where the keys of a frame stand, for messages."""
+    return f"{path}, line {text.table.first_line - 1}"
 
 
 def _columns(properties: str, where: str) -> dict[str, tuple[str, int]]:
@@ -217,7 +203,7 @@ def _columns(properties: str, where: str) -> dict[str, tuple[str, int]]:
     return columns
 
 
-def _atomic_numbers(rows: NDArray[Any], path: Path, table: AtomTable) -> NDArray[np.int64]:
+def _atomic_numbers(rows: NDArray[Any], path: Path, table: AtomTable) -> Integers:
     names = rows.dtype.names or ()
     name = next(name for name in ("species", "Z", "numbers") if name in names)
     column = rows[name][:, 0]
@@ -226,7 +212,7 @@ def _atomic_numbers(rows: NDArray[Any], path: Path, table: AtomTable) -> NDArray
     return column.astype(np.int64)
 
 
-def _cell(values: dict[str, str], where: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _cell(values: dict[str, str], where: str) -> tuple[Floats, Booleans]:
     """Cell and periodicity; a file that gives a lattice and no pbc means all three directions."""
     lattice = values.get("Lattice")
     cell = np.zeros((3, 3))
@@ -250,16 +236,20 @@ def _cell(values: dict[str, str], where: str) -> tuple[NDArray[np.float64], NDAr
 
 def _write_frame(file: IO[Any], frame: Frame) -> None:
     columns = [("pos:R:3", frame.positions)]
-    if frame.forces is not None:
-        columns.append(("forces:R:3", frame.forces))
-    if frame.charges is not None:
-        columns.append(("charges:R:1", frame.charges[:, None]))
+    labels: dict[str, str | None] = {}
+    for quantity in QUANTITIES:
+        value = getattr(frame, quantity.name)
+        if value is None:
+            continue
+        if quantity.per_atom:
+            rows = value.reshape(frame.n_atoms, -1)
+            columns.append((f"{quantity.name}:R:{rows.shape[1]}", rows))
+        else:
+            labels[quantity.name] = _joined(value) if quantity.shape else repr(value)
     values = {
         "Lattice": _joined(frame.cell) if frame.periodic.any() or frame.cell.any() else None,
         "Properties": ":".join(["species:S:1", *(name for name, _ in columns)]),
-        "energy": None if frame.energy is None else repr(frame.energy),
-        "stress": _joined(frame.stress),
-        "dipole": _joined(frame.dipole),
+        **labels,
         "total_charge": None if frame.total_charge is None else repr(frame.total_charge),
         "config_type": quote(frame.config_type) if frame.config_type else None,
         "head": quote(frame.head) if frame.head else None,
@@ -274,7 +264,7 @@ def _write_frame(file: IO[Any], frame: Frame) -> None:
         file.write(f"{chemical_symbols[number]:2s} {' '.join(map(repr, row))}\n")
 
 
-def _joined(values: NDArray[np.float64] | None) -> str | None:
+def _joined(values: Floats | None) -> str | None:
     if values is None:
         return None
     return '"' + " ".join(map(repr, values.ravel().tolist())) + '"'

@@ -29,9 +29,9 @@ from ladera.data.formats.extended_xyz import parse_comment, quote
 from ladera.data.formats.labels import LabelKeys, make_frame
 from ladera.data.frame import Frame
 from ladera.data.text import (
-    BATCH_ATOMS,
-    AtomTable,
     LineReader,
+    TextFrame,
+    batches,
     parse_tables,
     symbols_to_numbers,
     text_writer,
@@ -56,16 +56,8 @@ def read(
     out. Raises DataError with file and line for malformed text.
     """
     with LineReader(path) as reader:
-        batch: list[_Block] = []
-        size = 0
-        for block in _blocks(reader):
-            batch.append(block)
-            size += len(block.table.lines)
-            if size > BATCH_ATOMS:
-                yield from _finish(batch, path, units, atom_columns)
-                batch, size = [], 0
-        if batch:
-            yield from _finish(batch, path, units, atom_columns)
+        for batch in batches(_blocks(reader)):
+            yield from _parse(batch, path, units, atom_columns)
 
 
 def write(dataset: Dataset, path: Path, units: UnitSystem) -> None:
@@ -85,14 +77,11 @@ def lost_labels(dataset: Dataset) -> tuple[str, ...]:
 
 
 @dataclass
-class _Block:
-    """One structure as text."""
+class _Block(TextFrame):
+    """One structure as text, but for its cell."""
 
-    index: int
-    subset: str
-    values: dict[str, str] = field(default_factory=dict)
+    subset: str = ""
     lattice: list[list[float]] = field(default_factory=list)
-    table: AtomTable = field(default_factory=lambda: AtomTable(0, []))
 
 
 def _blocks(reader: LineReader) -> Iterator[_Block]:
@@ -108,7 +97,7 @@ def _blocks(reader: LineReader) -> Iterator[_Block]:
 
 
 def _block(reader: LineReader, index: int, options: list[str]) -> _Block:
-    block = _Block(index, _subset(reader, options))
+    block = _Block(index, subset=_subset(reader, options))
     begin = reader.number
     while (line := reader.line()) is not None:
         words = line.split(maxsplit=1)
@@ -165,7 +154,7 @@ def _check(reader: LineReader, block: _Block) -> None:
         raise reader.error(f"structure {block.index} has no atoms.")
 
 
-def _finish(
+def _parse(
     batch: list[_Block], path: Path, units: UnitSystem, atom_columns: AtomColumns
 ) -> Iterator[Frame]:
     first, second = atom_columns.split()
@@ -179,8 +168,7 @@ def _finish(
             ("force", "f8", (3,)),
         ]
     )
-    tables = [block.table for block in batch]
-    arrays = parse_tables(tables, dtype, path, extra_columns=True)
+    arrays = parse_tables([block.table for block in batch], dtype, path, extra_columns=True)
     keys = LabelKeys(total_charge="charge")
     for block, rows in zip(batch, arrays, strict=True):
         values: dict[str, Any] = {k: v for k, v in block.values.items() if k != "comment"}
@@ -205,10 +193,10 @@ def _finish(
 def _groups(comment: str) -> dict[str, str]:
     """The config_type and the head that :func:`write` puts into the comment."""
     try:
-        found = parse_comment(comment)
+        values = parse_comment(comment)
     except ValueError:
         return {}
-    return {name: found[name] for name in _GROUPS if name in found}
+    return {name: values[name] for name in _GROUPS if name in values}
 
 
 def _block_text(frame: Frame, units: UnitSystem, where: str) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ladera import quantities
 from ladera.data.frame import Frame
 from ladera.errors import DataError, did_you_mean
+from ladera.quantities import QUANTITIES
 from ladera.units import UnitSystem
 
 # Keys of a virial that are used unasked in a file that has no stress.
@@ -113,7 +113,7 @@ def make_frame(
         return array.ravel() * unit
 
     labels: dict[str, Any] = {}
-    for quantity in quantities.LABELS:
+    for quantity in QUANTITIES:
         shape = (n_atoms, *quantity.shape) if quantity.per_atom else quantity.shape
         sizes = (9, 6) if quantity.shape == (3, 3) else (math.prod(shape),)
         value = numeric(quantity.name, *sizes, unit=quantity.factor(units))

@@ -29,7 +29,7 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
-from ladera.errors import ConfigError, did_you_mean
+from ladera.errors import ConfigError, did_you_mean, first_problem
 from ladera.files import write_text_atomic
 from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 
@@ -177,10 +177,9 @@ class _Reader:
                 zeta=zeta,
             )
         except ValidationError as error:
-            reason = error.errors()[0]
-            where = f"{reason['loc'][0]}: " if reason["loc"] else ""
-            message = reason["msg"].removeprefix("Value error, ")
-            raise self.error(number, f"impossible function ({where}{message}).") from error
+            where, message = first_problem(error)
+            reason = f"{where.partition('.')[0]}: {message}" if where else message
+            raise self.error(number, f"impossible function ({reason}).") from error
 
     def _number(self, number: int, word: str) -> float:
         try:

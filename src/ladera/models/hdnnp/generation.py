@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations_with_replacement, product
 from typing import Literal, NamedTuple
 
@@ -76,16 +76,19 @@ def pool(
     148, 241730 (2018), and Bircher, Singraber, Dellago, Mach. Learn.: Sci. Technol. 2, 035026
     (2021).
     """
-    makers = {
-        "grid": _on_grid,
-        "gastegger_centered": _gastegger_centered,
-        "gastegger_shifted": _gastegger_shifted,
-        "imbalzano_centered": _imbalzano_centered,
-        "imbalzano_shifted": _imbalzano_shifted,
-        "polynomial": _polynomials,
-    }
-    found = (f for recipe in recipes for f in makers[recipe](species, cutoff, _POOL))
-    return tuple(dict.fromkeys(found))
+    functions: list[SymmetryFunction] = []
+    for recipe in recipes:
+        if recipe == "grid":
+            functions += _on_grid(species, cutoff, _POOL)
+        elif recipe == "polynomial":
+            functions += _polynomials(species, cutoff, _POOL)
+        else:
+            radial, angular = (
+                [(_rounded(shift), _rounded(eta)) for shift, eta in _RECIPES[recipe](cutoff, count)]
+                for count in (_POOL.radial, _POOL.angular)
+            )
+            functions += _gaussians(species, cutoff, radial, angular, _POOL.zetas)
+    return tuple(dict.fromkeys(functions))
 
 
 def _on_grid(
@@ -97,47 +100,32 @@ def _on_grid(
     return _gaussians(species, cutoff, radial, angular, amounts.zetas)
 
 
-def _gastegger_centered(
-    species: Sequence[str], cutoff: float, amounts: _Amounts
-) -> Iterator[SymmetryFunction]:
-    radial, angular = (
-        [(0.0, _rounded(0.5 / r**2)) for r in _even(_SHORTEST, cutoff, count)]
-        for count in (amounts.radial, amounts.angular)
-    )
-    return _gaussians(species, cutoff, radial, angular, amounts.zetas)
+def _gastegger_centered(cutoff: float, n: int) -> list[Gaussian]:
+    return [(0.0, 0.5 / r**2) for r in _even(_SHORTEST, cutoff, n)]
 
 
-def _gastegger_shifted(
-    species: Sequence[str], cutoff: float, amounts: _Amounts
-) -> Iterator[SymmetryFunction]:
-    def shifted(count: int) -> list[Gaussian]:
-        eta = 0.5 * ((count - 1) / (cutoff - _SHORTEST)) ** 2
-        # A Gaussian at the cutoff itself has nothing left of it.
-        return [(r, _rounded(eta)) for r in _even(_SHORTEST, cutoff, count)[:-1]]
-
-    radial, angular = shifted(amounts.radial + 1), shifted(amounts.angular + 1)
-    return _gaussians(species, cutoff, radial, angular, amounts.zetas)
+def _gastegger_shifted(cutoff: float, n: int) -> list[Gaussian]:
+    eta = 0.5 * (n / (cutoff - _SHORTEST)) ** 2
+    # A Gaussian at the cutoff itself has nothing left of it.
+    return [(r, eta) for r in _even(_SHORTEST, cutoff, n + 1)[:-1]]
 
 
-def _imbalzano_centered(
-    species: Sequence[str], cutoff: float, amounts: _Amounts
-) -> Iterator[SymmetryFunction]:
-    radial, angular = (
-        [(0.0, _rounded((n ** (m / n) / cutoff) ** 2)) for m in range(n)]
-        for n in (amounts.radial, amounts.angular)
-    )
-    return _gaussians(species, cutoff, radial, angular, amounts.zetas)
+def _imbalzano_centered(cutoff: float, n: int) -> list[Gaussian]:
+    return [(0.0, (n ** (m / n) / cutoff) ** 2) for m in range(n)]
 
 
-def _imbalzano_shifted(
-    species: Sequence[str], cutoff: float, amounts: _Amounts
-) -> Iterator[SymmetryFunction]:
-    def shifted(n: int) -> list[Gaussian]:
-        r = [cutoff / n ** (m / n) for m in range(n + 1)]
-        return [(_rounded(r[m]), _rounded(1 / (r[m - 1] - r[m]) ** 2)) for m in range(1, n + 1)]
+def _imbalzano_shifted(cutoff: float, n: int) -> list[Gaussian]:
+    r = [cutoff / n ** (m / n) for m in range(n + 1)]
+    return [(r[m], 1 / (r[m - 1] - r[m]) ** 2) for m in range(1, n + 1)]
 
-    radial, angular = shifted(amounts.radial), shifted(amounts.angular)
-    return _gaussians(species, cutoff, radial, angular, amounts.zetas)
+
+# So many Gaussians up to a cutoff.
+_RECIPES: dict[Recipe, Callable[[float, int], list[Gaussian]]] = {
+    "gastegger_centered": _gastegger_centered,
+    "gastegger_shifted": _gastegger_shifted,
+    "imbalzano_centered": _imbalzano_centered,
+    "imbalzano_shifted": _imbalzano_shifted,
+}
 
 
 def _gaussians(

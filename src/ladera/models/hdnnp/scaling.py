@@ -68,12 +68,12 @@ class InputScaling:
 
 def _for_each_element(x: Tensor, index: Tensor, matrices: Tensor) -> Tensor:
     """x_i A_e with e the element ``index[i]``; x is (..., n_atoms, rows of A)."""
-    found = x.new_zeros(*x.shape[:-1], matrices.shape[2])
+    result = x.new_zeros(*x.shape[:-1], matrices.shape[2])
     for element, matrix in enumerate(matrices):
         atoms = torch.nonzero(index == element)[:, 0]
         if len(atoms):
-            found = found.index_add(-2, atoms, x.index_select(-2, atoms) @ matrix)
-    return found
+            result = result.index_add(-2, atoms, x.index_select(-2, atoms) @ matrix)
+    return result
 
 
 def principal_components(G: Floats, number: int | None = None) -> Floats:

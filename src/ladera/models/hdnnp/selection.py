@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from scipy.sparse.linalg import eigsh
 
-from ladera.arrays import Floats, Integers
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.errors import ConfigError, DataError
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import cpu
@@ -139,9 +138,9 @@ def _first_largest(scores: Floats) -> int:
     return int(np.flatnonzero(scores >= largest - 1e-9 * abs(largest))[0])
 
 
-def constant(G: Floats) -> NDArray[np.bool_]:
+def constant(G: Floats) -> Booleans:
     """Which functions (columns) say nothing, (n_functions,)."""
-    varies: NDArray[np.bool_] = np.ptp(G, axis=0) >= RESOLUTION
+    varies: Booleans = np.ptp(G, axis=0) >= RESOLUTION
     return ~varies
 
 
@@ -164,16 +163,16 @@ def sample(plan: Plan, graphs: Sequence[Graph]) -> list[Floats]:
     quota = -(-ATOMS // min(len(graphs), FRAMES))
     rows: list[list[Floats]] = [[] for _ in plan.species]
     for visited, frame in enumerate(generator.permutation(len(graphs))):
-        if visited >= FRAMES and all(len(found) >= FRAMES // 10 for found in rows):
+        if visited >= FRAMES and all(len(blocks) >= FRAMES // 10 for blocks in rows):
             break
         _add_rows(rows, plan, graphs[int(frame)], quota, generator)
-    for symbol, found in zip(plan.species, rows, strict=True):
-        if not found:
+    for symbol, blocks in zip(plan.species, rows, strict=True):
+        if not blocks:
             raise DataError(
                 f"No structure has an atom of {symbol}; leave it out of the model's species or add "
                 "structures with it."
             )
-    return [np.concatenate(found) for found in rows]
+    return [np.concatenate(blocks) for blocks in rows]
 
 
 def _add_rows(
@@ -191,15 +190,17 @@ def _add_rows(
             for element in range(len(plan.species))
         ]
     )
-    starts, ends = (graph.row_pointer.numpy()[atoms + k] for k in (0, 1))
-    edges = np.concatenate([np.arange(s, e) for s, e in zip(starts, ends, strict=True)])
-    row_pointer = np.concatenate([[0], np.cumsum(ends - starts)])
+    starts, stops = (graph.row_pointer.numpy()[atoms + k] for k in (0, 1))
+    edges = np.concatenate(
+        [np.arange(start, stop) for start, stop in zip(starts, stops, strict=True)]
+    )
+    row_pointer = np.concatenate([[0], np.cumsum(stops - starts)])
     neighbors = index[graph.neighbors.numpy()[edges]]
     vectors = np.ascontiguousarray(graph.vectors.double().numpy()[edges])
     G = cpu.values(plan, Edges(vectors, row_pointer, index[atoms], neighbors))
     for element, count in enumerate(plan.counts):
-        if (mine := index[atoms] == element).any():
-            rows[element].append(G[mine, :count])
+        if (of_element := index[atoms] == element).any():
+            rows[element].append(G[of_element, :count])
 
 
 def _element_index(species: Sequence[str], graph: Graph) -> Any:

@@ -117,13 +117,13 @@ def _slopes(potential: HDNNP, element: int, G: Floats) -> Floats:
     scaling = potential.input_scaling()
     inputs = scaling.inputs(padded, index).detach().requires_grad_()
     with torch.enable_grad():
-        own = inputs[:, : potential.input_counts[element]]
-        energies = potential.networks[element](own).double() * potential.energy_scale
+        entering = inputs[:, : potential.input_counts[element]]
+        energies = potential.networks[element](entering).double() * potential.energy_scale
         (slope,) = torch.autograd.grad(energies.sum(), inputs)
     by_G = scaling.gradients(slope, index)
     factor = potential.deviation if scaling.mixing is not None else 1 / scaling.factor
-    found: Floats = (by_G * factor[index])[:, :count].double().numpy()
-    return found
+    slopes: Floats = (by_G * factor[index])[:, :count].double().numpy()
+    return slopes
 
 
 def _percent(parts: Floats) -> Floats:

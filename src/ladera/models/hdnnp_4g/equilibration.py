@@ -101,15 +101,15 @@ class Electrostatics:
 
     def parts(self, graph: Graph, kinds: Tensor) -> list[Part]:
         """The structures of a graph whose atoms are of species ``kinds``."""
-        ends = torch.cumsum(graph.atom_counts, 0).tolist()
+        stops = torch.cumsum(graph.atom_counts, 0).tolist()
         parts = []
-        for number, (first, last) in enumerate(zip([0, *ends], ends, strict=False)):
-            atoms, cell = slice(first, last), graph.cell[number].double()
+        for number, (start, stop) in enumerate(zip([0, *stops], stops, strict=False)):
+            atoms, cell = slice(start, stop), graph.cell[number].double()
             sums = OPEN
             if bool(graph.periodic[number].all()):
                 volume = float(torch.linalg.det(cell.detach()).abs())
                 widest = float(self.widths.max())
-                sums = _truncated(self.ewald, volume, last - first, self.constant, widest)
+                sums = _truncated(self.ewald, volume, stop - start, self.constant, widest)
             positions = graph.positions[atoms].double()
             charge = float(graph.total_charge[number])
             parts.append(Part(number, atoms, positions, cell, kinds[atoms], charge, sums))
@@ -129,8 +129,8 @@ class Electrostatics:
         right = torch.cat([-chi, chi.new_tensor([part.total_charge])])
         charges = torch.linalg.solve(system, right)[:n_atoms]
         _check_finite(part, charges)
-        own = torch.diag(1 / (math.sqrt(math.pi) * widths))
-        return charges, 0.5 * self.constant * charges * ((A - own + S) @ charges)
+        self_interaction = torch.diag(1 / (math.sqrt(math.pi) * widths))
+        return charges, 0.5 * self.constant * charges * ((A - self_interaction + S) @ charges)
 
 
 class Equilibrium:
@@ -161,8 +161,8 @@ class Equilibrium:
         self._factors: Any = scipy.linalg.lu_factor(system, overwrite_a=True, check_finite=False)
         self.charges = self._solution(-chi, part.total_charge)
         _check_finite(part, torch.from_numpy(self.charges))
-        own = 1 / (math.sqrt(math.pi) * electrostatics.widths[kinds])
-        self._potentials = (A + S) @ self.charges - own * self.charges
+        self_interaction = 1 / (math.sqrt(math.pi) * electrostatics.widths[kinds])
+        self._potentials = (A + S) @ self.charges - self_interaction * self.charges
         self._potentials *= self._constant  # dE/dq, eV/e
         self.energies = 0.5 * self.charges * self._potentials
 

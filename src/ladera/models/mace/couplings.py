@@ -7,9 +7,8 @@ from functools import lru_cache
 from math import sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ladera.arrays import Floats
+from ladera.arrays import Floats, Integers
 from ladera.models.equivariant.clebsch_gordan import clebsch_gordan
 from ladera.models.equivariant.irreps import Irrep, Irreps, natural, products, slices
 
@@ -26,19 +25,19 @@ class Couplings:
     :func:`tensors`, those of equal monomials added up.
     """
 
-    factors: NDArray[np.int64]  # (n_terms, nu) components of A, ascending
-    component: NDArray[np.int64]  # (n_terms,) m of the output
+    factors: Integers  # (n_terms, nu) components of A, ascending
+    component: Integers  # (n_terms,) m of the output
     matrix: Floats  # (n_terms, n_couplings)
 
 
 @lru_cache(maxsize=64)
 def make_couplings(l_max: int, out: int, degree: int) -> Couplings:
     """Couplings of ``degree`` features with l <= l_max to one of l = ``out``, natural parities."""
-    found = tensors(natural(l_max), Irrep(out, (-1) ** out), degree)
-    if not found:  # such as one feature of l <= 2 to l = 3
+    couplings = tensors(natural(l_max), Irrep(out, (-1) ** out), degree)
+    if not couplings:  # such as one feature of l <= 2 to l = 3
         nothing = np.zeros(0, dtype=np.int64)
         return Couplings(nothing.reshape(0, degree), nothing, np.zeros((0, 0)))
-    return symmetrized(np.stack(found, axis=-1))
+    return symmetrized(np.stack(couplings, axis=-1))
 
 
 def symmetrized(tensor: Floats) -> Couplings:
@@ -67,11 +66,13 @@ def tensors(features: Irreps, target: Irrep, degree: int) -> list[Floats]:
     reach = features[-1].l
     size = sum(irrep.dimension for irrep in features)
     parts = slices(features)
-    found = [(irrep, np.eye(size)[part]) for irrep, part in zip(features, parts, strict=True)]
+    intermediates = [
+        (irrep, np.eye(size)[part]) for irrep, part in zip(features, parts, strict=True)
+    ]
     for step in range(2, degree + 1):
         farthest = target.l + (degree - step) * reach  # beyond it there is no way back
         coupled = []
-        for left, coefficients in found:
+        for left, coefficients in intermediates:
             for right, part in zip(features, parts, strict=True):
                 for irrep in products(left, right):
                     mixed = degree >= 4 and irrep.parity != (-1) ** irrep.l
@@ -81,5 +82,5 @@ def tensors(features: Irreps, target: Irrep, degree: int) -> list[Floats]:
                         contracted = np.tensordot(pair, coefficients, (1, 0))
                         tensor[..., part] = np.moveaxis(contracted, 1, -1)
                         coupled.append((irrep, tensor))
-        found = sorted(coupled, key=lambda item: item[0])
-    return [tensor for irrep, tensor in found if irrep == target]
+        intermediates = sorted(coupled, key=lambda item: item[0])
+    return [tensor for irrep, tensor in intermediates if irrep == target]

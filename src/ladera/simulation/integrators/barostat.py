@@ -60,7 +60,7 @@ def npt_init(system: System, conditions: Conditions) -> BarostatState:
     cell = system.atoms.cell.array.copy()
     return replace(
         BarostatState(**vars(nose_hoover_init(system, conditions))),
-        exchanged=conditions.pressure * cell_volume(cell),
+        exchanged=conditions.pressure * cell_volume(cell.tolist()),
         reference_cell=cell,
         stress_trace=system.stress_trace(),
     )
@@ -95,7 +95,7 @@ def npt_step(
     time, half, masses = conditions.time_step, conditions.time_step / 2, system.masses
     inertia = strain_mass(system, conditions)
     coupling = 1 + 3 / conditions.degrees_of_freedom
-    reference_volume = cell_volume(state.reference_cell)
+    reference_volume = cell_volume(state.reference_cell.tolist())
 
     def push(momentum: float, twice_kinetic: float, trace: float, volume: float) -> float:
         """p_eps' = p_eps + dt/2 ((1 + 3 / n_f) 2 K - V (tr sigma + 3 P_0))."""

@@ -134,7 +134,7 @@ def _chosen(
         case str():
             raise DataError(f"There are no reference energies '{wish}'.")
         case values:
-            return "given", reference_energies.given(values, dataset)
+            return "given", reference_energies.from_values(values, dataset)
 
 
 def _usable(dataset: Dataset) -> Booleans:
