@@ -103,9 +103,9 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
 HELP: Final = """\
 Machine-learned interatomic potentials, from labelled frames to plotted results.
 
-Start with `ladera demo`, or with `ladera template > config.yaml` and your own data.
-Every command explains itself: `ladera train --help`. With `--debug` anywhere on the line a
-failure shows its traceback. Units are Angstrom, eV, fs and K throughout.
+Start with ladera demo, or with ladera template > config.yaml and your own data.
+Every command explains itself: ladera train --help. With --debug anywhere on the
+line a failure shows its traceback. Units are Angstrom, eV, fs and K throughout.
 """
 
 
@@ -114,7 +114,7 @@ def _make_app() -> App:
     app = App(
         name="ladera",
         help=HELP,
-        help_format="markdown",
+        help_format="plaintext",  # without the machinery of Markdown: half of the time
         version=__version__,
         default_parameter=Parameter(negative=()),  # no --no-resume beside --resume
         result_action="return_int_as_exit_code_else_zero",
@@ -125,13 +125,13 @@ def _make_app() -> App:
     for rank, command in enumerate(COMMANDS):
         if isinstance(command, tuple):
             path, text = command
-            app.command(path, help=text, sort_key=rank)
+            app.command(path, help=text, sort_key=rank, help_format="markdown")
         else:
-            app.command(command, sort_key=rank)
+            app.command(command, sort_key=rank, help_format="markdown")
     for name, purpose, commands in GROUPS:
-        group = App(name=name, help=purpose, sort_key=-1)
+        group = App(name=name, help=purpose, sort_key=-1, help_format="markdown")
         for rank, command in enumerate(commands):
-            group.command(command, sort_key=rank)
+            group.command(command, sort_key=rank, help_format="markdown")
         app.command(group)
     return app
 
