@@ -49,7 +49,7 @@ def unfold(positions: Floats, cells: Floats, *, whole: bool = False) -> tuple[Fl
     if not rows.any():
         return positions, cells, False
     cells = cells.copy()
-    cells[:, rows] = vectors = _in_one_basis(cells[:, rows])
+    cells[:, rows] = vectors = in_one_basis(cells[:, rows])
     reduced = _reduction(vectors[0]) @ vectors
     mean = reduced.mean(axis=0)
     across = np.linalg.svd(mean)[2][len(mean) :]  # unit vectors of the open directions
@@ -73,6 +73,11 @@ def reduced_cell(cell: Floats) -> Floats:
     return reduced
 
 
+def nearest_image(cell: Floats) -> float:
+    """Half the shortest vector of a lattice: nearer, an atom has one image of another at most."""
+    return float(np.linalg.norm(reduced_cell(cell), axis=1).min(initial=np.inf)) / 2
+
+
 def _check(cells: Floats, rows: Floats) -> None:
     other = np.flatnonzero((cells.any(axis=2) != rows).any(axis=1))
     if len(other):
@@ -90,7 +95,7 @@ def _check(cells: Floats, rows: Floats) -> None:
         )
 
 
-def _in_one_basis(vectors: Floats) -> Floats:
+def in_one_basis(vectors: Floats) -> Floats:
     """Lattice vectors (n_frames, k, 3) in the basis of the first frame.
 
     A box that leans too far is flipped by programs such as LAMMPS: the same lattice, other vectors.
