@@ -263,8 +263,8 @@ def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
 def _independent(curves: Floats) -> float:
     """One where blocks do not remember each other, else not-a-number: then errors are too small.
 
-    Of blocks (n_blocks, n_frames, n_pairs, n_bins) and their halves. The variance of a mean is the same from
-    either where they are independent, and from blocks it is twice as large where halves are alike.
+    Of blocks (n_blocks, n_frames, n_pairs, n_bins) and their halves. The variance of a mean is the
+    same from either where they are independent, twice as large from blocks where halves are alike.
     """
     # Single bins flicker from frame to frame; what lasts is seen in several of them together.
     curves = gaussian_filter1d(curves, LASTING / BIN, axis=3, mode="constant")
