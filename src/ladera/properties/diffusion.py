@@ -342,6 +342,11 @@ def _fit_lags(
         stop = min(n_mobile * n_frames // OBSERVATIONS, n_frames)
         why = "the default window (1 ps to n_mobile n_frames / 30 frames)"
     else:
+        if not 0 <= window[0] < window[1] < np.inf:
+            raise PropertyError(
+                f"The window from {window[0]:g} to {window[1]:g} ps is none; give its first and "
+                "last time with --window FIRST LAST, in ps."
+            )
         first = max(1, round(1000 * window[0] / interval))
         stop = round(1000 * window[1] / interval) + 1
         why = f"the window from {window[0]:g} to {window[1]:g} ps"
