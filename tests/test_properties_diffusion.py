@@ -70,6 +70,35 @@ def test_error_bars_of_200_random_walks_hold_what_they_promise():
     assert np.sqrt((error**2).mean()) == pytest.approx(value.std(), rel=0.2)
 
 
+@pytest.mark.parametrize(("n_groups", "size", "window"), [(1, 1, (1, 20)), (2, 5, (1, 13))])
+def test_error_bars_hold_for_few_ions_and_for_ions_in_concert(n_groups, size, window):
+    """Groups of ions that walk as one are one walker; few walkers do not show their scatter."""
+    inside, together = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        steps = np.repeat(rng.normal(0, STEP, (199, n_groups, 3)), size, axis=1)
+        positions = np.zeros((200, n_groups * size + 1, 3))
+        positions[1:, :-1] = np.cumsum(steps, axis=0)
+        moving = Trajectory.from_positions([3] * n_groups * size + [16], positions, CELL, INTERVAL)
+        found = diffusion(moving, "Li", window=window)
+        if np.isfinite(found.coefficient_error):
+            inside.append(abs(found.coefficient - EXACT) / found.coefficient_error)
+            together.append(abs(found.collective - size * EXACT) / found.collective_error)
+    assert len(inside) > 55
+    for off in (np.array(inside), np.array(together)):
+        assert 0.5 <= np.mean(off < 1) <= 0.85
+        assert np.mean(off < 2) >= 0.75
+
+
+def test_ions_whose_sum_is_at_rest_have_no_haven_ratio():
+    pair = walk(1, 200).positions[:, :1]
+    positions = np.concatenate([pair, -pair, np.zeros_like(pair)], axis=1)
+    found = diffusion(Trajectory.from_positions([3, 3, 16], positions, CELL, INTERVAL), "Li")
+    assert found.collective == 0
+    assert np.isnan(found.haven_ratio)
+    assert np.isnan(found.collective_error)  # of nothing
+
+
 def test_displacements_are_those_of_the_definition():
     positions = np.random.default_rng(0).normal(size=(30, 4, 3)).cumsum(axis=0) + 1000.0
     found = mean_squared_displacements(positions)
@@ -141,6 +170,41 @@ def test_arrhenius_line_finds_the_energy_it_was_made_with():
     assert found.target_conductivity == pytest.approx(expected * 500 / 300, rel=1e-9)
     with pytest.raises(PropertyError, match="two temperatures"):
         arrhenius(results[:1] * 2)
+
+
+def test_a_temperature_without_diffusion_is_listed_and_left_out(tmp_path):
+    """Ions that rattle at 400 K and walk at 700 and 1000 K; then one of them alone."""
+    rng = np.random.default_rng(1)
+    rattling = np.zeros((400, 11, 3))
+    rattling[:, :10] = rng.normal(0, 0.2, (400, 10, 3))
+    cold = Trajectory.from_positions([3] * 10 + [16], rattling, CELL, INTERVAL, 400.0)
+    cold, *others = [
+        diffusion(one, "Li") for one in (cold, walk(1, 400, 0.05, 700.0), walk(2, 400))
+    ]
+    hot = replace(others[1], temperature=1000.0)
+    alone, found = arrhenius([others[0], hot]), arrhenius([hot, cold, others[0]])
+    assert found.activation_energy == alone.activation_energy
+    assert found.left_out[0, 0] == 400.0
+    assert "left out" in found.table().rows[2][2]
+    one = arrhenius([cold, hot])
+    one.save(tmp_path)
+    assert ("activation energy (eV)", "not computed", "") in result.load(tmp_path).table().rows
+    with pytest.raises(PropertyError, match="target is 0"):
+        arrhenius([others[0], hot], target=0.0)
+
+
+def test_points_on_no_line_have_larger_errors():
+    """Three coefficients whose errors are a tenth of their distance from any line."""
+    three = [replace(diffusion(walk(1), "Li"), temperature=t) for t in (500.0, 700.0, 1000.0)]
+    bent = [
+        replace(one, coefficient=d, coefficient_error=0.01 * d)
+        for one, d in zip(three, (1e-6, 4e-6, 5e-6), strict=True)
+    ]
+    found = arrhenius(bent)
+    slopes = np.diff(np.log([1e-6, 4e-6, 5e-6])) / np.diff(-1 / np.array([500, 700, 1000.0]))
+    apart = np.abs(BOLTZMANN * slopes - found.activation_energy).min()
+    assert found.chi_squared > 100
+    assert found.activation_energy_error > 0.5 * apart
 
 
 def test_without_framework_or_temperature_nothing_is_made_up():

@@ -83,6 +83,57 @@ def test_bad_structures_are_named():
         structure(open_frames)
 
 
+@pytest.mark.parametrize("cell", ["cubic", "primitive", "skewed", "left-handed"])
+def test_a_curve_is_that_of_a_large_crystal_or_refused(cell):
+    """Of copper to 4.5 Angstrom, in cells of every kind; none of them in one that is too small."""
+    large = {
+        "cubic": bulk("Cu", cubic=True) * 3,
+        "primitive": bulk("Cu") * 4,
+        "skewed": bulk("Cu") * 4,
+        "left-handed": bulk("Cu", cubic=True) * 3,
+    }[cell]
+    if cell == "skewed":
+        large.set_cell(np.array([[1, 0, 0], [2, 1, 0], [-3, 1, 1]]) @ large.cell.array)
+    if cell == "left-handed":
+        large.set_cell(large.cell.array[[1, 0, 2]])
+
+    def moving(crystal: Atoms) -> list[Atoms]:
+        frames = [crystal.copy() for _ in range(20)]
+        for seed, atoms in enumerate(frames):
+            atoms.rattle(0.06, seed=seed)
+        return frames
+
+    found = structure(moving(large), farthest=4.5)
+    # Twelve neighbours at a / sqrt(2), Gaussian of width 0.06 sqrt(2) and a bin of 0.05 Angstrom.
+    width = np.sqrt(2 * 0.06**2 + 0.05**2 / 12)
+    density = (len(large) - 1) / large.cell.volume
+    exact = 12 / (4 * np.pi * 2.5527**2 * density * width * np.sqrt(2 * np.pi))
+    assert found.height[0] == pytest.approx(exact, rel=0.05)
+    assert found.coordination[0] == pytest.approx(12)
+    assert found.table().rows[0][-1] == "12.00"  # in every block, which is no error of nothing
+    for small in (bulk("Cu", cubic=True), bulk("Cu") * 2):
+        with pytest.raises(PropertyError, match=r"half its shortest vector.*larger cell"):
+            structure(moving(small), farthest=4.5)
+    with pytest.raises(PropertyError, match="one atom"):
+        structure(moving(bulk("Cu")), farthest=4.5)
+    with pytest.raises(PropertyError, match="not possible in this cell"):
+        structure(moving(large), farthest=1e5)
+
+
+def test_frames_that_remember_each_other_have_no_error_bars():
+    """A gas that hardly moves between frames: its blocks scatter less than it does from others."""
+    rng = np.random.default_rng(0)
+    for step, known in ((0.05, False), (3.0, True)):
+        walk = rng.random((1, 60, 3)) * 12 + rng.normal(0, step, (100, 60, 3)).cumsum(axis=0)
+        frames = [Atoms("H40O20", p, cell=[12] * 3, pbc=True) for p in walk]
+        found = structure(frames)
+        assert np.isfinite(found.radial_error).all() == known
+        assert ("run longer" in found.table().rows[-1][1]) != known
+        found.plot()
+    still = structure([frames[0]] * 20)
+    assert np.isnan(still.radial_error).all()
+
+
 WAVENUMBERS = (600.0, 1500.0, 3000.0)
 
 
@@ -210,12 +261,15 @@ def test_commands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write("gas.extxyz", ideal_gas(20))
     with pytest.raises(SystemExit, match=r"^0$"):
-        main(["structure", "gas.extxyz", "--skip", "5"])
+        main(["structure", "gas.extxyz", "--skip", "5", "--interval", "1000"])
     said = capsys.readouterr().out
     assert "H-O" in said
     assert "O-H" in said
     loaded = result.load("structure")
     assert loaded.n_frames == 15
+    with pytest.raises(SystemExit, match=r"^1$"):  # a time, of a file that does not say any
+        main(["structure", "gas.extxyz", "--skip", "5", "--output", "more"])
+    assert "--interval" in capsys.readouterr().err
     frames = [
         Atoms("HF", p, velocities=v / FEMTOSECOND)
         for p, v in zip(

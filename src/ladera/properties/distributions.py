@@ -272,7 +272,8 @@ def _independent(curves: Floats) -> float:
     parts = [curves[:, :half].mean(axis=1), curves[:, -half:].mean(axis=1)]
     of_halves = (standard_error(np.concatenate(parts)) ** 2).sum()
     of_blocks = (standard_error(curves.mean(axis=1)) ** 2).sum()
-    return 1.0 if 0 < of_blocks < ALIKE * of_halves else float("nan")
+    flicker = 1e-20 * (curves**2).sum()  # what rounding does to frames that are all the same
+    return 1.0 if flicker < of_blocks < ALIKE * of_halves else float("nan")
 
 
 def _even(blocks: list[Integers]) -> Integers:
@@ -318,4 +319,4 @@ def _inside(integral: Floats, reach: Floats, work: PairStatistics) -> Floats:
 
 
 def _plus_minus(value: float, error: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f}" + (f" ± {error:.2g}" if error > 0 else "")
+    return f"{value:.{digits}f}" + (f" ± {error:.2g}" if error > 1e-9 * value else "")
