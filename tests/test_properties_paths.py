@@ -162,6 +162,12 @@ def test_frames_of_other_directions_are_named(tmp_path):
     write(tmp_path / "run.extxyz", frames)
     with pytest.raises(DataError, match=r"run.extxyz: Frame 1 is periodic along .*frame 0"):
         read_trajectory(tmp_path / "run.extxyz", interval=1.0)
+    for atoms in frames:
+        atoms.set_cell([9, 9, 0])
+        atoms.pbc = True
+    write(tmp_path / "run.traj", frames)
+    with pytest.raises(DataError, match=r"frame 0 is periodic along .* no lattice vector c"):
+        read_trajectory(tmp_path / "run.traj", interval=1.0)
 
 
 # --- dumps -------------------------------------------------------------------------------------

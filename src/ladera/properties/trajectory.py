@@ -276,6 +276,12 @@ def _trajectory(
                 f"{path}: frame {index} has other atoms than frame 0, or the same in another "
                 "order; a trajectory follows the same atoms throughout."
             )
+        lost = atoms.pbc & ~atoms.cell.array.any(axis=1)
+        if lost.any():
+            raise DataError(
+                f"{path}: frame {index} is periodic along {atoms.pbc.tolist()} and has no lattice "
+                f"vector {'abc'[int(np.argmax(lost))]}; give the cell, or what is periodic, anew."
+            )
     try:
         trajectory = Trajectory.from_positions(
             numbers,

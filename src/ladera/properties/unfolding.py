@@ -50,20 +50,21 @@ def unfold(positions: Floats, cells: Floats, *, whole: bool = False) -> tuple[Fl
         return positions, cells, False
     cells = cells.copy()
     cells[:, rows] = vectors = in_one_basis(cells[:, rows])
-    reduced = _reduction(vectors[0]) @ vectors
-    mean = reduced.mean(axis=0)
-    across = np.linalg.svd(mean)[2][len(mean) :]  # unit vectors of the open directions
+    mean, k = vectors.mean(axis=0), vectors.shape[1]
+    across = np.linalg.svd(mean)[2][k:]  # unit vectors of the open directions
     open_rows = np.broadcast_to(across, (len(cells), *across.shape))
-    scaled = positions @ np.linalg.inv(np.concatenate([reduced, open_rows], axis=1))
+    scaled = positions @ np.linalg.inv(np.concatenate([vectors, open_rows], axis=1))
     steps = np.diff(scaled, axis=0)
-    turns = np.zeros_like(steps) if whole else np.round(steps)
-    turns[..., len(mean) :] = 0
-    if turns.any():
-        _require_short(steps - turns, turns, reduced)
-    elif np.ptp(cells, axis=0).max() == 0:
+    if whole:
+        wrapped = False
+    else:
+        turns = _turns(steps[..., :k], vectors)
+        steps[..., :k] -= turns
+        wrapped = bool(turns.any())
+    if not wrapped and np.ptp(cells, axis=0).max() == 0:
         return positions, cells, False  # as they are, to the last digit
-    paths = scaled[0] + np.concatenate([0 * scaled[:1], np.cumsum(steps - turns, axis=0)])
-    return paths @ np.concatenate([mean, across]), cells, bool(turns.any())
+    paths = scaled[0] + np.concatenate([0 * scaled[:1], np.cumsum(steps, axis=0)])
+    return paths @ np.concatenate([mean, across]), cells, wrapped
 
 
 def reduced_cell(cell: Floats) -> Floats:
@@ -87,7 +88,7 @@ def _check(cells: Floats, rows: Floats) -> None:
             "has the same open directions throughout, so give it without the frames that differ."
         )
     vectors = cells[:, rows]
-    flat = np.flatnonzero(np.linalg.matrix_rank(vectors) < vectors.shape[1]) if rows.any() else []
+    flat = np.flatnonzero(np.linalg.matrix_rank(vectors) < rows.sum()) if rows.any() else rows[:0]
     if len(flat):
         raise DataError(
             f"The lattice vectors of frame {flat[0]}, {vectors[flat[0]].tolist()}, do not span a "
@@ -120,22 +121,32 @@ def _reduction(vectors: Floats) -> Floats:
     """The whole numbers (k, k) that make the shortest basis of lattice vectors (k, 3)."""
     k = len(vectors)
     full = np.concatenate([vectors, np.linalg.svd(vectors)[2][k:]])
-    _, turn = minkowski_reduce(full, pbc=np.arange(3) < k)
-    reduction: Floats = turn[:k, :k].astype(float)
+    _, change = minkowski_reduce(full, pbc=np.arange(3) < k)
+    reduction: Floats = change[:k, :k].astype(float)
     return reduction
 
 
-def _require_short(steps: Floats, turns: Floats, cells: Floats) -> None:
-    k = cells.shape[1]
-    crossed = turns[..., :k].any(axis=(0, 1))  # along the others atoms were never folded
-    size = np.abs(steps[..., :k]) * crossed
-    if size.max() <= _LONGEST_STEP:
-        return
-    frame, atom, axis = np.unravel_index(np.argmax(size), size.shape)
-    heights = 1 / np.linalg.norm(np.linalg.pinv(cells[frame + 1]), axis=0)
-    raise DataError(
-        f"The positions are wrapped into the cell and cannot be unwrapped: between frames "
-        f"{frame} and {frame + 1} atom {atom} moves by {size.max() * heights[axis]:.2f} Angstrom "
-        f"or some other image of that, in a cell {heights[axis]:.2f} Angstrom high; write "
-        "frames more often, or write unwrapped positions (xu yu zu in LAMMPS)."
-    )
+def _turns(steps: Floats, vectors: Floats) -> Floats:
+    """The lattice vectors, in whole numbers, by which steps are longer than their nearest image.
+
+    Of steps (n_frames - 1, n_atoms, k) in fractions of lattice vectors (n_frames, k, 3).
+    """
+    if np.ptp(vectors, axis=0).max() == 0:
+        change = np.broadcast_to(_reduction(vectors[0]), (len(steps), *vectors.shape[1:][:1] * 2))
+    else:  # a cell that flows needs another basis now and then
+        change = np.array([_reduction(one) for one in vectors[1:]])
+    short = steps @ np.linalg.inv(change)
+    turns = np.round(short)
+    crossed = turns.any(axis=(0, 1))  # along the others atoms were never folded
+    size = np.abs(short - turns) * crossed
+    if size.max() > _LONGEST_STEP:
+        frame, atom, axis = np.unravel_index(np.argmax(size), size.shape)
+        height = 1 / np.linalg.norm(np.linalg.pinv(change[frame] @ vectors[frame + 1]), axis=0)
+        raise DataError(
+            f"The positions are wrapped into the cell and cannot be unwrapped: between frames "
+            f"{frame} and {frame + 1} atom {atom} moves by {size.max() * height[axis]:.2f} "
+            f"Angstrom or some other image of that, in a cell {height[axis]:.2f} Angstrom high; "
+            "write frames more often, or write unwrapped positions (xu yu zu in LAMMPS)."
+        )
+    found: Floats = turns @ change
+    return found
