@@ -393,6 +393,7 @@ def test_what_is_skipped_is_no_part_of_the_temperature(tmp_path, monkeypatch, ca
     [
         ({"numbers": [3, 16]}, r"shape \(4, 3, 3\) are no trajectory of 2 atoms"),
         ({"numbers": "LiSS"}, "no atomic numbers"),
+        ({"positions": "here"}, "positions of the trajectory are no array of numbers"),
         ({"positions": np.zeros((1, 3, 3))}, "two frames or more"),
         ({"positions": np.full((4, 3, 3), np.nan)}, "positions that are not finite"),
         ({"cells": np.zeros((3, 3, 3))}, r"Cells of shape \(3, 3, 3\) do not fit 4 frames"),

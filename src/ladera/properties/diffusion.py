@@ -23,6 +23,7 @@ from ladera.properties.mean_squares import (
 from ladera.properties.result import Result, Table, quantity, two_digits
 from ladera.properties.structures import deviations
 from ladera.properties.trajectory import Trajectory
+from ladera.properties.unfolding import reduced_cell
 from ladera.units import BOLTZMANN
 
 if TYPE_CHECKING:
@@ -363,7 +364,9 @@ def _infinite(trajectory: Trajectory, viscosity: float | None, coefficient: floa
     """Coefficient (cm^2/s) without the effect of periodic images."""
     if viscosity is None:
         return float("nan")
-    lengths = np.linalg.norm(trajectory.cells.mean(axis=0), axis=1)
+    lengths = np.zeros(3)
+    if trajectory.volume > 0:
+        lengths = np.linalg.norm(reduced_cell(trajectory.cells.mean(axis=0)), axis=1)
     cubic = np.allclose(lengths, lengths[0], rtol=1e-3) and np.isclose(
         trajectory.volume, lengths.prod(), rtol=1e-3
     )

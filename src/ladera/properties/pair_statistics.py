@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 
 from ladera.arrays import Floats, Integers
 from ladera.graph import Graph
-from ladera.properties.unfolding import in_one_basis
+from ladera.properties.unfolding import in_one_basis, reduced_cell
 from ladera.structure import Structure
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class PairStatistics:
         # Neighbours that an even density of the other atoms would have.
         self.volume = float(np.mean([atoms.cell.volume for atoms in frames]))
         self.ideal = others[:, None] * volumes / self.volume
-        self._cells = in_one_basis(np.array([atoms.cell.array for atoms in frames]))
+        cells = in_one_basis(np.array([atoms.cell.array for atoms in frames]))
+        self._cells = reduced_cell(cells[0]) @ np.linalg.inv(cells[0]) @ cells
 
     def pair_counts(self, frame: int) -> Floats:
         """Neighbours b of an atom a in each shell of a frame, (n_pairs, n_bins)."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -69,7 +69,8 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         """Arrays of what NumPy takes for such, all of shapes that fit."""
-        numbers, positions = np.asarray(self.numbers), np.asarray(self.positions, dtype=float)
+        numbers = _array("numbers", self.numbers, None)
+        positions, cells = (_array(name, getattr(self, name)) for name in ("positions", "cells"))
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
             raise DataError(
                 f"The numbers {str(self.numbers)[:40]} are no atomic numbers; give one for each "
@@ -80,7 +81,6 @@ class Trajectory:
                 f"Positions of shape {positions.shape} are no trajectory of {len(numbers)} atoms; "
                 "expected (n_frames, n_atoms, 3) with two frames or more."
             )
-        cells = np.asarray(self.cells, dtype=float)
         n_frames = len(positions)
         if cells.shape not in ((3, 3), (n_frames, 3, 3)):
             raise DataError(
@@ -95,7 +95,7 @@ class Trajectory:
             value = getattr(self, name)
             if value is None:
                 continue
-            array = np.asarray(value, dtype=float)
+            array = _array(name, value)
             object.__setattr__(self, name, array)
             if array.shape != shapes.get(name, array.shape):
                 raise DataError(
@@ -338,6 +338,15 @@ def _incomplete(folder: Path, reason: object) -> DataError:
         f"{folder} is no complete folder of `ladera md` ({reason}); its settings.json and "
         "md.csv say the time step and the temperature."
     )
+
+
+def _array(name: str, value: object, kind: type | None = float) -> Any:
+    try:
+        return np.asarray(value, dtype=kind)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"The {name} of the trajectory are no array of numbers: {error}."
+        ) from error
 
 
 def _positive(value: object) -> bool:
