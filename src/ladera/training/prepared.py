@@ -50,9 +50,13 @@ class Prepared:
 
     @property
     def reference_frames(self) -> Dataset:
-        """What sets reference energies: the training frames, and free atoms of their part."""
+        """What sets reference energies: the training frames, and the free atoms of all parts.
+
+        Free atoms are neither trained on nor judged by, so that the split does not part them.
+        """
         free = reference_energies.isolated_atoms(self.dataset)
-        return self.dataset[np.union1d(self.train, np.intersect1d(free, self.split.train))]
+        used = np.concatenate([self.split.train, self.split.validation, self.split.test])
+        return self.dataset[np.union1d(self.train, np.intersect1d(free, used))]
 
     @property
     def parts(self) -> dict[str, Integers]:
@@ -71,9 +75,11 @@ class Prepared:
         errors = self.report.errors
         if errors:
             more = f" It found {len(errors)} errors in all." if len(errors) > 1 else ""
+            frame = errors[0].frame
+            where = "" if frame is None else f" [{self.dataset.place(frame)}]"
             raise DataError(
                 f"The data have an error that forbids training ({errors[0].code}): "
-                f"{errors[0].message}{more} 'ladera train --check' lists what it found."
+                f"{errors[0].message}{where}{more} 'ladera train --check' lists what it found."
             )
 
     def statistics(self) -> TrainingStatistics:
