@@ -274,8 +274,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
         )
     console.print(labels)
     if summary["free_atoms"]:
-        counted = ", ".join(f"{s} ({n:,})" for s, n in summary["free_atoms"].items())
-        _print_line(f"Free atoms, which these numbers leave out: {counted}")
+        free = ", ".join(f"{symbol} ({n:,})" for symbol, n in summary["free_atoms"].items())
+        _print_line(f"Free atoms, which these numbers leave out: {free}")
     groups = {"Compositions": "compositions", "Heads": "heads", "Groups": "config_types"}
     for title, counted in groups.items():
         counts = summary[counted]

@@ -205,11 +205,11 @@ def size(part: float, n_frames: int, name: str) -> int:
         raise DataError(
             f"The {name} part is {part:g}; expected a fraction below 1 or a number of frames."
         )
-    size = round(part * n_frames) if part < 1 else int(part)
-    if part and not size:
+    count = round(part * n_frames) if part < 1 else int(part)
+    if part and not count:
         warnings.warn(
             f"The {name} part is {part:g} of {n_frames} frames, which comes to none; give a "
             "number of frames, or 0.",
             stacklevel=3,
         )
-    return size
+    return count

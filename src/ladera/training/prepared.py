@@ -14,6 +14,7 @@ from ladera.data.doctor import Report
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError
 from ladera.potential import PotentialConfig, TrainingStatistics
+from ladera.quantities import QUANTITIES
 from ladera.training.config import TrainingConfig
 from ladera.training.start import FromScratch, Start
 
@@ -69,6 +70,17 @@ class Prepared:
         """Frames in one step, over all processes; of batches by atoms, as many as may be."""
         size = self.config.batch_size
         return size if isinstance(size, int) else len(self.train)
+
+    @property
+    def unlearned(self) -> list[str]:
+        """Labels of the training frames that no loss has a weight for, at any time."""
+        labels = self.dataset[self.train].labels
+        return [q.name for q in QUANTITIES if q.name in labels and not self.learns(q.name)]
+
+    def learns(self, name: str) -> bool:
+        """Whether a label has a weight in the loss, from the beginning or later."""
+        losses = (self.config.loss, self.config.stage_two)
+        return any(getattr(loss, name, None) for loss in losses)
 
     def require_sound_data(self) -> None:
         """Raise DataError when the doctor found an error."""

@@ -47,6 +47,8 @@ _PAIR = re.compile(
 )
 
 
+_EMPTY = re.compile(r"""\s*([^\s="']+)\s*=(?:\s|$)""")  # key= and nothing behind it
+
 # Names under which a cell is no Lattice.
 _CELLS = {"cell", "unitcell", "box", "latticevectors", "cellvectors", "celllengths", "abc"}
 _FLAGS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
@@ -126,13 +128,13 @@ def parse_comment(line: str) -> dict[str, str]:
     line = line.strip()
     while position < len(line):
         match = _PAIR.match(line, position)
+        if match is None and (empty := _EMPTY.match(line, position)):
+            raise ValueError(f"the key '{empty[1]}' has no value; give one, or take the key out.")
         if match is None:
             raise ValueError(f"expected key=value, found '{line[position : position + 40]}'.")
         key, value = _unquote(match["key"]), match["value"]
         if key in values:
             raise ValueError(f"the key '{key}' is there twice; keep the right one.")
-        if value is None and match.end() < len(line) and line[match.end()] == "=":
-            raise ValueError(f"the key '{key}' has no value; give one, or take the key out.")
         values[key] = "T" if value is None else _unquote(value)
         position = match.end()
     return values
