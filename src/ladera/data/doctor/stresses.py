@@ -43,13 +43,14 @@ def stresses(dataset: Dataset) -> Iterator[Finding]:
     agreement = float(x @ y) / max(float(np.sqrt((x @ x) * (y @ y))), 1e-300)
     clear = len(x) >= 4 and max(_rms(x), _rms(y)) > 0.005
     too_large = clear and _rms(x) > 8 * _rms(y)
-    if too_large or (clear and abs(agreement) > 0.85 and not 0.5 < slope < 2.0):
+    opposed = len(x) >= 10 and agreement < -0.5  # what shapes and positions add has no sign
+    if too_large or (clear and (opposed or (agreement > 0.85 and not 0.5 < slope < 2.0))):
         yield Finding.about(
             "error",
             "stress-unit",
             f"Between {len(x):,} pairs of frames of one composition and different volumes the "
             f"energy changes by {slope:.3g} times the work of the stress, expected 1. "
-            f"{_advice(slope if abs(agreement) > 0.3 else None, abs(slope))}",
+            f"{_advice(slope, abs(agreement) > 0.3)}",
             usable,
             worst=int(usable[np.argmax(work)]),
         )
@@ -61,7 +62,8 @@ def stresses(dataset: Dataset) -> Iterator[Finding]:
             f"The stress is {np.abs(tensors).max() / GIGAPASCAL:,.0f} GPa at its largest, and its "
             f"work {np.median(work):,.0f} eV/atom in the median frame: "
             f"{'no solid has that' if impossible else 'only planets have that'}. "
-            f"{_advice(None, 0.5 / float(np.median(work)))}",
+            f"Is it in {_candidates(float(np.median(work)))}? The sign may be the other too, as "
+            "VASP prints it.",
             usable,
             worst=int(usable[np.argmax(work)]),
         )
@@ -90,22 +92,33 @@ def _changes(
     return np.concatenate(x), np.concatenate(y)
 
 
-def _advice(signed: float | None, ratio: float) -> str:
-    """What to multiply with: the unit whose factor is nearest to a ratio, and perhaps its sign."""
+def _advice(slope: float, signed: bool) -> str:
+    """What to multiply with: the unit whose factor is nearest to the slope, and its sign."""
     factors = _FACTORS | {"eV/Angstrom^3": 1.0}
-    name = min(factors, key=lambda unit: abs(float(np.log(max(ratio, 1e-300) / factors[unit]))))
-    factor = f"{factors[name]:.6g}"
-    if signed is None:
+    ratio = max(abs(slope), 1e-300)
+    name = min(factors, key=lambda unit: abs(float(np.log(ratio / factors[unit]))))
+    if not signed:
         return (
-            f"Probable: {name}; multiply it by {factor}, or by -{factor} where it is positive in "
-            "compression, as VASP prints it."
+            f"Probable: {name}; multiply it by {factors[name]:.6g}, or by -{factors[name]:.6g} "
+            "where it is positive in compression, as VASP prints it."
         )
-    if signed < 0:
+    if slope < 0:
         return (
             f"Probable: {name} and positive in compression, as VASP prints it; multiply it by "
-            f"-{factor}."
+            f"-{factors[name]:.6g}."
         )
-    return f"Probable: {name}; multiply it by {factor}."
+    return f"Probable: {name}; multiply it by {factors[name]:.6g}."
+
+
+def _candidates(work: float) -> str:
+    """The units in which a work (eV/atom, if the stress were in eV/Angstrom^3) is an ordinary one.
+
+    Each with the factor to multiply by.
+    """
+    units = [unit for unit, factor in _FACTORS.items() if 0.002 < work * factor < 10]
+    return " or ".join(f"{unit} (multiply by {_FACTORS[unit]:.6g})" for unit in units) or (
+        "a unit not known here"
+    )
 
 
 def _rms(values: Floats) -> float:

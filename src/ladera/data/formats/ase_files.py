@@ -41,6 +41,11 @@ def read(
     Calculations that did not converge are left out with a warning.
     """
     format_ = _format(path)
+    if format_ == "runnerdata":  # ASE would take it for Bohr and Hartree, whatever the user said
+        raise DataError(
+            f"{path} looks like an input.data, but no structure of it begins with 'begin' on a "
+            "line of its own; correct it."
+        )
     if types and format_ not in _LAMMPS:
         raise DataError(f"{path} is no file of LAMMPS; its atoms have names, give no types.")
     known = units == METAL and format_.startswith(_METAL)

@@ -70,9 +70,9 @@ def check_units(values: Mapping[str, Any], units: UnitSystem, said: bool, where:
 
 
 def _is_unit(key: str) -> bool:
-    return re.search(r"(^|[^a-z])units?($|_of|_?(energy|length|forces?|stress))", key.lower()) is (
-        not None
-    ) or key.lower().endswith(("unit", "units"))
+    words = re.split(r"[^a-z]+", key.lower())
+    first = words[0] in ("unit", "units") and words[1:2] != ["cell"]
+    return first or words[-1].endswith(("unit", "units"))
 
 
 def _declared(key: str, text: str, units: UnitSystem) -> list[tuple[float, float]] | None:
