@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -193,9 +192,9 @@ class SymmetryFunctionPotential(Potential):
         """E0 of each element, (n_species,), eV."""
         return self.reference_energies
 
-    @cached_property
+    @property
     def plan_number(self) -> int:
-        return ops.register(self.plan)
+        return ops.number_of(self.plan)
 
     def _arguments(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Element indices of the atoms, and what the symmetry functions need beside the vectors."""
