@@ -257,8 +257,14 @@ class Potential(nn.Module, ABC):
     def element_index(self, graph: Graph) -> Tensor:
         """Index of each atom's element in ``numbers``, (n_atoms,) int64.
 
-        Raises DataError for an element the model does not know, naming the atom.
+        Raises DataError for an element the model does not know, naming the atom, and for a graph
+        that ends before the model's cutoff.
         """
+        if graph.cutoff < self.cutoff:
+            raise DataError(
+                f"The graph holds pairs up to {graph.cutoff:g} Angstrom, and the model needs those "
+                f"up to {self.cutoff:g}; make it with the model's cutoff."
+            )
         index = self._lookup[graph.numbers]
         if bool((index < 0).any()):
             atom = int(torch.nonzero(index < 0)[0, 0])
