@@ -116,6 +116,7 @@ def read_training(path: PathLike, overrides: Sequence[str] = ()) -> ControlTrain
         "model": model.section(control, units),
         "loss": _loss(control, frames),
         "optimizer": _optimizer(control, overrides),
+        "gradient_clip_value": _clip_value(control, overrides),
         "schedule": {"name": "constant"},
         "epochs": control.whole_number("number_of_epochs", 1),
         "batch_size": min(control.whole_number("minibatch_size", 1), n_train),
@@ -185,6 +186,14 @@ def _optimizer(control: ControlFile, overrides: Sequence[str]) -> dict[str, Any]
     return optimizer | {"learning_rate": rate}
 
 
+def _clip_value(control: ControlFile, overrides: Sequence[str]) -> float | None:
+    """The largest component of a gradient, of Keras's optimisers alone."""
+    if "clipvalue" not in control:
+        return None
+    value = control.number("clipvalue", 1e-30)
+    return None if any(o.startswith("optimizer.name=") for o in overrides) else value
+
+
 def _data(control: ControlFile, units: UnitSystem) -> tuple[dict[str, Any], int, _Frames]:
     """The section 'data', the number of training frames, and what all frames are like.
 
@@ -227,12 +236,6 @@ def _not_honoured(control: ControlFile) -> list[str]:
         messages.append(
             f"decay_value {value:g} is not honoured; the learning rate is constant "
             "(--set schedule.name=exponential lowers it)."
-        )
-    if "clipvalue" in control:
-        value = control.number("clipvalue", 0.0)
-        messages.append(
-            f"clipvalue {value:g} is not honoured: Ladera limits the length of the gradient, not "
-            "its components (--set gradient_clip=...)."
         )
     if "model_path" in control and control.word("model_path").lower() != "none":
         messages.append("model_path has no effect in a training, which begins with new networks.")
