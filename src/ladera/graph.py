@@ -78,6 +78,14 @@ class Graph:
         values = [cell_volume(cell) if any(periodic) else 0.0 for cell, periodic in cells]
         return torch.tensor(values, dtype=torch.float64, device=self.cell.device)
 
+    def require_pairs(self, cutoff: float) -> None:
+        """Raise DataError for a graph that was made with a shorter cutoff (Angstrom)."""
+        if self.cutoff < cutoff:
+            raise DataError(
+                f"The graph holds pairs up to {self.cutoff:g} Angstrom, and the model needs those "
+                f"up to {cutoff:g}; make it with the model's cutoff."
+            )
+
     def exchange(self, features: Tensor) -> Tensor:
         """Give every atom, ghosts included, its features: (n_atoms, ...) to (n_atoms, ...).
 

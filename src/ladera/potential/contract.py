@@ -260,11 +260,7 @@ class Potential(nn.Module, ABC):
         Raises DataError for an element the model does not know, naming the atom, and for a graph
         that ends before the model's cutoff.
         """
-        if graph.cutoff < self.cutoff:
-            raise DataError(
-                f"The graph holds pairs up to {graph.cutoff:g} Angstrom, and the model needs those "
-                f"up to {self.cutoff:g}; make it with the model's cutoff."
-            )
+        graph.require_pairs(self.cutoff)
         index = self._lookup[graph.numbers]
         if bool((index < 0).any()):
             atom = int(torch.nonzero(index < 0)[0, 0])
