@@ -26,10 +26,8 @@ from ladera.properties.strain_response import Response, by_derivatives, by_relax
 from ladera.properties.structures import (
     require_crystal,
     require_relaxed,
-    stress_of,
     with_spread,
 )
-from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -175,7 +173,7 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
     strains = [setting.to_file(unit_strain(column)) for column in columns]
     response = _response(atoms, strains, tolerance, fmax).turned(setting.axes)
     stiffness = _stiffness(setting, columns, response.slopes)
-    _require_little_strain(setting.from_file(stress_of(atoms)), stiffness)
+    _require_little_strain(response.stress, stiffness)
     kink, slopes = _kink(response, columns, float(_KINK * np.abs(stiffness).max()))
     setting, stiffness = setting.settled(stiffness)
     return replace(
@@ -210,8 +208,8 @@ def _kink(response: Response, columns: list[int], limit: float) -> tuple[str, Fl
 
 
 def _require_little_strain(stress: Floats, stiffness: Floats) -> None:
-    """PropertyError when the stress that is left belongs to a large strain, as in soft crystals."""
-    voigt = np.array([stress[i, j] for i, j in VOIGT]) / GIGAPASCAL
+    """PropertyError when the stress (GPa) left belongs to a large strain, as in soft crystals."""
+    voigt = np.array([stress[i, j] for i, j in VOIGT])
     if np.linalg.eigvalsh(stiffness)[0] <= 0:
         return  # an unstable crystal has no such strain
     strain = float(np.abs(np.linalg.solve(stiffness, voigt)).max())
@@ -244,9 +242,7 @@ def _independent_strains(setting: Setting) -> list[int]:
     return chosen
 
 
-def _response(
-    atoms: Atoms, strains: list[Floats], tolerance: float, fmax: float
-) -> Response:
+def _response(atoms: Atoms, strains: list[Floats], tolerance: float, fmax: float) -> Response:
     """By second derivatives where the calculator is a model that has them."""
     if isinstance(atoms.calc, LaderaCalculator):
         try:

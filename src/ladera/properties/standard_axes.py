@@ -28,8 +28,8 @@ _ORTHORHOMBIC: Final = "11 12 13 22 23 33 44 55 66"
 _ALL: Final = " ".join(f"{i}{j}" for i in range(1, 7) for j in range(i, 7))
 # The last space group of each Laue class, its independent constants in standard axes, the axes.
 _CLASSES: Final = (
-    (2, "triclinic", _ALL, "z ∥ c, y ⟂ a and c; c < a < b, α and β obtuse"),
-    (15, "monoclinic", f"{_ORTHORHOMBIC} 15 25 35 46", "y ∥ b (twofold), z ∥ c; c < a, β obtuse"),
+    (2, "triclinic", _ALL, "z ∥ c, y ⟂ a and c; c < a < b, a and b obtuse to c"),
+    (15, "monoclinic", f"{_ORTHORHOMBIC} 15 25 35 46", "y ∥ b (twofold), z ∥ c; c < a, obtuse"),
     (74, "orthorhombic", _ORTHORHOMBIC, "x ∥ a, y ∥ b, z ∥ c; c < a < b"),
     (88, "tetragonal, 4/m", "11 12 13 16 33 44 66", "z ∥ c, x ∥ a, in the sense of C16 > 0"),
     (142, "tetragonal, 4/mmm", "11 12 13 33 44 66", "z ∥ c, x ∥ a"),

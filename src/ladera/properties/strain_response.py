@@ -38,6 +38,7 @@ _NEWTON_STEPS: Final = 5
 _REST: Final = 1e-3  # Angstrom, that atoms at rest may be away from it
 _FLAT: Final = 1e-8  # of the stiffest mode: neither stable nor unstable
 _UNCOUPLED: Final = 1e-3  # of the largest coupling to strain: none, by symmetry
+_ROUNDING: Final = 1e-6  # Angstrom: the same, of the largest force constant
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Response:
     """Slopes of the stress by strains, in GPa."""
 
     slopes: Floats  # (n_strains, 3, 3)
+    stress: Floats  # (3, 3), of no strain with the atoms at rest
     origin: str  # how they were made, for people
     error: float  # largest disagreement of what was computed in two ways
     strains: Floats  # (n_rungs,) at which slopes were taken to both sides, largest first
@@ -53,8 +55,8 @@ class Response:
 
     def turned(self, axes: Floats) -> Response:
         """The same in the Cartesian axes that are the rows of ``axes``."""
-        slopes, sides = (axes @ tensors @ axes.T for tensors in (self.slopes, self.sides))
-        return replace(self, slopes=slopes, sides=sides)
+        tensors = {name: getattr(self, name) for name in ("slopes", "stress", "sides")}
+        return replace(self, **{name: axes @ value @ axes.T for name, value in tensors.items()})
 
     def kink(self, limit: float) -> tuple[int, int] | None:
         """Rung and strain at which the slopes change by more than ``limit`` as no smooth one's do.
@@ -100,6 +102,7 @@ def by_derivatives(
                 sides[rung, side, n] = (stress_of(moved) - stress) / step
     return Response(
         slopes / GIGAPASCAL,
+        stress / GIGAPASCAL,
         "second derivatives of the model",
         float(np.abs(sides[-1].mean(axis=0) - slopes).max()) / GIGAPASCAL,
         np.array(_RUNGS),
@@ -117,10 +120,10 @@ def by_relaxation(
     in the strain). The strain is halved until no slope changes by more than ``tolerance`` of the
     largest; that change is the error.
 
-    The largest force left is ``fmax`` (eV/Angstrom) and 3 % of what the strain brings at most, with
-    the first strain. It falls with the cube of the strain, so that what the relaxation leaves out of
-    a slope falls as well and shows in the change: with one that fell in proportion, or not at all,
-    halving would settle at the slope of atoms that hardly move.
+    The largest force left with the first strain is ``fmax`` (eV/Angstrom), and 3 % of what the
+    strain brings at most. It falls with the cube of the strain, so that what the relaxation leaves
+    out of a slope falls as well and shows in the change: with one that fell in proportion, or not
+    at all, halving would settle at the slope of atoms that hardly move.
 
     Raises PropertyError where that does not converge, or the atoms do not come to rest.
     """
@@ -139,6 +142,7 @@ def by_relaxation(
         if change <= tolerance * np.abs(fine).max():
             return Response(
                 (fine + (fine - coarse) / 3) / GIGAPASCAL,
+                stress_of(resting) / GIGAPASCAL,
                 "relaxations of the atoms in strained cells",
                 change / GIGAPASCAL,
                 _FIRST_STRAIN * share * np.array([2.0, 1.0]),
@@ -194,7 +198,8 @@ class _Modes:
     def require_minimum(self, gradients: Floats) -> None:
         """PropertyError where a strain pulls along a mode that nothing holds back."""
         pulls = np.abs(self._vectors[:, ~self._stable].T @ (self._relative @ gradients))
-        if pulls.max(initial=0.0) > _UNCOUPLED * np.abs(gradients).max():
+        rounding = _ROUNDING * np.abs(self._values).max()
+        if pulls.max(initial=0.0) > max(_UNCOUPLED * np.abs(gradients).max(), rounding):
             raise PropertyError(
                 "The structure is at no minimum: a strain pulls at a mode of the atoms whose force "
                 f"constant is {self._values.min():.2g} eV/Angstrom^2, so they would not come back; "
