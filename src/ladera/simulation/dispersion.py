@@ -59,6 +59,10 @@ class D3(Calculator):
                 f"D3(BJ) has no parameters for the functional '{functional}'; {hint}"
             ) from error
 
+    def __reduce__(self) -> tuple[type[D3], tuple[str]]:
+        """Copies, also those for other processes, ask the package for handles of their own."""
+        return type(self), (self.functional,)
+
     def calculate(
         self,
         atoms: Atoms | None = None,
