@@ -348,6 +348,9 @@ def test_a_dump_cut_short_lacks_its_last_frame(tmp_path):
         assert read_dump(path).n_frames == 8
     with pytest.raises(DataError, match="--types Li P S"):  # not hydrogen and helium
         read_trajectory(path, interval=1.0)
+    write(tmp_path / "run.xyz", [Atoms("Li"), Atoms("Li")])
+    with pytest.raises(DataError, match="leave --types out"):
+        read_trajectory(tmp_path / "run.xyz", interval=1.0, types=["Li"])
     with pytest.raises(DataError, match="'Lx' is no element"):
         read_trajectory(path, interval=1.0, types=["Lx", "S"])
 

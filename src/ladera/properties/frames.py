@@ -98,6 +98,8 @@ def _read(path: Path, types: Sequence[str]) -> list[Atoms]:
         raise DataError(f"There is no trajectory {path}; check the path.")
     if lammps_dump.is_dump(path):
         return list(lammps_dump.read(path, types))
+    if types:
+        raise DataError(f"{path} is no LAMMPS dump; its atoms have names, so leave --types out.")
     try:
         # A name such as md@300.traj is a name, not ASE's word for frame 300 of md.
         return list(ase.io.iread(path, index=":", do_not_split_by_at_sign=True))

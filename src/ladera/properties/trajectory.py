@@ -232,7 +232,7 @@ def frames_after(
     """
     path = Path(path)
     frames = read_frames(path, types=types)
-    if skip == 0:
+    if skip == 0 and interval is None:
         return frames
     frames = even_frames(path, frames)
     time = interval_between(path, frames, interval) / 1000
@@ -251,17 +251,18 @@ def interval_between(path: Path, frames: Sequence[Atoms], interval: float | None
     Raises DataError when nothing says it, and when the two contradict each other.
     """
     stored = _interval_of_run(path) if path.is_dir() else stored_interval(frames)
-    if stored is None and interval is None:
-        raise DataError(
-            f"{path} does not say how much time passes between its frames; give it with "
-            "--interval, in fs (the time step times the steps from frame to frame)."
-        )
-    if stored is not None and interval is not None and not np.isclose(interval, stored):
+    if interval is not None and stored is not None and not np.isclose(interval, stored):
         raise DataError(
             f"{path} was written every {stored:g} fs, and --interval says {interval:g}; "
             "leave --interval out."
         )
-    return stored if interval is None and stored is not None else float(interval or 0)
+    time = stored if interval is None else interval
+    if time is None:
+        raise DataError(
+            f"{path} does not say how much time passes between its frames; give it with "
+            "--interval, in fs (the time step times the steps from frame to frame)."
+        )
+    return time
 
 
 def _trajectory(

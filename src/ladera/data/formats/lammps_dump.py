@@ -6,7 +6,9 @@ where asked to, units and time. What it does not say, the elements of its types,
 
 from __future__ import annotations
 
+import lzma
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +38,7 @@ def is_dump(path: Path) -> bool:
     try:
         with open_text(path, "rt") as file:
             return str(file.read(5)) == "ITEM:"
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
         return False
 
 
