@@ -13,10 +13,12 @@ from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, style
 from ladera.properties.mean_squares import (
+    growth,
     independent_particles,
     mean_squared_displacements,
     origin_correlation,
     origin_variance,
+    slope_error,
     straight_line,
     variances,
 )
@@ -28,7 +30,6 @@ from ladera.units import BOLTZMANN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
 
 CM2_PER_S: Final = 0.1  # of one Angstrom^2/fs
 # e^2/(eV Angstrom fs) in mS/cm: e/(1e-10 m 1e-15 s) is in S/m, ten mS/cm each.
@@ -265,7 +266,7 @@ def _of_one(
     shape = origin_correlation(n_frames, lags)
     weights = straight_line(lags * trajectory.interval)
     msd = mean_squared_displacements(positions)
-    exponent = _exponent(lags, msd[lags].sum(axis=1))
+    exponent = growth(lags, msd[lags].sum(axis=1))
     n_apart = independent_particles(positions, _middle(lags, n_frames))
     whole, parts = variances(positions, lags, msd[lags])
     fit = weights @ msd[lags].sum(axis=1)
@@ -277,14 +278,13 @@ def _of_one(
     components = weights[0] @ msd[lags] / 2
     if exponent > BALLISTIC:  # what the errors are of, a walk, is not there
         whole, parts = whole * np.nan, parts * np.nan
-    error = _slope_error(weights[0], whole / n_apart, shape) / 6
-    components_error = np.array(
-        [_slope_error(weights[0], parts[:, c] / n_apart, shape) / 2 for c in range(3)]
-    )
+    error = slope_error(weights[0], whole / n_apart, shape) / 6
+    by_axis = [slope_error(weights[0], parts[:, c] / n_apart, shape) / 2 for c in range(3)]
+    components_error = np.array(by_axis)
     # One particle has too few displacements to show their spread; a sum of many ions is normal.
     normal = 2 * (together[lags] ** 2).sum(axis=1) * (np.nan if exponent > BALLISTIC else 1)
-    collective_error = _slope_error(weights[0], normal, shape) / 6
-    haven, haven_error = float("nan"), float("nan")
+    collective_error = slope_error(weights[0], normal, shape) / 6
+    haven = haven_error = float("nan")
     if collective > 0:
         haven = tracer / collective
         haven_error = abs(haven) * np.hypot(error / tracer, collective_error / collective)
@@ -364,9 +364,8 @@ def _infinite(trajectory: Trajectory, viscosity: float | None, coefficient: floa
     """Coefficient (cm^2/s) without the effect of periodic images."""
     if viscosity is None:
         return float("nan")
-    lengths = np.zeros(3)
-    if trajectory.volume > 0:
-        lengths = np.linalg.norm(reduced_cell(trajectory.cells.mean(axis=0)), axis=1)
+    cell = trajectory.cells.mean(axis=0) if trajectory.volume > 0 else np.eye(3)
+    lengths = np.linalg.norm(reduced_cell(cell), axis=1)
     cubic = np.allclose(lengths, lengths[0], rtol=1e-3) and np.isclose(
         trajectory.volume, lengths.prod(), rtol=1e-3
     )
@@ -389,22 +388,9 @@ def _framework_motion(trajectory: Trajectory, species: str, lag: int) -> float:
     return float(np.sqrt(((centred[lag:] - centred[:-lag]) ** 2).sum(axis=2).mean()))
 
 
-def _slope_error(weights: Floats, variance: Floats, shape: Floats) -> float:
-    """Standard error of sum_i w_i MSD_i with covariance sqrt(v_i v_j) G_ij; none of no motion."""
-    scaled = weights * np.sqrt(variance)
-    return float(np.sqrt(scaled @ shape @ scaled)) if variance.any() else float("nan")
-
-
 def _middle(lags: Integers, n_frames: int) -> int:
     """A lag amid the window at which there are still some displacements."""
     return int(max(lags[0], min(np.sqrt(lags[0] * lags[-1]), n_frames // 10)))
-
-
-def _exponent(lags: Integers, msd: Floats) -> float:
-    positive = msd > 0
-    if positive.sum() < 2:
-        return float("nan")
-    return float(np.polyfit(np.log(lags[positive]), np.log(msd[positive]), 1)[0])
 
 
 def _deviation(value: float) -> str:

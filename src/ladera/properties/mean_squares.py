@@ -145,6 +145,20 @@ def straight_line(times: Reals) -> Floats:
     return weights
 
 
+def slope_error(weights: Floats, variance: Floats, shape: Floats) -> float:
+    """Standard error of sum_i w_i MSD_i with covariance sqrt(v_i v_j) G_ij; none of no motion."""
+    scaled = weights * np.sqrt(variance)
+    return float(np.sqrt(scaled @ shape @ scaled)) if variance.any() else float("nan")
+
+
+def growth(lags: Integers, msd: Floats) -> float:
+    """The power of time with which an MSD grows; not-a-number at rest."""
+    positive = msd > 0
+    if positive.sum() < 2:
+        return float("nan")
+    return float(np.polyfit(np.log(lags[positive]), np.log(msd[positive]), 1)[0])
+
+
 def standard_error(blocks: Floats) -> Floats:
     """Standard error of the mean over blocks, along the first axis; not-a-number for one block."""
     if len(blocks) < 2:
