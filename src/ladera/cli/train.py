@@ -140,6 +140,9 @@ def _check(settings: TrainingConfig) -> int:
     if settings.finetune is None:
         prepared.statistics()
         registry.build(prepared.model)
+    if prepared.unlearned:
+        weights = ", ".join(f"loss.{name}" for name in prepared.unlearned)
+        print(f"The frames have labels that are not trained on: {weights} = 0.")
     parts = (prepared.train, prepared.validation, prepared.test)
     train_, validation, test = (len(part) for part in parts)
     print(
