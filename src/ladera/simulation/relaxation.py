@@ -140,7 +140,7 @@ def _iterations(
 def _logarithm(matrix: Floats) -> Floats:
     r"""log F = 2 sum_k X^(2k+1) / (2k+1), X = (F - 1) (F + 1)^-1, of a deformation F, (3, 3)."""
     one = np.eye(3)
-    ratio: Floats = np.linalg.solve((matrix + one).T, (matrix - one).T).T
+    ratio: Floats = np.asarray(np.linalg.solve((matrix + one).T, (matrix - one).T).T, dtype=float)
     power, total = ratio, np.zeros((3, 3))
     for k in range(LOGARITHM_TERMS):
         total += 2 / (2 * k + 1) * power
