@@ -42,7 +42,10 @@ def test_twisted_tangent_has_the_constants_of_aenet() -> None:
 
 
 @pytest.mark.parametrize("scaling", get_args(Scaling))
-@pytest.mark.parametrize("activation", ["tanh", "softplus", "tanh_twist"])
+@pytest.mark.parametrize(
+    "activation",
+    ["tanh", "softplus", "tanh_twist", "tanh_weak_twist", "tanh_scaled", "leaky_relu"],
+)
 def test_scaling_and_activation_on_the_fast_path(scaling: str, activation: str) -> None:
     config = HDNNPConfig(
         species=SPECIES,

@@ -180,6 +180,14 @@ def test_principal_components_go_into_the_first_weights(tmp_path: Path, normaliz
     torch.testing.assert_close(found.forces, expected.forces, rtol=1e-10, atol=1e-12)
 
 
+def test_a_scaled_tanh_is_written_as_a_plain_one(tmp_path: Path) -> None:
+    potential = hdnnp(activation={"H": ("tanh_scaled", "softplus"), "O": "tanh_scaled"})
+    n2p2.export(potential, tmp_path / "nnp")
+    assert "tanh_scaled" in str(potential.config.activation)
+    expected = predict(potential, ATOMS).energy.item()
+    assert energy(tmp_path / "nnp") == pytest.approx(expected, rel=1e-13)
+
+
 def test_constant_functions_of_a_model_do_not_divide_by_zero(tmp_path: Path) -> None:
     for scaling in ("scale", "scale_center", "sigma"):
         potential = hdnnp(scaling=scaling)

@@ -261,6 +261,7 @@ def test_columns_that_may_be_something_else_are_refused(tmp_path, header, y, why
         (jcamp("##XYDATA=(X++(Y..Y))\n400A1S99999999999999\n"), "repeats a value 2e"),
         (jcamp("##XYDATA=(X++(Y..Y))\n400A1" + 5000 * "S1900000" + "\n"), "repeats a value"),
         (jcamp("##XYDATA=(X++(Y..Y))\n400S4\n"), "repeats a value"),
+        (jcamp("##XYDATA=(X++(Y..Y))\n400 1 ? ? 4\n"), "'\\? *\\?' in its table is no number"),
     ],
 )
 def test_hostile_spectra_are_refused_at_once(tmp_path, text, why):

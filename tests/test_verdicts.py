@@ -108,6 +108,9 @@ def test_functions_without_a_range_put_no_training_atom_outside() -> None:
         ("mace-mpa-0-medium", "mace-mpa-0"),
         ("mace-omat-0-medium", "mace-omat-0"),
         ("MACE-MATPES-PBE-0", "mace-matpes-pbe-0"),
+        ("mh-1", "mace-mh-1"),
+        ("small-0b2", "mace-mp-0b2-small"),
+        ("medium-mpa-0", "mace-mpa-0"),
     ],
 )
 def test_models_are_known_by_the_names_of_others(name: str, expected: str) -> None:

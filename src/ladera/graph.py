@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ class Graph:
             dtype in (None, getattr(self, name).dtype) for name in _FLOATING
         ):
             return self
-        changed: dict[str, Tensor] = {}
+        changed: dict[str, Any] = {}
         for field in fields(self):
             tensor = getattr(self, field.name)
             if not isinstance(tensor, Tensor):

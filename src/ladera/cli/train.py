@@ -74,7 +74,7 @@ def train(
     Console().print(error_table(potential.provenance["errors"]))
     for part, row in potential.provenance["errors"].items():
         for name in (name for name, errors in row.items() if errors and (errors["r2"] or 0) < 0):
-            print(f"Warning: the {part} {name} are worse than guessing the mean of the labels.")
+            print(f"Warning: {name} of the {part} frames: worse than guessing the labels' mean.")
     if settings.committee is not None:
         print(f"Committee of {members} members, calibrated, in {output / 'model.ladera'}.")
         return 0

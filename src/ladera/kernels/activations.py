@@ -74,7 +74,7 @@ def activate(kind: int, x: float) -> tuple[float, float]:
     if kind == 9:
         return x * x, 2.0 * x
     if kind == 13:
-        return (x, 1.0) if x > 0.0 else (0.1 * x, 0.1)
+        return (0.1 * x, 0.1) if x < 0.0 else (x, 1.0)
     linear = TWIST_LINEAR if kind == 10 else (WEAK_TWIST_LINEAR if kind == 11 else 0.0)
     t = np.tanh(TWIST_INNER * x)
     return TWIST_TANH * t + linear * x, TWIST_TANH * TWIST_INNER * (1.0 - t * t) + linear

@@ -316,7 +316,9 @@ def _trained_on(potential: Potential) -> tuple[list[str], list[str]]:
     None of either where that is not known, as of models of other codes.
     """
     provenance = potential.provenance
-    origin = next((o for o in (provenance, *provenance.get("members", ())) if "config" in o), {})
+    origin: Any = next(
+        (o for o in (provenance, *provenance.get("members", ())) if "config" in o), {}
+    )
     config = origin.get("config", {})
     losses = [loss for loss in (config.get("loss"), config.get("stage_two")) if loss]
     if not losses:

@@ -217,10 +217,8 @@ def _columns(text: str) -> tuple[Floats, Floats]:
     x, y = np.array(rows).T
     said = [line.strip(" #!\t\r") for line in header if line.strip(" #!\t\r,;")]
     labels = _fields(said[-1]) if said else []
-    words = _plain("\n".join(said))
-    return _wavenumbers(x, words), _absorbances(
-        y, words, _plain(labels[-1]) if len(labels) > 1 else ""
-    )
+    above, label = _plain("\n".join(said)), _plain(labels[-1]) if len(labels) > 1 else ""
+    return _wavenumbers(x, above), _absorbances(y, above, label)
 
 
 def _fields(line: str) -> list[str]:
@@ -313,6 +311,9 @@ def _unpack(text: str, before: float) -> tuple[list[float], bool]:
     """Ordinates of a line, and whether the last of them was a difference (ASDF, McDonald and
     Wilks, Appl. Spectrosc. 42, 151 (1988)).
     """
+    strange = _PACKED.sub("", text).strip(" \t\r,;")
+    if strange:
+        raise ValueError(f"'{strange[:10]}' in its table is no number; leave such points out")
     values: list[float] = []
     step: float | None = None
     for match in _PACKED.finditer(text):

@@ -140,12 +140,14 @@ def _iterations(
 def _logarithm(matrix: Floats) -> Floats:
     r"""log F = 2 sum_k X^(2k+1) / (2k+1), X = (F - 1) (F + 1)^-1, of a deformation F, (3, 3)."""
     one = np.eye(3)
-    power: Floats = np.linalg.solve((matrix + one).T, (matrix - one).T).T
-    square, total, k = power @ power, power.copy(), 1
-    while np.abs(power := power @ square).max() > 1e-18 and k < LOGARITHM_TERMS:
-        total += power / (2 * k + 1)
-        k += 1
-    return 2 * total
+    ratio: Floats = np.asarray(np.linalg.solve((matrix + one).T, (matrix - one).T).T, dtype=float)
+    power, total = ratio, np.zeros((3, 3))
+    for k in range(LOGARITHM_TERMS):
+        total += 2 / (2 * k + 1) * power
+        power = power @ ratio @ ratio
+        if np.abs(power).max() < 1e-18:
+            break
+    return total
 
 
 def _keep_symmetry(atoms: Atoms) -> None:

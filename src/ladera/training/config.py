@@ -373,6 +373,7 @@ class TrainingConfig(Section):
         """The filter has no gradient to clip and its own loss."""
         unused = {
             "gradient_clip": self.gradient_clip is not None,
+            "gradient_clip_value": self.gradient_clip_value is not None,
             "ema_decay": self.ema_decay is not None,
             **{f"loss.{q.name}": getattr(self.loss, q.name) > 0 for q in QUANTITIES if not q.basic},
             "loss.function": self.loss.function != "mse",

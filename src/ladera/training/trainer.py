@@ -157,7 +157,7 @@ class _Run:
         return self.potential
 
     def _require_converging(self) -> None:
-        """TrainingError for a best model that is far worse than the first one was.
+        """TrainingError for a best model far worse than the first, and than guessing the mean.
 
         On a few frames, by the loss of the first epoch.
         """
@@ -169,17 +169,19 @@ class _Run:
         last = float(self.objective.total(sums, sums[:, COUNT]))
         if last <= DIVERGED * self.first_loss:
             return
-        names, dataset = [], self.prepared.dataset[frames]
+        names, worse, dataset = [], False, self.prepared.dataset[frames]
         for quantity, row in zip(QUANTITIES, sums.tolist(), strict=True):
             labels = dataset.column(quantity.name)
             labels = labels / dataset.atom_counts if quantity.extensive else labels
             if row[COUNT]:
                 error, guess = math.sqrt(row[SQUARE] / row[COUNT]), float(np.nanstd(labels))
-                unit = pretty(quantity.unit_of_errors)
+                unit, worse = pretty(quantity.unit_of_errors), worse or error > guess
                 names.append(
                     f"{quantity.name} {MILLI * error:.2g} {unit}, the mean of the labels "
                     f"{MILLI * guess:.2g}"
                 )
+        if not worse:
+            return
         raise TrainingError(
             f"The training diverged: the loss of its best model is {last:.2g}, and was "
             f"{self.first_loss:.2g} before the first step (root mean square errors: "

@@ -15,6 +15,7 @@ from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ladera.codes.n2p2 import scaling, symmetry_functions, weights
 from ladera.codes.n2p2.networks import LETTERS
@@ -23,6 +24,7 @@ from ladera.codes.n2p2.settings import SettingsWarning
 from ladera.codes.n2p2.units import shortest
 from ladera.errors import ConfigError
 from ladera.files import write_text_atomic
+from ladera.kernels.activations import TWIST_INNER, TWIST_TANH
 from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS, PolynomialFunction
 from ladera.models.hdnnp import HDNNP
 from ladera.models.hdnnp.config import NetworkShape
@@ -65,6 +67,7 @@ def export(
             "n2p2; export an hdnnp model."
         )
     _warn_of_confusion(potential)
+    potential = _with_plain_tanh(potential)
     shapes = _shapes(potential)
     widest = _widest(shapes)
     text = _settings_text(potential, shapes, widest, units, more)
@@ -127,6 +130,28 @@ def _warn_of_confusion(potential: HDNNP) -> None:
             SettingsWarning,
             stacklevel=3,
         )
+
+
+def _with_plain_tanh(potential: HDNNP) -> HDNNP:
+    """The same networks with tanh x for 1.7159 tanh(2x/3): the factors go into the weights."""
+    of_element = [potential.config.network(symbol).activations for symbol in potential.symbols]
+    if not any("tanh_scaled" in names for names in of_element):
+        return potential
+    activation = {
+        symbol: tuple("tanh" if name == "tanh_scaled" else name for name in names)
+        for symbol, names in zip(potential.symbols, of_element, strict=True)
+    }
+    plain = HDNNP(potential.config.model_copy(update={"activation": activation}))
+    plain.to(potential.dtype).load_state_dict(potential.state_dict())
+    with torch.no_grad():
+        for network, names in zip(plain.atomic_networks(), of_element, strict=True):
+            layers = network.layers()
+            for layer, following, name in zip(layers, layers[1:], names, strict=False):
+                if name == "tanh_scaled":
+                    layer.weight.mul_(TWIST_INNER)
+                    layer.bias.mul_(TWIST_INNER)
+                    following.weight.mul_(TWIST_TANH)
+    return plain.eval()
 
 
 def _shapes(potential: HDNNP) -> dict[str, NetworkShape]:

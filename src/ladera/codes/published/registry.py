@@ -58,6 +58,9 @@ def find(name: str) -> PublishedModel:
 def _as_here(name: str) -> str:
     """A name as Ladera writes it: MACE-MP-0 is mace-mp, mace-off23 is mace-off."""
     name = name.lower().replace("_", "-")
+    short = [known for known, model in models().items() if "-" in name and model.short == name]
+    if len(short) == 1:  # mh-1 and medium-mpa-0 are what mace-torch says
+        return short[0]
     name = re.sub(r"^mace-mp-?0a?(?=$|-)", "mace-mp", name)
     name = re.sub(r"^mace-off-?23b?(?=$|-)", "mace-off", name)
     shorter = name.removesuffix("-medium")
