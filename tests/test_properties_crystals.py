@@ -284,7 +284,7 @@ def test_bad_questions_are_answered_with_the_next_step():
         with pytest.raises(PropertyError, match=r"strain is .* between 0 and 0\.5 such as 0\.05"):
             equation_of_state(relaxed_copper(), strain=strain)
     for tolerance in (0.0, -1.0):
-        with pytest.raises(PropertyError, match="tolerance is .* a share"):
+        with pytest.raises(PropertyError, match=r"tolerance is .* a share"):
             elasticity(relaxed_copper(), tolerance=tolerance)
     with pytest.raises(PropertyError, match=r"force is 0 .*above zero"):
         elasticity(relaxed_copper(), fmax=0.0)
