@@ -209,9 +209,7 @@ def test_a_stress_without_a_volume_is_refused_before_training(tmp_path):
 
 def test_a_fraction_that_comes_to_no_frame_is_said():
     dataset = Dataset.from_frames(strained(4))
-    with pytest.warns(
-        UserWarning, match=r"validation part is 0.1 of 4 frames, which comes to none"
-    ):
+    with pytest.warns(UserWarning, match=r"validation part is 0.1 of 4 frames, which comes to none"):
         splits.random_split(dataset, 0.1, 0)
     for part in (float("inf"), float("nan")):
         with pytest.raises(DataError, match="expected a fraction below 1"):

@@ -166,9 +166,7 @@ def _check_labels(prepared: Prepared) -> None:
                 f"loss.{name} is {weight:g}, but no training frame has a label for it; check "
                 f"data.keys.{name}, or set loss.{name}: 0 to train without."
             )
-    for index in (
-        np.flatnonzero(prepared.dataset.has("stress")) if prepared.learns("stress") else ()
-    ):
+    for index in np.flatnonzero(prepared.dataset.has("stress")) if prepared.learns("stress") else ():
         if prepared.dataset[int(index)].volume == 0.0:
             raise DataError(f"{prepared.dataset.place(int(index))} {STRESS.misfit}.")
 

@@ -96,7 +96,9 @@ def _structures(
             yield from _rows(path)
             return
         # ASE would take what follows an @ in a file's name for frame numbers.
-        for atoms in ase.io.iread(str(path), ":", format_, do_not_split_by_at_sign=True, **options):
+        for atoms in ase.io.iread(
+            str(path), ":", format_, do_not_split_by_at_sign=True, **options
+        ):
             if format_.startswith("lammps") and atoms.calc is not None:
                 atoms.calc.results.pop("energy", None)  # made up: a dump has none
             if in_ev:

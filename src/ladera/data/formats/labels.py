@@ -263,9 +263,8 @@ class FileLabels:
         if isinstance(masses, np.ndarray) and masses.size == frame.n_atoms:
             odd = odd_mass(frame.numbers, masses.ravel().astype(np.float64))
             if odd:
-                self._remark(
-                    "masses", f"{frame.source}: {odd}; is it that element? The mass was not used"
-                )
+                self._remark("masses", f"{frame.source}: {odd}; is it that element? The mass was "
+                             "not used")
 
 
 def _without(name: str) -> str:
