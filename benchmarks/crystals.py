@@ -24,7 +24,7 @@ from runs import trained
 import ladera
 from ladera.properties.elasticity import elasticity
 from ladera.properties.equation_of_state import equation_of_state
-from ladera.properties.phonons import force_constants, frequencies, supercell_size
+from ladera.properties.phonons import force_constants, frequencies, supercell_of
 from ladera.simulation.relaxation import relax
 
 PAGE = ROOT / "docs" / "crystals.md"
@@ -102,7 +102,7 @@ def properties_of(symbol: str, model: ladera.Potential) -> dict[str, str]:
 
 def phonons_of(symbol: str, primitive: Atoms) -> dict[str, str]:
     """Distinct frequencies at the points where there are measured ones."""
-    constants = force_constants(primitive, supercell_size(primitive, None), 0.01)
+    constants = force_constants(*supercell_of(primitive, None), 0.01)
     result = {}
     for name, point in MEASURED[symbol]:
         values = np.sort(frequencies(constants, np.array([point]))[0])

@@ -134,10 +134,30 @@ def test_not_finite_positions_name_the_atom():
 def test_a_cell_smaller_than_an_atom_is_refused_at_once():
     """Searching its millions of images would never end."""
     cell = np.array([[5.0, 0, 0], [0, 5.0, 0], [4.99, 0.001, 0.05]])
-    with pytest.raises(DataError, match=r"only 0\.05 Angstrom high.*another unit"):
+    with pytest.raises(DataError, match=r"only 0\.051 Angstrom high.*another unit"):
         Graph.of(Structure.of([1], [[0.0, 0, 0]], cell, [True, True, True]), CUTOFF)
     flat = Graph.of(Structure.of([1], [[0.0, 0, 0]], cell, [True, True, False]), CUTOFF)
     assert flat.n_edges == 0
+
+
+@pytest.mark.parametrize("rows", [3, 300, 3000])
+@pytest.mark.parametrize("periodic", [(True, True, True), (True, True, False)])
+def test_a_skewed_cell_is_its_reduced_equal(rows, periodic):
+    """Vectors of the same lattice, one of them long along a row of atoms: 0.0000007 A high."""
+    rng = np.random.default_rng(rows)
+    cell = 4.2 * np.eye(3) + rng.uniform(-0.5, 0.5, (3, 3))
+    positions = rng.uniform(0, 4, (3, 3))
+    skew = np.array([[1, 0, 0], [rows, 1, 0], [0, 0, 1]])
+    if all(periodic):
+        skew[2] = [rows, -rows, 1]
+    plain = Graph.of(Structure.of([1, 6, 8], positions, cell, periodic), CUTOFF)
+    skewed = Graph.of(Structure.of([1, 6, 8], positions, skew @ cell, periodic), CUTOFF)
+    lengths = [np.sort(g.vectors.norm(dim=1).numpy()) for g in (plain, skewed)]
+    assert lengths[1] == pytest.approx(lengths[0], abs=1e-8)
+    where = skewed.positions
+    images = skewed.shifts.double() @ skewed.cell[0]
+    expected = where[skewed.neighbors] - where[skewed.centers] + images
+    assert skewed.vectors.numpy() == pytest.approx(expected.numpy(), abs=1e-12)
 
 
 def test_a_cutoff_over_a_million_images_is_refused_at_once():

@@ -190,6 +190,30 @@ def test_equation_of_state_recovers_what_it_is_given():
     assert found.bulk_modulus[1] == pytest.approx(found.bulk_modulus[0], rel=0.01)
 
 
+@pytest.mark.parametrize("strain", [0.05, 0.1, 0.2])
+def test_error_of_the_equation_of_state_holds(strain):
+    """Neither form is right far from rest, where the scatter of the points says little of it."""
+    atoms = relaxed_argon(argon())
+    exact = elasticity(atoms).bulk_modulus[2]
+    found = equation_of_state(atoms, strain=strain)
+    wrong = np.abs(found.bulk_modulus - exact)
+    assert (wrong < 1.2 * found.bulk_modulus_error).all()
+    assert (found.bulk_modulus_error < 3 * wrong).all()
+
+
+def test_bulk_modulus_of_a_soft_crystal_has_atoms_at_rest():
+    """Forces below the limit are what moves the atoms of a soft crystal: 3 % of its modulus."""
+    model = argon(epsilon=0.002)
+    atoms = bulk("Ar", "hcp", a=3.68, c=6.1) * (1, 1, 2)
+    atoms.positions[0, 2] += 0.4  # to a stacking that is not close-packed any more
+    atoms.calc = model.calculator()
+    del atoms[0]
+    assert BFGS(FrechetCellFilter(atoms), logfile=None, alpha=2).run(fmax=1e-6, steps=3000)
+    loose = equation_of_state(atoms, strain=0.01)
+    tight = equation_of_state(atoms, strain=0.01, fmax=1e-7)
+    assert loose.bulk_modulus[1] == pytest.approx(tight.bulk_modulus[1], rel=2e-3)
+
+
 def test_committee_spreads_what_its_members_find():
     """Elastic constants are proportional to the well depth: their spread is known."""
     depths = np.array([0.0100, 0.0104, 0.0112])
@@ -256,6 +280,14 @@ def test_bad_questions_are_answered_with_the_next_step():
         equation_of_state(far)
     with pytest.raises(PropertyError, match="four parameters"):
         equation_of_state(relaxed_copper(), points=4)
+    for strain in (-0.05, 0.0, 0.7, np.nan):
+        with pytest.raises(PropertyError, match=r"strain is .* between 0 and 0\.5 such as 0\.05"):
+            equation_of_state(relaxed_copper(), strain=strain)
+    for tolerance in (0.0, -1.0):
+        with pytest.raises(PropertyError, match=r"tolerance is .* a share"):
+            elasticity(relaxed_copper(), tolerance=tolerance)
+    with pytest.raises(PropertyError, match=r"force is 0 .*above zero"):
+        elasticity(relaxed_copper(), fmax=0.0)
 
     class Stressless(EMT):
         implemented_properties = ["energy", "forces"]  # noqa: RUF012

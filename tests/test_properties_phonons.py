@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -11,12 +12,14 @@ from ase.calculators.emt import EMT
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
+import ladera
+from cases import case
 from ladera import modelfile
 from ladera.cli import main
 from ladera.errors import PropertyError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.properties import result
-from ladera.properties.phonons import phonons
+from ladera.properties.phonons import phonons, supercell_of
 from ladera.properties.quasi_harmonic import quasi_harmonic
 
 A, K = 3.0, 2.5  # Angstrom, eV/Angstrom^2
@@ -150,6 +153,185 @@ def test_expansion_of_copper():
     assert 4e-5 < found.expansion[room] < 8e-5
     assert found.heat_capacity[room] == pytest.approx(24.5, abs=1)
     assert np.all(np.diff(found.volume) > -1e-6)
+
+
+def test_expansion_of_argon_has_rows_though_it_ends_early():
+    """Its volumes end below 100 K: the table shows what there is, and why it ends."""
+    config = LennardJonesConfig(
+        species=("Ar",), cutoff=8.0, epsilon={"Ar": 0.0104}, sigma={"Ar": 3.4}
+    )
+    atoms = bulk("Ar", a=5.2)
+    atoms.calc = LennardJones(config).calculator()
+    found = quasi_harmonic(relaxed(atoms), supercell=(2, 2, 2))
+    assert found.temperatures[-1] < 100
+    rows = found.table().rows
+    assert [float(row[0]) for row in rows[:-1]] == [10, 20, 30]
+    assert rows[-1][0] == f"above {found.temperatures[-1]:g}"
+    assert "a larger strain" in rows[-1][1]
+    with pytest.raises(PropertyError, match=r"strain is -0\.1"):
+        quasi_harmonic(atoms, strain=-0.1)
+    atoms.set_cell(1.05 * atoms.cell, scale_atoms=True)
+    with pytest.raises(PropertyError, match=r"lowest at .* already at 0 K.*relax the cell"):
+        quasi_harmonic(atoms, supercell=(2, 2, 2), strain=0.02)
+
+
+def directly(atoms: Atoms, cells: int, q: list[list[float]]) -> np.ndarray:
+    """Frequencies (THz) at wave vectors by a dynamical matrix made here, without symmetry.
+
+    D_ab(q) = sum_R Phi_ab(R) exp(2 pi i q R) / sqrt(m_a m_b), of a supercell whose images within
+    half of it count once.
+    """
+    large = atoms.repeat(cells)
+    n, h = len(atoms), 0.01
+    phi = np.empty((n, 3, len(large), 3))
+    for a in range(n):
+        for x in range(3):
+            forces = []
+            for sign in (1, -1):
+                moved = large.copy()
+                moved.positions[a, x] += sign * h
+                moved.calc = atoms.calc
+                forces.append(moved.get_forces())
+            phi[a, x] = (forces[1] - forces[0]) / (2 * h)
+    places = np.array(list(np.ndindex(cells, cells, cells)))
+    images = np.array(list(np.ndindex(3, 3, 3))) - 1
+    masses = np.tile(large.get_masses()[:n], 1)
+    found = []
+    for wave in np.array(q, dtype=float):
+        d = np.zeros((n, 3, n, 3), dtype=complex)
+        for cell, place in enumerate(places):
+            for b in range(n):
+                for a in range(n):
+                    # The nearest images share the force constant.
+                    shifts = place + cells * images
+                    vectors = shifts @ atoms.cell.array + atoms.positions[b] - atoms.positions[a]
+                    lengths = np.linalg.norm(vectors, axis=1)
+                    near = np.abs(lengths - lengths.min()) < 1e-4
+                    phase = np.exp(2j * np.pi * (shifts[near] @ wave)).mean()
+                    d[a, :, b] += phi[a, :, n * cell + b] * phase / np.sqrt(masses[a] * masses[b])
+        values = np.linalg.eigvalsh(d.reshape(3 * n, 3 * n))
+        found.append(np.sign(values) * terahertz(np.abs(values)))
+    return np.array(found)
+
+
+def copper_cube() -> Atoms:
+    atoms = bulk("Cu", a=3.59, cubic=True)
+    atoms.calc = EMT()
+    return atoms
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 2, 3, 0)])
+def test_heavy_atoms_stay_heavy(order):
+    """An ordered crystal of isotopes has its own primitive cell, whatever comes first."""
+    atoms = copper_cube()[list(order)]
+    masses = np.full(4, 63.546)
+    masses[order.index(0)] = 200.0
+    atoms.set_masses(masses)
+    atoms.calc = EMT()
+    found = phonons(atoms, supercell=(2, 2, 2))
+    assert found.n_atoms == 4
+    expected = directly(atoms, 2, [[0, 0, 0]])[0]
+    gamma = found.bands[int(np.argmin(np.abs(found.distances - found.ticks[0])))]
+    assert np.sort(gamma) == pytest.approx(np.sort(expected), abs=0.02)
+
+
+def test_isotopes_lower_the_symmetry_of_the_heat():
+    """Layers of heavy atoms are tetragonal: a cube's wave vectors would weigh others' modes."""
+    atoms = copper_cube()
+    atoms.set_masses(np.where(atoms.positions[:, 2] < 1, 200.0, 63.546))
+    found = phonons(atoms, supercell=(2, 2, 2))
+    assert found.n_atoms == 2
+    grid = [[(i + 0.5) / 3 for i in ijk] for ijk in np.ndindex(3, 3, 3)]
+    quantum = units._hplanck * 1e12 / units._e
+    expected = 0.5 * quantum * directly(atoms, 2, grid).clip(0).sum(axis=1).mean() / 4
+    assert found.zero_point_energy / 2 == pytest.approx(expected, rel=0.005)
+
+
+def test_labels_go_with_the_atoms_into_the_supercell():
+    seen = []
+
+    class Looking(EMT):
+        def calculate(self, atoms=None, *args, **kwargs):
+            seen.append((atoms.get_initial_charges(), atoms.info.get("total_charge")))
+            super().calculate(atoms, *args, **kwargs)
+
+    atoms = bulk("Cu", a=3.59)
+    atoms.set_initial_charges([0.5])
+    atoms.info["total_charge"] = 0.5
+    atoms.calc = Looking()
+    phonons(atoms, supercell=(2, 1, 1))
+    assert any(
+        len(charges) == 2 and (charges == 0.5).all() and total == 1.0 for charges, total in seen
+    )
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        [[0, 1, 0], [1, 0, 0], [0, 0, 1]],  # left-handed
+        [[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
+        [[1, 0, 0], [9, 1, 0], [0, 9, 1]],  # skewed: 0.03 A high
+    ],
+)
+def test_other_vectors_of_the_lattice_answer_the_same(vectors):
+    plain = phonons(bulk_copper := copper_cube(), supercell=(2, 2, 2))
+    atoms = bulk_copper.copy()
+    atoms.set_cell(np.array(vectors, dtype=float) @ atoms.cell.array)
+    atoms.calc = EMT()
+    found = phonons(atoms, supercell=(2, 2, 2))
+    assert found.n_atoms == 1
+    assert found.bands.max() == pytest.approx(plain.bands.max(), abs=0.02)
+    assert found.zero_point_energy == pytest.approx(plain.zero_point_energy, rel=1e-3)
+
+
+def test_supercell_of_a_skewed_cell_is_that_of_the_reduced_one():
+    atoms = copper_cube()
+    skewed = atoms.copy()
+    skewed.set_cell(np.array([[1, 0, 0], [9, 1, 0], [0, 9, 1]]) @ atoms.cell.array)
+    cell, size = supercell_of(skewed, None)
+    assert size.tolist() == [4, 4, 4]
+    assert np.sort(cell.cell.lengths()) == pytest.approx(atoms.cell.lengths())
+
+
+def test_supercell_without_a_smaller_one_says_so():
+    found = phonons(copper_cube(), supercell=(1, 1, 1))
+    row = {row[0]: row[1:] for row in found.table().rows}["change from the next smaller one"]
+    assert row == ("not known, there is none: take two cells or more", "")
+    found = phonons(copper_cube(), supercell=(1, 2, 2))
+    row = {row[0]: row[1:] for row in found.table().rows}["change from the next smaller one"]
+    assert row[0].endswith("along vector 1 not looked at")
+    assert row[1] == "THz"
+
+
+def test_a_sheet_is_told_what_there_is():
+    sheet = Atoms("Cu", cell=[2.5, 2.5, 15], pbc=(True, True, False))
+    sheet.calc = EMT()
+    with pytest.raises(PropertyError, match=r"film .* vacuum.*pbc=\"T T T\".*--supercell 1"):
+        phonons(sheet)
+
+
+@pytest.mark.parametrize("displacement", [0.0, -0.01, np.nan, 1.0])
+def test_a_displacement_that_makes_no_sense_is_refused(displacement):
+    with pytest.raises(PropertyError, match="displacement is"):
+        phonons(simple_cubic(), supercell=(2, 2, 2), displacement=displacement)
+
+
+def test_cases_of_copper():
+    """Zero point and modes by phonopy directly, of the cases' README."""
+    model = ladera.load(case("physics", "Cu.ladera"))
+    heavy = ase.io.read(case("physics", "cu4_heavy_first.extxyz"))
+    heavy.calc = model.calculator()
+    found = phonons(heavy, supercell=(2, 2, 2))
+    assert found.zero_point_energy / 4 == pytest.approx(0.02657, abs=1e-5)
+    assert dict(found._at_labels())["Γ"] == "0.000, 3.701, 4.994, 6.390"
+    left = ase.io.read(case("physics", "cu4_left.extxyz"))
+    left.calc = model.calculator()
+    right = left.copy()
+    right.set_cell(left.cell.array[[1, 0, 2]])
+    right.calc = left.calc
+    one, other = (phonons(atoms, supercell=(2, 2, 2)) for atoms in (left, right))
+    assert one.zero_point_energy == pytest.approx(other.zero_point_energy, rel=1e-6)
+    assert one.bands.max() == pytest.approx(other.bands.max(), rel=1e-5)
 
 
 def test_bad_questions_are_answered_with_the_next_step():

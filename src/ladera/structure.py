@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _LARGEST_EXTENT: Final = 1e5  # Angstrom
 _MOST_IMAGES: Final = 1e6  # of a cell within the cutoff
 _SMALLEST_HEIGHT: Final = 0.5  # Angstrom, of a cell: less than any atom
+_SKEWED: Final = 3.0  # times that: where it is worth looking for shorter vectors
 
 
 class Structure(NamedTuple):
@@ -94,7 +95,7 @@ class Structure(NamedTuple):
                 f"{self.cell.tolist()} has no independent vector there; give the cell or switch "
                 "the periodicity off."
             )
-        heights = 1 / np.linalg.norm(np.linalg.pinv(vectors), axis=0)
+        heights = _heights(self.reduced()[0][self.periodic])
         if heights.min() < _SMALLEST_HEIGHT:
             raise DataError(
                 f"The cell {self.cell.tolist()} is only {heights.min():.3g} Angstrom high, less "
@@ -106,6 +107,26 @@ class Structure(NamedTuple):
                 f"A cutoff of {radius:.3g} Angstrom reaches over {images:.1e} images of the cell "
                 f"{self.cell.tolist()}; is one of them in another unit?"
             )
+
+    def reduced(self) -> tuple[Floats, Integers]:
+        """The cell by shorter vectors of the same lattice where it is very skewed, or as it is.
+
+        With the operation (3, 3) of whole numbers that makes it: reduced = operation @ cell. A row
+        of atoms along a long diagonal is as good a cell as any, but low and so with many images.
+        """
+        vectors = self.cell[self.periodic]
+        if _heights(vectors).min(initial=np.inf) >= _SMALLEST_HEIGHT * _SKEWED:
+            return self.cell, np.eye(3, dtype=np.int64)
+        from ase.geometry import minkowski_reduce
+
+        cell, operation = minkowski_reduce(self.cell, self.periodic)
+        return np.ascontiguousarray(cell), operation
+
+
+def _heights(vectors: Floats) -> Floats:
+    """Distances between the faces of a cell (n, 3), Angstrom."""
+    heights: Floats = 1 / np.linalg.norm(np.linalg.pinv(vectors), axis=0)
+    return heights
 
 
 def total_charge(atoms: Atoms) -> float:

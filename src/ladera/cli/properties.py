@@ -33,7 +33,7 @@ def eos(
 ) -> int:
     """Energy against volume of a crystal: equilibrium volume (Angstrom^3), bulk modulus (GPa).
 
-    Fits Birch and Murnaghan's and Vinet's forms, with the errors of the fit. Writes result.json,
+    Fits Birch and Murnaghan's and Vinet's forms, with their errors. Writes result.json,
     table.csv and figure.svg.
 
         ladera eos model.ladera copper.cif --output eos
@@ -51,15 +51,17 @@ def elastic(
     /,
     *,
     tolerance: Annotated[
-        float, Parameter(help="Converged when halving the strain changes no constant by more.")
+        float,
+        Parameter(help="Of relaxed strains: converged when halving changes no constant by more."),
     ] = 0.01,
     fmax: Largest = 1e-3,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("elastic"),
 ) -> int:
     """Elastic constants of a relaxed crystal in GPa, with moduli, stability and anisotropy.
 
-    The strain is made smaller until the constants stand still. Writes result.json, table.csv and
-    figure.svg. Relax the cell first: `ladera relax MODEL STRUCTURE --cell --fmax 0.001`.
+    Exact, by second derivatives of the model, in IEEE's standard axes whatever those of the file.
+    Writes result.json, table.csv and figure.svg. Relax the cell first: `ladera relax MODEL
+    STRUCTURE --cell --fmax 0.001`.
 
         ladera elastic model.ladera relax/relaxed.extxyz --output elastic
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import vesin
@@ -15,6 +15,7 @@ from ladera.kernels.compilation import strict
 from ladera.structure import Structure
 
 Shifts = NDArray[np.int32]
+_LARGEST_TABLE: Final = 1e6  # entries, of the different shifts
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +35,11 @@ class Pairs:
 
 def find_pairs(structure: Structure, cutoff: float) -> Pairs:
     """All pairs closer than ``cutoff`` (Angstrom), from vesin."""
-    numbers, positions, cell, periodic, _ = structure
+    numbers, positions, _, periodic, _ = structure
+    cell, operation = structure.reduced()
     search = vesin.NeighborList(cutoff=cutoff, full_list=False, sorted=False)
     first, second, shifts = search.compute(positions, cell, periodic, quantities="ijS")
+    shifts = np.ascontiguousarray(shifts @ operation.astype(shifts.dtype))  # of the cell given
     elements = np.unique(numbers, return_inverse=True)[1].astype(np.int64)
     return Pairs(*_both_directions(first, second, shifts, elements))
 
@@ -111,6 +114,10 @@ class Candidates:
     @classmethod
     def of(cls, pairs: Pairs) -> Self:
         """The candidates that these pairs are."""
+        ranges = pairs.shifts.max(axis=0, initial=0) - pairs.shifts.min(axis=0, initial=0)
+        if float(np.prod(ranges + 1.0)) > _LARGEST_TABLE:  # shifts of a skewed cell
+            shifts, kinds = np.unique(pairs.shifts, axis=0, return_inverse=True)
+            return cls(pairs.neighbors, pairs.row_pointer, kinds.astype(np.int32), shifts)
         return cls(pairs.neighbors, pairs.row_pointer, *_kinds(pairs.shifts))
 
 

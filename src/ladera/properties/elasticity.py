@@ -168,6 +168,10 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
     """
     require_crystal(atoms, "An elastic constant")
     require_relaxed(atoms, cell=True)
+    if not 0 < tolerance < 1:
+        raise PropertyError(
+            f"The tolerance is {tolerance:g}; it is a share of the largest constant, such as 0.01."
+        )
     setting = standard_setting(atoms)
     columns = _independent_strains(setting)
     strains = [setting.to_file(unit_strain(column)) for column in columns]

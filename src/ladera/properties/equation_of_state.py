@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.optimize import curve_fit
+from scipy.optimize import OptimizeWarning, curve_fit
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.properties.result import Result, Table, quantity
-from ladera.properties.structures import relax_ions, require_crystal, with_spread
+from ladera.properties.structures import (
+    require_crystal,
+    require_strain,
+    scaled_crystals,
+    with_spread,
+)
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -60,7 +66,9 @@ FORMS: Final[dict[str, Callable[..., Floats]]] = {
 class EquationOfState(Result):
     """Energies at several volumes, and the parameters of each form in ``forms``.
 
-    Errors are standard errors of the fit: how well the form describes the points, not how well the
+    Errors are the larger of two: the standard error of the fit, and by how much the parameters
+    change without the outer volumes, extrapolated to none of them (a form's error grows with the
+    square of the range). They say how well the form describes the points, not how well the
     potential describes nature.
     """
 
@@ -139,13 +147,14 @@ def equation_of_state(
     minimum is not among the volumes, and when a form does not fit.
     """
     require_crystal(atoms, "An equation of state")
-    if points < 6 or not 0 < strain < 0.5:
+    require_strain(strain)
+    if points < 6:
         raise PropertyError(
-            f"{points} points within {strain:.3g} of the volume cannot determine four parameters; "
-            "take six points or more and a strain between 0 and 0.5."
+            f"{points} points cannot determine four parameters and their errors; take six or more."
         )
     n_atoms, factors = len(atoms), np.linspace(1 - strain, 1 + strain, points)
-    energies = np.array([_energy(atoms, float(factor), fmax) for factor in factors]) / n_atoms
+    crystals = scaled_crystals(atoms, factors, fmax)
+    energies = np.array([crystal.get_potential_energy() for crystal in crystals]) / n_atoms
     volumes = factors * atoms.cell.volume / n_atoms
     lowest = int(np.argmin(energies))
     if lowest in (0, points - 1):
@@ -154,7 +163,7 @@ def equation_of_state(
             f"{volumes[lowest]:.4g} Angstrom^3/atom, so the minimum lies outside; relax the cell "
             "first (`ladera relax MODEL STRUCTURE --cell`), or widen the strain."
         )
-    fits = [_fit(form, volumes, energies) for form in FORMS]
+    fits = [_fit_with_errors(form, volumes, energies) for form in FORMS]
     values, errors = np.array([fit[0] for fit in fits]).T, np.array([fit[1] for fit in fits]).T
     return EquationOfState(
         volumes=volumes,
@@ -172,29 +181,33 @@ def equation_of_state(
     )
 
 
-def _energy(atoms: Atoms, factor: float, fmax: float) -> float:
-    scaled = atoms.copy()
-    scaled.set_cell(atoms.cell * np.cbrt(factor), scale_atoms=True)
-    scaled.calc = atoms.calc
-    relax_ions(scaled, fmax)
-    return float(scaled.get_potential_energy())
+def _fit_with_errors(form: str, volumes: Floats, energies: Floats) -> tuple[Floats, Floats, float]:
+    """Parameters (E_0, V_0, B_0, B_0'), their errors, and the residual (eV/atom)."""
+    values, covariance = _fit(form, volumes, energies)
+    left_out = max(1, len(volumes) // 5)
+    inner = slice(left_out, -left_out)
+    share = np.ptp(volumes[inner]) / np.ptp(volumes)
+    change = np.abs(values - _fit(form, volumes[inner], energies[inner])[0]) / (1 - share**2)
+    residual = np.sqrt(np.mean((FORMS[form](volumes, *values) - energies) ** 2))
+    return values, np.maximum(np.sqrt(np.diag(covariance)), change), float(residual)
 
 
-def _fit(form: str, volumes: Floats, energies: Floats) -> tuple[Floats, Floats, float]:
-    """Parameters (E_0, V_0, B_0, B_0'), their standard errors, and the residual (eV/atom)."""
+def _fit(form: str, volumes: Floats, energies: Floats) -> tuple[Floats, Floats]:
+    """Parameters (E_0, V_0, B_0, B_0') and their covariance by the scatter of the points."""
     curvature, slope, _ = np.polyfit(volumes, energies, 2)
-    start = (energies.min(), -slope / (2 * curvature), abs(slope), 4.0)
+    start = (-slope / (2 * curvature), abs(slope), 4.0)
     # Energies of thousands of eV would lose digits in the fit, so they are counted from the lowest.
     lowest = energies.min()
     try:
-        values, covariance = curve_fit(
-            FORMS[form], volumes, energies - lowest, p0=(0.0, *start[1:]), maxfev=10_000
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OptimizeWarning)  # four points leave no scatter
+            values, covariance = curve_fit(
+                FORMS[form], volumes, energies - lowest, p0=(0.0, *start), maxfev=10_000
+            )
     except RuntimeError as error:
         raise PropertyError(
             f"The {form} form does not fit the energies; is the potential smooth here? Look at "
             "more points, or a smaller strain."
         ) from error
-    residual = float(np.sqrt(np.mean((FORMS[form](volumes, *values) - energies + lowest) ** 2)))
     values[0] += lowest
-    return values, np.sqrt(np.diag(covariance)), residual
+    return values, covariance

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from ase import units
 from ase.cell import Cell
+from ase.geometry import minkowski_reduce
 from matplotlib.figure import Figure
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
@@ -20,6 +21,7 @@ from ladera.plotting import INK, PALETTE, style
 from ladera.properties.displacements import evaluate_displaced
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import require_crystal, require_relaxed, with_spread
+from ladera.structure import total_charge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _SUPERCELL_HEIGHT: Final = 12.0  # Angstrom; force constants have mostly decayed at half of it
 _SAME_PLACE: Final = 1e-3  # Angstrom, of atoms that symmetry makes one, as relaxations leave them
+_LARGEST_DISPLACEMENT: Final = 0.3  # Angstrom; no force is linear that far
 _MESH_LENGTH: Final = 60.0  # Angstrom: 60 / |a| points along a
 _POINTS_OF_A_BAND: Final = 200
 LARGEST_NOISE: Final = 0.05  # THz, what rounding leaves of the acoustic modes at the zone's centre
@@ -89,7 +92,7 @@ class Phonons(Result):
             (f"free energy at {at}", self.show("free_energy", ".3f", room), "kJ/mol"),
             *self._primitive_row(),
             ("supercell", size, ""),
-            ("change from the next smaller one", f"{self.supercell_change:.3f}", "THz"),
+            ("change from the next smaller one", *self._change()),
         )
         return Table(("quantity", "value", "unit"), rows)
 
@@ -114,6 +117,14 @@ class Phonons(Result):
             side.set_xlabel("states (1/THz)")
             side.set_xlim(left=0)
         return figure
+
+    def _change(self) -> tuple[str, str]:
+        """What the supercell's size does, as far as it was looked at, and the unit."""
+        single = [f"vector {n + 1}" for n in np.flatnonzero(self.supercell == 1)]
+        if not np.isfinite(self.supercell_change):
+            return "not known, there is none: take two cells or more", ""
+        unseen = f", along {' and '.join(single)} not looked at" if single else ""
+        return f"{self.supercell_change:.3f}{unseen}", "THz"
 
     def _primitive_row(self) -> list[tuple[str, str, str]]:
         if self.n_atoms == self.n_given:
@@ -151,7 +162,7 @@ def phonons(
     """
     require_crystal(atoms, "A phonon")
     require_relaxed(atoms, cell=False)
-    size = supercell_size(atoms, supercell)
+    atoms, size = supercell_of(atoms, supercell)
     phonopy = force_constants(atoms, size, displacement, primitive=True)
     smaller = np.maximum(size - 1, 1)
     change = np.nan
@@ -169,14 +180,29 @@ def force_constants(
 
     Of the cell given, or with ``primitive`` of the primitive one in it.
     """
+    if not 0 < displacement <= _LARGEST_DISPLACEMENT:
+        raise PropertyError(
+            f"The displacement is {displacement:g} Angstrom; it must be above zero and at most "
+            f"{_LARGEST_DISPLACEMENT:g}, such as 0.01."
+        )
+    # phonopy wants right-handed vectors: their opposites are those of the same lattice.
+    hand = np.sign(np.linalg.det(atoms.cell.array))
     cell = PhonopyAtoms(
-        symbols=atoms.get_chemical_symbols(),
-        cell=atoms.cell.array,
-        scaled_positions=atoms.get_scaled_positions(),
+        symbols=_kinds(atoms),
+        cell=hand * atoms.cell.array,
+        scaled_positions=hand * atoms.get_scaled_positions(wrap=False),
         masses=atoms.get_masses(),
     )
     part = _primitive_matrix(cell) if primitive else np.eye(3)
-    phonopy = Phonopy(cell, np.diag(supercell), primitive_matrix=part, log_level=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a supercell of another shape is no mistake
+        phonopy = Phonopy(
+            cell,
+            np.diag(supercell),
+            primitive_matrix=part,
+            distinguish_symbol_index=True,
+            log_level=0,
+        )
     phonopy.generate_displacements(distance=displacement)
     perfect = _to_ase(phonopy.supercell, atoms)
     moved = np.array([c.positions for c in phonopy.supercells_with_displacements or ()])
@@ -187,37 +213,63 @@ def force_constants(
     return phonopy
 
 
+def _kinds(atoms: Atoms) -> list[str]:
+    """Symbols, with a number for each mass where those of an element differ: Cu, Cu1.
+
+    Symmetry must not take a heavy atom for a light one: not for the primitive cell, nor for the
+    wave vectors that are computed.
+    """
+    pairs = list(zip(atoms.get_chemical_symbols(), atoms.get_masses().round(6), strict=True))
+    distinct = list(dict.fromkeys(pairs))
+    numbers = {
+        pair: [other for other in distinct if other[0] == pair[0]].index(pair) for pair in distinct
+    }
+    return [f"{pair[0]}{numbers[pair] or ''}" for pair in pairs]
+
+
 def _primitive_matrix(cell: PhonopyAtoms) -> Floats:
     """Vectors of the primitive cell in columns, in those of ``cell``; one if that is primitive."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # spglib's, of exceptions to come
-        matrix: Floats = guess_primitive_matrix(cell, symprec=_SAME_PLACE)
+        matrix: Floats = guess_primitive_matrix(
+            cell, symprec=_SAME_PLACE, distinguish_symbol_index=True
+        )
     return matrix if abs(np.linalg.det(matrix)) < 0.99 else np.eye(3)
 
 
-def _to_ase(cell: PhonopyAtoms, like: Atoms) -> Atoms:
-    from ase import Atoms
-
-    atoms = Atoms(
-        cell.symbols, positions=cell.positions, cell=cell.cell, masses=cell.masses, pbc=True
-    )
+def _to_ase(supercell: Any, like: Atoms) -> Atoms:
+    """phonopy's supercell with all that the atoms of the cell are labelled with."""
+    cells = len(supercell) // len(like)
+    places = [supercell.u2u_map[i] for i in supercell.s2u_map]
+    atoms = like[places]
+    atoms.set_cell(supercell.cell)
+    atoms.positions = supercell.positions
+    if "total_charge" in atoms.info:
+        atoms.info["total_charge"] = cells * total_charge(like)
     atoms.calc = like.calc
     return atoms
 
 
-def supercell_size(atoms: Atoms, supercell: Sequence[int] | None) -> Integers:
-    """Cells along each vector (3,): those asked for, or enough to be 12 Angstrom high.
+def supercell_of(atoms: Atoms, supercell: Sequence[int] | None) -> tuple[Atoms, Integers]:
+    """The cell to repeat, and how often along each vector (3,): as asked, or 12 Angstrom high.
 
-    Raises PropertyError for a size that makes no sense.
+    Where nothing is asked it is the cell of the lattice's shortest vectors: a supercell of many
+    skewed cells would be no higher. Raises PropertyError for a size that makes no sense.
     """
     if supercell is None:
+        vectors, operation = minkowski_reduce(atoms.cell)
+        if (np.abs(operation).sum(axis=1) > 1).any():  # not the same vectors in another order
+            reduced = atoms.copy()
+            reduced.set_cell(vectors)
+            reduced.calc = atoms.calc
+            atoms = reduced
         heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
         cells: Integers = np.ceil(_SUPERCELL_HEIGHT / heights - 1e-6).astype(np.int64)
-        return cells
+        return atoms, cells
     size = np.array(supercell, dtype=np.int64)
     if size.shape != (3,) or (size < 1).any():
         raise PropertyError(f"The supercell is {size.tolist()}; give three numbers from 1 up.")
-    return size
+    return atoms, size
 
 
 def _largest_difference(one: Phonopy, other: Phonopy) -> float:

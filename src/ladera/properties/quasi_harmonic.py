@@ -18,10 +18,15 @@ from ladera.properties.phonons import (
     LARGEST_NOISE,
     force_constants,
     frequencies,
-    supercell_size,
+    supercell_of,
 )
 from ladera.properties.result import Result, Table, quantity
-from ladera.properties.structures import relax_ions, require_crystal, with_spread
+from ladera.properties.structures import (
+    require_crystal,
+    require_strain,
+    scaled_crystals,
+    with_spread,
+)
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -33,7 +38,8 @@ _HIGHEST, _STEP = 1000.0, 10.0  # K
 _MESH_LENGTH: Final = 60.0  # Angstrom
 _COARSE_MESH: Final = np.array(list(np.ndindex(4, 4, 4))) / 4
 _PER_MOLE: Final = float(units._e * units._Nav)  # J/mol in eV
-_SHOWN: Final = (100.0, 300.0, 500.0, 800.0)  # K, in the table
+_SHOWN: Final = (10.0, 20.0, 30.0, 50.0, 70.0, 100.0, 200.0, 300.0, 500.0, 800.0)  # K
+_ROWS: Final = 4  # of these in the table, the highest there are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,8 @@ class QuasiHarmonic(Result):
     def table(self) -> Table:
         """Some temperatures."""
         rows = []
-        for wanted in (t for t in _SHOWN if t <= self.temperatures[-1]):
+        shown = [t for t in _SHOWN if t <= self.temperatures[-1]][-_ROWS:]
+        for wanted in shown or [self.temperatures[-1]]:
             i = int(np.argmin(np.abs(self.temperatures - wanted)))
             rows.append(
                 (
@@ -66,6 +73,10 @@ class QuasiHarmonic(Result):
                     self.show("heat_capacity", ".3f", i),
                 )
             )
+        if self.temperatures[-1] < _HIGHEST:
+            low, high = self.volumes.min(), self.volumes.max()
+            where = f"outside {low:.2f} to {high:.2f}: a larger strain reaches further"
+            rows.append((f"above {self.temperatures[-1]:g}", where, "", "", ""))
         return Table(
             ("T (K)", "V (Å³/cell)", "expansion (10⁻⁶/K)", "B (GPa)", "Cp (J/K/mol)"), tuple(rows)
         )
@@ -105,16 +116,15 @@ def quasi_harmonic(
     expands beyond all volumes.
     """
     require_crystal(atoms, "A thermal expansion")
+    require_strain(strain)
     if points < 5:
         raise PropertyError(f"{points} volumes are too few for a fit; take five or more.")
+    atoms, size = supercell_of(atoms, supercell)  # the same of all volumes
     energies, crystals = [], []
-    for factor in np.linspace(1 - strain / 2, 1 + strain, points):
-        scaled = atoms.copy()
-        scaled.set_cell(atoms.cell * np.cbrt(factor), scale_atoms=True)
-        scaled.calc = atoms.calc
-        relax_ions(scaled, fmax)
+    factors = np.linspace(1 - strain / 2, 1 + strain, points)
+    for factor, scaled in zip(factors, scaled_crystals(atoms, factors, fmax), strict=True):
         energies.append(float(scaled.get_potential_energy()))
-        crystals.append(force_constants(scaled, supercell_size(scaled, supercell), displacement))
+        crystals.append(force_constants(scaled, size, displacement))
         lowest = float(frequencies(crystals[-1], _COARSE_MESH).min())
         if lowest < -LARGEST_NOISE:
             raise PropertyError(
@@ -131,12 +141,15 @@ def quasi_harmonic(
             eos="vinet",
             exclude_gamma_acoustic=True,
         )
-    outside = np.flatnonzero(fit.equilibrium_volumes > fit.volumes.max())
-    n = int(outside[0]) if len(outside) else len(fit.temperatures)
+    within = (fit.equilibrium_volumes >= fit.volumes.min()) & (
+        fit.equilibrium_volumes <= fit.volumes.max()
+    )
+    n = len(within) if within.all() else int(np.argmin(within))
     if n < 2:
         raise PropertyError(
-            "The crystal expands beyond the largest volume at once; relax its cell first, or take "
-            "a larger strain."
+            f"The free energy is lowest at {fit.equilibrium_volumes[0]:.4g} Angstrom^3 already at "
+            f"0 K, and the volumes go from {fit.volumes.min():.4g} to {fit.volumes.max():.4g}; "
+            "relax the cell first, or take a larger strain."
         )
     return QuasiHarmonic(
         temperatures=fit.temperatures[:n],

@@ -208,7 +208,7 @@ class _Modes:
 
 
 def _copy(atoms: Atoms, calculator: object) -> Atoms:
-    copy = atoms.copy()
+    copy: Atoms = atoms.copy()
     copy.calc = calculator
     return copy
 

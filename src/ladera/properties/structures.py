@@ -27,6 +27,8 @@ R = TypeVar("R", bound=Result)
 
 LARGEST_FORCE = 0.02  # eV/Angstrom, of a structure that counts as relaxed
 LARGEST_STRESS = 0.3  # GPa
+_SHARE = 0.05  # of the forces that a change of the cell brings, left after relaxing
+_LEAST_FORCE = 1e-5  # eV/Angstrom, what rounding may leave
 
 
 def with_spread(
@@ -102,8 +104,15 @@ def require_crystal(atoms: Atoms, what: str) -> None:
     if not atoms.pbc.all():
         raise PropertyError(
             f"{what} belongs to a crystal, and this structure ({atoms.get_chemical_formula()}) is "
-            f"periodic along {atoms.pbc.tolist()}; give a cell that is periodic in all directions. "
-            "For a molecule there is `ladera vibrations`."
+            f"periodic along {atoms.pbc.tolist()}; "
+            + (
+                "give a film or a wire as a crystal with vacuum: a cell with more of it than the "
+                "model's cutoff along the open directions, periodic along these too (in extended "
+                'XYZ pbc="T T T"), for phonons with --supercell 1 along them.'
+                if atoms.pbc.any()
+                else "give a cell that is periodic in all directions. For a molecule there is "
+                "`ladera vibrations`."
+            )
         )
     require_honoured(atoms, "crystal", PropertyError)
 
@@ -137,6 +146,15 @@ def require_relaxed(atoms: Atoms, *, cell: bool, fmax: float = LARGEST_FORCE) ->
             )
 
 
+def require_strain(strain: float) -> None:
+    """PropertyError unless a largest relative change of the volume makes sense."""
+    if not 0 < strain < 0.5:
+        raise PropertyError(
+            f"The strain is {strain:g}; it is the largest relative change of the volume, a number "
+            "between 0 and 0.5 such as 0.05."
+        )
+
+
 def stress_of(atoms: Atoms) -> Floats:
     """Stress (3, 3), eV/Angstrom^3. Raises PropertyError when the calculator has none."""
     from ase.calculators.calculator import PropertyNotImplementedError
@@ -151,11 +169,33 @@ def stress_of(atoms: Atoms) -> Floats:
     return stress
 
 
+def scaled_crystals(atoms: Atoms, factors: Floats, fmax: float) -> list[Atoms]:
+    """Copies with ``factors`` times the volume and the same shape, their atoms at rest.
+
+    The largest force left is ``fmax`` (eV/Angstrom), and a twentieth of what the scaling brings at
+    most: atoms that a soft crystal would hardly move would make it look harder than it is. Raises
+    as :func:`relax_ions` does.
+    """
+    copies = [atoms.copy() for _ in factors]
+    for copy, factor in zip(copies, factors, strict=True):
+        copy.set_cell(atoms.cell.array * np.cbrt(factor), scale_atoms=True)
+        copy.calc = atoms.calc
+    brought = max(np.linalg.norm(end.get_forces(), axis=1).max() for end in (copies[0], copies[-1]))
+    for copy in copies:
+        relax_ions(copy, max(min(fmax, _SHARE * brought), min(fmax, _LEAST_FORCE)))
+    return copies
+
+
 def relax_ions(atoms: Atoms, fmax: float, steps: int = 500) -> None:
     """Move the atoms of ``atoms`` to zero force in a fixed cell, in place.
 
-    Raises PropertyError when the forces do not fall below ``fmax`` (eV/Angstrom).
+    Raises PropertyError when the forces do not fall below ``fmax`` (eV/Angstrom), which must be
+    above zero.
     """
+    if not fmax > 0:
+        raise PropertyError(
+            f"The largest force is {fmax:g} eV/Angstrom; it must be above zero, such as 0.001."
+        )
     if np.linalg.norm(atoms.get_forces(), axis=1).max() <= fmax:
         return
     optimizer = LBFGS(atoms, logfile=None)  # type: ignore[arg-type]
@@ -163,5 +203,6 @@ def relax_ions(atoms: Atoms, fmax: float, steps: int = 500) -> None:
         force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
         raise PropertyError(
             f"The atoms of a strained cell did not come to rest: after {steps} steps a force of "
-            f"{force:.3g} eV/Angstrom is left, {fmax:g} was asked for. Is the structure stable?"
+            f"{force:.3g} eV/Angstrom is left, {fmax:.2g} may be. Is the structure stable, and the "
+            "model in double precision?"
         )
