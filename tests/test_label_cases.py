@@ -343,7 +343,7 @@ def test_a_dump_has_neither_elements_nor_an_energy(tmp_path):
     assert kcal == pytest.approx(0.1 * 0.0433641, rel=1e-5)
     named = put(tmp_path / "c.dump", DUMP.replace("id type", "id element").replace("1 1 0", "1 Cu 0").replace("2 2 1", "2 Au 1"))  # fmt: skip
     assert silently(named, keys=no_energy)[0].formula == "AuCu"
-    with pytest.raises(DataError, match="names the elements"):
+    with pytest.raises(DataError, match="says itself which elements"):
         read(named, keys=no_energy, types=["Cu", "Au"])
 
 

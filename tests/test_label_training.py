@@ -21,6 +21,7 @@ from ladera.data.formats import read, write
 from ladera.data.frame import Frame
 from ladera.data.summary import summarize
 from ladera.errors import DataError
+from ladera.training import config_file
 from ladera.training.config_file import parse
 from ladera.training.preparation import prepare
 from ladera.units import GIGAPASCAL
@@ -201,10 +202,13 @@ def test_a_stress_without_a_volume_is_refused_before_training(tmp_path):
     cluster = labelled(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.4]]), stress=np.eye(3))
     path = tmp_path / "a.h5"
     Dataset.from_frames([*frames, cluster.with_(source="b.xyz, frame 3")]).save(path)
-    wish = {"loss": {"stress": 1.0}}
-    with pytest.raises(DataError, match=r"b.xyz, frame 3 has a stress but no volume"):
-        prepare(config(tmp_path, path, {"method": "random"}, **wish))
-    prepare(config(tmp_path, path, {"method": "random"}))
+    for weight in (0.0, 1.0):
+        wish = config(tmp_path, path, {"method": "random"}, loss={"stress": weight})
+        with pytest.raises(DataError, match=r"b.xyz, frame 3 has a stress but no volume"):
+            prepare(wish)
+    off = config_file.as_json(wish) | {"loss": {}}
+    off["data"]["keys"] = {"stress": "none"}
+    assert not prepare(config_file.parse(off, "the test")).dataset.has("stress").any()
 
 
 def test_a_fraction_that_comes_to_no_frame_is_said():

@@ -166,9 +166,14 @@ def _check_labels(prepared: Prepared) -> None:
                 f"loss.{name} is {weight:g}, but no training frame has a label for it; check "
                 f"data.keys.{name}, or set loss.{name}: 0 to train without."
             )
-    for index in np.flatnonzero(prepared.dataset.has("stress")) if prepared.learns("stress") else ():
-        if prepared.dataset[int(index)].volume == 0.0:
-            raise DataError(f"{prepared.dataset.place(int(index))} {STRESS.misfit}.")
+    dataset = prepared.dataset
+    cells = np.where(dataset.column("periodic").any(axis=1)[:, None, None], dataset.column("cell"), 0)
+    wrong = np.flatnonzero(dataset.has("stress") & (np.linalg.det(cells) == 0))
+    if len(wrong):
+        raise DataError(
+            f"{dataset.place(int(wrong[0]))} {STRESS.misfit} (data.keys.stress: null leaves all "
+            "out)."
+        )
 
 
 def _check_species(prepared: Prepared) -> None:

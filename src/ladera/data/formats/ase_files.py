@@ -123,8 +123,8 @@ def _lammps_options(path: Path, format_: str, types: Sequence[str]) -> dict[str,
     """The species of the types and the units, which ASE takes for H, He, ... and metal."""
     words = {} if format_ == "lammps-dump-binary" else _lammps_words(path)
     named = {"element", "mass", "Masses"} & set(words)
-    if types and "element" in named:
-        raise DataError(f"{path} names the elements of its atoms itself; give no types.")
+    if types and named & {"element", "mass"}:
+        raise DataError(f"{path} says itself which elements its atoms are; give no types.")
     if not types and not named:
         raise DataError(
             f"{path} has atoms of types without names; give the species of types 1, 2, 3... with "
