@@ -229,7 +229,7 @@ def test_a_second_energy_of_an_input_data(tmp_path):
      "dft_energy", "virals", "Total_Charge", "dipol", "energy_weight", "Head"],
 )  # fmt: skip
 def test_a_name_like_a_label_s_is_named(tmp_path, key):
-    with pytest.warns(DataWarning, match=f"a.xyz: '{key}' looks like labels and was not read"):
+    with pytest.warns(DataWarning, match=f"a.xyz: '{key}' looks like a label and was not read"):
         read(xyz(tmp_path, f'energy=-7 {key}="1 0 0 0 1 0 0 0 1"'))
 
 
@@ -341,7 +341,8 @@ def test_a_dump_has_neither_elements_nor_an_energy(tmp_path):
     real = put(tmp_path / "b.dump", "ITEM: UNITS\nreal\n" + DUMP)
     kcal = silently(real, keys=no_energy, types=["Cu", "Au"])[0].forces[0, 0]
     assert kcal == pytest.approx(0.1 * 0.0433641, rel=1e-5)
-    named = put(tmp_path / "c.dump", DUMP.replace("id type", "id element").replace("1 1 0", "1 Cu 0").replace("2 2 1", "2 Au 1"))  # fmt: skip
+    names = DUMP.replace("id type", "id element").replace("1 1 0", "1 Cu 0")
+    named = put(tmp_path / "c.dump", names.replace("2 2 1", "2 Au 1"))
     assert silently(named, keys=no_energy)[0].formula == "AuCu"
     with pytest.raises(DataError, match="says itself which elements"):
         read(named, keys=no_energy, types=["Cu", "Au"])

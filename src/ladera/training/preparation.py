@@ -167,7 +167,9 @@ def _check_labels(prepared: Prepared) -> None:
                 f"data.keys.{name}, or set loss.{name}: 0 to train without."
             )
     dataset = prepared.dataset
-    cells = np.where(dataset.column("periodic").any(axis=1)[:, None, None], dataset.column("cell"), 0)
+    cells = np.where(
+        dataset.column("periodic").any(axis=1)[:, None, None], dataset.column("cell"), 0
+    )
     wrong = np.flatnonzero(dataset.has("stress") & (np.linalg.det(cells) == 0))
     if len(wrong):
         raise DataError(

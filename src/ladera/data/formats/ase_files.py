@@ -7,7 +7,7 @@ takes units for granted, this module puts it right or asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,9 +96,7 @@ def _structures(
             yield from _rows(path)
             return
         # ASE would take what follows an @ in a file's name for frame numbers.
-        for atoms in ase.io.iread(
-            str(path), ":", format_, do_not_split_by_at_sign=True, **options
-        ):
+        for atoms in ase.io.iread(str(path), ":", format_, do_not_split_by_at_sign=True, **options):
             if format_.startswith("lammps") and atoms.calc is not None:
                 atoms.calc.results.pop("energy", None)  # made up: a dump has none
             if in_ev:
