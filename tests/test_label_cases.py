@@ -209,9 +209,19 @@ def test_a_column_named_like_a_label_of_the_frame(tmp_path):
         read(xyz(tmp_path, "note=x", header, atoms))
     (frame,) = silently(xyz(tmp_path, "energy=-7", header, atoms))
     assert frame.energy == -7
+    for name in ("virial", "stress", "config_type"):
+        path = xyz(tmp_path, "energy=-7", HEADER + f":{name}:R:1", atoms)
+        with pytest.raises(DataError, match=f"line 2: '{name}' is a column"):
+            read(path)
+        assert len(silently(path, keys=LabelKeys(**{name: None}))) == 1
     twice = header + ":energy:R:1"
     with pytest.raises(DataError, match="line 2: Properties"):
         read(xyz(tmp_path, "energy=-7", twice, atoms))
+
+
+def test_an_extended_xyz_of_any_name_is_read_as_one(tmp_path):
+    path = xyz(tmp_path, header=HEADER.replace("Lattice", "lattice")).rename(tmp_path / "a.txt")
+    assert silently(path, units="angstrom-hartree")[0].energy == pytest.approx(-7 * HARTREE)
 
 
 def test_a_second_energy_of_an_input_data(tmp_path):

@@ -121,6 +121,7 @@ def test_free_atoms_do_not_count_in_the_means():
     assert summary["free_atoms"] == {"Cu": 1, "Au": 1}
     assert summary["labels"]["energy"]["mean"] == pytest.approx(per_atom.mean())
     assert summary["labels"]["forces"]["frames"] == 16
+    assert summarize(dataset[[5, 6]])["labels"] == {}
 
 
 # --- stresses -------------------------------------------------------------------------------------
@@ -210,6 +211,20 @@ def test_a_stress_without_a_volume_is_refused_before_training(tmp_path):
     off = config_file.as_json(wish) | {"loss": {}}
     off["data"]["keys"] = {"stress": "none"}
     assert not prepare(config_file.parse(off, "the test")).dataset.has("stress").any()
+
+
+def test_dipoles_in_cells_are_refused_before_a_model_of_charges_trains(tmp_path, capsys):
+    frames = [frame.with_(dipole=np.ones(3), stress=None) for frame in strained()]
+    write(Dataset.from_frames(frames), tmp_path / "a.extxyz")
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"data: {{files: {tmp_path / 'a.extxyz'}}}\nloss: {{dipole: 1}}\n"
+        "model: {architecture: hdnnp_dipole, cutoff: 4.0, size: small, hidden_layers: [3]}\n"
+    )
+    with pytest.raises(SystemExit) as left:
+        main(["train", str(file), "--check"])
+    assert left.value.code == 1
+    assert "frame 0 is periodic and has a dipole" in capsys.readouterr().err
 
 
 def test_a_fraction_that_comes_to_no_frame_is_said():

@@ -182,7 +182,7 @@ def _parse(
     columns = _columns(batch[0].columns, _header_line(batch[0], path))
     atomic = {getattr(keys, quantity.name) for quantity in QUANTITIES if quantity.per_atom}
     wanted = {"pos", "species", "Z", "numbers", "masses", "mass", *atomic}
-    of_frames = {getattr(keys, name) for name in LabelKeys.model_fields} - atomic - {None}
+    of_frames = keys.of_frames()
     dtype = np.dtype(
         [
             # Columns that nobody asked for are not even converted.
