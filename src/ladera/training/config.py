@@ -277,6 +277,9 @@ class TrainingConfig(Section):
     gradient_clip: PositiveFloat | None = Field(
         None, description="Longest gradient (Euclidean norm) a step may follow."
     )
+    gradient_clip_value: PositiveFloat | None = Field(
+        None, description="Largest component of the gradient a step may follow."
+    )
     ema_decay: Fraction | None = Field(
         None,
         description="Keep the running mean of the parameters with this memory, such as 0.99, and "
