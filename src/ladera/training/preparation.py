@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 
-from ladera.arrays import Floats, Integers
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.data import doctor, formats, reference_energies, splits
 from ladera.data.dataset import Dataset
 from ladera.data.splits import Split
@@ -170,7 +170,8 @@ def _check_labels(prepared: Prepared) -> None:
     cells = np.where(
         dataset.column("periodic").any(axis=1)[:, None, None], dataset.column("cell"), 0
     )
-    wrong = np.flatnonzero(dataset.has("stress") & (np.linalg.det(cells) == 0))
+    flat: Booleans = np.linalg.det(cells) == 0
+    wrong = np.flatnonzero(dataset.has("stress") & flat)
     if len(wrong):
         raise DataError(
             f"{dataset.place(int(wrong[0]))} {STRESS.misfit} (data.keys.stress: null leaves all "
