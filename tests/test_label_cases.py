@@ -20,6 +20,7 @@ from cases import case
 from ladera.data.dataset import Dataset
 from ladera.data.formats import DataWarning, LabelKeys, read, write
 from ladera.errors import DataError
+from ladera.simulation.structures import read_structure
 from ladera.units import BOHR, HARTREE, METAL
 
 SIDE = 3.6
@@ -398,6 +399,7 @@ def test_a_name_with_an_at_sign_is_a_name(tmp_path):
         ase.io.write(str(tmp_path / name).replace("@", "-"), atoms, format=kind)
         (tmp_path / name.replace("@", "-")).rename(tmp_path / name)
         assert silently(tmp_path / name)[0].energy == energy
+        assert read_structure(tmp_path / name).get_potential_energy() == energy
 
 
 def outcar(folder: Path) -> str:

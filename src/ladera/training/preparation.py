@@ -167,10 +167,8 @@ def _check_labels(prepared: Prepared) -> None:
                 f"data.keys.{name}, or set loss.{name}: 0 to train without."
             )
     dataset = prepared.dataset
-    cells = np.where(
-        dataset.column("periodic").any(axis=1)[:, None, None], dataset.column("cell"), 0
-    )
-    flat: Booleans = np.linalg.det(cells) == 0
+    bulk = np.asarray(dataset.column("periodic").any(axis=1))
+    flat: Booleans = np.linalg.det(np.where(bulk[:, None, None], dataset.column("cell"), 0)) == 0
     wrong = np.flatnonzero(dataset.has("stress") & flat)
     if len(wrong):
         raise DataError(

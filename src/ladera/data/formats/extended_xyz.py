@@ -268,7 +268,7 @@ def _cell(values: dict[str, str], where: str) -> tuple[Floats, Booleans]:
             ) from None
     text = values.get("pbc")
     if text is None:  # vectors of zeros are how some programs write an open direction
-        return cell, cell.any(axis=1)
+        return cell, np.asarray(cell.any(axis=1))
     words = re.split(r"[\s,\[\]]+", text.strip("[] ").lower())
     if len(words) not in (1, 3) or not set(words) <= set(_FLAGS):
         raise DataError(f"{where}: pbc is '{text[:60]}', expected three of T and F, or one.")
