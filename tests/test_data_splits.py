@@ -193,5 +193,5 @@ def test_least_squares_needs_energies():
         )
     frames = water(3)
     frames[1] = frames[1].with_(energy=float("nan"))
-    with pytest.raises(DataError, match="water.xyz, frame 1 has the energy nan"):
+    with pytest.raises(DataError, match=r"water\.xyz, frame 1 has the energy nan"):
         reference_energies.least_squares(Dataset.from_frames(frames))

@@ -20,6 +20,7 @@ from cases import case
 from ladera.data.dataset import Dataset
 from ladera.data.formats import DataWarning, LabelKeys, read, write
 from ladera.errors import DataError
+from ladera.simulation.structures import read_structure
 from ladera.units import BOHR, HARTREE, METAL
 
 SIDE = 3.6
@@ -209,9 +210,19 @@ def test_a_column_named_like_a_label_of_the_frame(tmp_path):
         read(xyz(tmp_path, "note=x", header, atoms))
     (frame,) = silently(xyz(tmp_path, "energy=-7", header, atoms))
     assert frame.energy == -7
+    for name in ("virial", "stress", "config_type"):
+        path = xyz(tmp_path, "energy=-7", HEADER + f":{name}:R:1", atoms)
+        with pytest.raises(DataError, match=f"line 2: '{name}' is a column"):
+            read(path)
+        assert len(silently(path, keys=LabelKeys(**{name: None}))) == 1
     twice = header + ":energy:R:1"
     with pytest.raises(DataError, match="line 2: Properties"):
         read(xyz(tmp_path, "energy=-7", twice, atoms))
+
+
+def test_an_extended_xyz_of_any_name_is_read_as_one(tmp_path):
+    path = xyz(tmp_path, header=HEADER.replace("Lattice", "lattice")).rename(tmp_path / "a.txt")
+    assert silently(path, units="angstrom-hartree")[0].energy == pytest.approx(-7 * HARTREE)
 
 
 def test_a_second_energy_of_an_input_data(tmp_path):
@@ -229,7 +240,7 @@ def test_a_second_energy_of_an_input_data(tmp_path):
      "dft_energy", "virals", "Total_Charge", "dipol", "energy_weight", "Head"],
 )  # fmt: skip
 def test_a_name_like_a_label_s_is_named(tmp_path, key):
-    with pytest.warns(DataWarning, match=f"a.xyz: '{key}' looks like labels and was not read"):
+    with pytest.warns(DataWarning, match=f"a.xyz: '{key}' looks like a label and was not read"):
         read(xyz(tmp_path, f'energy=-7 {key}="1 0 0 0 1 0 0 0 1"'))
 
 
@@ -341,9 +352,10 @@ def test_a_dump_has_neither_elements_nor_an_energy(tmp_path):
     real = put(tmp_path / "b.dump", "ITEM: UNITS\nreal\n" + DUMP)
     kcal = silently(real, keys=no_energy, types=["Cu", "Au"])[0].forces[0, 0]
     assert kcal == pytest.approx(0.1 * 0.0433641, rel=1e-5)
-    named = put(tmp_path / "c.dump", DUMP.replace("id type", "id element").replace("1 1 0", "1 Cu 0").replace("2 2 1", "2 Au 1"))  # fmt: skip
+    names = DUMP.replace("id type", "id element").replace("1 1 0", "1 Cu 0")
+    named = put(tmp_path / "c.dump", names.replace("2 2 1", "2 Au 1"))
     assert silently(named, keys=no_energy)[0].formula == "AuCu"
-    with pytest.raises(DataError, match="names the elements"):
+    with pytest.raises(DataError, match="says itself which elements"):
         read(named, keys=no_energy, types=["Cu", "Au"])
 
 
@@ -387,6 +399,7 @@ def test_a_name_with_an_at_sign_is_a_name(tmp_path):
         ase.io.write(str(tmp_path / name).replace("@", "-"), atoms, format=kind)
         (tmp_path / name.replace("@", "-")).rename(tmp_path / name)
         assert silently(tmp_path / name)[0].energy == energy
+        assert read_structure(tmp_path / name).get_potential_energy() == energy
 
 
 def outcar(folder: Path) -> str:

@@ -21,6 +21,7 @@ from ladera.data.formats import read, write
 from ladera.data.frame import Frame
 from ladera.data.summary import summarize
 from ladera.errors import DataError
+from ladera.training import config_file
 from ladera.training.config_file import parse
 from ladera.training.preparation import prepare
 from ladera.units import GIGAPASCAL
@@ -120,6 +121,7 @@ def test_free_atoms_do_not_count_in_the_means():
     assert summary["free_atoms"] == {"Cu": 1, "Au": 1}
     assert summary["labels"]["energy"]["mean"] == pytest.approx(per_atom.mean())
     assert summary["labels"]["forces"]["frames"] == 16
+    assert summarize(dataset[[5, 6]])["labels"] == {}
 
 
 # --- stresses -------------------------------------------------------------------------------------
@@ -172,7 +174,8 @@ def test_one_energy_on_frames_of_unlike_compositions():
     alike = [*strained(8), *(frame.with_(energy=-7.25) for frame in strained(8)[:4])]
     found = doctor.check(Dataset.from_frames(alike)).findings
     assert "stale-energy" in {finding.code for finding in found}
-    assert "stale-energy" not in {f.code for f in doctor.check(Dataset.from_frames(strained())).findings}  # fmt: skip
+    sound = doctor.check(Dataset.from_frames(strained())).findings
+    assert "stale-energy" not in {finding.code for finding in sound}
 
 
 def test_labels_that_the_loss_leaves_out_are_said(tmp_path):
@@ -201,15 +204,34 @@ def test_a_stress_without_a_volume_is_refused_before_training(tmp_path):
     cluster = labelled(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.4]]), stress=np.eye(3))
     path = tmp_path / "a.h5"
     Dataset.from_frames([*frames, cluster.with_(source="b.xyz, frame 3")]).save(path)
-    wish = {"loss": {"stress": 1.0}}
-    with pytest.raises(DataError, match=r"b.xyz, frame 3 has a stress but no volume"):
-        prepare(config(tmp_path, path, {"method": "random"}, **wish))
-    prepare(config(tmp_path, path, {"method": "random"}))
+    for weight in (0.0, 1.0):
+        wish = config(tmp_path, path, {"method": "random"}, loss={"stress": weight})
+        with pytest.raises(DataError, match=r"b.xyz, frame 3 has a stress but no volume"):
+            prepare(wish)
+    off = config_file.as_json(wish) | {"loss": {}}
+    off["data"]["keys"] = {"stress": "none"}
+    assert not prepare(config_file.parse(off, "the test")).dataset.has("stress").any()
+
+
+def test_dipoles_in_cells_are_refused_before_a_model_of_charges_trains(tmp_path, capsys):
+    frames = [frame.with_(dipole=np.ones(3), stress=None) for frame in strained()]
+    write(Dataset.from_frames(frames), tmp_path / "a.extxyz")
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"data: {{files: {tmp_path / 'a.extxyz'}}}\nloss: {{dipole: 1}}\n"
+        "model: {architecture: hdnnp_dipole, cutoff: 4.0, size: small, hidden_layers: [3]}\n"
+    )
+    with pytest.raises(SystemExit) as left:
+        main(["train", str(file), "--check"])
+    assert left.value.code == 1
+    assert "frame 0 is periodic and has a dipole" in capsys.readouterr().err
 
 
 def test_a_fraction_that_comes_to_no_frame_is_said():
     dataset = Dataset.from_frames(strained(4))
-    with pytest.warns(UserWarning, match=r"validation part is 0.1 of 4 frames, which comes to none"):
+    with pytest.warns(
+        UserWarning, match=r"validation part is 0.1 of 4 frames, which comes to none"
+    ):
         splits.random_split(dataset, 0.1, 0)
     for part in (float("inf"), float("nan")):
         with pytest.raises(DataError, match="expected a fraction below 1"):

@@ -222,9 +222,10 @@ def _split(
         return splits.file_split(dataset, sizes[0], seed)
     if method == "random":
         return splits.random_split(dataset, *sizes, seed=seed)
-    n_validation, n_test = (splits.size(part, len(dataset), name) for part, name in zip(
-        sizes, ("validation", "test"), strict=True
-    ))
+    n_validation, n_test = (
+        splits.size(part, len(dataset), name)
+        for part, name in zip(sizes, ("validation", "test"), strict=True)
+    )
     return splits.first_split(dataset, len(dataset) - n_validation - n_test, n_validation)
 
 

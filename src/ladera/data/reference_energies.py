@@ -80,7 +80,8 @@ def isolated_atoms(dataset: Dataset) -> Integers:
     cells, periodic = dataset.column("cell")[single], dataset.column("periodic")[single]
     images = np.where(periodic[:, :, None], cells, 0.0)
     alone = [_nearest_image(cell) > _ALONE for cell in images]
-    return single[named[single] | np.array(alone, dtype=bool)]
+    free: Integers = single[named[single] | np.array(alone, dtype=bool)]
+    return free
 
 
 def _nearest_image(vectors: Floats) -> float:

@@ -31,7 +31,7 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
             "and give that file."
         )
     try:
-        atoms = ase.io.read(path, index=-1)
+        atoms = ase.io.read(path, index=-1, do_not_split_by_at_sign=True)
     except Exception as error:  # each of ASE's many readers fails in its own way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(

@@ -19,12 +19,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError
 from ladera.potential import Potential, Prediction, evaluate
-from ladera.quantities import ATOMIC_DIPOLES, ENERGY, FORCES, QUANTITIES, STRESS, Quantity
+from ladera.quantities import (
+    ATOMIC_DIPOLES,
+    CHARGES,
+    DIPOLE,
+    ENERGY,
+    FORCES,
+    QUANTITIES,
+    STRESS,
+    Quantity,
+)
 from ladera.training.batches import Batch
 from ladera.training.config import LossConfig, TrainingConfig
 
@@ -103,8 +114,11 @@ class Objective(nn.Module):
         return torch.stack([count, weighted, plain.abs().sum(), plain.square().sum()])
 
 
-def require_learnable(potential: Potential, config: TrainingConfig) -> None:
-    """Raise ConfigError for a loss of what the model lacks, and for dipoles left to chance."""
+def require_learnable(potential: Potential, config: TrainingConfig, dataset: Dataset) -> None:
+    """Raise ConfigError for a loss of what the model lacks, and for dipoles left to chance.
+
+    And DataError for a frame with a dipole that charges do not define.
+    """
     losses = config.loss, config.loss_of(config.epochs)
     architecture = potential.config.architecture
     if ENERGY not in potential.gives and any(
@@ -121,6 +135,10 @@ def require_learnable(potential: Potential, config: TrainingConfig) -> None:
                 f"loss.{quantity.name} is {weight:g}, but the {architecture} model has no "
                 f"{quantity.words}; set {quantity.remedy}, or loss.{quantity.name}: 0."
             )
+    if CHARGES in potential.gives and any(loss.dipole for loss in losses):
+        in_cells = dataset.has("dipole") & dataset.column("periodic").any(axis=1)
+        if in_cells.any():
+            raise DataError(f"{dataset.place(int(np.argmax(in_cells)))} {DIPOLE.misfit}.")
     if config.loss.dipole == 0 and ATOMIC_DIPOLES in potential.gives:
         raise ConfigError(
             f"The {architecture} model has dipoles that nothing would train; set loss.dipole, such "

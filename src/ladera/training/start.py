@@ -91,7 +91,7 @@ class FromScratch:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(prepared.config.seed)
             potential = registry.build(prepared.model)
-        require_learnable(potential, prepared.config)
+        require_learnable(potential, prepared.config, prepared.dataset)
         if not resumed:
             graphs = [batches.graphs[int(k)] for k in prepared.train]
             potential.fit_statistics(graphs, prepared.statistics())

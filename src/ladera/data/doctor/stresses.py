@@ -50,7 +50,7 @@ def stresses(dataset: Dataset) -> Iterator[Finding]:
             "stress-unit",
             f"Between {len(x):,} pairs of frames of one composition and different volumes the "
             f"energy changes by {slope:.3g} times the work of the stress, expected 1. "
-            f"{_advice(slope, abs(agreement) > 0.3)}",
+            f"{_probable(slope) if abs(agreement) > 0.6 else _possible(float(np.median(work)))}",
             usable,
             worst=int(usable[np.argmax(work)]),
         )
@@ -62,8 +62,7 @@ def stresses(dataset: Dataset) -> Iterator[Finding]:
             f"The stress is {np.abs(tensors).max() / GIGAPASCAL:,.0f} GPa at its largest, and its "
             f"work {np.median(work):,.0f} eV/atom in the median frame: "
             f"{'no solid has that' if impossible else 'only planets have that'}. "
-            f"Is it in {_candidates(float(np.median(work)))}? The sign may be the other too, as "
-            "VASP prints it.",
+            f"{_possible(float(np.median(work)))}",
             usable,
             worst=int(usable[np.argmax(work)]),
         )
@@ -92,16 +91,10 @@ def _changes(
     return np.concatenate(x), np.concatenate(y)
 
 
-def _advice(slope: float, signed: bool) -> str:
+def _probable(slope: float) -> str:
     """What to multiply with: the unit whose factor is nearest to the slope, and its sign."""
     factors = _FACTORS | {"eV/Angstrom^3": 1.0}
-    ratio = max(abs(slope), 1e-300)
-    name = min(factors, key=lambda unit: abs(float(np.log(ratio / factors[unit]))))
-    if not signed:
-        return (
-            f"Probable: {name}; multiply it by {factors[name]:.6g}, or by -{factors[name]:.6g} "
-            "where it is positive in compression, as VASP prints it."
-        )
+    name = min(factors, key=lambda unit: abs(float(np.log(abs(slope) / factors[unit]))))
     if slope < 0:
         return (
             f"Probable: {name} and positive in compression, as VASP prints it; multiply it by "
@@ -110,14 +103,16 @@ def _advice(slope: float, signed: bool) -> str:
     return f"Probable: {name}; multiply it by {factors[name]:.6g}."
 
 
-def _candidates(work: float) -> str:
+def _possible(work: float) -> str:
     """The units in which a work (eV/atom, if the stress were in eV/Angstrom^3) is an ordinary one.
 
     Each with the factor to multiply by.
     """
     units = [unit for unit, factor in _FACTORS.items() if 0.002 < work * factor < 10]
-    return " or ".join(f"{unit} (multiply by {_FACTORS[unit]:.6g})" for unit in units) or (
-        "a unit not known here"
+    names = " or ".join(f"{unit} (multiply by {_FACTORS[unit]:.6g})" for unit in units)
+    return (
+        f"Is it in {names or 'a unit not known here'}? The sign may be the other one, too, as "
+        "VASP prints it."
     )
 
 

@@ -7,7 +7,7 @@ takes units for granted, this module puts it right or asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,9 +96,7 @@ def _structures(
             yield from _rows(path)
             return
         # ASE would take what follows an @ in a file's name for frame numbers.
-        for atoms in ase.io.iread(
-            str(path), ":", format_, do_not_split_by_at_sign=True, **options
-        ):
+        for atoms in ase.io.iread(str(path), ":", format_, do_not_split_by_at_sign=True, **options):
             if format_.startswith("lammps") and atoms.calc is not None:
                 atoms.calc.results.pop("energy", None)  # made up: a dump has none
             if in_ev:
@@ -123,8 +121,8 @@ def _lammps_options(path: Path, format_: str, types: Sequence[str]) -> dict[str,
     """The species of the types and the units, which ASE takes for H, He, ... and metal."""
     words = {} if format_ == "lammps-dump-binary" else _lammps_words(path)
     named = {"element", "mass", "Masses"} & set(words)
-    if types and "element" in named:
-        raise DataError(f"{path} names the elements of its atoms itself; give no types.")
+    if types and named & {"element", "mass"}:
+        raise DataError(f"{path} says itself which elements its atoms are; give no types.")
     if not types and not named:
         raise DataError(
             f"{path} has atoms of types without names; give the species of types 1, 2, 3... with "

@@ -182,7 +182,7 @@ def _parse(
     columns = _columns(batch[0].columns, _header_line(batch[0], path))
     atomic = {getattr(keys, quantity.name) for quantity in QUANTITIES if quantity.per_atom}
     wanted = {"pos", "species", "Z", "numbers", "masses", "mass", *atomic}
-    of_frames = {getattr(keys, name) for name in LabelKeys.model_fields} - atomic - {None}
+    of_frames = keys.of_frames()
     dtype = np.dtype(
         [
             # Columns that nobody asked for are not even converted.
@@ -250,7 +250,8 @@ def _atomic_numbers(rows: NDArray[Any], path: Path, table: AtomTable) -> Integer
             f"{path}, line {table.first_line + wrong[0]}: {column[wrong[0]]} in the column "
             f"'{name}' is no atomic number; expected a whole one."
         )
-    return np.clip(column, -1, 1000).astype(np.int64)
+    numbers: Integers = np.clip(column, -1, 1000).astype(np.int64)
+    return numbers
 
 
 def _cell(values: dict[str, str], where: str) -> tuple[Floats, Booleans]:
@@ -267,11 +268,12 @@ def _cell(values: dict[str, str], where: str) -> tuple[Floats, Booleans]:
             ) from None
     text = values.get("pbc")
     if text is None:  # vectors of zeros are how some programs write an open direction
-        return cell, cell.any(axis=1)
+        return cell, np.asarray(cell.any(axis=1))
     words = re.split(r"[\s,\[\]]+", text.strip("[] ").lower())
     if len(words) not in (1, 3) or not set(words) <= set(_FLAGS):
         raise DataError(f"{where}: pbc is '{text[:60]}', expected three of T and F, or one.")
-    return cell, np.array([_FLAGS[word] for word in words]) | np.zeros(3, dtype=bool)
+    flags = [_FLAGS[word] for word in words]
+    return cell, np.array(flags if len(flags) == 3 else 3 * flags)
 
 
 def _write_frame(file: IO[Any], frame: Frame) -> None:

@@ -77,6 +77,13 @@ class LabelKeys(BaseModel):
         chosen = (getattr(self, name) for name in self.model_fields_set)
         return {*type(self).model_fields, *_USUAL_VIRIALS, *(key for key in chosen if key)}
 
+    def of_frames(self) -> set[str]:
+        """The keys of labels that a frame has one of, not each of its atoms."""
+        atomic = {quantity.name for quantity in QUANTITIES if quantity.per_atom}
+        keys = {getattr(self, name) for name in type(self).model_fields if name not in atomic}
+        usual = () if "virial" in self.model_fields_set else _USUAL_VIRIALS
+        return {key for key in (*keys, *usual) if key}
+
     def left_out(self, path: object) -> list[str]:
         """The labels to read a file without whose labels have no keys, such as an ``input.data``.
 
@@ -181,10 +188,12 @@ class FileLabels:
         unread = lookalikes(self._found, used)
         if unread:
             names = ", ".join(f"'{key}'" for key in unread[:8]) + ", ..." * (len(unread) > 8)
+            found = (
+                "looks like a label and was" if len(unread) == 1 else "look like labels and were"
+            )
             self._remarks["unread"] = (
-                f"{self._path}: {names} look{'s' * (len(unread) == 1)} like labels and "
-                f"{'was' if len(unread) == 1 else 'were'} not read; name what is one, as with "
-                "--energy-key or data.keys.energy",
+                f"{self._path}: {names} {found} not read; say which label it is, as with "
+                f"--energy-key {unread[0]} or data.keys.energy, if it is one",
                 1,
             )
         for sentence, count in self._remarks.values():
@@ -263,8 +272,9 @@ class FileLabels:
         if isinstance(masses, np.ndarray) and masses.size == frame.n_atoms:
             odd = odd_mass(frame.numbers, masses.ravel().astype(np.float64))
             if odd:
-                self._remark("masses", f"{frame.source}: {odd}; is it that element? The mass was "
-                             "not used")
+                self._remark(
+                    "masses", f"{frame.source}: {odd}; is it that element? The mass was not used"
+                )
 
 
 def _without(name: str) -> str:

@@ -92,7 +92,7 @@ class FromBase:
                     torch.manual_seed(0)
                     adapters.add_low_rank(potential, rank)
         self._trainable = adapters.count(potential)
-        require_learnable(potential, prepared.config)
+        require_learnable(potential, prepared.config, prepared.dataset)
         return potential
 
     def settle(self, trained: Potential) -> None:
