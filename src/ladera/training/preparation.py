@@ -166,13 +166,6 @@ def _check_labels(prepared: Prepared) -> None:
                 f"loss.{name} is {weight:g}, but no training frame has a label for it; check "
                 f"data.keys.{name}, or set loss.{name}: 0 to train without."
             )
-<<<<<<< HEAD
-    for index in (
-        np.flatnonzero(prepared.dataset.has("stress")) if prepared.learns("stress") else ()
-    ):
-        if prepared.dataset[int(index)].volume == 0.0:
-            raise DataError(f"{prepared.dataset.place(int(index))} {STRESS.misfit}.")
-=======
     dataset = prepared.dataset
     bulk = np.asarray(dataset.column("periodic").any(axis=1))
     flat: Booleans = np.linalg.det(np.where(bulk[:, None, None], dataset.column("cell"), 0)) == 0
@@ -182,7 +175,6 @@ def _check_labels(prepared: Prepared) -> None:
             f"{dataset.place(int(wrong[0]))} {STRESS.misfit} (data.keys.stress: null leaves all "
             "out)."
         )
->>>>>>> labels
 
 
 def _check_species(prepared: Prepared) -> None:
