@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -37,7 +38,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent)
         handle, name = tempfile.mkstemp(
-            prefix=f"{_HIDDEN}{_namespace()}-{os.getpid()}-{target.stem[-60:]}.",
+            prefix=temporary_prefix(target.stem),
             suffix=target.suffix,
             dir=target.parent,
         )
@@ -57,8 +58,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
+def temporary_prefix(stem: str = "") -> str:
+    """How the name of a temporary file or folder begins that :func:`sweep` knows as Ladera's."""
+    return f"{_HIDDEN}{_namespace()}-{os.getpid()}-{stem[-60:]}."
+
+
 def sweep(folder: Path) -> None:
-    """Remove the temporary files of Ladera that killed processes left in a folder.
+    """Remove the temporary files and folders of Ladera that killed processes left in a folder.
 
     Of this machine those of processes that are no more, of others (and of other containers, whose
     processes cannot be seen from here) those that nobody has touched for a day. A process looks
@@ -73,7 +79,7 @@ def sweep(folder: Path) -> None:
             here = namespace == _namespace()
             untouched = time.time() - path.stat().st_mtime
             if not is_running(int(process)) if here else untouched > _DAY:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def is_running(process: int) -> bool:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ladera.interrupt import StopRequest, interrupted_by_signals
+from ladera.provenance import COMMAND_VARIABLE, command
 
 T = TypeVar("T")
 
@@ -149,6 +150,7 @@ class _Worker:
     def __init__(self, threads: int) -> None:
         here, there = socket.socketpair()
         environment = os.environ | dict.fromkeys(_THREAD_COUNTS, str(threads))
+        environment[COMMAND_VARIABLE] = command()
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         with there:
             # A session of its own: Ctrl-C is for us, who then ask every task to stop.

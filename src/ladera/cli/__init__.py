@@ -39,6 +39,7 @@ from ladera.cli import (
     validate,
     vibrations,
 )
+from ladera.cli.outputs import release
 from ladera.cli.streams import StandardStreams, standard_streams
 from ladera.errors import LaderaError
 from ladera.interrupt import interrupted_by_signals
@@ -150,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     streams = standard_streams()
     with interrupted_by_signals():
         code = _exit_code(lambda: app(words), debug)
+        release()
         sys.exit(code or _exit_code_of(streams))
 
 

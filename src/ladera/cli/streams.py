@@ -17,19 +17,16 @@ from typing import Any, Final
 
 # What stands for a character in an encoding without it; for any other a question mark.
 _SPELLED: Final[Mapping[str, str]] = {
-    "±": "+-",
-    "Å": "A",
-    "→": "->",
-    "×": "x",
-    "·": "*",
-    "°": "deg",
-    "²": "^2",
-    "³": "^3",
-    "⁻": "^-",
-    "¹": "1",
-    "…": "...",
-    "–": "-",
-    "−": "-",
+    "\N{PLUS-MINUS SIGN}": "+-",
+    "\N{LATIN CAPITAL LETTER A WITH RING ABOVE}": "A",
+    "\N{RIGHTWARDS ARROW}": "->",
+    "\N{MULTIPLICATION SIGN}": "x",
+    "\N{DEGREE SIGN}": "deg",
+    "\N{SUPERSCRIPT TWO}": "^2",
+    "\N{SUPERSCRIPT THREE}": "^3",
+    "\N{HORIZONTAL ELLIPSIS}": "...",
+    "\N{EN DASH}": "-",
+    "\N{MINUS SIGN}": "-",
 }
 
 

@@ -19,6 +19,7 @@ from ladera.properties.mean_squares import (
     straight_line,
     variances,
 )
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity, two_digits
 from ladera.properties.structures import deviations
 from ladera.properties.trajectory import Trajectory
@@ -195,6 +196,7 @@ class Diffusion(Result):
         return figure
 
 
+@recorded
 def diffusion(
     trajectory: Trajectory,
     species: str,

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
 from ladera.plotting import PALETTE, axes, style
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import (
     relax_ions,
@@ -114,6 +115,7 @@ class Elasticity(Result):
 
 
 @with_spread(at_rest="cell")
+@recorded
 def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) -> Elasticity:
     """Elastic constants C_ij = d sigma_i / d epsilon_j of a relaxed crystal with a calculator.
 

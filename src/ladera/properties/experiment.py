@@ -16,7 +16,9 @@ from scipy.signal import find_peaks
 
 from ladera.arrays import Floats
 from ladera.errors import DataError
+from ladera.identity import sha256
 from ladera.plotting import PALETTE
+from ladera.provenance import came_from
 
 STICKS: Final = 60  # a file with fewer points lists peaks, one with more is a curve
 PROMINENCE: Final = 0.03  # of a peak, of the highest
@@ -33,6 +35,11 @@ class MeasuredSpectrum:
     wavenumbers: Floats  # (n,), cm^-1
     absorbance: Floats  # (n,), no unit
     source: str
+
+    @property
+    def hash(self) -> str:
+        """The hash of its points, by which the file it was read from is known."""
+        return sha256(self.wavenumbers, self.absorbance)
 
     def peaks(self, width: float) -> Floats:
         """Wavenumbers of the peaks, those closer than ``width`` (cm^-1) being one, (n_peaks,)."""
@@ -97,7 +104,9 @@ def read_spectrum(path: str | os.PathLike[str]) -> MeasuredSpectrum:
     x, y = x[order], y[order]
     if not (np.isfinite(x).all() and np.isfinite(y).all() and y.max() > 0 and x[0] > 0):
         raise DataError(f"{path}: wavenumbers and absorbance must be finite and above zero.")
-    return MeasuredSpectrum(x, y / y.max(), path.name)
+    spectrum = MeasuredSpectrum(x, y / y.max(), path.name)
+    came_from(spectrum.hash, path)
+    return spectrum
 
 
 def _columns(text: str) -> tuple[Floats, Floats]:

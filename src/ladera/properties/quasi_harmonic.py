@@ -20,6 +20,7 @@ from ladera.properties.phonons import (
     frequencies,
     supercell_size,
 )
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import relax_ions, require_crystal, with_spread
 from ladera.units import GIGAPASCAL
@@ -85,6 +86,7 @@ class QuasiHarmonic(Result):
 
 
 @with_spread(at_rest="nothing")
+@recorded
 def quasi_harmonic(
     atoms: Atoms,
     /,

@@ -13,7 +13,9 @@ from ase.data import chemical_symbols
 
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.errors import DataError, PropertyError, did_you_mean
-from ladera.simulation.run_folder import SimulationRun, trajectory_file
+from ladera.identity import hash_of_structure, sha256
+from ladera.provenance import came_from
+from ladera.simulation.run_folder import SimulationRun, files_of_run, trajectory_file
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
@@ -90,6 +92,11 @@ class Trajectory:
             raise DataError(f"The temperature is {temperature} K; it must be positive.")
         followed, wrapped = _unwrap(positions, cells)
         return cls(numbers, followed, cells, float(interval), temperature, wrapped)
+
+    @property
+    def hash(self) -> str:
+        """The hash of what it ends with, by which the file it was read from is known."""
+        return sha256(self.numbers, self.positions[-1], self.cells[-1])
 
     @property
     def n_frames(self) -> int:
@@ -182,7 +189,10 @@ def read_frames(path: str | os.PathLike[str], *, types: Sequence[str] = ()) -> l
     :func:`read_trajectory`.
     """
     path = Path(path)
-    return _frames(trajectory_file(path) if path.is_dir() else path, types)
+    frames = _frames(trajectory_file(path) if path.is_dir() else path, types)
+    if frames:
+        came_from(hash_of_structure(frames[-1], frames[-1].get_masses()), *files_of_run(path))
+    return frames
 
 
 def _frames(path: Path, types: Sequence[str]) -> list[Atoms]:
@@ -234,6 +244,7 @@ def _trajectory(
     velocities = np.array([atoms.get_velocities() for atoms in frames]) * FEMTOSECOND
     dipoles = [atoms.calc.results.get("dipole") for atoms in frames if atoms.calc is not None]
     known = len(dipoles) == len(frames) and all(dipole is not None for dipole in dipoles)
+    came_from(trajectory.hash, *files_of_run(path))
     return replace(
         trajectory,
         masses=frames[0].get_masses(),

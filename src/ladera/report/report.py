@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 import ladera
 from ladera.errors import DataError
-from ladera.files import write_text_atomic
+from ladera.files import require_absent, write_text_atomic
 from ladera.plotting import to_svg
 from ladera.properties import result
 from ladera.properties.result import Result
@@ -46,6 +46,7 @@ HOW_TO_GET_3D: Final = (
     "clone of Ladera (it needs npm), then make the report again."
 )
 _FINDINGS_SHOWN: Final = 100
+_GENERATOR: Final = b'<meta name="generator" content="Ladera'
 _MINUS: Final = "\N{MINUS SIGN}"
 
 
@@ -73,7 +74,8 @@ def write_report(
     properties
         Folders of saved results, such as those of ``ladera elastic``, to show as well.
 
-    Raises DataError for a folder without a run and for a damaged file. Warns (ReportWarning) when
+    Raises DataError for a folder without a run and for a damaged file, ConfigError where ``output``
+    is a file but no report. Warns (ReportWarning) when
     3Dmol.js is missing; the report then has still pictures and says how to get it.
     """
     folder = Path(run)
@@ -90,12 +92,22 @@ def write_report(
             f"{folder} holds no run: expected log.csv or model.ladera of a training, md.csv or "
             "relax.csv of a simulation, result.json of a property."
         )
+    path = folder / "report.html" if output is None else Path(output)
+    if not _is_report(path):
+        require_absent(path)
     training = TrainingRun.read(folder) if is_training(folder) else None
     shown = {name: result.load(name) for name in results}
     page = _render(folder, training, [SimulationRun.read(name) for name in folders], shown)
-    path = folder / "report.html" if output is None else Path(output)
     write_text_atomic(path, page)
     return path
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file is a page of ours, which a newer one may replace."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _GENERATOR in file.read(4096)
 
 
 def _render(
