@@ -53,8 +53,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        if error.filename is None or _HIDDEN in str(error.filename):
-            error.filename, error.filename2 = str(target), None
+        unnamed = error.filename is None or _HIDDEN in str(error.filename)
+        if unnamed and error.errno is not None:  # one of words alone would lose them
+            error.filename = str(target)
         raise
 
 

@@ -29,6 +29,7 @@ from ladera.properties.result import Result
 from ladera.report import (
     figures,
     finetune_section,
+    origin_section,
     simulation_section,
     training_section,
     uncertainty_section,
@@ -183,6 +184,7 @@ def _training(run: TrainingRun) -> dict[str, Any]:
         "findings": run.check.get("findings", [])[:_FINDINGS_SHOWN],
         "n_findings": len(run.check.get("findings", [])),
         "config": run.config,
+        "origin": origin_section.section(run.model.get("provenance", {})),
         "header": json.dumps(run.model, indent=2, ensure_ascii=False) if run.model else "",
     }
 
@@ -233,7 +235,7 @@ def _simulation(simulation: SimulationRun, identifier: str, atom_frames: int) ->
         "figures": _svgs(simulation_section.plates(simulation), identifier),
         "scene": None if motion is None else motion.scene,
         "still": None if motion is None else _still(motion, identifier),
-        "settings": json.dumps(simulation.description, indent=2, ensure_ascii=False),
+        "origin": origin_section.section(simulation.description),
         "shown": 0 if motion is None else motion.shown,
         "total": 0 if motion is None else motion.total,
     }
@@ -249,6 +251,7 @@ def _property(saved: Result, where: Path, identifier: str, atom_frames: int) -> 
         "table": saved.table(),
         "figure": to_svg(saved.plot(), f"{saved.title}. {saved.caption}", identifier),
         "caption": saved.caption,
+        "origin": origin_section.section(saved.provenance),
         "scene": None if motion is None else motion.scene,
         "still": None if motion is None else _still(motion, identifier),
         "shown": 0 if motion is None else motion.shown,
