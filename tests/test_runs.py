@@ -28,6 +28,9 @@ from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.settings import MDSettings
 
 
+no_viewer = pytest.mark.filterwarnings("ignore::ladera.report.report.ReportWarning")
+
+
 def ladera(*words: object) -> int:
     with pytest.raises(SystemExit) as end:
         cli.main([str(word) for word in words])
@@ -45,7 +48,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     potential = argon()
     potential.save(tmp_path / "argon.ladera")
-    crystal = bulk("Ar", "fcc", a=5.3, cubic=True)
+    crystal = bulk("Ar", "fcc", a=5.4, cubic=True)
     crystal.write(tmp_path / "argon.xyz")
     frames = []
     for seed in range(3):
@@ -61,6 +64,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- the record ----------------------------------------------------------------------------------
 
 
+@no_viewer
 def test_a_result_says_how_it_was_made(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ladera("eos", "argon.ladera", "argon.xyz", "--points", 7) == 0
     record = json.loads((place / "eos" / "result.json").read_text())["provenance"]
@@ -113,6 +117,7 @@ def _wrappers(function: object) -> set[str]:
     return found
 
 
+@no_viewer
 def test_evaluations_and_dynamics_have_the_same_record(place: Path) -> None:
     assert ladera("evaluate", "argon.ladera", "frames.extxyz", "--output", "ev") == 0
     evaluation = json.loads((place / "ev" / "evaluation.json").read_text())["provenance"]
@@ -133,7 +138,13 @@ def test_evaluations_and_dynamics_have_the_same_record(place: Path) -> None:
 
 # --- one run a folder ----------------------------------------------------------------------------
 
-HOLD = "import sys, time; from ladera.lock import locked\nwith locked(sys.argv[1]): print(flush=True); time.sleep(60)"
+HOLD = """
+import sys, time
+from ladera.lock import locked
+with locked(sys.argv[1]):
+    print(flush=True)
+    time.sleep(60)
+"""
 
 
 def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
@@ -145,7 +156,11 @@ def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> No
         words = f"in use by process {other.pid} on {platform.node()}"
         with pytest.raises(ConfigError, match=words), lock.locked(tmp_path):
             pass
-        run = (bulk("Ar", a=5.3), argon(), MDSettings(ensemble="nve", temperature=1, steps=1))
+        run = (
+            bulk("Ar", a=5.3, cubic=True),
+            argon(),
+            MDSettings(ensemble="nve", temperature=1, steps=1),
+        )
         with pytest.raises(ConfigError, match=words):
             run_md(*run, tmp_path)
         other.kill()
@@ -373,7 +388,7 @@ def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_atoms_without_a_file_have_a_record_too(tmp_path: Path) -> None:
     from ladera.properties.equation_of_state import equation_of_state
 
-    atoms: Atoms = bulk("Ar", a=5.3)
+    atoms: Atoms = bulk("Ar", a=5.4)
     atoms.calc = argon().calculator()
     record = equation_of_state(atoms).provenance
     assert record["structure"]["formula"] == "Ar"
