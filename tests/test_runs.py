@@ -18,6 +18,7 @@ import ase.io
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from argon import argon
 from ladera import cli, files, lock
@@ -26,7 +27,6 @@ from ladera.interrupt import StopRequest, interrupted_by_signals
 from ladera.properties.result import KINDS, Result, load
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.settings import MDSettings
-
 
 no_viewer = pytest.mark.filterwarnings("ignore::ladera.report.report.ReportWarning")
 
@@ -55,7 +55,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         frame = crystal.copy()
         frame.rattle(0.1, seed=seed)
         frame.calc = potential.calculator()
-        frame.get_potential_energy()
+        energy, forces = frame.get_potential_energy() + 0.01, 1.01 * frame.get_forces()
+        frame.calc = SinglePointCalculator(frame, energy=energy, forces=forces)
         frames.append(frame)
     ase.io.write(tmp_path / "frames.extxyz", frames)
     return tmp_path

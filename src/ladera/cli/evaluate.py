@@ -49,7 +49,7 @@ def evaluate(
 
     from ladera import loading
     from ladera.identity import describe_evaluation
-    from ladera.training.evaluation import evaluate_dataset
+    from ladera.training.evaluation import evaluate_dataset, require_foreign_labels
     from ladera.training.evaluation_files import files_of, write_evaluations
 
     if output is not None:
@@ -64,7 +64,7 @@ def evaluate(
             frames,
             on_frames=lambda done: status.update(f"Evaluated {done:,} of {len(frames):,} frames"),
         )
-    summary = found.to_json()
+    summary = require_foreign_labels(found).to_json()
     _print_evaluation(summary)
     if summary["uncertainty"] is not None:
         Console().print(reliability_table(summary["uncertainty"]))
