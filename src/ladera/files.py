@@ -75,8 +75,8 @@ def sweep(folder: Path) -> None:
         return
     _SWEPT.add(folder)
     for path in folder.glob(f"{_HIDDEN}*"):
-        namespace, process, *_ = path.name.removeprefix(_HIDDEN).split("-")
         with suppress(OSError, ValueError):  # another is faster, or it is no file of ours
+            namespace, process, *_ = path.name.removeprefix(_HIDDEN).split("-")
             here = namespace == _namespace()
             untouched = time.time() - path.stat().st_mtime
             if not is_running(int(process)) if here else untouched > _DAY:
