@@ -61,9 +61,13 @@ def _acquire(path: Path) -> int:
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(_ours()).encode(), 0)
             return handle
-        except BaseException:
-            with suppress(OSError):
-                os.close(handle)
+        except ConfigError:  # another's
+            os.close(handle)
+            raise
+        except OSError as error:  # a full disk
+            path.unlink(missing_ok=True)
+            os.close(handle)
+            error.filename = str(path)
             raise
 
 
