@@ -1,4 +1,4 @@
-"""Kill trainings and simulations at random instants, go on with them, compare with undisturbed ones.
+"""Kill trainings and simulations at random instants, go on with them, compare the numbers.
 
     python scripts/kill_runs.py --kills 100 --seed 0
 
