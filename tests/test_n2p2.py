@@ -608,6 +608,6 @@ def test_nothing_is_overwritten(
     model = tmp_path / "model.ladera"
     model.touch()
     assert run("import", folder, "--output", model) == 1
-    assert "exists already; name another --output" in capsys.readouterr().err
+    assert "exists already; remove it or choose another --output" in capsys.readouterr().err
     assert run("export", folder, folder, "--to", "n2p2") == 1
-    assert "holds input.nn already" in capsys.readouterr().err
+    assert "input.nn exists already" in capsys.readouterr().err

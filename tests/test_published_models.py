@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
 import threading
@@ -22,6 +23,16 @@ CONTENT = b"PK\x03\x04 the numbers of a model" + bytes(range(256)) * 64
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
+LENGTHS = {"/words.model": "many", "/negative.model": "-5", "/empty.model": ""}
+REDIRECTS = {
+    "/circle.model": "/circle.model",
+    "/file.model": "file:///etc/passwd",
+    "/broken.model": "http://[::1/x.model",
+    "/port.model": "http://127.0.0.1:port/x.model",
+    "/nobody.model": "http://127.0.0.1:9/x.model",
+}
+
+
 class Server(BaseHTTPRequestHandler):
     """Answers as the path says, and counts."""
 
@@ -33,9 +44,14 @@ class Server(BaseHTTPRequestHandler):
         if name == "/missing.model":
             self.send_error(404)
             return
+        if name in REDIRECTS:
+            self.send_response(302)
+            self.send_header("Location", REDIRECTS[name])
+            self.end_headers()
+            return
         body = b"<html>log in to the proxy first</html>" if name == "/page.model" else CONTENT
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", LENGTHS.get(name, str(len(body))))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if name == "/truncated.model" else body)
 
@@ -166,3 +182,25 @@ def test_an_unknown_name() -> None:
         registry.of_family("mace-off", "medum")
     assert registry.of_family("mace-mp", "large").name == "mace-mp-large"
     assert registry.of_family("mace-mp", "mace-mpa-0").name == "mace-mpa-0"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib's sockets
+@pytest.mark.parametrize("file", [*LENGTHS, *REDIRECTS])
+def test_a_server_that_talks_nonsense_is_a_sentence(model: Make, tmp_path: Path, file: str) -> None:
+    """A length that is no number, a redirection that leads nowhere, home, or to a file here."""
+    with pytest.raises(ModelFileError) as caught:
+        fetch(model(file.strip("/")), tmp_path)
+    sentence = str(caught.value)
+    assert "mace-test is not in" in sentence
+    assert f"put {file.strip('/')} from http" in sentence
+    assert list(tmp_path.iterdir()) == []
+    del caught
+    gc.collect()
+
+
+@pytest.mark.parametrize("pin", [b"", b"\xff\xfe", b"no checksum"])
+def test_a_damaged_checksum_is_named(model: Make, tmp_path: Path, pin: bytes) -> None:
+    (tmp_path / "good.model").write_bytes(CONTENT)
+    (tmp_path / "good.model.sha256").write_bytes(pin)
+    with pytest.raises(ModelFileError, match=r"good\.model\.sha256 does not begin with a SHA-256"):
+        fetch(model("good.model"), tmp_path)

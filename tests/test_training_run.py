@@ -225,12 +225,12 @@ def test_the_folder_holds_what_the_manual_says(tmp_path: Path) -> None:
         assert float(log[0][column]) > 0
     assert float(log[0]["train_stress_rmse_mev_per_angstrom3"]) > 0
     results = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    assert set(results) == {"train", "validation", "test"}
+    assert set(results) == {"train", "validation", "test", "provenance"}
     origin = loading.read_header(tmp_path / "run" / "model.ladera")["provenance"]
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     assert origin["split"] == split
     assert origin["data_hash"] == split["data_hash"]
-    assert set(origin["versions"]) == {"ladera", "torch", "numpy", "python"}
+    assert {"ladera", "torch", "numpy", "python", "numba"} <= set(origin["versions"])
     assert origin["config"]["model"]["species"] == ["Ar"]
     with np.load(tmp_path / "run" / "predictions_test.npz") as arrays:
         assert arrays["frame_index"].tolist() == split["test"]

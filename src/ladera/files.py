@@ -1,17 +1,28 @@
-"""Writing files so that an interruption never leaves half a file behind, reading JSON, hashes."""
+"""Writing files so that an interruption never leaves half a file behind, reading JSON, hashes.
+
+The rule for the outputs of commands is :func:`require_absent`: what is there stays.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import platform
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ladera.errors import DataError
+from ladera.errors import ConfigError, DataError
+
+_HIDDEN: Final = ".ladera-"  # how the names of temporary files begin
+_DAY: Final = 86400.0  # s
+_SWEPT: Final[set[Path]] = set()  # folders this process has looked into
 
 
 @contextmanager
@@ -19,23 +30,100 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success move it there in one step.
 
     The target is either the old file or the complete new one, whatever happens in between (a full
-    disk, a kill). The temporary file is removed when the block raises.
+    disk, a kill). The temporary file is removed when the block raises; one that a killed process
+    left is removed by the next that writes there. An OSError of the block names the target.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
-    )
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=temporary_prefix(target.stem),
+            suffix=target.suffix,
+            dir=target.parent,
+        )
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        unnamed = error.filename is None or _HIDDEN in str(error.filename)
+        if unnamed and error.errno is not None:  # one of words alone would lose them
+            error.filename = str(target)
+        raise
+
+
+def temporary_prefix(stem: str = "") -> str:
+    """How the name of a temporary file or folder begins that :func:`sweep` knows as Ladera's."""
+    return f"{_HIDDEN}{_namespace()}-{os.getpid()}-{stem[-60:]}."
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files and folders of Ladera that killed processes left in a folder.
+
+    Of this machine those of processes that are no more, of others (and of other containers, whose
+    processes cannot be seen from here) those that nobody has touched for a day. A process looks
+    once into each folder.
+    """
+    if folder in _SWEPT:
+        return
+    _SWEPT.add(folder)
+    for path in folder.glob(f"{_HIDDEN}*"):
+        with suppress(OSError, ValueError):  # another is faster, or it is no file of ours
+            namespace, process, *_ = path.name.removeprefix(_HIDDEN).split("-")
+            here = namespace == _namespace()
+            untouched = time.time() - path.stat().st_mtime
+            if not is_running(int(process)) if here else untouched > _DAY:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number, whoever's it is."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+@cache
+def machine() -> str:
+    """What tells this machine, since it was started, from all others."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return platform.node()
+
+
+@cache
+def _namespace() -> str:
+    """What tells the processes that can be seen from here from those of other machines."""
+    seen = ""
+    with suppress(OSError):
+        seen = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{machine()} {seen}".encode()).hexdigest()[:8]
+
+
+def require_absent(*paths: Path, remedy: str = "remove it or choose another --output") -> None:
+    """Raise ConfigError when one of the files or folders that a command will make is there.
+
+    Ladera replaces no file that it does not know as what the same command left behind. So no
+    output takes the place of an input, nor of anything else.
+    """
+    for path in paths:
+        if os.path.lexists(path):
+            raise ConfigError(f"{path} exists already; {remedy}.")
+        parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            what = "cannot be written to" if parent.is_dir() else "is no folder"
+            raise ConfigError(f"{path} cannot be made: {parent} {what}; choose another --output.")
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:

@@ -1,14 +1,16 @@
-"""What tells models, structures and runs apart: hashes, and what settings.json says of them."""
+"""What tells models, structures and runs apart: hashes, and the record that every result has."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ladera import provenance
 from ladera.structure import total_charge
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from ladera.data.dataset import Dataset
     from ladera.potential import Potential
 
 
@@ -52,24 +55,57 @@ def hash_of_structure(atoms: Atoms, *more: bytes | str | NDArray[Any]) -> str:
     )
 
 
-def describe_run(
-    settings: Mapping[str, Any], potential: Potential, atoms: Atoms
-) -> dict[str, Mapping[str, Any]]:
-    """What settings.json says of a run: its settings, its model and what it begins with."""
+def describe_run(settings: Mapping[str, Any], potential: Potential, atoms: Atoms) -> dict[str, Any]:
+    """The record of a run: its settings, its model, what it begins with, and how it is made."""
     return {
         "settings": settings,
-        "model": {
-            "architecture": potential.config.architecture,
-            "species": list(potential.symbols),
-            "cutoff": potential.cutoff,
-            "sha256": hash_of_model(potential),
-        },
-        "structure": {
-            "formula": atoms.get_chemical_formula(),
-            "n_atoms": len(atoms),
-            "periodic": atoms.pbc.tolist(),
-            "sha256": hash_of_structure(atoms, atoms.get_masses()),
-        },
+        "model": describe_model(potential),
+        "structure": describe_structure(atoms),
+        **provenance.how(),
+    }
+
+
+def describe_evaluation(
+    potential: Potential, data: Dataset, files: Iterable[str | os.PathLike[str]], **settings: Any
+) -> dict[str, Any]:
+    """The record of what is found by a model on labelled frames, read from ``files``."""
+    return {
+        "settings": settings,
+        "model": describe_model(potential),
+        "data": describe_data(data, files),
+        **provenance.how(),
+    }
+
+
+def describe_data(data: Dataset, files: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
+    """What the record of a result says of labelled frames."""
+    return {"frames": len(data), "sha256": data.hash, "files": provenance.files(*files)}
+
+
+def describe_model(potential: Potential) -> dict[str, Any]:
+    """What the record of a result says of its model; of a committee the files of its members."""
+    sha256 = hash_of_model(potential)
+    files = provenance.files_of(sha256) or [
+        file for member in potential.members for file in provenance.files_of(hash_of_model(member))
+    ]
+    return {
+        "architecture": potential.config.architecture,
+        "species": list(potential.symbols),
+        "cutoff": potential.cutoff,
+        "sha256": sha256,
+        "files": files,
+    }
+
+
+def describe_structure(atoms: Atoms) -> dict[str, Any]:
+    """What the record of a result says of a structure."""
+    sha256 = hash_of_structure(atoms, atoms.get_masses())
+    return {
+        "formula": atoms.get_chemical_formula(),
+        "n_atoms": len(atoms),
+        "periodic": atoms.pbc.tolist(),
+        "sha256": sha256,
+        "files": provenance.files_of(sha256),
     }
 
 

@@ -4,37 +4,92 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+# What queue systems send before the end: SIGTERM, SIGXCPU where the time is used up, SIGUSR1 and
+# SIGUSR2 where a warning was asked for; SIGHUP comes when the terminal goes.
+_OF_QUEUES: Final = (
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGXCPU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
+
+class _Handlers:
+    """A handler of signals in place of others, until it is taken away again.
+
+    SIGHUP stays ignored where it is: that is what nohup is for. Outside the main thread, where
+    Python allows no handlers, nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self._previous: dict[int, Any] = {}
+
+    def set(self, handler: Callable[[int, FrameType | None], None], *numbers: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in numbers:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, handler)
+
+    def restore(self, *numbers: int) -> None:
+        for number in numbers or tuple(self._previous):
+            if number in self._previous:
+                signal.signal(number, self._previous.pop(number))
 
 
 class StopRequest:
-    """While it is entered, the first Ctrl-C or SIGTERM sets ``requested`` and nothing else.
+    """While it is entered, Ctrl-C or a signal of a queue system sets ``requested``, nothing else.
 
-    The second one interrupts at once, as ever. Outside the main thread, where Python allows no
-    signal handlers, nothing changes.
+    A second Ctrl-C interrupts at once, as ever; a queue system may repeat itself. Outside the main
+    thread nothing changes.
     """
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous: dict[signal.Signals, Any] = {}
+        self._handlers = _Handlers()
 
     def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                self._previous[number] = signal.signal(number, self._request)
+        self._handlers.set(self._request, signal.SIGINT, *_OF_QUEUES)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._restore()
+        if self.requested:
+            _Ending.begun = True
+        self._handlers.restore()
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        self._restore()
+        self._handlers.restore(signal.SIGINT)
 
-    def _restore(self) -> None:
-        while self._previous:
-            number, handler = self._previous.popitem()
-            signal.signal(number, handler)
+
+class _Ending:
+    """Whether this program is on its way out."""
+
+    begun = False
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """While it is entered, what would kill the process raises KeyboardInterrupt instead, once.
+
+    So everything is put away on the way out: locks, temporary files, processes.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not _Ending.begun:
+            _Ending.begun = True
+            raise KeyboardInterrupt(f"by {signal.Signals(number).name}")
+
+    handlers = _Handlers()
+    _Ending.begun = False
+    handlers.set(interrupt, *_OF_QUEUES)
+    try:
+        yield
+    finally:
+        handlers.restore()

@@ -18,8 +18,10 @@ from pydantic import ValidationError
 
 from ladera import modelfile
 from ladera.errors import ConfigError, LaderaError, ModelFileError, did_you_mean
+from ladera.identity import hash_of_model
 from ladera.models.registry import build, config_class
 from ladera.potential import Committee, Potential
+from ladera.provenance import came_from
 
 
 class Reader(NamedTuple):
@@ -56,7 +58,10 @@ def load(
             if path.is_file()
             else f"There is no folder {path}; units are those of a folder of n2p2 or RuNNer."
         )
-    return _reader_of(path).load(path, units, head)
+    potential = _reader_of(path).load(path, units, head)
+    if path.exists():  # a published name ends here a second time, with its file
+        came_from(hash_of_model(potential), path)
+    return potential
 
 
 def load_committee(

@@ -25,7 +25,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from ladera.interrupt import StopRequest
+from ladera.interrupt import StopRequest, interrupted_by_signals
+from ladera.provenance import COMMAND_VARIABLE, command
 
 T = TypeVar("T")
 
@@ -149,6 +150,7 @@ class _Worker:
     def __init__(self, threads: int) -> None:
         here, there = socket.socketpair()
         environment = os.environ | dict.fromkeys(_THREAD_COUNTS, str(threads))
+        environment[COMMAND_VARIABLE] = command()
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         with there:
             # A session of its own: Ctrl-C is for us, who then ask every task to stop.
@@ -192,16 +194,17 @@ class _Worker:
 def serve(descriptor: int) -> None:
     """Do the tasks that come through a socket until it is closed."""
     threading.Thread(target=_stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
-    # A broken pipe: nobody listens any more.
-    with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):
+    with (
+        suppress(EOFError, ConnectionError, KeyboardInterrupt),  # nobody listens any more
+        interrupted_by_signals(),
+        Connection(descriptor) as connection,
+    ):
         while True:
             call, output = pickle.loads(connection.recv_bytes())
             try:
                 # A new context: what was warned of in one task is warned of in the next again.
                 with _writing_to(output), warnings.catch_warnings():
                     answer = pickle.dumps((None, call()))
-            except KeyboardInterrupt:
-                return
             except Exception as error:
                 answer = pickle.dumps((_portable(error), None))
             connection.send_bytes(answer)

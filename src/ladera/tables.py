@@ -174,6 +174,8 @@ def last_row(path: str | os.PathLike[str]) -> list[str]:
 
     Empty before there is a row, and where there is no such file.
     """
+    if not Path(path).is_file():  # a device may have no end
+        return []
     try:
         with Path(path).open("rb") as file:
             header = file.readline()

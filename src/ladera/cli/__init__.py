@@ -2,13 +2,13 @@
 
 Each command lives in its own module, which imports what it needs when it runs: help waits for
 nothing heavy. Exit codes: 0 done, 1 refused or failed with a sentence that says why, 2 a command
-line that was not understood, 70 an error in Ladera itself, 130 interrupted.
+line that was not understood, 70 an error in Ladera itself, 130 interrupted, by whatever signal, 141
+done, but nobody read all that it printed.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import tempfile
 import traceback
@@ -39,7 +39,10 @@ from ladera.cli import (
     validate,
     vibrations,
 )
+from ladera.cli.outputs import release
+from ladera.cli.streams import StandardStreams, standard_streams
 from ladera.errors import LaderaError
+from ladera.interrupt import interrupted_by_signals
 
 FAILURE: Final = 1
 USAGE: Final = 2
@@ -145,21 +148,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     warnings.formatwarning = _one_line_warning
-    sys.exit(_exit_code(lambda: app(words), debug))
+    streams = standard_streams()
+    with interrupted_by_signals():
+        code = _exit_code(lambda: app(words), debug)
+        release()
+        sys.exit(code or _exit_code_of(streams))
 
 
 def _exit_code(command: Callable[[], Any], debug: bool) -> int:
     """Run a command; whatever goes wrong becomes one sentence on stderr and an exit code."""
     try:
         code: int = command()
-        sys.stdout.flush()
         return code
     except KeyboardInterrupt as stop:
         return _fail(f"Interrupted: {stop}." if str(stop) else "Interrupted.", INTERRUPTED)
-    except BrokenPipeError:
-        # Nobody reads on. The interpreter's last flush must not complain of it a second time.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     except CycloptsError as misuse:
         line = " ".join(("ladera", *(misuse.command_chain or ())))
         return _fail(f"{misuse} See `{line} --help`.", USAGE)
@@ -175,6 +177,16 @@ def _exit_code(command: Callable[[], Any], debug: bool) -> int:
         return _fail(_internal_sentence(error), INTERNAL_ERROR)
 
 
+def _exit_code_of(streams: StandardStreams) -> int:
+    """What is left to say when all is done, but its words did not all come through."""
+    error = streams.error()
+    if error is None:
+        return 0
+    if error.errno == errno.EPIPE:  # nobody reads on
+        return BROKEN_PIPE
+    return _fail(f"All is done but for its words on standard output: {error.strerror}.", FAILURE)
+
+
 def _fail(sentence: str, code: int) -> int:
     print(f"Error: {sentence}" if code != INTERRUPTED else sentence, file=sys.stderr)
     return code
@@ -183,7 +195,8 @@ def _fail(sentence: str, code: int) -> int:
 def _system_sentence(error: OSError) -> str:
     """What the operating system refused, and for which file."""
     where = f" ({error.filename})" if error.filename is not None else ""
-    remedy = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "; free some space and run again" if full else ""
     return f"{error.strerror or error}{where}{remedy}."
 
 

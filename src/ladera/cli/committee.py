@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.outputs import claim_file
 
 
 def committee(
@@ -39,6 +40,7 @@ def committee(
     from ladera.training.committee import calibrate
     from ladera.training.evaluation import evaluate_dataset
 
+    claim_file(output)
     members = Committee([loading.load(model) for model in models])
     dataset = read_files(tuple(data), reading)
     calibrated = calibrate(members, dataset)

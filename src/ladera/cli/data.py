@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.outputs import claim_file
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -89,6 +91,7 @@ def info(
     """
     from ladera.data.summary import summarize
 
+    _claim_json(json)
     summary = summarize(read_files(files, reading))
     _print_summary(summary)
     _write_json(json, summary)
@@ -108,6 +111,7 @@ def check(
     """
     from ladera.data.doctor import check as examine
 
+    _claim_json(json)
     dataset = read_files(files, reading)
     report = examine(dataset)
     print_report(report, dataset)
@@ -134,6 +138,7 @@ def convert(
     from ladera.data import formats
     from ladera.data.dataset import Dataset
 
+    claim_file(output)
     lost: tuple[str, ...] = ()
     if output.suffix in (".h5", ".hdf5") and output_units in (None, "angstrom-ev"):
         with _console().status("Converting ..."):
@@ -175,6 +180,7 @@ def split(
         ladera data split train.extxyz --output split.json --validation 0.1 --test 0
         ladera data split train.extxyz --output split.json --method group --test md_600K,md_900K
     """
+    claim_file(output)
     dataset = read_files(files, reading)
     division = _split(dataset, method, validation, test, seed)
     division.save(output)
@@ -328,6 +334,11 @@ def _console() -> Any:
     from rich.console import Console
 
     return Console()
+
+
+def _claim_json(path: Path | None) -> None:
+    if path is not None:
+        claim_file(path)
 
 
 def _write_json(path: Path | None, content: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.outputs import claim_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,9 +48,12 @@ def evaluate(
     from rich.console import Console
 
     from ladera import loading
+    from ladera.identity import describe_evaluation
     from ladera.training.evaluation import evaluate_dataset, require_foreign_labels
-    from ladera.training.evaluation_files import write_evaluations
+    from ladera.training.evaluation_files import files_of, write_evaluations
 
+    if output is not None:
+        claim_folder(output, *files_of(part))
     potential = loading.load(model)
     dataset = read_files(files, reading)
     frames = _frames(dataset, split, part)
@@ -67,7 +71,10 @@ def evaluate(
     if found.extrapolation is not None:
         _print_extrapolation(found.extrapolation, summary["extrapolation"])
     if output is not None:
-        write_evaluations({part: found}, output)
+        given = [*files, *([] if split is None else [split])]
+        settings = {} if split is None else {"split": str(split), "part": part}
+        record = describe_evaluation(potential, dataset, given, **settings)
+        write_evaluations({part: found}, output, provenance=record)
         print(f"Wrote {output / 'evaluation.json'} and {output / f'predictions_{part}.npz'}.")
     return 0
 

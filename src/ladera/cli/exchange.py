@@ -8,6 +8,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ladera.cli.data import Units
+from ladera.cli.outputs import claim_file, claim_folder
+
+_FILES = {
+    "n2p2": ("input.nn", "scaling.data", "weights.*.data"),
+    "mace": ("model.safetensors", "model.json"),
+}
 
 
 def import_(
@@ -43,8 +49,7 @@ def import_(
     from ladera import loading, modelfile
     from ladera.errors import ModelFileError
 
-    if output.exists():
-        raise ModelFileError(f"{output} exists already; name another --output.")
+    claim_file(output)
     ours = source.suffix == ".ladera" or (source / modelfile.MODEL).exists()
     if ours and head is None:
         raise ModelFileError(
@@ -86,9 +91,7 @@ def export(
 
     if folder.is_file():
         raise ConfigError(f"{folder} is a file; name a folder for the files of {to}.")
-    first = "input.nn" if to == "n2p2" else "model.safetensors"
-    if (folder / first).exists():
-        raise ConfigError(f"{folder} holds {first} already; name another folder.")
+    claim_folder(folder, *_FILES[to])
     potential = loading.load(model)
     files = (
         n2p2.export(potential, folder, UNIT_SYSTEMS[units])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.outputs import claim_file, claim_folder
 
 if TYPE_CHECKING:
     from ladera.kernels.symmetry_functions.functions import SymmetryFunction
@@ -42,6 +43,7 @@ def select(
     from ladera.training import config_file
     from ladera.training.preparation import prepare
 
+    claim_file(output)
     settings = config_file.load(config, set_ or ())
     if getattr(settings.model, "selection", None) is None:
         raise ConfigError(
@@ -82,15 +84,14 @@ def report(
     import json
 
     from ladera import loading
-    from ladera.errors import ConfigError
     from ladera.files import atomic_path, write_text_atomic
+    from ladera.identity import describe_evaluation
     from ladera.models.hdnnp.sensitivity import examine
     from ladera.plotting import style
     from ladera.report.functions_figure import functions_figure
     from ladera.training.batches import GraphStore
 
-    if (output / "functions.json").exists():
-        raise ConfigError(f"{output} holds a report already; choose another --output.")
+    claim_folder(output, "functions.json", "functions.svg")
     potential = loading.load(model)
     dataset = read_files(files, reading)
     elements = examine(potential, GraphStore(dataset, potential.cutoff, memory=0), threshold)
@@ -99,6 +100,7 @@ def report(
     summary = {
         "model": str(model),
         "threshold": threshold,
+        "provenance": describe_evaluation(potential, dataset, files, threshold=threshold),
         "elements": {element.symbol: element.to_json() for element in elements},
     }
     write_text_atomic(output / "functions.json", json.dumps(summary) + "\n")

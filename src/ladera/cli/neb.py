@@ -9,6 +9,8 @@ from cyclopts import Parameter
 
 from ladera.cli.properties import finish, require_free, with_model
 
+PATH = "path.extxyz"
+
 
 def neb(
     files: Annotated[
@@ -31,18 +33,15 @@ def neb(
 
         ladera neb model.ladera start/relaxed.extxyz end/relaxed.extxyz --images 11
     """
-    import ase.io
-
     from ladera.errors import PropertyError
     from ladera.properties.energy_path import energy_path
+    from ladera.simulation.records import write_structure
     from ladera.simulation.structures import read_structure
 
     if len(files) < 3:
         raise PropertyError("Give a model file, the start and the end: ladera neb MODEL START END.")
-    require_free(output)
+    require_free(output, PATH)
     start = with_model(files[-2], files[:-2], output)
     result = energy_path(start, read_structure(files[-1]), images=images, fmax=fmax, steps=steps)
-    code = finish(result, output)
-    frames = result.motion()[0][: len(result.images)]
-    ase.io.write(output / "path.extxyz", frames)
-    return code
+    write_structure(output / PATH, *result.motion()[0][: len(result.images)])
+    return finish(result, output)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.outputs import claim_folder
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -72,13 +74,14 @@ def elastic(
     return finish(elasticity(atoms, tolerance=tolerance, fmax=fmax), output)
 
 
-def require_free(output: Path) -> None:
-    """ConfigError when a folder holds a result already: results are not overwritten."""
+def require_free(output: Path, *names: str) -> None:
+    """Take the folder of a result. ConfigError when it holds one already, or another run does."""
     from ladera.errors import ConfigError
-    from ladera.properties.result import FILE
+    from ladera.properties.result import FIGURE, FILE, TABLE
 
     if (output / FILE).exists():
         raise ConfigError(f"{output} holds a result already; remove it or choose another --output.")
+    claim_folder(output, TABLE, FIGURE, *names)
 
 
 def with_model(structure: Path, model: list[Path], output: Path) -> Atoms:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ladera.data.frame import Frame
 from ladera.data.store import BLOCK, COLUMNS, LABELS, Arrays, map_file, stack, write_file
+from ladera.files import sweep, temporary_prefix
 
 
 class Dataset(Sequence[Frame]):
@@ -48,7 +49,8 @@ class Dataset(Sequence[Frame]):
         frames = iter(frames)
         folder = Path(path).absolute().parent
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".ladera-", dir=folder) as temporary:
+        sweep(folder)
+        with TemporaryDirectory(prefix=temporary_prefix(), dir=folder) as temporary:
             parts: list[Dataset] = []
             while block := list(islice(frames, BLOCK)):
                 part = Path(temporary) / f"{len(parts)}.h5"

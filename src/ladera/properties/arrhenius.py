@@ -13,6 +13,7 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, log_scale, style
 from ladera.properties.diffusion import CM2_PER_S, MS_PER_CM, Diffusion
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity, two_digits
 from ladera.units import BOLTZMANN
 
@@ -173,6 +174,7 @@ class Arrhenius(Result):
         )
 
 
+@recorded
 def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrhenius:
     """The Arrhenius line through diffusion coefficients of one species.
 

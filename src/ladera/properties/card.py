@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -26,6 +26,7 @@ from ladera.properties.result import FILE, Result, Table
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
 from ladera.quantities import MILLI, QUANTITIES, STRESS, pretty
+from ladera.simulation.records import write_structure
 from ladera.simulation.relaxation import relax
 from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.structures import read_structure
@@ -110,7 +111,8 @@ def validate(
     hottest = 300.0 if temperature is None else temperature
     if not (hottest > 0 and time > 0):
         raise PropertyError(f"Temperature ({hottest:g} K) and time ({time:g} ps) must be positive.")
-    _claim(Path(folder), potential, atoms, {"temperature": hottest, "time": time})
+    record = describe_run({"temperature": hottest, "time": time}, potential, atoms)
+    _claim(Path(folder), record)
     work = _Work(potential, Path(folder), on_piece or (lambda piece: None))
     work.labels(errors or {})
     work.pair_curves()
@@ -124,15 +126,15 @@ def validate(
         subjects=tuple(line[0] for line in work.lines),
         findings=tuple(line[1] for line in work.lines),
         verdicts=tuple(line[2] for line in work.lines),
+        provenance=record,
     )
     card.save(work.folder)
     forget(work.folder)
     return [work.folder, *work.saved]
 
 
-def _claim(folder: Path, potential: Potential, atoms: Atoms, settings: dict[str, float]) -> None:
+def _claim(folder: Path, description: Mapping[str, Any]) -> None:
     """Say in settings.json whose results the folder holds; PropertyError when others' are there."""
-    description = describe_run(settings, potential, atoms)
     path = folder / "settings.json"
     if not path.is_file():
         RunFolder(folder).describe(description)
@@ -170,8 +172,6 @@ class _Work:
 
     def relaxed(self, atoms: Atoms) -> Atoms | None:
         """The structure at its minimum; None when it finds none."""
-        import ase.io
-
         self._on_piece("relaxation")
         solid = bool(atoms.pbc.all())
         kept = self.folder / "relaxed.extxyz"
@@ -188,8 +188,7 @@ class _Work:
                 force = done.last.max_force_ev_per_angstrom
                 self.say("structure", f"does not relax: {force:.2g} eV/Å is left", BAD)
                 return None
-            self.folder.mkdir(parents=True, exist_ok=True)
-            ase.io.write(kept, done.atoms)
+            write_structure(kept, done.atoms)
             found = done.atoms
             self.say(
                 "structure",

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.errors import PropertyError, SimulationError
 from ladera.plotting import FAINT, PALETTE, log_scale, style
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
@@ -101,6 +102,7 @@ class EnergyConservation(Result):
         return figure
 
 
+@recorded
 def energy_conservation(
     atoms: Atoms,
     potential: Potential,

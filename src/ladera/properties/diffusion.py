@@ -22,6 +22,7 @@ from ladera.properties.mean_squares import (
     straight_line,
     variances,
 )
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity, two_digits
 from ladera.properties.structures import deviations
 from ladera.properties.trajectory import Trajectory
@@ -201,6 +202,7 @@ class Diffusion(Result):
         return figure
 
 
+@recorded
 def diffusion(
     trajectory: Trajectory,
     species: str,

@@ -15,6 +15,7 @@ from ladera.arrays import Floats
 from ladera.graph import Graph
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import deviations
 from ladera.structure import Structure
@@ -98,6 +99,7 @@ class Dimers(Result):
         return figure
 
 
+@recorded
 def dimers(potential: Potential, /) -> Dimers:
     """Energy curves of all pairs of elements of a potential, from 0.5 Angstrom to its cutoff.
 

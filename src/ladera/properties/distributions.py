@@ -15,6 +15,7 @@ from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, PALETTE, band, style
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.pair_statistics import ANGLE_BINS, BIN, PairStatistics
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.unfolding import nearest_image
 
@@ -158,6 +159,7 @@ class Structure(Result):
         return figure
 
 
+@recorded
 def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> Structure:
     r"""Pair, angle and wave-vector averages over frames of the same atoms in a periodic cell.
 

@@ -12,6 +12,7 @@ from ladera.arrays import Floats, Reals
 from ladera.errors import ConfigError, PropertyError
 from ladera.plotting import PALETTE, axes, style
 from ladera.potential import LaderaCalculator
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.standard_axes import (
     KELVIN,
@@ -151,6 +152,7 @@ class Elasticity(Result):
 
 
 @with_spread(at_rest="cell")
+@recorded
 def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) -> Elasticity:
     """Elastic constants C_ij = d sigma_i / d epsilon_j of a relaxed crystal with a calculator.
 

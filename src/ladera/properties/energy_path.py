@@ -19,6 +19,7 @@ from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.potential import LaderaCalculator
 from ladera.properties.memory import alike
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import require_calculator, require_relaxed
 from ladera.simulation.held import require_honoured
@@ -103,6 +104,7 @@ class EnergyPath(Result):
         return frames, [f"image {i}, {self.energies[i]:.3f} eV" for i in order]
 
 
+@recorded
 def energy_path(
     start: Atoms,
     end: Atoms,

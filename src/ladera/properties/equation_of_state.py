@@ -14,6 +14,7 @@ from scipy.optimize import OptimizeWarning, curve_fit
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import (
     require_crystal,
@@ -134,6 +135,7 @@ class EquationOfState(Result):
 
 
 @with_spread(at_rest="nothing")
+@recorded
 def equation_of_state(
     atoms: Atoms, /, *, strain: float = 0.05, points: int = 11, fmax: float = 1e-3
 ) -> EquationOfState:

@@ -17,7 +17,9 @@ from scipy.signal import find_peaks
 
 from ladera.arrays import Floats
 from ladera.errors import DataError
+from ladera.identity import sha256
 from ladera.plotting import PALETTE
+from ladera.provenance import came_from
 
 STICKS: Final = 60  # a file with fewer points lists peaks, one with more is a curve
 PROMINENCE: Final = 0.03  # of a peak, of the highest
@@ -39,6 +41,11 @@ class MeasuredSpectrum:
     wavenumbers: Floats  # (n,), cm^-1
     absorbance: Floats  # (n,), no unit
     source: str
+
+    @property
+    def hash(self) -> str:
+        """The hash of its points, by which the file it was read from is known."""
+        return sha256(self.wavenumbers, self.absorbance)
 
     def peaks(self, width: float) -> Floats:
         """Wavenumbers of the peaks, those closer than ``width`` (cm^-1) being one, (n_peaks,)."""
@@ -107,7 +114,9 @@ def read_spectrum(path: str | os.PathLike[str]) -> MeasuredSpectrum:
             "columns of wavenumber (cm^-1) and absorbance."
         ) from error
     order = np.argsort(x, kind="stable")
-    return MeasuredSpectrum(x[order], y[order] / y.max(), path.name)
+    spectrum = MeasuredSpectrum(x[order], y[order] / y.max(), path.name)
+    came_from(spectrum.hash, path)
+    return spectrum
 
 
 # --- what the columns are ----------------------------------------------------------------------

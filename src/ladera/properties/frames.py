@@ -14,7 +14,9 @@ import numpy as np
 from ladera.arrays import Booleans, Floats
 from ladera.data.formats import lammps_dump
 from ladera.errors import DataError
-from ladera.simulation.run_folder import trajectory_file
+from ladera.identity import hash_of_structure
+from ladera.provenance import came_from
+from ladera.simulation.run_folder import files_of_run, trajectory_file
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -48,6 +50,9 @@ def read_frames(path: str | os.PathLike[str], *, types: Sequence[str] = ()) -> l
             TrajectoryWarning,
             stacklevel=2,
         )
+    if kept:
+        last = frames[kept[-1]]
+        came_from(hash_of_structure(last, last.get_masses()), *files_of_run(path))
     return [frames[index] for index in kept]
 
 

@@ -13,6 +13,7 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, PALETTE, axes, style
 from ladera.properties.experiment import MeasuredSpectrum
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import with_spread
 from ladera.properties.vibrations import mode_motion, mode_order, vibrations
@@ -122,6 +123,7 @@ class Infrared(Result):
 
 
 @with_spread(at_rest="atoms")
+@recorded
 def infrared(
     atoms: Atoms,
     /,

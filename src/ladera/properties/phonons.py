@@ -19,6 +19,7 @@ from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, style
 from ladera.properties.displacements import evaluate_displaced
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import require_crystal, require_relaxed, with_spread
 from ladera.structure import total_charge
@@ -143,6 +144,7 @@ class Phonons(Result):
 
 
 @with_spread(at_rest="atoms")
+@recorded
 def phonons(
     atoms: Atoms, /, *, supercell: Sequence[int] | None = None, displacement: float = 0.01
 ) -> Phonons:

@@ -20,6 +20,7 @@ from ladera.properties.phonons import (
     frequencies,
     supercell_of,
 )
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import (
     require_crystal,
@@ -96,6 +97,7 @@ class QuasiHarmonic(Result):
 
 
 @with_spread(at_rest="nothing")
+@recorded
 def quasi_harmonic(
     atoms: Atoms,
     /,

@@ -19,12 +19,15 @@ from ase import Atoms
 from matplotlib.figure import Figure
 
 import ladera
+from ladera import provenance
 from ladera.errors import DataError
 from ladera.files import write_text_atomic
 from ladera.plotting import style
 
 FORMAT_VERSION: Final = 1
 FILE: Final = "result.json"
+TABLE: Final = "table.csv"
+FIGURE: Final = "figure.svg"
 
 # Where the classes live; imported only when a file of theirs is read.
 KINDS: Final = {
@@ -80,7 +83,8 @@ class Result(ABC):
     """Base of all results: a frozen dataclass whose fields say their units.
 
     ``spread`` holds for each numeric field the sample standard deviation over the members of a
-    committee, in the field's unit and shape; it is empty for a single potential.
+    committee, in the field's unit and shape; it is empty for a single potential. ``provenance`` is
+    the record of how it was made, see :mod:`ladera.properties.recorded`.
     """
 
     kind: ClassVar[str]  # its key in KINDS
@@ -88,6 +92,7 @@ class Result(ABC):
     caption: ClassVar[str]  # what the figure shows
 
     spread: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     @abstractmethod
     def table(self) -> Table:
@@ -124,7 +129,7 @@ class Result(ABC):
                 "unit": field.metadata.get("unit", ""),
             }
             for field in dataclasses.fields(self)
-            if field.name != "spread"
+            if field.name not in ("spread", "provenance")
         }
         contents = {
             "kind": self.kind,
@@ -132,6 +137,7 @@ class Result(ABC):
             "ladera": ladera.__version__,
             "fields": fields,
             "spread": {name: _plain(value) for name, value in self.spread.items()},
+            "provenance": self.provenance or provenance.how(),
         }
         return json.dumps(contents, indent=1, ensure_ascii=False)
 
@@ -144,19 +150,19 @@ class Result(ABC):
                 raise DataError(f"This is a result of kind {contents['kind']}, not {cls.kind}.")
             values = {name: _rich(field["value"]) for name, field in contents["fields"].items()}
             spread = {name: _rich(value) for name, value in contents["spread"].items()}
-            return cls(**values, spread=spread)
+            # Those of version 0.1 have no record.
+            return cls(**values, spread=spread, provenance=contents.get("provenance", {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"This is no complete result file ({error}).") from error
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write result.json, table.csv and figure.svg into ``folder``."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(folder / "table.csv", self.table().to_csv())
-        picture = io.StringIO()
+        table, picture = self.table().to_csv(), io.StringIO()
         with style():
             self.plot().savefig(picture, format="svg", metadata={"Date": None})
-        write_text_atomic(folder / "figure.svg", picture.getvalue())
+        write_text_atomic(folder / TABLE, table)
+        write_text_atomic(folder / FIGURE, picture.getvalue())
         write_text_atomic(folder / FILE, self.to_json())  # last: it says that all is there
 
 

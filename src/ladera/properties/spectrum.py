@@ -17,6 +17,7 @@ from ladera.errors import PropertyError
 from ladera.plotting import DASHES, PALETTE, band, style
 from ladera.properties.experiment import MeasuredSpectrum
 from ladera.properties.mean_squares import standard_error
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
 from ladera.properties.vibrations import INTENSITY
@@ -156,6 +157,7 @@ class Spectrum(Result):
         return float(min(1.08 * self.wavenumbers[last] + 50, self.wavenumbers[-1]))
 
 
+@recorded
 def spectrum(
     trajectory: Trajectory,
     /,

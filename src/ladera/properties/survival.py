@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.errors import SimulationError
 from ladera.plotting import PALETTE, style
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
@@ -77,6 +78,7 @@ class Survival(Result):
         return figure
 
 
+@recorded
 def survival(
     atoms: Atoms,
     potential: Potential,

@@ -14,9 +14,11 @@ from ase.data import chemical_symbols
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.formats.lammps_dump import UNFOLDED
 from ladera.errors import DataError, PropertyError, did_you_mean
+from ladera.identity import sha256
 from ladera.properties.frames import even_frames, read_frames, stored_interval
 from ladera.properties.unfolding import unfold
-from ladera.simulation.run_folder import SimulationRun
+from ladera.provenance import came_from
+from ladera.simulation.run_folder import SimulationRun, files_of_run
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
@@ -132,6 +134,11 @@ class Trajectory:
         given = cls(numbers, positions, cells, interval, temperature)
         followed, cells, wrapped = unfold(given.positions, given.cells, whole=whole)
         return replace(given, positions=followed, cells=cells, wrapped=wrapped)
+
+    @property
+    def hash(self) -> str:
+        """The hash of what it ends with, by which the file it was read from is known."""
+        return sha256(self.numbers, self.positions[-1], self.cells[-1])
 
     @property
     def n_frames(self) -> int:
@@ -297,6 +304,7 @@ def _trajectory(
     velocities = np.array([atoms.get_velocities() for atoms in frames]) * FEMTOSECOND
     dipoles = [atoms.calc.results.get("dipole") for atoms in frames if atoms.calc is not None]
     known = len(dipoles) == len(frames) and all(dipole is not None for dipole in dipoles)
+    came_from(trajectory.hash, *files_of_run(path))
     return replace(
         trajectory,
         masses=frames[0].get_masses(),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, INK, PALETTE, style
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
 from ladera.properties.unfolding import reduced_cell
@@ -107,6 +108,7 @@ def _look(number: int) -> dict[str, Any]:
     return {"color": PALETTE[number], "ls": DASHES[number % len(DASHES)], "lw": WIDTHS[number]}
 
 
+@recorded
 def van_hove(trajectory: Trajectory, species: str, /) -> VanHove:
     r"""Van Hove's functions at five times, up to a quarter of the trajectory.
 

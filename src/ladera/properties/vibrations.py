@@ -16,6 +16,7 @@ from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.properties.displacements import derivatives, has_dipole, no_dipole
+from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import require_molecule, require_relaxed, with_spread
 from ladera.simulation.held import inner_motions, require_honoured
@@ -180,6 +181,7 @@ def mode_motion(
 
 
 @with_spread(at_rest="atoms")
+@recorded
 def vibrations(
     atoms: Atoms,
     /,

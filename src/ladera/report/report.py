@@ -22,13 +22,14 @@ from markupsafe import Markup
 
 import ladera
 from ladera.errors import DataError
-from ladera.files import write_text_atomic
+from ladera.files import require_absent, write_text_atomic
 from ladera.plotting import to_svg
 from ladera.properties import result
 from ladera.properties.result import Result
 from ladera.report import (
     figures,
     finetune_section,
+    origin_section,
     simulation_section,
     training_section,
     uncertainty_section,
@@ -46,6 +47,7 @@ HOW_TO_GET_3D: Final = (
     "clone of Ladera (it needs npm), then make the report again."
 )
 _FINDINGS_SHOWN: Final = 100
+_GENERATOR: Final = b'<meta name="generator" content="Ladera'
 _MINUS: Final = "\N{MINUS SIGN}"
 
 
@@ -73,7 +75,8 @@ def write_report(
     properties
         Folders of saved results, such as those of ``ladera elastic``, to show as well.
 
-    Raises DataError for a folder without a run and for a damaged file. Warns (ReportWarning) when
+    Raises DataError for a folder without a run and for a damaged file, ConfigError where ``output``
+    is a file but no report. Warns (ReportWarning) when
     3Dmol.js is missing; the report then has still pictures and says how to get it.
     """
     folder = Path(run)
@@ -90,12 +93,22 @@ def write_report(
             f"{folder} holds no run: expected log.csv or model.ladera of a training, md.csv or "
             "relax.csv of a simulation, result.json of a property."
         )
+    path = folder / "report.html" if output is None else Path(output)
+    if not _is_report(path):
+        require_absent(path)
     training = TrainingRun.read(folder) if is_training(folder) else None
     shown = {name: result.load(name) for name in results}
     page = _render(folder, training, [SimulationRun.read(name) for name in folders], shown)
-    path = folder / "report.html" if output is None else Path(output)
     write_text_atomic(path, page)
     return path
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file is a page of ours, which a newer one may replace."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _GENERATOR in file.read(4096)
 
 
 def _render(
@@ -171,6 +184,7 @@ def _training(run: TrainingRun) -> dict[str, Any]:
         "findings": run.check.get("findings", [])[:_FINDINGS_SHOWN],
         "n_findings": len(run.check.get("findings", [])),
         "config": run.config,
+        "origin": origin_section.section(run.model.get("provenance", {})),
         "header": json.dumps(run.model, indent=2, ensure_ascii=False) if run.model else "",
     }
 
@@ -221,7 +235,7 @@ def _simulation(simulation: SimulationRun, identifier: str, atom_frames: int) ->
         "figures": _svgs(simulation_section.plates(simulation), identifier),
         "scene": None if motion is None else motion.scene,
         "still": None if motion is None else _still(motion, identifier),
-        "settings": json.dumps(simulation.description, indent=2, ensure_ascii=False),
+        "origin": origin_section.section(simulation.description),
         "shown": 0 if motion is None else motion.shown,
         "total": 0 if motion is None else motion.total,
     }
@@ -237,6 +251,7 @@ def _property(saved: Result, where: Path, identifier: str, atom_frames: int) -> 
         "table": saved.table(),
         "figure": to_svg(saved.plot(), f"{saved.title}. {saved.caption}", identifier),
         "caption": saved.caption,
+        "origin": origin_section.section(saved.provenance),
         "scene": None if motion is None else motion.scene,
         "still": None if motion is None else _still(motion, identifier),
         "shown": 0 if motion is None else motion.shown,

@@ -50,27 +50,31 @@ def run_md(
     restart point to exactly the trajectory it would have had; model, structure and settings must
     be the same, but the run may be made longer. ``on_row`` is called with each new row of the log.
 
-    Ctrl-C and SIGTERM leave a restart point at the current step and raise KeyboardInterrupt.
+    Ctrl-C and the signals of queue systems (:mod:`ladera.interrupt`) leave a restart point at the
+    current step and raise KeyboardInterrupt.
 
     Raises SimulationError for settings the structure does not allow, for a folder that holds
     another run, and when the structure explodes or leaves the model's training domain; then the
-    last good frame is in last_good.extxyz. Raises DataError for an element the model does not
+    last good frame is in last_good.extxyz. Raises ConfigError for a folder in which a run is at
+    work or whose files it would replace, and DataError for an element the model does not
     know. Warns (SimulationWarning) of a long time step and of extrapolation.
     """
     check_species(atoms, potential)
     check_ensemble(atoms, settings)
     check_timestep(atoms, settings.timestep)
     run = _Run(atoms, potential, settings, RunFolder(folder), on_row)
-    point = run.restart_point() if resume else None
-    run.claim_folder(new=not resume)
-    with StopRequest() as stop, run.folder.open_run(point) as run.files:
-        run.begin(point)
-        while run.step < settings.n_steps:
-            run.advance()
-            if stop.requested:
-                run.save_restart()
-                raise KeyboardInterrupt(f"stopped after step {run.step}")
-        run.finish()
+    with run.folder.lock():
+        point = run.restart_point() if resume else None
+        if point is None:
+            run.folder.require_new("md")
+        with StopRequest() as stop, run.folder.open_run(point) as run.files:
+            run.begin(point)
+            while run.step < settings.n_steps:
+                run.advance()
+                if stop.requested:
+                    run.save_restart()
+                    raise KeyboardInterrupt(f"stopped after step {run.step}")
+            run.finish()
     return run.frame()
 
 
@@ -112,14 +116,9 @@ class _Run:
             )
         return point
 
-    def claim_folder(self, *, new: bool) -> None:
-        """Write what the run is into its folder; a new one needs a folder without a run."""
-        if new:
-            self.folder.require_new("md")
-        self.folder.describe(self._description())
-
     def begin(self, point: RestartPoint | None) -> None:
-        """Write the first row and restart point, or go back to the restart point."""
+        """Write what the run is, its first row and restart point, or go back to that."""
+        self.folder.describe(self._description(), resumed=point is not None)
         if point is None:
             self._dynamics.start()
             self._check_start()

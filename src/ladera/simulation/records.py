@@ -96,7 +96,7 @@ def snapshot(atoms: Atoms) -> Atoms:
     return frame
 
 
-def write_structure(path: Path, atoms: Atoms) -> None:
-    """Write one structure as extended XYZ in one step."""
+def write_structure(path: Path, *frames: Atoms) -> None:
+    """Write a structure, or several, as extended XYZ in one step."""
     with writing(path), atomic_path(path) as temporary:
-        ase.io.write(temporary, atoms, format="extxyz")
+        ase.io.write(temporary, frames, format="extxyz")

@@ -105,8 +105,8 @@ def relax(
             write(row, frame)
             if on_row is not None:
                 on_row(row)
-    if place is not None:
-        place.write_final(frame, "relax")
+        if place is not None:
+            place.write_final(frame, "relax")
     _check_result(row, calculator, len(atoms))
     return Relaxation(start, frame, converged, row)
 
@@ -186,10 +186,11 @@ def _writer(folder: RunFolder | None, description: Mapping[str, Any]) -> Iterato
     if folder is None:
         yield lambda row, atoms: None
         return
-    folder.require_new("relax")
-    folder.describe(description)
-    with folder.open_relaxation() as write:
-        yield write
+    with folder.lock():
+        folder.require_new("relax")
+        with folder.open_relaxation() as write:
+            folder.describe(description)
+            yield write
 
 
 def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str) -> None:

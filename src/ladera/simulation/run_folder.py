@@ -4,7 +4,7 @@
 ``md.csv``           a row of a run for every ``log_interval`` steps, see :class:`LogRow`
 ``relax.csv``        a row for each step of a relaxation, see :class:`RelaxRow`
 ``trajectory.traj``  frames with energy, forces and what else the model gives
-``settings.json``    the settings, what model and structure they are for, and versions
+``settings.json``    how it was made: settings, model, structure, command, versions
 ``restart.npz``      where a run goes on, see :mod:`ladera.simulation.restart`
 ``extrapolation.csv``  what was outside the training domain of the model, if anything was
 ``final.extxyz``     the last structure of a run; of a relaxation, ``relaxed.extxyz``
@@ -20,21 +20,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-import ase
-import numpy as np
-import torch
 from ase.io.trajectory import Trajectory
 
-import ladera
-from ladera import tables
+from ladera import provenance, tables
 from ladera.errors import DataError, SimulationError
-from ladera.files import read_json, write_text_atomic
+from ladera.files import read_json, require_absent, write_text_atomic
 from ladera.identity import changes_of_run
+from ladera.lock import locked
 from ladera.simulation.extrapolation import ExtrapolationLog
 from ladera.simulation.records import FrameFile, write_structure, writing
 from ladera.tables import TableWriter, columns_of, described
@@ -50,6 +47,8 @@ Kind = Literal["md", "relax"]
 _TABLES: Final[Mapping[Kind, str]] = {"md": "md.csv", "relax": "relax.csv"}
 _TRAJECTORY: Final = "trajectory.traj"
 _SETTINGS: Final = "settings.json"
+_EXTRAPOLATION: Final = "extrapolation.csv"
+_LAST: Final = {"md": "final.extxyz", "relax": "relaxed.extxyz", "good": "last_good.extxyz"}
 
 
 @dataclass(frozen=True)
@@ -131,14 +130,27 @@ class RunFolder:
         return self.restart.exists()
 
     def require_new(self, kind: Kind) -> None:
-        """Raise SimulationError when there is a run or a relaxation already."""
+        """Raise SimulationError when there is a run already, or what a run would replace.
+
+        What was killed before its first step, and has no restart point, has left nothing that
+        counts.
+        """
+        table = self.path / _TABLES[kind]
         if kind == "md" and self.holds_run:
             raise SimulationError(
                 f"{self.path} holds a run already; continue it with --resume or choose "
                 "another folder."
             )
-        if kind == "relax" and (self.path / _TABLES[kind]).exists():
+        if table.exists() and tables.last_row(table)[:1] in ([], ["0"] if kind == "md" else []):
+            return
+        if kind == "relax" and table.exists():
             raise SimulationError(f"{self.path} holds a relaxation already; choose another folder.")
+        names = (_SETTINGS, _TRAJECTORY, _EXTRAPOLATION, *_TABLES.values(), *_LAST.values())
+        require_absent(*(self.path / name for name in names))
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the folder; ConfigError when another run is at work in it."""
+        return locked(self.path)
 
     def require_same_run(self, description: Mapping[str, Any]) -> None:
         """Refuse to continue a run with another model, structure or settings.
@@ -169,18 +181,16 @@ class RunFolder:
                 )
         raise SimulationError(f"The run in {self.path} {reason}")
 
-    def describe(self, description: Mapping[str, Any]) -> None:
-        """Write settings.json, with the versions of what computes."""
-        versions = {
-            "ladera": ladera.__version__,
-            "ase": ase.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        }
+    def describe(self, description: Mapping[str, Any], *, resumed: bool = False) -> None:
+        """Write settings.json; a run that goes on keeps how it began, and adds how it goes on."""
         path = self.path / _SETTINGS
+        if resumed:
+            began = read_json(path)
+            here = {name: description[name] for name in provenance.how()}
+            description = {**description, **{name: began.get(name) for name in here}}
+            description["resumed"] = [*began.get("resumed", []), here]
         with writing(path):
-            text = json.dumps({**description, "versions": versions}, indent=2) + "\n"
-            write_text_atomic(path, text)
+            write_text_atomic(path, json.dumps(description, indent=2) + "\n")
 
     @contextmanager
     def open_run(self, point: RestartPoint | None) -> Iterator[RunFiles]:
@@ -188,7 +198,7 @@ class RunFolder:
         rows, length, values = (
             (point.table, point.frames, point.extrapolation) if point else (None, None, None)
         )
-        extrapolating = self.path / "extrapolation.csv"
+        extrapolating = self.path / _EXTRAPOLATION
         with (
             closing(self._table("md", rows)) as table,
             closing(FrameFile(self.path / _TRAJECTORY, length)) as frames,
@@ -218,11 +228,11 @@ class RunFolder:
 
     def write_final(self, atoms: Atoms, kind: Kind = "md") -> Path:
         """Write the last structure; the file."""
-        return self._write({"md": "final.extxyz", "relax": "relaxed.extxyz"}[kind], atoms)
+        return self._write(_LAST[kind], atoms)
 
     def write_last_good(self, atoms: Atoms) -> Path:
         """Write the last sound structure of a run that breaks off; the file."""
-        return self._write("last_good.extxyz", atoms)
+        return self._write(_LAST["good"], atoms)
 
     def _write(self, name: str, atoms: Atoms) -> Path:
         write_structure(self.path / name, atoms)
@@ -312,6 +322,11 @@ class SimulationRun:
 def trajectory_file(folder: Path) -> Path:
     """The trajectory of a simulation."""
     return folder / _TRAJECTORY
+
+
+def files_of_run(path: Path) -> tuple[Path, ...]:
+    """Trajectory and settings of a simulation's folder; a trajectory file as it is."""
+    return (trajectory_file(path), path / _SETTINGS) if path.is_dir() else (path,)
 
 
 def is_simulation(folder: str | os.PathLike[str]) -> bool:

@@ -10,6 +10,8 @@ import ase.io
 
 from ladera.data.text import is_input_data
 from ladera.errors import DataError
+from ladera.identity import hash_of_structure
+from ladera.provenance import came_from
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -40,4 +42,5 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
         ) from error
     if isinstance(atoms, list) or len(atoms) == 0:
         raise DataError(f"{path} holds no atoms; give a file with a structure.")
+    came_from(hash_of_structure(atoms, atoms.get_masses()), path)
     return atoms

@@ -1,7 +1,7 @@
 """The files of an evaluation: what is written after a training or by ``ladera evaluate``.
 
 ==========================  ========================================================================
-``evaluation.json``         errors of each part, see :class:`PartErrors`, and ``finetune``
+``evaluation.json``         errors of each part, see :class:`PartErrors`, ``finetune``, provenance
 ``predictions_PART.npz``    labels and predictions, see :mod:`ladera.training.predictions`
 ``extrapolation_PART.csv``  values outside their training range, where there are any
 ==========================  ========================================================================
@@ -100,12 +100,17 @@ class PartErrors:
 
 
 def write_evaluations(
-    parts: Mapping[str, Evaluation], folder: Path, *, finetune: Mapping[str, Any] | None = None
+    parts: Mapping[str, Evaluation],
+    folder: Path,
+    *,
+    provenance: Mapping[str, Any],
+    finetune: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write evaluation.json and, for each part, predictions_PART.npz.
 
-    Besides extrapolation_PART.csv where values are outside their training range. ``finetune`` is
-    what :meth:`ladera.training.start.Start.result` says, an entry of that name.
+    Besides extrapolation_PART.csv where values are outside their training range. ``provenance`` is
+    the record of :mod:`ladera.provenance`, an entry of that name, and ``finetune``
+    what :meth:`ladera.training.start.Start.result` says, another.
 
     Returns :meth:`Evaluation.to_json` of each part.
     """
@@ -113,9 +118,10 @@ def write_evaluations(
     for name, part in parts.items():
         part.save_predictions(_predictions(folder, name))
         if part.extrapolation is not None and part.extrapolation.n_values:
-            part.extrapolation.save(folder / f"extrapolation_{name}.csv")
+            part.extrapolation.save(folder / _extrapolation(name))
     results = {name: part.to_json() for name, part in parts.items()}
     entries = results if finetune is None else results | {_FINETUNE: dict(finetune)}
+    entries = entries | {"provenance": dict(provenance)}
     write_text_atomic(folder / EVALUATION, json.dumps(entries, indent=1) + "\n")
     return results
 
@@ -144,6 +150,15 @@ def read_predictions(folder: Path) -> dict[str, Predictions]:
     """The predictions of each part that has some; DataError for a damaged file."""
     paths = {part: _predictions(folder, part) for part in PARTS}
     return {part: Predictions.read(path) for part, path in paths.items() if path.exists()}
+
+
+def files_of(part: str) -> tuple[str, str, str]:
+    """The names of all files that an evaluation of one part may write."""
+    return EVALUATION, _predictions(Path(), part).name, _extrapolation(part)
+
+
+def _extrapolation(part: str) -> str:
+    return f"extrapolation_{part}.csv"
 
 
 def _predictions(folder: Path, part: str) -> Path:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ladera.errors import LaderaError
+from ladera.interrupt import interrupted_by_signals
 from ladera.training.config_file import parse
 from ladera.training.observer import Silent
 from ladera.training.trainer import train
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     text, folder, *flags = arguments
     config = parse(json.loads(text), "The configuration of the member")
     try:
-        train(config, folder, resume="--resume" in flags, observer=Silent())
+        with interrupted_by_signals():
+            train(config, folder, resume="--resume" in flags, observer=Silent())
     except LaderaError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # the first of several processes speaks
             sys.stdout.write(str(error))

@@ -16,27 +16,26 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import torch
-
-from ladera import __version__, loading, modelfile, tables
+from ladera import loading, modelfile, provenance, tables
 from ladera.differences import first_difference
 from ladera.errors import ConfigError, LaderaError
-from ladera.files import read_json, write_text_atomic
+from ladera.files import read_json, require_absent, write_text_atomic
+from ladera.identity import describe_data, describe_model
+from ladera.lock import locked
 from ladera.quantities import QUANTITIES
 from ladera.tables import TableWriter
 from ladera.training import checkpoint, config_file, evaluation_files
 from ladera.training.evaluation import evaluate_dataset
-from ladera.training.evaluation_files import PartErrors
+from ladera.training.evaluation_files import PARTS, PartErrors
 from ladera.training.predictions import Predictions
 from ladera.training.prepared import Prepared
+from ladera.training.processes import is_first_process
 
 if TYPE_CHECKING:
     from ladera.potential import Potential
@@ -62,12 +61,23 @@ class RunFolder:
         return RunFolder(self.path / f"member_{number}")
 
     def require_new(self) -> None:
-        """Raise ConfigError when there is a run already."""
+        """Raise ConfigError when there is a run already, or anything that a run would replace."""
         if (self.path / _CONFIG).exists():
             raise ConfigError(
                 f"{self.path} already holds a run; continue it with --resume, or name another "
                 "--output."
             )
+        members = sorted(self.path.glob("member_*"))
+        evaluations = (name for part in PARTS for name in evaluation_files.files_of(part))
+        names = (_CHECK, _SPLIT, _CHECKPOINT, modelfile.MODEL, *evaluations)
+        log = (
+            [self.path / _LOG] if tables.last_row(self.path / _LOG) else []
+        )  # else nothing is lost
+        require_absent(*members, *log, *(self.path / name for name in dict.fromkeys(names)))
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the folder, in the process that writes."""
+        return locked(self.path) if is_first_process() else nullcontext()
 
     def describe(self, prepared: Prepared) -> None:
         """Write what is known before the first step: findings, split, configuration."""
@@ -140,15 +150,22 @@ class RunFolder:
             name: evaluate_dataset(potential, prepared.dataset[indices], indices)
             for name, indices in prepared.parts.items()
         }
-        results = evaluation_files.write_evaluations(parts, self.path, finetune=finetune)
-        potential.provenance = _provenance(prepared, best, results) | more
+        record = {
+            "model": describe_model(potential),
+            "data": describe_data(prepared.dataset, _files_of(prepared)),
+            **provenance.how(),
+        }
+        results = evaluation_files.write_evaluations(
+            parts, self.path, provenance=record, finetune=finetune
+        )
+        potential.provenance = _provenance(prepared, best, results) | record | more
         potential.save(self.model)
 
 
 def _provenance(
     prepared: Prepared, best: Mapping[str, Any], results: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Where a model comes from: data, code, seed and the errors of each part."""
+    """What a training adds to the record of its model: settings, split and errors of each part."""
     return {
         "config": config_file.as_json(prepared.config),
         "data_hash": prepared.dataset.hash,
@@ -160,14 +177,14 @@ def _provenance(
             part: {quantity.name: summary[quantity.name] for quantity in QUANTITIES}
             for part, summary in results.items()
         },
-        "versions": {
-            "ladera": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _files_of(prepared: Prepared) -> list[str]:
+    """The files that the frames came from, where they are files."""
+    data = prepared.config.data
+    given = [*data.files, *data.validation_files, *data.test_files]
+    return [file for file in given if os.path.exists(file)]
 
 
 # --- reading -----------------------------------------------------------------------------------

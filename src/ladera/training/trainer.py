@@ -54,14 +54,15 @@ def train(
     it goes on from its checkpoint to exactly the parameters it would have had; configuration and
     data must be the same.
 
-    Ctrl-C and SIGTERM finish the step, write a checkpoint and raise KeyboardInterrupt.
+    Ctrl-C and the signals of queue systems (:mod:`ladera.interrupt`) finish the step, write a
+    checkpoint and raise KeyboardInterrupt.
 
     With ``config.committee`` several such runs, in the folders member_0, member_1, ..., make one
     committee; see :func:`ladera.training.committee.train_committee`.
 
-    Raises ConfigError for a folder that holds another run and a configuration that does not fit
-    the data, DataError for data that the doctor forbids, TrainingError when the loss or its
-    gradient is no longer finite.
+    Raises ConfigError for a folder that holds another run, or in which one is at work, and for a
+    configuration that does not fit the data, DataError for data that the doctor forbids,
+    TrainingError when the loss or its gradient is no longer finite.
     """
     if not resume:
         RunFolder(folder).require_new()
@@ -81,10 +82,22 @@ def train_prepared(
     ``initialize`` may change the new potential (first weights, constants) before the first step;
     when a run goes on its parameters replace those.
     """
+    prepared.require_sound_data()
     run_folder, observer = RunFolder(folder), observer or Silent()
+    with run_folder.lock():
+        return _train(prepared, run_folder, resume, observer, initialize)
+
+
+def _train(
+    prepared: Prepared,
+    run_folder: RunFolder,
+    resume: bool,
+    observer: Observer,
+    initialize: Initialize | None,
+) -> Potential:
+    """Train in a folder that nobody else is at work in."""
     if not resume:
         run_folder.require_new()
-    prepared.require_sound_data()
     if prepared.config.committee is not None:
         if initialize is not None:
             raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import urllib.error
 import urllib.request
 import warnings
@@ -64,7 +65,13 @@ def _pin(path: Path) -> Path:
 def _verify(model: PublishedModel, path: Path) -> None:
     expected, origin = model.sha256, "the published one"
     if expected is None and _pin(path).is_file():
-        expected, origin = _pin(path).read_text(encoding="utf-8")[:64], "that of its download"
+        words = _pin(path).read_text(encoding="utf-8", errors="replace").split()
+        expected, origin = words[0] if words else "", "that of its download"
+        if not re.fullmatch("[0-9a-f]{64}", expected):
+            raise ModelFileError(
+                f"{_pin(path)} does not begin with a SHA-256, to which {path.name} is held; remove "
+                "both files to have the model downloaded again."
+            )
     if expected is None:
         return
     actual = hash_of_file(path)
@@ -111,7 +118,7 @@ def _receive(model: PublishedModel, path: Path) -> None:
             urllib.request.urlopen(request, timeout=_TIMEOUT) as answer,
             path.open("wb") as file,
         ):
-            expected = answer.headers.get("Content-Length")
+            length = answer.headers.get("Content-Length")
             while block := answer.read(_BLOCK):
                 file.write(block)
             received = file.tell()
@@ -121,8 +128,12 @@ def _receive(model: PublishedModel, path: Path) -> None:
         raise OSError(f"{host} answers {error.code} {error.reason}") from None
     except http.client.HTTPException as error:
         raise OSError(f"the transfer broke off: {type(error).__name__}") from error
-    if expected is not None and received != int(expected):
-        raise OSError(f"the transfer broke off after {received:,} of {int(expected):,} bytes")
+    except ValueError as error:  # an address that is none
+        raise OSError(f"the server leads to no address: {error}") from error
+    if length is not None and not length.strip().isdecimal():
+        raise OSError(f"the server says that the file has '{length}' bytes, which is no number")
+    if length is not None and received != int(length):
+        raise OSError(f"the transfer broke off after {received:,} of {int(length):,} bytes")
     with path.open("rb") as file:
         start = file.read(len(_ZIP))
     if start != _ZIP:
