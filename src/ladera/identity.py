@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ladera.structure import total_charge
+from ladera.structure import spin_state, total_charge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,22 +40,27 @@ def hash_of_model(potential: Potential) -> str:
 
 
 def hash_of_structure(atoms: Atoms, *more: bytes | str | NDArray[Any]) -> str:
-    """The hash of elements, positions, cell, periodic directions, charge, and ``more``."""
-    charge = total_charge(atoms)
+    """The hash of elements, positions, cell, periodic directions, charge, spin, and ``more``."""
+    charge, state = total_charge(atoms), spin_state(atoms)
     return sha256(
         atoms.numbers,
         atoms.positions,
         atoms.cell.array,
         atoms.pbc,
         *more,
-        repr(charge) if charge else b"",  # older hashes knew no charge
+        repr(charge) if charge else b"",  # older hashes knew no charge, and no spin
+        *(part for pair in sorted(state.items()) for part in pair),
     )
 
 
 def describe_run(
     settings: Mapping[str, Any], potential: Potential, atoms: Atoms
 ) -> dict[str, Mapping[str, Any]]:
-    """What settings.json says of a run: its settings, its model and what it begins with."""
+    """What settings.json says of a run: its settings, its model and what it begins with.
+
+    What is held belongs to it.
+    """
+    held = [name for name, _ in constraints_of(atoms)]
     return {
         "settings": settings,
         "model": {
@@ -68,9 +73,26 @@ def describe_run(
             "formula": atoms.get_chemical_formula(),
             "n_atoms": len(atoms),
             "periodic": atoms.pbc.tolist(),
-            "sha256": hash_of_structure(atoms, atoms.get_masses()),
+            "total_charge": total_charge(atoms),
+            "held_by": held,
+            "sha256": hash_of_structure(
+                atoms, atoms.get_masses(), *(text for pair in constraints_of(atoms) for text in pair)
+            ),
         },
     }
+
+
+def constraints_of(atoms: Atoms) -> list[tuple[str, str]]:
+    """Name and description of each constraint; two that hold alike are described alike."""
+    return [
+        (type(each).__name__, json.dumps(each.todict(), default=_described, sort_keys=True))
+        for each in atoms.constraints
+    ]
+
+
+def _described(value: Any) -> Any:
+    """Arrays, and the structures that some constraints are made of, for JSON."""
+    return value.tolist() if hasattr(value, "tolist") else hash_of_structure(value)
 
 
 def changes_of_run(

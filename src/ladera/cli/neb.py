@@ -22,6 +22,13 @@ def neb(
         float, Parameter(help="Done when no force across the path is larger, eV/Angstrom.")
     ] = 0.05,
     steps: Annotated[int, Parameter(help="Give up after so many steps.")] = 500,
+    frame: Annotated[
+        list[int] | None,
+        Parameter(
+            help="Which structures of files with several: of the start, and of the end.",
+            consume_multiple=True,
+        ),
+    ] = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("neb"),
 ) -> int:
     """Barrier (eV) between two structures of the same atoms: nudged elastic band, climbing image.
@@ -39,9 +46,13 @@ def neb(
 
     if len(files) < 3:
         raise PropertyError("Give a model file, the start and the end: ladera neb MODEL START END.")
+    if frame is not None and len(frame) != 2:
+        raise PropertyError(f"--frame has {len(frame)} numbers; give one of the start, one of the end.")
+    first, last = frame or (None, None)
     require_free(output)
-    start = with_model(files[-2], files[:-2], output)
-    result = energy_path(start, read_structure(files[-1]), images=images, fmax=fmax, steps=steps)
+    start = with_model(files[-2], files[:-2], output, first)
+    end = read_structure(files[-1], last)
+    result = energy_path(start, end, images=images, fmax=fmax, steps=steps)
     code = finish(result, output)
     frames = result.motion()[0][: len(result.images)]
     ase.io.write(output / "path.extxyz", frames)
