@@ -102,7 +102,7 @@ def require_crystal(atoms: Atoms, what: str) -> None:
         raise PropertyError(
             f"{what} belongs to a crystal, and this structure ({atoms.get_chemical_formula()}) is "
             f"periodic along {atoms.pbc.tolist()}; give a cell that is periodic in all directions. "
-            "For a molecule there is `ladera vibrations`."
+            "For a molecule, a wire or a sheet there is `ladera vibrations`."
         )
 
 
@@ -112,7 +112,8 @@ def require_molecule(atoms: Atoms, what: str) -> None:
         raise PropertyError(
             f"{what} belongs to a molecule, and this structure ({atoms.get_chemical_formula()}) is "
             f"periodic along {atoms.pbc.tolist()}; for a crystal there is `ladera phonons`. Take a "
-            "molecule out of its box: atoms.pbc = False, or a file without a cell."
+            "molecule out of its box: atoms.pbc = False, or a file without a cell. Of an adsorbate "
+            "or another part of a crystal `ladera vibrations` has the modes when the rest is held."
         )
 
 
