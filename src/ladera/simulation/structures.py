@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import ase.io
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
+from ase.io.formats import filetype, ioformats
 
 from ladera.data.text import is_input_data
 from ladera.errors import DataError
@@ -96,14 +97,17 @@ def _frames(path: Path, index: slice) -> list[Atoms]:
     """Some structures of a file, with D and T as elements 119 and 120."""
     try:
         with _isotopes_are_elements():
-            found = ase.io.read(path, index=index, do_not_split_by_at_sign=True)
+            kind = filetype(str(path))
+            single = ioformats[kind].single  # its reader knows no index
+            of_file = slice(-1, None) if single else index
+            found = ase.io.read(str(path), of_file, kind, do_not_split_by_at_sign=True)
     except Exception as error:  # each of ASE's many readers fails in its own way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} could not be read as a structure: {reason}. "
             "Give a file ASE reads, such as extended XYZ, CIF or POSCAR."
         ) from error
-    return found if isinstance(found, list) else [found]
+    return list(found)[index] if single else list(found)
 
 
 @contextmanager
