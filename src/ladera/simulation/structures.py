@@ -53,8 +53,8 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     atoms = _last(path) if frame is None else _numbered(path, frame)
     if len(atoms) == 0:
         raise DataError(f"{path} holds no atoms; give a file with a structure.")
-    _require_full_sites(atoms, path)
     _name_isotopes(atoms)
+    _require_full_sites(atoms, path)
     restore_constraints(atoms, path)
     return atoms
 
