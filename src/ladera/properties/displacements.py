@@ -94,13 +94,23 @@ def _exact(
     if DIPOLE in potential.gives and not atoms.pbc.any():
         slopes = partial(dipole_derivatives, potential, atoms)
         dipole = _piece(atoms, calculator, "dipole derivatives", slopes)
-    blocks = HessianBlocks(potential, atoms, chosen=chosen)
-    part = "" if len(chosen) == 3 * len(atoms) else f" of {chosen.tolist()}"
+    return model_hessian(atoms, calculator, chosen), dipole
+
+
+def model_hessian(
+    atoms: Atoms, calculator: LaderaCalculator, chosen: Integers | None = None
+) -> Floats:
+    """The Hessian (3 n_atoms, 3 n_atoms) of a model, eV/Angstrom^2, as it comes; remembered.
+
+    Of some columns ``chosen`` (n,) these.
+    """
+    blocks = HessianBlocks(calculator.potential, atoms, chosen=chosen)
+    part = "" if chosen is None or len(chosen) == 3 * len(atoms) else f" of {chosen.tolist()}"
     columns = [
         _piece(atoms, calculator, f"Hessian, columns {ends}{part}", partial(blocks.columns, *ends))
         for ends in blocks.ends
     ]
-    return np.hstack(columns), dipole
+    return np.hstack(columns)
 
 
 def _piece(

@@ -48,7 +48,7 @@ class GraphStore(Sequence[Graph]):
             return self._kept[index]
         graph = self._dataset[index].graph(self._cutoff)
         tensors = [getattr(graph, field.name) for field in fields(graph)]
-        size = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        size = sum(tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor))
         if size <= self._free:
             self._free -= size
             self._kept[index] = graph
