@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 
 from ladera.errors import DataError
-from ladera.kernels.neighbors import Candidates, closest_pair, farthest_move, find_pairs, within_cutoff
+from ladera.kernels.neighbors import (
+    Candidates,
+    closest_pair,
+    farthest_move,
+    find_pairs,
+    within_cutoff,
+)
 from ladera.structure import Structure
 
 if TYPE_CHECKING:

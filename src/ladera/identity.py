@@ -76,7 +76,9 @@ def describe_run(
             "total_charge": total_charge(atoms),
             "held_by": held,
             "sha256": hash_of_structure(
-                atoms, atoms.get_masses(), *(text for pair in constraints_of(atoms) for text in pair)
+                atoms,
+                atoms.get_masses(),
+                *(text for pair in constraints_of(atoms) for text in pair),
             ),
         },
     }

@@ -47,7 +47,9 @@ def neb(
     if len(files) < 3:
         raise PropertyError("Give a model file, the start and the end: ladera neb MODEL START END.")
     if frame is not None and len(frame) != 2:
-        raise PropertyError(f"--frame has {len(frame)} numbers; give one of the start, one of the end.")
+        raise PropertyError(
+            f"--frame has {len(frame)} numbers; give one of the start, one of the end."
+        )
     first, last = frame or (None, None)
     require_free(output)
     start = with_model(files[-2], files[:-2], output, first)

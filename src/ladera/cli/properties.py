@@ -85,9 +85,7 @@ def require_free(output: Path) -> None:
         raise ConfigError(f"{output} holds a result already; remove it or choose another --output.")
 
 
-def with_model(
-    structure: Path, model: list[Path], output: Path, frame: int | None = None
-) -> Atoms:
+def with_model(structure: Path, model: list[Path], output: Path, frame: int | None = None) -> Atoms:
     """A structure with a model's calculator. DataError when it does not know an element.
 
     Evaluations are kept in the folder of the result until it is finished, and found again by a

@@ -110,8 +110,8 @@ def _structure(path: Path | None, frame: int | None, dataset: Dataset | None) ->
     if not np.isfinite(energies[several]).any():
         raise PropertyError("No frame of the data has an energy; give a --structure.")
     lowest = int(np.nanargmin(np.where(several, energies, np.nan)))
-    frame = dataset[lowest].with_(forces=None, energy=None, stress=None, dipole=None, charges=None)
-    return frame.to_atoms()
+    found = dataset[lowest].with_(forces=None, energy=None, stress=None, dipole=None, charges=None)
+    return found.to_atoms()
 
 
 def _hottest(dataset: Dataset | None) -> float | None:

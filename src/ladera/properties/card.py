@@ -28,6 +28,7 @@ from ladera.properties.vibrations import Vibrations, vibrations
 from ladera.quantities import MILLI, QUANTITIES, STRESS, pretty
 from ladera.simulation.relaxation import relax
 from ladera.simulation.run_folder import RunFolder
+from ladera.simulation.records import write_structure
 from ladera.simulation.structures import read_structure
 from ladera.units import GIGAPASCAL
 
@@ -170,8 +171,6 @@ class _Work:
 
     def relaxed(self, atoms: Atoms) -> Atoms | None:
         """The structure at its minimum; None when it finds none."""
-        import ase.io
-
         self._on_piece("relaxation")
         solid = bool(atoms.pbc.all())
         kept = self.folder / "relaxed.extxyz"
@@ -189,7 +188,7 @@ class _Work:
                 self.say("structure", f"does not relax: {force:.2g} eV/Å is left", BAD)
                 return None
             self.folder.mkdir(parents=True, exist_ok=True)
-            ase.io.write(kept, done.atoms)
+            write_structure(kept, done.atoms)
             found = done.atoms
             self.say(
                 "structure",

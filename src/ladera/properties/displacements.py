@@ -48,9 +48,7 @@ class Derivatives:
     origin: str  # how they were made, for people
 
 
-def derivatives(
-    atoms: Atoms, step: float | None, moving: Booleans | None = None
-) -> Derivatives:
+def derivatives(atoms: Atoms, step: float | None, moving: Booleans | None = None) -> Derivatives:
     """Second derivatives of the energy, and first ones of the dipole if there is one.
 
     Of part of a structure, the coordinates ``moving`` (3 n_atoms,) with each other; zero elsewhere.
@@ -130,13 +128,13 @@ def _extrapolated(atoms: Atoms, chosen: Integers) -> tuple[Floats, Floats | None
     return (4 * near - far) / 3, (4 * near_dipole - far_dipole) / 3
 
 
-def _differences(
-    atoms: Atoms, step: float, chosen: Integers
-) -> tuple[Floats, Floats | None]:
+def _differences(atoms: Atoms, step: float, chosen: Integers) -> tuple[Floats, Floats | None]:
     size, count = 3 * len(atoms), len(chosen)
     steps = step * np.eye(size)[chosen].reshape(count, len(atoms), 3)
     displaced = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
-    slopes = (displaced.forces[count:] - displaced.forces[:count]).reshape(count, size).T / (2 * step)
+    slopes = (displaced.forces[count:] - displaced.forces[:count]).reshape(count, size).T / (
+        2 * step
+    )
     if displaced.dipoles is None:
         return slopes, None
     dipole = np.zeros((size, 3))

@@ -225,8 +225,10 @@ def _check_ends(start: Atoms, end: Atoms, images: int) -> None:
         )
     moves, lengths = find_mic(end.positions - start.positions, start.cell, start.pbc)
     if lengths.max() < LONGEST_MOVE:
-        image = "" if np.allclose(end.positions, start.positions + moves, atol=1e-6) else (
-            ", atoms of it in other images of the cell"
+        image = (
+            ""
+            if np.allclose(end.positions, start.positions + moves, atol=1e-6)
+            else (", atoms of it in other images of the cell")
         )
         raise PropertyError(f"Both ends are the same structure{image}; give two different ones.")
     if not is_held(start) and _as_a_whole(start, moves) < LONGEST_MOVE:

@@ -249,7 +249,7 @@ def vibrations(
     if held:
         thermo = _harmonic_thermochemistry(atoms, frequencies, temperatures)
     else:
-        gas = _gas(atoms, frequencies, "linear" if linear else "nonlinear", symmetry_number, spin)
+        gas = _gas(atoms, frequencies, linear, symmetry_number, spin)
         thermo = _gas_thermochemistry(gas, temperatures)
     return Vibrations(
         symbols=tuple(atoms.get_chemical_symbols()),
@@ -362,7 +362,7 @@ def _harmonic_thermochemistry(
 
 
 def _gas(
-    atoms: Atoms, frequencies: Floats, geometry: str, symmetry_number: int, spin: float
+    atoms: Atoms, frequencies: Floats, linear: bool, symmetry_number: int, spin: float
 ) -> IdealGasThermo:
     """The ideal gas by ASE, without the imaginary modes."""
     with warnings.catch_warnings():
@@ -370,7 +370,7 @@ def _gas(
         return IdealGasThermo(
             vib_energies=[complex(f if f > 0 else f * 1j) * units.invcm for f in frequencies],
             ignore_imag_modes=True,
-            geometry=geometry,
+            geometry="linear" if linear else "nonlinear",
             potentialenergy=float(atoms.get_potential_energy()),
             atoms=atoms,
             symmetrynumber=symmetry_number,

@@ -145,7 +145,9 @@ def free_motions(atoms: Atoms) -> Floats:
     """
     roots = np.sqrt(atoms.get_masses())[:, None]
     centre = atoms.get_center_of_mass()
-    axes = {0: np.eye(3), 1: atoms.cell.array[atoms.pbc]}.get(int(atoms.pbc.sum()), np.empty((0, 3)))
+    axes = {0: np.eye(3), 1: atoms.cell.array[atoms.pbc]}.get(
+        int(atoms.pbc.sum()), np.empty((0, 3))
+    )
     longest = max(1.0, float(np.ptp(atoms.positions, axis=0).max())) if len(axes) else 1.0
     axes = axes / (longest * np.linalg.norm(axes, axis=1, keepdims=True))
     shifts = np.eye(3 + len(axes), 3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixSymmetry, dict2constraint
+from ase.constraints import dict2constraint
 from ase.io.trajectory import Trajectory
 
 from ladera.errors import DataError, SimulationError
 from ladera.files import atomic_path, cut_to
 from ladera.potential.calculator import PropertyUnavailableError, dependencies
-from ladera.structure import StructureWarning
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -126,10 +124,9 @@ def write_structure(path: Path, atoms: Atoms) -> None:
     }
     kinds = {type(constraint).__name__ for constraint in atoms.constraints}
     if not kinds <= {"FixAtoms", "FixCartesian"}:
-        held = [each.todict() for each in atoms.constraints if type(each) is not FixSymmetry]
-        if len(held) < len(atoms.constraints):  # it is made of whole structures
-            words = f"{path} cannot hold FixSymmetry, which is left out."
-            warnings.warn(words, StructureWarning, stacklevel=3)
+        held = [each.todict() for each in atoms.constraints]
+        for each in held:  # FixSymmetry is made of the structure itself
+            each["kwargs"].pop("atoms", None)
         plain.info[_CONSTRAINTS] = f"_JSON {json.dumps(held, default=_listed)}"
         plain.set_constraint()
     with writing(path), atomic_path(path) as temporary:
@@ -142,6 +139,9 @@ def restore_constraints(atoms: Atoms, path: Path) -> None:
     if stored is None:
         return
     try:
+        for each in stored:
+            if each["name"] == "FixSymmetry":
+                each["kwargs"]["atoms"] = atoms.copy()
         atoms.set_constraint([dict2constraint(each) for each in stored])
     except Exception as error:
         raise DataError(
