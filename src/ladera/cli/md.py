@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.properties import Frame
 from ladera.cli.progress import ProgressBar
+from ladera.cli.properties import Frame
 from ladera.errors import SimulationError
 from ladera.simulation.settings import MDSettings
 

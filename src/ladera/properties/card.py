@@ -26,9 +26,9 @@ from ladera.properties.result import FILE, Result, Table
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
 from ladera.quantities import MILLI, QUANTITIES, STRESS, pretty
+from ladera.simulation.records import write_structure
 from ladera.simulation.relaxation import relax
 from ladera.simulation.run_folder import RunFolder
-from ladera.simulation.records import write_structure
 from ladera.simulation.structures import read_structure
 from ladera.units import GIGAPASCAL
 

@@ -123,7 +123,8 @@ def energy_path(
     Atoms that are held must be held in both ends, at the same places.
 
     Raises PropertyError for ends that differ in their atoms, cells, charge, spin or what is held,
-    are the same, in place, by an image of the cell or moved as a whole, or are not relaxed, for constraints a path cannot honour, and for a band that has not converged in
+    are the same, in place, by an image of the cell or moved as a whole, or are not relaxed, for
+    constraints a path cannot honour, and for a band that has not converged in
     ``steps``.
     """
     require_calculator(start)

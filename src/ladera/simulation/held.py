@@ -116,7 +116,7 @@ def degrees_of_freedom(atoms: Atoms, ensemble: str) -> int:
     """Degrees of freedom that carry kinetic energy in an ensemble.
 
     With nothing held the centre of mass rests (3 fewer), and in an open structure the angular
-    momentum is conserved too (3 more, 2 for a linear molecule, 1 for a wire), Langevin's friction and noise
+    momentum is conserved too (3 more, 2 of a line, 1 of a wire), Langevin's friction and noise
     excepted. For a molecule of nine atoms the difference between 27 and 21 is 29 % in temperature,
     for carbon dioxide that between 3 and 4 is 33 %. Where
     something is held Langevin's noise moves all that is left; the others conserve what is left of
@@ -140,8 +140,8 @@ def degrees_of_freedom(atoms: Atoms, ensemble: str) -> int:
 def free_motions(atoms: Atoms) -> Floats:
     """The motions of the whole that nothing hinders, orthonormal rows, (n_motions, 3 n_atoms).
 
-    Translations, in an open structure rotations, and of a wire that about its axis, that constraints
-    leave as they are, so that the forces of constraints add nothing to their momenta.
+    Translations, in an open structure rotations, and of a wire that about its axis, that
+    constraints leave as they are, so that the forces of constraints add nothing to their momenta.
     """
     roots = np.sqrt(atoms.get_masses())[:, None]
     centre = atoms.get_center_of_mass()
@@ -165,7 +165,7 @@ def free_motions(atoms: Atoms) -> Floats:
 
 
 def is_linear(positions: Floats) -> bool:
-    """Whether atoms at positions (n_atoms, 3) lie on a line, within :data:`LINEAR` of its length."""
+    """Whether atoms at positions (n_atoms, 3) lie on a line, within LINEAR of its length."""
     sizes = np.linalg.svd(positions - positions.mean(axis=0), compute_uv=False)
     return bool(sizes[1] <= LINEAR * sizes[0])
 

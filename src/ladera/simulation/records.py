@@ -162,7 +162,7 @@ def _fits_a_line(value: Any) -> bool:
     if isinstance(value, str):
         return value.isprintable() and value.strip() != "" and '"' not in value
     numbers = np.asarray(value)
-    return numbers.dtype.kind in "fib" and 0 < numbers.size and numbers.ndim <= 2
+    return numbers.dtype.kind in "fib" and numbers.size > 0 and numbers.ndim <= 2
 
 
 def _listed(value: Any) -> Any:
