@@ -239,7 +239,7 @@ def test_atoms_in_one_place_are_named_and_other_frames_evaluated(argon: Potentia
         found = evaluate_dataset(argon, Dataset.from_frames(frames))
     summary = found.to_json()
     assert summary["energy"]["count"] == 2
-    with pytest.raises(DataError, match="Frame 0 .* Atoms 1 and 3"):
+    with pytest.raises(DataError, match=r"Frame 0 .* Atoms 1 and 3"):
         evaluate_dataset(argon, Dataset.from_frames(frames[1:2]))
 
 
