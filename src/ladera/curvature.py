@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from ladera.arrays import Floats
+from ladera.arrays import Floats, Integers
 from ladera.errors import ConfigError, DataError
 from ladera.graph import Graph
 from ladera.potential import Potential, Prediction
@@ -56,16 +56,24 @@ def hessian(potential: Potential, structure: Atoms | Graph, *, memory: float = 0
 class HessianBlocks:
     """The columns of a Hessian, in blocks of as many as fit into the memory; see :func:`hessian`.
 
-    ``ends`` are the first column of each block and that of the next.
+    All of them, or those that are ``chosen`` (n,). ``ends`` are the first of each block and that of
+    the next, in the order of these.
     """
 
-    def __init__(self, potential: Potential, structure: Atoms | Graph, memory: float = 0.5) -> None:
+    def __init__(
+        self,
+        potential: Potential,
+        structure: Atoms | Graph,
+        memory: float = 0.5,
+        chosen: Integers | None = None,
+    ) -> None:
         if not memory > 0:
             raise ConfigError(f"The memory for a Hessian is {memory:g} GB; it must be above zero.")
         self._model, self._graph = _prepared(potential, structure)
-        size = 3 * self._graph.n_atoms
+        self._chosen = np.arange(3 * self._graph.n_atoms) if chosen is None else chosen
+        size = len(self._chosen)
         try:
-            self._width = _block(self._model, self._graph, 1e9 * memory)
+            self._width = _block(self._model, self._graph, 1e9 * memory, size)
         except RuntimeError as error:
             raise _no_hessian(potential, error) from error
         starts = range(0, size, self._width)
@@ -77,7 +85,7 @@ class HessianBlocks:
 
     def columns(self, start: int, stop: int) -> Floats:
         """Columns ``start`` to ``stop`` - 1, (3 n_atoms, stop - start), eV/Angstrom^2."""
-        return self._copies.columns(start, stop).T.cpu().numpy()
+        return self._copies.columns(torch.from_numpy(self._chosen[start:stop])).T.cpu().numpy()
 
 
 def _no_hessian(potential: Potential, error: RuntimeError) -> ConfigError:
@@ -160,11 +168,11 @@ def _displaced(model: Potential, graph: Graph) -> tuple[Tensor, Prediction]:
         return moves, model.predict(moved, gradients=False)
 
 
-def _block(model: Potential, graph: Graph, memory: float) -> int:
-    """How many copies fit into ``memory`` (bytes), so that all passes have about as many."""
-    size, counter = 3 * graph.n_atoms, _SavedBytes()
+def _block(model: Potential, graph: Graph, memory: float, size: int) -> int:
+    """How many copies fit into ``memory`` (bytes), so that ``size`` columns fill all passes."""
+    counter = _SavedBytes()
     with counter:
-        _Copies(model, graph, 1).columns(0, 1)
+        _Copies(model, graph, 1).columns(torch.zeros(1, dtype=torch.int64))
     fitting = max(1, int(memory / max(_PEAK * counter.bytes, 1)))
     return ceil(size / ceil(size / fitting))
 
@@ -177,10 +185,10 @@ class _Copies:
         self._gradient = _slope(prediction.energy.sum(), self._moves).reshape(count, -1)
         _require_record(self._gradient)
 
-    def columns(self, start: int, stop: int) -> Tensor:
-        """Columns ``start`` to ``stop`` - 1 of the Hessian as rows, at most one for each copy."""
-        count = stop - start
-        chosen = self._gradient[torch.arange(count), torch.arange(start, stop)].sum()
+    def columns(self, which: Tensor) -> Tensor:
+        """The columns ``which`` of the Hessian as rows, at most one for each copy."""
+        count = len(which)
+        chosen = self._gradient[torch.arange(count), which].sum()
         rows = _slope(chosen, self._moves, again=True).reshape(self._gradient.shape)
         return rows[:count].detach()
 

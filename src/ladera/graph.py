@@ -13,15 +13,24 @@ import torch
 from torch import Tensor
 
 from ladera.errors import DataError
-from ladera.kernels.neighbors import Candidates, farthest_move, find_pairs, within_cutoff
+from ladera.kernels.neighbors import (
+    Candidates,
+    closest_pair,
+    farthest_move,
+    find_pairs,
+    within_cutoff,
+)
 from ladera.structure import Structure
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from ladera.kernels.neighbors import Pairs
+
 _FLOATING = ("positions", "cell", "vectors", "total_charge")  # fields of a graph
 _IDENTITY = np.eye(3)
+_SAME_PLACE = 1e-3  # Angstrom
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,14 +191,18 @@ class NeighborList:
         """Graph of one structure, whose arrays it copies.
 
         Raises DataError for positions that are not finite, for a periodic direction without a cell
-        vector, and for what else :meth:`ladera.structure.Structure.check` refuses.
+        vector, two atoms in one place, and for what else
+        :meth:`ladera.structure.Structure.check` refuses.
         """
-        candidates = self._candidates
+        candidates, is_new = self._candidates, False
         if candidates is None or not candidates.hold_all(structure, self.cutoff):
+            is_new = True
             structure.check(self.cutoff + self.skin)
             candidates = _Candidates(structure, self.cutoff + self.skin)
             self._candidates = candidates if self.skin > 0 else None
         pairs, vectors = within_cutoff(candidates.pairs, structure, self.cutoff)
+        if is_new:
+            _require_apart(pairs, vectors, len(structure.numbers))
         return Graph(
             numbers=candidates.numbers,
             positions=torch.from_numpy(structure.positions.copy()),
@@ -203,6 +216,17 @@ class NeighborList:
             row_pointer=torch.from_numpy(pairs.row_pointer),
             total_charge=torch.from_numpy(np.array([structure.total_charge], dtype=np.float64)),
             cutoff=self.cutoff,
+        )
+
+
+def _require_apart(pairs: Pairs, vectors: NDArray[np.float64], n_atoms: int) -> None:
+    """DataError for two atoms in one place, where no potential has a direction for a force."""
+    closest, half = closest_pair(pairs.centers, pairs.neighbors, vectors, np.ones(n_atoms))
+    if 2 * half < _SAME_PLACE:
+        i, j = int(pairs.centers[closest]), int(pairs.neighbors[closest])
+        raise DataError(
+            f"Atoms {min(i, j)} and {max(i, j)} are in one place ({2 * half:.1g} Angstrom apart); "
+            "remove one of them, or the symmetry that made it twice."
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ladera import provenance
-from ladera.structure import total_charge
+from ladera.structure import spin_state, total_charge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,16 +43,23 @@ def hash_of_model(potential: Potential) -> str:
 
 
 def hash_of_structure(atoms: Atoms, *more: bytes | str | NDArray[Any]) -> str:
-    """The hash of elements, positions, cell, periodic directions, charge, and ``more``."""
-    charge = total_charge(atoms)
+    """The hash of elements, positions, cell, periodic directions, charge, spin, and ``more``."""
+    charge, state = total_charge(atoms), spin_state(atoms)
     return sha256(
         atoms.numbers,
         atoms.positions,
         atoms.cell.array,
         atoms.pbc,
         *more,
-        repr(charge) if charge else b"",  # older hashes knew no charge
+        repr(charge) if charge else b"",  # older hashes knew no charge, and no spin
+        *(part for pair in sorted(state.items()) for part in pair),
     )
+
+
+def identity_of(atoms: Atoms) -> str:
+    """The hash of a structure with its masses and what is held."""
+    held = (text for pair in constraints_of(atoms) for text in pair)
+    return hash_of_structure(atoms, atoms.get_masses(), *held)
 
 
 def describe_run(settings: Mapping[str, Any], potential: Potential, atoms: Atoms) -> dict[str, Any]:
@@ -99,14 +106,29 @@ def describe_model(potential: Potential) -> dict[str, Any]:
 
 def describe_structure(atoms: Atoms) -> dict[str, Any]:
     """What the record of a result says of a structure."""
-    sha256 = hash_of_structure(atoms, atoms.get_masses())
+    sha256 = identity_of(atoms)
     return {
         "formula": atoms.get_chemical_formula(),
         "n_atoms": len(atoms),
         "periodic": atoms.pbc.tolist(),
+        "total_charge": total_charge(atoms),
+        "held_by": [name for name, _ in constraints_of(atoms)],
         "sha256": sha256,
         "files": provenance.files_of(sha256),
     }
+
+
+def constraints_of(atoms: Atoms) -> list[tuple[str, str]]:
+    """Name and description of each constraint; two that hold alike are described alike."""
+    return [
+        (type(each).__name__, json.dumps(each.todict(), default=_described, sort_keys=True))
+        for each in atoms.constraints
+    ]
+
+
+def _described(value: Any) -> Any:
+    """Arrays, and the structures that some constraints are made of, for JSON."""
+    return value.tolist() if hasattr(value, "tolist") else hash_of_structure(value)
 
 
 def changes_of_run(

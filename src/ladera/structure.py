@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 
 _LARGEST_EXTENT: Final = 1e5  # Angstrom
 _MOST_IMAGES: Final = 1e6  # of a cell within the cutoff
+_CHARGES: Final = ("total_charge", "charge")  # keys of an ase.Atoms' info
+# Keys that speak of spin, with what they say of closed shells.
+_SPINS: Final = {"spin": 0, "total_spin": 0, "multiplicity": 1, "spin_multiplicity": 1}
+_ROUNDED: Final = 0.01  # e
 _SMALLEST_HEIGHT: Final = 0.5  # Angstrom, of a cell: less than any atom
 _SKEWED: Final = 3.0  # times that: where it is worth looking for shorter vectors
+
+
+class StructureWarning(UserWarning):
+    """Of a file or a structure not all is used; the sentence says what."""
 
 
 class Structure(NamedTuple):
@@ -54,8 +62,7 @@ class Structure(NamedTuple):
     def from_atoms(cls, atoms: Atoms) -> Self:
         """That of an ``ase.Atoms``; its arrays are not copied.
 
-        The total charge is ``atoms.info["total_charge"]``, in e; 0 where that is missing. Raises
-        DataError when it is not a number.
+        Its total charge is that of :func:`total_charge`.
         """
         charge = total_charge(atoms)
         return cls.of(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, charge)
@@ -130,14 +137,44 @@ def _heights(vectors: Floats) -> Floats:
 
 
 def total_charge(atoms: Atoms) -> float:
-    """Total charge of an ``ase.Atoms`` in e: its ``info["total_charge"]``, 0 where it has none.
+    """Total charge of an ``ase.Atoms`` in e.
 
-    Raises DataError when that is not a number.
+    That of ``info["total_charge"]`` or ``info["charge"]``, else the sum of its initial charges, and
+    0 where it has none of them. Raises DataError for what is not a number, and for two that differ.
     """
-    value = atoms.info.get("total_charge", 0.0)
+    info = atoms.info
+    found = {key: _charge(info[key], key) for key in _CHARGES if key in info}
+    if not found and "initial_charges" in atoms.arrays:
+        total = float(atoms.arrays["initial_charges"].sum())
+        whole = round(total)
+        # Charges of atoms come rounded to a few digits.
+        return float(whole) if abs(total - whole) < _ROUNDED else total
+    if len(set(found.values())) > 1:
+        said = " and ".join(f"{key} = {value:g}" for key, value in found.items())
+        raise DataError(f"The structure's info says {said}; leave one of them out.")
+    return next(iter(found.values()), 0.0)
+
+
+def spin_state(atoms: Atoms) -> dict[str, bytes]:
+    """What an ``ase.Atoms`` says of spin, by the name under which it says so; mostly nothing."""
+    said = {
+        key: str(atoms.info[key]).encode()
+        for key, closed in _SPINS.items()
+        if key in atoms.info and str(atoms.info[key]) not in (f"{closed}", f"{closed}.0")
+    }
+    magnetic = atoms.arrays.get("initial_magmoms")
+    if magnetic is not None and magnetic.any():
+        said["initial magnetic moments"] = magnetic.astype(np.float64).tobytes()
+    return said
+
+
+def _charge(value: object, key: str) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError) as error:
+        charge = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        charge = float("nan")
+    if not np.isfinite(charge):
         raise DataError(
-            f"The structure's total_charge is {value!r}; it must be a number of elementary charges."
-        ) from error
+            f"The structure's {key} is {value!r}; it must be a number of elementary charges."
+        )
+    return charge

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ladera.cli.progress import ProgressBar
-from ladera.cli.properties import finish, require_free
+from ladera.cli.properties import Frame, finish, require_free
 
 
 @Parameter(name="*")
@@ -25,6 +25,7 @@ class Runs:
         ),
     ] = None
     structure: Annotated[Path | None, Parameter(help="Structure that these start from.")] = None
+    frame: Frame = None
     time: Annotated[float, Parameter(help="Their length after --skip, ps.")] = 100.0
     timestep: Annotated[float, Parameter(help="Their time step, fs.")] = 1.0
     processes: Annotated[
@@ -136,7 +137,7 @@ def _run(
     words = f"{len(temperatures)} temperature(s), {time:g} ps each"
     with ProgressBar(f"{words}, %", 100) as bar:
         return run_for_diffusion(
-            read_structure(runs.structure),
+            read_structure(runs.structure, runs.frame),
             runs.model,
             temperatures,
             output,

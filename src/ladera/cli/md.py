@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ladera.cli.progress import ProgressBar
+from ladera.cli.properties import Frame
 from ladera.errors import SimulationError
 from ladera.simulation.settings import MDSettings
 
@@ -39,6 +40,7 @@ def md(
     /,
     *,
     flags: Annotated[Flags | None, Parameter(name="*")] = None,
+    frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("md"),
     resume: Annotated[
         bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
@@ -54,7 +56,7 @@ def md(
     if len(files) < 2:
         raise SimulationError(f"Give a structure file too: ladera md {files[0]} STRUCTURE.")
     settings = MDSettings(**vars(flags) if flags else {})  # without any it asks for the length
-    atoms = read_structure(files[-1])
+    atoms = read_structure(files[-1], frame)
     potential = load_committee(files[:-1])
     with _Display(settings) as display:
         run_md(atoms, potential, settings, output, resume=resume, on_row=display.show_row)

@@ -24,6 +24,13 @@ def neb(
         float, Parameter(help="Done when no force across the path is larger, eV/Angstrom.")
     ] = 0.05,
     steps: Annotated[int, Parameter(help="Give up after so many steps.")] = 500,
+    frame: Annotated[
+        list[int] | None,
+        Parameter(
+            help="Which structures of files with several: of the start, and of the end.",
+            consume_multiple=True,
+        ),
+    ] = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("neb"),
 ) -> int:
     """Barrier (eV) between two structures of the same atoms: nudged elastic band, climbing image.
@@ -40,8 +47,14 @@ def neb(
 
     if len(files) < 3:
         raise PropertyError("Give a model file, the start and the end: ladera neb MODEL START END.")
+    if frame is not None and len(frame) != 2:
+        raise PropertyError(
+            f"--frame has {len(frame)} numbers; give one of the start, one of the end."
+        )
+    first, last = frame or (None, None)
     require_free(output, PATH)
-    start = with_model(files[-2], files[:-2], output)
-    result = energy_path(start, read_structure(files[-1]), images=images, fmax=fmax, steps=steps)
+    start = with_model(files[-2], files[:-2], output, first)
+    end = read_structure(files[-1], last)
+    result = energy_path(start, end, images=images, fmax=fmax, steps=steps)
     write_structure(output / PATH, *result.motion()[0][: len(result.images)])
     return finish(result, output)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.properties import Largest, Model, Structure, finish, require_free, with_model
+from ladera.cli.properties import Frame, Largest, Model, Structure, finish, require_free, with_model
 
 Supercell = Annotated[
     tuple[int, int, int] | None,
@@ -23,6 +23,7 @@ def phonons(
     *,
     supercell: Supercell = None,
     displacement: Displacement = 0.01,
+    frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("phonons"),
 ) -> int:
     """Phonons of a relaxed crystal: bands and density of states (THz), heat (J/K/mol).
@@ -35,7 +36,7 @@ def phonons(
     from ladera.properties.phonons import phonons as compute
 
     require_free(output)
-    atoms = with_model(structure, model, output)
+    atoms = with_model(structure, model, output, frame)
     return finish(compute(atoms, supercell=supercell, displacement=displacement), output)
 
 
@@ -49,6 +50,7 @@ def expansion(
     points: Annotated[int, Parameter(help="How many volumes, five or more.")] = 8,
     displacement: Displacement = 0.01,
     fmax: Largest = 1e-3,
+    frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("expansion"),
 ) -> int:
     """Thermal expansion (1/K) of a relaxed crystal by phonons at several volumes.
@@ -61,7 +63,7 @@ def expansion(
 
     require_free(output)
     result = quasi_harmonic(
-        with_model(structure, model, output),
+        with_model(structure, model, output, frame),
         supercell=supercell,
         strain=strain,
         points=points,

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 Model = Annotated[list[Path], Parameter(help="Model file; several make a committee.")]
 Structure = Annotated[Path, Parameter(help="Structure file, anything ASE reads.")]
+Frame = Annotated[
+    int | None,
+    Parameter(help="Which structure of a file with several: 0 the first, -1 the last."),
+]
 Largest = Annotated[
     float, Parameter(help="Atoms are at rest when no force is larger, eV/Angstrom.")
 ]
@@ -31,6 +35,7 @@ def eos(
     ] = 0.05,
     points: Annotated[int, Parameter(help="How many volumes, six or more.")] = 11,
     fmax: Largest = 1e-3,
+    frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("eos"),
 ) -> int:
     """Energy against volume of a crystal: equilibrium volume (Angstrom^3), bulk modulus (GPa).
@@ -43,7 +48,7 @@ def eos(
     from ladera.properties.equation_of_state import equation_of_state
 
     require_free(output)
-    atoms = with_model(structure, model, output)
+    atoms = with_model(structure, model, output, frame)
     return finish(equation_of_state(atoms, strain=strain, points=points, fmax=fmax), output)
 
 
@@ -57,6 +62,7 @@ def elastic(
         Parameter(help="Of relaxed strains: converged when halving changes no constant by more."),
     ] = 0.01,
     fmax: Largest = 1e-3,
+    frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("elastic"),
 ) -> int:
     """Elastic constants of a relaxed crystal in GPa, with moduli, stability and anisotropy.
@@ -70,7 +76,7 @@ def elastic(
     from ladera.properties.elasticity import elasticity
 
     require_free(output)
-    atoms = with_model(structure, model, output)
+    atoms = with_model(structure, model, output, frame)
     return finish(elasticity(atoms, tolerance=tolerance, fmax=fmax), output)
 
 
@@ -84,7 +90,7 @@ def require_free(output: Path, *names: str) -> None:
     claim_folder(output, TABLE, FIGURE, *names)
 
 
-def with_model(structure: Path, model: list[Path], output: Path) -> Atoms:
+def with_model(structure: Path, model: list[Path], output: Path, frame: int | None = None) -> Atoms:
     """A structure with a model's calculator. DataError when it does not know an element.
 
     Evaluations are kept in the folder of the result until it is finished, and found again by a
@@ -95,7 +101,7 @@ def with_model(structure: Path, model: list[Path], output: Path) -> Atoms:
     from ladera.simulation.preparation import check_species
     from ladera.simulation.structures import read_structure
 
-    atoms, potential = read_structure(structure), load_committee(model)
+    atoms, potential = read_structure(structure, frame), load_committee(model)
     check_species(atoms, potential)
     atoms.calc = RememberingCalculator(potential, output / FOLDER)
     return atoms

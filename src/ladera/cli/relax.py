@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.properties import Frame
+
 if TYPE_CHECKING:
     from ladera.simulation.run_folder import RelaxRow
 
@@ -26,6 +28,7 @@ def relax(
         bool, Parameter(negative=(), help="Keep the space group that the structure begins with.")
     ] = False,
     optimizer: Annotated[Literal["lbfgs", "bfgs", "fire"], Parameter(help="Of ASE's.")] = "lbfgs",
+    frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("relax"),
 ) -> int:
     """Move atoms, and the cell if asked, to zero force.
@@ -41,7 +44,7 @@ def relax(
     from ladera.simulation.relaxation import relax as run
     from ladera.simulation.structures import read_structure
 
-    atoms = read_structure(structure)
+    atoms = read_structure(structure, frame)
     potential = load_committee(model)
     result = run(
         atoms,

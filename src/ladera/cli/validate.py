@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from ladera.cli.properties import Model
+from ladera.cli.properties import Frame, Model
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -24,6 +24,7 @@ def validate(
         Path | None,
         Parameter(help="Structure file; the lowest frame of the data by default."),
     ] = None,
+    frame: Frame = None,
     data: Annotated[
         list[Path] | None,
         Parameter(help="Labelled frames to take errors from; those of the training by default."),
@@ -54,7 +55,7 @@ def validate(
 
     potential = load_committee(model)
     dataset = _frames(potential, data)
-    atoms = _structure(structure, dataset)
+    atoms = _structure(structure, frame, dataset)
     console = Console(stderr=True)
     with console.status("Validating ...") as status:
         errors = _errors(potential, dataset if data else None)
@@ -91,14 +92,14 @@ def _frames(potential: Potential, data: list[Path] | None) -> Dataset | None:
         return None  # moved, or with other keys: then the structure has to be given
 
 
-def _structure(path: Path | None, dataset: Dataset | None) -> Atoms:
+def _structure(path: Path | None, frame: int | None, dataset: Dataset | None) -> Atoms:
     import numpy as np
 
     from ladera.errors import PropertyError
     from ladera.simulation.structures import read_structure
 
     if path is not None:
-        return read_structure(path)
+        return read_structure(path, frame)
     if dataset is None:
         raise PropertyError(
             "The frames that this model was trained on are not at hand; give a structure with "
@@ -109,8 +110,8 @@ def _structure(path: Path | None, dataset: Dataset | None) -> Atoms:
     if not np.isfinite(energies[several]).any():
         raise PropertyError("No frame of the data has an energy; give a --structure.")
     lowest = int(np.nanargmin(np.where(several, energies, np.nan)))
-    frame = dataset[lowest].with_(forces=None, energy=None, stress=None, dipole=None, charges=None)
-    return frame.to_atoms()
+    found = dataset[lowest].with_(forces=None, energy=None, stress=None, dipole=None, charges=None)
+    return found.to_atoms()
 
 
 def _hottest(dataset: Dataset | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ladera.cli.properties import Model, Structure, finish, require_free, with_model
+from ladera.cli.properties import Frame, Model, Structure, finish, require_free, with_model
 
 Step = Annotated[
     float | None,
@@ -29,6 +29,7 @@ def vibrations(
         int, Parameter(help="Rotations that leave the molecule as it is: 2 for H2O, 3 for NH3.")
     ] = 1,
     spin: Annotated[float, Parameter(help="Total electronic spin, 0 for singlets.")] = 0.0,
+    frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("vibrations"),
 ) -> int:
     """Frequencies (cm^-1), normal modes and thermochemistry (eV) of a relaxed molecule.
@@ -44,7 +45,7 @@ def vibrations(
 
     require_free(output)
     result = compute(
-        with_model(structure, model, output),
+        with_model(structure, model, output, frame),
         step=step,
         temperatures=temperature or TEMPERATURES,
         symmetry_number=symmetry_number,
@@ -68,6 +69,7 @@ def ir(
     ] = "lorentzian",
     width: Annotated[float, Parameter(help="Full width of a line at half maximum, cm^-1.")] = 10.0,
     step: Step = None,
+    frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("ir"),
 ) -> int:
     """Infrared spectrum of a relaxed molecule: frequencies (cm^-1) and intensities (km/mol).
@@ -82,6 +84,6 @@ def ir(
 
     require_free(output)
     measured = None if experiment is None else read_spectrum(experiment)
-    atoms = with_model(structure, model, output)
+    atoms = with_model(structure, model, output, frame)
     result = compute(atoms, step=step, scale=scale, shape=shape, width=width, measured=measured)
     return finish(result, output)

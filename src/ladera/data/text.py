@@ -178,6 +178,7 @@ def symbols_to_numbers(symbols: Iterable[str], path: Path, table: AtomTable) -> 
 
 
 _NUMBERS = {symbol: number for symbol, number in atomic_numbers.items() if number > 0}
+_NUMBERS |= {"D": 1, "T": 1}  # energies and forces know no isotopes
 
 
 def _width(dtype: np.dtype[Any]) -> int:

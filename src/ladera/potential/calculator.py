@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from ladera.potential.contract import Potential
 from ladera.potential.evaluation import evaluate
 from ladera.potential.prediction import NO_ENERGY, Prediction
 from ladera.quantities import ENERGY, STRESS
-from ladera.structure import Structure, total_charge
+from ladera.structure import Structure, StructureWarning, spin_state, total_charge
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,8 +47,9 @@ class LaderaCalculator(Calculator):
     the whole cell: they sum to the stress.
 
     A model with charges gives ``charges`` (n_atoms,) in e as well, and one with charges or atomic
-    dipoles, for an open structure, the ``dipole`` (3,) in e*Angstrom. The total charge is
-    ``atoms.info["total_charge"]``, 0 where that is missing.
+    dipoles, for an open structure, the ``dipole`` (3,) in e*Angstrom. The total charge is that of
+    :func:`ladera.structure.total_charge`. A model that does not know it, or the spin, warns
+    (StructureWarning) of a structure that has one.
 
     A model with dipoles alone gives these: asking for energies or forces raises
     PropertyUnavailableError.
@@ -172,8 +174,23 @@ class LaderaCalculator(Calculator):
         """Note that the results are those of ``atoms`` as they are now."""
         # ASE wants the structure here. A copy of all its arrays would cost as much as the rest of
         # a step of small systems; what the results depend on is in the snapshot.
-        self.atoms = atoms
-        self._snapshot = dependencies(atoms)
+        before, self.atoms, self._snapshot = self._snapshot, atoms, dependencies(atoms)
+        if not before or before[-1] != self._snapshot[-1]:
+            self._name_unused(atoms)
+
+    def _name_unused(self, atoms: Atoms) -> None:
+        """Warn of a charge or a spin that the model does not know."""
+        charge, unused = float(self._snapshot[-1]), list(spin_state(atoms))
+        if charge and not self.potential.knows_charge:
+            unused.insert(0, f"total charge of {charge:+g} e")
+        if unused:
+            warnings.warn(
+                f"The structure has a {' and a '.join(unused)}, which the "
+                f"{self.potential.config.architecture} model does not know: its energies and "
+                "forces are those without it.",
+                StructureWarning,
+                stacklevel=2,
+            )
 
     def _derive(self, name: str) -> Any:
         prediction = self.prediction

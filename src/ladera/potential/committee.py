@@ -118,6 +118,7 @@ class Committee(Potential):
         )
         # The name in model files is that of the property below, which torch would refuse.
         self._modules["members"] = nn.ModuleList(members)
+        self.knows_charge = all(member.knows_charge for member in members)
         self.slow_hessian = any(member.slow_hessian for member in members)
         self.gives = tuple(
             quantity

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from ladera.arrays import Floats
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.curvature import HessianBlocks, dipole_derivatives
 from ladera.errors import PropertyError
 from ladera.graph import Graph
@@ -48,8 +48,10 @@ class Derivatives:
     origin: str  # how they were made, for people
 
 
-def derivatives(atoms: Atoms, step: float | None) -> Derivatives:
+def derivatives(atoms: Atoms, step: float | None, moving: Booleans | None = None) -> Derivatives:
     """Second derivatives of the energy, and first ones of the dipole if there is one.
+
+    Of part of a structure, the coordinates ``moving`` (3 n_atoms,) with each other; zero elsewhere.
 
     Without a ``step`` (Angstrom) those of a Ladera model itself, see :mod:`ladera.curvature`. With
     one, and of other calculators (0.005 Angstrom where none is given), central differences:
@@ -60,37 +62,50 @@ def derivatives(atoms: Atoms, step: float | None) -> Derivatives:
     are extrapolated to none: (4 H(h) - H(2 h)) / 3 is right to the fourth power of h. One
     displacement is two copies; copies go through a Ladera model in batches.
     """
+    size = 3 * len(atoms)
+    chosen = np.arange(size) if moving is None else np.flatnonzero(moving)
     if step is None and isinstance(atoms.calc, LaderaCalculator):
         if atoms.calc.potential.slow_hessian:
-            slopes, dipole = _extrapolated(atoms)
+            slopes, dipole = _extrapolated(atoms, chosen)
             origin = "differences extrapolated to no step"
         else:
-            slopes, dipole = _exact(atoms, atoms.calc)
+            slopes, dipole = _exact(atoms, atoms.calc, chosen)
             origin = "derivatives of the model"
     else:
-        slopes, dipole = _differences(atoms, step or _STEP)
+        slopes, dipole = _differences(atoms, step or _STEP, chosen)
         origin = f"central differences, {step or _STEP:g} Å"
+    block, hessian = slopes[chosen], np.zeros((size, size))
+    hessian[np.ix_(chosen, chosen)] = (block + block.T) / 2
     return Derivatives(
-        hessian=(slopes + slopes.T) / 2,
-        asymmetry=float(np.abs(slopes - slopes.T).max()),
+        hessian=hessian,
+        asymmetry=float(np.abs(block - block.T).max()),
         dipole=dipole,
         origin=origin,
     )
 
 
-def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[Floats, Floats | None]:
+def _exact(
+    atoms: Atoms, calculator: LaderaCalculator, chosen: Integers
+) -> tuple[Floats, Floats | None]:
+    """Columns ``chosen`` of the Hessian, (3 n_atoms, n_chosen), and the slopes of the dipole."""
     potential, dipole = calculator.potential, None
     if DIPOLE in potential.gives and not atoms.pbc.any():
         slopes = partial(dipole_derivatives, potential, atoms)
         dipole = _piece(atoms, calculator, "dipole derivatives", slopes)
-    return model_hessian(atoms, calculator), dipole
+    return model_hessian(atoms, calculator, chosen), dipole
 
 
-def model_hessian(atoms: Atoms, calculator: LaderaCalculator) -> Floats:
-    """The Hessian (3 n_atoms, 3 n_atoms) of a model, eV/Angstrom^2, as it comes; remembered."""
-    blocks = HessianBlocks(calculator.potential, atoms)
+def model_hessian(
+    atoms: Atoms, calculator: LaderaCalculator, chosen: Integers | None = None
+) -> Floats:
+    """The Hessian (3 n_atoms, 3 n_atoms) of a model, eV/Angstrom^2, as it comes; remembered.
+
+    Of some columns ``chosen`` (n,) these.
+    """
+    blocks = HessianBlocks(calculator.potential, atoms, chosen=chosen)
+    part = "" if chosen is None or len(chosen) == 3 * len(atoms) else f" of {chosen.tolist()}"
     columns = [
-        _piece(atoms, calculator, f"Hessian, columns {ends}", partial(blocks.columns, *ends))
+        _piece(atoms, calculator, f"Hessian, columns {ends}{part}", partial(blocks.columns, *ends))
         for ends in blocks.ends
     ]
     return np.hstack(columns)
@@ -105,22 +120,26 @@ def _piece(
     return calculator.remember(atoms, what, lambda: {"array": compute()})["array"]
 
 
-def _extrapolated(atoms: Atoms) -> tuple[Floats, Floats | None]:
-    near, near_dipole = _differences(atoms, _STEP)
-    far, far_dipole = _differences(atoms, 2 * _STEP)
+def _extrapolated(atoms: Atoms, chosen: Integers) -> tuple[Floats, Floats | None]:
+    near, near_dipole = _differences(atoms, _STEP, chosen)
+    far, far_dipole = _differences(atoms, 2 * _STEP, chosen)
     if near_dipole is None or far_dipole is None:
         return (4 * near - far) / 3, None
     return (4 * near - far) / 3, (4 * near_dipole - far_dipole) / 3
 
 
-def _differences(atoms: Atoms, step: float) -> tuple[Floats, Floats | None]:
-    size = 3 * len(atoms)
-    steps = step * np.eye(size).reshape(size, len(atoms), 3)
+def _differences(atoms: Atoms, step: float, chosen: Integers) -> tuple[Floats, Floats | None]:
+    size, count = 3 * len(atoms), len(chosen)
+    steps = step * np.eye(size)[chosen].reshape(count, len(atoms), 3)
     displaced = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
-    slopes = (displaced.forces[size:] - displaced.forces[:size]).reshape(size, size) / (2 * step)
+    slopes = (displaced.forces[count:] - displaced.forces[:count]).reshape(count, size).T / (
+        2 * step
+    )
     if displaced.dipoles is None:
         return slopes, None
-    return slopes, (displaced.dipoles[:size] - displaced.dipoles[size:]) / (2 * step)
+    dipole = np.zeros((size, 3))
+    dipole[chosen] = (displaced.dipoles[:count] - displaced.dipoles[count:]) / (2 * step)
+    return slopes, dipole
 
 
 def evaluate_displaced(atoms: Atoms, displacements: Floats) -> Displaced:

@@ -13,6 +13,7 @@ from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import FIRE
 from matplotlib.figure import Figure
+from scipy.spatial.transform import Rotation
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
@@ -22,7 +23,8 @@ from ladera.properties.memory import alike
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import require_calculator, require_relaxed
-from ladera.simulation.held import require_honoured
+from ladera.simulation.held import is_held, require_honoured
+from ladera.structure import spin_state, total_charge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,8 +124,9 @@ def energy_path(
     113, 9901 (2000)); done when no force across the path is larger than ``fmax`` (eV/Angstrom).
     Atoms that are held must be held in both ends, at the same places.
 
-    Raises PropertyError for ends that differ in their atoms, cells or what is held, are the same or
-    not relaxed, for constraints a path cannot honour, and for a band that has not converged in
+    Raises PropertyError for ends that differ in their atoms, cells, charge, spin or what is held,
+    are the same, in place, by an image of the cell or moved as a whole, or are not relaxed, for
+    constraints a path cannot honour, and for a band that has not converged in
     ``steps``.
     """
     require_calculator(start)
@@ -216,9 +219,34 @@ def _check_ends(start: Atoms, end: Atoms, images: int) -> None:
     same_cell = np.allclose(start.cell.array, end.cell.array, atol=1e-4)
     if not (same_cell and (start.pbc == end.pbc).all()):
         raise PropertyError("The ends have different cells; a path needs one and the same.")
-    moves = end.positions - start.positions
-    if np.linalg.norm(moves, axis=1).max() < LONGEST_MOVE:
-        raise PropertyError("Both ends are the same structure; give two different ones.")
+    charges = total_charge(start), total_charge(end)
+    if charges[0] != charges[1] or spin_state(start) != spin_state(end):
+        raise PropertyError(
+            f"The ends differ in charge or spin (the start has {charges[0]:+g} e, the end "
+            f"{charges[1]:+g} e); a path leads over one potential energy surface, so give both the "
+            "same."
+        )
+    moves, lengths = find_mic(end.positions - start.positions, start.cell, start.pbc)
+    if lengths.max() < LONGEST_MOVE:
+        image = (
+            ""
+            if np.allclose(end.positions, start.positions + moves, atol=1e-6)
+            else (", atoms of it in other images of the cell")
+        )
+        raise PropertyError(f"Both ends are the same structure{image}; give two different ones.")
+    if not is_held(start) and _as_a_whole(start, moves) < LONGEST_MOVE:
+        raise PropertyError(
+            "Both ends are the same structure, moved as a whole; give two different ones."
+        )
+
+
+def _as_a_whole(start: Atoms, moves: Floats) -> float:
+    """The longest of ``moves`` (n_atoms, 3), less translation and, of a molecule, rotation."""
+    one, other = start.positions, start.positions + moves
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    if not start.pbc.any():
+        other = Rotation.align_vectors(one, other)[0].apply(other)
+    return float(np.linalg.norm(other - one, axis=1).max())
 
 
 def _check_held(start: Atoms, end: Atoms) -> None:

@@ -108,7 +108,8 @@ def require_crystal(atoms: Atoms, what: str) -> None:
             + (
                 "give a film or a wire as a crystal with vacuum: a cell with more of it than the "
                 "model's cutoff along the open directions, periodic along these too (in extended "
-                'XYZ pbc="T T T"), for phonons with --supercell 1 along them.'
+                'XYZ pbc="T T T"), for phonons with --supercell 1 along them; the vibrations of '
+                "its cell are those of `ladera vibrations`."
                 if atoms.pbc.any()
                 else "give a cell that is periodic in all directions. For a molecule there is "
                 "`ladera vibrations`."
@@ -123,7 +124,8 @@ def require_molecule(atoms: Atoms, what: str) -> None:
         raise PropertyError(
             f"{what} belongs to a molecule, and this structure ({atoms.get_chemical_formula()}) is "
             f"periodic along {atoms.pbc.tolist()}; for a crystal there is `ladera phonons`. Take a "
-            "molecule out of its box: atoms.pbc = False, or a file without a cell."
+            "molecule out of its box: atoms.pbc = False, or a file without a cell. Of an adsorbate "
+            "or another part of a crystal `ladera vibrations` has the modes when the rest is held."
         )
 
 

@@ -19,7 +19,7 @@ from ladera.properties.displacements import derivatives, has_dipole, no_dipole
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import require_molecule, require_relaxed, with_spread
-from ladera.simulation.held import inner_motions, require_honoured
+from ladera.simulation.held import inner_motions, is_held, is_linear, require_honoured
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ INTENSITY: Final = float(
 _PRESSURE: Final = 1e5  # Pa, the standard one
 TEMPERATURES: Final = (200.0, 298.15, 400.0, 600.0, 800.0, 1000.0)
 FRAMES_OF_A_MODE: Final = 12
+_NEARLY_LINEAR: Final = 0.1  # of the length: what soft bends may leave beside the line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class Vibrations(Result):
     derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
     symmetry_number: int = 1  # of the rotational entropy
     spin: float = 0.0  # of the electronic entropy
-    held: bool = False  # whether something is held, so that the molecule is no gas
+    held: bool = False  # whether something is held or periodic, so that it is no gas
 
     @property
     def imaginary(self) -> Floats:
@@ -96,7 +97,7 @@ class Vibrations(Result):
             )
         gas = f"ideal gas at 1 bar, symmetry number {self.symmetry_number}, spin {self.spin:g}"
         if self.held:
-            gas = "harmonic, of the vibrations alone: something is held"
+            gas = "harmonic, of the vibrations alone: held or periodic, no gas"
         rows.append(("H, S and G", gas, "", *blank))
         rows.append(("Hessian", self.derivatives, "", *blank))
         return Table((*columns, "intensity (km/mol)") if with_intensities else columns, tuple(rows))
@@ -192,7 +193,7 @@ def vibrations(
     spin: float = 0.0,
     infrared: bool = False,
 ) -> Vibrations:
-    """Normal modes of a relaxed molecule with a calculator, in the harmonic approximation.
+    """Normal modes of a relaxed molecule, or of what is not held, in the harmonic approximation.
 
     The Hessian is that of a Ladera model itself (:func:`ladera.hessian`); with a ``step``
     (Angstrom), and for other calculators, it comes from central differences of forces, for these
@@ -207,25 +208,36 @@ def vibrations(
 
     What is held (FixAtoms, FixCartesian, FixedLine, FixedPlane) does not vibrate: the Hessian is
     that of the rest, only such motions of the whole are projected out of it as are still free, and
-    the thermochemistry is that of the vibrations alone, U, S and F in the places of H, S and G.
+    the thermochemistry is that of the vibrations alone, U, S and F in the places of H, S and G. So
+    it is of a sheet or a wire, and of an adsorbate on a held surface or in a held crystal, whose
+    modes are those of the cell: all its images move alike.
 
     With ``infrared``, intensities come from the derivatives of the dipole,
 
         I_s = N_A / (12 epsilon_0 c^2) |d mu / d Q_s|^2,
         d mu / d Q_s = sum_a d mu / d x_a e_as / sqrt(m_a)
 
-    Raises PropertyError for a periodic structure, a single atom, one that is not relaxed or has
-    nothing left to vibrate, for constraints of other kinds, and, with ``infrared``, for a
-    calculator without a dipole.
+    A molecule is linear if its atoms are on a line, or will be where the forces that are left lead.
+
+    Raises PropertyError for a crystal of which nothing is held, a single atom, a structure that is
+    not relaxed or has nothing left to vibrate, for constraints of other kinds, options that no gas
+    has, and, with ``infrared``, for a calculator without a dipole and a periodic structure.
     """
     _require_vibrating(atoms, step, infrared)
-    held = any(type(constraint).__name__ != "FixCom" for constraint in atoms.constraints)
-    inside = inner_motions(atoms) if held else _inner_space(atoms)
-    if not inside.size:
-        raise PropertyError("All atoms are held, so nothing vibrates; hold fewer of them.")
-    slopes = derivatives(atoms, step)
+    _require_thermochemistry(temperatures, symmetry_number, spin)
+    held, linear = is_held(atoms) or bool(atoms.pbc.any()), False
     masses = np.repeat(atoms.get_masses(), 3)
+    if held:
+        inside = inner_motions(atoms)
+        if not inside.size:
+            raise PropertyError("All atoms are held, so nothing vibrates; hold fewer of them.")
+        slopes = derivatives(atoms, step, np.abs(inside).max(axis=1) > 1e-9)
+    else:
+        slopes = derivatives(atoms, step)
     dynamical = slopes.hessian / np.sqrt(np.outer(masses, masses))
+    if not held:
+        linear = _is_linear_at_rest(atoms, dynamical)
+        inside = _inner_space(atoms, linear)
     eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
     vectors = inside @ vectors  # (3 n_atoms, n_modes), mass-weighted
     frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * _WAVENUMBER
@@ -239,7 +251,8 @@ def vibrations(
     if held:
         thermo = _harmonic_thermochemistry(atoms, frequencies, temperatures)
     else:
-        thermo = _gas_thermochemistry(atoms, frequencies, temperatures, symmetry_number, spin)
+        gas = _gas(atoms, frequencies, linear, symmetry_number, spin)
+        thermo = _gas_thermochemistry(gas, temperatures)
     return Vibrations(
         symbols=tuple(atoms.get_chemical_symbols()),
         positions=atoms.positions.copy(),
@@ -264,8 +277,11 @@ def _require_vibrating(atoms: Atoms, step: float | None, infrared: bool) -> None
     """Refuse what has no vibrations or no intensities, before the work."""
     if step is not None and not step > 0:
         raise PropertyError(f"The step is {step:g} Angstrom; it must be above zero.")
-    require_molecule(atoms, "A vibration")
-    if len(atoms) < 2:
+    if infrared:
+        require_molecule(atoms, "An infrared intensity")
+    elif atoms.pbc.all() and not is_held(atoms):
+        require_molecule(atoms, "A vibration without anything held")
+    if len(atoms) < 2 and not atoms.pbc.any():
         raise PropertyError("One atom does not vibrate; give a molecule.")
     if infrared and not has_dipole(atoms):
         raise no_dipole(atoms)
@@ -273,7 +289,27 @@ def _require_vibrating(atoms: Atoms, step: float | None, infrared: bool) -> None
     require_relaxed(atoms, cell=False)
 
 
-def _inner_space(atoms: Atoms) -> Floats:
+def _require_thermochemistry(
+    temperatures: Sequence[float], symmetry_number: int, spin: float
+) -> None:
+    """Refuse what no molecule and no gas has."""
+    if symmetry_number != int(symmetry_number) or symmetry_number < 1:
+        raise PropertyError(
+            f"The symmetry number is {symmetry_number:g}; it counts the rotations that leave the "
+            "molecule as it is, so give 1 or more."
+        )
+    if not (spin >= 0 and 2 * spin == int(2 * spin)):
+        raise PropertyError(
+            f"The spin is {spin:g}; the total electronic spin is 0, 1/2, 1 and so on."
+        )
+    for temperature in temperatures:
+        if not 0 < temperature < np.inf:
+            raise PropertyError(
+                f"A temperature is {temperature:g} K; thermochemistry needs those above zero."
+            )
+
+
+def _inner_space(atoms: Atoms, linear: bool) -> Floats:
     """Orthonormal mass-weighted coordinates without translations and rotations.
 
     (3 n_atoms, 3 n_atoms - 6), or - 5 for a linear molecule.
@@ -282,17 +318,29 @@ def _inner_space(atoms: Atoms) -> Floats:
     centred = atoms.positions - atoms.get_center_of_mass()
     outer = [roots * np.eye(3)[i] for i in range(3)]
     outer += [roots * np.cross(np.eye(3)[i], centred) for i in range(3)]
-    basis, sizes, _ = np.linalg.svd(np.array([move.ravel() for move in outer]).T)
-    rank = 5 if is_linear(atoms) else int((sizes > 1e-8 * sizes[0]).sum())
-    inner: Floats = basis[:, rank:]
+    basis, _, _ = np.linalg.svd(np.array([move.ravel() for move in outer]).T)
+    inner: Floats = basis[:, 5 if linear else 6 :]
     return inner
 
 
-def is_linear(atoms: Atoms, tolerance: float = 1e-3) -> bool:
-    """Whether all atoms lie on a line, within ``tolerance`` of its length."""
+def _is_linear_at_rest(atoms: Atoms, dynamical: Floats) -> bool:
+    """Whether a molecule is linear where its forces lead, r + H^-1 F.
+
+    What counts as relaxed may stand far beside the line when bends are soft. The small rotation
+    about the line is then one of them, of another frequency than zero.
+    """
     centred = atoms.positions - atoms.positions.mean(axis=0)
     sizes = np.linalg.svd(centred, compute_uv=False)
-    return bool(sizes[1] <= tolerance * sizes[0])
+    if is_linear(atoms.positions) or sizes[1] > _NEARLY_LINEAR * sizes[0]:
+        return is_linear(atoms.positions)
+    roots = np.sqrt(atoms.get_masses())[:, None]
+    inside = _inner_space(atoms, linear=True)
+    eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
+    stiff = np.abs(eigenvalues) > 1e-6 * np.abs(eigenvalues).max()
+    modes = inside @ vectors[:, stiff]
+    forces = (atoms.get_forces(apply_constraint=False) / roots).ravel()
+    steps = modes @ ((modes.T @ forces) / eigenvalues[stiff])
+    return is_linear(atoms.positions + steps.reshape(-1, 3) / roots)
 
 
 def _harmonic_thermochemistry(
@@ -315,25 +363,25 @@ def _harmonic_thermochemistry(
     ).T
 
 
-def _gas_thermochemistry(
-    atoms: Atoms,
-    frequencies: Floats,
-    temperatures: Sequence[float],
-    symmetry_number: int,
-    spin: float,
-) -> Floats:
-    """H, S and G (3, n_temperatures) of the ideal gas by ASE."""
+def _gas(
+    atoms: Atoms, frequencies: Floats, linear: bool, symmetry_number: int, spin: float
+) -> IdealGasThermo:
+    """The ideal gas by ASE, without the imaginary modes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of imaginary modes: the table names them
-        gas = IdealGasThermo(
+        return IdealGasThermo(
             vib_energies=[complex(f if f > 0 else f * 1j) * units.invcm for f in frequencies],
             ignore_imag_modes=True,
-            geometry="linear" if is_linear(atoms) else "nonlinear",
+            geometry="linear" if linear else "nonlinear",
             potentialenergy=float(atoms.get_potential_energy()),
             atoms=atoms,
             symmetrynumber=symmetry_number,
             spin=spin,
         )
+
+
+def _gas_thermochemistry(gas: IdealGasThermo, temperatures: Sequence[float]) -> Floats:
+    """H, S and G (3, n_temperatures) of the ideal gas."""
     return np.array(
         [
             (

@@ -244,7 +244,8 @@ def structure(atoms: Atoms) -> Figure:
     with style():
         figure, panel = axes(4.4, 3.6)
         rotation = "-75x,-20y,0z" if atoms.pbc.any() else ""
-        shown = atoms if atoms.pbc.any() else _spread_out(atoms)
+        shown = atoms.copy() if atoms.pbc.any() else _spread_out(atoms)
+        shown.info.clear()  # ASE draws what it finds there, such as the sites of a CIF
         plot_atoms(shown, panel, rotation=rotation, radii=0.9 * covalent_radii[atoms.numbers])
         panel.set_axis_off()
         symbols = dict(zip(atoms.get_chemical_symbols(), atoms.numbers, strict=True))

@@ -79,8 +79,9 @@ def set_velocities(atoms: Atoms, settings: MDSettings, rng: np.random.Generator)
 
     Drawn from Maxwell and Boltzmann's distribution, p = sqrt(m k_B T) * normal, or those of the
     structure; less what constraints hold, and less the motions of the whole that nothing hinders:
-    its drift and, in an open structure, its rotation. So the mean kinetic energy is that of the
-    remaining degrees of freedom.
+    its drift and, in an open structure, its rotation. Langevin's noise turns the whole, and where
+    something is held moves it, so then these stay. The mean kinetic energy is that of
+    :func:`ladera.simulation.held.degrees_of_freedom`.
     """
     if settings.initial_velocities == "structure":
         if not atoms.has("momenta"):
@@ -96,4 +97,10 @@ def set_velocities(atoms: Atoms, settings: MDSettings, rng: np.random.Generator)
             f"The ensemble {settings.ensemble} only scales velocities, and all of these are zero; "
             "use maxwell-boltzmann velocities."
         )
-    atoms.set_momenta(without_free_motions(atoms, atoms.get_momenta()))
+    momenta = atoms.get_momenta()
+    if settings.ensemble != "nvt-langevin":
+        momenta = without_free_motions(atoms, momenta)
+    elif not atoms.constraints:
+        shares = atoms.get_masses()[:, None] / atoms.get_masses().sum()
+        momenta = momenta - shares * momenta.sum(axis=0)
+    atoms.set_momenta(momenta)

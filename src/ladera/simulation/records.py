@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import ase.io
+import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import dict2constraint
 from ase.io.trajectory import Trajectory
 
 from ladera.errors import DataError, SimulationError
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 # An ASE trajectory is appended to but for its first bytes: the number of frames and where their
 # index is (ase.io.ulm, version 3).
 _TRAJECTORY_HEADER: Final = 48  # bytes
+
+_CONSTRAINTS: Final = "ase_constraints"  # key of the comment line of an extended XYZ
+_RESERVED: Final = ("Lattice", "Properties", "pbc")  # keys that mean something there
 
 
 @contextmanager
@@ -97,6 +103,74 @@ def snapshot(atoms: Atoms) -> Atoms:
 
 
 def write_structure(path: Path, *frames: Atoms) -> None:
-    """Write a structure, or several, as extended XYZ in one step."""
+    """Write a structure, or several, as extended XYZ in one step, such that it can be read again.
+
+    Left out is what other formats say of a structure and this one cannot: names with blanks,
+    tables, objects. Constraints that extended XYZ does not know are in the comment line, where
+    :func:`restore_constraints` finds them.
+    """
+    plain = [_plain(atoms) for atoms in frames]
     with writing(path), atomic_path(path) as temporary:
-        ase.io.write(temporary, frames, format="extxyz")
+        ase.io.write(temporary, plain, format="extxyz")
+
+
+def _plain(atoms: Atoms) -> Atoms:
+    """A copy with what extended XYZ can hold."""
+    plain: Atoms = atoms.copy()
+    plain.calc = atoms.calc
+    results = {} if atoms.calc is None else atoms.calc.results
+    plain.arrays = {
+        name: array
+        for name, array in plain.arrays.items()
+        if name not in results and _fits_a_column(array)
+    }
+    plain.info = {
+        key: value
+        for key, value in plain.info.items()
+        if isinstance(key, str) and key not in (*results, *_RESERVED) and _fits_a_line(value)
+    }
+    kinds = {type(constraint).__name__ for constraint in atoms.constraints}
+    if not kinds <= {"FixAtoms", "FixCartesian"}:
+        held = [each.todict() for each in atoms.constraints]
+        for each in held:  # FixSymmetry is made of the structure itself
+            each["kwargs"].pop("atoms", None)
+        plain.info[_CONSTRAINTS] = f"_JSON {json.dumps(held, default=_listed)}"
+        plain.set_constraint()
+    return plain
+
+
+def restore_constraints(atoms: Atoms, path: Path) -> None:
+    """Hold again what :func:`write_structure` said is held; DataError for what it did not write."""
+    stored = atoms.info.pop(_CONSTRAINTS, None)
+    if stored is None:
+        return
+    try:
+        for each in stored:
+            if each["name"] == "FixSymmetry":
+                each["kwargs"]["atoms"] = atoms.copy()
+        atoms.set_constraint([dict2constraint(each) for each in stored])
+    except Exception as error:
+        raise DataError(
+            f"{path}: '{_CONSTRAINTS}' holds no constraints of ASE ({error}); take it out of the "
+            "file, and nothing is held."
+        ) from error
+
+
+def _fits_a_column(array: Any) -> bool:
+    """Whether extended XYZ has a place for an array of the atoms."""
+    if array.dtype.kind in "US":  # words, separated by blanks
+        return array.ndim == 1 and all(word and word.split() == [word] for word in array.tolist())
+    return array.ndim <= 2 and array.dtype.kind in "fib"
+
+
+def _fits_a_line(value: Any) -> bool:
+    """Whether a comment line has a place for a value."""
+    if isinstance(value, str):
+        return value.isprintable() and value.strip() != "" and '"' not in value
+    numbers = np.asarray(value)
+    return numbers.dtype.kind in "fib" and numbers.size > 0 and numbers.ndim <= 2
+
+
+def _listed(value: Any) -> Any:
+    """Arrays and NumPy's numbers for JSON."""
+    return value.tolist()

@@ -173,7 +173,10 @@ class RunFolder:
             case "model":
                 reason = "used another model; continue it with that."
             case "structure":
-                reason = "started from another structure; continue it with that."
+                reason = (
+                    "started from another structure, with another charge or with other atoms held; "
+                    "continue it with that."
+                )
             case _:
                 reason = (
                     f"has {name} = {before}, not {now}; continue it with the same settings, or "

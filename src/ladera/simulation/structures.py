@@ -1,29 +1,49 @@
-"""Reading the structure a simulation starts from."""
+"""Reading the structure that a command starts from, and what may be said of it by its file."""
 
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import ase.io
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from ase.io.formats import filetype, ioformats
 
 from ladera.data.text import is_input_data
 from ladera.errors import DataError
-from ladera.identity import hash_of_structure
+from ladera.identity import identity_of
 from ladera.provenance import came_from
+from ladera.simulation.records import restore_constraints
+from ladera.structure import StructureWarning
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+_ISOTOPES: Final = {"D": 2.014101778, "T": 3.016049281}  # amu, of hydrogen (AME 2020)
+_DEUTERON: Final = 2.01355  # amu, what ASE's reader of CIF gives deuterium
+_FULL: Final = 0.999  # of a site
 
-def read_structure(path: str | os.PathLike[str]) -> Atoms:
-    """The last structure of any file that ASE reads.
 
-    Raises DataError for a file that is missing, cannot be read or holds no structure, and for an
-    ``input.data`` of RuNNer or n2p2, whose units nobody knows.
+def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> Atoms:
+    """A structure of any file that ASE reads: number ``frame``, or the last one.
+
+    Frames count from 0, and backwards from -1. Without a ``frame`` free atoms, which data sets hold
+    for their energies, are passed over where the file has larger structures, and a warning
+    (StructureWarning) says which one of several was taken. Deuterium and tritium, D and T, are
+    hydrogen of their masses.
+
+    Raises DataError for a file that is missing, cannot be read or holds no such structure, for
+    sites that are not full or have several elements, and for an ``input.data`` of RuNNer or n2p2,
+    whose units nobody knows.
     """
     path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; give a structure file, such as one inside it.")
     if not path.is_file():
         raise DataError(f"There is no structure file {path}; check the path.")
     if is_input_data(path):
@@ -32,15 +52,115 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
             f"ladera data convert {path} --units bohr-hartree --output {path.stem}.extxyz "
             "and give that file."
         )
+    atoms = _last(path) if frame is None else _numbered(path, frame)
+    if len(atoms) == 0:
+        raise DataError(f"{path} holds no atoms; give a file with a structure.")
+    _name_isotopes(atoms)
+    _require_full_sites(atoms, path)
+    restore_constraints(atoms, path)
+    came_from(identity_of(atoms), path)
+    return atoms
+
+
+def _last(path: Path) -> Atoms:
+    """The last structure that is not a free atom among larger ones."""
+    frames = _frames(path, slice(-2, None))
+    if not frames:
+        raise DataError(f"{path} holds no atoms; give a file with a structure.")
+    if len(frames) == 1:
+        return frames[0]
+    number, which = -1, "the last one was"
+    if len(frames[-1]) == 1:  # a free atom, of a data set or of a run of one
+        frames = _frames(path, slice(None))
+        larger = [k for k, each in enumerate(frames) if len(each) > 1]
+        if larger and larger[-1] != len(frames) - 1:
+            number, which = larger[-1], f"frame {larger[-1]}, the last that is no free atom, was"
+    warnings.warn(
+        f"{path} holds several structures; {which} taken. Choose another with --frame: 0 is the "
+        "first, -1 the last.",
+        StructureWarning,
+        stacklevel=3,
+    )
+    return frames[number]
+
+
+def _numbered(path: Path, frame: int) -> Atoms:
+    stop = frame + 1 or None
+    found = _frames(path, slice(frame, stop))
+    if len(found) != 1:
+        count = len(_frames(path, slice(None)))
+        raise DataError(
+            f"{path} has no frame {frame}: it holds {count} structure{'s' if count != 1 else ''}; "
+            f"give --frame 0 to {count - 1}, or -1 for the last."
+        )
+    return found[0]
+
+
+def _frames(path: Path, index: slice) -> list[Atoms]:
+    """Some structures of a file, with D and T as elements 119 and 120."""
     try:
-        atoms = ase.io.read(path, index=-1, do_not_split_by_at_sign=True)
+        with _isotopes_are_elements():
+            kind = filetype(str(path))
+            single = ioformats[kind].single  # its reader knows no index
+            of_file = slice(-1, None) if single else index
+            found = ase.io.read(str(path), of_file, kind, do_not_split_by_at_sign=True)
     except Exception as error:  # each of ASE's many readers fails in its own way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} could not be read as a structure: {reason}. "
             "Give a file ASE reads, such as extended XYZ, CIF or POSCAR."
         ) from error
-    if isinstance(atoms, list) or len(atoms) == 0:
-        raise DataError(f"{path} holds no atoms; give a file with a structure.")
-    came_from(hash_of_structure(atoms, atoms.get_masses()), path)
-    return atoms
+    return list(found)[index] if single else list(found)
+
+
+@contextmanager
+def _isotopes_are_elements() -> Iterator[None]:
+    """Let all of ASE's readers, each with a way of its own to elements, know D and T."""
+    first = len(chemical_symbols)
+    try:
+        for number, symbol in enumerate(_ISOTOPES, start=first):
+            chemical_symbols.append(symbol)
+            atomic_numbers[symbol] = number
+        yield
+    finally:
+        del chemical_symbols[first:]
+        for symbol in _ISOTOPES:
+            atomic_numbers.pop(symbol, None)
+
+
+def _name_isotopes(atoms: Atoms) -> None:
+    """Make hydrogen of elements 119 and 120, and give it its mass."""
+    numbers, first = atoms.numbers, len(chemical_symbols)
+    by_number = {first + k: mass for k, mass in enumerate(_ISOTOPES.values())}
+    isotopes = {i: by_number[int(z)] for i, z in enumerate(numbers) if int(z) in by_number}
+    if atoms.has("masses"):
+        by_cif = (numbers == 1) & np.isclose(atoms.get_masses(), _DEUTERON, atol=1e-5)
+        isotopes |= dict.fromkeys(np.flatnonzero(by_cif).tolist(), _ISOTOPES["D"])
+    if not isotopes:
+        return
+    numbers[[i for i in isotopes if numbers[i] in by_number]] = 1
+    masses = atoms.get_masses()
+    masses[list(isotopes)] = list(isotopes.values())
+    atoms.set_masses(masses)
+
+
+def _require_full_sites(atoms: Atoms, path: Path) -> None:
+    """Refuse sites that are not full or that elements share, wherever ASE's readers put that."""
+    kinds = atoms.arrays.get("spacegroup_kinds", np.arange(len(atoms)))
+    sites = atoms.info.get("occupancy")
+    if isinstance(sites, dict):
+        shares = [sites.get(str(kind), sites.get(kind)) for kind in kinds.tolist()]
+    else:
+        column = atoms.arrays.get("occupancy", atoms.arrays.get("occupancies"))
+        values = np.ones(len(atoms)) if column is None or column.ndim != 1 else column
+        # Programs that do not know occupancies write zeros.
+        shares = [{s: v or 1.0} for s, v in zip(atoms.symbols, values.tolist(), strict=True)]
+    for atom, share in enumerate(shares):
+        if not isinstance(share, dict) or (len(share) == 1 and min(share.values()) >= _FULL):
+            continue
+        what = ", ".join(f"{symbol} {value:g}" for symbol, value in share.items())
+        raise DataError(
+            f"{path}: the site of atom {atom}, at {np.round(atoms.positions[atom], 3).tolist()}, "
+            f"is occupied by {what}; a simulation needs one whole atom on each site, so give an "
+            "ordered structure, such as a supercell with the atoms distributed."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,7 @@ from ladera.graph import Graph
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.potential.committee import CALIBRATED, calibration_of
 from ladera.quantities import ENERGY, FORCES, MILLI, QUANTITIES, Quantity, pretty
+from ladera.structure import StructureWarning
 from ladera.training.batches import in_order
 from ladera.training.extrapolation import ExtrapolationReport
 from ladera.training.heads import by_head
@@ -225,7 +227,11 @@ class _Predictions:
     def add(self, indices: Integers, head: str | None) -> None:
         """Ask it about some frames."""
         potential, dataset = self._potential, self._dataset
-        graph = Graph.batch([dataset[int(k)].graph(potential.cutoff) for k in indices])
+        graphs = {int(k): self._graph(int(k)) for k in indices}
+        indices = np.array([k for k in indices.tolist() if graphs[k] is not None], dtype=np.int64)
+        if not len(indices):
+            return
+        graph = Graph.batch([graph for graph in graphs.values() if graph is not None])
         with torch.no_grad():
             prediction = evaluate(potential, graph, head=head)
         atoms = np.concatenate([np.arange(*dataset.offsets[k : k + 2]) for k in indices])
@@ -239,6 +245,18 @@ class _Predictions:
                 self._spreads[quantity][rows] = prediction.spread[quantity].cpu().numpy()
         if self._extrapolation is not None:
             self._add_extrapolations(self._extrapolation, prediction, indices)
+
+    def _graph(self, k: int) -> Graph | None:
+        """The graph of a frame; None, and a warning, of one that is no structure."""
+        frame = self._dataset[k]
+        try:
+            return frame.graph(self._potential.cutoff)
+        except DataError as error:
+            reason = f"Frame {self._index[k]} ({frame.source}) cannot be evaluated: {error}"
+            if len(self._dataset) == 1:
+                raise DataError(reason) from error
+            warnings.warn(f"{reason} The other frames are.", StructureWarning, stacklevel=4)
+            return None
 
     def evaluation(self) -> Evaluation:
         """All of it."""

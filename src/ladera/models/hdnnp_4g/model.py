@@ -40,6 +40,7 @@ class HDNNP4G(SymmetryFunctionPotential):
 
     double_buffers = (*SymmetryFunctionPotential.double_buffers, "electronegativity_scale")
     gives = (*SymmetryFunctionPotential.gives, DIPOLE, CHARGES)
+    knows_charge = True
 
     electronegativity_scale: Tensor  # eV/e
 
