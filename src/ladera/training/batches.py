@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self, overload
+from typing import Final, Self, overload
 
 import numpy as np
 import torch
@@ -17,7 +17,15 @@ from ladera.data.frame import Frame
 from ladera.graph import Graph
 from ladera.quantities import QUANTITIES, Quantity
 
-GIBIBYTE = 2**30
+GIBIBYTE: Final = 2**30
+# What a tensor takes besides its numbers, bytes: measured, and of the graph of a small molecule as
+# much again as the numbers.
+_OBJECT: Final = 650
+
+
+def weight(tensors: Iterable[Tensor | None]) -> int:
+    """Memory that tensors take, bytes."""
+    return sum(tensor.nbytes + _OBJECT for tensor in tensors if tensor is not None)
 
 
 class GraphStore(Sequence[Graph]):
@@ -47,8 +55,7 @@ class GraphStore(Sequence[Graph]):
         if index in self._kept:
             return self._kept[index]
         graph = self._dataset[index].graph(self._cutoff)
-        tensors = [getattr(graph, field.name) for field in fields(graph)]
-        size = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        size = weight(getattr(graph, field.name) for field in fields(graph))
         if size <= self._free:
             self._free -= size
             self._kept[index] = graph
