@@ -6,10 +6,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ladera.errors import DataError
 
@@ -58,6 +62,14 @@ def read_json(path: Path) -> Mapping[str, Any]:
     if not isinstance(contents, dict):
         raise DataError(f"{path} holds a {type(contents).__name__}, expected a JSON object.")
     return contents
+
+
+def save_arrays(path: Path, arrays: Iterable[tuple[str, NDArray[Any]]]) -> None:
+    """Write named arrays as ``np.savez_compressed`` does, only one of them in memory at a time."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
 
 
 def cut_to(path: Path, length: int) -> None:

@@ -16,7 +16,17 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ladera.data.frame import Frame
-from ladera.data.store import BLOCK, COLUMNS, LABELS, Arrays, joined, map_file, release, stack, write_file
+from ladera.data.store import (
+    BLOCK,
+    COLUMNS,
+    LABELS,
+    Arrays,
+    joined,
+    map_file,
+    release,
+    stack,
+    write_file,
+)
 
 _READ_AT_ONCE: Final = 256  # frames: each may map half a megabyte of a file, all around it
 
