@@ -12,6 +12,7 @@ import pickle
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,6 @@ def places(name: str, beside: Path, given: str) -> list[Path]:
         return [Path(given) / name]
     found = [beside / "__pycache__" / name]
     home = os.environ.get("XDG_CACHE_HOME")
-    try:
+    with suppress(RuntimeError):  # a user whom the system does not know has no home
         found.append((Path(home) if home else Path.home() / ".cache") / "ladera" / name)
-    except RuntimeError:  # a user whom the system does not know has no home
-        pass
     return found

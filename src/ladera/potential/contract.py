@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class PotentialConfig(BaseModel):
     """What every model's configuration has; models add their own keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     architecture: str = Field(description="Which model, such as hdnnp.")
     species: tuple[str, ...] = Field(

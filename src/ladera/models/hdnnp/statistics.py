@@ -18,7 +18,9 @@ class RunningMoments:
 
     With the mean m_a and the sum M_a of (x - m_a)(x - m_a)^T over n_a values, a part b adds
 
-        M = M_a + M_b + n_a n_b / (n_a + n_b) d d^T,    m = m_a + n_b / (n_a + n_b) d,  d = m_b - m_a
+        M = M_a + M_b + n_a n_b / (n_a + n_b) d d^T,    m = m_a + n_b / (n_a + n_b) d
+
+    with d = m_b - m_a
 
     (T. F. Chan, G. H. Golub and R. J. LeVeque, COMPSTAT 1982). Where no covariances are asked for,
     only the diagonal of M is kept.
