@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from ladera.errors import DataError
 
@@ -70,6 +71,23 @@ def save_arrays(path: Path, arrays: Iterable[tuple[str, NDArray[Any]]]) -> None:
         for name, values in arrays:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Where a stored object differs from what it should be, for the sentence that refuses it."""
+    detail = error.errors(include_url=False)[0]
+    place = ".".join(map(str, detail["loc"])) or "the file"
+    return f"{place}: {detail['msg']}"
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file by name; ValueError for one that is damaged."""
+    try:
+        # Opened here: numpy leaves the file open when it turns out to be cut short.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return dict(stored)
+    except Exception as error:  # damaged archives fail in many ways: sizes, methods, passwords
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def cut_to(path: Path, length: int) -> None:
