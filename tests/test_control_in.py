@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import re
 import shutil
@@ -22,6 +23,7 @@ from ladera.data.formats import input_data
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, DataError, LaderaError
 from ladera.jobs.control_in import (
+    ControlTraining,
     ControlWarning,
     molecular_dynamics,
     read_simulation,
@@ -30,8 +32,11 @@ from ladera.jobs.control_in import (
     training,
 )
 from ladera.kernels.symmetry_functions.functions import GaussianFunction
+from ladera.models.hdnnp import HDNNP
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.potential import evaluate
+from ladera.tables import column
+from ladera.training.run_folder import read_log
 from ladera.units import ANGSTROM_HARTREE, BOHR, HARTREE
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +91,7 @@ neurons_per_layer      [5, 4, 1]
 activation_function    hyperbolic_tangent
 iterations             3
 timestep               0.5 fs
-atom_type_1     Ne  10   20.5   Ne.smf
+atom_type_1     Ne  10   20.25  Ne.smf
 atom_type_2     Ar  18   39.95   Ar.smf
 """
 
@@ -164,7 +169,7 @@ def test_keys_become_a_configuration(folder: Path) -> None:
     assert model.cutoff == 6.0
     assert model.cutoff_function == "tanh3"
     assert model.hidden_layers == (5, 4)
-    assert model.activation == "tanh"
+    assert model.activation == "tanh_scaled"
     assert model.scaling == "scale_center"
     assert model.symmetry_functions[3] == GaussianFunction(
         kind="wide",
@@ -187,6 +192,13 @@ def test_keys_become_a_configuration(folder: Path) -> None:
         ("cut_function_type      2", "cut_function_type 1", "cutoff_function", "cosine"),
         ("hyperbolic_tangent", "sigmoid", "activation", "logistic"),
         ("hyperbolic_tangent", "identity", "activation", "linear"),
+        ("hyperbolic_tangent", "rectilinear", "activation", "leaky_relu"),
+        (
+            "hyperbolic_tangent",
+            "hyperbolic_tangent_with_linear_twist",
+            "activation",
+            "tanh_weak_twist",
+        ),
         ("[5, 4, 1]", "7 1", "hidden_layers", (7,)),
         ("[5, 4, 1]", "[7,6,5,1]", "hidden_layers", (7, 6, 5)),
     ],
@@ -214,13 +226,13 @@ def test_lengths_in_bohr(folder: Path) -> None:
 
 def test_what_is_not_honoured_is_named(folder: Path) -> None:
     edit(folder, "glorot_normal", "random_uniform")
-    control = edit(folder, "mode ", "epsilon 1e-8\ndecay_value 0.1\nclipvalue 1.0\nmode ")
+    control = edit(folder, "mode ", "decay_value 0.1\nmode ")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read_training(control)
     text = " ".join(str(w.message) for w in caught)
     assert all(w.category is ControlWarning for w in caught)
-    for key in ("weight_initialization random_uniform", "epsilon", "decay_value", "clipvalue"):
+    for key in ("weight_initialization random_uniform", "decay_value"):
         assert f"{key} " in text
 
 
@@ -235,7 +247,7 @@ def test_timestep_with_its_unit(folder: Path, text: str, femtoseconds: float) ->
     job = read_simulation(control)
     assert job.settings.timestep == pytest.approx(femtoseconds)
     assert (job.settings.ensemble, job.settings.n_steps) == ("nve", 3)
-    assert set(job.atoms.get_masses()) == {20.5, 39.95}
+    assert set(job.atoms.get_masses()) == {20.25, 39.95}
 
 
 # --- .smf --------------------------------------------------------------------------------------
@@ -329,10 +341,98 @@ def test_smf_has_no_place_for_other_functions(tmp_path: Path) -> None:
 # --- bad input ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["Adam", "AdamW"])
-def test_adam_is_that_of_keras(folder: Path, method: str) -> None:
-    job = read_training(edit(folder, "Adagrad", method))
-    assert job.config.optimizer.betas == (0.9, 0.999)
+# The defaults of tf.keras.optimizers, as its documentation gives them.
+KERAS = {
+    "Adagrad": {"initial_accumulator": 0.1, "epsilon": 1e-7},
+    "SGD": {"momentum": 0.0},
+    "Momentum": {"momentum": 0.9},
+    "RMSprop": {"alpha": 0.9, "momentum": 0.0, "epsilon": 1e-7},
+    "Adam": {"betas": (0.9, 0.999), "epsilon": 1e-7},
+    "AdamW": {"betas": (0.9, 0.999), "epsilon": 1e-7, "weight_decay": 0.004},
+}
+
+
+@pytest.mark.parametrize("method", KERAS)
+def test_optimizers_are_those_of_keras(folder: Path, method: str) -> None:
+    optimizer = read_training(edit(folder, "Adagrad", method)).config.optimizer
+    assert {name: getattr(optimizer, name) for name in KERAS[method]} == KERAS[method]
+    assert optimizer.learning_rate == 0.01
+    if method not in ("SGD", "Momentum"):
+        control = edit(folder, "mode ", "epsilon 1e-5\nmode ")
+        assert read_training(control).config.optimizer.epsilon == 1e-5
+
+
+def test_a_training_is_that_of_keras(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program's loss and Keras's Adagrad, written out by hand, from the same first weights."""
+    started: list[HDNNP] = []
+    scale = ControlTraining._scale
+
+    def keep(job, potential, prepared, batches) -> None:
+        scale(job, potential, prepared, batches)
+        started.append(copy.deepcopy(potential))
+
+    monkeypatch.setattr(ControlTraining, "_scale", keep)
+    edit(folder, "hyperbolic_tangent", "hyperbolic_tangent_with_linear_twist")
+    edit(folder, "mode ", "clipvalue 0.5\nmode ")
+    trained = training(
+        folder / "control.in",
+        folder / "run",
+        overrides=["epochs=6"],
+    )
+    model, dataset = started[0], list(input_data.read(folder / "input.data", ANGSTROM_HARTREE))
+    energies = np.array([dataset[k].energy for k in range(8)])
+    graphs = [dataset[k].graph(model.cutoff) for k in range(6)]
+    offset = [float(model.reference_energies[model.element_index(g)].sum()) for g in graphs]
+    offset = torch.tensor(offset) + 8 * model.energy_shift
+    targets = (torch.tensor(energies[:6]) - offset) / (energies.max() - energies.min())
+    inputs = []
+    for graph in graphs:
+        G, index = model.symmetry_functions(graph), model.element_index(graph)
+        low, high, mean = model.minimum[index], model.maximum[index], model.mean[index]
+        span = torch.where(high > low, high - low, torch.ones_like(low))
+        inputs.append(((G - mean) / span, index))
+    layers = [[(lay.weight, lay.bias) for lay in net.layers()] for net in model.atomic_networks()]
+    parameters = [p.requires_grad_() for net in layers for layer in net for p in layer]
+    sums = [torch.full_like(p, 0.1) for p in parameters]
+
+    def network(x: torch.Tensor, layers: list) -> torch.Tensor:
+        for weight, bias in layers[:-1]:
+            z = x @ weight.T + bias
+            x = 1.7159 * torch.tanh(2 * z / 3) + 0.001 * z
+        return x @ layers[-1][0].T + layers[-1][1]
+
+    losses = []
+    for _ in range(6):
+        totals = [
+            sum(network(x[index == e, : len(layers[e][0][0].T)], layers[e]).sum() for e in range(2))
+            for x, index in inputs
+        ]
+        loss = (torch.stack(totals) - targets).square().mean()
+        losses.append(loss.item())
+        with torch.no_grad():
+            slopes = torch.autograd.grad(loss, parameters)
+            for p, total, slope in zip(parameters, sums, slopes, strict=True):
+                slope = slope.clamp(-0.5, 0.5)
+                total += slope**2
+                p -= 0.01 * slope / (total.sqrt() + 1e-7)
+    log = column(read_log(folder / "run"), "train_loss")
+    assert log == pytest.approx(losses, rel=1e-6)
+    assert losses[-1] < losses[0]
+    assert type(trained) is HDNNP
+
+
+def test_another_optimizer_leaves_those_of_keras_behind(folder: Path) -> None:
+    for name in ("kalman", "adam", "adagrad"):
+        job = read_training(folder / "control.in", [f"optimizer.name={name}"])
+        assert job.config.optimizer.name == name
+    with pytest.raises(ConfigError, match="Nadam is one of Keras's that Ladera does not have"):
+        read_training(edit(folder, "Adagrad", "Nadam"))
+
+
+def test_a_mass_that_is_not_its_elements_is_named(folder: Path) -> None:
+    control = edit(folder, "39.95", "40.95")
+    with pytest.warns(ControlWarning, match=r"atom_type_2 gives Ar the mass 40\.95.*has 39\.948"):
+        read_training(control)
 
 
 @pytest.mark.parametrize(
@@ -341,6 +441,10 @@ def test_adam_is_that_of_keras(folder: Path, method: str) -> None:
         ("input.data", "other.data", r"line 5: atomic_data_path names other.data, but there is no"),
         ("Ne.smf", "Na.smf", r"line 21: atom_type_1 names Na.smf, but there is no .*Na.smf"),
         ("types   2", "types 3", r"number_of_atom_types is 3, but the atom_type lines are 1, 2"),
+        ("types   2", "types 3000000000", r"types is '3000000000', expected .* to 1000000000"),
+        ("types   2", "types 300000000", r"types is 300000000, but the atom_type lines are 1, 2"),
+        ("atom_type_2", "atom_type_02", r"'atom_type_02' is not a key"),
+        ("[5, 4, 1]", f"[{'9' * 5000}, 1]", r"9999 at most"),
         ("atom_type_2", "atom_type_3", r"the atom_type lines are 1, 3; expected .* atom_type_2"),
         ("minibatch_size", "minibatchsize", r"'minibatchsize' is not.*did you mean 'minibatch_siz"),
         ("random_seed            3", "mode training", r"'mode' stands on line 2 already"),

@@ -32,6 +32,7 @@ def dataset() -> Dataset:
     return Dataset.from_frames([*frames, free_atom(1, -13.6), free_atom(8, -2041.0)])
 
 
+@pytest.mark.filterwarnings("ignore:.*comes to none")
 @settings(max_examples=40, deadline=None)
 @given(
     validation=st.floats(0, 0.4) | st.integers(0, 7),
@@ -128,7 +129,7 @@ def test_reference_energies_of_free_atoms(dataset):
     with pytest.raises(DataError, match="no free atom of O"):
         reference_energies.from_isolated_atoms(dataset[:19])
     contradiction = Dataset.from_frames([*dataset, free_atom(1, -13.0)])
-    with pytest.raises(DataError, match="Frames 18 and 20 are both a free H atom"):
+    with pytest.raises(DataError, match="Frame 18 and Frame 20 are both a free H atom"):
         reference_energies.from_isolated_atoms(contradiction)
 
 
@@ -137,8 +138,14 @@ def test_a_free_atom_in_a_box_and_a_crystal_of_one_atom():
     for name in ("IsolatedAtom", "isolated_atom"):
         dataset = Dataset.from_frames([free_atom(29, -1.0, config_type=name, **box)])
         assert reference_energies.from_isolated_atoms(dataset) == {"Cu": -1.0}
-    with pytest.raises(DataError, match="no free atom of Cu"):
-        reference_energies.from_isolated_atoms(Dataset.from_frames([free_atom(29, -3.7, **box)]))
+    plain = Dataset.from_frames([free_atom(29, -1.0, **box)])
+    assert reference_energies.from_isolated_atoms(plain) == {"Cu": -1.0}
+    fcc = 0.5 * 3.6 * (np.ones((3, 3)) - np.eye(3))
+    for change in ({"cell": fcc, "periodic": np.ones(3, bool)}, {"total_charge": 1.0}):
+        with pytest.raises(DataError, match="no free atom of Cu"):
+            reference_energies.from_isolated_atoms(
+                Dataset.from_frames([free_atom(29, -3.7, **{**box, **change})])
+            )
 
 
 def test_given_reference_energies(dataset):
@@ -186,5 +193,5 @@ def test_least_squares_needs_energies():
         )
     frames = water(3)
     frames[1] = frames[1].with_(energy=float("nan"))
-    with pytest.raises(DataError, match="Frame 1 has the energy nan"):
+    with pytest.raises(DataError, match="water.xyz, frame 1 has the energy nan"):
         reference_energies.least_squares(Dataset.from_frames(frames))

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, graphene, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.calculators.mixing import SumCalculator
@@ -64,6 +64,68 @@ def test_forces_and_stress_are_derivatives(periodic: bool) -> None:
     else:
         with pytest.raises(DataError, match="no stress"):
             atoms.get_stress()
+
+
+def sheets(
+    height: float = 5.0, c: float = 20.0, periodic: tuple[int, int, int] = (1, 1, 0)
+) -> Atoms:
+    """Two layers of graphene, 3.35 Angstrom apart."""
+    layer = graphene(a=2.46, vacuum=0)
+    atoms = layer + layer
+    atoms.positions[:, 2] = np.repeat([height, height + 3.35], 2)
+    atoms.set_cell([layer.cell[0], layer.cell[1], [0, 0, c]])
+    atoms.pbc = periodic
+    return atoms
+
+
+def energy(atoms: Atoms) -> float:
+    atoms.calc = D3("pbe")
+    return float(atoms.get_potential_energy())
+
+
+def described_otherwise() -> dict[str, Atoms]:
+    """The same two sheets."""
+    found = {
+        "on the face": sheets(-0.001),
+        "far away": sheets(300.0),
+        "no third vector": sheets(c=0),
+    }
+    for name in ("leaning", "left-handed", "rotated", "open first"):
+        found[name] = sheets()
+    cell = found["leaning"].cell.array
+    found["leaning"].set_cell([cell[0], cell[1] + 2 * cell[0], [3, 4, 20]])
+    found["left-handed"].set_cell(cell[[1, 0, 2]])
+    found["rotated"].rotate(37, (1, 2, 3), rotate_cell=True)
+    found["open first"].set_cell(cell[[2, 0, 1]])
+    found["open first"].pbc = (0, 1, 1)
+    return found
+
+
+@pytest.mark.parametrize("name", described_otherwise())
+def test_a_film_has_one_energy_however_it_is_described(name: str) -> None:
+    """That of a crystal whose layers are 60 Angstrom apart, beyond all pairs."""
+    crystal = energy(sheets(c=60, periodic=(1, 1, 1)))
+    assert energy(described_otherwise()[name]) == pytest.approx(crystal, abs=1e-10)
+
+
+def test_a_wire_has_the_energy_of_wires_far_apart() -> None:
+    positions, vector = [[0, 0, 0], [0.5, 1.2, 0.1]], [2.6, 0.4, 0.3]
+    wires = Atoms("C2", positions, cell=[vector, [0, 60, 0], [0, 0, 60]], pbc=True)
+    zero = [0.0, 0.0, 0.0]
+    wire = Atoms("C2", positions, cell=[zero, vector, zero], pbc=(0, 1, 0))
+    assert energy(wire) == pytest.approx(energy(wires), abs=1e-10)
+    with pytest.raises(DataError, match="no stress"):
+        wire.get_stress()
+
+
+def test_a_leaning_film_has_the_derivatives_of_its_energy() -> None:
+    atoms = sheets()
+    cell = atoms.cell.array
+    atoms.set_cell([cell[0], cell[1] + cell[0], [1, 2, 15]])
+    atoms.rattle(0.05, seed=1)
+    energy(atoms)
+    assert atoms.get_forces() == pytest.approx(calculate_numerical_forces(atoms, 1e-3), abs=1e-5)
+    assert atoms.get_stress() == pytest.approx(calculate_numerical_stress(atoms, 1e-4), abs=2e-6)
 
 
 def test_it_adds_to_any_calculator() -> None:

@@ -180,6 +180,114 @@ def test_peak_tables_and_damaged_files(tmp_path):
         read_spectrum(tmp_path / "none.jdx")
 
 
+def percent(curve: np.ndarray = CURVE) -> np.ndarray:
+    return 100 * 10**-curve
+
+
+# As instruments and spreadsheets write them: the columns, and what stands above them.
+COLUMNS = {
+    "cm-1,%T": ("{:.3f},{:.6f}", WAVES, percent()),
+    "Wavenumber (cm-1),Transmittance": ("{:.3f},{:.6f}", WAVES, percent()),
+    "Número de onda (cm-1)\tTransmitancia (%)": ("{:.3f}\t{:.6f}", WAVES, percent()),
+    "x,T": ("{:.3f},{:.8f}", WAVES, percent() / 100),
+    "2024-01-01 sample 3\n1/cm %T": ("{:.3f} {:.6f}", WAVES, percent()),
+    'nombre\n"cm-1","%T"': ("{:.3f},{:.6f}", WAVES, percent()),
+    "cm-1;%T": ("{:.3f};{:.6f}", WAVES, percent()),
+    "Wellenzahl [cm⁻¹];Durchlässigkeit": ("{:.3f};{:.8f}", WAVES, percent() / 100),
+    "Wavelength (micrometers),%T": ("{:.9f},{:.6f}", 1e4 / WAVES, percent()),
+    "nm\tAbsorbance": ("{:.6f}\t{:.8f}", 1e7 / WAVES, CURVE),
+    "YUNITS\tTRANSMITTANCE\nNPOINTS\t900\nXYDATA": ("{:.3f}\t{:.6f}", WAVES, percent()),
+    "absorbance after a baseline at 100 % T\ncm-1,A": ("{:.3f},{:.8f}", WAVES, CURVE),
+}
+
+
+@pytest.mark.parametrize("header", COLUMNS)
+def test_columns_are_what_is_written_above_them(tmp_path, header):
+    form, x, y = COLUMNS[header]
+    text = "\n".join([header, *(form.format(*row) for row in zip(x, y, strict=True))])
+    for name, written in {
+        "a.csv": text.encode(),
+        "bom.csv": text.encode("utf-8-sig"),
+        **({"comma.csv": text.replace(".", ",").encode()} if "{:.3f}," not in form else {}),
+    }.items():
+        if name == "comma.csv" and ("9f}," in form or "6f}," in form):
+            continue
+        (tmp_path / name).write_bytes(written)
+        found = read_spectrum(tmp_path / name)
+        assert found.wavenumbers == pytest.approx(WAVES, abs=2e-3)
+        assert found.absorbance == pytest.approx(CURVE / CURVE.max(), abs=1e-3)
+        assert found.peaks(10) == pytest.approx([1750, 2900], abs=6)
+
+
+@pytest.mark.parametrize(
+    ("header", "y", "why"),
+    [
+        ("", percent(), "looks like transmittance"),
+        ("", percent() / 100, "looks like transmittance"),
+        ("x,y", 100 - percent(), "looks like transmittance"),
+        ("cm-1,Transmittance and absorbance", CURVE, "transmittance and absorbance of its one"),
+        ("cm-1,%R", percent(), "'%r' is neither absorbance"),
+        ("Raman shift/cm-1,Raman intensity", CURVE, "'raman' is neither"),
+        ("cm-1,%T", percent() / 100, "highest transmittance is 0.891251 %"),
+        ("wavelength,absorbance", CURVE, "'wavelength' is no wavenumber; say above"),
+        ("THz,absorbance", CURVE, "'thz' is no wavenumber"),
+    ],
+)
+def test_columns_that_may_be_something_else_are_refused(tmp_path, header, y, why):
+    path = tmp_path / "a.csv"
+    rows = [f"{a:.3f},{b:.6f}" for a, b in zip(WAVES, y, strict=True)]
+    path.write_text("\n".join([header, *rows]))
+    with pytest.raises(DataError, match=why):
+        read_spectrum(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("2,5\n3,1\n4,1\n", "the first column ends at 4 is no wavenumber"),
+        ("4,000;0,5\n3,999;0,6\n", "ends at 4 is no wavenumber"),
+        ("4000.5;0,5\n3999.5;0,6\n", "some decimal commas"),
+        ("4000,5,0,5\n3999,5,0,6\n", "line 1 has 4 columns"),
+        ("4000 0.5 0.7\n", "line 1 has 3 columns"),
+        (jcamp(plain(np.arange(1, 90))).replace("NPOINTS=900", "NPOINTS=inf"), "says inf points"),
+        (jcamp(plain(np.arange(1, 90))).replace("NPOINTS=900", "NPOINTS=nan"), "says nan points"),
+        (jcamp("##XYDATA=(X++(Y..Y))\n"), "it says 900 points and has 0"),
+        ("##TITLE=x\n##PEAK TABLE=(XY..XY)\n##END=\n", "PEAKTABLE is empty"),
+        ("##TITLE=x\n##XYPOINTS=(XY..XY)\n1 2 3\n##END=\n", "3 numbers, which are no pairs"),
+        ("##TITLE=x\n##PEAK TABLE=(XYW..XYW)\n1 2 3\n##END=\n", "has the form '\\(XYW..XYW\\)'"),
+        ("##TITLE=x\n##END=\n", "it has 0 of XYDATA"),
+        (jcamp(plain(np.arange(1, 901)) * 2), "it has 2 of XYDATA"),
+        (jcamp(plain(np.arange(1, 901)), more="##DATA TYPE=NMR SPECTRUM\n"), "TYPE is NMR SPECT"),
+        (jcamp("##XYDATA=(X++(Y..Y))\n400A1S99999999999999\n"), "repeats a value 2e"),
+        (jcamp("##XYDATA=(X++(Y..Y))\n400A1" + 5000 * "S1900000" + "\n"), "repeats a value"),
+        (jcamp("##XYDATA=(X++(Y..Y))\n400S4\n"), "repeats a value"),
+    ],
+)
+def test_hostile_spectra_are_refused_at_once(tmp_path, text, why):
+    path = tmp_path / "a.jdx"
+    path.write_text(text)
+    with pytest.raises(DataError, match=why):
+        read_spectrum(path)
+
+
+def test_peaks_below_one_keep_their_point(tmp_path):
+    path = tmp_path / "a.jdx"
+    path.write_text("##TITLE=x\n##XYPOINTS=(XY..XY)\n1500, .25; 1750, .5\n##END=\n")
+    assert read_spectrum(path).absorbance == pytest.approx([0.5, 1.0])
+
+
+def test_a_measured_curve_is_drawn_as_high_as_what_it_covers():
+    found = infrared(molecule())
+    strongest = found.frequencies[np.argmax(found.intensities)]
+    weakest = min(f for f in found.frequencies if f > 0)
+    for middle in (strongest, weakest):
+        waves = np.linspace(middle - 30, middle + 30, 100)
+        curve = MeasuredSpectrum(waves, np.exp(-(((waves - middle) / 9) ** 2)), "part.jdx")
+        part = infrared(molecule(), measured=curve)
+        near = np.abs(part.wavenumbers - middle) <= 30 + part.width
+        assert part.height_of_measured == pytest.approx(part.absorption[near].max(), rel=0.02)
+
+
 def test_command_and_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(viewer, "load_script", lambda: viewer.Script("const a = {};", "as if here"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.io import write
 
@@ -48,6 +49,74 @@ def test_a_pair_is_followed_down_its_wall():
         sigma={"Ar": 1.8, "Xe": 0.05},
     )
     assert dimers(LennardJones(config)).soft["Xe-Xe"] == "hardly repels"
+
+
+def test_a_weak_and_wide_minimum_is_found_and_an_end_is_none():
+    """Argon: the minimum of 4 e ((s/r)^12 - (s/r)^6) is at 2^(1/6) s, far beyond 1.6 radii."""
+    found = dimers(argon(cutoff=14.0))
+    assert found.minimum[0] == pytest.approx(3.4 * 2 ** (1 / 6), abs=0.03)
+    assert found.well[0] == pytest.approx(0.0104, abs=2e-4)
+    # A well that lies beyond the cutoff ends the scan and is none.
+    slope = dimers(Falling(argon(**MODEL).config).requires_grad_(False))
+    assert np.isnan(slope.minimum[0])
+    assert np.isnan(slope.well[0])
+    assert slope.table().rows[0][1:3] == ("none", "")
+    assert not slope.soft
+
+
+class Falling(LennardJones):
+    """Argon's repulsion alone: it falls all the way to the cutoff."""
+
+    def atomic_energies(self, graph):
+        distance = graph.vectors.norm(dim=1)
+        energy = 20 * (1 - distance / self.cutoff) ** 2
+        zero = energy.new_zeros(graph.n_atoms, dtype=torch.float64)
+        return zero.index_add(0, graph.centers, energy.double())
+
+
+def labelled(trained_on: dict[str, float], r2: dict[str, float]) -> LennardJones:
+    """Argon that says it was trained by these weights to these errors."""
+    errors = {
+        name: {"count": 9, "mae": 1.0, "rmse": 120.0, "max": 300.0, "r2": value}
+        for name, value in r2.items()
+    }
+    model = LennardJones(argon().config)
+    model.provenance = {"config": {"loss": trained_on}, "errors": {"test": errors}}
+    return model
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "r2", "expected", "why"),
+    [
+        ({"energy": 1, "forces": 1, "stress": 0}, {"forces": 0.999}, "with care", "never trained"),
+        ({"energy": 1, "forces": 1, "stress": 1}, {"stress": 0.999}, "no reference", ""),
+        ({"energy": 1, "forces": 1, "stress": 0}, {"stress": -3.0}, "no", "errors of stress: no"),
+    ],
+)
+def test_what_follows_from_an_untrained_stress_is_not_good(
+    tmp_path, monkeypatch, trained_on, r2, expected, why
+):
+    """A property is judged against a reference or not called good."""
+    model = labelled(trained_on, r2)
+    for piece in ("pair_curves", "dynamics"):
+        monkeypatch.setattr(f"ladera.properties.card._Work.{piece}", lambda *a: None)
+    for piece in ("elasticity", "phonons"):
+        monkeypatch.setattr(f"ladera.properties.card.{piece}", _no_piece)
+    errors = model.provenance["errors"]["test"]
+    folders = validate(model, crystal(1), tmp_path, errors=errors)
+    card = result.load(folders[0])
+    lines = {s: (f, v) for s, f, v in zip(card.subjects, card.findings, card.verdicts, strict=True)}
+    finding, verdict = lines["equation of state"]
+    assert verdict == expected
+    assert why in finding
+    assert ("trained on" in lines) == (trained_on["stress"] == 0)
+    if "stress" in r2:
+        assert "19.2 GPa" in lines["errors of stress"][0]  # 120 meV/A^3
+        assert lines["errors of stress"][1] == ("good" if r2["stress"] > 0.99 else "no")
+
+
+def _no_piece(atoms):
+    raise PropertyError("not looked at")
 
 
 def test_a_committee_spreads_along_its_pairs():
@@ -95,7 +164,9 @@ def test_command_makes_one_page_and_computes_nothing_twice(tmp_path, monkeypatch
     monkeypatch.setattr("ladera.properties.conservation.DURATION", 0.02)
     model = LennardJones(argon().config)
     model.provenance = {
-        "errors": {"test": {"energy": {"count": 7, "mae": 1.0, "rmse": 2.0, "max": 3.0, "r2": 0.9}}}
+        "errors": {
+            "test": {"energy": {"count": 7, "mae": 1.0, "rmse": 2.0, "max": 3.0, "r2": 0.9}}
+        },
     }
     modelfile.save(model, "model.ladera")
     write("cell.extxyz", crystal(1))
@@ -109,7 +180,9 @@ def test_command_makes_one_page_and_computes_nothing_twice(tmp_path, monkeypatch
     for words in ("What this model may be trusted for", "Pairs of atoms", "C11", "Phonons"):
         assert words in page
     card = result.load("validation")
-    assert dict(zip(card.subjects, card.verdicts, strict=True))["phonons"] == "good"
+    verdicts = dict(zip(card.subjects, card.verdicts, strict=True))
+    assert {verdicts[name] for name in ("phonons", "elastic constants")} == {"no reference"}
+    assert verdicts["errors of energy"] == "no"  # R2 0.9: a third of what guessing the mean has
     monkeypatch.setattr("ladera.properties.card.elasticity", None)  # not to be called again
     with pytest.raises(SystemExit, match=r"^0$"):
         main(line)

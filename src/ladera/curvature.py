@@ -1,6 +1,7 @@
 r"""Second derivatives of a model's energy, and first ones of its dipole, by differentiating it.
 
     H = d2E / dr_i dr_j        (3 n_atoms, 3 n_atoms), eV/Angstrom^2
+    L = dW / dr_i              (3 n_atoms, 3, 3), eV/Angstrom, with W = dE / d(strain)
     Z = d mu / dr_i            (3 n_atoms, 3), e
 
 Rows and columns are x, y, z of the first atom, of the second, and so on. The derivatives are exact
@@ -12,6 +13,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
+from itertools import combinations_with_replacement
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +67,7 @@ class HessianBlocks:
         try:
             self._width = _block(self._model, self._graph, 1e9 * memory)
         except RuntimeError as error:
-            raise ConfigError(
-                f"The {potential.config.architecture} model has no Hessian, because it cannot be "
-                f"differentiated twice ({str(error).splitlines()[0]}); take central differences of "
-                "its forces instead: properties do so when they are given a step."
-            ) from error
+            raise _no_hessian(potential, error) from error
         starts = range(0, size, self._width)
         self.ends = [(first, min(first + self._width, size)) for first in starts]
 
@@ -82,6 +80,14 @@ class HessianBlocks:
         return self._copies.columns(start, stop).T.cpu().numpy()
 
 
+def _no_hessian(potential: Potential, error: RuntimeError) -> ConfigError:
+    return ConfigError(
+        f"The {potential.config.architecture} model has no Hessian, because it cannot be "
+        f"differentiated twice ({str(error).splitlines()[0]}); take central differences of "
+        "its forces instead: properties do so when they are given a step."
+    )
+
+
 def dipole_derivatives(potential: Potential, structure: Atoms | Graph) -> Floats:
     """Derivatives d mu / dr of the dipole moment of one structure, (3 n_atoms, 3), e.
 
@@ -92,6 +98,44 @@ def dipole_derivatives(potential: Potential, structure: Atoms | Graph) -> Floats
     moves, prediction = _displaced(model, graph)
     columns = [_slope(component, moves, again=True) for component in prediction.dipole[0]]
     return torch.stack(columns).reshape(3, -1).T.detach().cpu().numpy()
+
+
+def strain_derivatives(potential: Potential, structure: Atoms | Graph) -> tuple[Floats, Floats]:
+    r"""Derivatives of the virial W = dE/d(strain) of one structure: by positions, and by a strain.
+
+        L = dW / dr            (3 n_atoms, 3, 3), eV/Angstrom
+        dW / d(strain)         (3, 3, 3, 3), eV; the last two are those of the strain
+
+    The strain e takes the structure with all its atoms to r (1 + e), and W is that of the strained
+    structure, so that dW/de / V less the change of the volume is the slope of Cauchy's stress with
+    the ions clamped. Raises as :func:`hessian` does.
+    """
+    model, graph = _prepared(potential, structure)
+    with torch.enable_grad():
+        moves = torch.zeros_like(graph.positions).requires_grad_()
+        strain, further = (torch.zeros_like(graph.cell[0]).requires_grad_() for _ in range(2))
+        one = torch.eye(3).to(strain)
+        deformation = one
+        for leaf in (strain, further):
+            deformation = deformation @ (one + 0.5 * (leaf + leaf.mT))
+        moved = replace(
+            graph,
+            positions=(graph.positions + moves) @ deformation,
+            cell=graph.cell @ deformation,
+            vectors=(graph.vectors + moves[graph.neighbors] - moves[graph.centers]) @ deformation,
+        )
+        virial = _slope(model.predict(moved, gradients=False).energy.sum(), further)
+    try:
+        _require_record(virial)
+    except RuntimeError as error:
+        raise _no_hessian(potential, error) from error
+    by_moves, by_strain = torch.zeros(3, 3, graph.n_atoms, 3), torch.zeros(3, 3, 3, 3)
+    by_moves, by_strain = by_moves.to(virial), by_strain.to(virial)
+    for i, j in combinations_with_replacement(range(3), 2):
+        by_moves[i, j] = by_moves[j, i] = _slope(virial[i, j], moves, again=True)
+        by_strain[i, j] = by_strain[j, i] = _slope(virial[i, j], strain, again=True)
+    coupling = by_moves.reshape(3, 3, -1).permute(2, 0, 1)
+    return coupling.detach().cpu().numpy(), by_strain.detach().cpu().numpy()
 
 
 def _prepared(potential: Potential, structure: Atoms | Graph) -> tuple[Potential, Graph]:
@@ -131,8 +175,7 @@ class _Copies:
     def __init__(self, model: Potential, graph: Graph, count: int) -> None:
         self._moves, prediction = _displaced(model, Graph.batch([graph] * count))
         self._gradient = _slope(prediction.energy.sum(), self._moves).reshape(count, -1)
-        if not self._gradient.requires_grad and bool(self._gradient.any()):
-            raise RuntimeError("torch has no record of how its gradient was made")
+        _require_record(self._gradient)
 
     def columns(self, start: int, stop: int) -> Tensor:
         """Columns ``start`` to ``stop`` - 1 of the Hessian as rows, at most one for each copy."""
@@ -140,6 +183,12 @@ class _Copies:
         chosen = self._gradient[torch.arange(count), torch.arange(start, stop)].sum()
         rows = _slope(chosen, self._moves, again=True).reshape(self._gradient.shape)
         return rows[:count].detach()
+
+
+def _require_record(gradient: Tensor) -> None:
+    """RuntimeError when a gradient that is not zero cannot be differentiated once more."""
+    if not gradient.requires_grad and bool(gradient.any()):
+        raise RuntimeError("torch has no record of how its gradient was made")
 
 
 def _slope(value: Tensor, moves: Tensor, again: bool = False) -> Tensor:

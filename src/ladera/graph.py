@@ -49,6 +49,7 @@ class Graph:
     row_pointer: Tensor  # (n_atoms + 1,) int64, edges of atom i: row_pointer[i]:row_pointer[i + 1]
     total_charge: Tensor  # (n_structures,), e; only models with charges look at it
     heads: Tensor | None = None  # (n_structures,) int64, for a model with several; None: its own
+    cutoff: float = math.inf  # Angstrom, up to which all pairs are here; inf: the maker's affair
 
     @property
     def n_atoms(self) -> int:
@@ -77,6 +78,14 @@ class Graph:
         values = [cell_volume(cell) if any(periodic) else 0.0 for cell, periodic in cells]
         return torch.tensor(values, dtype=torch.float64, device=self.cell.device)
 
+    def require_pairs(self, cutoff: float) -> None:
+        """Raise DataError for a graph that was made with a shorter cutoff (Angstrom)."""
+        if self.cutoff < cutoff:
+            raise DataError(
+                f"The graph holds pairs up to {self.cutoff:g} Angstrom, and the model needs those "
+                f"up to {cutoff:g}; make it with the model's cutoff."
+            )
+
     def exchange(self, features: Tensor) -> Tensor:
         """Give every atom, ghosts included, its features: (n_atoms, ...) to (n_atoms, ...).
 
@@ -95,8 +104,8 @@ class Graph:
             return self
         changed: dict[str, Tensor] = {}
         for field in fields(self):
-            tensor: Tensor | None = getattr(self, field.name)
-            if tensor is None:
+            tensor = getattr(self, field.name)
+            if not isinstance(tensor, Tensor):
                 continue
             target = dtype if tensor.is_floating_point() else None
             moved = tensor.to(device=device, dtype=target)
@@ -151,6 +160,7 @@ class Graph:
             row_pointer=torch.cat(rows),
             total_charge=joined("total_charge"),
             heads=None if graphs[0].heads is None else joined("heads"),
+            cutoff=min(graph.cutoff for graph in graphs),
         )
 
 
@@ -192,6 +202,7 @@ class NeighborList:
             vectors=torch.from_numpy(vectors),
             row_pointer=torch.from_numpy(pairs.row_pointer),
             total_charge=torch.from_numpy(np.array([structure.total_charge], dtype=np.float64)),
+            cutoff=self.cutoff,
         )
 
 

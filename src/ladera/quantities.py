@@ -112,6 +112,8 @@ class Quantity:
     def factor(self, units: UnitSystem) -> float:
         """What a number in the units of a file is multiplied with."""
         energy, length = self.powers
+        if (energy, length) == (1, -1):
+            return units.force
         scale = units.energy**energy
         return scale * units.length**length if length > 0 else scale / units.length**-length
 

@@ -9,7 +9,9 @@ largest component, and are those of float64.
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from ladera import loading
 from ladera.graph import Graph
-from ladera.potential import Potential, Prediction, differentiate, evaluate
+from ladera.potential import LaderaCalculator, Potential, Prediction, differentiate, evaluate
 from ladera.quantities import DIPOLE
 from ladera.structure import total_charge
 
@@ -42,6 +44,7 @@ def check_contract(potential: Potential, atoms: Atoms) -> None:
     check_batch(potential, atoms)
     check_precision(potential, atoms)
     check_file(potential, atoms)
+    check_copies(potential, atoms)
     check_capabilities(potential, atoms)
     if atoms.pbc.any():
         check_supercell(potential, atoms)
@@ -183,6 +186,31 @@ def check_file(potential: Potential, atoms: Atoms) -> None:
         after = predict(loading.load(path), atoms)
     if not torch.equal(before.energy, after.energy) or not torch.equal(before.forces, after.forces):
         raise AssertionError("energies or forces changed when the model was saved and loaded")
+
+
+def check_copies(potential: Potential, atoms: Atoms) -> None:
+    """A copy of a model in use, and of its calculator, says the same and goes its own way."""
+    own = copy.deepcopy(potential)
+    calculator = own.calculator()
+    names = [quantity.name for quantity in own.gives if predict(own, atoms).exists(quantity).all()]
+
+    def say(calculator: LaderaCalculator) -> dict[str, Floats]:
+        return {name: np.asarray(calculator.get_property(name, atoms)) for name in names}
+
+    expected = say(calculator)
+    sent, copied = pickle.loads(pickle.dumps(calculator)), copy.deepcopy(calculator)
+    for other in (sent, copied, LaderaCalculator(pickle.loads(pickle.dumps(own)))):
+        other.reset()
+        for name, values in say(other).items():
+            np.testing.assert_array_equal(values, expected[name], err_msg=name)
+    with torch.no_grad():  # what a model has made of its parameters is not for a copy's
+        for before, after in zip(own.parameters(), sent.potential.parameters(), strict=True):
+            after.copy_(before * 0.9)
+            before.mul_(0.9)
+    sent.reset()
+    calculator.reset()
+    for name, values in say(calculator).items():
+        np.testing.assert_array_equal(say(sent)[name], values, err_msg=name)
 
 
 def check_capabilities(potential: Potential, atoms: Atoms) -> None:

@@ -27,19 +27,32 @@ GIGAPASCAL: Final[float] = float(_ase.GPa)  # eV/Angstrom^3
 
 @dataclass(frozen=True)
 class UnitSystem:
-    """Length and energy unit of a file, in Angstrom and eV."""
+    """Length and energy unit of a file, in Angstrom and eV; of forces where it is another."""
 
     name: str
     length: float
     energy: float
+    own_force: float | None = None
 
     @property
     def force(self) -> float:
         """Unit of force in eV/Angstrom."""
-        return self.energy / self.length
+        return self.own_force or self.energy / self.length
 
 
 METAL: Final = UnitSystem("angstrom-ev", 1.0, 1.0)
 ATOMIC: Final = UnitSystem("bohr-hartree", BOHR, HARTREE)
 ANGSTROM_HARTREE: Final = UnitSystem("angstrom-hartree", 1.0, HARTREE)
 UNIT_SYSTEMS: Final = {system.name: system for system in (METAL, ATOMIC, ANGSTROM_HARTREE)}
+
+# Those that a data file may be in, besides.
+FILE_UNITS: Final = UNIT_SYSTEMS | {
+    system.name: system
+    for system in (
+        UnitSystem("cp2k", 1.0, HARTREE, HARTREE / BOHR),  # Angstrom, Hartree, Hartree/Bohr
+        UnitSystem("bohr-rydberg", BOHR, RYDBERG),
+        UnitSystem("angstrom-rydberg", 1.0, RYDBERG),
+        UnitSystem("angstrom-kcal/mol", 1.0, KCAL_PER_MOL),
+        UnitSystem("angstrom-kj/mol", 1.0, KCAL_PER_MOL / 4.184),
+    )
+}

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
     from ladera.data.dataset import Dataset
     from ladera.data.doctor import Report
     from ladera.data.splits import Split
-    from ladera.units import UnitSystem
 
 Units = Literal["angstrom-ev", "bohr-hartree", "angstrom-hartree"]
+FileUnits = Literal[
+    "angstrom-ev",
+    "bohr-hartree",
+    "angstrom-hartree",
+    "cp2k",
+    "bohr-rydberg",
+    "angstrom-rydberg",
+    "angstrom-kcal/mol",
+    "angstrom-kj/mol",
+]
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -27,7 +36,11 @@ class Reading:
     """How the files are to be understood."""
 
     units: Annotated[
-        Units | None, Parameter(help="Units of the files; an input.data needs them said.")
+        FileUnits | None,
+        Parameter(
+            help="Units of the files; an input.data needs them said. cp2k: Angstrom, Hartree and "
+            "forces in Hartree/Bohr."
+        ),
     ] = None
     energy_key: Annotated[
         str | None, Parameter(help="Key of the energy in the files (energy); none to do without.")
@@ -40,6 +53,22 @@ class Reading:
     ] = None
     virial_key: Annotated[
         str | None, Parameter(help="Key of the virial, which is -volume * stress (virial).")
+    ] = None
+    dipole_key: Annotated[str | None, Parameter(help="Key of the dipole moment (dipole).")] = None
+    charges_key: Annotated[
+        str | None, Parameter(help="Column of the atomic charges (charges).")
+    ] = None
+    total_charge_key: Annotated[
+        str | None, Parameter(help="Key of the total charge (total_charge).")
+    ] = None
+    config_type_key: Annotated[
+        str | None, Parameter(help="Key of a frame's group (config_type).")
+    ] = None
+    head_key: Annotated[str | None, Parameter(help="Key of the level of theory (head).")] = None
+    weight_key: Annotated[str | None, Parameter(help="Key of the weight (weight).")] = None
+    types: Annotated[
+        list[str] | None,
+        Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=True),
     ] = None
     atom_columns: Annotated[
         Literal["charge energy", "energy charge"],
@@ -92,7 +121,7 @@ def convert(
         Path, Parameter(help="File to write: .extxyz, .extxyz.gz, .h5, or .data (input.data).")
     ],
     output_units: Annotated[
-        Units | None, Parameter(help="Units to write an input.data in.")
+        FileUnits | None, Parameter(help="Units to write an input.data in.")
     ] = None,
     reading: Reading | None = None,
 ) -> int:
@@ -111,7 +140,7 @@ def convert(
             dataset = Dataset.store(formats.stream(files, **_options(reading)), output)
     else:
         dataset = read_files(files, reading)
-        lost = formats.write(dataset, output, units=_unit_system(output_units))
+        lost = formats.write(dataset, output, units=output_units)
     _print_line(f"Wrote {len(dataset):,} frames to {output}.")
     if lost:
         _print_line(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
@@ -171,28 +200,14 @@ def _options(reading: Reading | None) -> dict[str, Any]:
     from ladera.data import formats
 
     reading = reading or Reading()
-    named = {
-        "energy": reading.energy_key,
-        "forces": reading.forces_key,
-        "stress": reading.stress_key,
-        "virial": reading.virial_key,
-    }
-    keys = {
-        name: None if key.lower() == "none" else key
-        for name, key in named.items()
-        if key is not None
-    }
+    chosen = {name: getattr(reading, f"{name}_key") for name in formats.LabelKeys.model_fields}
+    keys = {name: key for name, key in chosen.items() if key is not None}
     return {
-        "units": _unit_system(reading.units),
+        "units": reading.units,
         "keys": formats.LabelKeys(**keys),
         "atom_columns": reading.atom_columns,
+        "types": reading.types or (),
     }
-
-
-def _unit_system(name: Units | None) -> UnitSystem | None:
-    from ladera.units import UNIT_SYSTEMS
-
-    return None if name is None else UNIT_SYSTEMS[name]
 
 
 def _split(
@@ -207,7 +222,10 @@ def _split(
         return splits.file_split(dataset, sizes[0], seed)
     if method == "random":
         return splits.random_split(dataset, *sizes, seed=seed)
-    n_validation, n_test = (round(size * len(dataset)) if size < 1 else int(size) for size in sizes)
+    n_validation, n_test = (
+        splits.size(part, len(dataset), name)
+        for part, name in zip(sizes, ("validation", "test"), strict=True)
+    )
     return splits.first_split(dataset, len(dataset) - n_validation - n_test, n_validation)
 
 
@@ -256,6 +274,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
             name, f"{values['frames']:,}", values["unit"], *(f"{v:.4g}" for v in numbers)
         )
     console.print(labels)
+    if summary["free_atoms"]:
+        free = ", ".join(f"{symbol} ({n:,})" for symbol, n in summary["free_atoms"].items())
+        _print_line(f"Free atoms, which these numbers leave out: {free}")
     groups = {"Compositions": "compositions", "Heads": "heads", "Groups": "config_types"}
     for title, counted in groups.items():
         counts = summary[counted]

@@ -15,6 +15,9 @@ Types = Annotated[
     Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=True),
 ]
 
+Interval = Annotated[float | None, Parameter(help="Time between frames of a trajectory file, fs.")]
+Skip = Annotated[float, Parameter(help="Time left out at the start, ps.")]
+
 
 def structure(
     trajectory: Run,
@@ -25,7 +28,8 @@ def structure(
         Parameter(help="Where g(r) ends, Angstrom; half the height of the cell by default."),
     ] = None,
     types: Types = None,
-    skip: Annotated[int, Parameter(help="Frames left out at the start.")] = 0,
+    interval: Interval = None,
+    skip: Skip = 0.0,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("structure"),
 ) -> int:
     """Radial distribution functions, neighbours, angles and structure factor, with errors.
@@ -34,31 +38,26 @@ def structure(
     the neighbours within; angles (degree) between neighbours; S(q). Writes result.json, table.csv
     and figure.svg.
 
-        ladera structure md-300K --skip 100
+        ladera structure md-300K --skip 5
     """
-    from ladera.errors import PropertyError
     from ladera.properties.distributions import structure as compute
-    from ladera.properties.trajectory import read_frames
+    from ladera.properties.trajectory import frames_after
 
     require_free(output)
-    frames = read_frames(trajectory, types=types or ())
-    if not 0 <= skip < len(frames):
-        raise PropertyError(f"{trajectory} has {len(frames)} frames; give a smaller --skip.")
-    return finish(compute(frames[skip:], farthest=farthest), output)
+    frames = frames_after(trajectory, skip, interval=interval, types=types or ())
+    return finish(compute(frames, farthest=farthest), output)
 
 
 def spectrum(
     trajectory: Run,
     /,
     *,
-    interval: Annotated[
-        float | None, Parameter(help="Time between frames of a trajectory file, fs.")
-    ] = None,
+    interval: Interval = None,
     temperature: Annotated[
         float | None, Parameter(help="Temperature, K; that of the run by default.")
     ] = None,
     types: Types = None,
-    skip: Annotated[float, Parameter(help="Time left out at the start, ps.")] = 0.0,
+    skip: Skip = 0.0,
     resolution: Annotated[float, Parameter(help="Width of a sharp line, cm^-1.")] = 10.0,
     experiment: Annotated[
         Path | None,

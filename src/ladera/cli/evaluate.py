@@ -47,7 +47,7 @@ def evaluate(
     from rich.console import Console
 
     from ladera import loading
-    from ladera.training.evaluation import evaluate_dataset
+    from ladera.training.evaluation import evaluate_dataset, require_foreign_labels
     from ladera.training.evaluation_files import write_evaluations
 
     potential = loading.load(model)
@@ -60,7 +60,7 @@ def evaluate(
             frames,
             on_frames=lambda done: status.update(f"Evaluated {done:,} of {len(frames):,} frames"),
         )
-    summary = found.to_json()
+    summary = require_foreign_labels(found).to_json()
     _print_evaluation(summary)
     if summary["uncertainty"] is not None:
         Console().print(reliability_table(summary["uncertainty"]))

@@ -72,6 +72,9 @@ def train(
     with TrainingDisplay(settings.epochs * members) as display:
         potential = run(output, resume=resume, observer=display)
     Console().print(error_table(potential.provenance["errors"]))
+    for part, row in potential.provenance["errors"].items():
+        for name in (name for name, errors in row.items() if errors and (errors["r2"] or 0) < 0):
+            print(f"Warning: the {part} {name} are worse than guessing the mean of the labels.")
     if settings.committee is not None:
         print(f"Committee of {members} members, calibrated, in {output / 'model.ladera'}.")
         return 0
@@ -137,6 +140,9 @@ def _check(settings: TrainingConfig) -> int:
     if settings.finetune is None:
         prepared.statistics()
         registry.build(prepared.model)
+    if prepared.unlearned:
+        weights = ", ".join(f"loss.{name}" for name in prepared.unlearned)
+        print(f"The frames have labels that are not trained on: {weights} = 0.")
     parts = (prepared.train, prepared.validation, prepared.test)
     train_, validation, test = (len(part) for part in parts)
     print(

@@ -127,10 +127,10 @@ def _hottest(dataset: Dataset | None) -> float | None:
 
 
 def _errors(potential: Potential, dataset: Dataset | None) -> dict[str, Any] | None:
-    from ladera.training.evaluation import evaluate_dataset
+    from ladera.training.evaluation import evaluate_dataset, require_foreign_labels
 
     if dataset is not None:
-        return evaluate_dataset(potential, dataset).to_json()
+        return require_foreign_labels(evaluate_dataset(potential, dataset)).to_json()
     parts = potential.provenance.get("errors", {})
     errors: dict[str, Any] | None = parts.get("test") or parts.get("validation")
     return errors

@@ -80,6 +80,23 @@ class Dataset(Sequence[Frame]):
         """
         return cls(map_file(Path(path)))
 
+    def place(self, index: int) -> str:
+        """A frame for messages: where it came from, else its number in this data set."""
+        return self[index].source or f"Frame {index}"
+
+    def without(self, names: Iterable[str]) -> Dataset:
+        """The same frames without some labels, groups, heads or weights."""
+        arrays = dict(self._arrays)
+        for name in names:
+            if COLUMNS.get(name, COLUMNS["source"]).label:
+                arrays.pop(name, None)
+                arrays.pop(f"has_{name}", None)
+            elif name in arrays:
+                stored = arrays[name]
+                blank = np.ones_like(stored) if name == "weight" else np.zeros(len(stored), "S1")
+                arrays[name] = blank
+        return Dataset(arrays, self._rows)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an HDF5 file in one step; DataError when that fails, say on a full disk."""
         write_file(path, [self])

@@ -11,6 +11,7 @@ over all frames with an energy. Every function gives a dict from chemical symbol
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Mapping
@@ -18,18 +19,34 @@ from collections.abc import Mapping
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
-from ladera.arrays import Integers
+from ladera.arrays import Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.errors import DataError, did_you_mean
+
+# An atom this far from its images is free, Angstrom: no crystal is so wide.
+_ALONE = 8.0
 
 # Energies of the same free atom may differ by this much, eV: rounding in a file.
 _SAME = 1e-3
 
 
 def automatic(dataset: Dataset) -> dict[str, float]:
-    """From free atoms where each species has one, else by least squares."""
+    """From free atoms where each species has one, else by least squares.
+
+    Warns (UserWarning) when only some species have one: theirs are of no use then.
+    """
     free = {chemical_symbols[dataset[int(k)].numbers[0]] for k in isolated_atoms(dataset)}
-    return from_isolated_atoms(dataset) if free >= set(dataset.symbols) else least_squares(dataset)
+    missing = sorted(set(dataset.symbols) - free)
+    if not missing:
+        return from_isolated_atoms(dataset)
+    if free:
+        warnings.warn(
+            f"There is a free atom of {', '.join(sorted(free))} among the frames, but none of "
+            f"{', '.join(missing)}: all reference energies are fitted by least squares. Add the "
+            "missing ones, or give the reference energies.",
+            stacklevel=2,
+        )
+    return least_squares(dataset)
 
 
 def from_values(values: Mapping[str, float], dataset: Dataset) -> dict[str, float]:
@@ -52,13 +69,25 @@ def from_values(values: Mapping[str, float], dataset: Dataset) -> dict[str, floa
 def isolated_atoms(dataset: Dataset) -> Integers:
     """Indices of the frames that are free atoms and have an energy.
 
-    That is one atom, either open in all directions or in a group named IsolatedAtom (in any
-    spelling, such as isolated_atom).
+    That is one atom without a total charge, which is open in all directions, farther than 8
+    Angstrom from its own images, or in a group named IsolatedAtom (in any spelling, such as
+    isolated_atom).
     """
     groups = np.char.lower(np.char.replace(dataset.column("config_type"), "_", ""))
     named = np.char.startswith(groups, "isolatedatom")
-    is_open = ~dataset.column("periodic").any(axis=1)
-    return np.flatnonzero((dataset.atom_counts == 1) & (is_open | named) & dataset.has("energy"))
+    charged = dataset.has("total_charge") & (dataset.column("total_charge") != 0)
+    single = np.flatnonzero((dataset.atom_counts == 1) & dataset.has("energy") & ~charged)
+    cells, periodic = dataset.column("cell")[single], dataset.column("periodic")[single]
+    images = np.where(periodic[:, :, None], cells, 0.0)
+    alone = [_nearest_image(cell) > _ALONE for cell in images]
+    return single[named[single] | np.array(alone, dtype=bool)]
+
+
+def _nearest_image(vectors: Floats) -> float:
+    """Distance of an atom from its nearest image, Angstrom; infinite where there is none."""
+    steps = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=3)))
+    lengths = np.linalg.norm(steps @ vectors, axis=1)
+    return float(np.min(lengths[lengths > 0], initial=np.inf))
 
 
 def from_isolated_atoms(dataset: Dataset) -> dict[str, float]:
@@ -66,23 +95,23 @@ def from_isolated_atoms(dataset: Dataset) -> dict[str, float]:
 
     Raises DataError for an element without one, and for two that disagree.
     """
-    free: dict[str, tuple[float, int]] = {}
+    free: dict[str, tuple[float, str]] = {}
     for index in isolated_atoms(dataset).tolist():
         frame = dataset[index]
-        symbol, energy = frame.formula, frame.energy
+        symbol, energy, where = frame.formula, frame.energy, dataset.place(index)
         if energy is None or not math.isfinite(energy):
-            raise DataError(f"Frame {index}, a free {symbol} atom, has the energy {energy}.")
+            raise DataError(f"{where}, a free {symbol} atom, has the energy {energy}.")
         if symbol in free and abs(free[symbol][0] - energy) > _SAME:
             raise DataError(
-                f"Frames {free[symbol][1]} and {index} are both a free {symbol} atom but have "
+                f"{free[symbol][1]} and {where} are both a free {symbol} atom but have "
                 f"energies {free[symbol][0]:.6f} and {energy:.6f} eV; keep the right one."
             )
-        free.setdefault(symbol, (energy, index))
+        free.setdefault(symbol, (energy, where))
     missing = [symbol for symbol in dataset.symbols if symbol not in free]
     if missing:
         raise DataError(
             f"There is no free atom of {', '.join(missing)} among the frames; add an open frame of "
-            "one atom, give the reference energies, or fit them by least squares."
+            "one atom without a charge, give the reference energies, or fit them by least squares."
         )
     return {symbol: free[symbol][0] for symbol in dataset.symbols}
 
@@ -101,7 +130,8 @@ def least_squares(dataset: Dataset) -> dict[str, float]:
         raise DataError("No frame has an energy to fit reference energies to; give them.")
     if not np.isfinite(energies[usable]).all():
         wrong = int(np.flatnonzero(usable & ~np.isfinite(energies))[0])
-        raise DataError(f"Frame {wrong} has the energy {energies[wrong]}; remove or correct it.")
+        where = dataset.place(wrong)
+        raise DataError(f"{where} has the energy {energies[wrong]}; remove or correct it.")
     counts = dataset.atom_counts[usable]
     fractions = dataset.compositions[usable] / counts[:, None]
     solution, _, rank, _ = np.linalg.lstsq(fractions, energies[usable] / counts, rcond=1e-10)

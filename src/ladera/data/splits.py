@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
+from ladera.data.reference_energies import isolated_atoms
 from ladera.errors import DataError, did_you_mean
 from ladera.files import first_mistake, write_text_atomic
 
@@ -112,14 +115,14 @@ def random_split(
 ) -> Split:
     """Draw validation and test frames at random.
 
-    Each part is a fraction below 1 or a number of frames. Free atoms (open frames of one atom)
-    are always trained on: each is all there is to learn of its element's energy. The same seed
-    and data give the same split.
+    Each part is a fraction below 1 or a number of frames. Free atoms are always trained on: each
+    is all there is to learn of its element's energy. The same seed and data give the same split.
+    Warns (UserWarning) where a fraction is of so few frames that it comes to none.
     """
-    free = (dataset.atom_counts == 1) & ~dataset.column("periodic").any(axis=1)
+    free = np.isin(np.arange(len(dataset)), isolated_atoms(dataset))
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~free))
-    n_validation = _size(validation, len(drawn), "validation")
-    n_test = _size(test, len(drawn), "test")
+    n_validation = size(validation, len(drawn), "validation")
+    n_test = size(test, len(drawn), "test")
     held_back = n_validation + n_test
     if held_back > len(drawn) or (held_back == len(drawn) and not free.any()):
         raise DataError(
@@ -209,10 +212,17 @@ def file_split(dataset: Dataset, validation: float = 0.0, seed: int = 0) -> Spli
     )
 
 
-def _size(part: float, n_frames: int, name: str) -> int:
+def size(part: float, n_frames: int, name: str) -> int:
     """Number of frames that a fraction below 1, or a whole number, means."""
-    if part < 0 or (part >= 1 and part != int(part)):
+    if not 0 <= part < math.inf or (part >= 1 and part != int(part)):
         raise DataError(
             f"The {name} part is {part:g}; expected a fraction below 1 or a number of frames."
         )
-    return round(part * n_frames) if part < 1 else int(part)
+    count = round(part * n_frames) if part < 1 else int(part)
+    if part and not count:
+        warnings.warn(
+            f"The {name} part is {part:g} of {n_frames} frames, which comes to none; give a "
+            "number of frames, or 0.",
+            stacklevel=3,
+        )
+    return count

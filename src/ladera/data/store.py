@@ -138,8 +138,8 @@ def map_file(path: Path) -> Arrays:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT_NAME:
                 raise DataError(
-                    f"{path} is an HDF5 file but no Ladera data set; convert the original data "
-                    "with 'ladera data convert'."
+                    f"{path} is an HDF5 file but no Ladera data set, and Ladera reads no other; "
+                    "write its frames as extended XYZ with the program that it is from."
                 )
             if int(file.attrs["format_version"]) > FORMAT_VERSION:
                 raise DataError(

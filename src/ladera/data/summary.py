@@ -9,6 +9,7 @@ import numpy as np
 
 from ladera.arrays import Floats
 from ladera.data.dataset import Dataset
+from ladera.data.reference_energies import isolated_atoms
 from ladera.quantities import QUANTITIES
 
 _UNITS = {q.name: q.unit_of_values for q in QUANTITIES} | {"total_charge": "e"}
@@ -18,9 +19,12 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
     """Counts and statistics of a data set, ready for JSON.
 
     Statistics are over components (forces, stress, dipole), over frames (energy per atom, total
-    charge) or over atoms (charges), of the frames that have the label and of finite values.
+    charge) or over atoms (charges), of the frames that have the label and of finite values. Free
+    atoms, whose energies are the reference energies, are counted apart and no part of them.
     """
     counts = dataset.atom_counts
+    free = isolated_atoms(dataset)
+    bound = dataset[np.setdiff1d(np.arange(len(dataset)), free)] if len(free) else dataset
     return {
         "n_frames": len(dataset),
         "n_atoms": int(counts.sum()),
@@ -33,7 +37,8 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
         "compositions": _compositions(dataset),
         "heads": dict(Counter(dataset.column("head").tolist()).most_common()),
         "config_types": dict(Counter(dataset.column("config_type").tolist()).most_common()),
-        "labels": {name: _statistics(dataset, name) for name in dataset.labels},
+        "free_atoms": dict(Counter(dataset[int(k)].formula for k in free)),
+        "labels": {name: _statistics(bound, name) for name in bound.labels},
         "data_hash": dataset.hash,
     }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -22,11 +25,16 @@ from ladera.files import atomic_path
 # Atoms parsed by one call: enough to make its overhead small, few enough to stay in the cache.
 BATCH_ATOMS = 20_000
 
+_OPENERS: Final[dict[str, Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_MAGIC: Final = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz"}  # first bytes of a file
+_DAMAGED: Final = (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeError)
+_HEAD: Final = 100  # lines looked at to tell what a file is
+
 _TextFrame = TypeVar("_TextFrame", bound="TextFrame")
 
 
 class LineReader:
-    """The lines of a text file, gzipped or not, with the number of the last one read."""
+    """The lines of a text file, compressed or not, with the number of the last one read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,7 +43,7 @@ class LineReader:
     def __enter__(self) -> LineReader:
         try:
             self._file = open_text(self.path, "rt")
-        except OSError as error:
+        except _DAMAGED as error:
             raise unreadable(self.path, error) from error
         return self
 
@@ -50,8 +58,8 @@ class LineReader:
     def lines(self, count: int) -> list[str]:
         """The next ``count`` lines, fewer at the end of the file."""
         try:
-            lines = list(islice(self._file, count))
-        except (OSError, EOFError, zlib.error) as error:
+            lines = list(islice(self._file, min(count, sys.maxsize)))
+        except _DAMAGED as error:
             raise unreadable(self.path, error) from error
         self.number += len(lines)
         return lines
@@ -94,10 +102,28 @@ def batches(frames: Iterable[_TextFrame]) -> Iterator[list[_TextFrame]]:
 
 
 def open_text(path: Path, mode: str) -> IO[Any]:
-    """A text file, through gzip when its name ends in .gz; bytes that are no text become U+FFFD."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    file: IO[Any] = opener(path, mode, encoding="utf-8", errors="replace")
+    """A text file, compressed or not; bytes that are no text become U+FFFD.
+
+    What is read says itself how it is compressed and whether it is UTF-16 (by a byte-order mark);
+    what is written is compressed as its name says.
+    """
+    suffix, encoding = path.suffix.lower(), "utf-8"
+    if mode == "rt":
+        with path.open("rb") as raw:
+            begin = raw.read(6)
+        suffix = next((name for magic, name in _MAGIC.items() if begin.startswith(magic)), "")
+        with _OPENERS.get(suffix, open)(path, "rb") as plain:
+            marked = plain.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        encoding = "utf-16" if marked else "utf-8-sig"
+    opener: Any = _OPENERS.get(suffix, open)
+    file: IO[Any] = opener(path, mode, encoding=encoding, errors="replace")
     return file
+
+
+def ending(path: Path) -> str:
+    """The ending of a file's name in small letters, without that of a compression."""
+    plain = path.with_suffix("") if path.suffix.lower() in _OPENERS else path
+    return plain.suffix.lower()
 
 
 @contextmanager
@@ -201,12 +227,27 @@ def _fits(word: str, kind: str) -> bool:
 
 
 def is_input_data(path: Path) -> bool:
-    """Whether a file, of whatever kind, is an ``input.data``: its first word is ``begin``.
+    """Whether a file, of whatever kind, is an ``input.data``.
 
-    Raises DataError for a file that cannot be read.
+    Its first word is ``begin``, or one of its first lines is ``begin`` with a line of a structure
+    next: what stands before is free text. Raises DataError for a file that cannot be read.
     """
+    lines = [line for line in _head(path) if line.strip() and line.strip()[0] not in "#!"]
+    first = [line.split()[0] for line in lines]
+    if first[:1] == ["begin"] or not first:
+        return bool(first) or path.name.startswith("input.data")
+    return any(
+        word == "begin" and following in ("comment", "lattice", "atom", "energy", "charge")
+        for word, following in pairwise(first)
+    )
+
+
+def is_extended_xyz(path: Path) -> bool:
+    """Whether a file, whatever its name, is an extended XYZ file; raises as is_input_data does."""
+    first, second = (*(line.strip().lower() for line in _head(path)[:2]), "", "")[:2]
+    return first.isdecimal() and ("properties=" in second or "lattice=" in second)
+
+
+def _head(path: Path) -> list[str]:
     with LineReader(path) as reader:
-        while (line := reader.line()) is not None:
-            if line.strip() and not line.startswith("#"):
-                return line.split()[0] == "begin"
-    return path.name.startswith("input.data")
+        return reader.lines(_HEAD)

@@ -14,10 +14,17 @@ from ladera.kernels.compilation import exact
 # a tanh(b x) + c x, the "hyperbolic tangent with linear twist": about 1 at 1 and -1 at -1, and the
 # linear part keeps a slope where the tanh is saturated (LeCun et al., "Efficient BackProp", in
 # Neural Networks: Tricks of the Trade, Springer 1998). The constants are those of aenet, where the
-# name is from (Artrith and Urban, Comput. Mater. Sci. 114, 135 (2016)): the thesis names none.
+# name is from (Artrith and Urban, Comput. Mater. Sci. 114, 135 (2016)); the thesis's program has a
+# weaker twist, and none at all in its plain hyperbolic tangent.
 TWIST_TANH: Final = 1.7159
 TWIST_INNER: Final = 2.0 / 3.0
 TWIST_LINEAR: Final = 0.1
+WEAK_TWIST_LINEAR: Final = 0.001
+
+
+def _twisted(linear: float) -> Callable[[Tensor], Tensor]:
+    return lambda x: TWIST_TANH * torch.tanh(TWIST_INNER * x) + linear * x
+
 
 ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "linear": lambda x: x,
@@ -30,7 +37,10 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "reversed_logistic": lambda x: torch.sigmoid(-x),
     "exponential": lambda x: torch.exp(-x),
     "harmonic": lambda x: x * x,
-    "tanh_twist": lambda x: TWIST_TANH * torch.tanh(TWIST_INNER * x) + TWIST_LINEAR * x,
+    "tanh_twist": _twisted(TWIST_LINEAR),
+    "tanh_weak_twist": _twisted(WEAK_TWIST_LINEAR),
+    "tanh_scaled": _twisted(0.0),
+    "leaky_relu": lambda x: torch.where(x < 0, 0.1 * x, x),
 }
 ACTIVATION_NUMBERS: Final = {name: number for number, name in enumerate(ACTIVATIONS)}
 
@@ -63,6 +73,8 @@ def activate(kind: int, x: float) -> tuple[float, float]:
         return e, -e
     if kind == 9:
         return x * x, 2.0 * x
+    if kind == 13:
+        return (x, 1.0) if x > 0.0 else (0.1 * x, 0.1)
+    linear = TWIST_LINEAR if kind == 10 else (WEAK_TWIST_LINEAR if kind == 11 else 0.0)
     t = np.tanh(TWIST_INNER * x)
-    slope = TWIST_TANH * TWIST_INNER * (1.0 - t * t) + TWIST_LINEAR
-    return TWIST_TANH * t + TWIST_LINEAR * x, slope
+    return TWIST_TANH * t + linear * x, TWIST_TANH * TWIST_INNER * (1.0 - t * t) + linear

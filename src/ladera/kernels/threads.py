@@ -66,8 +66,11 @@ class Shares:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """Threads that stay, started as they are needed. (Not to be used before a fork.)
+    """Threads that stay, started as they are needed; a process that was forked starts its own.
 
     More shares than there are threads wait for each other, which is slower and as right.
     """
     return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="ladera")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -152,6 +152,10 @@ class LaderaCalculator(Calculator):
         """What puts atoms of the last structure outside the training domain."""
         return self.potential.explain_grade(self.prediction.graph, self.prediction)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies, also those for other processes, keep results and not how they are derived."""
+        return self.__dict__ | {"_prediction": None, "_graded": None}
+
     def _evaluate(self, atoms: Atoms, system_changes: Sequence[str]) -> None:
         graph = self.neighbor_list.build(Structure.from_atoms(atoms))
         if "numbers" in system_changes:

@@ -257,8 +257,10 @@ class Potential(nn.Module, ABC):
     def element_index(self, graph: Graph) -> Tensor:
         """Index of each atom's element in ``numbers``, (n_atoms,) int64.
 
-        Raises DataError for an element the model does not know, naming the atom.
+        Raises DataError for an element the model does not know, naming the atom, and for a graph
+        that ends before the model's cutoff.
         """
+        graph.require_pairs(self.cutoff)
         index = self._lookup[graph.numbers]
         if bool((index < 0).any()):
             atom = int(torch.nonzero(index < 0)[0, 0])

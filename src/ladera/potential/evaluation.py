@@ -23,11 +23,12 @@ def evaluate(
 
     ``head`` names the one that predicts, of a model with several; left out, each structure's own
     (``graph.heads``), and where there is none the model's. Raises ConfigError for a head that the
-    model does not have.
+    model does not have, DataError for a graph that ends before the model's cutoff.
 
     The result is differentiable in the parameters while torch records gradients (training); under
     ``torch.no_grad()`` models take their fast path.
     """
+    graph.require_pairs(potential.cutoff)
     with torch_threads(1):  # a conversion at most
         graph = graph.to(potential.dtype, potential.device)
     if head is not None:

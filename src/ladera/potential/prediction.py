@@ -99,6 +99,7 @@ class Prediction:
         self._recording = torch.is_grad_enabled()  # values that come later come the same way
         self._factors = factors or {}
         self._values: dict[Quantity, Tensor] = {}
+        self._present: dict[Quantity, Tensor] = {}
         self._spreads: dict[Quantity, Tensor] = {}
 
     def __getitem__(self, quantity: Quantity) -> Tensor:
@@ -122,6 +123,11 @@ class Prediction:
         A stress needs a volume. The moment of charges is not defined in a cell; the sum of atomic
         dipoles, of a model without charges, is.
         """
+        if quantity not in self._present:
+            self._present[quantity] = self._find(quantity)
+        return self._present[quantity]
+
+    def _find(self, quantity: Quantity) -> Tensor:
         if self.members:
             return torch.stack([member.exists(quantity) for member in self.members]).all(0)
         if quantity == DIPOLE and CHARGES not in self.atomic_values:

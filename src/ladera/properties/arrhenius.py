@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,13 +16,18 @@ from ladera.properties.diffusion import CM2_PER_S, MS_PER_CM, Diffusion
 from ladera.properties.result import Result, Table, quantity, two_digits
 from ladera.units import BOLTZMANN
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arrhenius(Result):
     """Coefficients at several temperatures and the line through their logarithms.
 
-    Errors are standard errors carried from those of the coefficients; a logarithm's is taken for
-    that of the prefactor and of the extrapolation, whose errors are therefore factors.
+    Errors are standard errors carried from those of the coefficients, and larger by the root of
+    chi-squared where the points scatter about the line by more than these. A logarithm's is taken
+    for that of the prefactor and of the extrapolation, whose errors are therefore factors. With
+    fewer than two coefficients that can be told from zero there is no line (not-a-number).
     """
 
     kind: ClassVar[str] = "arrhenius"
@@ -49,6 +54,8 @@ class Arrhenius(Result):
     target_conductivity: float = quantity("mS/cm")
     # (n_members, n), what each member of a committee gives by itself; empty for a single model
     member_coefficients: Floats = quantity("cm^2/s", default_factory=lambda: np.empty((0, 0)))
+    # (n_left_out, 3), temperature (K), coefficient, its error (cm^2/s): not told from zero
+    left_out: Floats = quantity(default_factory=lambda: np.empty((0, 3)))
 
     def table(self) -> Table:
         """The temperatures, then what the line says."""
@@ -63,7 +70,11 @@ class Arrhenius(Result):
                 zip(self.temperatures, self.coefficients, self.coefficient_errors, strict=True)
             )
         ]
-        rows += [
+        for t, d, e in self.left_out:
+            error = f"± {two_digits(e)}, " if np.isfinite(e) else ""
+            words = f"{error}NOT TOLD FROM ZERO, left out"
+            rows.append((f"D at {t:.4g} K (cm²/s)", f"{d:.4g}", words, ""))
+        line = [
             (
                 "activation energy (eV)",
                 f"{self.activation_energy:.4f}",
@@ -92,6 +103,9 @@ class Arrhenius(Result):
                 self._spread("target_conductivity"),
             ),
         ]
+        if not np.isfinite(self.activation_energy):
+            line = [(row[0], "not computed", "", "") for row in line]
+        rows += line
         if np.isfinite(self.chi_squared):
             rows.append(("χ² per degree of freedom", f"{self.chi_squared:.2f}", "", ""))
         count = len(self.member_coefficients)
@@ -109,17 +123,8 @@ class Arrhenius(Result):
         """Coefficients on a logarithmic axis against inverse temperature, line and band."""
         with style():
             figure, panel = axes()
-            coldest = min(self.target, float(self.temperatures[0]))
-            hottest = max(self.target, float(self.temperatures[-1]))
-            inverse = np.linspace(1 / hottest, 1 / coldest, 100)
-            middle = _line(np.log(self.prefactor), self.activation_energy, inverse)
-            spread = np.array([_deviation(self.covariance, float(one)) for one in inverse])
-            x = 1000 * inverse
-            for times, shade in ((2, 0.15), (1, 0.3)):
-                low, high = np.exp(middle - times * spread), np.exp(middle + times * spread)
-                label = f"± {times} error{'s' if times > 1 else ''}"
-                panel.fill_between(x, low, high, color=PALETTE[0], alpha=shade, lw=0, label=label)
-            panel.plot(x, np.exp(middle), "--", color=PALETTE[0], label="fit")
+            if np.isfinite(self.activation_energy):
+                self._plot_line(panel)
             panel.errorbar(
                 1000 / self.temperatures,
                 self.coefficients,
@@ -140,19 +145,32 @@ class Arrhenius(Result):
                     zorder=3,
                     label="members",
                 )
-            panel.plot(
-                [1000 / self.target],
-                [self.target_coefficient],
-                "D",
-                mfc="white",
-                color=PALETTE[1],
-                label=f"{self.target:g} K",
-            )
             panel.margins(x=0.03)
             panel.set(xlabel="1000 K / temperature", ylabel="diffusion coefficient (cm²/s)")
             log_scale(panel, "y")
             panel.legend()
         return figure
+
+    def _plot_line(self, panel: Axes) -> None:
+        coldest = min(self.target, float(self.temperatures[0]))
+        hottest = max(self.target, float(self.temperatures[-1]))
+        inverse = np.linspace(1 / hottest, 1 / coldest, 100)
+        middle = _line(np.log(self.prefactor), self.activation_energy, inverse)
+        spread = np.array([_deviation(self.covariance, float(one)) for one in inverse])
+        x = 1000 * inverse
+        for times, shade in ((2, 0.15), (1, 0.3)):
+            low, high = np.exp(middle - times * spread), np.exp(middle + times * spread)
+            label = f"± {times} error{'s' if times > 1 else ''}"
+            panel.fill_between(x, low, high, color=PALETTE[0], alpha=shade, lw=0, label=label)
+        panel.plot(x, np.exp(middle), "--", color=PALETTE[0], label="fit")
+        panel.plot(
+            [1000 / self.target],
+            [self.target_coefficient],
+            "D",
+            mfc="white",
+            color=PALETTE[1],
+            label=f"{self.target:g} K",
+        )
 
 
 def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrhenius:
@@ -162,14 +180,19 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
 
         ln D = ln D_0 - E_a / (k_B T)
 
-    Least squares, weighted by the errors of ln D, which are taken as they are and not rescaled.
-    The conductivity at ``target`` (K) is Nernst and Einstein's, with the mean density of ions. With
-    a committee's coefficients at all temperatures, each member has its own line, of the same
-    weights, and the result carries the standard deviation of what these say.
+    Least squares, weighted by the errors of ln D. What it says has the errors that follow from
+    these, times the root of chi-squared per degree of freedom where that is above one: points that
+    are on no line cannot tell a slope to the digit. Temperatures whose coefficient is not two
+    errors above zero, or is none of diffusion, are listed and left out. The conductivity at
+    ``target`` (K) is Nernst and Einstein's, with the mean density of ions. With a committee's
+    coefficients at all temperatures, each member has its own line, of the same weights, and the
+    result carries the standard deviation of what these say.
 
-    Raises PropertyError for fewer than two temperatures, several species, a result without
-    temperature, and a coefficient that is not two errors above zero.
+    Raises PropertyError for one temperature only, several species, a result without temperature,
+    and when no coefficient can be told from zero.
     """
+    if not (np.isfinite(target) and target > 0):
+        raise PropertyError(f"The target is {target} K; a line goes to temperatures above zero.")
     results = sorted(results, key=lambda one: one.temperature)
     species = {one.species for one in results}
     if len(species) != 1:
@@ -182,14 +205,17 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
                 "A trajectory does not say its temperature; give one for each trajectory with "
                 "--temperature, in K and in their order."
             )
-        if not one.resolved:
-            raise PropertyError(
-                f"At {one.temperature:g} K D({one.species}) = {one.coefficient:.2g} cm²/s "
-                f"with an error of {one.coefficient_error:.2g} cannot be told from zero and has "
-                "no logarithm to fit; run longer, or leave this temperature out."
-            )
+    left_out = [one for one in results if not one.resolved]
+    results = [one for one in results if one.resolved]
+    if not results:
+        one = left_out[-1]
+        raise PropertyError(
+            f"At {one.temperature:g} K D({one.species}) = {one.coefficient:.2g} cm²/s "
+            f"with an error of {one.coefficient_error:.2g} cannot be told from zero and has "
+            "no logarithm to fit, and at no other temperature is it better; run longer."
+        )
     temperatures = np.array([one.temperature for one in results])
-    if np.ptp(temperatures) < 1:
+    if len(results) > 1 and np.ptp(temperatures) < 1:
         raise PropertyError(
             f"All trajectories are at {temperatures[0]:g} K; an Arrhenius line needs two "
             "temperatures or more."
@@ -198,11 +224,15 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
     errors = np.array([one.coefficient_error for one in results])
     sigma = errors / d
     design = np.stack([np.ones_like(d), -1 / (BOLTZMANN * temperatures)], axis=1)
-    covariance = np.linalg.inv((design / sigma[:, None] ** 2).T @ design)
-    solve = covariance @ (design / sigma[:, None] ** 2).T
+    weighted = (design / sigma[:, None] ** 2).T
+    # Through one point there is no line.
+    covariance = np.linalg.inv(weighted @ design) if len(d) > 1 else np.full((2, 2), np.nan)
+    solve = covariance @ weighted
     logarithm, energy = solve @ np.log(d)
     residual = (np.log(d) - design @ [logarithm, energy]) / sigma
     freedom = len(d) - 2
+    chi_squared = float(residual @ residual / freedom) if freedom > 0 else float("nan")
+    covariance = covariance * np.fmax(1, chi_squared)
     cold = float(np.exp(_line(logarithm, energy, 1 / target)))
     density = float(np.mean([one.n_mobile / one.volume for one in results if one.volume]))
     per_coefficient = MS_PER_CM * density * results[0].charge ** 2 / CM2_PER_S / BOLTZMANN
@@ -228,12 +258,15 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
         prefactor=float(np.exp(logarithm)),
         prefactor_factor=float(np.exp(np.sqrt(covariance[0, 0]))),
         covariance=covariance,
-        chi_squared=float(residual @ residual / freedom) if freedom else float("nan"),
+        chi_squared=chi_squared,
         target=target,
         target_coefficient=cold,
         target_factor=float(np.exp(_deviation(covariance, 1 / target))),
         target_conductivity=per_coefficient * cold / target,
         member_coefficients=members,
+        left_out=np.array(
+            [(one.temperature, one.coefficient, one.coefficient_error) for one in left_out]
+        ).reshape(-1, 3),
         spread={
             name: np.std(values, axis=0, ddof=1)
             for name, values in (of_members if len(members) else {}).items()

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ladera.errors import LaderaError, PropertyError
 from ladera.identity import changes_of_run, describe_run
-from ladera.plotting import PALETTE, style
+from ladera.plotting import FAINT, PALETTE, style
 from ladera.properties import result
 from ladera.properties.conservation import EnergyConservation, energy_conservation
 from ladera.properties.dimers import Dimers, dimers
@@ -25,10 +25,11 @@ from ladera.properties.phonons import Phonons, phonons
 from ladera.properties.result import FILE, Result, Table
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
-from ladera.quantities import QUANTITIES, pretty
+from ladera.quantities import MILLI, QUANTITIES, STRESS, pretty
 from ladera.simulation.relaxation import relax
 from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.structures import read_structure
+from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 SUPERCELL: Final = 9.0  # Angstrom, least height of the cell that is simulated
 LARGEST: Final = 300  # atoms, of a crystal that elastic constants and phonons are made for
 GOOD, LIMIT, BAD = "good", "with care", "no"
+UNCOMPARED: Final = "no reference"  # a number that nothing was held against
+# Largest root mean square errors, in standard deviations of the labels: guessing their mean has 1.
+GOOD_ERROR, LIMIT_ERROR = 0.1, 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class Card(Result):
     model: str
     subjects: tuple[str, ...]  # (n,)
     findings: tuple[str, ...]  # (n,)
-    verdicts: tuple[str, ...]  # (n,) good, with care, no, or nothing
+    verdicts: tuple[str, ...]  # (n,) good, with care, no, no reference, or nothing
 
     def table(self) -> Table:
         """Subject, finding, verdict."""
@@ -63,12 +67,12 @@ class Card(Result):
     def plot(self) -> Figure:
         """How many of the things looked at came out well."""
         judged = [verdict for verdict in self.verdicts if verdict]
-        names = (GOOD, LIMIT, BAD)
+        names = (GOOD, LIMIT, BAD, UNCOMPARED)
         with style():
             figure = Figure(figsize=(4.4, 1.7), layout="constrained")
             panel = figure.add_subplot()
             counts = [judged.count(name) for name in names]
-            bars = panel.barh(names, counts, color=(PALETTE[2], PALETTE[4], PALETTE[1]))
+            bars = panel.barh(names, counts, color=[*(PALETTE[k] for k in (2, 4, 1)), FAINT])
             panel.bar_label(bars, padding=3)
             panel.invert_yaxis()
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -95,8 +99,9 @@ def validate(
     elements is pushed together to 0.5 Angstrom; energy conservation is measured at
     ``temperature`` (K), that of the hottest training data (300 without a word), and a run of
     ``time`` ps tried at twice that, with half the safe step. ``errors`` of labelled frames, as the
-    evaluation gives them, go into the card, which is the first of the folders; ``name`` is what it
-    calls the model.
+    evaluation gives them, go into the card, which is the first of the folders, and are judged
+    against guessing the mean of the labels; ``name`` is what it calls the model. A property that
+    nothing is compared with is never called good, and one of the cell is called what the stress is.
 
     Results that are in ``folder`` already are not computed again. A piece that cannot be had is a
     line of the card that says why. Raises PropertyError for a temperature that is not above zero,
@@ -107,12 +112,7 @@ def validate(
         raise PropertyError(f"Temperature ({hottest:g} K) and time ({time:g} ps) must be positive.")
     _claim(Path(folder), potential, atoms, {"temperature": hottest, "time": time})
     work = _Work(potential, Path(folder), on_piece or (lambda piece: None))
-    for quantity in QUANTITIES:
-        found = (errors or {}).get(quantity.name)
-        if found:
-            unit = pretty(quantity.unit_of_errors)
-            words = f"MAE {found['mae']:.3g}, RMSE {found['rmse']:.3g} {unit}"
-            work.say(f"errors of {quantity.name}", f"{words} ({found['count']} values)", "")
+    work.labels(errors or {})
     work.pair_curves()
     structure = work.relaxed(atoms)
     if structure is not None:
@@ -161,6 +161,7 @@ class _Work:
         self.potential, self.folder = potential, folder
         self.lines: list[tuple[str, str, str]] = []
         self.saved: list[Path] = []
+        self.of_cell = (UNCOMPARED, "")  # verdict on what follows from the stress, and why
         self._on_piece = on_piece
 
     def say(self, subject: str, finding: str, verdict: str) -> None:
@@ -214,6 +215,26 @@ class _Work:
         self.saved.append(place)
         return found
 
+    def labels(self, errors: dict[str, Any]) -> None:
+        """What it was trained on, and its errors on labelled frames."""
+        trained, missing = _trained_on(self.potential)
+        if missing:
+            self.say("trained on", f"{', '.join(trained)}; never on {', '.join(missing)}", "")
+        if STRESS.name in missing:
+            self.of_cell = (LIMIT, "; stress was never trained")
+        for quantity in QUANTITIES:
+            found = errors.get(quantity.name)
+            if not found:
+                continue
+            unit = pretty(quantity.unit_of_errors)
+            words = f"MAE {found['mae']:.3g}, RMSE {found['rmse']:.3g} {unit}"
+            if quantity == STRESS:
+                words += f" (RMSE {found['rmse'] / MILLI / GIGAPASCAL:.3g} GPa)"
+            verdict = _verdict_of_errors(found)
+            if quantity == STRESS and verdict in (LIMIT, BAD):
+                self.of_cell = (verdict, f"{self.of_cell[1]}; errors of stress: {verdict}")
+            self.say(f"errors of {quantity.name}", f"{words} ({found['count']} values)", verdict)
+
     def pair_curves(self) -> None:
         """Pairs pushed together."""
         found = self.piece("dimers", lambda: dimers(self.potential))
@@ -231,7 +252,7 @@ class _Work:
             if isinstance(found, Vibrations):
                 bad = len(found.imaginary)
                 span = f"{found.frequencies[0]:.0f} to {found.frequencies[-1]:.0f} cm⁻¹"
-                self.say("vibrations", f"{span}, {bad} imaginary", BAD if bad else GOOD)
+                self.say("vibrations", f"{span}, {bad} imaginary", BAD if bad else UNCOMPARED)
             return
         if not atoms.pbc.all() or len(atoms) > LARGEST:
             return
@@ -240,18 +261,19 @@ class _Work:
             words = (
                 f"{curve.volume[0]:.3f} Å³ per atom, bulk modulus {curve.bulk_modulus[0]:.1f} GPa"
             )
-            self.say("equation of state", words, GOOD)
+            self.say("equation of state", words + self.of_cell[1], self.of_cell[0])
         constants = self.piece("elasticity", lambda: elasticity(atoms))
         if isinstance(constants, Elasticity):
             c = constants.stiffness
             words = f"C11 {c[0, 0]:.1f}, C12 {c[0, 1]:.1f}, C44 {c[3, 3]:.1f} GPa"
             words += "" if constants.stable else ", unstable"
-            self.say("elastic constants", words, GOOD if constants.stable else BAD)
+            verdict = self.of_cell[0] if constants.stable else BAD
+            self.say("elastic constants", words + self.of_cell[1], verdict)
         waves = self.piece("phonons", lambda: phonons(atoms))
         if isinstance(waves, Phonons):
             words = f"up to {waves.bands.max():.2f} THz, "
             words += "none imaginary" if waves.stable else f"imaginary to {-waves.lowest:.2f} THz"
-            self.say("phonons", words, GOOD if waves.stable else BAD)
+            self.say("phonons", words, UNCOMPARED if waves.stable else BAD)
 
     def dynamics(self, atoms: Atoms, hottest: float, time: float, assumed: str) -> None:
         """Simulations from the minimum."""
@@ -286,6 +308,35 @@ class _Work:
                 words += f", atoms outside the training domain in {hot.outside:.0%} of the rows"
             verdict = BAD if hot.reason else (LIMIT if hot.outside > 0.1 else GOOD)
             self.say("twice the hottest training temperature", words, verdict)
+
+
+def _trained_on(potential: Potential) -> tuple[list[str], list[str]]:
+    """Names of the quantities a model gives that had a weight in its training, and that had none.
+
+    None of either where that is not known, as of models of other codes.
+    """
+    provenance = potential.provenance
+    origin = next((o for o in (provenance, *provenance.get("members", ())) if "config" in o), {})
+    config = origin.get("config", {})
+    losses = [loss for loss in (config.get("loss"), config.get("stage_two")) if loss]
+    if not losses:
+        return [], []
+    seen = origin.get("errors", {}).get("train", {})
+    names = [q.name for q in QUANTITIES if q in potential.gives and q.name in losses[0]]
+    trained = [
+        name
+        for name in names
+        if any(loss.get(name) for loss in losses) and seen.get(name, True) is not None
+    ]
+    return trained, [name for name in names if name not in trained]
+
+
+def _verdict_of_errors(errors: dict[str, Any]) -> str:
+    """What errors are worth beside the spread of the labels: sqrt(1 - R2) is their ratio."""
+    if errors["r2"] is None:
+        return UNCOMPARED
+    ratio = math.sqrt(max(0.0, 1 - errors["r2"]))
+    return GOOD if ratio <= GOOD_ERROR else LIMIT if ratio <= LIMIT_ERROR else BAD
 
 
 def _repeats(atoms: Atoms) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, style
 from ladera.properties.mean_squares import (
+    independent_particles,
     mean_squared_displacements,
     origin_correlation,
     origin_variance,
@@ -43,6 +44,7 @@ OBSERVATIONS: Final = 30  # at the longest lag, counted without overlap
 FIT_LAGS: Final = 200
 FLOWING: Final = 3.0  # Angstrom; atoms of a solid stay nearer to their sites
 FEWEST_LAGS: Final = 5
+BALLISTIC: Final = 1.5  # power of time above which atoms fly or drift
 DIFFUSIVE: Final = 0.7  # power of time below which rattling outweighs what ions have gone
 
 
@@ -105,6 +107,7 @@ class Diffusion(Result):
     def table(self) -> Table:
         """Quantity, value, error, and the deviation of a committee's members."""
         verdict = "" if self.resolved else " (not told from zero)"
+        verdict = " (NOT DIFFUSION)" if self.exponent > BALLISTIC else verdict
         rows = [
             self._row(f"D({self.species}) (cm²/s){verdict}", "coefficient"),
             *(
@@ -146,8 +149,9 @@ class Diffusion(Result):
         return name, f"{value:.4g}", _deviation(error), _deviation(spread)
 
     def _growth(self) -> str:
-        rattling = " (MOSTLY RATTLING: run longer)" if self.exponent < DIFFUSIVE else ""
-        return f"{self.exponent:.2f}{rattling}"
+        words = " (MOSTLY RATTLING: run longer)" if self.exponent < DIFFUSIVE else ""
+        words = " (FLYING or drifting: no errors)" if self.exponent > BALLISTIC else words
+        return f"{self.exponent:.2f}{words}" if np.isfinite(self.exponent) else "at rest"
 
     def _motion(self) -> str:
         flows = " (MOLTEN, or a flowing cell)" if self.framework_motion > FLOWING else ""
@@ -215,8 +219,9 @@ def diffusion(
     ordinary fit to about 200 even lags in ``window`` (ps, first and last); by default from 1 ps to
     the lag that leaves 30 displacements of single ions that do not overlap, n_mobile n_frames / 30
     frames. Errors: the covariance of the averages at all pairs of lags (see
-    :mod:`ladera.properties.mean_squares`) carried to the slope. Different ions count as independent
-    for D; the ions together are one particle for D_collective.
+    :mod:`ladera.properties.mean_squares`) carried to the slope. Ions count as independent as far as
+    their displacements are uncorrelated; together they are one particle for D_collective. Where the
+    MSD grows faster than time^1.5 nothing diffuses, and there are no errors.
 
     ``charge`` (e) is that of one ion, by default the usual one of the element.
 
@@ -259,24 +264,29 @@ def _of_one(
     shape = origin_correlation(n_frames, lags)
     weights = straight_line(lags * trajectory.interval)
     msd = mean_squared_displacements(positions)
-    whole, parts = variances(positions, lags)
+    exponent = _exponent(lags, msd[lags].sum(axis=1))
+    n_apart = independent_particles(positions, _middle(lags, n_frames))
+    whole, parts = variances(positions, lags, msd[lags])
     fit = weights @ msd[lags].sum(axis=1)
     tracer, intercept = fit[0] / 6, fit[1]
-    error = _slope_error(weights[0], whole / n_mobile, shape) / 6
-    components = weights[0] @ msd[lags] / 2
-    components_error = np.array(
-        [_slope_error(weights[0], parts[:, c] / n_mobile, shape) / 2 for c in range(3)]
-    )
     together = mean_squared_displacements(positions.sum(axis=1, keepdims=True)) / n_mobile
-    slopes = weights[0] @ together[lags]
-    collective = float("nan") if all_mobile else float(slopes.sum() / 6)
+    # Nothing, where the sum of the ions is at rest to the last digits.
+    together = np.where(together > 1e-12 * msd, together, 0)
+    collective = float("nan") if all_mobile else float(weights[0] @ together[lags].sum(axis=1) / 6)
+    components = weights[0] @ msd[lags] / 2
+    if exponent > BALLISTIC:  # what the errors are of, a walk, is not there
+        whole, parts = whole * np.nan, parts * np.nan
+    error = _slope_error(weights[0], whole / n_apart, shape) / 6
+    components_error = np.array(
+        [_slope_error(weights[0], parts[:, c] / n_apart, shape) / 2 for c in range(3)]
+    )
     # One particle has too few displacements to show their spread; a sum of many ions is normal.
-    normal = 2 * ((np.clip(slopes, 0, None) * (lags * trajectory.interval)[:, None]) ** 2).sum(1)
+    normal = 2 * (together[lags] ** 2).sum(axis=1) * (np.nan if exponent > BALLISTIC else 1)
     collective_error = _slope_error(weights[0], normal, shape) / 6
-    with np.errstate(divide="ignore", invalid="ignore"):  # atoms at rest have no ratio
-        haven = np.divide(tracer, collective)
-        relative = np.divide([error, collective_error], [tracer, collective])
-        haven_error = abs(haven) * np.hypot(*relative)
+    haven, haven_error = float("nan"), float("nan")
+    if collective > 0:
+        haven = tracer / collective
+        haven_error = abs(haven) * np.hypot(error / tracer, collective_error / collective)
     temperature, volume = trajectory.temperature or float("nan"), trajectory.volume
     q = CHARGES.get(species, float("nan")) if charge is None else charge
     density = n_mobile / volume if volume > 0 else float("nan")
@@ -298,11 +308,11 @@ def _of_one(
         window=lags[[0, -1]] * trajectory.interval / 1000,
         lags=shown * trajectory.interval / 1000,
         msd=msd[shown].sum(axis=1),
-        msd_error=np.sqrt(variances(positions, shown)[0] / n_mobile * shown_shape),
+        msd_error=np.sqrt(variances(positions, shown, msd[shown])[0] / n_apart * shown_shape),
         msd_components=msd[shown],
         collective_msd=together[shown].sum(axis=1),
         intercept=float(intercept),
-        exponent=_exponent(lags, msd[lags].sum(axis=1)),
+        exponent=exponent,
         coefficient=float(tracer * CM2_PER_S),
         coefficient_error=float(error * CM2_PER_S),
         components=components * CM2_PER_S,
@@ -332,6 +342,11 @@ def _fit_lags(
         stop = min(n_mobile * n_frames // OBSERVATIONS, n_frames)
         why = "the default window (1 ps to n_mobile n_frames / 30 frames)"
     else:
+        if not 0 <= window[0] < window[1] < np.inf:
+            raise PropertyError(
+                f"The window from {window[0]:g} to {window[1]:g} ps is none; give its first and "
+                "last time with --window FIRST LAST, in ps."
+            )
         first = max(1, round(1000 * window[0] / interval))
         stop = round(1000 * window[1] / interval) + 1
         why = f"the window from {window[0]:g} to {window[1]:g} ps"
@@ -372,9 +387,14 @@ def _framework_motion(trajectory: Trajectory, species: str, lag: int) -> float:
 
 
 def _slope_error(weights: Floats, variance: Floats, shape: Floats) -> float:
-    """Standard error of sum_i w_i MSD_i with covariance sqrt(v_i v_j) G_ij."""
+    """Standard error of sum_i w_i MSD_i with covariance sqrt(v_i v_j) G_ij; none of no motion."""
     scaled = weights * np.sqrt(variance)
-    return float(np.sqrt(scaled @ shape @ scaled))
+    return float(np.sqrt(scaled @ shape @ scaled)) if variance.any() else float("nan")
+
+
+def _middle(lags: Integers, n_frames: int) -> int:
+    """A lag amid the window at which there are still some displacements."""
+    return int(max(lags[0], min(np.sqrt(lags[0] * lags[-1]), n_frames // 10)))
 
 
 def _exponent(lags: Integers, msd: Floats) -> float:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NEAREST: Final = 0.5  # Angstrom
 POINTS: Final = 240
 SHORTEST_BOND: Final = 0.7  # of the sum of two covalent radii
-LONGEST_BOND: Final = 1.6
+SHALLOWEST: Final = 1e-4  # eV, that a minimum lies below both sides of it
 LEAST_RISE: Final = 1.0  # eV, from the minimum to 0.5 Angstrom
 HOLE: Final = 0.05  # eV; a smaller dip is no hole
 TOP: Final = 12.0  # eV, of the figure
@@ -42,7 +42,8 @@ class Dimers(Result):
     pairs: tuple[str, ...]
     distances: Floats = quantity("Angstrom")  # (n,)
     energies: Floats = quantity("eV")  # (n_pairs, n)
-    # Where the energy is least among distances that a bond can have, (n_pairs,), and how deep.
+    # The deepest minimum between 0.7 covalent bonds and the cutoff, (n_pairs,), and how deep it is;
+    # not-a-number of a pair that has none.
     minimum: Floats = quantity("Angstrom")
     well: Floats = quantity("eV")
     wall: Floats = quantity("Angstrom")  # (n_pairs,), the energy rises inward down to here
@@ -55,7 +56,7 @@ class Dimers(Result):
         for i, pair in enumerate(self.pairs):
             if self.wall[i] > self.distances[0] + 1e-9:
                 weaknesses[pair] = f"falls below {self.wall[i]:.2f} Å"
-            elif self.shortest[i] + self.well[i] < LEAST_RISE:
+            elif self.shortest[i] + np.nan_to_num(self.well[i]) < LEAST_RISE:
                 weaknesses[pair] = "hardly repels"
         return weaknesses
 
@@ -63,11 +64,12 @@ class Dimers(Result):
         """One row for each pair."""
         rows = []
         for i, pair in enumerate(self.pairs):
+            bound = bool(np.isfinite(self.minimum[i]))
             rows.append(
                 (
                     pair,
-                    self.show("minimum", ".2f", i),
-                    self.show("well", "z.3f", i),
+                    self.show("minimum", ".2f", i) if bound else "none",
+                    self.show("well", "z.3f", i) if bound else "",
                     self.soft.get(pair, "yes, down to 0.5 Å"),
                     self.show("shortest", "z.1f", i),
                 )
@@ -99,8 +101,9 @@ class Dimers(Result):
 def dimers(potential: Potential, /) -> Dimers:
     """Energy curves of all pairs of elements of a potential, from 0.5 Angstrom to its cutoff.
 
-    A sound potential repels at short distance, all the way from its minimum (looked for at 0.7 to
-    1.6 times the sum of the covalent radii). Where the energy falls again by more than 0.05 eV
+    A sound potential repels at short distance, all the way from its minimum: the deepest one
+    beyond 0.7 times the sum of the covalent radii. The end of the scan is no minimum; a pair
+    without any is followed inward from the cutoff. Where the energy falls by more than 0.05 eV
     toward shorter distances, atoms that come so close, in a hot or dense simulation, fall into each
     other; ``wall`` is the distance where that begins. A pair that rises by less than 1 eV from its
     minimum to 0.5 Angstrom hardly repels at all: the model never saw it so close.
@@ -124,17 +127,18 @@ def _dimers(potential: Potential) -> Dimers:
         places = [([numbers[a], numbers[b]], [[0, 0, 0], [0, 0, r]]) for r in distances]
         energies[row] = _energies(potential, places) - alone[a] - alone[b]
     bonds = np.array([covalent_radii[numbers[a]] + covalent_radii[numbers[b]] for a, b in couples])
-    relative = distances / bonds[:, None]
-    possible = (relative >= SHORTEST_BOND) & (relative <= LONGEST_BOND)
-    lowest = np.where(possible, energies, np.inf).argmin(axis=1)
-    walls = [_wall(curve, foot) for curve, foot in zip(energies, lowest, strict=True)]
+    first = np.searchsorted(distances, SHORTEST_BOND * bonds)
+    lowest = [_minimum(curve, start) for curve, start in zip(energies, first, strict=True)]
+    feet = [POINTS - 1 if place is None else place for place in lowest]
+    walls = [_wall(curve, foot) for curve, foot in zip(energies, feet, strict=True)]
+    bound = np.array([place is not None for place in lowest])
     symbols = potential.symbols
     return Dimers(
         pairs=tuple(f"{symbols[a]}-{symbols[b]}" for a, b in couples),
         distances=distances,
         energies=energies,
-        minimum=distances[lowest],
-        well=-energies[np.arange(len(couples)), lowest],
+        minimum=np.where(bound, distances[feet], np.nan),
+        well=np.where(bound, -energies[np.arange(len(couples)), feet], np.nan),
         wall=distances[walls],
         shortest=energies[:, 0],
     )
@@ -147,6 +151,15 @@ def _energies(potential: Potential, places: list[tuple[list[int], list[list[floa
     ]
     with torch.no_grad():
         return evaluate(potential, Graph.batch(graphs), gradients=False).energy.cpu().numpy()
+
+
+def _minimum(curve: Floats, start: int) -> int | None:
+    """Where the deepest minimum is, from ``start`` on and short of the end; None for nowhere."""
+    part = curve[start:]
+    before = np.maximum.accumulate(part) - part
+    after = np.maximum.accumulate(part[::-1])[::-1] - part
+    kept = np.flatnonzero(np.minimum(before, after) > SHALLOWEST)
+    return None if len(kept) == 0 else start + int(kept[part[kept].argmin()])
 
 
 def _wall(curve: Floats, foot: int) -> int:

@@ -83,12 +83,17 @@ def _exact(atoms: Atoms, calculator: LaderaCalculator) -> tuple[Floats, Floats |
     if DIPOLE in potential.gives and not atoms.pbc.any():
         slopes = partial(dipole_derivatives, potential, atoms)
         dipole = _piece(atoms, calculator, "dipole derivatives", slopes)
-    blocks = HessianBlocks(potential, atoms)
+    return model_hessian(atoms, calculator), dipole
+
+
+def model_hessian(atoms: Atoms, calculator: LaderaCalculator) -> Floats:
+    """The Hessian (3 n_atoms, 3 n_atoms) of a model, eV/Angstrom^2, as it comes; remembered."""
+    blocks = HessianBlocks(calculator.potential, atoms)
     columns = [
         _piece(atoms, calculator, f"Hessian, columns {ends}", partial(blocks.columns, *ends))
         for ends in blocks.ends
     ]
-    return np.hstack(columns), dipole
+    return np.hstack(columns)
 
 
 def _piece(

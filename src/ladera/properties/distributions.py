@@ -16,6 +16,7 @@ from ladera.plotting import DASHES, FAINT, PALETTE, band, style
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.pair_statistics import ANGLE_BINS, BIN, PairStatistics
 from ladera.properties.result import Result, Table, quantity
+from ladera.properties.unfolding import nearest_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,9 @@ PROMINENCE: Final = 0.1  # of a peak, of the curve's largest value
 FARTHEST: Final = 12.0  # Angstrom
 FRAMES: Final = 200  # more are thinned: neighbouring frames say the same
 BLOCKS: Final = 5
+MOST_PAIRS: Final = 3e8
+LASTING: Final = 0.3  # Angstrom, of changes that are looked at for this
+ALIKE: Final = 1.5  # of the variance from blocks over that from their halves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,8 @@ class Structure(Result):
             )
         )
         words = f"{self.n_frames} frames in {self.n_blocks} blocks"
+        if self.radial.any() and np.isnan(self.radial_error).all():
+            words += " THAT ARE ALIKE (no errors: run longer)"
         rows.append(("averaged over", words, "", "", ""))
         columns = ("pair", "first peak (Å)", "height", "first minimum (Å)", "neighbours within")
         return Table(columns, tuple(rows))
@@ -164,15 +170,30 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
     with n_ab(r) dr the pairs in a shell. The first peak is the first maximum of g (smoothed by
     0.06 Angstrom), the first minimum the lowest point before the next; neighbours within it are
     counted, and their angles. ``farthest`` (Angstrom) is where g(r) ends, by default half the
-    smallest height of the cell, at most 12. Up to 200 frames, evenly spaced, are looked at, in
-    five blocks whose scatter makes the errors.
+    shortest vector of the cell's lattice, at most 12: beyond it an atom meets images of what it
+    has met before, at last its own. Up to 200 frames, evenly spaced, are looked at, in five blocks
+    whose scatter makes the errors; there are none where neighbouring blocks are alike, because the
+    frames then remember each other for longer than a block.
 
-    Raises PropertyError for frames without a cell, with different atoms, or fewer than ten.
+    Raises PropertyError for frames without a cell, with different atoms, of one atom, or fewer than
+    ten, and for a ``farthest`` beyond half the shortest vector.
     """
     _check(frames, farthest)
+    limit = min(nearest_image(atoms.cell.array) for atoms in frames)
     if farthest is None:
-        heights = [1 / np.linalg.norm(np.linalg.inv(f.cell.array), axis=0).max() for f in frames]
-        farthest = min(FARTHEST, float(min(heights)) / 2)
+        farthest = min(FARTHEST, limit)
+    if not 10 * BIN < farthest <= 1.01 * limit:
+        raise PropertyError(
+            f"g(r) to {farthest:g} Angstrom is not possible in this cell: from {limit:.4g}, half "
+            "its shortest vector, an atom meets images of atoms it has met before. Give a smaller "
+            "--farthest, or simulate a larger cell."
+        )
+    n_pairs = len(frames[0]) ** 2 * 4 / 3 * np.pi * farthest**3 / frames[0].cell.volume
+    if n_pairs > MOST_PAIRS:
+        raise PropertyError(
+            f"Within {farthest:g} Angstrom a frame of {len(frames[0])} atoms has {n_pairs:.1e} "
+            f"pairs, and {MOST_PAIRS:.0e} fit into memory; give a smaller --farthest."
+        )
     pick = np.linspace(0, len(frames) - 1, min(FRAMES, len(frames))).astype(int)
     blocks = np.array_split(pick, BLOCKS)
     work = PairStatistics(frames, farthest)
@@ -181,6 +202,7 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
         axis=1
     )  # (n_blocks, n_pairs, n_bins), neighbours of one atom a in a shell
     radial = counts / work.ideal
+    sure = _independent(histograms / np.sqrt(work.ideal))
     smooth = gaussian_filter1d(radial.mean(0), SMOOTHING / BIN, axis=1, mode="constant")
     shells = np.array([_first_shell(curve, work.edges) for curve in smooth])
     peaks = np.array([_peaks(block, shells[:, 0], work) for block in radial])
@@ -193,31 +215,33 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
         counts=work.sizes,
         n_frames=histograms.shape[0] * histograms.shape[1],
         n_blocks=BLOCKS,
-        volume=float(np.mean([atoms.cell.volume for atoms in frames])),
+        volume=work.volume,
         distances=0.5 * (work.edges[1:] + work.edges[:-1]),
         radial=radial.mean(0),
-        radial_error=standard_error(radial),
+        radial_error=sure * standard_error(radial),
         integral=integral.mean(0),
         peak=peaks[:, :, 0].mean(0),
-        peak_error=standard_error(peaks[:, :, 0]),
+        peak_error=sure * standard_error(peaks[:, :, 0]),
         height=peaks[:, :, 1].mean(0),
-        height_error=standard_error(peaks[:, :, 1]),
+        height_error=sure * standard_error(peaks[:, :, 1]),
         minimum=shells[:, 1],
         coordination=within.mean(0),
-        coordination_error=standard_error(within),
+        coordination_error=sure * standard_error(within),
         triplets=triplets,
         angles=(np.arange(ANGLE_BINS) + 0.5) * 180 / ANGLE_BINS,
         angular=angular.mean(0),
-        angular_error=standard_error(angular),
+        angular_error=sure * standard_error(angular),
         wavevectors=q,
         structure_factor=factors.mean(0),
-        structure_factor_error=standard_error(factors),
+        structure_factor_error=sure * standard_error(factors),
     )
 
 
 def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
     if farthest is not None and not farthest > 10 * BIN:
         raise PropertyError(f"g(r) to {farthest:g} Angstrom is too short; give some Angstrom.")
+    if len(frames) and len(frames[0]) < 2:
+        raise PropertyError("g(r) is made of pairs, and the structure has one atom.")
     if len(frames) < 2 * BLOCKS:
         raise PropertyError(
             f"The trajectory has {len(frames)} frame(s), too few for averages with errors; give "
@@ -234,6 +258,21 @@ def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
                 f"Frame {index} has other atoms than frame 0, or the same in another order; give "
                 "frames of one simulation."
             )
+
+
+def _independent(curves: Floats) -> float:
+    """One where blocks do not remember each other, else not-a-number: then errors are too small.
+
+    Of blocks (n_blocks, n_frames, n_pairs, n_bins) and their halves. The variance of a mean is the
+    same from either where they are independent, twice as large from blocks where halves are alike.
+    """
+    # Single bins flicker from frame to frame; what lasts is seen in several of them together.
+    curves = gaussian_filter1d(curves, LASTING / BIN, axis=3, mode="constant")
+    half = curves.shape[1] // 2
+    parts = [curves[:, :half].mean(axis=1), curves[:, -half:].mean(axis=1)]
+    of_halves = (standard_error(np.concatenate(parts)) ** 2).sum()
+    of_blocks = (standard_error(curves.mean(axis=1)) ** 2).sum()
+    return 1.0 if 0 < of_blocks < ALIKE * of_halves else float("nan")
 
 
 def _even(blocks: list[Integers]) -> Integers:
@@ -279,4 +318,4 @@ def _inside(integral: Floats, reach: Floats, work: PairStatistics) -> Floats:
 
 
 def _plus_minus(value: float, error: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f} ± {error:.2g}"
+    return f"{value:.{digits}f}" + (f" ± {error:.2g}" if error > 0 else "")

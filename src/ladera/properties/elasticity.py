@@ -1,37 +1,39 @@
-"""Elastic constants from stresses of small strains, as few as the crystal's symmetry allows."""
+"""Elastic constants in standard axes, from as few strains as the crystal's symmetry allows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats, Reals
-from ladera.errors import PropertyError
+from ladera.errors import ConfigError, PropertyError
 from ladera.plotting import PALETTE, axes, style
+from ladera.potential import LaderaCalculator
 from ladera.properties.result import Result, Table, quantity
+from ladera.properties.standard_axes import (
+    KELVIN,
+    VOIGT,
+    Setting,
+    standard_setting,
+    to_kelvin,
+    turned,
+    unit_strain,
+)
+from ladera.properties.strain_response import Response, by_derivatives, by_relaxation
 from ladera.properties.structures import (
-    relax_ions,
     require_crystal,
     require_relaxed,
-    stress_of,
     with_spread,
 )
-from ladera.symmetry import symmetry_dataset
-from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-_FIRST_STRAIN: Final = 0.01
-_HALVINGS: Final = 5
 _LARGEST_STRAIN: Final = 0.002  # that the stress left in a relaxed cell may belong to
-_VOIGT: Final = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-# Kelvin's notation: with shear components times sqrt(2) a symmetric tensor is a vector whose length
-# is the tensor's, so that rotations of the tensor are rotations of the vector.
-_KELVIN: Final = np.array([1.0, 1.0, 1.0, np.sqrt(2), np.sqrt(2), np.sqrt(2)])
+_KINK: Final = 0.03  # of the largest constant, which slopes to two sides differ by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,28 +51,40 @@ class Elasticity(Result):
     )
 
     space_group: str
-    stiffness: Floats = quantity("GPa")  # (6, 6), C_ij in Voigt order xx yy zz yz xz xy
+    stiffness: Floats = quantity("GPa")  # (6, 6), C_ij in Voigt order xx yy zz yz xz xy, in `axes`
     strain: float = quantity()  # the smallest one used
-    strain_error: float = quantity("GPa")  # largest change by the last halving of the strain, / 3
+    # Of finite strains: the largest difference from second derivatives, or by halving the strain.
+    strain_error: float = quantity("GPa")
     bulk_modulus: Floats = quantity("GPa")  # (3,) Voigt, Reuss, Hill
     shear_modulus: Floats = quantity("GPa")  # (3,)
     young_modulus: float = quantity("GPa")  # of Hill's moduli
     poisson_ratio: float = quantity()  # of Hill's moduli
     universal_anisotropy: float = quantity()  # 5 G_V / G_R + K_V / K_R - 6, 0 when isotropic
     eigenvalues: Reals = quantity("GPa")  # (6,) of the stiffness in Kelvin's notation
+    origin: str = ""  # second derivatives or relaxations
+    about: str = ""  # which axes those of the stiffness are
+    axes: Floats = quantity(default_factory=lambda: np.eye(3))  # rows x, y, z in those of the file
+    independent: tuple[str, ...] = ()  # constants that symmetry does not give for nothing
+    unstable_modes: int = 0  # of the atoms in the cell
+    kink: str = ""  # where slopes to two sides differ: constant and strain
+    kink_slopes: Floats = quantity("GPa", default_factory=lambda: np.full(2, np.nan))  # +, -
 
     @property
     def stable(self) -> bool:
-        """Born's condition: every strain costs energy, all eigenvalues are positive."""
-        return bool((self.eigenvalues > 0).all())
+        """Born's condition, every strain costs energy, and that no mode of the atoms gains any."""
+        return bool((self.eigenvalues > 0).all()) and not self.unstable_modes
+
+    def in_this_order(self, member: Self) -> Self:
+        """A member's constants in the axes of these."""
+        turn = self.axes @ member.axes.T
+        return replace(member, axes=self.axes, stiffness=turned(member.stiffness, turn))
 
     def table(self) -> Table:
-        """Distinct constants first, then the moduli of the polycrystal."""
+        """Independent constants first, then the moduli of the polycrystal."""
+        names = self.independent or tuple(f"C{i}{j}" for i in range(1, 7) for j in range(i, 7))
         rows = [
-            (f"C{i + 1}{j + 1}", self.show("stiffness", ".2f", (i, j)), "GPa")
-            for i in range(6)
-            for j in range(i, 6)
-            if abs(self.stiffness[i, j]) > 1e-3 * np.abs(self.stiffness).max()
+            (name, self.show("stiffness", ".2f", (int(name[1]) - 1, int(name[2]) - 1)), "GPa")
+            for name in names
         ]
         for name, label in (("bulk_modulus", "bulk modulus"), ("shear_modulus", "shear modulus")):
             for i, mean in enumerate(("Voigt", "Reuss", "Hill")):
@@ -81,14 +95,37 @@ class Elasticity(Result):
             ("universal anisotropy", self.show("universal_anisotropy", ".3f"), ""),
             ("smallest eigenvalue", self.show("eigenvalues", ".2f", 0), "GPa"),
             ("mechanically stable (Born)", "yes" if self.stable else "NO", ""),
+            *self._warnings(),
             ("space group", self.space_group, ""),
-            ("error of the finite strain", f"{self.strain_error:.2g}", "GPa"),
+            ("axes (IEEE 176)", self.about, ""),
+            *self._axes_rows(),
+            ("constants from", self.origin, ""),
+            (f"error, by strains of {self.strain:.2g}", f"{self.strain_error:.2g}", "GPa"),
         ]
         return Table(("quantity", "value", "unit"), tuple(rows))
 
+    def _warnings(self) -> list[tuple[str, str, str]]:
+        rows = []
+        if self.unstable_modes:
+            rows += [("modes of the atoms without a restoring force", f"{self.unstable_modes}", "")]
+        if self.kink:
+            plus, minus = self.kink_slopes
+            rows += [(f"NOT SMOOTH: {self.kink}", f"{plus:.2f} and {minus:.2f}", "GPa")]
+        return rows
+
+    def _axes_rows(self) -> list[tuple[str, str, str]]:
+        """Where the axes are in the Cartesian ones of the structure, unless they are the same."""
+        if np.allclose(self.axes, np.eye(3), atol=1e-4):
+            return []
+        rows = zip("xyz", self.axes.round(4) + 0.0, strict=True)
+        return [
+            (f"{name} in the file's axes", "({:.4f}, {:.4f}, {:.4f})".format(*axis), "")
+            for name, axis in rows
+        ]
+
     def plot(self) -> Figure:
         """Young's modulus by direction in three planes; a circle where the crystal is isotropic."""
-        compliance: Reals = np.linalg.inv(self.stiffness * np.outer(_KELVIN, _KELVIN))
+        compliance: Reals = np.linalg.inv(self.stiffness * np.outer(KELVIN, KELVIN))
         angles = np.linspace(0, 2 * np.pi, 361)
         with style():
             figure, panel = axes(4.2, 4.2)
@@ -117,43 +154,62 @@ class Elasticity(Result):
 def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) -> Elasticity:
     """Elastic constants C_ij = d sigma_i / d epsilon_j of a relaxed crystal with a calculator.
 
-    Of the six strains only those are computed whose images under the point group do not follow
-    from the others; the atoms come to rest in each strained cell (largest force ``fmax``,
-    eV/Angstrom). Derivatives are central differences at a strain of 0.01 and half of it,
-    extrapolated to none (their error is of second order in the strain); the strain is halved again
-    until halving changes no constant by more than ``tolerance`` of the largest. ``atoms`` itself
-    stays as it is.
+    Of a model that can be differentiated twice they are exact, of others from atoms relaxed in
+    strained cells; see :mod:`ladera.properties.strain_response`, also for ``tolerance`` and
+    ``fmax`` (eV/Angstrom), which are those of the relaxations. They stand in the standard axes of
+    :mod:`ladera.properties.standard_axes`. Of the six strains only those are computed whose images
+    under the point group do not follow from the others. Where the slope of the stress changes at a
+    strain, as where a shell of neighbours stands at a cutoff that is not smooth enough, the result
+    says so. ``atoms`` itself stays as it is.
 
-    Raises PropertyError for a structure without a lattice, one that is not relaxed (by its forces
-    and stress, and by the strain that the stress belongs to), a calculator without stress, and
-    constants that do not converge with the strain.
+    Raises PropertyError for a structure without a lattice, or with held atoms, one that is not
+    relaxed (by its forces and stress, and by the strain that the stress belongs to) or at no
+    minimum, a calculator without stress, and constants that do not converge with the strain.
     """
     require_crystal(atoms, "An elastic constant")
     require_relaxed(atoms, cell=True)
-    left = stress_of(atoms)
-    rotations, space_group = point_group(atoms)
-    columns = _independent_strains(rotations)
-    strain = _FIRST_STRAIN
-    coarse = _stiffness(atoms, columns, rotations, strain, fmax)
-    for _ in range(_HALVINGS):
-        strain /= 2
-        fine = _stiffness(atoms, columns, rotations, strain, fmax)
-        change = float(np.abs(fine - coarse).max())
-        if change <= tolerance * np.abs(fine).max():
-            stiffness = fine + (fine - coarse) / 3
-            _require_little_strain(left, stiffness)
-            return _result(stiffness, space_group, strain, change / 3)
-        coarse = fine
-    raise PropertyError(
-        f"The elastic constants do not converge: halving the strain to {strain:.2g} still changes "
-        f"one by {change:.3g} GPa. Is the potential smooth here? Train it on strained cells, or "
-        "raise the tolerance."
+    setting = standard_setting(atoms)
+    columns = _independent_strains(setting)
+    strains = [setting.to_file(unit_strain(column)) for column in columns]
+    response = _response(atoms, strains, tolerance, fmax).turned(setting.axes)
+    stiffness = _stiffness(setting, columns, response.slopes)
+    _require_little_strain(response.stress, stiffness)
+    kink, slopes = _kink(response, columns, float(_KINK * np.abs(stiffness).max()))
+    setting, stiffness = setting.settled(stiffness)
+    return replace(
+        _moduli_of(stiffness),
+        space_group=setting.space_group,
+        strain=float(response.strains[-1]),
+        strain_error=response.error,
+        origin=response.origin,
+        about=setting.about,
+        axes=setting.axes,
+        independent=tuple(f"C{i + 1}{j + 1}" for i, j in setting.constants),
+        unstable_modes=response.unstable,
+        kink=kink,
+        kink_slopes=slopes,
     )
 
 
+def _kink(response: Response, columns: list[int], limit: float) -> tuple[str, Floats]:
+    """The constant whose slopes to two sides of a strain differ most, where, and the slopes.
+
+    An empty name where the stress is smooth.
+    """
+    found = response.kink(limit)
+    if found is None:
+        return "", np.full(2, np.nan)
+    rung, strain = found
+    jumps = np.abs(response.sides[rung, :, strain] - response.slopes[strain]).max(axis=0)
+    row = int(np.argmax([jumps[ij] for ij in VOIGT]))
+    slopes: Floats = response.sides[(rung, slice(None), strain, *VOIGT[row])]
+    name = "C{}{}".format(*sorted((row + 1, columns[strain] + 1)))
+    return f"{name} at strains of ±{response.strains[rung]:g}", slopes
+
+
 def _require_little_strain(stress: Floats, stiffness: Floats) -> None:
-    """PropertyError when the stress that is left belongs to a large strain, as in soft crystals."""
-    voigt = np.array([stress[i, j] for i, j in _VOIGT]) / GIGAPASCAL
+    """PropertyError when the stress (GPa) left belongs to a large strain, as in soft crystals."""
+    voigt = np.array([stress[i, j] for i, j in VOIGT])
     if np.linalg.eigvalsh(stiffness)[0] <= 0:
         return  # an unstable crystal has no such strain
     strain = float(np.abs(np.linalg.solve(stiffness, voigt)).max())
@@ -167,30 +223,18 @@ def _require_little_strain(stress: Floats, stiffness: Floats) -> None:
 
 def young_modulus(compliance: Reals, directions: Floats) -> Floats:
     """1 / (n n : S : n n), GPa, along unit vectors n (n_directions, 3); S in Kelvin's notation."""
-    tensors = np.stack([_to_kelvin(np.outer(n, n)) for n in directions])
+    tensors = np.stack([to_kelvin(np.outer(n, n)) for n in directions])
     young: Floats = 1 / np.einsum("ni,ij,nj->n", tensors, compliance, tensors)
     return young
 
 
-def point_group(atoms: Atoms, tolerance: float = 1e-3) -> tuple[Floats, str]:
-    """Cartesian rotations (n_operations, 3, 3) of a crystal, and its space group's symbol.
-
-    Positions may be off by ``tolerance`` (Angstrom), as relaxations leave them.
-    """
-    dataset = symmetry_dataset(atoms, tolerance)
-    if dataset is None:
-        raise PropertyError("The structure's symmetry could not be found; do atoms overlap?")
-    lattice = atoms.cell.array.T
-    rotations = np.array([lattice @ w @ np.linalg.inv(lattice) for w in dataset.rotations])
-    return rotations, f"{dataset.international} ({dataset.number})"
-
-
-def _independent_strains(rotations: Floats) -> list[int]:
+def _independent_strains(setting: Setting) -> list[int]:
     """Voigt strains whose images under the rotations span all strains."""
     chosen: list[int] = []
     images = np.empty((6, 0))
     for column in range(6):
-        orbit = np.stack([_to_kelvin(r @ _unit_strain(column) @ r.T) for r in rotations], axis=1)
+        strain = unit_strain(column)
+        orbit = np.stack([to_kelvin(r @ strain @ r.T) for r in setting.rotations], axis=1)
         together = np.hstack([images, orbit])
         if np.linalg.matrix_rank(together, tol=1e-6) > np.linalg.matrix_rank(images, tol=1e-6):
             chosen.append(column)
@@ -198,49 +242,31 @@ def _independent_strains(rotations: Floats) -> list[int]:
     return chosen
 
 
-def _stiffness(
-    atoms: Atoms, columns: list[int], rotations: Floats, strain: float, fmax: float
-) -> Floats:
-    """C (6, 6) in GPa: the least-squares solution over all images of the strains."""
+def _response(atoms: Atoms, strains: list[Floats], tolerance: float, fmax: float) -> Response:
+    """By second derivatives where the calculator is a model that has them."""
+    if isinstance(atoms.calc, LaderaCalculator):
+        try:
+            return by_derivatives(atoms, atoms.calc, strains)
+        except ConfigError:
+            pass  # it cannot be differentiated twice; the result says how it was made
+    return by_relaxation(atoms, strains, tolerance, fmax)
+
+
+def _stiffness(setting: Setting, columns: list[int], slopes: Floats) -> Floats:
+    """C (6, 6): the least-squares solution over all images of the strains."""
     strains, stresses = [], []
-    for column in columns:
-        unit = _unit_strain(column)
-        plus, minus = (_stress(atoms, sign * strain * unit, fmax) for sign in (1, -1))
-        slope = (plus - minus) / (2 * strain)
-        strains += [_to_kelvin(r @ unit @ r.T) for r in rotations]
-        stresses += [_to_kelvin(r @ slope @ r.T) for r in rotations]
+    for column, slope in zip(columns, slopes, strict=True):
+        strains += [to_kelvin(r @ unit_strain(column) @ r.T) for r in setting.rotations]
+        stresses += [to_kelvin(r @ slope @ r.T) for r in setting.rotations]
     kelvin = np.linalg.lstsq(np.array(strains), np.array(stresses), rcond=None)[0]
     kelvin = (kelvin + kelvin.T) / 2
-    stiffness: Floats = kelvin / np.outer(_KELVIN, _KELVIN) / GIGAPASCAL
+    stiffness: Floats = kelvin / np.outer(KELVIN, KELVIN)
     return stiffness
 
 
-def _stress(atoms: Atoms, strain: Floats, fmax: float) -> Floats:
-    """Stress (3, 3), eV/Angstrom^3, of the strained cell with its atoms at rest."""
-    strained = atoms.copy()
-    strained.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-    strained.calc = atoms.calc
-    relax_ions(strained, fmax)
-    return stress_of(strained)
-
-
-def _unit_strain(column: int) -> Floats:
-    """The strain tensor whose Voigt component ``column`` is 1, such as 2 epsilon_yz = 1."""
-    i, j = _VOIGT[column]
-    strain = np.zeros((3, 3))
-    strain[i, j] += 0.5
-    strain[j, i] += 0.5
-    return strain
-
-
-def _to_kelvin(tensor: Floats) -> Floats:
-    vector: Floats = np.array([tensor[i, j] for i, j in _VOIGT]) * _KELVIN
-    return vector
-
-
-def _result(stiffness: Floats, space_group: str, strain: float, error: float) -> Elasticity:
+def _moduli_of(stiffness: Floats) -> Elasticity:
+    """What follows from the constants (6, 6), GPa, alone."""
     compliance: Reals = np.linalg.inv(stiffness)
-    eigenvalues: Reals = np.linalg.eigvalsh(stiffness * np.outer(_KELVIN, _KELVIN))
     voigt = _moduli(stiffness)
     # Reuss's moduli are those of the compliance, which in Voigt's notation counts shear twice.
     once = np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
@@ -250,16 +276,16 @@ def _result(stiffness: Floats, space_group: str, strain: float, error: float) ->
     shear = np.array([voigt[1], reuss[1], (voigt[1] + reuss[1]) / 2])
     k, g = bulk[2], shear[2]
     return Elasticity(
-        space_group=space_group,
+        space_group="",
         stiffness=stiffness,
-        strain=strain,
-        strain_error=error,
+        strain=np.nan,
+        strain_error=np.nan,
         bulk_modulus=bulk,
         shear_modulus=shear,
         young_modulus=float(9 * k * g / (3 * k + g)),
         poisson_ratio=float((3 * k - 2 * g) / (6 * k + 2 * g)),
         universal_anisotropy=float(5 * shear[0] / shear[1] + bulk[0] / bulk[1] - 6),
-        eigenvalues=eigenvalues,
+        eigenvalues=np.linalg.eigvalsh(stiffness * np.outer(KELVIN, KELVIN)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,12 @@ STICKS: Final = 60  # a file with fewer points lists peaks, one with more is a c
 PROMINENCE: Final = 0.03  # of a peak, of the highest
 WEAK: Final = 0.01  # bands below this part of the strongest are looked for in no measured spectrum
 FARTHEST_MATCH: Final = 0.08  # of the wavenumber
+LEAST_WAVENUMBER, LARGEST_WAVENUMBER = 100.0, 20_000.0  # cm^-1, of the end of an unnamed column
+LARGEST_ABSORBANCE: Final = 10.0  # no detector sees more
+MOST_POINTS: Final = 1_000_000  # that a packed word repeats
 _LEAST_TRANSMITTANCE: Final = 1e-3  # below it a detector sees nothing
+_MOST_FRACTION: Final = 2.0  # a transmittance above it is in percent
+_TABLES: Final = ("XYDATA", "XYPOINTS", "PEAKTABLE")
 _FWHM: Final = float(np.sqrt(8 * np.log(2)))  # in standard deviations of a Gaussian
 
 
@@ -76,8 +82,11 @@ def read_spectrum(path: str | os.PathLike[str]) -> MeasuredSpectrum:
     """A measured infrared spectrum.
 
     JCAMP-DX (data as (X++(Y..Y)), packed or not, or (XY..XY)), its units as the file says; or
-    two columns, wavenumber in cm^-1 and absorbance, between which spaces, commas or semicolons
-    stand; with the word transmittance in a line above them the second is that. Transmittance T
+    two columns, between which spaces, commas, semicolons or tabs stand, with decimal points or,
+    where no comma parts the columns, decimal commas. Lines above the columns say what these are:
+    wavenumber (cm^-1) or wavelength (micrometres, nanometres), and absorbance or transmittance, in
+    percent or a fraction, in the words of the instruments. Columns without such words are
+    wavenumber and absorbance, and are refused where they do not look like it. Transmittance T
     becomes the absorbance -lg T.
 
     Raises DataError for a file that is missing or holds neither.
@@ -86,67 +95,200 @@ def read_spectrum(path: str | os.PathLike[str]) -> MeasuredSpectrum:
     if not path.is_file():
         raise DataError(f"There is no spectrum {path}; check the path.")
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        x, y = _jcamp(text) if "##" in text and "TITLE" in text.upper() else _columns(text)
-    except (ValueError, KeyError, IndexError) as error:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        x, y = _jcamp(text) if _JCAMP.search(text) else _columns(text)
+        if not (np.isfinite(x).all() and np.isfinite(y).all() and y.max() > 0 and x.min() > 0):
+            raise ValueError("wavenumbers and absorbance must be finite and above zero")
+    except KeyError as error:
+        raise DataError(f"{path} could not be read as a spectrum: it has no {error}.") from error
+    except (ValueError, IndexError, OverflowError) as error:
         raise DataError(
             f"{path} could not be read as a spectrum ({error}); give a JCAMP-DX file, or two "
             "columns of wavenumber (cm^-1) and absorbance."
         ) from error
     order = np.argsort(x, kind="stable")
-    x, y = x[order], y[order]
-    if not (np.isfinite(x).all() and np.isfinite(y).all() and y.max() > 0 and x[0] > 0):
-        raise DataError(f"{path}: wavenumbers and absorbance must be finite and above zero.")
-    return MeasuredSpectrum(x, y / y.max(), path.name)
+    return MeasuredSpectrum(x[order], y[order] / y.max(), path.name)
+
+
+# --- what the columns are ----------------------------------------------------------------------
+
+_MINUS: Final = "[-\u2010-\u2015\u2212\u207b]"
+_WAVENUMBER: Final = re.compile(
+    rf"cm\s*\^?\s*[({{]?\s*{_MINUS}\s*1|1\s*/\s*cm|wave\s*number|wellenzahl|kayser|"
+    r"numero d[ei]?['\s]\s*\s*onda|nombre d'onde"
+)
+_LENGTHS: Final = {  # of the waves, and how many of their unit are a centimetre
+    re.compile("micromet|micron|[\u00b5\u03bc]m\\b|\\bum\\b"): 1e4,
+    re.compile(r"nanomet|\bnm\b"): 1e7,
+}
+_NO_WAVENUMBER: Final = re.compile(
+    r"wave\s*length|longitud de onda|wellenlange|longueur d'onde|\bthz\b|\bghz\b|\bhz\b|\bm?ev\b"
+)
+_TRANSMITTANCE: Final = re.compile(r"tran?smi[ts]|durchlass|%\s*t\b|\bt\s*[\[(/]?\s*%")
+_ABSORBANCE: Final = re.compile(r"absor|extin[ck]|\babs\b|micromol/mol")
+_NO_ABSORBANCE: Final = re.compile(
+    r"reflec|reflex|%\s*r\b|kubelka|raman|single.?beam|interferogram|emissi|emision"
+)
+
+
+def _plain(words: str) -> str:
+    """Words in lower case and without accents."""
+    decomposed = unicodedata.normalize("NFD", words.lower().replace("\u00b9", "1"))
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+
+
+def _wavenumbers(x: Floats, words: str) -> Floats:
+    """x (cm^-1) of an abscissa that ``words`` are about."""
+    for pattern, per_centimetre in _LENGTHS.items():
+        if pattern.search(words) and not _WAVENUMBER.search(words):
+            return per_centimetre / x
+    found = None if _WAVENUMBER.search(words) else _NO_WAVENUMBER.search(words)
+    if found or not LEAST_WAVENUMBER < x.max() < LARGEST_WAVENUMBER:
+        what = f"'{found.group()}'" if found else f"the first column ends at {x.max():g}"
+        raise ValueError(
+            f"{what} is no wavenumber; say above the columns what they are, such as "
+            "'cm-1,absorbance' or 'micrometers,absorbance'"
+        )
+    return x
+
+
+def _absorbances(y: Floats, words: str, label: str = "") -> Floats:
+    """The absorbance of an ordinate that ``words`` are about; ``label`` those right above it."""
+    found = _NO_ABSORBANCE.search(label or words)
+    if found:
+        raise ValueError(f"'{found.group()}' is neither absorbance nor transmittance")
+    for said in (label, words):
+        transmitted = _TRANSMITTANCE.search(said) or said.strip(" '\"") == "t"
+        absorbed = _ABSORBANCE.search(said) or said.strip(" '\"") == "a"
+        if transmitted and absorbed:
+            raise ValueError("it says transmittance and absorbance of its one column")
+        if absorbed:
+            return y
+        if transmitted:
+            return _of_transmittance(y, percent="%" in said)
+    hanging = np.median(y) > 0.5 * (y.min() + y.max())
+    if len(y) >= STICKS and (hanging or y.max() > LARGEST_ABSORBANCE):
+        raise ValueError(
+            "nothing says what the second column is, and it looks like transmittance; write "
+            "'cm-1,%T', 'cm-1,transmittance' or 'cm-1,absorbance' above the columns"
+        )
+    return y
+
+
+def _of_transmittance(transmittance: Floats, percent: bool) -> Floats:
+    """-lg T, of a fraction or of percents."""
+    highest = float(transmittance.max())
+    if highest <= 0 or highest > 150 or (percent and highest <= _MOST_FRACTION):
+        raise ValueError(f"its highest transmittance is {highest:g}{' %' if percent else ''}")
+    fraction = transmittance / (100 if highest > _MOST_FRACTION else 1)
+    absorbance: Floats = -np.log10(np.clip(fraction, _LEAST_TRANSMITTANCE, None))
+    return absorbance - min(0.0, float(absorbance.min()))
+
+
+_JCAMP: Final = re.compile(r"^\s*##\s*TITLE", re.IGNORECASE | re.MULTILINE)
+
+
+# --- columns -----------------------------------------------------------------------------------
 
 
 def _columns(text: str) -> tuple[Floats, Floats]:
-    rows, header = [], ""
+    rows: list[tuple[float, float]] = []
+    header: list[str] = []
+    decimals: set[str] = set()
     for number, line in enumerate(text.splitlines(), start=1):
-        words = re.split(r"[\s,;]+", line.strip())
-        try:
-            rows.append((float(words[0]), float(words[1])))
-        except (ValueError, IndexError):
-            if rows and line.strip() and not line.lstrip().startswith(("#", "!")):
-                raise ValueError(
-                    f"line {number} has no two numbers: {line.strip()[:40]!r}"
-                ) from None
-            header += line.lower()
+        words = _fields(line)
+        values = [_number(word) for word in words]
+        if len(values) == 2 and values[0] is not None and values[1] is not None:
+            rows.append((values[0], values[1]))
+            decimals |= {mark for word in words for mark in ".," if mark in word}
+        elif len(values) > 2 and all(value is not None for value in values):
+            raise ValueError(
+                f"line {number} has {len(values)} columns ({line.strip()[:40]}); keep wavenumber "
+                "and one spectrum, with decimal points"
+            )
+        elif not rows:
+            header.append(line)
+        elif line.strip() and not line.lstrip().startswith(("#", "!")):
+            raise ValueError(f"line {number} has no two numbers: {line.strip()[:40]!r}")
     if not rows:
         raise ValueError("it has no lines of two numbers")
+    if len(decimals) > 1:
+        raise ValueError("some of its numbers have decimal points and some decimal commas")
     x, y = np.array(rows).T
-    return x, _absorbance(y) if "transmittance" in header else y
+    said = [line.strip(" #!\t\r") for line in header if line.strip(" #!\t\r,;")]
+    labels = _fields(said[-1]) if said else []
+    words = _plain("\n".join(said))
+    return _wavenumbers(x, words), _absorbances(
+        y, words, _plain(labels[-1]) if len(labels) > 1 else ""
+    )
+
+
+def _fields(line: str) -> list[str]:
+    """The columns of a line, without the quotes around them; none for what is left empty."""
+    line = line.strip()
+    mark = next((mark for mark in ";\t" if mark in line), None)
+    if mark is None:
+        spaced = line.split()
+        is_spaced = len(spaced) > 1 and all(_number(word) is not None for word in spaced)
+        mark = None if is_spaced or "," not in line else ","
+    words = [word.strip().strip("\"'").strip() for word in line.split(mark)]
+    return [word for word in words if word]
+
+
+def _number(word: str) -> float | None:
+    """A number with a decimal point or comma; None for anything else."""
+    if not re.fullmatch(r"[-+]?(\d+(\.\d*|,\d+)?|[.,]\d+)([eE][-+]?\d+)?", word):
+        return None
+    return float(word.replace(",", "."))
+
+
+# --- JCAMP-DX ----------------------------------------------------------------------------------
 
 
 def _jcamp(text: str) -> tuple[Floats, Floats]:
-    """Wavenumbers and absorbance of the first data block."""
+    """Wavenumbers and absorbance of the one data block."""
     records: dict[str, str] = {}
-    for record in text.split("##")[1:]:
+    tables = 0
+    for record in re.sub(r"\$\$.*", "", text).split("##")[1:]:
         label, _, value = record.partition("=")
-        records.setdefault(re.sub(r"[\s\-/_]", "", label).upper(), value)
-    if "XYDATA" in records:
-        x, y = _even_data(records)
-    else:
-        body = records.get("XYPOINTS") or records.get("PEAKTABLE")
-        if body is None:
-            raise ValueError("it has no XYDATA, XYPOINTS or PEAK TABLE")
+        label = re.sub(r"[\s\-/_]", "", label).upper()
+        tables += label in _TABLES
+        records.setdefault(label, value)
+    if tables != 1:
+        raise ValueError(
+            f"it has {tables} of XYDATA, XYPOINTS and PEAK TABLE; keep one spectrum in it"
+        )
+    kind = records.get("DATATYPE", "").strip()
+    if kind and "INFRARED" not in kind.upper():
+        raise ValueError(f"its DATA TYPE is {kind}, not INFRARED SPECTRUM")
+    name = next(name for name in _TABLES if name in records)
+    form, _, body = records[name].partition("\n")
+    form = re.sub(r"\s", "", form).upper()
+    if name == "XYDATA" and form.startswith("(X++"):
+        x, y = _even_data(records, body)
+    elif form == "(XY..XY)":
         x, y = _pairs(records, body)
-    if "MICRO" in records.get("XUNITS", "").upper():
-        x = 1e4 / x
-    return x, _absorbance(y) if "TRANSMIT" in records.get("YUNITS", "").upper() else y
+    else:
+        raise ValueError(f"its {name} has the form '{form}', not (X++(Y..Y)) or (XY..XY)")
+    if len(x) == 0:
+        raise ValueError(f"its {name} is empty")
+    unit = _plain(records.get("XUNITS", ""))
+    return _wavenumbers(x, unit), _absorbances(y, _plain(records.get("YUNITS", "")))
 
 
 def _pairs(records: dict[str, str], body: str) -> tuple[Floats, Floats]:
-    words = re.findall(r"[-+]?\d[\d.]*(?:[eE][-+]?\d+)?", _without_comments(body))
-    values = np.array(words[: len(words) // 2 * 2], dtype=float).reshape(-1, 2)
+    words = re.findall(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", body)
+    if len(words) % 2:
+        raise ValueError(f"it has {len(words)} numbers, which are no pairs")
+    values = np.array(words, dtype=float).reshape(-1, 2)
     return values[:, 0] * _factor(records, "X"), values[:, 1] * _factor(records, "Y")
 
 
-def _even_data(records: dict[str, str]) -> tuple[Floats, Floats]:
+def _even_data(records: dict[str, str], body: str) -> tuple[Floats, Floats]:
     """(X++(Y..Y)): each line has its first abscissa and then ordinates at even distances."""
     values: list[float] = []
     last_was_difference = False
-    for line in _without_comments(records["XYDATA"]).splitlines()[1:]:
+    for line in body.splitlines():
         abscissa = re.match(r"\s*[-+]?\d*\.?\d+(?:[eE][-+]\d+)?", line)
         if abscissa is None:
             continue
@@ -155,10 +297,10 @@ def _even_data(records: dict[str, str]) -> tuple[Floats, Floats]:
         values += ordinates[1:] if last_was_difference and values else ordinates
         last_was_difference = differences
     first, last = float(records["FIRSTX"]), float(records["LASTX"])
-    count = int(float(records.get("NPOINTS", len(values))))
+    count = float(records.get("NPOINTS", len(values)))
     if count != len(values):
-        raise ValueError(f"it says {count} points and has {len(values)}")
-    return np.linspace(first, last, count), np.array(values) * _factor(records, "Y")
+        raise ValueError(f"it says {count:g} points and has {len(values)}")
+    return np.linspace(first, last, len(values)), np.array(values) * _factor(records, "Y")
 
 
 _PACKED: Final = re.compile(
@@ -184,8 +326,10 @@ def _unpack(text: str, before: float) -> tuple[list[float], bool]:
             step = float(_digits(word, "%JKLMNOPQR", "jklmnopqr"))
             values.append((values[-1] if values else before) + step)
         else:
-            for _ in range(int(_digits(word, "STUVWXYZ", "s", first=1).replace("s", "9")) - 1):
-                values.append(values[-1] + (step or 0.0))
+            count = float(_digits(word, "STUVWXYZ", "s", first=1).replace("s", "9")) - 1
+            if count + len(values) > MOST_POINTS or not values:
+                raise ValueError(f"'{word[:20]}' repeats a value {count:g} times")
+            values += [values[-1] + (k + 1) * (step or 0.0) for k in range(int(count))]
     return values, step is not None
 
 
@@ -200,14 +344,3 @@ def _digits(word: str, plus: str, minus: str, first: int = 0) -> str:
 
 def _factor(records: dict[str, str], axis: str) -> float:
     return float(records.get(f"{axis}FACTOR", "1"))
-
-
-def _without_comments(text: str) -> str:
-    return re.sub(r"\$\$.*", "", text)
-
-
-def _absorbance(transmittance: Floats) -> Floats:
-    """-lg T, of a fraction or of percents."""
-    fraction = transmittance / (100 if transmittance.max() > 2 else 1)
-    absorbance: Floats = -np.log10(np.clip(fraction, _LEAST_TRANSMITTANCE, None))
-    return absorbance - min(0.0, float(absorbance.min()))

@@ -53,6 +53,13 @@ class Infrared(Result):
         """Scaled minus measured wavenumber of each mode, (n_modes,), cm^-1."""
         return self.scale * self.frequencies - self.observed
 
+    @property
+    def height_of_measured(self) -> float:
+        """The highest point of the spectrum where there is a measured one, km/mol cm."""
+        low, high = self.measured_wavenumbers[[0, -1]] + [-self.width, self.width]
+        inside = (self.wavenumbers >= low) & (self.wavenumbers <= high)
+        return float(self.absorption[inside].max(initial=1e-12))
+
     def table(self) -> Table:
         """One row for each mode, with what was measured where there is something."""
         columns = ["mode", "frequency (cm⁻¹)", "intensity (km/mol)"]
@@ -89,7 +96,7 @@ class Infrared(Result):
             top = float(self.absorption.max(initial=1e-12))
             if len(self.measured):
                 curve = MeasuredSpectrum(self.measured_wavenumbers, self.measured, self.source)
-                curve.draw(panel, top)
+                curve.draw(panel, self.height_of_measured)
                 panel.legend()
             bands = self.scale * self.frequencies[self.frequencies > 0]
             panel.plot(bands, np.full(len(bands), -0.03 * top), "|", color=FAINT, ms=6)

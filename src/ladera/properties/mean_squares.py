@@ -43,10 +43,12 @@ def mean_squared_displacements(positions: Floats) -> Floats:
     return result
 
 
-def variances(positions: Floats, lags: Integers) -> tuple[Floats, Floats]:
+def variances(positions: Floats, lags: Integers, msd: Floats) -> tuple[Floats, Floats]:
     """Variance over particles and origins of one squared displacement.
 
-    Of the whole displacement, shape (n_lags,), and of each component, (n_lags, 3); Angstrom^4.
+    Of the whole displacement, shape (n_lags,), and of each component, (n_lags, 3); Angstrom^4. At
+    least that of normal displacements, 2 MSD^2 of each component of ``msd`` (n_lags, 3): too few
+    displacements do not show their scatter.
     """
     whole, parts = [], []
     for lag in lags:
@@ -55,7 +57,34 @@ def variances(positions: Floats, lags: Integers) -> tuple[Floats, Floats]:
         squares = (positions[origins + lag] - positions[origins]) ** 2
         whole.append(squares.sum(axis=2).var())
         parts.append(squares.var(axis=(0, 1)))
-    return np.array(whole), np.array(parts)
+    normal = 2 * msd**2
+    return np.maximum(whole, normal.sum(axis=1)), np.maximum(parts, normal)
+
+
+def independent_particles(positions: Floats, lag: int) -> float:
+    """How many particles that move by themselves scatter as these do, one to n_particles.
+
+    Squared displacements of two normal particles whose displacements have the correlation rho have
+    the correlation rho^2, so that the mean over N particles has the variance of a mean over
+
+    ::
+
+        N / (1 + 1/N sum_(i != j) rho_ij^2)
+
+    independent ones. Of rho^2 the part that chance makes of T displacements in three dimensions,
+    1 / (3 T), is taken off. ``positions`` (n_frames, n_particles, 3), ``lag`` in frames.
+    """
+    steps = positions[::lag][1:] - positions[::lag][:-1]
+    steps = steps[:: max(1, len(steps) // 500)]
+    count = steps.shape[1]
+    columns = steps.transpose(0, 2, 1).reshape(-1, count)  # (3 T, n_particles)
+    lengths = np.linalg.norm(columns, axis=0)
+    columns = columns / np.where(lengths > 0, lengths, 1)
+    products = columns.T @ columns if count < len(columns) else columns @ columns.T
+    moving = (lengths > 0).sum()
+    chance = moving * (moving - 1) / len(columns)
+    excess = ((products**2).sum() - moving - chance) / count
+    return float(count / (1 + max(0.0, excess)))
 
 
 def origin_correlation(n_frames: int, lags: Integers) -> Floats:

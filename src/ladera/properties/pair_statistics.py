@@ -10,6 +10,7 @@ from ase.data import chemical_symbols
 
 from ladera.arrays import Floats, Integers
 from ladera.graph import Graph
+from ladera.properties.unfolding import in_one_basis
 from ladera.structure import Structure
 
 if TYPE_CHECKING:
@@ -35,22 +36,26 @@ class PairStatistics:
         self._farthest = farthest
         elements, self._element = np.unique(frames[0].numbers, return_inverse=True)
         self._symbols = [chemical_symbols[number] for number in elements]
-        self._pairs = list(combinations_with_replacement(range(len(elements)), 2))
-        self.names = tuple(f"{self._symbols[a]}-{self._symbols[b]}" for a, b in self._pairs)
         number = np.bincount(self._element).astype(float)
+        kinds = combinations_with_replacement(range(len(elements)), 2)
+        self._pairs = [(a, b) for a, b in kinds if a != b or number[a] > 1]  # none of one atom
+        self.names = tuple(f"{self._symbols[a]}-{self._symbols[b]}" for a, b in self._pairs)
         self.sizes = np.array([(number[a], number[b]) for a, b in self._pairs])
         self.edges = np.arange(0, farthest + 1e-9, BIN)
         others = np.array([number[b] - (a == b) for a, b in self._pairs])
         volumes = 4 / 3 * np.pi * np.diff(self.edges**3)
-        # Neighbours that an even density would have; none at all for an element with one atom.
-        volume = float(np.mean([atoms.cell.volume for atoms in frames]))
-        self.ideal = np.maximum(others, 1e-12)[:, None] * volumes / volume
+        # Neighbours that an even density of the other atoms would have.
+        self.volume = float(np.mean([atoms.cell.volume for atoms in frames]))
+        self.ideal = others[:, None] * volumes / self.volume
+        self._cells = in_one_basis(np.array([atoms.cell.array for atoms in frames]))
 
     def pair_counts(self, frame: int) -> Floats:
         """Neighbours b of an atom a in each shell of a frame, (n_pairs, n_bins)."""
         graph = self._graph(frame, self._farthest)
         lengths = np.linalg.norm(graph.vectors.numpy(), axis=1)
-        a, b = self._element[graph.centers.numpy()], self._element[graph.neighbors.numpy()]
+        centers, neighbors = graph.centers.numpy(), graph.neighbors.numpy()
+        lengths = np.where(centers == neighbors, np.inf, lengths)  # an atom's image is no neighbour
+        a, b = self._element[centers], self._element[neighbors]
         n_bins = len(self.edges) - 1
         counts = np.zeros((len(self._pairs), n_bins))
         for i, (first, second) in enumerate(self._pairs):
@@ -85,8 +90,7 @@ class PairStatistics:
 
     def structure_factor(self, blocks: Integers) -> tuple[Floats, Floats]:
         """q (n_q,) and S(q) (n_blocks, n_q), averaged over vectors of about the same length."""
-        cell = np.mean([atoms.cell.array for atoms in self._frames], axis=0)
-        mean = 2 * np.pi * np.linalg.inv(cell)
+        mean = 2 * np.pi * np.linalg.inv(self._cells.mean(axis=0))
         most = np.ceil(LARGEST_Q / np.linalg.norm(mean, axis=0)).astype(int) + 1
         most = np.minimum(most, _MOST_INDEX)
         grid = np.stack(np.meshgrid(*(np.arange(-m, m + 1) for m in most), indexing="ij"), -1)
@@ -113,7 +117,7 @@ class PairStatistics:
     def _scattering(self, frame: int, indices: Integers) -> Floats:
         """|sum_j exp(i q.r_j)|^2 / N of vectors of the reciprocal lattice, (n_vectors,)."""
         atoms = self._frames[frame]
-        scaled = atoms.positions @ np.linalg.inv(atoms.cell.array)
+        scaled = atoms.positions @ np.linalg.inv(self._cells[frame])
         phases = 2 * np.pi * (indices @ scaled.T)
         total = np.cos(phases).sum(axis=1) ** 2 + np.sin(phases).sum(axis=1) ** 2
         mean: Floats = total / len(scaled)

@@ -118,7 +118,9 @@ def site_density(trajectory: Trajectory, species: str, /) -> SiteDensity:
     Raises PropertyError for a species that is not there, or alone there, and without a lattice.
     """
     if trajectory.volume <= 0:
-        raise PropertyError("Without a lattice there is no cell to show the density in.")
+        raise PropertyError(
+            "A density is shown in a cell that is periodic in all directions; this one is not."
+        )
     mobile = trajectory.mobile(species)
     if mobile.all():
         raise PropertyError(f"All atoms are {species}; sites need a framework of other atoms.")
@@ -126,7 +128,7 @@ def site_density(trajectory: Trajectory, species: str, /) -> SiteDensity:
     drift = others.mean(axis=1, keepdims=True)
     drift = drift - drift[:1]
     cell = trajectory.cells.mean(axis=0)
-    scaled = (trajectory.positions[:, mobile] - drift) @ np.linalg.inv(trajectory.cells)
+    scaled = (trajectory.positions[:, mobile] - drift) @ np.linalg.inv(cell)
     lengths = np.linalg.norm(cell, axis=1)
     shape = tuple(int(n) for n in np.clip(np.ceil(lengths / SPACING), 4, MOST_POINTS))
     places = np.round(scaled.reshape(-1, 3) * shape).astype(int) % shape

@@ -16,6 +16,7 @@ from ladera.errors import PropertyError
 from ladera.potential import Potential
 from ladera.properties.memory import alike
 from ladera.properties.result import Result
+from ladera.simulation.held import require_honoured
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -97,13 +98,14 @@ def require_calculator(atoms: Atoms) -> None:
 
 
 def require_crystal(atoms: Atoms, what: str) -> None:
-    """PropertyError unless the structure is periodic in all three directions."""
+    """PropertyError unless the structure is periodic in all three directions, and all free."""
     if not atoms.pbc.all():
         raise PropertyError(
             f"{what} belongs to a crystal, and this structure ({atoms.get_chemical_formula()}) is "
             f"periodic along {atoms.pbc.tolist()}; give a cell that is periodic in all directions. "
             "For a molecule there is `ladera vibrations`."
         )
+    require_honoured(atoms, "crystal", PropertyError)
 
 
 def require_molecule(atoms: Atoms, what: str) -> None:

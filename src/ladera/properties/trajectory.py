@@ -6,28 +6,30 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import chemical_symbols
 
 from ladera.arrays import Booleans, Floats, Integers
+from ladera.data.formats.lammps_dump import UNFOLDED
 from ladera.errors import DataError, PropertyError, did_you_mean
-from ladera.simulation.run_folder import SimulationRun, trajectory_file
+from ladera.properties.frames import even_frames, read_frames, stored_interval
+from ladera.properties.unfolding import unfold
+from ladera.simulation.run_folder import SimulationRun
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-# A step longer than this part of the cell's height may as well have gone the other way around.
-_LONGEST_STEP: Final = 0.4
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """Positions of the same atoms at even times, followed through the cell's faces.
 
-    Make one with :func:`read_trajectory` or :meth:`from_positions`.
+    Make one with :func:`read_trajectory` or :meth:`from_positions`. Raises DataError, naming what,
+    for shapes that do not fit, numbers that are not finite, and an interval or a temperature that
+    is not positive.
 
     Attributes
     ----------
@@ -36,11 +38,14 @@ class Trajectory:
     positions
         Unwrapped positions, Angstrom, shape (n_frames, n_atoms, 3).
     cells
-        Lattice vectors in rows, Angstrom, shape (n_frames, 3, 3); zeros without a lattice.
+        Lattice vectors in rows, Angstrom, shape (n_frames, 3, 3); zeros in open directions.
     interval
         Time between frames, fs.
     temperature
         Temperature of the run, K, or None when nothing says it.
+    log
+        Times since the first frame (fs) and temperatures (K) of which ``temperature`` is the mean,
+        shape (n_rows, 2), where the run has kept them.
     wrapped
         Whether atoms had been folded back into the cell and were followed by minimum image.
     masses
@@ -54,12 +59,58 @@ class Trajectory:
     numbers: Integers
     positions: Floats
     cells: Floats
-    interval: float
+    interval: float = float("nan")
     temperature: float | None = None
     wrapped: bool = False
     masses: Floats | None = None
     velocities: Floats | None = None
     dipoles: Floats | None = None
+    log: Floats | None = None
+
+    def __post_init__(self) -> None:
+        """Arrays of what NumPy takes for such, all of shapes that fit."""
+        numbers, positions = np.asarray(self.numbers), np.asarray(self.positions, dtype=float)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
+            raise DataError(
+                f"The numbers {str(self.numbers)[:40]} are no atomic numbers; give one for each "
+                "atom, as [3, 16]."
+            )
+        if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3) or len(positions) < 2:
+            raise DataError(
+                f"Positions of shape {positions.shape} are no trajectory of {len(numbers)} atoms; "
+                "expected (n_frames, n_atoms, 3) with two frames or more."
+            )
+        cells = np.asarray(self.cells, dtype=float)
+        n_frames = len(positions)
+        if cells.shape not in ((3, 3), (n_frames, 3, 3)):
+            raise DataError(
+                f"Cells of shape {cells.shape} do not fit {n_frames} frames; expected (3, 3), or "
+                "(n_frames, 3, 3)."
+            )
+        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "cells", np.broadcast_to(cells, (n_frames, 3, 3)))
+        shapes = {"velocities": positions.shape, "dipoles": (n_frames, 3), "masses": numbers.shape}
+        for name in ("positions", "cells", *shapes):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            array = np.asarray(value, dtype=float)
+            object.__setattr__(self, name, array)
+            if array.shape != shapes.get(name, array.shape):
+                raise DataError(
+                    f"The {name} of the trajectory have shape {array.shape}, expected "
+                    f"{shapes[name]} as its positions have {positions.shape}."
+                )
+            if not np.isfinite(array).all():
+                raise DataError(f"The trajectory has {name} that are not finite numbers.")
+        if not _positive(self.interval):
+            raise DataError(
+                f"The time between frames is {self.interval} fs; it must be positive. Give "
+                "interval, the time step times the steps from frame to frame."
+            )
+        if self.temperature is not None and not _positive(self.temperature):
+            raise DataError(f"The temperature is {self.temperature} K; it must be positive.")
 
     @classmethod
     def from_positions(
@@ -69,27 +120,18 @@ class Trajectory:
         cells: Floats,
         interval: float,
         temperature: float | None = None,
+        *,
+        whole: bool = False,
     ) -> Trajectory:
         """A trajectory of positions that may be wrapped; ``cells`` is (3, 3) or one per frame.
 
-        Raises DataError for shapes that do not match, numbers that are not finite, an interval or
-        temperature that is not positive, and a step too long to tell which way an atom went.
+        Cells have zero vectors in open directions; ``whole`` positions are known to be unwrapped.
+        Raises DataError as the class does, and as :func:`ladera.properties.unfolding.unfold`, such
+        as for a step too long to tell which way an atom went.
         """
-        numbers, positions = np.asarray(numbers), np.asarray(positions, dtype=float)
-        if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3) or len(positions) < 2:
-            raise DataError(
-                f"Positions of shape {positions.shape} are no trajectory of {len(numbers)} atoms; "
-                "expected (n_frames, n_atoms, 3) with two frames or more."
-            )
-        cells = np.broadcast_to(np.asarray(cells, dtype=float), (len(positions), 3, 3))
-        if not (np.isfinite(positions).all() and np.isfinite(cells).all()):
-            raise DataError("The trajectory has positions or cells that are not finite numbers.")
-        if not (np.isfinite(interval) and interval > 0):
-            raise DataError(f"The time between frames is {interval} fs; it must be positive.")
-        if temperature is not None and not (np.isfinite(temperature) and temperature > 0):
-            raise DataError(f"The temperature is {temperature} K; it must be positive.")
-        followed, wrapped = _unwrap(positions, cells)
-        return cls(numbers, followed, cells, float(interval), temperature, wrapped)
+        given = cls(numbers, positions, cells, interval, temperature)
+        followed, cells, wrapped = unfold(given.positions, given.cells, whole=whole)
+        return replace(given, positions=followed, cells=cells, wrapped=wrapped)
 
     @property
     def n_frames(self) -> int:
@@ -98,7 +140,7 @@ class Trajectory:
 
     @property
     def volume(self) -> float:
-        """Mean volume of the cell, Angstrom^3; 0 without a lattice."""
+        """Mean volume of the cell, Angstrom^3; 0 with an open direction."""
         return float(np.abs(np.linalg.det(self.cells)).mean())
 
     def mobile(self, species: str) -> Booleans:
@@ -126,19 +168,29 @@ class Trajectory:
         return moved
 
     def after(self, time: float) -> Trajectory:
-        """The trajectory without its first ``time`` ps. PropertyError when nothing is left."""
-        first = int(np.ceil(1000 * time / self.interval - 1e-9))
+        """The trajectory without its first ``time`` ps, its temperature without them as well.
+
+        Raises PropertyError when nothing is left.
+        """
+        first = int(np.ceil(1000 * time / self.interval - 1e-9)) if np.isfinite(time) else -1
         if not 0 <= first < self.n_frames - 1:
             raise PropertyError(
                 f"The trajectory is {(self.n_frames - 1) * self.interval / 1000:g} ps long, so "
                 f"{time:g} ps cannot be left out; give a smaller --skip."
             )
+        log, temperature = self.log, self.temperature
+        if log is not None:
+            since = log - [first * self.interval, 0]
+            log = since[since[:, 0] >= -1e-6] if since[-1, 0] >= 0 else since[-1:]
+            temperature = float(log[:, 1].mean())
         return replace(
             self,
             positions=self.positions[first:],
             cells=self.cells[first:],
             velocities=None if self.velocities is None else self.velocities[first:],
             dipoles=None if self.dipoles is None else self.dipoles[first:],
+            temperature=temperature,
+            log=log,
         )
 
 
@@ -158,55 +210,58 @@ def read_trajectory(
     Raises DataError for what is missing, unreadable, contradictory, or not one trajectory.
     """
     path = Path(path)
-    if path.is_dir():
-        stored, mean = _clock(path)
-        if interval is not None and not np.isclose(interval, stored):
-            raise DataError(
-                f"{path} was written every {stored:g} fs, and --interval says {interval:g}; "
-                "leave --interval out for folders of `ladera md`."
-            )
-        frames = _frames(trajectory_file(path), ())
-        return _trajectory(path, frames, stored, mean if temperature is None else temperature)
-    if interval is None:
+    frames = even_frames(path, read_frames(path, types=types))
+    stored = interval_between(path, frames, interval)
+    log = _temperatures(path) if path.is_dir() and temperature is None else None
+    if log is not None:
+        temperature = float(log[:, 1].mean())
+    return replace(_trajectory(path, frames, stored, temperature), log=log)
+
+
+def frames_after(
+    path: str | os.PathLike[str],
+    skip: float,
+    *,
+    interval: float | None = None,
+    types: Sequence[str] = (),
+) -> list[Atoms]:
+    """The frames of :func:`read_frames` without the first ``skip`` ps.
+
+    ``interval`` (fs between frames) is needed for files only, and with a ``skip``. Raises
+    PropertyError when nothing is left.
+    """
+    path = Path(path)
+    frames = read_frames(path, types=types)
+    if skip == 0:
+        return frames
+    frames = even_frames(path, frames)
+    time = interval_between(path, frames, interval) / 1000
+    first = int(np.ceil(skip / time - 1e-9)) if np.isfinite(skip) and time > 0 else -1
+    if not 0 <= first < len(frames):
+        raise PropertyError(
+            f"{path} has {len(frames)} frames, {time:g} ps apart, so {skip:g} ps cannot be left "
+            "out; give a smaller --skip."
+        )
+    return frames[first:]
+
+
+def interval_between(path: Path, frames: Sequence[Atoms], interval: float | None) -> float:
+    """Time between the frames of a file or folder, fs: as it says, or as ``interval`` does.
+
+    Raises DataError when nothing says it, and when the two contradict each other.
+    """
+    stored = _interval_of_run(path) if path.is_dir() else stored_interval(frames)
+    if stored is None and interval is None:
         raise DataError(
             f"{path} does not say how much time passes between its frames; give it with "
             "--interval, in fs (the time step times the steps from frame to frame)."
         )
-    return _trajectory(path, _frames(path, types), interval, temperature)
-
-
-def read_frames(path: str | os.PathLike[str], *, types: Sequence[str] = ()) -> list[Atoms]:
-    """The frames of a folder of ``ladera md``, or of any file ASE reads, as they are.
-
-    ``types`` are the species of a LAMMPS dump's types. Raises DataError like
-    :func:`read_trajectory`.
-    """
-    path = Path(path)
-    return _frames(trajectory_file(path) if path.is_dir() else path, types)
-
-
-def _frames(path: Path, types: Sequence[str]) -> list[Atoms]:
-    import ase.io
-
-    if not path.is_file():
-        raise DataError(f"There is no trajectory {path}; check the path.")
-    dump = any(word in path.name for word in ("lammpstrj", ".dump", "dump."))
-    if dump and not types:
+    if stored is not None and interval is not None and not np.isclose(interval, stored):
         raise DataError(
-            f"{path} looks like a LAMMPS dump, whose atoms have types and no names; give the "
-            "species of types 1, 2, 3... with --types, as in --types Li P S."
+            f"{path} was written every {stored:g} fs, and --interval says {interval:g}; "
+            "leave --interval out."
         )
-    options: dict[str, Any] = (
-        {"format": "lammps-dump-text", "specorder": list(types)} if dump else {}
-    )
-    try:
-        return list(ase.io.iread(path, index=":", **options))
-    except Exception as error:  # each of ASE's many readers fails in its own way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path} could not be read as a trajectory: {reason}. "
-            "Give a file ASE reads, or a folder of `ladera md`."
-        ) from error
+    return stored if interval is None and stored is not None else float(interval or 0)
 
 
 def _trajectory(
@@ -228,6 +283,7 @@ def _trajectory(
             np.array([atoms.cell.array * atoms.pbc[:, None] for atoms in frames]),
             interval,
             temperature,
+            whole=all(atoms.info.get(UNFOLDED, False) for atoms in frames),
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
@@ -242,51 +298,41 @@ def _trajectory(
     )
 
 
-def _clock(folder: Path) -> tuple[float, float]:
-    """Time between frames (fs) and mean temperature (K) of a folder of ``ladera md``."""
+def _interval_of_run(folder: Path) -> float:
+    """Time between frames of a folder of ``ladera md``, fs."""
+    try:
+        settings = SimulationRun.read(folder).settings
+        return float(settings["timestep"]) * int(settings["trajectory_interval"])
+    except (DataError, ValueError, KeyError, TypeError) as error:
+        raise _incomplete(folder, error) from error
+
+
+def _temperatures(folder: Path) -> Floats:
+    """Times (fs) and temperatures (K) in the log of a folder of ``ladera md``, (n_rows, 2)."""
     try:
         run = SimulationRun.read(folder)
-        settings, temperatures = run.settings, run.table["temperature_k"]
-        interval = float(settings["timestep"]) * int(settings["trajectory_interval"])
-        ramp = settings.get("temperature_end")
+        settings, table = run.settings, run.table
+        start, end = settings["temperature"], settings.get("temperature_end")
+        times = table["step"] * float(settings["timestep"])
+        log: Floats = np.stack([times, table["temperature_k"]], axis=1)
     except (DataError, ValueError, KeyError, TypeError) as error:
+        raise _incomplete(folder, error) from error
+    if end is not None and end != start:
         raise DataError(
-            f"{folder} is no complete folder of `ladera md` ({error}); its settings.json and "
-            "md.csv say the time step and the temperature."
-        ) from error
-    if ramp is not None and ramp != settings["temperature"]:
-        raise DataError(
-            f"{folder} was heated from {settings['temperature']:g} to {ramp:g} K; diffusion "
+            f"{folder} was heated from {start:g} to {end:g} K; diffusion "
             "belongs to one temperature, so run one simulation for each."
         )
-    return interval, float(np.mean(temperatures))
+    if not len(log):
+        raise _incomplete(folder, "md.csv has no rows")
+    return log
 
 
-def _unwrap(positions: Floats, cells: Floats) -> tuple[Floats, bool]:
-    """Positions without jumps across the cell, and whether there were any.
+def _incomplete(folder: Path, reason: object) -> DataError:
+    return DataError(
+        f"{folder} is no complete folder of `ladera md` ({reason}); its settings.json and "
+        "md.csv say the time step and the temperature."
+    )
 
-    Each step r(i) - r(i-1) is taken to its nearest image in the cell of frame i and the steps are
-    summed, which keeps diffusion right also when the cell breathes (von Buelow, Bullerjahn and
-    Hummer, J. Chem. Phys. 153, 021101 (2020)).
-    """
-    steps = np.diff(positions, axis=0)
-    periodic = np.abs(np.linalg.det(cells)) > 1e-9
-    if not periodic.all():
-        return positions, False
-    inverse = np.linalg.inv(cells)
-    turns = np.round(steps @ inverse[1:])
-    nearest = steps - turns @ cells[1:]
-    lengths = np.linalg.norm(nearest, axis=2)
-    heights = 1 / np.linalg.norm(inverse[1:], axis=1)  # between opposite faces, (n_frames - 1, 3)
-    relative = lengths / heights.min(axis=1)[:, None]
-    if turns.any() and relative.max() > _LONGEST_STEP:
-        frame, atom = np.unravel_index(np.argmax(relative), relative.shape)
-        raise DataError(
-            f"The positions are wrapped into the cell and cannot be unwrapped: between frames "
-            f"{frame} and {frame + 1} atom {atom} moves by {lengths[frame, atom]:.2f} Angstrom or "
-            f"some other image of that, in a cell {heights[frame].min():.2f} Angstrom high; write "
-            "frames more often, or write unwrapped positions (xu yu zu in LAMMPS)."
-        )
-    if not turns.any():
-        return positions, False
-    return np.concatenate([positions[:1], positions[0] + np.cumsum(nearest, axis=0)]), True
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and bool(np.isfinite(value) and value > 0)

@@ -13,6 +13,7 @@ from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, INK, PALETTE, style
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
+from ladera.properties.unfolding import reduced_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,9 +162,9 @@ class _Pairs:
 
     def __init__(self, trajectory: Trajectory, positions: Floats) -> None:
         self._positions = positions
-        self._cell = trajectory.cells.mean(axis=0)
         self.edges = np.zeros(1)
         if trajectory.volume > 0 and positions.shape[1] > 1:
+            self._cell = reduced_cell(trajectory.cells.mean(axis=0))
             self._inverse = np.linalg.inv(self._cell)
             # Nearer than half the height of the cell the nearest image is the only one.
             half = 0.5 / np.linalg.norm(self._inverse, axis=0).max()

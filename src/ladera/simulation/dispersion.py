@@ -15,11 +15,16 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.potential import PropertyUnavailableError
+from ladera.structure import Structure
 from ladera.units import BOHR, HARTREE
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ladera.arrays import Floats
+
+_CUTOFF: Final = 60 * BOHR  # of pairs
+_MARGIN: Final = 1.0  # Angstrom, about the atoms in open directions
 HEAVIEST: Final = 94  # Pu, the last element of D3 (and dftd3 dies of some beyond its tables)
 
 
@@ -54,6 +59,10 @@ class D3(Calculator):
                 f"D3(BJ) has no parameters for the functional '{functional}'; {hint}"
             ) from error
 
+    def __reduce__(self) -> tuple[type[D3], tuple[str]]:
+        """Copies, also those for other processes, ask the package for handles of their own."""
+        return type(self), (self.functional,)
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -66,18 +75,40 @@ class D3(Calculator):
         if atoms is None:
             raise DataError("The calculator D3 has not been given a structure yet.")
         _check_elements(atoms)
+        Structure.from_atoms(atoms).check(_CUTOFF)
+        positions, cell, turn = _in_a_box(atoms)
         model = self._library.DispersionModel(
-            atoms.numbers, atoms.positions / BOHR, atoms.cell.array / BOHR, atoms.pbc
+            atoms.numbers, positions / BOHR, cell / BOHR, np.arange(3) < atoms.pbc.sum()
         )
         found = model.get_dispersion(param=self._damping, grad=True)
         energy = HARTREE * float(found["energy"])
-        forces = -HARTREE / BOHR * np.asarray(found["gradient"])
+        forces = -HARTREE / BOHR * np.asarray(found["gradient"]) @ turn.T
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
         if atoms.pbc.any() and atoms.cell.volume > 0:
-            stress = HARTREE * np.asarray(found["virial"]) / atoms.cell.volume
+            stress = HARTREE * turn @ np.asarray(found["virial"]) @ turn.T / atoms.cell.volume
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
         elif "stress" in properties:
             raise PropertyUnavailableError("The structure has no stress: it has no volume.")
+
+
+def _in_a_box(atoms: Atoms) -> tuple[Floats, Floats, Floats]:
+    """Positions and cell for the library, and the axes they are in (columns), (3, 3).
+
+    The library (1.7) folds atoms along open directions as well, wants a vector there, and mixes up
+    the rows and columns of a leaning cell that is periodic along some of its vectors only
+    (https://github.com/dftd3/simple-dftd3/issues/185). So the periodic vectors come first, along
+    the first axes, and the atoms lie inside of what is open.
+    """
+    vectors = atoms.cell.array[atoms.pbc]
+    k = len(vectors)
+    turn, triangle = np.linalg.qr(vectors.T, mode="complete")
+    turn = turn * np.append(np.where(np.diag(triangle) < 0, -1, 1), np.ones(3 - k))
+    positions = atoms.positions @ turn
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    cell = np.diag(high - low + 2 * _MARGIN)
+    cell[:k] = vectors @ turn
+    positions[:, k:] += _MARGIN - low[k:]
+    return positions, cell, turn
 
 
 def _library() -> Any:

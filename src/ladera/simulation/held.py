@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ladera.arrays import Floats
 
-Purpose = Literal["dynamics", "langevin", "npt", "cell relaxation", "vibrations", "path"]
+Purpose = Literal["dynamics", "langevin", "npt", "cell relaxation", "vibrations", "path", "crystal"]
 
 # These hold each atom by itself, in directions that stay the same.
 _ATOM_BY_ATOM: Final = ("FixAtoms", "FixCartesian", "FixedLine", "FixedPlane")
@@ -82,6 +82,11 @@ _HONOURED: Final[dict[Purpose, _Honoured]] = {
         "A path of least energy",
         (*_ATOM_BY_ATOM, "FixScaled", "FixCom"),
         "hold atoms with these, or remove it",
+    ),
+    "crystal": _Honoured(
+        "A property of a crystal, in which all atoms move,",
+        (),
+        "remove the constraint (in extended XYZ, the column move_mask)",
     ),
 }
 _EXACT: Final = 1e-6  # of numbers of order one

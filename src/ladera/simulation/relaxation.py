@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError, did_you_mean
 from ladera.identity import describe_run
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ladera.potential import Potential
+
+LOGARITHM_TERMS = 200  # far more than any cell needs
 
 OptimizerName = Literal["lbfgs", "bfgs", "fire"]
 _Writer = Callable[[RelaxRow, "Atoms"], None]
@@ -116,7 +119,10 @@ def _iterations(
     from ase.optimize import BFGS, FIRE, LBFGS
 
     kind = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}[optimizer]
-    target = FrechetCellFilter(atoms) if cell else atoms
+    target: Any = atoms
+    if cell:
+        target = FrechetCellFilter(atoms)
+        target.logm = _logarithm  # SciPy's warns of its last digits, which no step depends on
     try:
         atoms.get_forces()
         check_finite(atoms.calc.results)
@@ -129,6 +135,17 @@ def _iterations(
             f"The relaxation had to stop: {reason}. Start from a more sensible structure, or "
             "train the model on structures like this one."
         ) from error
+
+
+def _logarithm(matrix: Floats) -> Floats:
+    r"""log F = 2 sum_k X^(2k+1) / (2k+1), X = (F - 1) (F + 1)^-1, of a deformation F, (3, 3)."""
+    one = np.eye(3)
+    power: Floats = np.linalg.solve((matrix + one).T, (matrix - one).T).T
+    square, total, k = power @ power, power.copy(), 1
+    while np.abs(power := power @ square).max() > 1e-18 and k < LOGARITHM_TERMS:
+        total += power / (2 * k + 1)
+        k += 1
+    return 2 * total
 
 
 def _keep_symmetry(atoms: Atoms) -> None:

@@ -23,9 +23,9 @@ GIBIBYTE: Final = 2**30
 _OBJECT: Final = 650
 
 
-def weight(tensors: Iterable[Tensor | None]) -> int:
-    """Memory that tensors take, bytes."""
-    return sum(tensor.nbytes + _OBJECT for tensor in tensors if tensor is not None)
+def weight(parts: Iterable[object]) -> int:
+    """Memory that the tensors among some parts take, bytes."""
+    return sum(part.nbytes + _OBJECT for part in parts if isinstance(part, Tensor))
 
 
 class GraphStore(Sequence[Graph]):

@@ -115,8 +115,22 @@ class DataConfig(Section):
         (), description="Files of validation frames; then none are taken from 'files'."
     )
     test_files: Files = Field((), description="Files of test frames; then none are taken either.")
-    units: Literal["angstrom-ev", "bohr-hartree", "angstrom-hartree"] | None = Field(
-        None, description="Units of the files; an input.data needs them said."
+    units: (
+        Literal[
+            "angstrom-ev",
+            "bohr-hartree",
+            "angstrom-hartree",
+            "cp2k",
+            "bohr-rydberg",
+            "angstrom-rydberg",
+            "angstrom-kcal/mol",
+            "angstrom-kj/mol",
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Units of the files; an input.data needs them said. cp2k: Angstrom, Hartree "
+        "and forces in Hartree/Bohr.",
     )
     atom_columns: AtomColumns = Field(
         "charge energy",
@@ -262,6 +276,9 @@ class TrainingConfig(Section):
     )
     gradient_clip: PositiveFloat | None = Field(
         None, description="Longest gradient (Euclidean norm) a step may follow."
+    )
+    gradient_clip_value: PositiveFloat | None = Field(
+        None, description="Largest component of the gradient a step may follow."
     )
     ema_decay: Fraction | None = Field(
         None,

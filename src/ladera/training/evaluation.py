@@ -21,7 +21,7 @@ from ladera.files import atomic_path, save_arrays
 from ladera.graph import Graph
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.potential.committee import CALIBRATED, calibration_of
-from ladera.quantities import ENERGY, MILLI, QUANTITIES, Quantity
+from ladera.quantities import ENERGY, FORCES, MILLI, QUANTITIES, Quantity, pretty
 from ladera.training.batches import in_order, within
 from ladera.training.extrapolation import ExtrapolationReport
 from ladera.training.heads import by_head
@@ -31,6 +31,8 @@ N_WORST: Final = 5
 
 # What a call costs is lost in so many atoms, and their graphs are small.
 _ATOMS_AT_ONCE: Final = 1000
+# Largest differences in meV/atom and meV/Angstrom that rounding in a file makes of one number.
+OWN: Final = {ENERGY: 1e-3, FORCES: 1e-2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,6 +300,26 @@ class _Predictions:
             for k, index in enumerate(indices.tolist()):
                 mine = [each for each, at in zip(found, structures, strict=True) if at == k]
                 report.add(index, [each._replace(atom=each.atom - int(starts[k])) for each in mine])
+
+
+def require_foreign_labels(evaluation: Evaluation) -> Evaluation:
+    """The same; DataError for labels that are the model's own, as those of its simulations are."""
+    largest = {
+        quantity: MILLI * float(np.nanmax(np.abs(errors)))
+        for quantity in OWN
+        if np.isfinite(errors := evaluation.errors(quantity)).any()
+    }
+    if largest and all(error <= OWN[quantity] for quantity, error in largest.items()):
+        words = " and ".join(
+            f"{q.name} within {error:.1g} {pretty(q.unit_of_errors)}"
+            for q, error in largest.items()
+        )
+        source = evaluation.dataset[0].source
+        raise DataError(
+            f"The labels are this model's own predictions, {words} in all frames (the first is "
+            f"{source}), as in a trajectory of its own; take labels of the reference instead."
+        )
+    return evaluation
 
 
 def _check(potential: Potential, dataset: Dataset) -> None:

@@ -153,6 +153,8 @@ class GradientSteps:
 
     def _check_gradient(self, loss: Tensor, batch: Batch) -> None:
         """Clip the gradient; stop when it, or the loss, is not finite."""
+        if self._config.gradient_clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self._parameters, self._config.gradient_clip_value)
         limit = self._config.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(
             self._parameters, math.inf if limit is None else limit

@@ -20,6 +20,9 @@ WeightDecay = Annotated[
 ]
 
 
+Epsilon = Annotated[PositiveFloat, Field(description="Added to what steps are divided by.")]
+
+
 class SGD(Section):
     """Stochastic gradient descent."""
 
@@ -34,6 +37,10 @@ class Adagrad(Section):
 
     name: Literal["adagrad"] = Field("adagrad", description="Which optimizer.")
     learning_rate: PositiveFloat = Field(1e-2, description="Size of a step.")
+    initial_accumulator: NonNegativeFloat = Field(
+        0.0, description="What the sum of the squared gradients starts from."
+    )
+    epsilon: Epsilon = 1e-10
     weight_decay: WeightDecay = 0.0
 
 
@@ -44,6 +51,7 @@ class RMSprop(Section):
     learning_rate: PositiveFloat = Field(1e-3, description="Size of a step.")
     alpha: Fraction = Field(0.99, description="Memory of the running mean.")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="0 for none.")
+    epsilon: Epsilon = 1e-8
     weight_decay: WeightDecay = 0.0
 
 
@@ -53,6 +61,7 @@ class Adam(Section):
     name: Literal["adam"] = Field("adam", description="Which optimizer.")
     learning_rate: PositiveFloat = Field(5e-3, description="Size of a step.")
     betas: tuple[Fraction, Fraction] = Field((0.9, 0.99), description="Memories of the means.")
+    epsilon: Epsilon = 1e-8
     weight_decay: WeightDecay = 0.0
 
 
@@ -62,6 +71,7 @@ class AdamW(Section):
     name: Literal["adamw"] = Field("adamw", description="Which optimizer.")
     learning_rate: PositiveFloat = Field(5e-3, description="Size of a step.")
     betas: tuple[Fraction, Fraction] = Field((0.9, 0.99), description="Memories of the means.")
+    epsilon: Epsilon = 1e-8
     weight_decay: WeightDecay = 1e-2
 
 

@@ -48,16 +48,18 @@ def _optimizer(config: GradientOptimizer, parameters: Any) -> Optimizer:
     match config:
         case SGD(momentum=momentum, weight_decay=decay):
             return torch.optim.SGD(parameters, rate, momentum, weight_decay=decay)
-        case Adagrad(weight_decay=decay):
-            return torch.optim.Adagrad(parameters, rate, weight_decay=decay)
-        case RMSprop(alpha=alpha, momentum=momentum, weight_decay=decay):
-            return torch.optim.RMSprop(
-                parameters, rate, alpha, momentum=momentum, weight_decay=decay
+        case Adagrad(initial_accumulator=start, epsilon=eps, weight_decay=decay):
+            return torch.optim.Adagrad(
+                parameters, rate, weight_decay=decay, initial_accumulator_value=start, eps=eps
             )
-        case Adam(betas=betas, weight_decay=decay):
-            return torch.optim.Adam(parameters, rate, betas, weight_decay=decay, foreach=True)
-        case AdamW(betas=betas, weight_decay=decay):
-            return torch.optim.AdamW(parameters, rate, betas, weight_decay=decay, foreach=True)
+        case RMSprop(alpha=alpha, momentum=momentum, epsilon=eps, weight_decay=decay):
+            return torch.optim.RMSprop(
+                parameters, rate, alpha, eps, momentum=momentum, weight_decay=decay
+            )
+        case Adam(betas=betas, epsilon=eps, weight_decay=decay):
+            return torch.optim.Adam(parameters, rate, betas, eps, decay, foreach=True)
+        case AdamW(betas=betas, epsilon=eps, weight_decay=decay):
+            return torch.optim.AdamW(parameters, rate, betas, eps, decay, foreach=True)
         case ScheduleFree(betas=betas, weight_decay=decay):
             from schedulefree import AdamWScheduleFree  # a tenth of a second, for few runs
 

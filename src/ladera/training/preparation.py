@@ -12,7 +12,7 @@ from ladera.data import doctor, formats, reference_energies, splits
 from ladera.data.dataset import Dataset
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError, did_you_mean
-from ladera.quantities import QUANTITIES
+from ladera.quantities import QUANTITIES, STRESS
 from ladera.training.config import (
     DataConfig,
     FileSplit,
@@ -25,7 +25,6 @@ from ladera.training.config import (
 from ladera.training.finetune.start import FromBase
 from ladera.training.prepared import Prepared
 from ladera.training.start import FromScratch, Start
-from ladera.units import UNIT_SYSTEMS
 
 
 def prepare(config: TrainingConfig) -> Prepared:
@@ -70,9 +69,8 @@ def read_data(config: DataConfig) -> tuple[Dataset, Split]:
 
 
 def _read(files: Sequence[str], config: DataConfig) -> Dataset:
-    units = None if config.units is None else UNIT_SYSTEMS[config.units]
     return formats.read(
-        list(files), units=units, keys=config.keys, atom_columns=config.atom_columns
+        list(files), units=config.units, keys=config.keys, atom_columns=config.atom_columns
     )
 
 
@@ -168,6 +166,11 @@ def _check_labels(prepared: Prepared) -> None:
                 f"loss.{name} is {weight:g}, but no training frame has a label for it; check "
                 f"data.keys.{name}, or set loss.{name}: 0 to train without."
             )
+    for index in (
+        np.flatnonzero(prepared.dataset.has("stress")) if prepared.learns("stress") else ()
+    ):
+        if prepared.dataset[int(index)].volume == 0.0:
+            raise DataError(f"{prepared.dataset.place(int(index))} {STRESS.misfit}.")
 
 
 def _check_species(prepared: Prepared) -> None:

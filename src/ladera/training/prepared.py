@@ -15,6 +15,7 @@ from ladera.data.doctor import Report
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError
 from ladera.potential import PotentialConfig, TrainingStatistics
+from ladera.quantities import QUANTITIES
 from ladera.training.config import TrainingConfig
 from ladera.training.start import FromScratch, Start
 
@@ -51,9 +52,13 @@ class Prepared:
 
     @property
     def reference_frames(self) -> Dataset:
-        """What sets reference energies: the training frames, and free atoms of their part."""
+        """What sets reference energies: the training frames, and the free atoms of all parts.
+
+        Free atoms are neither trained on nor judged by, so that the split does not part them.
+        """
         free = reference_energies.isolated_atoms(self.dataset)
-        return self.dataset[np.union1d(self.train, np.intersect1d(free, self.split.train))]
+        used = np.concatenate([self.split.train, self.split.validation, self.split.test])
+        return self.dataset[np.union1d(self.train, np.intersect1d(free, used))]
 
     @property
     def parts(self) -> dict[str, Integers]:
@@ -67,14 +72,27 @@ class Prepared:
         size = self.config.batch_size
         return size if isinstance(size, int) else len(self.train)
 
+    @property
+    def unlearned(self) -> list[str]:
+        """Labels of the training frames that no loss has a weight for, at any time."""
+        labels = self.dataset[self.train].labels
+        return [q.name for q in QUANTITIES if q.name in labels and not self.learns(q.name)]
+
+    def learns(self, name: str) -> bool:
+        """Whether a label has a weight in the loss, from the beginning or later."""
+        losses = (self.config.loss, self.config.stage_two)
+        return any(getattr(loss, name, None) for loss in losses)
+
     def require_sound_data(self) -> None:
         """Raise DataError when the doctor found an error."""
         errors = self.report.errors
         if errors:
             more = f" It found {len(errors)} errors in all." if len(errors) > 1 else ""
+            frame = errors[0].frame
+            where = "" if frame is None else f" [{self.dataset.place(frame)}]"
             raise DataError(
                 f"The data have an error that forbids training ({errors[0].code}): "
-                f"{errors[0].message}{more} 'ladera train --check' lists what it found."
+                f"{errors[0].message}{where}{more} 'ladera train --check' lists what it found."
             )
 
     def statistics(self) -> TrainingStatistics:

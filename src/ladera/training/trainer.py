@@ -8,19 +8,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
 from ladera.interrupt import StopRequest
-from ladera.quantities import QUANTITIES
+from ladera.quantities import MILLI, QUANTITIES, pretty
 from ladera.tables import TableWriter
 from ladera.training import metrics
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
 from ladera.training.committee import train_committee
 from ladera.training.config import TrainingConfig
-from ladera.training.loss import COUNT, Objective
+from ladera.training.loss import COUNT, SQUARE, Objective
 from ladera.training.observer import Observer, Silent
 from ladera.training.preparation import prepare
 from ladera.training.prepared import Prepared
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 Initialize = Callable[["Potential", Prepared, Batches], None]
 _DTYPES: Final = {"float64": torch.float64, "float32": torch.float32}
 _PARTS: Final = ("train", "validation")
+DIVERGED: Final = 10.0  # times the loss before the first step, of the best model
 
 
 def train(
@@ -122,8 +124,12 @@ class _Run:
         self.epoch, self.batch = 0, 0  # what comes next, both from 0
         self.seconds = 0.0  # of the epoch so far
         self.best: dict[str, Any] = {"loss": None, "epoch": 0, "tensors": {}}
+        self.first_loss: float | None = None  # of a few frames, before the first step
         if stored:
             self._restore(stored)
+        else:
+            sums = self._sums_over(self._few_frames())
+            self.first_loss = float(self.objective.total(sums, sums[:, COUNT]))
         self.log: TableWriter | None = None  # of the process that writes
 
     # --- the loop ------------------------------------------------------------------------------
@@ -141,6 +147,7 @@ class _Run:
         self._save()
         self.fabric.barrier()
         self.potential.load_state_dict(self.best["tensors"])
+        self._require_converging()
         self.prepared.start.settle(self.potential)
         self.potential.eval().requires_grad_(False)
         if self.fabric.is_global_zero:
@@ -148,6 +155,42 @@ class _Run:
             self.folder.finish(self.prepared, self.potential, self.best, finetune=result)
         self.fabric.barrier()
         return self.potential
+
+    def _require_converging(self) -> None:
+        """TrainingError for a best model that is far worse than the first one was.
+
+        On a few frames, by the loss of the first epoch.
+        """
+        if self.first_loss is None:
+            return
+        self.objective.weigh(self.config.loss_of(0))
+        frames = self._few_frames()
+        sums = self._sums_over(frames)
+        last = float(self.objective.total(sums, sums[:, COUNT]))
+        if last <= DIVERGED * self.first_loss:
+            return
+        names, dataset = [], self.prepared.dataset[frames]
+        for quantity, row in zip(QUANTITIES, sums.tolist(), strict=True):
+            labels = dataset.column(quantity.name)
+            labels = labels / dataset.atom_counts if quantity.extensive else labels
+            if row[COUNT]:
+                error, guess = math.sqrt(row[SQUARE] / row[COUNT]), float(np.nanstd(labels))
+                unit = pretty(quantity.unit_of_errors)
+                names.append(
+                    f"{quantity.name} {MILLI * error:.2g} {unit}, the mean of the labels "
+                    f"{MILLI * guess:.2g}"
+                )
+        raise TrainingError(
+            f"The training diverged: the loss of its best model is {last:.2g}, and was "
+            f"{self.first_loss:.2g} before the first step (root mean square errors: "
+            f"{'; '.join(names)}); no model was written. Start a new run with a lower "
+            "optimizer.learning_rate."
+        )
+
+    def _few_frames(self) -> Integers:
+        """Frames on which the first model and the best one are compared."""
+        several = self.prepared.validation if len(self.prepared.validation) else self.prepared.train
+        return several[:32]
 
     def _finished(self) -> bool:
         patience = self.config.early_stopping
@@ -255,6 +298,7 @@ class _Run:
             "epoch": self.epoch,
             "batch": self.batch,
             "seconds": self.seconds,
+            "first_loss": self.first_loss,
         }
 
     def _restore(self, stored: Mapping[str, Any]) -> None:
@@ -263,6 +307,7 @@ class _Run:
         self.steps.restore(stored["steps"])
         self.best = stored["best"]
         self.epoch, self.batch, self.seconds = stored["epoch"], stored["batch"], stored["seconds"]
+        self.first_loss = stored.get("first_loss")  # of a run by 0.1.0 it is not known
 
     def _interrupt(self) -> None:
         self._save()

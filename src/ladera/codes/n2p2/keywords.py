@@ -51,6 +51,8 @@ ALIASES: Final = {
     "short_force_error_threshold": "rmse_threshold_force",
     "short_energy_fraction": "energy_fraction",
     "short_force_fraction": "force_fraction",
+    "scale_min_short_atomic": "scale_min_short",
+    "scale_max_short_atomic": "scale_max_short",
 }
 # May stand on several lines: one for each element, or for each function.
 REPEATABLE: Final = _words(

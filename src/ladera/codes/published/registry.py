@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -42,19 +43,31 @@ def models() -> Mapping[str, PublishedModel]:
 
 
 def find(name: str) -> PublishedModel:
-    """The model of a name; ModelFileError, with the closest one, where there is none."""
-    known = models()
-    if name not in known:
-        raise ModelFileError(
-            f"There is no file and no published model '{name}'; {did_you_mean(name, known)}"
-        )
-    return known[name]
+    """The model of a name, also one that others use, such as MACE-OFF23-small.
+
+    Raises ModelFileError, with the closest ones, where there is none, and where there are several.
+    """
+    known, name_here = models(), _as_here(name)
+    if name_here not in known:
+        sizes = [other for other in known if re.fullmatch(re.escape(name_here) + "-[a-z]+", other)]
+        hint = f"choose one of: {', '.join(sizes)}." if sizes else did_you_mean(name_here, known)
+        raise ModelFileError(f"There is no file and no published model '{name}'; {hint}")
+    return known[name_here]
+
+
+def _as_here(name: str) -> str:
+    """A name as Ladera writes it: MACE-MP-0 is mace-mp, mace-off23 is mace-off."""
+    name = name.lower().replace("_", "-")
+    name = re.sub(r"^mace-mp-?0a?(?=$|-)", "mace-mp", name)
+    name = re.sub(r"^mace-off-?23b?(?=$|-)", "mace-off", name)
+    shorter = name.removesuffix("-medium")
+    return shorter if name not in models() and shorter in models() else name
 
 
 def is_name(word: str) -> bool:
     """Whether a word is the name of a model, or as good as one, rather than the path of a file."""
-    like = word.startswith(("mace-", "ethanol-")) and not set(word) & set("./\\ ")
-    return word in models() or like
+    like = word.lower().startswith(("mace-", "ethanol-")) and not set(word) & set("./\\ ")
+    return _as_here(word) in models() or like
 
 
 def of_family(family: str, short: str) -> PublishedModel:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ladera.data.dataset import Dataset
-from ladera.data.doctor import consistency, geometry, labels, units
+from ladera.data.doctor import consistency, geometry, labels, stresses, units
 from ladera.data.doctor.findings import Finding, Report, Severity, renumber, sort_findings
 from ladera.errors import DataError
 
@@ -24,6 +24,7 @@ CHECKS = (
     labels.missing,
     labels.placeholders,
     labels.energy_outliers,
+    labels.stale_energies,
     labels.large_forces,
     labels.net_force,
     labels.charges,
@@ -34,6 +35,7 @@ CHECKS = (
     units.lengths_and_forces,
     units.total_energies,
     consistency.forces_and_stress,
+    stresses.stresses,
 )
 
 

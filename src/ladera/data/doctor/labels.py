@@ -10,6 +10,7 @@ import numpy as np
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.data.doctor.findings import Finding, Severity, counted
+from ladera.data.reference_energies import isolated_atoms
 from ladera.data.store import COLUMNS, LABELS
 
 _FINITE = ("positions", "cell", "weight", *LABELS)
@@ -139,6 +140,36 @@ def energy_outliers(dataset: Dataset) -> Iterator[Finding]:
                 frames,
                 worst=int(usable[worst]),
             )
+
+
+def stale_energies(dataset: Dataset) -> Iterator[Finding]:
+    """One energy on many frames that cannot have the same: it was copied, not calculated.
+
+    That is, on frames of unlike compositions, or of one composition with unlike forces; on three
+    and on a hundredth of the frames at least, so that rounded numbers may meet by chance.
+    """
+    bound = np.setdiff1d(np.flatnonzero(dataset.has("energy")), isolated_atoms(dataset))
+    energies = dataset.column("energy")[bound]
+    if not energies.any():
+        return
+    values, group, counts = np.unique(energies, return_inverse=True, return_counts=True)
+    fewest = min(max(3, 0.01 * len(bound)), max(2, len(bound)))
+    norms = np.nan_to_num(_norms(dataset.column("forces")))
+    strength = np.add.reduceat(norms, dataset.offsets[:-1]) / dataset.atom_counts
+    for number in np.flatnonzero(counts >= fewest):
+        frames = bound[group.ravel() == number]
+        unlike = len(np.unique(dataset.compositions[frames], axis=0)) > 1
+        spread = float(np.ptp(strength[frames]))
+        if not unlike and spread <= 0.05 + 0.01 * float(strength[frames].max()):
+            continue
+        what = "of different compositions" if unlike else "with different forces"
+        yield Finding.about(
+            "error" if unlike else "warning",
+            "stale-energy",
+            f"{counted(frames)} {what} with the very same energy, {values[number]:.6f} eV; it was "
+            "copied from one to the others. Label each with its own.",
+            frames,
+        )
 
 
 def large_forces(dataset: Dataset) -> Iterator[Finding]:

@@ -3,11 +3,13 @@
 ==============================  ==================================================================
 file                            handled by
 ==============================  ==================================================================
-``*.xyz``, ``*.extxyz``         :mod:`~ladera.data.formats.extended_xyz`, also gzipped
-begins with ``begin``           :mod:`~ladera.data.formats.input_data` (RuNNer, n2p2), also gzipped
+``*.xyz``, ``*.extxyz``         :mod:`~ladera.data.formats.extended_xyz`
+begins with ``begin``           :mod:`~ladera.data.formats.input_data` (RuNNer, n2p2)
 ``*.h5``, ``*.hdf5``            :class:`ladera.data.dataset.Dataset`, larger than memory
 any other                       :mod:`~ladera.data.formats.ase_files`, reading only
 ==============================  ==================================================================
+
+The first two may be compressed by gzip, bzip2 or xz.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ from pathlib import Path
 from ladera.data.dataset import Dataset
 from ladera.data.formats import ase_files, extended_xyz, input_data
 from ladera.data.formats.input_data import AtomColumns
-from ladera.data.formats.labels import LabelKeys
+from ladera.data.formats.labels import DataWarning, LabelKeys
 from ladera.data.frame import Frame
-from ladera.data.text import is_input_data
-from ladera.errors import DataError
-from ladera.units import METAL, UNIT_SYSTEMS, UnitSystem
+from ladera.data.text import ending, is_extended_xyz, is_input_data
+from ladera.errors import DataError, did_you_mean
+from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
 
-__all__ = ["AtomColumns", "LabelKeys", "read", "stream", "write"]
+__all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "write"]
 
 PathLike = str | os.PathLike[str]
 
@@ -33,67 +35,77 @@ PathLike = str | os.PathLike[str]
 def read(
     paths: PathLike | Sequence[PathLike],
     *,
-    units: UnitSystem | None = None,
+    units: UnitSystem | str | None = None,
     keys: LabelKeys | None = None,
     atom_columns: AtomColumns = "charge energy",
+    types: Sequence[str] = (),
 ) -> Dataset:
     """All frames of one or several files.
 
     Raises DataError, with file and line where there is one, for anything that cannot be read, for
-    a file without frames and for a label key that is not in the file.
+    a file without frames, for a label key that is not in the file and for units that it is not in.
+    Warns (DataWarning) of what looks like a label and was not read.
 
     Parameters
     ----------
     paths
         One file or several, in any of the formats of this module's table.
     units
-        Units of the file. An ``input.data`` needs them said; extended XYZ is in Angstrom and eV
-        unless told otherwise; other files know their own.
+        Units of the file, or their name in ``ladera.units.FILE_UNITS``. An ``input.data`` needs
+        them said; extended XYZ is in Angstrom and eV unless told otherwise; other files know their
+        own.
     keys
         Under which keys an extended XYZ (or ASE) file stores the labels.
     atom_columns
         What the two columns after the symbol hold in an ``input.data``.
+    types
+        Species of the types 1, 2, 3... of a LAMMPS dump.
     """
-    files = _files(paths)
+    files, units = _files(paths), _unit_system(units)
     if len(files) == 1 and _is_hdf5(files[0]):
-        return _open_hdf5(files[0], units)
-    return Dataset.from_frames(stream(files, units=units, keys=keys, atom_columns=atom_columns))
+        return _open_hdf5(files[0], units, keys or LabelKeys())
+    frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
+    return Dataset.from_frames(frames)
 
 
 def stream(
     paths: PathLike | Sequence[PathLike],
     *,
-    units: UnitSystem | None = None,
+    units: UnitSystem | str | None = None,
     keys: LabelKeys | None = None,
     atom_columns: AtomColumns = "charge energy",
+    types: Sequence[str] = (),
 ) -> Iterator[Frame]:
     """The frames that :func:`read` gives, one after the other, for data larger than memory."""
     keys = LabelKeys() if keys is None else keys
     for file in _files(paths):
-        yield from _some(_frames(file, units, keys, atom_columns), file)
+        yield from _some(_frames(file, _unit_system(units), keys, atom_columns, types), file)
 
 
-def write(dataset: Dataset, path: PathLike, *, units: UnitSystem | None = None) -> tuple[str, ...]:
+def write(
+    dataset: Dataset, path: PathLike, *, units: UnitSystem | str | None = None
+) -> tuple[str, ...]:
     """Write a data set in the format that the file's name says, in one step.
 
-    ``*.h5``, ``*.hdf5``, ``*.xyz`` and ``*.extxyz`` (also ``.gz``) are always in Angstrom and eV;
-    ``*.data`` is an ``input.data`` in ``units``. Returns the labels that the format has no place
-    for, which are not in the file. Raises DataError for an unknown ending and when writing fails.
+    ``*.h5``, ``*.hdf5``, ``*.xyz`` and ``*.extxyz`` (also ``.gz``, ``.bz2``, ``.xz``) are always
+    in Angstrom and eV; ``*.data`` is an ``input.data`` in ``units``. Returns what the format has
+    no place for, which is not in the file. Raises DataError for an unknown ending and when writing
+    fails.
     """
-    path = Path(path)
-    ending = _ending(path)
-    if ending != ".data" and units not in (None, METAL):
+    path, units = Path(path), _unit_system(units)
+    kind = ending(path)
+    if kind != ".data" and units not in (None, METAL):
         raise DataError(f"{path} is always written in Angstrom and eV; give no other units.")
-    if ending in (".h5", ".hdf5"):
+    if _is_hdf5(path):
         dataset.save(path)
-    elif ending in (".xyz", ".extxyz"):
+    elif kind in (".xyz", ".extxyz"):
         extended_xyz.write(dataset, path)
-    elif ending == ".data":
+    elif kind == ".data":
         input_data.write(dataset, path, _required(units, path))
         return input_data.lost_labels(dataset)
     else:
         raise DataError(
-            f"{path} has the ending '{ending}', which Ladera does not write; "
+            f"{path} has the ending '{path.suffix}', which Ladera does not write; "
             "choose .extxyz, .extxyz.gz, .data or .h5."
         )
     return ()
@@ -107,19 +119,21 @@ def _files(paths: PathLike | Sequence[PathLike]) -> list[Path]:
 
 
 def _frames(
-    path: Path, units: UnitSystem | None, keys: LabelKeys, atom_columns: AtomColumns
+    path: Path,
+    units: UnitSystem | None,
+    keys: LabelKeys,
+    atom_columns: AtomColumns,
+    types: Sequence[str],
 ) -> Iterator[Frame]:
     if _is_hdf5(path):
-        return iter(_open_hdf5(path, units))
-    if _ending(path) in (".xyz", ".extxyz"):
-        return extended_xyz.read(path, keys, units or METAL)
+        return iter(_open_hdf5(path, units, keys))
+    if ending(path) in (".xyz", ".extxyz") or is_extended_xyz(path):
+        return extended_xyz.read(path, keys, units)
     if is_input_data(path):
-        return input_data.read(path, _required(units, path), atom_columns)
+        return input_data.read(path, _required(units, path), atom_columns, keys)
     if not path.stat().st_size:
         return iter(())
-    if units not in (None, METAL):
-        raise DataError(f"{path} is converted to Angstrom and eV by ASE; give no other units.")
-    return ase_files.read(path, keys)
+    return ase_files.read(path, keys, units, types)
 
 
 def _some(frames: Iterator[Frame], path: Path) -> Iterable[Frame]:
@@ -132,18 +146,22 @@ def _some(frames: Iterator[Frame], path: Path) -> Iterable[Frame]:
         raise DataError(f"{path} holds no structures; check that it is the right file.")
 
 
-def _ending(path: Path) -> str:
-    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
-
-
 def _is_hdf5(path: Path) -> bool:
-    return path.suffix in (".h5", ".hdf5")
+    return path.suffix.lower() in (".h5", ".hdf5")
 
 
-def _open_hdf5(path: Path, units: UnitSystem | None) -> Dataset:
+def _open_hdf5(path: Path, units: UnitSystem | None, keys: LabelKeys) -> Dataset:
     if units not in (None, METAL):
         raise DataError(f"{path} is in Angstrom and eV already; give no other units.")
-    return Dataset.open(path)
+    return Dataset.open(path).without(keys.left_out(path))
+
+
+def _unit_system(units: UnitSystem | str | None) -> UnitSystem | None:
+    if not isinstance(units, str):
+        return units
+    if units not in FILE_UNITS:
+        raise DataError(f"There are no units '{units}'; {did_you_mean(units, FILE_UNITS)}")
+    return FILE_UNITS[units]
 
 
 def _required(units: UnitSystem | None, path: Path) -> UnitSystem:

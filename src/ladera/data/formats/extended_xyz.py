@@ -8,6 +8,7 @@ empty one, and refuses NaN without a place.)
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
-from ladera.data.formats.labels import LabelKeys, make_frame
+from ladera.data.formats.labels import FileLabels, LabelKeys
 from ladera.data.frame import Frame
 from ladera.data.text import (
     AtomTable,
@@ -32,33 +33,39 @@ from ladera.data.text import (
 )
 from ladera.errors import DataError
 from ladera.quantities import QUANTITIES
-from ladera.units import METAL, UnitSystem
+from ladera.units import UnitSystem
 
 _PLAIN = "species:S:1:pos:R:3"  # the columns of a file that does not say
 
 # key=value, where either may be "quoted", and a value also bracketed; or a word by itself.
 _PAIR = re.compile(
     r"""\s*(?P<key>"(?:[^"\\]|\\.)*"|[^\s="']+)
-        (?:\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\{[^}]*\}|\[.*?\](?=\s|$)|[^\s"']+))?
+        (?:\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\{[^}]*\}|\[.*?\](?=\s|$)
+                       |(?<=\s)[^\s"'=]+|(?<!\s)[^\s"']+))?
         (?=\s|$)\s*""",
     re.VERBOSE,
 )
 
 
-def read(path: Path, keys: LabelKeys, units: UnitSystem = METAL) -> Iterator[Frame]:
-    """The frames of an extended XYZ file, gzipped or not.
+_EMPTY = re.compile(r"""\s*([^\s="']+)\s*=(?:\s|$)""")  # key= and nothing behind it
+
+# Names under which a cell is no Lattice.
+_CELLS = {"cell", "unitcell", "box", "latticevectors", "cellvectors", "celllengths", "abc"}
+_FLAGS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
+
+
+def read(path: Path, keys: LabelKeys, units: UnitSystem | None = None) -> Iterator[Frame]:
+    """The frames of an extended XYZ file, compressed or not, in Angstrom and eV by default.
 
     Raises DataError with file and line for malformed text, and after the last frame when a key
-    that was asked for is in none of them.
+    that was asked for is in none of them. Warns of what was not read.
     """
-    file_keys: set[str] = set()
-    free_atoms_only = True
-    for frame_keys, frame in _read(path, keys, units):
-        file_keys |= frame_keys
-        free_atoms_only &= frame.n_atoms == 1
-        yield frame
-    if file_keys:
-        keys.for_file(file_keys).check(path, file_keys, free_atoms_only)
+    labels = FileLabels(path, keys, units)
+    with LineReader(path) as reader:
+        for batch in batches(_text_frames(reader)):
+            yield from _parse(batch, path, keys, labels)
+    labels.check()
+    labels.warn()
 
 
 def write(dataset: Dataset, path: Path) -> None:
@@ -71,12 +78,6 @@ def write(dataset: Dataset, path: Path) -> None:
             _write_frame(file, frame)
 
 
-def _read(path: Path, keys: LabelKeys, units: UnitSystem) -> Iterator[tuple[set[str], Frame]]:
-    with LineReader(path) as reader:
-        for batch in batches(_text_frames(reader)):
-            yield from _parse(batch, path, keys, units)
-
-
 def _text_frames(reader: LineReader) -> Iterator[TextFrame]:
     index = 0
     while (line := reader.line()) is not None:
@@ -87,7 +88,7 @@ def _text_frames(reader: LineReader) -> Iterator[TextFrame]:
         if comment is None:
             raise reader.error("the file ends after the number of atoms; it is cut short.")
         try:
-            values = parse_comment(comment)
+            values = _structural(parse_comment(comment))
         except ValueError as error:
             raise reader.error(str(error)) from None
         first_line = reader.number + 1
@@ -118,7 +119,7 @@ def parse_comment(line: str) -> dict[str, str]:
     """The keys and values of a frame's second line, as text.
 
     A word by itself counts as true. A line without any '=' is a free comment. Raises ValueError
-    where the text is neither.
+    where the text is neither, and for a key that is there twice or has no value.
     """
     if "=" not in line:
         return {}
@@ -127,12 +128,39 @@ def parse_comment(line: str) -> dict[str, str]:
     line = line.strip()
     while position < len(line):
         match = _PAIR.match(line, position)
+        if match is None and (empty := _EMPTY.match(line, position)):
+            raise ValueError(f"the key '{empty[1]}' has no value; give one, or take the key out.")
         if match is None:
             raise ValueError(f"expected key=value, found '{line[position : position + 40]}'.")
-        value = match["value"]
-        values[_unquote(match["key"])] = "T" if value is None else _unquote(value)
+        key, value = _unquote(match["key"]), match["value"]
+        if key in values:
+            raise ValueError(f"the key '{key}' is there twice; keep the right one.")
+        values[key] = "T" if value is None else _unquote(value)
         position = match.end()
     return values
+
+
+def _structural(values: dict[str, str]) -> dict[str, str]:
+    """The same with Lattice, Properties and pbc spelt so; other programs write lattice or PBC.
+
+    Raises ValueError for two of one kind, and for a cell under another name: without it a crystal
+    would be an open cluster.
+    """
+    spelt: dict[str, str] = {}
+    for key, value in values.items():
+        name = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}.get(key.lower())
+        if name in spelt:
+            raise ValueError(f"{name} is there twice, as '{key}' too; keep the right one.")
+        spelt[name or key] = value
+    for key in values.keys() & spelt.keys() if "Lattice" not in spelt else ():
+        plain = re.sub(r"[^a-z]", "", key.lower())
+        close = plain in _CELLS or difflib.get_close_matches(plain, ["lattice"], cutoff=0.8)
+        if close and len(values[key].split()) >= 3:
+            raise ValueError(
+                f"'{key}' looks like the cell, but is not read as one; write it as "
+                'Lattice="ax ay az bx by bz cx cy cz".'
+            )
+    return spelt
 
 
 def _unquote(text: str) -> str:
@@ -148,12 +176,13 @@ def quote(text: str) -> str:
 
 
 def _parse(
-    batch: list[TextFrame], path: Path, keys: LabelKeys, units: UnitSystem
-) -> Iterator[tuple[set[str], Frame]]:
-    """The frames of some texts with the same columns, each with its keys."""
+    batch: list[TextFrame], path: Path, keys: LabelKeys, labels: FileLabels
+) -> Iterator[Frame]:
+    """The frames of some texts with the same columns."""
     columns = _columns(batch[0].columns, _header_line(batch[0], path))
-    labels = (getattr(keys, quantity.name) for quantity in QUANTITIES if quantity.per_atom)
-    wanted = {"pos", "species", "Z", "numbers", *labels}
+    atomic = {getattr(keys, quantity.name) for quantity in QUANTITIES if quantity.per_atom}
+    wanted = {"pos", "species", "Z", "numbers", "masses", "mass", *atomic}
+    of_frames = {getattr(keys, name) for name in LabelKeys.model_fields} - atomic - {None}
     dtype = np.dtype(
         [
             # Columns that nobody asked for are not even converted.
@@ -163,13 +192,19 @@ def _parse(
     )
     arrays = parse_tables([text.table for text in batch], dtype, path)
     for text, rows in zip(batch, arrays, strict=True):
+        where = _header_line(text, path)
+        misplaced = of_frames & set(columns) - set(text.values)
+        if misplaced:
+            raise DataError(
+                f"{where}: '{min(misplaced)}' is a column of the atoms, expected one value of the "
+                "frame; put it into the line, or name the right key."
+            )
         values: dict[str, Any] = dict(text.values)
-        values.update({name: rows[name] for name in columns if name in wanted})
-        cell, periodic = _cell(text.values, _header_line(text, path))
-        frame = make_frame(
+        values.update({name: rows[name] if name in wanted else "" for name in columns})
+        values.update({name: text.values[name] for name in of_frames & set(text.values)})
+        cell, periodic = _cell(text.values, where)
+        yield labels.frame(
             values,
-            keys,
-            units,
             numbers=_atomic_numbers(rows, path, text.table),
             positions=np.ascontiguousarray(rows["pos"]),
             cell=cell,
@@ -177,7 +212,6 @@ def _parse(
             source=f"{path}, frame {text.index}",
             subset=text.values.get("subset", ""),
         )
-        yield set(text.values) | set(columns), frame
 
 
 def _header_line(text: TextFrame, path: Path) -> str:
@@ -191,7 +225,8 @@ def _columns(properties: str, where: str) -> dict[str, tuple[str, int]]:
     columns: dict[str, tuple[str, int]] = {}
     types = {"S": "U16", "R": "f8", "I": "i8", "L": "U1"}
     for name, kind, size in zip(words[0::3], words[1::3], words[2::3], strict=False):
-        if kind not in types or not size.isdecimal() or not 1 <= int(size) <= 1000:
+        sound = size.isdecimal() and len(size) < 5 and 1 <= int(size) <= 1000
+        if kind not in types or not sound or name in columns:
             break
         columns[name] = (types[kind], int(size))
     has_elements = {"species", "Z", "numbers"} & set(columns)
@@ -209,7 +244,13 @@ def _atomic_numbers(rows: NDArray[Any], path: Path, table: AtomTable) -> Integer
     column = rows[name][:, 0]
     if column.dtype.kind == "U":
         return symbols_to_numbers(column.tolist(), path, table)
-    return column.astype(np.int64)
+    wrong = np.flatnonzero(column != np.trunc(column))
+    if len(wrong):
+        raise DataError(
+            f"{path}, line {table.first_line + wrong[0]}: {column[wrong[0]]} in the column "
+            f"'{name}' is no atomic number; expected a whole one."
+        )
+    return np.clip(column, -1, 1000).astype(np.int64)
 
 
 def _cell(values: dict[str, str], where: str) -> tuple[Floats, Booleans]:
@@ -225,13 +266,12 @@ def _cell(values: dict[str, str], where: str) -> tuple[Floats, Booleans]:
                 f"{where}: Lattice is '{lattice[:100]}', expected nine numbers."
             ) from None
     text = values.get("pbc")
-    if text is None:
-        return cell, np.full(3, lattice is not None)
-    words = re.split(r"[\s,\[\]]+", text.strip("[] "))
-    flags = {"T": True, "F": False, "True": True, "False": False, "1": True, "0": False}
-    if len(words) != 3 or not set(words) <= set(flags):
-        raise DataError(f"{where}: pbc is '{text[:60]}', expected three of T and F.")
-    return cell, np.array([flags[word] for word in words])
+    if text is None:  # vectors of zeros are how some programs write an open direction
+        return cell, cell.any(axis=1)
+    words = re.split(r"[\s,\[\]]+", text.strip("[] ").lower())
+    if len(words) not in (1, 3) or not set(words) <= set(_FLAGS):
+        raise DataError(f"{where}: pbc is '{text[:60]}', expected three of T and F, or one.")
+    return cell, np.array([_FLAGS[word] for word in words]) | np.zeros(3, dtype=bool)
 
 
 def _write_frame(file: IO[Any], frame: Frame) -> None:

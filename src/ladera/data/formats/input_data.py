@@ -26,7 +26,7 @@ from ase.data import chemical_symbols
 
 from ladera.data.dataset import Dataset
 from ladera.data.formats.extended_xyz import parse_comment, quote
-from ladera.data.formats.labels import LabelKeys, make_frame
+from ladera.data.formats.labels import FileLabels, LabelKeys
 from ladera.data.frame import Frame
 from ladera.data.text import (
     LineReader,
@@ -48,16 +48,23 @@ _GROUPS = ("config_type", "head")  # what goes into the comment
 
 
 def read(
-    path: Path, units: UnitSystem, atom_columns: AtomColumns = "charge energy"
+    path: Path,
+    units: UnitSystem,
+    atom_columns: AtomColumns = "charge energy",
+    keys: LabelKeys | None = None,
 ) -> Iterator[Frame]:
-    """The frames of an ``input.data`` file, gzipped or not.
+    """The frames of an ``input.data`` file, compressed or not.
 
     Charges that are zero on every atom of a frame count as missing: the format cannot leave them
-    out. Raises DataError with file and line for malformed text.
+    out. ``keys`` may say which labels to do without. Raises DataError with file and line for
+    malformed text.
     """
+    without = dict.fromkeys(keys.left_out(path) if keys else ())
+    labels = FileLabels(path, LabelKeys(**{"total_charge": "charge"} | without), units)
     with LineReader(path) as reader:
         for batch in batches(_blocks(reader)):
-            yield from _parse(batch, path, units, atom_columns)
+            yield from _parse(batch, path, labels, atom_columns)
+    labels.warn()
 
 
 def write(dataset: Dataset, path: Path, units: UnitSystem) -> None:
@@ -72,8 +79,17 @@ def write(dataset: Dataset, path: Path, units: UnitSystem) -> None:
 
 
 def lost_labels(dataset: Dataset) -> tuple[str, ...]:
-    """Labels of a data set that this format cannot hold."""
-    return tuple(label for label in dataset.labels if label in _LOST)
+    """What of a data set this format cannot hold."""
+    lost = [label for label in dataset.labels if label in _LOST]
+    if (dataset.column("weight") != 1).any():
+        lost.append("weight")
+    parts = set(dataset.column("subset").tolist()) - {"", "train", "test"}
+    lost += [f"subset {part}" for part in sorted(parts)]
+    charges = np.abs(dataset.column("charges"))
+    largest = np.maximum.reduceat(np.append(charges, 0.0), dataset.offsets[:-1])
+    if (dataset.has("charges") & (largest == 0)).any():
+        lost.append("charges that are all zero")
+    return tuple(lost)
 
 
 @dataclass
@@ -88,8 +104,8 @@ def _blocks(reader: LineReader) -> Iterator[_Block]:
     index = 0
     while (line := reader.line()) is not None:
         words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
+        if not words or words[0][0] in "#!" or (index == 0 and words[0] not in _KEYWORDS):
+            continue  # what stands before the first structure is free text
         if words[0] != "begin":
             raise reader.error(f"expected 'begin', found '{line.strip()[:60]}'.")
         yield _block(reader, index, words[1:])
@@ -102,6 +118,8 @@ def _block(reader: LineReader, index: int, options: list[str]) -> _Block:
     while (line := reader.line()) is not None:
         words = line.split(maxsplit=1)
         keyword = words[0] if words else ""
+        if keyword[:1] in ("#", "!"):
+            continue
         if keyword == "atom":
             if not block.table.lines:
                 block.table.first_line = reader.number
@@ -111,9 +129,11 @@ def _block(reader: LineReader, index: int, options: list[str]) -> _Block:
         elif keyword == "lattice":
             block.lattice.append(_floats(reader, line, 3))
         elif keyword in ("energy", "charge"):
+            if keyword in block.values:
+                raise reader.error(f"structure {index} has a second {keyword}; keep one.")
             block.values[keyword] = repr(_floats(reader, line, 1)[0])
         elif keyword == "comment":
-            block.values["comment"] = words[1].strip() if len(words) > 1 else ""
+            block.values |= _groups(words[1].strip() if len(words) > 1 else "")
         elif keyword == "end":
             _check(reader, block)
             return block
@@ -155,7 +175,7 @@ def _check(reader: LineReader, block: _Block) -> None:
 
 
 def _parse(
-    batch: list[_Block], path: Path, units: UnitSystem, atom_columns: AtomColumns
+    batch: list[_Block], path: Path, labels: FileLabels, atom_columns: AtomColumns
 ) -> Iterator[Frame]:
     first, second = atom_columns.split()
     dtype = np.dtype(
@@ -169,18 +189,13 @@ def _parse(
         ]
     )
     arrays = parse_tables([block.table for block in batch], dtype, path, extra_columns=True)
-    keys = LabelKeys(total_charge="charge")
     for block, rows in zip(batch, arrays, strict=True):
-        values: dict[str, Any] = {k: v for k, v in block.values.items() if k != "comment"}
-        values["forces"] = rows["force"]
+        values: dict[str, Any] = block.values | {"forces": rows["force"]}
         if rows["charge"].any():
             values["charges"] = rows["charge"]
-        values |= _groups(block.values.get("comment", ""))
         periodic = bool(block.lattice)
-        yield make_frame(
+        yield labels.frame(
             values,
-            keys,
-            units,
             numbers=symbols_to_numbers(rows["symbol"][:, 0].tolist(), path, block.table),
             positions=np.ascontiguousarray(rows["position"]),
             cell=np.array(block.lattice) if periodic else np.zeros((3, 3)),
@@ -191,12 +206,12 @@ def _parse(
 
 
 def _groups(comment: str) -> dict[str, str]:
-    """The config_type and the head that :func:`write` puts into the comment."""
+    """The config_type and the head that :func:`write` puts into the comment, and units."""
     try:
         values = parse_comment(comment)
     except ValueError:
         return {}
-    return {name: values[name] for name in _GROUPS if name in values}
+    return {k: v for k, v in values.items() if k in _GROUPS or "unit" in k.lower()}
 
 
 def _block_text(frame: Frame, units: UnitSystem, where: str) -> str:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ladera.data.formats.unread import check_units, lookalikes, odd_mass
 from ladera.data.frame import Frame
 from ladera.errors import DataError, did_you_mean
 from ladera.quantities import QUANTITIES
-from ladera.units import UnitSystem
+from ladera.units import METAL, UnitSystem
 
 # Keys of a virial that are used unasked in a file that has no stress.
-_USUAL_VIRIALS = ("virial", "virials")
+_USUAL_VIRIALS: Final = ("virial", "virials")
+# Labels that few want: one that does not fit is passed over unless it was asked for.
+_UNASKED: Final = ("dipole", "charges")
+
+
+class DataWarning(UserWarning):
+    """Something of a data file was not read."""
 
 
 class LabelKeys(BaseModel):
@@ -51,13 +60,36 @@ class LabelKeys(BaseModel):
     )
     weight: str | None = Field("weight", description="Key of a frame's weight in the loss.")
 
-    def for_file(self, found: set[str]) -> LabelKeys:
-        """These keys, with the virial's where only the file can tell."""
-        if self.virial is None and self.stress not in found:
-            usual = [key for key in _USUAL_VIRIALS if key in found]
-            if usual:
-                return self.model_copy(update={"virial": usual[0]})
-        return self
+    @field_validator("*", mode="before")
+    @classmethod
+    def _none_is_none(cls, key: Any) -> Any:
+        return None if isinstance(key, str) and key.lower() == "none" else key
+
+    def key(self, name: str, found: Iterable[str]) -> str | None:
+        """The key of a label: of a virial that was neither named nor switched off, a usual one."""
+        if name == "virial" and name not in self.model_fields_set:
+            return next((key for key in _USUAL_VIRIALS if key in found), None)
+        key: str | None = getattr(self, name)
+        return key
+
+    def names(self) -> set[str]:
+        """All keys that are looked for, and the usual ones of what was switched off."""
+        chosen = (getattr(self, name) for name in self.model_fields_set)
+        return {*type(self).model_fields, *_USUAL_VIRIALS, *(key for key in chosen if key)}
+
+    def left_out(self, path: object) -> list[str]:
+        """The labels to read a file without whose labels have no keys, such as an ``input.data``.
+
+        Raises DataError for a key that is not the usual one: it cannot be looked for there.
+        """
+        for name in sorted(self.model_fields_set):
+            key = getattr(self, name)
+            if key not in (None, name):
+                raise DataError(
+                    f"{path} has no keys, so that '{key}' for the {name} cannot be looked for; "
+                    "leave the key out."
+                )
+        return [name for name in sorted(self.model_fields_set) if getattr(self, name) is None]
 
     def check(self, path: object, found: set[str], free_atoms_only: bool) -> None:
         """Raise DataError when a key that has to be in the file is not.
@@ -76,75 +108,176 @@ class LabelKeys(BaseModel):
             hint = did_you_mean(key, others) if others else "it has no keys at all."
             raise DataError(
                 f"{path} has no '{key}' for the {name}; {hint} "
-                f"Name the right key; {name}: null (--{name}-key none) reads the file without it."
+                f"Name the right key; {_without(name)}."
             )
 
 
-def make_frame(
-    values: Mapping[str, Any],
-    keys: LabelKeys,
-    units: UnitSystem,
-    *,
-    numbers: NDArray[np.int64],
-    positions: NDArray[np.float64],
-    cell: NDArray[np.float64],
-    periodic: NDArray[np.bool_],
-    source: str,
-    subset: str = "",
-) -> Frame:
-    """A frame in Ladera's units from a file's numbers.
+class FileLabels:
+    """The labels of one file: makes a frame of each structure, and says what was not read."""
 
-    ``values`` holds whatever the file says, by its own keys, as text, numbers or arrays; positions
-    and cell are in the file's unit of length. Raises DataError for a value of the wrong kind.
-    """
-    keys = keys.for_file(set(values))
-    n_atoms = len(numbers)
+    def __init__(self, path: Path, keys: LabelKeys, units: UnitSystem | None) -> None:
+        self._path, self._keys = path, keys
+        self._units, self._units_said = units or METAL, units is not None
+        self._found: set[str] = set()
+        self._free_atoms_only = True
+        self._remarks: dict[str, tuple[str, int]] = {}
 
-    def numeric(name: str, *sizes: int, unit: float = 1.0) -> NDArray[np.float64] | None:
-        key = getattr(keys, name)
+    def frame(
+        self,
+        values: Mapping[str, Any],
+        *,
+        numbers: NDArray[np.int64],
+        positions: NDArray[np.float64],
+        cell: NDArray[np.float64],
+        periodic: NDArray[np.bool_],
+        source: str,
+        subset: str = "",
+    ) -> Frame:
+        """A frame in Ladera's units from a file's numbers.
+
+        ``values`` holds whatever the file says, by its own keys, as text, numbers or arrays;
+        positions and cell are in the file's unit of length. Raises DataError for a value of the
+        wrong kind, for stress and virial that contradict each other, and for declared units that
+        the file is not read in.
+        """
+        keys, units = self._keys, self._units
+        self._found |= set(values)
+        self._free_atoms_only &= len(numbers) == 1
+        check_units(values, units, self._units_said, source)
+        labels: dict[str, Any] = {}
+        for quantity in QUANTITIES:
+            shape = (len(numbers), *quantity.shape) if quantity.per_atom else quantity.shape
+            sizes = (9, 6) if quantity.shape == (3, 3) else (math.prod(shape),)
+            value = self._numeric(quantity.name, values, source, sizes, quantity.factor(units))
+            if value is not None:
+                value = _matrix(value) if quantity.shape == (3, 3) else value.reshape(shape)
+                labels[quantity.name] = value if shape else float(value)
+        frame = Frame(
+            numbers=numbers,
+            positions=positions * units.length,
+            cell=cell * units.length,
+            periodic=periodic,
+            **labels,
+            config_type=str(values.get(keys.config_type, "")) if keys.config_type else "",
+            head=str(values.get(keys.head, "")) if keys.head else "",
+            subset=subset,
+            source=source,
+        )
+        for name in ("total_charge", "weight"):
+            value = self._numeric(name, values, source, (1,), 1.0)
+            if value is not None:
+                frame = frame.with_(**{name: float(value[0])})
+        self._look(frame, values)
+        return self._with_stress(frame, values)
+
+    def check(self) -> None:
+        """Raise DataError when a key that has to be in the file is in none of its frames."""
+        if self._found:
+            self._keys.check(self._path, self._found, self._free_atoms_only)
+
+    def warn(self) -> None:
+        """Warn once of each kind of thing that was found in the file and not read."""
+        used = self._keys.names() | {"species", "pos", "Z", "numbers", "subset"}
+        unread = lookalikes(self._found, used)
+        if unread:
+            names = ", ".join(f"'{key}'" for key in unread[:8]) + ", ..." * (len(unread) > 8)
+            self._remarks["unread"] = (
+                f"{self._path}: {names} look{'s' * (len(unread) == 1)} like labels and "
+                f"{'was' if len(unread) == 1 else 'were'} not read; name what is one, as with "
+                "--energy-key or data.keys.energy",
+                1,
+            )
+        for sentence, count in self._remarks.values():
+            more = f" So in {count:,} frames of the file." if count > 1 else ""
+            warnings.warn(f"{sentence}.{more}", DataWarning, stacklevel=2)
+
+    def _remark(self, kind: str, sentence: str) -> None:
+        first, count = self._remarks.get(kind, (sentence, 0))
+        self._remarks[kind] = first, count + 1
+
+    def _numeric(
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        source: str,
+        sizes: tuple[int, ...],
+        unit: float,
+    ) -> NDArray[np.float64] | None:
+        key = self._keys.key(name, values)
         if key is None or key not in values:
             return None
-        array = _numbers(values[key], f"{source}: '{key}'")
-        if array.size not in sizes:
+        try:
+            array = _numbers(values[key], f"{source}: '{key}'")
+            if array.size in sizes:
+                return array.ravel() * unit
             expected = " or ".join(str(size) for size in sizes)
             raise DataError(
-                f"{source}: '{key}' has {array.size} numbers, expected {expected} for {name}."
+                f"{source}: '{key}' has {array.size} numbers, expected {expected} for {name}"
+                f"{'' if name in ('energy', 'forces') else '; ' + _without(name)}."
             )
-        return array.ravel() * unit
+        except DataError as error:
+            if name not in _UNASKED or name in self._keys.model_fields_set:
+                raise
+            self._remark(name, f"{str(error).split('; ')[0].rstrip('.')}; it was not read")
+            return None
 
-    labels: dict[str, Any] = {}
-    for quantity in QUANTITIES:
-        shape = (n_atoms, *quantity.shape) if quantity.per_atom else quantity.shape
-        sizes = (9, 6) if quantity.shape == (3, 3) else (math.prod(shape),)
-        value = numeric(quantity.name, *sizes, unit=quantity.factor(units))
-        if value is not None:
-            value = _matrix(value) if quantity.shape == (3, 3) else value.reshape(shape)
-            labels[quantity.name] = value if shape else float(value)
-    total_charge, weight = numeric("total_charge", 1), numeric("weight", 1)
-    virial = numeric("virial", 9, 6, unit=units.energy)
-    if virial is not None:
-        volume = abs(np.linalg.det(cell * units.length)) if periodic.any() else 0.0
-        if volume == 0.0:
-            raise DataError(
-                f"{source}: '{keys.virial}' is given but the structure has no volume; give the "
-                "cell, or leave the virial out."
+    def _with_stress(self, frame: Frame, values: Mapping[str, Any]) -> Frame:
+        """With the stress that a virial means, and without one where there is no volume."""
+        key = self._keys.key("virial", values)
+        virial = self._numeric("virial", values, frame.source, (9, 6), self._units.energy)
+        if (virial is not None or frame.stress is not None) and frame.volume == 0.0:
+            name = "stress" if virial is None else key
+            self._remark(
+                "open", f"{frame.source}: '{name}' of a structure without a volume was not read"
             )
-        labels["stress"] = _matrix(-virial / volume)
-    config_type = values.get(keys.config_type, "") if keys.config_type else ""
-    head = values.get(keys.head, "") if keys.head else ""
-    return Frame(
-        numbers=numbers,
-        positions=positions * units.length,
-        cell=cell * units.length,
-        periodic=periodic,
-        **labels,
-        total_charge=None if total_charge is None else float(total_charge[0]),
-        config_type=str(config_type),
-        head=str(head),
-        subset=subset,
-        weight=1.0 if weight is None else float(weight[0]),
-        source=source,
-    )
+            return frame.with_(stress=None)
+        if virial is None:
+            return frame
+        stress = _matrix(-virial / frame.volume)
+        if frame.stress is None or self._keys.virial is not None:
+            return frame.with_(stress=stress)
+        difference = np.abs(stress - frame.stress)
+        worst = np.unravel_index(int(np.argmax(np.nan_to_num(difference))), (3, 3))
+        if difference[worst] > 1e-5 + 0.01 * np.abs(stress).max():
+            raise DataError(
+                f"{frame.source}: '{self._keys.stress}' and '{key}' contradict each other: a "
+                f"component of the stress is {frame.stress[worst]:.6g}, -virial / volume "
+                f"{stress[worst]:.6g} eV/Angstrom^3; leave the wrong one out "
+                "(--virial-key none or --stress-key none; data.keys.virial: null)."
+            )
+        return frame
+
+    def _look(self, frame: Frame, values: Mapping[str, Any]) -> None:
+        """Remark on a free energy that is another than the energy, and on masses."""
+        if frame.energy is not None and "energy" not in self._keys.model_fields_set:
+            free = _number_or_nan(values.get("free_energy")) * self._units.energy
+            if abs(free - frame.energy) > 1e-6:
+                self._remark(
+                    "free_energy",
+                    f"{frame.source}: 'free_energy' differs from 'energy' by "
+                    f"{abs(free - frame.energy):.3g} eV and was not read; the forces of smeared "
+                    "occupations belong to it (--energy-key free_energy; --energy-key energy to "
+                    "go without this remark)",
+                )
+        masses = values.get("masses", values.get("mass"))
+        if isinstance(masses, np.ndarray) and masses.size == frame.n_atoms:
+            odd = odd_mass(frame.numbers, masses.ravel().astype(np.float64))
+            if odd:
+                self._remark(
+                    "masses", f"{frame.source}: {odd}; is it that element? The mass was not used"
+                )
+
+
+def _without(name: str) -> str:
+    option = f"--{name.replace('_', '-')}-key none"
+    return f"{option} (data.keys.{name}: null) reads the file without it"
+
+
+def _number_or_nan(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _matrix(components: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from ladera.errors import ConfigError, did_you_mean
 from ladera.units import ANGSTROM_HARTREE, ATOMIC, ATOMIC_TIME, UnitSystem
@@ -53,7 +53,9 @@ KEYS: Final = {
     "iterations": "1000",
     "timestep": "0.5 fs",
 }
-ATOM_TYPE: Final = re.compile(r"atom_type_(\d+)")
+MASS_TOLERANCE: Final = 0.005  # of an element's mass; isotopes are farther away
+LARGEST: Final = 10**9  # of what is counted
+ATOM_TYPE: Final = re.compile(r"atom_type_([1-9]\d{0,2})")
 
 # The energies of the thesis are in Hartree whatever the lengths are in.
 _LENGTH_UNITS: Final = {
@@ -148,11 +150,12 @@ class ControlFile:
         return value
 
     def whole_number(self, key: str, low: int) -> int:
-        """The whole number behind a key, ``low`` at least."""
+        """The whole number behind a key, ``low`` at least and LARGEST at most."""
         value = _number(self.word(key))
-        if value is None or not value.is_integer() or value < low:
+        if value is None or not value.is_integer() or not low <= value <= LARGEST:
+            end = "up" if value is None or value <= LARGEST else f"to {LARGEST}"
             raise self.error(
-                f"{key} is '{self.word(key)}', expected a whole number from {low} up.",
+                f"{key} is '{self.word(key)}', expected a whole number from {low} {end}.",
                 self.entry(key),
             )
         return int(value)
@@ -203,11 +206,11 @@ class ControlFile:
         """The hidden nodes of ``neurons_per_layer``, whose last number is the output's 1."""
         entry = self.entry("neurons_per_layer")
         words = entry.text.strip("[]()").replace(",", " ").split()
-        values = [int(word) if word.isdigit() else 0 for word in words]
+        values = [int(word) if re.fullmatch(r"\d{1,4}", word) else 0 for word in words]
         if len(values) < 2 or min(values) < 1 or values[-1] != 1:
             raise self.error(
                 f"neurons_per_layer is '{entry.text}', expected the nodes of one hidden layer or "
-                "more and then 1 for the energy, such as [15, 15, 1].",
+                "more, 9999 at most, and then 1 for the energy, such as [15, 15, 1].",
                 entry,
             )
         return tuple(values[:-1])
@@ -217,7 +220,7 @@ class ControlFile:
         count = self.whole_number("number_of_atom_types", 1)
         lines = [entry for key, entry in self._entries.items() if ATOM_TYPE.fullmatch(key)]
         numbers = sorted(int(entry.key.removeprefix("atom_type_")) for entry in lines)
-        if numbers != list(range(1, count + 1)):
+        if len(numbers) != count or numbers[-1] != count:
             listed = ", ".join(map(str, numbers)) or "none"
             raise self.error(
                 f"number_of_atom_types is {count}, but the atom_type lines are {listed}; expected "
@@ -230,6 +233,18 @@ class ControlFile:
             if symbols.count(kind) > 1:
                 raise self.error(f"{kind} has two atom_type lines; keep one of them.")
         return types
+
+    def strange_masses(self) -> list[str]:
+        """A sentence for each mass that is not that of its element."""
+        said = []
+        for number, kind in enumerate(self.atom_types(), start=1):
+            known = float(atomic_masses[atomic_numbers[kind.symbol]])
+            if abs(kind.mass / known - 1) > MASS_TOLERANCE:
+                said.append(
+                    f"atom_type_{number} gives {kind.symbol} the mass {kind.mass:g} and the "
+                    f"element has {known:g}; a simulation takes {kind.mass:g} as it is said."
+                )
+        return said
 
     def _atom_type(self, entry: Entry) -> AtomType:
         if len(entry.words) != 4:

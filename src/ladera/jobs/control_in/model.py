@@ -13,11 +13,11 @@ TRAINING, SIMULATION = "training", "simulation"
 _CUTOFF_FUNCTIONS: Final = {"1": "cosine", "2": "tanh3"}
 _ANGULAR: Final[dict[str, smf.Angular]] = {"wide": "wide", "narrow": "narrow"}
 _ACTIVATIONS: Final = {
-    "hyperbolic_tangent": "tanh",
-    "hyperbolic_tangent_with_linear_twist": "tanh_twist",
+    "hyperbolic_tangent": "tanh_scaled",
+    "hyperbolic_tangent_with_linear_twist": "tanh_weak_twist",
     "sigmoid": "logistic",
     "identity": "linear",
-    "rectilinear": "relu",
+    "rectilinear": "leaky_relu",
 }
 
 

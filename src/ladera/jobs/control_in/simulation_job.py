@@ -120,6 +120,8 @@ def read_simulation(path: PathLike) -> SimulationJob:
             f"{frame.source} contains {', '.join(missing)}, but {control.path} has no atom_type "
             f"line for it; it has them for {', '.join(masses)}."
         )
+    for message in control.strange_masses():
+        warnings.warn(f"{control.path}: {message}", ControlWarning, stacklevel=3)
     atoms.set_masses([masses[symbol] for symbol in atoms.symbols])
     return SimulationJob(
         atoms, trained, settings, units, control.path, model.described(control, units)

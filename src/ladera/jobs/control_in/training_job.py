@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,23 +18,28 @@ from ladera.jobs.training_job import TrainingJob
 from ladera.models.hdnnp import HDNNP
 from ladera.training import config_file
 from ladera.training.trainer import train_prepared
-from ladera.units import UnitSystem
+from ladera.units import HARTREE, UnitSystem
 
 if TYPE_CHECKING:
     from ladera.data.dataset import Dataset
     from ladera.potential import Potential
+    from ladera.training.batches import Batches
     from ladera.training.observer import Observer
     from ladera.training.prepared import Prepared
 
 PathLike = str | os.PathLike[str]
 
-_OPTIMIZERS: Final = {
-    "Adagrad": "adagrad",
-    "SGD": "sgd",
-    "RMSprop": "rmsprop",
-    "Adam": "adam",
-    "AdamW": "adamw",
+# With the defaults of Keras, and the classical name of its SGD with momentum.
+_OPTIMIZERS: Final[dict[str, dict[str, Any]]] = {
+    "Adagrad": {"name": "adagrad", "initial_accumulator": 0.1},
+    "SGD": {"name": "sgd", "momentum": 0.0},
+    "Momentum": {"name": "sgd", "momentum": 0.9},
+    "RMSprop": {"name": "rmsprop", "alpha": 0.9},
+    "Adam": {"name": "adam", "betas": [0.9, 0.999]},
+    "AdamW": {"name": "adamw", "betas": [0.9, 0.999], "weight_decay": 0.004},
 }
+_OTHERS: Final = ("Adadelta", "Adafactor", "Adamax", "Ftrl", "Lion", "Nadam", "Lamb", "Muon")
+_EPSILON: Final = 1e-7  # of Keras's optimisers
 _LOSSES: Final = {
     "mse": "mse",
     "mean_squared_error": "mse",
@@ -44,14 +50,31 @@ _LOSSES: Final = {
 }
 
 
+@dataclass(frozen=True)
 class ControlTraining(TrainingJob):
     """The training of a control.in; its files are those of :mod:`~.control_in.outputs`."""
+
+    range: float  # of the energies of all frames, eV
 
     def run(
         self, prepared: Prepared, folder: Path, resume: bool, observer: Observer | None
     ) -> Potential:
-        """Train, from Ladera's own first parameters."""
-        return train_prepared(prepared, folder, resume=resume, observer=observer)
+        """Train; a network of energies alone gives them in units of their range, as the program's.
+
+        One that learns forces too, and the members of a committee, have Ladera's own scale.
+        """
+        as_keras = prepared.config.loss.forces == 0 and prepared.config.committee is None
+        return train_prepared(
+            prepared,
+            folder,
+            resume=resume,
+            observer=observer,
+            initialize=self._scale if as_keras else None,
+        )
+
+    def _scale(self, potential: Potential, prepared: Prepared, batches: Batches) -> None:
+        if isinstance(potential, HDNNP):
+            potential.energy_scale.fill_(self.range)
 
     def write_outputs(self, folder: Path, potential: Potential, dataset: Dataset) -> None:
         """Write losses, and of a network its weights and functions."""
@@ -87,34 +110,92 @@ def read_training(path: PathLike, overrides: Sequence[str] = ()) -> ControlTrain
     control = control_file.read(Path(path))
     model.require_mode(control, model.TRAINING)
     units = control.units()
-    data, n_train = _data(control, units)
-    optimizer: dict[str, Any] = {
-        "name": control.choice("optimization_method", _OPTIMIZERS),
-        "learning_rate": control.number("learning_rate", 0.0),
-    }
-    if optimizer["name"] in ("adam", "adamw"):
-        optimizer["betas"] = [0.9, 0.999]  # those of Keras
+    data, n_train, frames = _data(control, units)
     values = {
         "data": data,
         "model": model.section(control, units),
-        "loss": {
-            "function": control.choice("loss_function", _LOSSES),
-            "energy": 1.0,
-            "forces": 0.0,
-        },
-        "optimizer": optimizer,
+        "loss": _loss(control, frames),
+        "optimizer": _optimizer(control, overrides),
+        "gradient_clip_value": _clip_value(control, overrides),
         "schedule": {"name": "constant"},
         "epochs": control.whole_number("number_of_epochs", 1),
         "batch_size": min(control.whole_number("minibatch_size", 1), n_train),
         "seed": control.whole_number("random_seed", 0) if "random_seed" in control else 0,
     }
-    for message in _not_honoured(control):
+    for message in (*_not_honoured(control), *frames.warnings(), *control.strange_masses()):
         warnings.warn(f"{control.path}: {message}", ControlWarning, stacklevel=3)
-    return ControlTraining(config_file.parse(values, str(control.path), overrides), units)
+    config = config_file.parse(values, str(control.path), overrides)
+    return ControlTraining(config, units, frames.range)
 
 
-def _data(control: ControlFile, units: UnitSystem) -> tuple[dict[str, Any], int]:
-    """The section 'data', and the number of training frames.
+@dataclass(frozen=True)
+class _Frames:
+    """What the frames say of the energies that the program's networks are trained on."""
+
+    range: float  # largest less smallest energy, eV
+    fewest: int  # atoms
+    most: int
+
+    @classmethod
+    def of(cls, frames: list[tuple[float | None, int]]) -> _Frames:
+        """Of energies and numbers of atoms; the program's range is at least 1e-7 Hartree."""
+        energies = [energy for energy, _ in frames if energy is not None] or [0.0]
+        atoms = [count for _, count in frames] or [1]
+        span = max(max(energies) - min(energies), 1e-7 * HARTREE)
+        return cls(span, min(atoms), max(atoms))
+
+    def warnings(self) -> list[str]:
+        """Where the frames are unlike those of the program."""
+        if self.fewest == self.most:
+            return []
+        return [
+            f"the frames have from {self.fewest} to {self.most} atoms; the program's loss is of "
+            "their total energies, Ladera's of energies per atom."
+        ]
+
+
+def _loss(control: ControlFile, frames: _Frames) -> dict[str, Any]:
+    """The section 'loss': Keras's, of total energies over their range.
+
+    With n atoms, range s and the residual r of the energy per atom, Keras sees x = n r / s; huber
+    turns at x = 1.
+    """
+    function = control.choice("loss_function", _LOSSES)
+    unit = frames.range / frames.most  # eV/atom
+    weight = unit**-1 if function == "mae" else unit**-2
+    return {"function": function, "energy": weight, "forces": 0.0, "huber_delta": unit}
+
+
+def _optimizer(control: ControlFile, overrides: Sequence[str]) -> dict[str, Any]:
+    """The section 'optimizer': Keras's, or what an override needs of the control.in."""
+    method = control.word("optimization_method")
+    if method.lower() in map(str.lower, _OTHERS):
+        raise control.error(
+            f"optimization_method {method} is one of Keras's that Ladera does not have; choose one "
+            f"of: {', '.join(_OPTIMIZERS)}.",
+            control.entry("optimization_method"),
+        )
+    optimizer = dict(control.choice("optimization_method", _OPTIMIZERS))
+    rate = control.number("learning_rate", 0.0)
+    other = [o.partition("=")[2].strip() for o in overrides if o.startswith("optimizer.name=")]
+    if other and other[-1] != optimizer["name"]:
+        return {} if other[-1] == "kalman" else {"learning_rate": rate}
+    if optimizer["name"] != "sgd":
+        given = "epsilon" in control
+        optimizer["epsilon"] = control.number("epsilon", 1e-30) if given else _EPSILON
+    return optimizer | {"learning_rate": rate}
+
+
+def _clip_value(control: ControlFile, overrides: Sequence[str]) -> float | None:
+    """The largest component of a gradient, of Keras's optimisers alone."""
+    if "clipvalue" not in control:
+        return None
+    value = control.number("clipvalue", 1e-30)
+    return None if any(o.startswith("optimizer.name=") for o in overrides) else value
+
+
+def _data(control: ControlFile, units: UnitSystem) -> tuple[dict[str, Any], int, _Frames]:
+    """The section 'data', the number of training frames, and what all frames are like.
 
     As in Keras the last frames are for validation, and a minibatch may be larger than all.
     """
@@ -122,7 +203,8 @@ def _data(control: ControlFile, units: UnitSystem) -> tuple[dict[str, Any], int]
     key = "validation_fraction"
     fraction = control.number(key, 0.0, 0.999) if key in control else 0.0
     frames = formats.stream(file, units=units, atom_columns="energy charge")
-    n_frames = sum(1 for _ in frames)
+    found = [(frame.energy, frame.n_atoms) for frame in frames]
+    n_frames = len(found)
     n_train = max(1, int(n_frames * (1 - fraction) + 1e-9))
     section = {
         "files": [str(file)],
@@ -130,7 +212,7 @@ def _data(control: ControlFile, units: UnitSystem) -> tuple[dict[str, Any], int]
         "atom_columns": "energy charge",
         "split": {"method": "first", "train": n_train, "validation": n_frames - n_train},
     }
-    return section, n_train
+    return section, n_train, _Frames.of(found)
 
 
 def _not_honoured(control: ControlFile) -> list[str]:
@@ -148,25 +230,13 @@ def _not_honoured(control: ControlFile) -> list[str]:
             messages.append(
                 f"{key} {control.word(key)} is not honoured; Ladera starts with {first}."
             )
-    if "epsilon" in control:
-        value = control.number("epsilon", 0.0)
-        messages.append(
-            f"epsilon {value:g} is not honoured; Ladera keeps that of its optimizer, 1e-10 or 1e-8."
-        )
+    if "epsilon" in control and control.word("optimization_method").lower() in ("sgd", "momentum"):
+        messages.append("epsilon has no effect: this optimization_method divides by nothing.")
     if "decay_value" in control and (value := control.number("decay_value", 0.0)):
         messages.append(
             f"decay_value {value:g} is not honoured; the learning rate is constant "
             "(--set schedule.name=exponential lowers it)."
         )
-    if "clipvalue" in control:
-        value = control.number("clipvalue", 0.0)
-        messages.append(
-            f"clipvalue {value:g} is not honoured: Ladera limits the length of the gradient, not "
-            "its components, and of another loss (--set gradient_clip=...)."
-        )
     if "model_path" in control and control.word("model_path").lower() != "none":
         messages.append("model_path has no effect in a training, which begins with new networks.")
-    activation = control.word("activation_function").lower()
-    if activation == "rectilinear":
-        messages.append("rectilinear is relu, without the slope of 0.1 below zero.")
     return messages

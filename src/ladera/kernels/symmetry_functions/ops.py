@@ -30,14 +30,19 @@ from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.plan import Plan
 
 # torch operations take tensors and numbers: a plan is handed over by its number.
+# Numbers are of this process: they are kept here, where no copy of a model takes them along.
 _PLANS: weakref.WeakValueDictionary[int, Plan] = weakref.WeakValueDictionary()
+_KNOWN: weakref.WeakKeyDictionary[Plan, int] = weakref.WeakKeyDictionary()
 _NUMBERS = itertools.count()
 
 
-def register(plan: Plan) -> int:
-    """The number by which the operations find this plan, as long as somebody holds it."""
-    number = next(_NUMBERS)
-    _PLANS[number] = plan
+def number_of(plan: Plan) -> int:
+    """The number by which the operations of this process find a plan, while somebody holds it."""
+    number = _KNOWN.get(plan)
+    if number is None:
+        number = next(_NUMBERS)
+        _PLANS[number] = plan  # before anyone can ask for it
+        number = _KNOWN.setdefault(plan, number)  # another thread may have been faster
     return number
 
 
@@ -103,6 +108,7 @@ def _tangent(
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.plan = inputs
+    ctx.held = _PLANS[ctx.plan]  # also when the model itself is gone before its gradient is asked
     ctx.save_for_backward(*tensors)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -23,6 +22,9 @@ from ladera.models.hdnnp.statistics import RunningMoments, gathered
 from ladera.potential import Potential, Prediction, TrainingStatistics
 
 log = logging.getLogger(__name__)
+
+# A hundredth of what one neighbour, or one angle, may give to a symmetry function.
+UNKNOWN_RANGE = 0.01
 
 
 class SymmetryFunctionPotential(Potential):
@@ -157,7 +159,8 @@ class SymmetryFunctionPotential(Potential):
             g_i = max_k [ 1 + max(G_ik - max_k, min_k - G_ik) / (max_k - min_k) ]
 
         1 on the edge of a range, at most 1 where no function is outside its own. A function that
-        was constant in the training data counts when it is outside, over a range of 1.
+        did not vary in the training data has no range: it is left out until it changes by
+        UNKNOWN_RANGE, then counts over a range of 1.
         """
         _, beyond, index = self._beyond(graph)
         span = self.maximum - self.minimum
@@ -200,7 +203,8 @@ class SymmetryFunctionPotential(Potential):
         with torch.no_grad():
             G = self.symmetry_functions(graph)
         index = self.element_index(graph)
-        slack = 1000 * torch.finfo(G.dtype).eps
+        rounding = torch.full_like(self.minimum, 1000 * torch.finfo(G.dtype).eps)
+        slack = torch.where(self.maximum > self.minimum, rounding, UNKNOWN_RANGE)
         low, high = (self.minimum - slack)[index], (self.maximum + slack)[index]
         return G, torch.maximum(G - high, low - G), index
 
@@ -208,9 +212,9 @@ class SymmetryFunctionPotential(Potential):
         """E0 of each element, (n_species,), eV."""
         return self.reference_energies
 
-    @cached_property
+    @property
     def plan_number(self) -> int:
-        return ops.register(self.plan)
+        return ops.number_of(self.plan)
 
     def _arguments(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Element indices of the atoms, and what the symmetry functions need beside the vectors."""

@@ -32,6 +32,9 @@ Activation = Literal[
     "exponential",
     "harmonic",
     "tanh_twist",
+    "tanh_weak_twist",
+    "tanh_scaled",
+    "leaky_relu",
 ]
 Scaling = Literal["none", "scale", "center", "scale_center", "sigma", "principal"]
 Layers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
@@ -83,8 +86,8 @@ class HDNNPConfig(PotentialConfig):
     activation: Activations | dict[str, Activations] = Field(
         default="softplus",
         description="Activation of the hidden layers, tanh_twist being 1.7159 tanh(2x/3) + "
-        "0.1 x as in aenet; or a list, one for each hidden layer and, if not linear, the output; "
-        "or for each element.",
+        "0.1 x as in aenet (tanh_weak_twist 0.001 x, tanh_scaled none); or a list, one for each "
+        "hidden layer and, if not linear, the output; or for each element.",
     )
     normalize_nodes: bool = Field(
         default=False,

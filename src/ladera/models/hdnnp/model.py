@@ -113,6 +113,10 @@ class HDNNP(SymmetryFunctionPotential):
         self._state = self._packed_networks = None
         return super()._apply(fn, recurse)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies of a model, also those for other processes, pack their networks themselves."""
+        return self.__dict__ | {"_state": None, "_packed_networks": None}
+
     def _network_energies(self, inputs: Tensor, index: Tensor) -> Tensor:
         energies = (self.reference_energies + self.energy_shift).double()[index]
         for element, network in enumerate(self.networks):

@@ -94,7 +94,7 @@ class FrameStore:
         """Slopes of all inputs, the way that takes fewer passes over the symmetry functions."""
         if 3 * graph.n_atoms < len(self._columns):
             return _by_moves(self._potential, graph, index, of)
-        numbers = [ops.register(plan) for plan in self._columns]
+        numbers = [ops.number_of(plan) for plan in self._columns]
         return _by_functions(self._potential, graph, index, of, numbers)
 
 
