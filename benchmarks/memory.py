@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py [FRAMES ...] [--model hdnnp|mace] [--write]
 
-Molecules of 9 to 18 atoms (13.5 in the mean) shaken about their geometries, in an HDF5 file that
+Molecules of 9 to 14 atoms (12 in the mean) shaken about their geometries, in an HDF5 file that
 Ladera writes itself. Each number of frames is trained for one epoch in a process of its own, whose
 peak resident memory and CPU time are noted for the preparation, the epoch and the evaluation. A
 quarter of a GiB of neighbour lists is kept (``data.graph_memory``).
