@@ -112,8 +112,8 @@ def rare_species(dataset: Dataset) -> Iterator[Finding]:
 
 def close_atoms(dataset: Dataset) -> Iterator[Finding]:
     """Atoms closer than a fraction of the sum of their covalent radii."""
-    numbers = [atomic_numbers[symbol] for symbol in dataset.symbols]
-    cutoff = 2 * _CLOSE * float(covalent_radii[numbers].max())
+    elements = [atomic_numbers[symbol] for symbol in dataset.symbols]
+    cutoff = 2 * _CLOSE * float(covalent_radii[elements].max())
     closest = dataset.of_frames(partial(_closest_pairs, cutoff=cutoff))
     ratios, distances = closest[:, 0], closest[:, 1]
     atoms, partners = closest[:, 2:].astype(np.int64).T
