@@ -11,7 +11,7 @@ PIP := $(PYTHON) -m pip --python $(BIN)/python --quiet --disable-pip-version-che
 INSTALL := $(PIP) install --no-compile --constraint constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint format docs viewer browser clean
+.PHONY: help demo test lowest lint format docs viewer browser clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -22,6 +22,14 @@ demo: $(VENV)/.runtime viewer  ## train on the embedded data, simulate, write de
 
 test: lint docs viewer browser  ## everything CI checks
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations 12 --cov --cov-report=term:skip-covered
+
+lowest:  ## the tests of models and files with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --without-pip --clear .venv-lowest
+	sed -nE 's/^  "([a-z0-9-]+)>=([0-9.]+)",.*/\1==\2/p' pyproject.toml > .venv-lowest/lowest.txt
+	$(PYTHON) -m pip --python .venv-lowest/bin/python --quiet install --no-compile \
+	  --constraint .venv-lowest/lowest.txt --editable . 'pytest>=8' 'hypothesis>=6'
+	OMP_NUM_THREADS=1 .venv-lowest/bin/pytest tests/test_contract.py tests/test_neighbors.py \
+	  tests/test_data_dataset.py tests/test_kernels_cache.py
 
 lint: $(VENV)/.development  ## format, style, types and layers, changing nothing
 	$(BIN)/ruff format --check

@@ -188,7 +188,7 @@ def last_row(path: str | os.PathLike[str]) -> list[str]:
 
 def _known_columns(path: Path, known: list[str]) -> list[str]:
     """The columns of a table in their order. DataError when one is not known."""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         names = next(csv.reader(file), [])
     if not names or not set(names) <= set(known):
         raise DataError(

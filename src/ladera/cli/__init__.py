@@ -14,6 +14,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
@@ -148,11 +149,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     warnings.formatwarning = _one_line_warning
+    _require_home()
     streams = standard_streams()
     with interrupted_by_signals():
         code = _exit_code(lambda: app(words), debug)
         release()
         sys.exit(code or _exit_code_of(streams))
+
+
+def _require_home() -> None:
+    """ASE asks for a home, which a user whom the system does not know (a container's) has not."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/nonexistent"
 
 
 def _exit_code(command: Callable[[], Any], debug: bool) -> int:

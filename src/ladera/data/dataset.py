@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, overload
+from typing import Any, Final, overload
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ladera.data.frame import Frame
-from ladera.data.store import BLOCK, COLUMNS, LABELS, Arrays, map_file, stack, write_file
+from ladera.data.store import (
+    BLOCK,
+    COLUMNS,
+    LABELS,
+    Arrays,
+    joined,
+    map_file,
+    release,
+    stack,
+    write_file,
+)
 from ladera.files import sweep, temporary_prefix
+
+_READ_AT_ONCE: Final = 256  # frames: each may map half a megabyte of a file, all around it
 
 
 class Dataset(Sequence[Frame]):
@@ -32,11 +44,14 @@ class Dataset(Sequence[Frame]):
     def __init__(self, arrays: Arrays, rows: NDArray[np.int64] | None = None) -> None:
         self._arrays = arrays
         self._rows = rows  # the stored frames this view shows, in order; None for all
+        self._frames_read = 0
 
     @classmethod
     def from_frames(cls, frames: Iterable[Frame]) -> Dataset:
         """A data set in memory; DataError for a frame whose arrays do not fit together."""
-        return cls(stack(list(frames)))
+        frames = iter(frames)
+        blocks = iter(lambda: list(islice(frames, BLOCK)), [])
+        return cls(joined([stack(block) for block in blocks] or [stack([])]))
 
     @classmethod
     def store(cls, frames: Iterable[Frame], path: str | os.PathLike[str]) -> Dataset:
@@ -103,6 +118,18 @@ class Dataset(Sequence[Frame]):
             index = index.astype(np.int64)
         return Dataset(self._arrays, self._all_rows[index])
 
+    def blocks(self) -> Iterator[Dataset]:
+        """The frames in views of a few thousand each: what is made of one is small."""
+        rows = self._all_rows
+        for start in range(0, len(self), BLOCK):
+            yield Dataset(self._arrays, rows[start : start + BLOCK])
+            release(self._arrays)
+
+    def of_frames(self, function: Callable[[Dataset], NDArray[Any]]) -> NDArray[Any]:
+        """What a function says of each frame of a view, (n_frames, ...), asked block by block."""
+        parts = [function(block) for block in self.blocks()]
+        return np.concatenate(parts) if parts else function(self)
+
     def __iter__(self) -> Iterator[Frame]:
         return (self._frame(index) for index in range(len(self)))
 
@@ -159,17 +186,23 @@ class Dataset(Sequence[Frame]):
     @cached_property
     def compositions(self) -> NDArray[np.int64]:
         """Atoms of each element in each frame, (n_frames, n_elements), as ``symbols`` are."""
-        counts = np.zeros((len(self), 256), dtype=np.int64)
-        frames = np.repeat(np.arange(len(self)), self.atom_counts)
-        np.add.at(counts, (frames, self.column("numbers")), 1)
-        return counts[:, self._element_counts > 0]
+        present = np.flatnonzero(self._element_counts)
+        places = np.zeros(256, dtype=np.int64)
+        places[present] = np.arange(len(present))
+
+        def counts(view: Dataset) -> NDArray[np.int64]:
+            frames = np.repeat(np.arange(len(view)), view.atom_counts)
+            cells = frames * len(present) + places[view.column("numbers")]
+            size = len(view) * len(present)
+            return np.bincount(cells, minlength=size).reshape(len(view), len(present))
+
+        return self.of_frames(counts)
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of all that the frames hold but their source, the same in memory and on disk."""
         digest = hashlib.sha256()
-        for start in range(0, len(self), BLOCK):
-            block = self[start : start + BLOCK]
+        for block in self.blocks():
             digest.update(block.offsets.astype("<i8").tobytes())
             for name, column in COLUMNS.items():
                 if name == "source":
@@ -197,7 +230,10 @@ class Dataset(Sequence[Frame]):
 
     @cached_property
     def _element_counts(self) -> NDArray[np.int64]:
-        return np.bincount(self.column("numbers"), minlength=256)
+        counts = np.zeros(256, dtype=np.int64)
+        for block in self.blocks():
+            counts += np.bincount(block.column("numbers"), minlength=256)
+        return counts
 
     def _select(self, values: NDArray[Any]) -> NDArray[Any]:
         return values if self._rows is None else values[self._rows]
@@ -206,6 +242,9 @@ class Dataset(Sequence[Frame]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"Frame {index} was asked for; the data set has {len(self)} frames.")
         arrays = self._arrays
+        self._frames_read += 1
+        if self._frames_read % _READ_AT_ONCE == 0:
+            release(arrays)
         row = range(len(self))[index] if self._rows is None else int(self._rows[index])
         atoms = slice(arrays["offsets"][row], arrays["offsets"][row + 1])
 

@@ -12,15 +12,27 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
 from ladera.data.reference_energies import isolated_atoms
 from ladera.errors import DataError, did_you_mean
-from ladera.files import write_text_atomic
+from ladera.files import first_mistake, write_text_atomic
 
 FORMAT_VERSION: Final = 1
 _PARTS: Final = ("train", "validation", "test")
+
+
+class _Stored(BaseModel, strict=True):
+    """What a split file holds."""
+
+    format_version: int
+    train: list[int]
+    validation: list[int]
+    test: list[int]
+    data_hash: str
+    method: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +76,16 @@ class Split:
     def load(cls, path: str | os.PathLike[str], dataset: Dataset) -> Split:
         """Read a split of ``dataset``; DataError when it is damaged or of other data."""
         try:
-            stored = json.loads(Path(path).read_text(encoding="utf-8"))
-            version = int(stored["format_version"])
-            parts = {name: np.array(stored[name], dtype=np.int64) for name in _PARTS}
-            split = cls(**parts, data_hash=stored["data_hash"], method=stored["method"])
+            stored = _Stored.model_validate_json(Path(path).read_bytes())
+            version = stored.format_version
+            parts = {name: np.array(getattr(stored, name), dtype=np.int64) for name in _PARTS}
+            split = cls(**parts, data_hash=stored.data_hash, method=stored.method)
         except FileNotFoundError:
             raise DataError(f"There is no split file {path}; check the path.") from None
-        except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+        except (OSError, ValueError, OverflowError) as error:
+            why = first_mistake(error) if isinstance(error, ValidationError) else str(error)
             raise DataError(
-                f"{path} is no split that Ladera wrote ({error!r}); make it again with "
+                f"{path} is no split that Ladera wrote ({why}); make it again with "
                 "'ladera data split'."
             ) from error
         if version > FORMAT_VERSION:

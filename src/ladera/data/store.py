@@ -6,6 +6,7 @@ frame is read by a few slices, whatever the size of the file.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,25 @@ def stack(frames: list[Frame]) -> Arrays:
     return arrays
 
 
+def joined(parts: Sequence[Arrays]) -> Arrays:
+    """The flat arrays of the frames of all parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    counts = [np.diff(part["offsets"]) for part in parts]
+    arrays: Arrays = {"offsets": np.concatenate([[0], np.cumsum(np.concatenate(counts))])}
+    for name in dict.fromkeys(name for part in parts for name in part if name != "offsets"):
+        column = COLUMNS.get(name, Column((), "?"))  # has_<label>
+        blank: Any = np.nan if column.label else False
+        lengths = (int(each.sum()) if column.per_atom else len(each) for each in counts)
+        arrays[name] = np.concatenate(
+            [
+                part[name] if name in part else np.full((length, *column.shape), blank)
+                for part, length in zip(parts, lengths, strict=True)
+            ]
+        )
+    return arrays
+
+
 def _check(frame: Frame) -> None:
     """Raise DataError where a frame's arrays do not fit together or name no element."""
     where = frame.source or "A frame"
@@ -127,7 +147,7 @@ def map_file(path: Path) -> Arrays:
                     f"up to {FORMAT_VERSION}; upgrade Ladera."
                 )
             # A damaged name may come as bytes: then it is not one that _check_arrays knows.
-            arrays = {str(name): _map_array(path, file[name]) for name in file}
+            arrays = {str(name): _map_array(path, file, name) for name in file}
             if int(file.attrs["format_version"]) < 2 and "offsets" in arrays:
                 arrays["head"] = np.zeros(len(arrays["offsets"]) - 1, dtype="S1")
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
@@ -138,7 +158,16 @@ def map_file(path: Path) -> Arrays:
     return arrays
 
 
-def _map_array(path: Path, stored: h5py.Dataset) -> NDArray[Any]:
+def _map_array(path: Path, file: h5py.File, name: str) -> NDArray[Any]:
+    """An array of the file itself: its place is one of this file, whatever a link leads to."""
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+        raise ValueError(f"its array '{name}' is a link to {_target(link)}")
+    stored = file[name]
+    if not isinstance(stored, h5py.Dataset):
+        raise ValueError(f"its '{name}' is a {type(stored).__name__.lower()}, no array")
+    if stored.is_virtual or stored.external:
+        raise ValueError(f"the numbers of its array '{name}' lie in other files")
     offset = stored.id.get_offset()
     if stored.size == 0:
         return np.zeros(stored.shape, stored.dtype)
@@ -146,6 +175,21 @@ def _map_array(path: Path, stored: h5py.Dataset) -> NDArray[Any]:
         raise ValueError(f"its array '{stored.name}' is not contiguous")
     # A plain view: slicing np.memmap itself is several times slower.
     return np.asarray(np.memmap(path, stored.dtype, "r", offset, stored.shape))
+
+
+def _target(link: h5py.SoftLink | h5py.ExternalLink) -> str:
+    return f"{link.path} in {link.filename}" if isinstance(link, h5py.ExternalLink) else link.path
+
+
+def release(arrays: Arrays) -> None:
+    """Give back the memory of what was read from mapped files; read again, it comes again.
+
+    Else a process that has been through a file holds all of it.
+    """
+    for values in arrays.values():
+        mapped = getattr(values.base, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _check_arrays(path: Path, arrays: Arrays) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, TypeVar
 
 import numba
 from numba.core import config as numba_config
+
+from ladera.kernels import machine_code
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,32 +47,29 @@ def strict(function: F) -> F:
 
 
 def _compile(function: F, fastmath: set[str] | bool, **options: Any) -> F:
-    # The folder of the cache is fixed when the function is decorated.
-    before = _SETTINGS.CACHE_DIR
-    _SETTINGS.CACHE_DIR = str(_cache_folder())
-    try:
-        compiled: F = numba.njit(cache=True, nogil=True, fastmath=fastmath, **options)(function)
-    finally:
-        _SETTINGS.CACHE_DIR = before
-    return compiled
+    compiled: Any = numba.njit(nogil=True, fastmath=fastmath, **options)(function)
+    folder = _cache_folder()
+    if folder is not None:
+        compiled._cache = machine_code.CheckedCache(folder, function)
+    kept: F = compiled
+    return kept
 
 
 @cache
-def _cache_folder() -> Path:
-    """Where these very kernels keep their machine code.
+def _cache_folder() -> Path | None:
+    """Where these very kernels keep their machine code; None where nothing can be written.
 
     Numba notices a change in the file of a function, but not in those of the functions it calls,
     and would go on with the old code. So the folder is named by all sources together. It lies
     beside them, or in the user's cache where that is not allowed.
     """
     here = Path(__file__).parent
-    name = f"kernels-{source_hash(here)}"
-    if _SETTINGS.CACHE_DIR:
-        return Path(_SETTINGS.CACHE_DIR) / name
-    if os.access(here, os.W_OK):
-        return here / "__pycache__" / name
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "ladera" / name
+    folders = machine_code.places(f"kernels-{source_hash(here)}", here, _SETTINGS.CACHE_DIR)
+    for folder in folders:
+        if machine_code.usable(folder):
+            return folder
+    machine_code.warn_once(f"{' and '.join(map(str, folders))} cannot be written")
+    return None
 
 
 def source_hash(folder: Path) -> str:

@@ -8,7 +8,7 @@ as well, adds a :class:`LongRange` part to its predictions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class PotentialConfig(BaseModel):
     """What every model's configuration has; models add their own keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     architecture: str = Field(description="Which model, such as hdnnp.")
     species: tuple[str, ...] = Field(
@@ -155,8 +155,8 @@ class Potential(nn.Module, ABC):
         prediction = differentiate(self, graph)
         return prediction.atomic_energies, prediction.edge_gradients
 
-    def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
-        """Set the constants that come from the training data. Most models have some."""
+    def fit_statistics(self, graphs: Iterable[Graph], statistics: TrainingStatistics) -> None:
+        """Set the constants that come from the training data, gone through once. Most have some."""
 
     # --- what only some models can do ------------------------------------------------------------
 

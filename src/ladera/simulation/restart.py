@@ -8,7 +8,6 @@ integrator's state by their names; format 1 had the attributes of ASE's integrat
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from ladera.arrays import Floats
 from ladera.errors import SimulationError
-from ladera.files import atomic_path
+from ladera.files import atomic_path, read_arrays
 from ladera.simulation.integrators import kinetic_energy
 from ladera.simulation.records import writing
 
@@ -53,10 +52,8 @@ def load(path: Path) -> RestartPoint:
     if not path.is_file():
         raise SimulationError(f"There is no restart point {path}; start the run without --resume.")
     try:
-        # Opened here: numpy leaves the file open when it turns out to be cut short.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            text = json.loads(str(archive["text"]))
-            arrays = {name: archive[name] for name in archive.files if name != "text"}
+        arrays = read_arrays(path)
+        text = json.loads(str(arrays.pop("text")))
         version = int(text.pop("version"))
         if version > FORMAT_VERSION:
             raise SimulationError(
@@ -72,7 +69,7 @@ def load(path: Path) -> RestartPoint:
         }
         text["frames"] = tuple(text["frames"])
         return RestartPoint(**text)
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise SimulationError(
             f"{path} is no complete restart point ({error}); start anew in another folder."
         ) from error

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self, overload
+from typing import Final, Self, overload
 
 import numpy as np
 import torch
@@ -17,7 +17,15 @@ from ladera.data.frame import Frame
 from ladera.graph import Graph
 from ladera.quantities import QUANTITIES, Quantity
 
-GIBIBYTE = 2**30
+GIBIBYTE: Final = 2**30
+# What a tensor takes besides its numbers, bytes: measured, and of the graph of a small molecule as
+# much again as the numbers.
+_OBJECT: Final = 650
+
+
+def weight(parts: Iterable[object]) -> int:
+    """Memory that the tensors among some parts take, bytes."""
+    return sum(part.nbytes + _OBJECT for part in parts if isinstance(part, Tensor))
 
 
 class GraphStore(Sequence[Graph]):
@@ -47,8 +55,7 @@ class GraphStore(Sequence[Graph]):
         if index in self._kept:
             return self._kept[index]
         graph = self._dataset[index].graph(self._cutoff)
-        tensors = [getattr(graph, field.name) for field in fields(graph)]
-        size = sum(tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor))
+        size = weight(getattr(graph, field.name) for field in fields(graph))
         if size <= self._free:
             self._free -= size
             self._kept[index] = graph
@@ -188,6 +195,17 @@ def interleaved(some: Sequence[Integers], others: Sequence[Integers]) -> list[In
     """Both lists of batches in one, each spread evenly and in its own order."""
     places = [((k + 0.5) / len(part), part[k]) for part in (some, others) for k in range(len(part))]
     return [batch for _, batch in sorted(places, key=lambda place: place[0])]
+
+
+def within(indices: Integers, atom_counts: Integers, atoms: int) -> Iterator[Integers]:
+    """As ``in_order``, of so many atoms or little more each; ``atom_counts`` are of ``indices``."""
+    ends = np.cumsum(atom_counts)
+    start = 0
+    while start < len(indices):
+        before = ends[start - 1] if start else 0
+        stop = int(np.searchsorted(ends, before + atoms)) + 1
+        yield indices[start:stop]
+        start = stop
 
 
 def in_order(indices: Integers, batch_size: int) -> Iterator[Integers]:

@@ -52,7 +52,7 @@ def load(path: Path) -> dict[str, Any]:
             version = int(header["format_version"])
             if version <= FORMAT_VERSION:
                 state: dict[str, Any] = _unpack(header["state"], file)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise ModelFileError(
             f"{path} is no complete Ladera checkpoint ({error!r}); start again in a new folder."
         ) from error
@@ -87,7 +87,7 @@ def _unpack(value: Any, file: Any) -> Any:
         return [_unpack(item, file) for item in value]
     if not isinstance(value, dict):
         return value
-    ((kind, content),) = value.items()
+    ((kind, content),) = value.items()  # ValueError for any other
     if kind == _TENSOR:
         return file.get_tensor(content)
     if kind == _TUPLE:

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from ladera.errors import ConfigError, did_you_mean
 from ladera.files import write_text_atomic
+from ladera.training import yaml_text
 from ladera.training.config import TrainingConfig
 
 
@@ -58,36 +59,22 @@ def as_json(config: TrainingConfig) -> dict[str, Any]:
 # --- YAML --------------------------------------------------------------------------------------
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, which moreover refuses a key that is given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        values = yaml_text.load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(
             f"There is no configuration file {path}; 'ladera template > {path}' makes one."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: {error.problem}; correct the YAML.") from None
-    except (yaml.YAMLError, TypeError) as error:
-        raise ConfigError(f"{path} is no YAML file: {error}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is no text in UTF-8 (byte {error.start}); save it in that encoding."
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except yaml_text.YAMLTextError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise ConfigError(f"{path}{line}: {error}; correct the YAML.") from None
     if not isinstance(values, dict):
         raise ConfigError(
             f"{path} holds no keys; 'ladera template' shows what a configuration looks like."
@@ -102,15 +89,15 @@ def _set(values: dict[str, Any], override: str) -> None:
     if not equals or not all((*sections, key)):
         raise ConfigError(f"--set {override}: expected key=value, such as optimizer.name=adam.")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: '{text}' is no YAML value.") from None
+        value = yaml_text.load(text)
+    except yaml_text.YAMLTextError as error:
+        raise ConfigError(f"--set {override[:80]}: this is no YAML value ({error}).") from None
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
             raise ConfigError(
-                f"--set {override}: '{section}' is the value {inner!r} in the file, not a section "
-                "with keys."
+                f"--set {override}: '{section}' is the value {_shown(inner)} in the file, not a "
+                "section with keys."
             )
         values = inner
     values[key] = value
@@ -156,14 +143,46 @@ def _explain(detail: ErrorDetails) -> str:
             return f"'{path}.{key}' is '{tag}'; {did_you_mean(tag, tags(section))}"
         case "literal_error":
             choices = re.findall(r"'([^']*)'", context["expected"])
-            return f"'{path}' is {value!r}; {did_you_mean(str(value), choices)}"
+            return f"'{path}' is {_shown(value)}; {did_you_mean(str(value), choices)}"
         case "value_error":
             where = f"'{path}': " if path else ""
             sentence = f"{where}{context['error']}"
             return sentence if sentence.endswith(("?", ".")) else f"{sentence}."
-        case _:
-            expected = detail["msg"].partition(" should ")[2] or detail["msg"]
-            return f"'{path}' is {value!r}; it should {expected}."
+        case "too_short" | "too_long":
+            words = ("at least", "min") if detail["type"] == "too_short" else ("at most", "max")
+            count = context[f"{words[1]}_length"]
+            found = context["actual_length"]
+            return f"'{path}' has {found} entries; it should have {words[0]} {count}."
+        case kind:
+            expected = next((words for start, words in _EXPECTED if kind.startswith(start)), "")
+            expected = expected or detail["msg"].partition(" should ")[2] or detail["msg"]
+            comma = isinstance(value, str) and re.fullmatch(r"[-+]?\d+,\d+", value)
+            hint = f" Write {value.replace(',', '.')}, with a point." if comma else ""
+            return f"'{path}' is {_shown(value)}; it should {expected}.{hint}"
+
+
+# In plain words, by how pydantic's names of errors begin.
+_EXPECTED: Final = (
+    ("int_", "be a whole number"),
+    ("float_", "be a valid number"),
+    ("bool_", "be true or false"),
+    ("string_type", "be text"),
+    ("tuple_type", "be a list, such as [1, 2]"),
+    ("list_type", "be a list, such as [1, 2]"),
+    ("dict_type", "be a section with keys of its own, a dictionary"),
+    ("model_", "be a section with keys of its own, a dictionary"),
+    ("finite_number", "be a finite number"),
+    ("none_required", "be left out"),
+)
+
+
+def _shown(value: Any) -> str:
+    """A value for a sentence, not longer than one can be."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than some thousand digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _locate(location: tuple[int | str, ...]) -> tuple[str, Any]:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
 
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
+from ladera.data.store import BLOCK
 from ladera.errors import DataError
-from ladera.files import atomic_path
+from ladera.files import atomic_path, save_arrays
 from ladera.graph import Graph
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.potential.committee import CALIBRATED, calibration_of
 from ladera.quantities import ENERGY, FORCES, MILLI, QUANTITIES, Quantity, pretty
 from ladera.structure import StructureWarning
-from ladera.training.batches import in_order
+from ladera.training.batches import in_order, within
 from ladera.training.extrapolation import ExtrapolationReport
 from ladera.training.heads import by_head
 from ladera.training.uncertainty import Uncertainty, reliability
 
 N_WORST: Final = 5
 
+# What a call costs is lost in so many atoms, and their graphs are small.
+_ATOMS_AT_ONCE: Final = 1000
 # Largest differences in meV/atom and meV/Angstrom that rounding in a file makes of one number.
 OWN: Final = {ENERGY: 1e-3, FORCES: 1e-2}
-_FRAMES_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,32 +77,34 @@ class Evaluation:
 
     def save_predictions(self, path: str | os.PathLike[str]) -> None:
         """Write labels and predictions as NumPy arrays (npz); missing labels are NaN."""
+        with atomic_path(path) as temporary:
+            save_arrays(temporary, self._arrays())
+
+    def _arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """The arrays of predictions_PART.npz, each made when it is written."""
         dataset = self.dataset
-        arrays: dict[str, Any] = {
-            "frame_index": self.frame_index,
-            "n_atoms": dataset.atom_counts,
-            "config_type": dataset.column("config_type"),
-            "numbers": dataset.column("numbers"),
-        }
+        yield "frame_index", self.frame_index
+        yield "n_atoms", dataset.atom_counts
+        yield "config_type", dataset.column("config_type")
+        yield "numbers", dataset.column("numbers")
         for quantity in QUANTITIES:
             name, has_values = quantity.name, bool(self.exists[quantity].any())
             shown = quantity.basic or (has_values and not quantity.derivative)
             if shown or dataset.has(name).any():
-                arrays[f"{name}_reference"] = dataset.column(name)
-                arrays[f"{name}_predicted"] = self.predicted[quantity]
+                yield f"{name}_reference", dataset.column(name)
+                yield f"{name}_predicted", self.predicted[quantity]
         if self.uncertainty is not None:
             for quantity in self.uncertainty.spreads:
-                arrays[f"{quantity.name}_std"] = self.uncertainty.std(quantity)
-        with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
+                yield f"{quantity.name}_std", self.uncertainty.std(quantity)
 
     def errors(self, quantity: Quantity) -> Floats:
         """Predicted minus reference, in the shape and unit of the quantity; NaN where unlabelled.
 
         Of an extensive quantity, such as the energy, per atom.
         """
-        reference, predicted = self._pairs(quantity)
-        return np.asarray(predicted - reference)
+        every = np.ones(len(self.dataset), dtype=bool)
+        parts = [predicted - reference for _, reference, predicted in self._pairs(quantity, every)]
+        return np.concatenate(parts)
 
     def spread(self, quantity: Quantity) -> Floats:
         """The spread of a committee, of what :meth:`errors` is of."""
@@ -120,24 +126,36 @@ class Evaluation:
         """What values are divided by: the atoms of the frames, of an extensive quantity."""
         return self.dataset.atom_counts if quantity.extensive else 1
 
-    def _pairs(self, quantity: Quantity) -> tuple[Floats, Floats]:
-        """Labels and predictions, per atom of an extensive quantity; NaN where unlabelled."""
-        sizes = self._sizes(quantity)
-        return self.dataset.column(quantity.name) / sizes, self.predicted[quantity] / sizes
+    def _pairs(
+        self, quantity: Quantity, frames: Booleans
+    ) -> Iterator[tuple[Integers, Floats, Floats]]:
+        """Frames, labels and predictions of chosen frames, a few thousand at once.
+
+        Per atom of an extensive quantity; NaN where unlabelled.
+        """
+        for frame in in_order(np.flatnonzero(frames), BLOCK):
+            view, rows = self.dataset[frame], frame
+            if quantity.per_atom:
+                shift = self.dataset.offsets[frame] - view.offsets[:-1]
+                rows = np.arange(view.offsets[-1]) + np.repeat(shift, view.atom_counts)
+            sizes = view.atom_counts if quantity.extensive else 1
+            yield frame, view.column(quantity.name) / sizes, self.predicted[quantity][rows] / sizes
 
     def _errors(self, frames: Booleans) -> dict[str, Any]:
         """Errors of some frames."""
         return {quantity.name: self._errors_of(quantity, frames) for quantity in QUANTITIES}
 
     def _errors_of(
-        self, quantity: Quantity, frames: Booleans, atoms: Booleans | None = None
+        self, quantity: Quantity, frames: Booleans, number: int | None = None
     ) -> dict[str, Any] | None:
-        """Errors of a quantity in some frames, and if it is of atoms, of some of their atoms."""
-        rows = frames & self.exists[quantity]
-        if quantity.per_atom:
-            rows = np.repeat(rows, self.dataset.atom_counts)
-            rows = rows if atoms is None else rows & atoms
-        return _statistics(*(values[rows] for values in self._pairs(quantity)))
+        """Errors of a quantity in some frames, and if it is of atoms, of those of an element."""
+        errors = _RunningErrors()
+        for frame, reference, predicted in self._pairs(quantity, frames & self.exists[quantity]):
+            atoms: Any = slice(None)
+            if number is not None:
+                atoms = self.dataset[frame].column("numbers") == number
+            errors.add(reference[atoms], predicted[atoms])
+        return errors.to_json()
 
     def _by_head(self) -> dict[str, Any]:
         """Errors of the frames of each head, where they have several."""
@@ -147,25 +165,24 @@ class Evaluation:
 
     def _by_element(self) -> dict[str, Any]:
         """Errors of what atoms have, by element; without what the model does not give."""
-        numbers = self.dataset.column("numbers")
+        numbers = [atomic_numbers[symbol] for symbol in self.dataset.symbols]
         given = [q for q in QUANTITIES if q.per_atom and self.exists[q].any()]
         every = np.ones(len(self.dataset), dtype=bool)
         return {
-            chemical_symbols[number]: {
-                q.name: self._errors_of(q, every, numbers == number) for q in given
-            }
-            for number in (np.unique(numbers) if given else ())
+            chemical_symbols[number]: {q.name: self._errors_of(q, every, number) for q in given}
+            for number in (numbers if given else ())
         }
 
     def _worst_frames(self) -> dict[str, list[dict[str, Any]]]:
         """The frames with the largest error of energy, and of one atom's force."""
-        starts = self.dataset.offsets[:-1]
         worst: dict[str, list[dict[str, Any]]] = {}
         for quantity in (q for q in QUANTITIES if q.basic):
             entries = worst[quantity.name] = []
-            errors = np.abs(self.errors(quantity))
-            sizes = np.linalg.norm(errors, axis=1) if quantity.shape else errors
-            of_frames = np.maximum.reduceat(sizes, starts) if quantity.per_atom else sizes
+            of_frames = np.full(len(self.dataset), np.nan)
+            for frame, sizes in self._sizes_of_errors(quantity, np.full(len(of_frames), True)):
+                starts = self.dataset[frame].offsets[:-1]
+                largest = np.maximum.reduceat(sizes, starts) if quantity.per_atom else sizes
+                of_frames[frame] = largest
             known = np.flatnonzero(~np.isnan(of_frames))
             for k in known[np.argsort(-of_frames[known], kind="stable")][:N_WORST].tolist():
                 entry = {
@@ -175,10 +192,19 @@ class Evaluation:
                     "error": MILLI * float(of_frames[k]),
                 }
                 if quantity.per_atom:
-                    span = slice(starts[k], self.dataset.offsets[k + 1])
-                    entry["atom"] = int(np.argmax(sizes[span]))
+                    only = np.arange(len(of_frames)) == k
+                    ((_, sizes),) = self._sizes_of_errors(quantity, only)
+                    entry["atom"] = int(np.argmax(sizes))
                 entries.append(entry)
         return worst
+
+    def _sizes_of_errors(
+        self, quantity: Quantity, frames: Booleans
+    ) -> Iterator[tuple[Integers, Floats]]:
+        """Frames, and how large the errors in them are, of vectors their lengths."""
+        for frame, reference, predicted in self._pairs(quantity, frames):
+            errors = np.abs(predicted - reference)
+            yield frame, np.linalg.norm(errors, axis=1) if quantity.shape else errors
 
 
 def evaluate_dataset(
@@ -201,7 +227,7 @@ def evaluate_dataset(
     every = np.arange(len(dataset))
     found, done = _Predictions(potential, dataset, every if frame_index is None else frame_index), 0
     for name, frames in by_head(potential, dataset) if head is None else [(head, every)]:
-        for indices in in_order(frames, _FRAMES_AT_ONCE):
+        for indices in within(frames, dataset.atom_counts[frames], _ATOMS_AT_ONCE):
             found.add(indices, name)
             done += len(indices)
             if on_frames:
@@ -216,12 +242,14 @@ class _Predictions:
         self._potential, self._dataset, self._index = potential, dataset, index
         n_atoms, n_frames = int(dataset.offsets[-1]), len(dataset)
 
-        def blank(quantity: Quantity) -> Floats:
-            return np.full((n_atoms if quantity.per_atom else n_frames, *quantity.shape), np.nan)
+        def blank(quantity: Quantity, given: bool) -> Floats:
+            shape = (n_atoms if quantity.per_atom else n_frames, *quantity.shape)
+            # What is not given takes no memory: one NaN, seen everywhere.
+            return np.full(shape, np.nan) if given else np.broadcast_to(np.nan, shape)
 
-        self._values = {quantity: blank(quantity) for quantity in QUANTITIES}
+        self._values = {q: blank(q, q in potential.gives) for q in QUANTITIES}
         self._exists = {quantity: np.zeros(n_frames, dtype=bool) for quantity in QUANTITIES}
-        self._spreads = {quantity: blank(quantity) for quantity in CALIBRATED}
+        self._spreads = {q: blank(q, bool(potential.members)) for q in CALIBRATED}
         self._extrapolation: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
 
     def add(self, indices: Integers, head: str | None) -> None:
@@ -326,19 +354,38 @@ def _check(potential: Potential, dataset: Dataset) -> None:
         )
 
 
-def _statistics(reference: Floats, predicted: Floats) -> dict[str, float | int | None] | None:
-    """Errors in milli-units over all labelled components; None without labels."""
-    known = ~np.isnan(reference)
-    if not known.any():
-        return None
-    labels = reference[known]
-    errors = predicted[known] - labels
-    spread = float(np.square(labels - labels.mean()).sum())
-    squares = float(np.square(errors).sum())
-    return {
-        "count": len(errors),
-        "mae": MILLI * float(np.abs(errors).mean()),
-        "rmse": MILLI * float(np.sqrt(squares / len(errors))),
-        "max": MILLI * float(np.abs(errors).max()),
-        "r2": 1 - squares / spread if spread > 0 else None,
-    }
+class _RunningErrors:
+    """Errors over all labelled components, which come in parts."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._absolute = self._squares = self._largest = 0.0
+        self._mean = self._spread = 0.0  # of the labels: mean, sum of squares about it
+
+    def add(self, reference: Floats, predicted: Floats) -> None:
+        """Count those that have a label."""
+        known = ~np.isnan(reference)
+        labels, errors = reference[known], predicted[known] - reference[known]
+        if not len(labels):
+            return
+        mean, total = float(labels.mean()), self._count + len(labels)
+        change = mean - self._mean
+        self._spread += float(np.square(labels - mean).sum())
+        self._spread += change**2 * self._count * len(labels) / total
+        self._mean += change * len(labels) / total
+        self._count = total
+        self._squares += float(np.square(errors).sum())
+        self._absolute += float(np.abs(errors).sum())
+        self._largest = max(self._largest, float(np.abs(errors).max()))
+
+    def to_json(self) -> dict[str, float | int | None] | None:
+        """In milli-units; None without labels."""
+        if not self._count:
+            return None
+        return {
+            "count": self._count,
+            "mae": MILLI * self._absolute / self._count,
+            "rmse": MILLI * math.sqrt(self._squares / self._count),
+            "max": MILLI * self._largest,
+            "r2": 1 - self._squares / self._spread if self._spread > 0 else None,
+        }

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from ase.data import chemical_symbols
 
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
@@ -87,8 +86,8 @@ class ExtrapolationReport:
 
     def to_json(self) -> dict[str, Any]:
         """Totals, each function by element (the most atoms first), and the worst frames."""
-        numbers = self._dataset.column("numbers")
-        totals = {chemical_symbols[n]: int((numbers == n).sum()) for n in np.unique(numbers)}
+        counts = self._dataset.compositions.sum(axis=0).tolist()
+        totals = dict(zip(self._dataset.symbols, counts, strict=True))
         functions = sorted(
             self._functions.items(),
             key=lambda item: (-item[1].atoms, item[0][0], item[0][1] or 0),

@@ -103,7 +103,9 @@ class Kalman(Section):
     batch_size have no part in it. Errors are in units of the model's energy_scale.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
+    )
 
     name: Literal["kalman"] = Field("kalman", description="Which optimizer.")
     memory: Literal["standard", "fading"] = Field(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import DataError
+from ladera.files import read_arrays
 from ladera.quantities import ENERGY, QUANTITIES
 
 _REQUIRED: Final = (
@@ -45,15 +45,14 @@ class Predictions:
     def read(cls, path: str | os.PathLike[str]) -> Predictions:
         """Read ``predictions_*.npz``; DataError when it is damaged or arrays do not fit."""
         try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                missing = [name for name in _REQUIRED if name not in stored]
-                if missing:
-                    raise DataError(f"{path} lacks {', '.join(missing)}; evaluate the model again.")
-                arrays = dict(stored)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = read_arrays(Path(path))
+        except ValueError as error:
             raise DataError(
                 f"{path} is no complete file of predictions ({error}); evaluate the model again."
             ) from error
+        missing = [name for name in _REQUIRED if name not in arrays]
+        if missing:
+            raise DataError(f"{path} lacks {', '.join(missing)}; evaluate the model again.")
         pairs = {
             kind: {
                 q.name: arrays[f"{q.name}_{kind}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -116,11 +117,14 @@ class Prepared:
     def _statistics(self, frames: Dataset, view: Dataset) -> TrainingStatistics:
         """Of training frames (view), and of these and the free atoms that go with them (frames)."""
         references = _reference_energies(self.config, frames)
-        forces = view.column("forces")[np.repeat(view.has("forces"), view.atom_counts)]
+        squares, count = 0.0, 0
+        for block in view.blocks():
+            forces = block.column("forces")[np.repeat(block.has("forces"), block.atom_counts)]
+            squares, count = squares + float(np.sum(forces**2)), count + forces.size
         return TrainingStatistics(
             reference_energies=references,
             energy_shift=_energy_shift(view, references),
-            force_scale=float(np.sqrt(np.mean(forces**2))) if forces.size else 0.0,
+            force_scale=math.sqrt(squares / count) if count else 0.0,
         )
 
 

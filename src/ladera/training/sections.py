@@ -13,7 +13,7 @@ UpToOne = Annotated[float, Field(gt=0, le=1)]
 class Section(BaseModel):
     """A group of keys; one that is not known is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def named(key: str, name: str) -> BeforeValidator:

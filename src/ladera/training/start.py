@@ -93,7 +93,7 @@ class FromScratch:
             potential = registry.build(prepared.model)
         require_learnable(potential, prepared.config, prepared.dataset)
         if not resumed:
-            graphs = [batches.graphs[int(k)] for k in prepared.train]
+            graphs = (batches.graphs[int(k)] for k in prepared.train)
             potential.fit_statistics(graphs, prepared.statistics())
         return potential
 

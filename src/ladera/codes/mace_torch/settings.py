@@ -222,7 +222,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         settings = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise ModelFileError(f"{path} cannot be read: {error}.") from error
     if not isinstance(settings, dict):
         raise ModelFileError(f"{path} must hold the settings of a model by name.")

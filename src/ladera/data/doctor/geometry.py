@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from hashlib import blake2b
 
 import numpy as np
 import vesin
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from numpy.typing import NDArray
 
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
@@ -24,15 +27,7 @@ def impossible(dataset: Dataset) -> tuple[list[Finding], Booleans]:
 
     A neighbour search in those would fail, or never end.
     """
-    periodic = dataset.column("periodic")
-    cells = np.where(periodic[:, :, None], dataset.column("cell"), 0.0)
-    dependent = np.linalg.matrix_rank(cells) < periodic.sum(axis=1)
-    # The columns of the pseudo-inverse are the normals of the cell's faces over their distances.
-    normals = np.linalg.norm(np.linalg.pinv(cells), axis=1)
-    flat = dependent | (normals.max(axis=1) > 1 / _SMALLEST_CELL)
-    far = np.abs(dataset.column("positions")).max(axis=1)
-    remote = np.maximum.reduceat(far, dataset.offsets[:-1]) > _FARTHEST
-    remote |= np.abs(dataset.column("cell")).max(axis=(1, 2)) > _FARTHEST
+    flat, remote = dataset.of_frames(_flat_and_remote).T
     findings = []
     for wrong, code, problem in (
         (
@@ -60,6 +55,20 @@ def impossible(dataset: Dataset) -> tuple[list[Finding], Booleans]:
                 )
             )
     return findings, ~(flat | remote)
+
+
+def _flat_and_remote(view: Dataset) -> Booleans:
+    """Of each frame: is its cell without extent, is something far out; (n_frames, 2)."""
+    periodic = view.column("periodic")
+    cells = np.where(periodic[:, :, None], view.column("cell"), 0.0)
+    dependent = np.linalg.matrix_rank(cells) < periodic.sum(axis=1)
+    # The columns of the pseudo-inverse are the normals of the cell's faces over their distances.
+    normals = np.linalg.norm(np.linalg.pinv(cells), axis=1)
+    flat = dependent | (normals.max(axis=1) > 1 / _SMALLEST_CELL)
+    far = np.abs(view.column("positions")).max(axis=1)
+    remote = np.maximum.reduceat(far, view.offsets[:-1]) > _FARTHEST
+    remote |= np.abs(view.column("cell")).max(axis=(1, 2)) > _FARTHEST
+    return np.column_stack([flat, remote])
 
 
 def periodicity(dataset: Dataset) -> Iterator[Finding]:
@@ -103,7 +112,11 @@ def rare_species(dataset: Dataset) -> Iterator[Finding]:
 
 def close_atoms(dataset: Dataset) -> Iterator[Finding]:
     """Atoms closer than a fraction of the sum of their covalent radii."""
-    ratios, atoms, partners, distances = _closest_pairs(dataset)
+    elements = [atomic_numbers[symbol] for symbol in dataset.symbols]
+    cutoff = 2 * _CLOSE * float(covalent_radii[elements].max())
+    closest = dataset.of_frames(partial(_closest_pairs, cutoff=cutoff))
+    ratios, distances = closest[:, 0], closest[:, 1]
+    atoms, partners = closest[:, 2:].astype(np.int64).T
     levels: tuple[tuple[Severity, str, float, float, str], ...] = (
         ("error", "overlap", 0.0, _OVERLAP, "two atoms are in one place; remove it"),
         ("warning", "close-atoms", _OVERLAP, _CLOSE, "look at the structure"),
@@ -163,17 +176,16 @@ def _periodicity_name(kind: Booleans) -> str:
     return f"periodic in {int(kind.sum())} directions" if kind.any() else "open"
 
 
-def _closest_pairs(
-    dataset: Dataset,
-) -> tuple[Floats, Integers, Integers, Floats]:
-    """The pair closest relative to its radii of each frame: ratio (inf: none), atoms, distance."""
+def _closest_pairs(dataset: Dataset, cutoff: float) -> Floats:
+    """The pair closest relative to its radii of each frame, (n_frames, 4).
+
+    Its ratio (inf: none), distance, and atoms.
+    """
     numbers, positions = dataset.column("numbers"), dataset.column("positions")
     cells, periodic = dataset.column("cell"), dataset.column("periodic")
     radii = covalent_radii[numbers]
-    neighbors = vesin.NeighborList(cutoff=2 * _CLOSE * float(radii.max()), full_list=False)
-    ratios = np.full(len(dataset), np.inf)
-    atoms, partners = np.zeros((2, len(dataset)), dtype=np.int64)
-    distances = np.zeros(len(dataset))
+    neighbors = vesin.NeighborList(cutoff=cutoff, full_list=False)
+    closest = np.tile([np.inf, 0.0, 0.0, 0.0], (len(dataset), 1))
     for index in range(len(dataset)):
         if dataset.atom_counts[index] == 1 and not periodic[index].any():
             continue
@@ -185,9 +197,8 @@ def _closest_pairs(
             continue
         relative = d / (radii[rows][i] + radii[rows][j])
         worst = int(np.argmin(relative))
-        ratios[index], distances[index] = relative[worst], d[worst]
-        atoms[index], partners[index] = i[worst], j[worst]
-    return ratios, atoms, partners, distances
+        closest[index] = relative[worst], d[worst], i[worst], j[worst]
+    return closest
 
 
 def _repeats(dataset: Dataset) -> tuple[Integers, Integers]:
@@ -196,20 +207,26 @@ def _repeats(dataset: Dataset) -> tuple[Integers, Integers]:
     The same structure with another total charge is another system; its labels of another level
     of theory are no repetition.
     """
-    numbers, positions = dataset.column("numbers"), dataset.column("positions")
-    charges, heads = dataset.column("total_charge"), dataset.column("head")
-    cells = np.where(dataset.column("periodic")[:, :, None], dataset.column("cell"), 0.0)
-    seen: dict[bytes, int] = {}
-    pairs = []
-    for index in range(len(dataset)):
-        rows = slice(dataset.offsets[index], dataset.offsets[index + 1])
+    _, first, kind = np.unique(
+        dataset.of_frames(_fingerprints), return_index=True, return_inverse=True
+    )
+    original = first[kind.ravel()]
+    again = np.flatnonzero(original != np.arange(len(dataset)))
+    return original[again], again
+
+
+def _fingerprints(view: Dataset) -> NDArray[np.bytes_]:
+    """Of each frame 16 bytes that only those of the same structure share."""
+    numbers, positions = view.column("numbers"), view.column("positions")
+    charges, heads = view.column("total_charge"), view.column("head")
+    cells = np.where(view.column("periodic")[:, :, None], view.column("cell"), 0.0)
+    prints = []
+    for index in range(len(view)):
+        rows = slice(view.offsets[index], view.offsets[index + 1])
         relative = positions[rows] - positions[rows.start]
         geometry = np.concatenate([relative, cells[index]])
         # Adding zero makes -0 the same bytes as 0.
         key = numbers[rows].tobytes() + (np.round(geometry, 4) + 0.0).tobytes()
         key += charges[index].tobytes() + heads[index].encode()
-        first = seen.setdefault(key, index)
-        if first != index:
-            pairs.append((first, index))
-    array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    return array[:, 0], array[:, 1]
+        prints.append(blake2b(key, digest_size=16).digest())
+    return np.array(prints, dtype="S16")

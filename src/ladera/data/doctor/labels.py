@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -20,17 +21,15 @@ def not_finite(dataset: Dataset) -> tuple[list[Finding], Booleans]:
     findings = []
     sound: Booleans = np.ones(len(dataset), dtype=bool)
     for name in _FINITE:
-        values = dataset.column(name)
-        bad_entries = _bad_entries(name, values)
-        per_atom = COLUMNS[name].per_atom
-        bad = _any_in_frame(bad_entries, dataset) if per_atom else bad_entries
+        bad = dataset.of_frames(partial(_bad_frames, name))
         if name in LABELS:
             bad = bad & dataset.has(name)  # what is missing is NaN in the column
         if not bad.any():
             continue
         frames = np.flatnonzero(bad)
-        first = dataset.offsets[frames[0]]
-        atom = int(np.argmax(bad_entries[first:])) if per_atom else None
+        atom = None
+        if COLUMNS[name].per_atom:
+            atom = int(np.argmax(_bad_entries(name, dataset[frames[:1]])))
         place = "" if atom is None else f", atom {atom}"
         problem = f"{name} that are not finite numbers (NaN or infinite)"
         if name == "weight":
@@ -86,7 +85,7 @@ def missing(dataset: Dataset) -> Iterator[Finding]:
 def placeholders(dataset: Dataset) -> Iterator[Finding]:
     """Forces, or energies, that are exactly zero everywhere."""
     several = (dataset.atom_counts > 1) & dataset.has("forces")
-    largest = _largest(_norms(dataset.column("forces")), dataset)
+    largest = dataset.of_frames(lambda view: _largest(_norms(view.column("forces")), view))
     zero_forces = bool(several.any() and (largest[several] == 0).all())
     has_energy = dataset.has("energy")
     zero_energies = bool(has_energy.any() and not dataset.column("energy")[has_energy].any())
@@ -175,12 +174,16 @@ def stale_energies(dataset: Dataset) -> Iterator[Finding]:
 
 def large_forces(dataset: Dataset) -> Iterator[Finding]:
     """Forces above 100 eV/Angstrom, which only overlapping atoms have."""
-    norms = np.nan_to_num(_norms(dataset.column("forces")))
-    largest = _largest(norms, dataset)
+
+    def norms(view: Dataset) -> Floats:
+        return np.nan_to_num(_norms(view.column("forces")))
+
+    largest = dataset.of_frames(lambda view: _largest(norms(view), view))
     frames = np.flatnonzero(largest > 100.0)
     if len(frames) == 0:
         return
-    worst, atom = _place_of_largest(norms, dataset)
+    worst = int(np.argmax(largest))
+    atom = int(np.argmax(norms(dataset[[worst]])))
     yield Finding.about(
         "warning",
         "large-force",
@@ -199,10 +202,13 @@ def net_force(dataset: Dataset) -> Iterator[Finding]:
     than the noise of a converged calculation.
     """
     usable = dataset.has("forces") & (dataset.atom_counts > 1)
-    forces = dataset.column("forces")
-    starts = dataset.offsets[:-1]
-    net = np.linalg.norm(np.add.reduceat(forces, starts, axis=0), axis=1)
-    total = np.add.reduceat(_norms(forces), starts)
+
+    def sums(view: Dataset) -> Floats:
+        forces, starts = view.column("forces"), view.offsets[:-1]
+        net = np.linalg.norm(np.add.reduceat(forces, starts, axis=0), axis=1)
+        return np.column_stack([net, np.add.reduceat(_norms(forces), starts)])
+
+    net, total = dataset.of_frames(sums).T
     wrong = usable & (np.nan_to_num(net) > np.maximum(0.1, 0.05 * np.nan_to_num(total)))
     frames = np.flatnonzero(wrong)
     if len(frames) == 0:
@@ -221,11 +227,15 @@ def net_force(dataset: Dataset) -> Iterator[Finding]:
 
 def charges(dataset: Dataset) -> Iterator[Finding]:
     """Atomic charges beyond any ion's, or that do not add up to the total charge."""
-    values = np.abs(np.nan_to_num(dataset.column("charges")))
-    largest = _largest(values, dataset)
+
+    def sizes(view: Dataset) -> Floats:
+        return np.abs(np.nan_to_num(view.column("charges")))
+
+    largest = dataset.of_frames(lambda view: _largest(sizes(view), view))
     frames = np.flatnonzero(largest > 9.0)
     if len(frames):
-        worst, atom = _place_of_largest(values, dataset)
+        worst = int(np.argmax(largest))
+        atom = int(np.argmax(sizes(dataset[[worst]])))
         yield Finding.about(
             "error",
             "impossible-charge",
@@ -238,7 +248,7 @@ def charges(dataset: Dataset) -> Iterator[Finding]:
         )
         return
     both = dataset.has("charges") & dataset.has("total_charge")
-    sums = np.add.reduceat(dataset.column("charges"), dataset.offsets[:-1])
+    sums = dataset.of_frames(lambda v: np.add.reduceat(v.column("charges"), v.offsets[:-1]))
     excess = np.abs(np.where(both, sums - dataset.column("total_charge"), 0.0))
     frames = np.flatnonzero(excess > 0.1)
     if len(frames):
@@ -263,8 +273,14 @@ def _expected(dataset: Dataset, name: str) -> Booleans:
     return several
 
 
-def _bad_entries(name: str, values: Floats) -> Booleans:
+def _bad_frames(name: str, view: Dataset) -> Booleans:
+    bad = _bad_entries(name, view)
+    return np.logical_or.reduceat(bad, view.offsets[:-1]) if COLUMNS[name].per_atom else bad
+
+
+def _bad_entries(name: str, view: Dataset) -> Booleans:
     """Which frames (or atoms) have a number that cannot be right whatever it means."""
+    values = view.column(name)
     bad: Booleans = np.logical_not(np.isfinite(values).reshape(len(values), -1).all(axis=1))
     return np.logical_or(bad, values < 0) if name == "weight" else bad
 
@@ -277,17 +293,6 @@ def _norms(vectors: Floats) -> Floats:
 def _largest(values: Floats, dataset: Dataset) -> Floats:
     """Maximum over each frame's atoms."""
     return np.maximum.reduceat(values, dataset.offsets[:-1])
-
-
-def _place_of_largest(values: Floats, dataset: Dataset) -> tuple[int, int]:
-    """Of the largest value of all atoms the frame, and the atom of that frame."""
-    row = int(np.argmax(values))
-    frame = int(np.searchsorted(dataset.offsets, row, side="right")) - 1
-    return frame, row - int(dataset.offsets[frame])
-
-
-def _any_in_frame(flags: Booleans, dataset: Dataset) -> Booleans:
-    return np.logical_or.reduceat(flags, dataset.offsets[:-1])
 
 
 def _deviations(values: Floats, group: Integers) -> tuple[Floats, Floats, Integers]:

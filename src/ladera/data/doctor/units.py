@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import vesin
-from ase.data import covalent_radii
+from ase.data import atomic_numbers, covalent_radii
 
 from ladera.arrays import Floats
 from ladera.data.dataset import Dataset
@@ -63,9 +63,9 @@ def total_energies(dataset: Dataset) -> Iterator[Finding]:
     out core electrons are not, and are not judged.
     """
     usable = dataset.has("energy")
-    z = dataset.column("numbers").astype(np.float64)
+    z = np.array([atomic_numbers[symbol] for symbol in dataset.symbols], dtype=np.float64)
     atomic = -HARTREE * (0.7687 * z ** (7 / 3) - 0.5 * z**2 + 0.2699 * z ** (5 / 3))
-    expected = np.add.reduceat(atomic, dataset.offsets[:-1])
+    expected = dataset.compositions @ atomic
     ratios = (dataset.column("energy") / expected)[usable]
     for name, unit in _ALL_ELECTRON.items():
         if len(ratios) and np.mean(np.abs(ratios * unit - 1) < 0.03) > 0.9:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
@@ -17,7 +17,8 @@ from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.network import AtomicNetwork
-from ladera.models.hdnnp.scaling import RESOLUTION, InputScaling, principal_components
+from ladera.models.hdnnp.scaling import RESOLUTION, InputScaling, components_of
+from ladera.models.hdnnp.statistics import RunningMoments, gathered
 from ladera.potential import Potential, Prediction, TrainingStatistics
 
 log = logging.getLogger(__name__)
@@ -103,40 +104,54 @@ class SymmetryFunctionPotential(Potential):
             for layer in ("output", f"hidden.{len(module.hidden) - 1}")
         )
 
-    def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
+    def fit_statistics(self, graphs: Iterable[Graph], statistics: TrainingStatistics) -> None:
         """Set the scaling of the symmetry functions, reference energies, energy shift and scale.
 
-        Raises DataError when an element of the model has no atom in the training graphs.
+        The graphs are gone through once. Raises DataError when an element of the model has no atom
+        in them.
         """
-        values = torch.cat([self.symmetry_functions(graph.to(self.dtype)) for graph in graphs])
-        index = torch.cat([self.element_index(graph) for graph in graphs])
-        for element, symbol in enumerate(self.symbols):
-            G = values[index == element].double()
-            if len(G) == 0:
-                raise DataError(
-                    f"No training structure has an atom of {symbol}; leave it out of the model's "
-                    "species or add structures with it."
-                )
-            low, high = G.amin(0), G.amax(0)
-            constant = high - low < RESOLUTION
-            deviation = G.std(0) if len(G) > 1 else torch.zeros_like(low)
-            self.minimum[element], self.mean[element] = low, G.mean(0)
-            self.maximum[element] = torch.where(constant, low, high)
-            self.deviation[element] = torch.where(constant, torch.zeros_like(low), deviation)
-            count = self.plan.counts[element]
-            if self.mixing is not None:
-                components = principal_components(G[:, :count].numpy(), self.input_counts[element])
-                self.mixing[element] = 0.0
-                self.mixing[element, :count, : components.shape[1]] = torch.from_numpy(components)
-            log.info(
-                "%d of the %d symmetry functions of %s are constant in the training data.",
-                int(constant[:count].sum()),
-                count,
-                symbol,
-            )
+        with_covariances = self.mixing is not None
+        found = [RunningMoments(count, with_covariances) for count in self.plan.counts]
+        for batch in gathered(graphs):
+            values = self.symmetry_functions(batch.to(self.dtype)).double()
+            index = self.element_index(batch)
+            for element, moments in enumerate(found):
+                moments.add(values[index == element, : self.plan.counts[element]])
+        for element, moments in enumerate(found):
+            self._set_scaling(element, moments)
+            symbol = self.symbols[element]
             self.reference_energies[element] = statistics.reference_energies[symbol]
         self.energy_shift.fill_(statistics.energy_shift)
         self.energy_scale.fill_(statistics.force_scale or 1.0)
+
+    def _set_scaling(self, element: int, moments: RunningMoments) -> None:
+        """That of the functions of an element; zero for those that other elements have beyond."""
+        symbol, count = self.symbols[element], self.plan.counts[element]
+        if moments.count == 0:
+            raise DataError(
+                f"No training structure has an atom of {symbol}; leave it out of the model's "
+                "species or add structures with it."
+            )
+        constant = moments.high - moments.low < RESOLUTION
+        for buffer, values in (
+            (self.minimum, moments.low),
+            (self.mean, moments.mean),
+            (self.maximum, torch.where(constant, moments.low, moments.high)),
+            (self.deviation, torch.where(constant, 0.0, moments.deviation)),
+        ):
+            buffer[element] = 0.0
+            buffer[element, :count] = values
+        if self.mixing is not None:
+            covariance = moments.covariance.numpy()
+            components = components_of(covariance, self.input_counts[element])
+            self.mixing[element] = 0.0
+            self.mixing[element, :count, : components.shape[1]] = torch.from_numpy(components)
+        log.info(
+            "%d of the %d symmetry functions of %s are constant in the training data.",
+            int(constant.sum()),
+            count,
+            symbol,
+        )
 
     def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
         r"""How far the symmetry functions of each atom are from their ranges in the training data.

@@ -77,9 +77,15 @@ def _for_each_element(x: Tensor, index: Tensor, matrices: Tensor) -> Tensor:
 
 
 def principal_components(G: Floats, number: int | None = None) -> Floats:
-    r"""M (n_functions, n_components) of the scaling ``principal``, from G (n_atoms, n_functions).
+    """:func:`components_of` the covariance of G (n_atoms, n_functions)."""
+    centered = G - G.mean(0)
+    return components_of(centered.T @ centered / len(G), number)
 
-    With the covariance C = V diag(lambda) V^T of the functions, largest lambda first,
+
+def components_of(covariance: Floats, number: int | None = None) -> Floats:
+    r"""M (n_functions, n_components) of the scaling ``principal``, from the functions' covariance.
+
+    With this covariance C = V diag(lambda) V^T, largest lambda first,
 
         M_fk = c V_fk lambda_k^(-w/2),    c such that mean_k <x_k^2> = 1
 
@@ -87,8 +93,7 @@ def principal_components(G: Floats, number: int | None = None) -> Floats:
     components asked for, others are zero. Without a number as many are given as count, from 1 to
     MOST_COMPONENTS.
     """
-    centered = G - G.mean(0)
-    variances, directions = np.linalg.eigh(centered.T @ centered / len(G))
+    variances, directions = np.linalg.eigh(covariance)
     order = np.argsort(-variances, kind="stable")
     counts = variances[order] > max(DEPENDENT * variances[order[0]], RESOLUTION**2)
     order = order[: number or min(max(1, int(counts.sum())), MOST_COMPONENTS)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from math import sqrt
 from typing import ClassVar, Self
 
@@ -222,7 +222,7 @@ class MACE(Potential):
         graph = graph.to(self.dtype, self.device)
         return list(self._features(graph, self.element_index(graph)))
 
-    def fit_statistics(self, graphs: Sequence[Graph], statistics: TrainingStatistics) -> None:
+    def fit_statistics(self, graphs: Iterable[Graph], statistics: TrainingStatistics) -> None:
         """Set reference energies, shift and scale of each head, and the average of neighbours.
 
         The latter unless the configuration gives it; of atoms that have any. Raises DataError when

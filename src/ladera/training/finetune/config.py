@@ -23,7 +23,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 class ReplayConfig(BaseModel):
     """Frames like those that the base was trained on: what it must not forget."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     files: Names = Field(min_length=1, description="Files with the frames.")
     keys: LabelKeys = Field(
@@ -43,7 +43,7 @@ class ReplayConfig(BaseModel):
 
 
 class _Finetune(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     base: str = Field(description="The model to start from: a file, a run, or a published name.")
     replay: ReplayConfig | None = Field(

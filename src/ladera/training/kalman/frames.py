@@ -14,7 +14,7 @@ from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.models.hdnnp.model import HDNNP
-from ladera.training.batches import GIBIBYTE, Batches
+from ladera.training.batches import GIBIBYTE, Batches, weight
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,10 @@ class FrameInputs:
     @property
     def nbytes(self) -> int:
         """Memory it takes."""
-        changes = sum(c.slopes.nbytes for c in self.changes or ())
-        return changes + sum(x.nbytes for x in self.inputs)
+        changes = self.changes or ()
+        starts = sum(change.start.nbytes for change in changes)
+        of_changes = (tensor for change in changes for tensor in (change.rows, change.slopes))
+        return starts + weight([*self.inputs, self.forces, *of_changes])
 
 
 class FrameStore:

@@ -1,0 +1,139 @@
+"""YAML as configurations need it: text, numbers, lists and sections, whatever else YAML can say.
+
+Dates stay text, keys are always text (``No`` is nobelium), a key that is given twice is refused,
+and aliases may not make more of a file than it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import yaml
+
+# What aliases may make of a file: beyond it lies nothing but a file that was made to do harm.
+_MOST_NODES: Final = 500_000
+_LONGEST: Final = 4_000_000  # characters
+
+_WORDS: Final = {
+    "tag:yaml.org,2002:int": "a whole number of at most 18 digits",
+    "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:bool": "true or false",
+}
+
+
+class YAMLTextError(ValueError):
+    """What is wrong with a text, and where: ``line`` counts from 1, 0 where none is to blame."""
+
+    def __init__(self, problem: str, line: int = 0) -> None:
+        super().__init__(problem)
+        self.line = line
+
+
+def load(text: str) -> Any:
+    """The value of a YAML document; YAMLTextError for one that cannot be read."""
+    if len(text) > _LONGEST:
+        raise YAMLTextError(f"it has {len(text):,} characters, which no configuration needs")
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            if _size(node, {}) > _MOST_NODES:
+                raise YAMLTextError("its aliases (*name) multiply it beyond measure; write it out")
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise YAMLTextError(_plain(error), line) from None
+    except yaml.reader.ReaderError as error:
+        raise YAMLTextError(
+            f"the character U+{int(error.character):04X} has no place in it: it is no YAML file"
+        ) from None
+    except RecursionError:
+        raise YAMLTextError("it is nested deeper than any configuration") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader with less to it."""
+
+    yaml_implicit_resolvers: Final = {  # the base's, without dates
+        first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(value, int) and abs(value) >= 2**63:
+                raise ValueError("it fits in no integer of a computer")
+            return value
+        except (ValueError, TypeError, OverflowError, AttributeError, KeyError, IndexError):
+            shown = str(node.value)[:20] + ("..." if len(str(node.value)) > 20 else "")
+            kind = _WORDS.get(node.tag, f"a {node.tag.rpartition(':')[2]} that can be used here")
+            raise _error(f"'{shown}' is not {kind}", node) from None
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, _ in node.value:
+                _require_text(key)
+                if key.value in seen:
+                    raise _error(f"the key '{key.value}' is given twice", key)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _require_text(key: yaml.Node) -> None:
+    """Make a key text, or refuse it."""
+    if not isinstance(key, yaml.ScalarNode):
+        raise _error("a key is a list or a section; keys are names", key)
+    if key.tag.endswith((":int", ":float")):
+        raise _error(
+            f"the key {key.value[:20]} is a number, and keys are names; write decimal numbers with "
+            "a point, not with a comma",
+            key,
+        )
+    if not key.tag.endswith(":merge"):
+        key.tag = "tag:yaml.org,2002:str"
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Nodes below a node when aliases are written out; one that holds itself has no end."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = _MOST_NODES + 1  # while it is not known: for one that holds itself
+        inner = [
+            each for pair in node.value for each in (pair if isinstance(pair, tuple) else [pair])
+        ]
+        known[id(node)] = 1 + sum(_size(each, known) for each in inner)
+    return known[id(node)]
+
+
+def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+def _plain(error: yaml.MarkedYAMLError) -> str:
+    """The problem in plain words."""
+    problem = str(error.problem)
+    if "'\\t'" in problem:
+        return "a tab stands where YAML wants spaces; indent with spaces"
+    if "could not determine a constructor" in problem:
+        return f"the tag {problem.rpartition('tag ')[2]} is not known here; leave it out"
+    if "mapping values are not allowed" in problem:
+        return "a ':' stands where it opens no section; look at the indentation, or put quotes"
+    if "found undefined alias" in problem:
+        return f"the alias {problem.rpartition(' ')[2]} is used but nowhere defined (&)"
+    if "expected" in problem and "but found" in problem:
+        expected, _, found = problem.partition("but found")
+        return f"there is {_token(found)} where {_token(expected.removeprefix('expected'))} belongs"
+    return problem
+
+
+def _token(name: str) -> str:
+    """A name of PyYAML's, such as <block end>, without its brackets."""
+    name = name.strip(" ,").replace("<", "").replace(">", "")
+    return "nothing more" if name in ("stream end", "block end") else name
