@@ -12,18 +12,16 @@ import platform
 import shutil
 import tempfile
 import time
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Final
 
 from ladera.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _HIDDEN: Final = ".ladera-"  # how the names of temporary files begin
 _DAY: Final = 86400.0  # s
@@ -153,29 +151,11 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return contents
 
 
-def save_arrays(path: Path, arrays: Iterable[tuple[str, NDArray[Any]]]) -> None:
-    """Write named arrays as ``np.savez_compressed`` does, only one of them in memory at a time."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, values in arrays:
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
-
-
 def first_mistake(error: ValidationError) -> str:
     """Where a stored object differs from what it should be, for the sentence that refuses it."""
     detail = error.errors(include_url=False)[0]
     place = ".".join(map(str, detail["loc"])) or "the file"
     return f"{place}: {detail['msg']}"
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an ``.npz`` file by name; ValueError for one that is damaged."""
-    try:
-        # Opened here: numpy leaves the file open when it turns out to be cut short.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return dict(stored)
-    except Exception as error:  # damaged archives fail in many ways: sizes, methods, passwords
-        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def cut_to(path: Path, length: int) -> None:

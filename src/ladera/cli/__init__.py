@@ -9,6 +9,7 @@ done, but nobody read all that it printed.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import tempfile
 import traceback

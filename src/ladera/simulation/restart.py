@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from ladera.array_files import read_arrays
 from ladera.arrays import Floats
 from ladera.errors import SimulationError
-from ladera.files import atomic_path, read_arrays
+from ladera.files import atomic_path
 from ladera.simulation.integrators import kinetic_energy
 from ladera.simulation.records import writing
 

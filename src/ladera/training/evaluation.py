@@ -14,11 +14,12 @@ import torch
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
+from ladera.array_files import save_arrays
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.data.store import BLOCK
 from ladera.errors import DataError
-from ladera.files import atomic_path, save_arrays
+from ladera.files import atomic_path
 from ladera.graph import Graph
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.potential.committee import CALIBRATED, calibration_of

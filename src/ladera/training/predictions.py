@@ -12,9 +12,9 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ladera.array_files import read_arrays
 from ladera.arrays import Floats, Integers
 from ladera.errors import DataError
-from ladera.files import read_arrays
 from ladera.quantities import ENERGY, QUANTITIES
 
 _REQUIRED: Final = (

@@ -6,7 +6,7 @@ and aliases may not make more of a file than it is.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 
@@ -58,7 +58,7 @@ def load(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """The safe loader with less to it."""
 
-    yaml_implicit_resolvers: Final = {  # the base's, without dates
+    yaml_implicit_resolvers: ClassVar = {  # the base's, without dates
         first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

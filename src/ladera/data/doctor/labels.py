@@ -229,7 +229,8 @@ def charges(dataset: Dataset) -> Iterator[Finding]:
     """Atomic charges beyond any ion's, or that do not add up to the total charge."""
 
     def sizes(view: Dataset) -> Floats:
-        return np.abs(np.nan_to_num(view.column("charges")))
+        values: Floats = np.abs(np.nan_to_num(view.column("charges")))
+        return values
 
     largest = dataset.of_frames(lambda view: _largest(sizes(view), view))
     frames = np.flatnonzero(largest > 9.0)
