@@ -58,7 +58,7 @@ def load(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """The safe loader with less to it."""
 
-    yaml_implicit_resolvers: ClassVar = {  # the base's, without dates
+    yaml_implicit_resolvers: ClassVar = {  # type: ignore[misc] # the base's, without dates
         first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
