@@ -174,8 +174,7 @@ def test_members_are_runs_of_their_own_and_make_one_model(tmp_path, capsys):
     for words in (
         ["evaluate", str(run), str(tmp_path / "argon.extxyz")],
         ["info", str(run)],
-        ["relax", str(run), str(tmp_path / "argon.extxyz"), "--frame", "-1"]
-        + ["--output", str(tmp_path / "relax")],
+        ["relax", str(run), f"{tmp_path}/argon.extxyz", "--frame=-1", f"--output={tmp_path}/relax"],
         ["report", str(run)],
     ):
         with pytest.raises(SystemExit) as end:
