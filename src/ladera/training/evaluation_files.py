@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from pydantic import create_model
 
 from ladera.arrays import Floats
 from ladera.errors import DataError
 from ladera.files import read_json, write_text_atomic
 from ladera.quantities import QUANTITIES
+from ladera.schemas import Record, Stored
 from ladera.training.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -99,6 +101,54 @@ class PartErrors:
         )
 
 
+class _Agreement(Stored):
+    log_likelihood: float
+    coverage_68: float
+    coverage_95: float
+
+
+class _Bin(Stored):
+    spread: float
+    error: float
+
+
+class _Reliability(Stored):
+    factor: float | None
+    correlation: float | None
+    before: _Agreement
+    after: _Agreement | None
+    bins: list[_Bin]
+
+
+_Uncertainty = create_model(
+    "_Uncertainty", __base__=Stored, **{q.name: (_Reliability | None, None) for q in QUANTITIES}
+)
+
+
+class _PartBase(Stored):
+    n_frames: int
+    by_config_type: dict[str, dict[str, Errors | None]]
+    by_element: dict[str, dict[str, Errors | None]]
+    worst_frames: dict[str, list[WorstFrame]]
+    uncertainty: _Uncertainty | None = None
+    extrapolation: dict[str, Any] | None = None
+
+
+_Part = create_model(
+    "_Part", __base__=_PartBase, **{q.name: (Errors | None, None) for q in QUANTITIES}
+)
+
+
+class _Evaluation(Stored):
+    """evaluation.json."""
+
+    train: _Part | None = None
+    validation: _Part | None = None
+    test: _Part | None = None
+    finetune: dict[str, Any] | None = None
+    provenance: Record | None = None
+
+
 def write_evaluations(
     parts: Mapping[str, Evaluation],
     folder: Path,
@@ -132,9 +182,9 @@ def read_errors(folder: Path) -> dict[str, PartErrors]:
     Raises DataError for a file that is damaged or of another form.
     """
     path = folder / EVALUATION
-    stored = read_json(path)
+    stored = read_json(path, _Evaluation)
     try:
-        return {part: PartErrors.from_json(stored[part]) for part in PARTS if part in stored}
+        return {part: PartErrors.from_json(stored[part]) for part in PARTS if stored.get(part)}
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is not what this Ladera writes ({error!r}); evaluate the model again."
