@@ -14,6 +14,7 @@ a short form of this.
 from __future__ import annotations
 
 import argparse
+import gc
 import gzip
 import io
 import json
@@ -459,9 +460,7 @@ def fault(reader: Reader, path: Path) -> str:
     signal.signal(signal.SIGPROF, _alarm)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            reader.read(path)
+        reader.read(path)
     except LaderaError as error:
         return "" if str(error).strip() else "an empty sentence"
     except Exception as error:
@@ -490,21 +489,22 @@ def run(reader: Reader, count: int, seed: int, work: Path) -> Counter[str]:
         for file in [source] if source.is_file() else files:
             shutil.copy(file, folder)
 
-    lay()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reader.read(entry)  # what is sound is taken; it also compiles what the reader needs
-    for _ in range(count):
-        victim = chance.choice(files)
         lay()
-        (folder / victim.name).write_bytes(mutant(victim.read_bytes(), chance))
-        kind = fault(reader, entry)
-        if kind:
-            kind = re.sub(r"[0-9]{3,}(?! *:)", "N", kind)
-            if kind not in kinds:
-                name = f"{reader.name.replace(' ', '-')}-{len(kinds)}"
-                shutil.copytree(folder, work / "faults" / name)
-            kinds[kind] += 1
+        reader.read(entry)  # what is sound is taken; it also compiles what the reader needs
+        for _ in range(count):
+            victim = chance.choice(files)
+            lay()
+            (folder / victim.name).write_bytes(mutant(victim.read_bytes(), chance))
+            kind = fault(reader, entry)
+            if kind:
+                kind = re.sub(r"[0-9]{3,}(?! *:)", "N", kind)
+                if kind not in kinds:
+                    name = f"{reader.name.replace(' ', '-')}-{len(kinds)}"
+                    shutil.copytree(folder, work / "faults" / name)
+                kinds[kind] += 1
+        gc.collect()  # ASE leaves damaged files open, which Python tells when it finds them
     return kinds
 
 

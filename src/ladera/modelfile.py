@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -52,7 +53,7 @@ def header_of(potential: Potential) -> dict[str, Any]:
 
 
 class _Data(Stored):
-    files: list[str] = []
+    files: tuple[str, ...] = ()
 
 
 class _Config(Stored):
@@ -64,8 +65,8 @@ class _Provenance(Record):
 
     config: _Config = _Config()
     epoch: float | None = None
-    members: list[dict[str, Any]] = []
-    errors: dict[str, dict[str, Any]] = {}
+    members: tuple[dict[str, Any], ...] = ()
+    errors: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class _Header(Stored):

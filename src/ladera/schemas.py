@@ -19,7 +19,7 @@ class Described(Stored):
 
     sha256: str | None = None
     files: list[dict[str, JsonValue]] | None = None
-    trajectories: list[Described] = []
+    trajectories: tuple[Described, ...] = ()
 
 
 class Record(Stored):

@@ -83,7 +83,9 @@ def _require_like(stored: Mapping[str, Any], like: Mapping[str, Any]) -> None:
         shape = np.shape(like[name]) if name in like else (3, 3) if name == "cell" else None
         if array.shape != shape or array.dtype.kind not in "if" or not np.isfinite(array).all():
             expected = "nothing of that name" if shape is None else f"finite numbers, shape {shape}"
-            raise ValueError(f"{name} has {array.dtype} of shape {array.shape}, expected {expected}")
+            raise ValueError(
+                f"{name} has {array.dtype} of shape {array.shape}, expected {expected}"
+            )
 
 
 def conditions(settings: MDSettings, degrees_of_freedom: int) -> Conditions:

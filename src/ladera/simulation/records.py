@@ -57,9 +57,9 @@ class FrameFile:
                     file.write(bytes.fromhex(header))
             try:
                 self._trajectory = Trajectory(path, "a" if position is not None else "w")
-            except OSError:
-                raise
             except Exception as error:  # ASE raises many kinds for a damaged file
+                if position is None:
+                    raise
                 raise SimulationError(
                     f"{path} is damaged ({error}), so the run cannot go on; put it back or start "
                     "anew in another folder."

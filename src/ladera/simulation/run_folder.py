@@ -275,7 +275,7 @@ class _Description(Record):
 
     settings: _Settings = _Settings()
     structure: _Structure = _Structure()
-    resumed: list[Record] = []
+    resumed: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
