@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from pydantic import create_model
 
 from ladera.arrays import Floats
 from ladera.errors import DataError
@@ -120,23 +119,17 @@ class _Reliability(Stored):
     bins: list[_Bin]
 
 
-_Uncertainty = create_model(
-    "_Uncertainty", __base__=Stored, **{q.name: (_Reliability | None, None) for q in QUANTITIES}
-)
-
-
-class _PartBase(Stored):
+class _Part(Stored):
+    energy: Errors | None = None
+    forces: Errors | None = None
+    stress: Errors | None = None
+    dipole: Errors | None = None
     n_frames: int
     by_config_type: dict[str, dict[str, Errors | None]]
     by_element: dict[str, dict[str, Errors | None]]
     worst_frames: dict[str, list[WorstFrame]]
-    uncertainty: _Uncertainty | None = None
+    uncertainty: dict[str, _Reliability | None] | None = None
     extrapolation: dict[str, Any] | None = None
-
-
-_Part = create_model(
-    "_Part", __base__=_PartBase, **{q.name: (Errors | None, None) for q in QUANTITIES}
-)
 
 
 class _Evaluation(Stored):
