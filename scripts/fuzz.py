@@ -4,14 +4,19 @@
 
 A mutant is a sound file with bits flipped, cut short, words replaced by hostile ones (nan, 1e999,
 5,000 digits, nothing ...), lines repeated or gone, or a value of its JSON replaced by one of
-another kind. A reader that raises anything but a LaderaError, or takes longer than 20 seconds, is
-at fault: faults are counted by exception and line of code, and the first of each kind is kept in
-``fuzz-faults/``. The tests run a short form of this.
+another kind; what is packed (zip, gzip, HDF5) is also damaged inside and packed again, so that no
+checksum stands before the reader. Each reader must take its sound file. One that raises anything
+but a LaderaError, or takes longer than 20 seconds of the processor, is at fault: faults are counted
+by exception and line of code, and the first of each kind is kept in ``fuzz-faults/``. The tests run
+a short form of this.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import gzip
+import io
 import json
 import os
 import random
@@ -22,30 +27,45 @@ import struct
 import sys
 import traceback
 import warnings
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
+import h5py
 import numpy as np
 import torch
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import write as write_atoms
 from ase.io.trajectory import Trajectory
+from markupsafe import Markup
+from safetensors.torch import load_file
 
 import ladera
+from ladera.codes import mace_torch
 from ladera.data import formats
 from ladera.data.splits import Split, random_split
 from ladera.errors import LaderaError
 from ladera.graph import Graph
-from ladera.jobs.control_in import control_file
+from ladera.jobs import control_in
+from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
+from ladera.models.mace import MACE, MACEConfig
+from ladera.potential import LaderaCalculator
+from ladera.properties.equation_of_state import equation_of_state
 from ladera.properties.experiment import read_spectrum
 from ladera.properties.trajectory import read_frames, read_trajectory
 from ladera.report.report import write_report
 from ladera.simulation import restart
+from ladera.simulation.molecular_dynamics import run_md
+from ladera.simulation.relaxation import relax
 from ladera.simulation.run_folder import SimulationRun
+from ladera.simulation.settings import MDSettings
 from ladera.training import checkpoint, config_file
 from ladera.training.run_folder import TrainingRun
 from ladera.training.trainer import train
@@ -69,6 +89,7 @@ class Reader:
     name: str
     source: Path
     read: Callable[[Path], Any]
+    entry: str = ""  # what of the folder is given to ``read``
 
 
 # --- sound files -------------------------------------------------------------------------------
@@ -87,23 +108,30 @@ def readers(folder: Path) -> list[Reader]:
         ("input.data", "a.data", lambda p: formats.write(argon[:2], p, units=ATOMIC), _input_data),
         ("poscar", "POSCAR", lambda p: write_atoms(p, salt, "vasp"), read_frames),
         ("cif", "a.cif", lambda p: write_atoms(p, salt), read_frames),
-        ("traj", "a.traj", _write_trajectory, read_trajectory),
+        ("traj", "a.traj", _write_trajectory, lambda p: read_trajectory(p, interval=1.0)),
         ("dump", "a.lammpstrj", _write_dump, lambda p: read_frames(p, types=("O", "H"))),
         ("yaml", "a.yaml", lambda p: shutil.copy(TRAINED / "config.yaml", p), config_file.load),
-        ("control.in", "control.in", lambda p: p.write_text(CONTROL), control_file.read),
+        ("control.in", "control.in", _write_control, control_in.read_training),
         ("csv spectrum", "a.csv", lambda p: p.write_text(SPECTRUM), read_spectrum),
         ("jcamp", "a.jdx", lambda p: p.write_text(JCAMP), read_spectrum),
         ("jcamp packed", "a.dx", lambda p: p.write_text(PACKED), read_spectrum),
         ("split", "split.json", random_split(argon, 0.2).save, lambda p: Split.load(p, argon)),
-        ("torch archive", "a.pt", _write_torch, ladera.load),
-        ("state dict", "a.safetensors", _write_safetensors, ladera.load),
+        ("torch archive", "model.pt", _write_torch, ladera.load),
+        ("state dict", "model.safetensors", _write_state_dict, ladera.load),
+        ("resumed simulation", "run", _simulate, _resume_simulation),
+        ("report of a run", "run", _simulate, _report),
+        ("report of a relaxation", "run", lambda p: relax(_argon(), _pairs(), folder=p), _report),
+        ("result", "run", lambda p: _equation().save(p), _report),
     ]
     found = []
     for name, file, write, read in made:
         path = folder / name.replace(" ", "-") / file
         path.parent.mkdir()
         write(path)
-        found.append(Reader(name, path, read))
+        alone = path.is_dir() or len(list(path.parent.iterdir())) == 1
+        found.append(
+            Reader(name, path, read) if alone else Reader(name, path.parent, read, entry=file)
+        )
     return [
         *found,
         Reader("model", TRAINED / "model.ladera", _load_and_use),
@@ -113,8 +141,9 @@ def readers(folder: Path) -> list[Reader]:
         Reader("n2p2", DATA / "n2p2_4g" / "cation", ladera.load),
         Reader("training", TRAINED, TrainingRun.read),
         Reader("simulation", SIMULATED, _read_simulation),
-        Reader("report of a training", TRAINED, write_report),
-        Reader("report of a simulation", SIMULATED, write_report),
+        Reader("report of a training", TRAINED, _report),
+        Reader("report of a fine-tuning", DATA / "training_0_1" / "finetune-whole", _report),
+        Reader("report of an old simulation", SIMULATED, _report),
     ]
 
 
@@ -156,26 +185,97 @@ def _write_dump(path: Path) -> None:
     )
 
 
+def _mace() -> MACE:
+    torch.manual_seed(1)
+    settings = MACEConfig(
+        species=("H", "O"), cutoff=4.0, channels=2, max_l=1, correlation=2, radial_layers=(4,)
+    )
+    return MACE(settings)
+
+
+def _write_state_dict(path: Path) -> None:
+    mace_torch.export(_mace(), path.parent)
+
+
 def _write_torch(path: Path) -> None:
-    torch.save({"layer.weight": torch.ones(2, 3), "epoch": 3, "names": ["H", "O"]}, path)
+    state, _ = mace_torch.export(_mace(), path.parent)
+    torch.save({"model": load_file(state), "epoch": 3, "names": ["H", "O"]}, path)
+    state.unlink()
 
 
-def _write_safetensors(path: Path) -> None:
-    from safetensors.torch import save_file
+def _write_control(path: Path) -> None:
+    path.write_text(CONTROL)
+    (path.parent / "Ar.smf").write_text(FUNCTIONS)
+    argon = formats.read("argon.extxyz")
+    formats.write(argon[:6], path.parent / "input.data", units=ATOMIC)
 
-    save_file({"layer.weight": torch.ones(2, 3)}, path, metadata={"format": "pt"})
+
+def _argon() -> Atoms:
+    atoms = bulk("Ar", "fcc", a=5.3, cubic=True)
+    atoms.rattle(0.05, seed=1)
+    return atoms
 
 
-CONTROL = """task_type simulation
-number_of_atom_types 2
-atom_type_1 O
-atom_type_2 H
-potential_file model.ladera
-structure_file water.xyz
-md_steps 100
-md_dt 0.5
-temperature 300.0
-thermostat berendsen
+def _pairs() -> LennardJones:
+    settings = LennardJonesConfig(
+        species=("Ar",), cutoff=6.5, epsilon={"Ar": 0.0104}, sigma={"Ar": 3.4}
+    )
+    return LennardJones(settings).requires_grad_(False)
+
+
+def _simulate(folder: Path, steps: int = 4, resume: bool = False) -> Any:
+    every = {"log_interval": 1, "trajectory_interval": 1, "restart_interval": 2}
+    settings = MDSettings(ensemble="nvt-nose-hoover", temperature=30.0, steps=steps, **every)
+    return run_md(_argon(), _pairs(), settings, folder, resume=resume)
+
+
+def _resume_simulation(folder: Path) -> Any:
+    return _simulate(folder, 6, resume=True)
+
+
+def _equation() -> Any:
+    atoms = relax(bulk("Ar", "fcc", a=5.3), _pairs(), cell=True).atoms
+    atoms.calc = LaderaCalculator(_pairs())
+    return equation_of_state(atoms, points=7)
+
+
+def _report(folder: Path) -> Path:
+    """The page, but for the SVG of its figures, which takes most of the time and reads nothing."""
+    with patch("ladera.report.report.to_svg", lambda *_: Markup("")):
+        return write_report(folder)
+
+
+CONTROL = """mode training
+cut_function_type 2
+angular_sf wide
+atomic_data_path input.data
+length_unit au
+number_of_atom_types 1
+model_path none
+neurons_per_layer [5, 4, 1]
+activation_function hyperbolic_tangent
+weight_initialization glorot_normal
+bias_initialization zeros
+random_seed 3
+optimization_method Adagrad
+learning_rate 0.01
+loss_function mse
+number_of_epochs 2
+minibatch_size 10
+validation_fraction 0.25
+atom_type_1 Ar 18 39.95 Ar.smf
+"""
+FUNCTIONS = """# CentralAtom is the i-atom
+# CentralAtom Ar
+
+# Type G2
+# j-atom eta     Rs        Rc
+Ar  0.05  0.0  12.00
+Ar  0.10  0.5  12.00
+
+# Type G3
+# j-k-atoms    eta     lambda   zeta    Rc
+Ar Ar 0.01 -1.0 2.0 12.0
 """
 SPECTRUM = "cm-1,A\n" + "".join(f"{400 + 10 * k},{k % 7 / 10}\n" for k in range(60))
 JCAMP = (
@@ -194,6 +294,8 @@ def mutant(data: bytes, chance: random.Random) -> bytes:
     ways: list[Callable[[bytes, random.Random], bytes]] = [_flip, _cut, _repeat, _word, _word]
     if data[:1] in (b"{", b"[") or data[8:9] == b"{":
         ways += [_json, _json, _json]
+    for start, inside in PACKED_KINDS.items():
+        ways += [inside] * 4 * data.startswith(start)
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
         data = chance.choice(ways)(data, chance)
     return data
@@ -258,11 +360,95 @@ def _changed(value: Any, chance: random.Random) -> Any:
     return chance.choice(VALUES)
 
 
+def _zip(data: bytes, chance: random.Random) -> bytes:
+    """A member of an archive damaged, of NumPy's also the JSON that is stored as an array."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+    except Exception:  # damaged already
+        return _flip(data, chance)
+    if not members:
+        return data
+    name = chance.choice(list(members))
+    members[name] = _array(members[name], chance)
+    packed = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(packed, "w") as archive:
+        warnings.simplefilter("ignore")
+        for each, content in members.items():
+            archive.writestr(each, content)
+    return packed.getvalue()
+
+
+def _array(data: bytes, chance: random.Random) -> bytes:
+    if not data.startswith(b"\x93NUMPY") or chance.random() < 0.3:
+        return mutant(data, chance)
+    try:
+        array = np.load(io.BytesIO(data))
+        if array.dtype.kind == "U" and not array.ndim:
+            array = np.array(json.dumps(_changed(json.loads(str(array)), chance)))
+        else:
+            array = chance.choice(REPLACEMENTS)(array)
+    except (ValueError, SyntaxError, EOFError, TypeError, OSError, MemoryError):
+        return _flip(data, chance)
+    packed = io.BytesIO()
+    np.save(packed, array, allow_pickle=False)
+    return packed.getvalue()
+
+
+def _gzip(data: bytes, chance: random.Random) -> bytes:
+    try:
+        return gzip.compress(mutant(gzip.decompress(data), chance))
+    except (OSError, EOFError, ValueError, zlib.error):
+        return _flip(data, chance)
+
+
+def _hdf5(data: bytes, chance: random.Random) -> bytes:
+    """A data set or an attribute of another shape or type, or gone."""
+    packed = io.BytesIO(data)
+    try:
+        with h5py.File(packed, "r+") as file:
+            names: list[str] = []
+            file.visit(names.append)
+            name = chance.choice([*names, ""])
+            at = file[name] if name else file
+            if at.attrs and chance.random() < 0.5:
+                key = chance.choice(list(at.attrs))
+                at.attrs[key] = chance.choice((-1, 10**18, "x", 0.5, [1, 2], float("nan")))
+            elif isinstance(at, h5py.Dataset):
+                array = at[()]
+                del file[name]
+                if chance.random() < 0.8:
+                    file[name] = chance.choice(REPLACEMENTS)(np.asarray(array))
+            elif name:
+                del file[name]
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+        return _flip(data, chance)
+    return packed.getvalue()
+
+
+REPLACEMENTS: tuple[Callable[[Any], Any], ...] = (
+    lambda array: np.float64(0.5),
+    lambda array: np.int64(-1),
+    lambda array: array[:0] if array.ndim else array,
+    lambda array: array[:-1] if array.ndim else array,
+    lambda array: array[None],
+    lambda array: array.reshape(-1),
+    lambda array: np.zeros(array.shape, bool),
+    lambda array: np.full(array.shape, -3),
+    lambda array: np.full(array.shape, 10**12),
+    lambda array: np.full(array.shape, np.nan),
+    lambda array: np.full(array.shape, 1e300),
+    lambda array: np.full(array.shape, 1j),
+    lambda array: np.full(array.shape, b"xyz"),
+)
+PACKED_KINDS = {b"PK": _zip, b"\x1f\x8b": _gzip, b"\x89HDF": _hdf5}
+
+
 # --- the run -----------------------------------------------------------------------------------
 
 
 class TooSlowError(Exception):
-    """A reader took too long."""
+    """A reader took more than SECONDS of the processor."""
 
 
 def _alarm(*_: Any) -> None:
@@ -271,12 +457,10 @@ def _alarm(*_: Any) -> None:
 
 def fault(reader: Reader, path: Path) -> str:
     """What is wrong with how a reader took a file: exception and place; nothing if all is well."""
-    signal.signal(signal.SIGALRM, _alarm)
-    signal.alarm(SECONDS)
+    signal.signal(signal.SIGPROF, _alarm)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            reader.read(path)
+        reader.read(path)
     except LaderaError as error:
         return "" if str(error).strip() else "an empty sentence"
     except Exception as error:
@@ -285,7 +469,7 @@ def fault(reader: Reader, path: Path) -> str:
         where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
         return f"{type(error).__name__} at {where}: {str(error)[:80]}"
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return ""
 
 
@@ -295,21 +479,32 @@ def run(reader: Reader, count: int, seed: int, work: Path) -> Counter[str]:
     kinds: Counter[str] = Counter()
     source = reader.source
     files = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.is_file())
-    for _ in range(count):
-        victim = chance.choice(files)
-        folder = work / "mutant"
+    folder = work / "mutant"
+    entry = folder / (source.name if source.is_file() else reader.entry)
+
+    def lay() -> None:
+        """The sound files."""
         shutil.rmtree(folder, ignore_errors=True)
-        if source.is_dir():
-            shutil.copytree(source, folder)
-        folder.mkdir(exist_ok=True)
-        (folder / victim.name).write_bytes(mutant(victim.read_bytes(), chance))
-        kind = fault(reader, folder / source.name if source.is_file() else folder)
-        if kind:
-            kind = re.sub(r"[0-9]{3,}(?! *:)", "N", kind)
-            if kind not in kinds:
-                name = f"{reader.name.replace(' ', '-')}-{len(kinds)}"
-                shutil.copytree(folder, work / "faults" / name)
-            kinds[kind] += 1
+        folder.mkdir()
+        for file in [source] if source.is_file() else files:
+            shutil.copy(file, folder)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        lay()
+        reader.read(entry)  # what is sound is taken; it also compiles what the reader needs
+        for _ in range(count):
+            victim = chance.choice(files)
+            lay()
+            (folder / victim.name).write_bytes(mutant(victim.read_bytes(), chance))
+            kind = fault(reader, entry)
+            if kind:
+                kind = re.sub(r"[0-9]{3,}(?! *:)", "N", kind)
+                if kind not in kinds:
+                    name = f"{reader.name.replace(' ', '-')}-{len(kinds)}"
+                    shutil.copytree(folder, work / "faults" / name)
+                kinds[kind] += 1
+        gc.collect()  # ASE leaves damaged files open, which Python tells when it finds them
     return kinds
 
 

@@ -24,6 +24,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         # Opened here: numpy leaves the file open when it turns out to be cut short.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return dict(stored)
+            arrays = dict(stored)
+            if strange := [name for name, array in arrays.items() if isinstance(array, bytes)]:
+                raise ValueError(f"{strange[0]} is no array")
+            return arrays
     except Exception as error:  # damaged archives fail in many ways: sizes, methods, passwords
         raise ValueError(str(error) or type(error).__name__) from error

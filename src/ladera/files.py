@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ladera.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
 
 _HIDDEN: Final = ".ladera-"  # how the names of temporary files begin
 _DAY: Final = 86400.0  # s
@@ -135,20 +135,39 @@ def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_json(path: Path) -> Mapping[str, Any]:
-    """The object in a JSON file; empty when there is no such file, DataError for a damaged one."""
+def read_json(path: Path, schema: type[BaseModel] | None = None) -> Mapping[str, Any]:
+    """The object in a JSON file; empty when there is no such file.
+
+    Raises DataError for a file that is damaged or has another form than ``schema``.
+    """
     if not path.exists():
         return {}
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+        contents = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path} is no complete JSON file ({error}); run the command that wrote it again, or "
             "take it away to report without it."
         ) from error
     if not isinstance(contents, dict):
         raise DataError(f"{path} holds a {type(contents).__name__}, expected a JSON object.")
+    if schema is not None:
+        check_form(text, schema, path)
     return contents
+
+
+def check_form(text: str, schema: type[BaseModel], path: Path) -> None:
+    """Raise DataError, naming the first mistake, for JSON that a schema does not describe."""
+    from pydantic import ValidationError
+
+    try:
+        schema.model_validate_json(text)
+    except ValidationError as error:
+        raise DataError(
+            f"{path} is not what Ladera wrote ({first_mistake(error)}); run the command that wrote "
+            "it again."
+        ) from error
 
 
 def first_mistake(error: ValidationError) -> str:

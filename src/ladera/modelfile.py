@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ladera.errors import ModelFileError
-from ladera.files import atomic_path
+from ladera.errors import DataError, ModelFileError
+from ladera.files import atomic_path, check_form
+from ladera.schemas import Record, Stored
 
 if TYPE_CHECKING:
     from ladera.potential import Potential
@@ -48,6 +50,30 @@ def header_of(potential: Potential) -> dict[str, Any]:
         "config": potential.config.model_dump(mode="json"),
         "provenance": potential.provenance,
     }
+
+
+class _Data(Stored):
+    files: tuple[str, ...] = ()
+
+
+class _Config(Stored):
+    data: _Data = _Data()
+
+
+class _Provenance(Record):
+    """What a training adds to the record; a model of another origin has none of it."""
+
+    config: _Config = _Config()
+    epoch: float | None = None
+    members: tuple[dict[str, Any], ...] = ()
+    errors: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class _Header(Stored):
+    """The JSON in the header of a model file."""
+
+    config: dict[str, Any]
+    provenance: _Provenance = _Provenance()
 
 
 def in_run(path: Path) -> Path:
@@ -91,7 +117,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         version = int(header["format_version"])
     except KeyError as error:
         raise ModelFileError(f"{path} is a safetensors file but no Ladera model.") from error
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise ModelFileError(
             f"{path} is no complete Ladera model file ({error}); copy or train it again."
         ) from error
@@ -100,4 +126,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             f"{path} has format version {version}, this Ladera reads up to {FORMAT_VERSION}; "
             "upgrade Ladera."
         )
+    try:
+        check_form(metadata["ladera"], _Header, path)
+    except DataError as error:
+        raise ModelFileError(str(error)) from error
     return header, tensors

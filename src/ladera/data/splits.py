@@ -24,7 +24,7 @@ FORMAT_VERSION: Final = 1
 _PARTS: Final = ("train", "validation", "test")
 
 
-class _Stored(BaseModel, strict=True):
+class StoredSplit(BaseModel, strict=True):
     """What a split file holds."""
 
     format_version: int
@@ -76,7 +76,7 @@ class Split:
     def load(cls, path: str | os.PathLike[str], dataset: Dataset) -> Split:
         """Read a split of ``dataset``; DataError when it is damaged or of other data."""
         try:
-            stored = _Stored.model_validate_json(Path(path).read_bytes())
+            stored = StoredSplit.model_validate_json(Path(path).read_bytes())
             version = stored.format_version
             parts = {name: np.array(getattr(stored, name), dtype=np.int64) for name in _PARTS}
             split = cls(**parts, data_hash=stored.data_hash, method=stored.method)

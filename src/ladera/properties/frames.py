@@ -107,7 +107,10 @@ def _read(path: Path, types: Sequence[str]) -> list[Atoms]:
         raise DataError(f"{path} is no LAMMPS dump; its atoms have names, so leave --types out.")
     try:
         # A name such as md@300.traj is a name, not ASE's word for frame 300 of md.
-        return list(ase.io.iread(path, index=":", do_not_split_by_at_sign=True))
+        frames = list(ase.io.iread(path, index=":", do_not_split_by_at_sign=True))
+        for atoms in frames:
+            atoms.get_chemical_formula()  # IndexError for numbers of no element
+        return frames
     except Exception as error:  # each of ASE's many readers fails in its own way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(

@@ -21,8 +21,9 @@ from matplotlib.figure import Figure
 import ladera
 from ladera import provenance
 from ladera.errors import DataError
-from ladera.files import write_text_atomic
+from ladera.files import check_form, write_text_atomic
 from ladera.plotting import style
+from ladera.schemas import Record, Stored
 
 FORMAT_VERSION: Final = 1
 FILE: Final = "result.json"
@@ -149,10 +150,14 @@ class Result(ABC):
             if contents["kind"] != cls.kind:
                 raise DataError(f"This is a result of kind {contents['kind']}, not {cls.kind}.")
             values = {name: _rich(field["value"]) for name, field in contents["fields"].items()}
+            for field in dataclasses.fields(cls):
+                value = values.get(field.name)
+                if "unit" in field.metadata and value is not None:
+                    np.asarray(value, float)  # TypeError or ValueError for other than numbers
             spread = {name: _rich(value) for name, value in contents["spread"].items()}
             # Those of version 0.1 have no record.
             return cls(**values, spread=spread, provenance=contents.get("provenance", {}))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"This is no complete result file ({error}).") from error
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -166,21 +171,29 @@ class Result(ABC):
         write_text_atomic(folder / FILE, self.to_json())  # last: it says that all is there
 
 
+class _Stored(Stored):
+    """What is not of the kind of a result in result.json."""
+
+    provenance: Record = Record()
+
+
 def load(path: str | os.PathLike[str]) -> Result:
     """The result in a folder or file. Raises DataError when there is none or it is damaged."""
     path = Path(path)
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
         raise DataError(f"There is no result {path}; give a folder that a property was saved in.")
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         module, name = KINDS[json.loads(text)["kind"]]
         cls: type[Result] = getattr(importlib.import_module(module), name)
-        return cls.from_json(text)
-    except (ValueError, KeyError, TypeError) as error:
+        found = cls.from_json(text)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is no result of this Ladera ({error}).") from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    check_form(text, _Stored, path)
+    return found
 
 
 def _plain(value: Any) -> Any:

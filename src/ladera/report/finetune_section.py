@@ -58,7 +58,9 @@ def _references(stored: Mapping[str, Any] | None) -> list[tuple[str, float, floa
 
 def _rows(stored: Mapping[str, Any]) -> list[ForgettingRow]:
     return [
-        ForgettingRow(name, unit, stored["before"][key]["rmse"], stored["after"][key]["rmse"])
+        ForgettingRow(
+            name, unit, *(float(stored[when][key]["rmse"]) for when in ("before", "after"))
+        )
         for key, (name, unit) in ERROR_UNITS.items()
         if stored["before"].get(key) and stored["after"].get(key)
     ]

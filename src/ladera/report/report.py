@@ -242,7 +242,17 @@ def _simulation(simulation: SimulationRun, identifier: str, atom_frames: int) ->
 
 
 def _property(saved: Result, where: Path, identifier: str, atom_frames: int) -> dict[str, Any]:
-    """What the template shows of a property."""
+    """What the template shows of a property; DataError for fields that do not fit together."""
+    try:
+        return _shown(saved, where, identifier, atom_frames)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{where / result.FILE} holds fields that do not fit together ({error!r}); compute it "
+            "again."
+        ) from error
+
+
+def _shown(saved: Result, where: Path, identifier: str, atom_frames: int) -> dict[str, Any]:
     motion = _motion(saved, atom_frames)
     return {
         "id": identifier,

@@ -118,8 +118,10 @@ def _relax_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
     if "optimizer" in settings:
         yield "Optimizer", str(settings["optimizer"])
     force = column(table, "max_force_ev_per_angstrom")
+    steps = column(table, "step")
+    if len(steps):
+        yield "Steps", f"{steps[-1]:g}"
     if len(force):
-        yield "Steps", f"{int(table['step'][-1])}"
         asked = f" (asked: below {settings['fmax']:g})" if "fmax" in settings else ""
         yield "Largest force at the end", f"{force[-1]:.3g} eV/Å{asked}"
     energy = column(table, "energy_ev")
@@ -150,7 +152,7 @@ def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:
     )
     per_atom, unit = (MILLI / n_atoms, "meV/atom") if n_atoms else (1.0, "eV")
     potential = column(table, "potential_energy_ev")
-    if len(potential):
+    if len(potential) and {"kinetic_energy_ev", "total_energy_ev"} <= table.keys():
         curves = {
             "Potential": per_atom * (potential - potential[0]),
             "Kinetic": per_atom * table["kinetic_energy_ev"],
@@ -188,18 +190,19 @@ def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:
 
 def _relax_plates(simulation: SimulationRun) -> Iterator[Plate]:
     table, n_atoms = simulation.table, simulation.n_atoms
-    steps = column(table, "step")
-    if len(steps) == 0:
+    steps, energies = column(table, "step"), column(table, "energy_ev")
+    largest = column(table, "max_force_ev_per_angstrom")
+    if not len(steps) == len(energies) == len(largest) > 0:
         return
     factor, unit = (MILLI / n_atoms, "meV/atom") if n_atoms else (1.0, "eV")
-    energy = factor * (table["energy_ev"] - table["energy_ev"][-1])
+    energy = factor * (energies - energies[-1])
     label = f"Energy above the last ({unit})"
     yield Plate(
         figures.time_series(steps, {label: energy}, label, time_label="Step (number)"),
         "Energy relative to that of the last step.",
     )
     label = "Largest force (eV/Å)"
-    forces = {label: table["max_force_ev_per_angstrom"]}
+    forces = {label: largest}
     yield Plate(
         figures.time_series(steps, forces, label, time_label="Step (number)", logarithmic=True),
         "Largest force on an atom.",

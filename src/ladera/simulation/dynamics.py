@@ -44,11 +44,17 @@ class Dynamics:
         self.state = self._integrator.init(self._system, self._conditions)
 
     def go_back_to(self, cell: Floats, stored: Mapping[str, Any]) -> None:
-        """Begin with a cell and a state, its fields by name; what is not stored is computed."""
+        """Begin with a cell and a state, its fields by name; what is not stored is computed.
+
+        Raises ValueError for what is no state of these atoms and this integrator.
+        """
+        atoms = dict.fromkeys(("positions", "momenta"), self.atoms.positions)
+        _require_like({"cell": cell, **{name: stored.get(name) for name in atoms}}, atoms)
         self.atoms.set_cell(cell, apply_constraint=False)
         self.atoms.set_positions(stored["positions"], apply_constraint=False)
         self.atoms.set_momenta(stored["momenta"], apply_constraint=False)
         self.start()
+        _require_like(stored, vars(self.state))
         self.state = replace(self.state, **stored)
 
     def step(self, number: int) -> None:
@@ -68,6 +74,18 @@ class Dynamics:
         """What an exact integration keeps constant, eV; along a ramp it does not stay."""
         energy = self.atoms.get_potential_energy() + self.atoms.get_kinetic_energy()
         return float(energy + self.state.exchanged)
+
+
+def _require_like(stored: Mapping[str, Any], like: Mapping[str, Any]) -> None:
+    """Raise ValueError unless all that is stored are finite numbers of the shapes known."""
+    for name, value in stored.items():
+        array = np.asarray(value)
+        shape = np.shape(like[name]) if name in like else (3, 3) if name == "cell" else None
+        if array.shape != shape or array.dtype.kind not in "if" or not np.isfinite(array).all():
+            expected = "nothing of that name" if shape is None else f"finite numbers, shape {shape}"
+            raise ValueError(
+                f"{name} has {array.dtype} of shape {array.shape}, expected {expected}"
+            )
 
 
 def conditions(settings: MDSettings, degrees_of_freedom: int) -> Conditions:

@@ -106,7 +106,7 @@ class _Run:
         self._good_step = -1  # there is no good frame yet
 
     def restart_point(self) -> RestartPoint:
-        """Where the run in the folder goes on, if it is this run."""
+        """Go back to where the run in the folder was, if it is this run; that point."""
         point = restart.load(self.folder.restart)
         self.folder.require_same_run(self._description())
         if point.step > self._settings.n_steps:
@@ -114,20 +114,25 @@ class _Run:
                 f"The run in {self.folder.path} is at step {point.step} already, beyond the "
                 f"{self._settings.n_steps} asked for; a run can be made longer, not shorter."
             )
+        try:
+            self._dynamics.go_back_to(point.cell, point.state)
+        except ValueError as error:
+            raise SimulationError(
+                f"{self.folder.restart} is no restart point of this run ({error}); start anew in "
+                "another folder."
+            ) from error
+        self.step = point.step
+        self._guard.restore(point.guard)
+        self._rng.bit_generator.state = point.random_state
         return point
 
     def begin(self, point: RestartPoint | None) -> None:
-        """Write what the run is, its first row and restart point, or go back to that."""
+        """Write what the run is; of a new one also its first row and restart point."""
         self.folder.describe(self._description(), resumed=point is not None)
         if point is None:
             self._dynamics.start()
             self._check_start()
             self.save_restart()
-        else:
-            self.step = point.step
-            self._dynamics.go_back_to(point.cell, point.state)
-            self._guard.restore(point.guard)
-            self._rng.bit_generator.state = point.random_state
         self._good, self._good_step = self.frame(), self.step
 
     def advance(self) -> None:

@@ -55,7 +55,15 @@ class FrameFile:
                 cut_to(path, length)
                 with path.open("r+b") as file:
                     file.write(bytes.fromhex(header))
-            self._trajectory = Trajectory(path, "a" if position is not None else "w")
+            try:
+                self._trajectory = Trajectory(path, "a" if position is not None else "w")
+            except Exception as error:  # ASE raises many kinds for a damaged file
+                if position is None:
+                    raise
+                raise SimulationError(
+                    f"{path} is damaged ({error}), so the run cannot go on; put it back or start "
+                    "anew in another folder."
+                ) from error
 
     def write(self, atoms: Atoms) -> None:
         """Append a frame; see :func:`snapshot`."""

@@ -14,15 +14,35 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from ladera.array_files import read_arrays
 from ladera.arrays import Floats
 from ladera.errors import SimulationError
-from ladera.files import atomic_path
+from ladera.files import atomic_path, first_mistake
 from ladera.simulation.integrators import kinetic_energy
 from ladera.simulation.records import writing
 
 FORMAT_VERSION: Final = 2
+
+
+class _Guard(BaseModel):
+    rows_outside: NonNegativeInt
+
+
+class _Stored(BaseModel):
+    """The JSON text of a restart file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    version: int
+    step: NonNegativeInt
+    random_state: dict[str, Any]
+    guard: _Guard
+    table: NonNegativeInt
+    frames: tuple[NonNegativeInt, str] = Field(strict=False)
+    extrapolation: dict[str, NonNegativeInt] | None = None
+    integrator: dict[str, float] = {}  # of format 1
 
 
 @dataclass(frozen=True)
@@ -55,12 +75,16 @@ def load(path: Path) -> RestartPoint:
     try:
         arrays = read_arrays(path)
         text = json.loads(str(arrays.pop("text")))
-        version = int(text.pop("version"))
+        version = int(text["version"])
         if version > FORMAT_VERSION:
             raise SimulationError(
                 f"{path} has format version {version}, this Ladera reads up to {FORMAT_VERSION}; "
                 "upgrade Ladera."
             )
+        _Stored.model_validate(text)
+        np.random.PCG64().state = text["random_state"]  # which checks it
+        bytes.fromhex(text["frames"][1])
+        del text["version"]
         if version == 1:
             arrays = _from_format_1(arrays, text.pop("integrator"))
         text["cell"] = arrays.pop("cell")
@@ -70,9 +94,10 @@ def load(path: Path) -> RestartPoint:
         }
         text["frames"] = tuple(text["frames"])
         return RestartPoint(**text)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        why = first_mistake(error) if isinstance(error, ValidationError) else str(error)
         raise SimulationError(
-            f"{path} is no complete restart point ({error}); start anew in another folder."
+            f"{path} is no complete restart point ({why}); start anew in another folder."
         ) from error
 
 

@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ase.io.trajectory import Trajectory
+from pydantic import PositiveFloat, PositiveInt
 
 from ladera import provenance, tables
 from ladera.errors import DataError, SimulationError
 from ladera.files import read_json, require_absent, write_text_atomic
 from ladera.identity import changes_of_run
 from ladera.lock import locked
+from ladera.schemas import Described, Record, Stored
 from ladera.simulation.extrapolation import ExtrapolationLog
 from ladera.simulation.records import FrameFile, write_structure, writing
 from ladera.tables import TableWriter, columns_of, described
@@ -188,7 +190,7 @@ class RunFolder:
         """Write settings.json; a run that goes on keeps how it began, and adds how it goes on."""
         path = self.path / _SETTINGS
         if resumed:
-            began = read_json(path)
+            began = read_json(path, _Description)
             here = {name: description[name] for name in provenance.how()}
             description = {**description, **{name: began.get(name) for name in here}}
             description["resumed"] = [*began.get("resumed", []), here]
@@ -254,6 +256,28 @@ class RunFolder:
 # --- reading -----------------------------------------------------------------------------------
 
 
+class _Settings(Stored):
+    """What is read of the settings of a run or of a relaxation."""
+
+    timestep: PositiveFloat | None = None
+    trajectory_interval: PositiveInt | None = None
+    temperature: float | None = None
+    temperature_end: float | None = None
+    fmax: float | None = None
+
+
+class _Structure(Described):
+    n_atoms: PositiveInt | None = None
+
+
+class _Description(Record):
+    """settings.json."""
+
+    settings: _Settings = _Settings()
+    structure: _Structure = _Structure()
+    resumed: tuple[Record, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class SimulationRun:
     """What ``ladera md`` or ``ladera relax`` left in a folder, finished or not."""
@@ -270,7 +294,7 @@ class SimulationRun:
         for kind, name in _TABLES.items():
             if (folder / name).exists():
                 table = RunFolder(folder).table(kind)
-                return cls(folder, kind, table, read_json(folder / _SETTINGS))
+                return cls(folder, kind, table, read_json(folder / _SETTINGS, _Description))
         raise DataError(f"{folder} holds no simulation (neither {' nor '.join(_TABLES.values())}).")
 
     @property

@@ -21,6 +21,7 @@ from ladera.arrays import Floats
 from ladera.errors import DataError
 from ladera.files import read_json, write_text_atomic
 from ladera.quantities import QUANTITIES
+from ladera.schemas import Record, Stored
 from ladera.training.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -99,6 +100,48 @@ class PartErrors:
         )
 
 
+class _Agreement(Stored):
+    log_likelihood: float
+    coverage_68: float
+    coverage_95: float
+
+
+class _Bin(Stored):
+    spread: float
+    error: float
+
+
+class _Reliability(Stored):
+    factor: float | None
+    correlation: float | None
+    before: _Agreement
+    after: _Agreement | None
+    bins: list[_Bin]
+
+
+class _Part(Stored):
+    energy: Errors | None = None
+    forces: Errors | None = None
+    stress: Errors | None = None
+    dipole: Errors | None = None
+    n_frames: int
+    by_config_type: dict[str, dict[str, Errors | None]]
+    by_element: dict[str, dict[str, Errors | None]]
+    worst_frames: dict[str, list[WorstFrame]]
+    uncertainty: dict[str, _Reliability | None] | None = None
+    extrapolation: dict[str, Any] | None = None
+
+
+class _Evaluation(Stored):
+    """evaluation.json."""
+
+    train: _Part | None = None
+    validation: _Part | None = None
+    test: _Part | None = None
+    finetune: dict[str, Any] | None = None
+    provenance: Record | None = None
+
+
 def write_evaluations(
     parts: Mapping[str, Evaluation],
     folder: Path,
@@ -132,9 +175,9 @@ def read_errors(folder: Path) -> dict[str, PartErrors]:
     Raises DataError for a file that is damaged or of another form.
     """
     path = folder / EVALUATION
-    stored = read_json(path)
+    stored = read_json(path, _Evaluation)
     try:
-        return {part: PartErrors.from_json(stored[part]) for part in PARTS if part in stored}
+        return {part: PartErrors.from_json(stored[part]) for part in PARTS if stored.get(part)}
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is not what this Ladera writes ({error!r}); evaluate the model again."

@@ -65,6 +65,7 @@ class Predictions:
         predictions = cls(
             index, n_atoms, config_type, numbers, pairs["reference"], pairs["predicted"]
         )
+        predictions._check_kinds(Path(path))
         predictions._check(Path(path))
         return predictions
 
@@ -97,6 +98,21 @@ class Predictions:
             return np.empty(0), np.empty(0)
         sizes = self.n_atoms if name == ENERGY.name else 1
         return self.reference[name] / sizes, self.predicted[name] / sizes
+
+    def _check_kinds(self, path: Path) -> None:
+        """Raise DataError unless counts and elements are such, and values are numbers."""
+        counts, numbers = self.n_atoms, self.numbers
+        values = [*self.reference.items(), *self.predicted.items()]
+        wrong = [name for name, array in values if array.dtype.kind not in "fiu"]
+        if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 1).any():
+            wrong.append("n_atoms")
+        if numbers.dtype.kind not in "iu" or ((numbers < 0) | (numbers > 118)).any():
+            wrong.append("numbers")
+        if wrong:
+            raise DataError(
+                f"{path}: {wrong[0]} holds other values than Ladera writes; evaluate the model "
+                "again."
+            )
 
     def _check(self, path: Path) -> None:
         total = int(self.n_atoms.sum())

@@ -23,12 +23,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ladera import loading, modelfile, provenance, tables
+from ladera.data.doctor.findings import Finding
+from ladera.data.splits import StoredSplit
 from ladera.differences import first_difference
 from ladera.errors import ConfigError, LaderaError
 from ladera.files import read_json, require_absent, write_text_atomic
 from ladera.identity import describe_data, describe_model
 from ladera.lock import locked
 from ladera.quantities import QUANTITIES
+from ladera.schemas import Stored
 from ladera.tables import TableWriter
 from ladera.training import checkpoint, config_file, evaluation_files
 from ladera.training.evaluation import evaluate_dataset
@@ -190,6 +193,14 @@ def _files_of(prepared: Prepared) -> list[str]:
 # --- reading -----------------------------------------------------------------------------------
 
 
+class _Check(Stored):
+    """check.json."""
+
+    n_frames: int
+    n_atoms: int
+    findings: list[Finding]
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingRun:
     """What is in a run's folder; a part is empty when its file is not there."""
@@ -215,8 +226,8 @@ class TrainingRun:
             log=read_log(folder),
             evaluation=evaluation_files.read_errors(folder),
             predictions=evaluation_files.read_predictions(folder),
-            check=read_json(folder / _CHECK),
-            split=read_json(folder / _SPLIT),
+            check=read_json(folder / _CHECK, _Check),
+            split=read_json(folder / _SPLIT, StoredSplit),
             model=loading.read_header(model) if model.exists() else {},
             finetune=evaluation_files.read_finetune(folder),
         )

@@ -149,7 +149,7 @@ def _require_known_blocks(path: Path, stated: Mapping[str, Any]) -> None:
         ("readout_cls", READOUTS),
     )
     for name, known in blocks:
-        if name in stated and stated[name] not in known:
+        if name in stated and stated[name] not in list(known):
             raise ModelFileError(
                 f"{path}: its {name.partition('_')[0]} block {stated[name]} is not one that Ladera "
                 "has."
@@ -236,9 +236,10 @@ def infer(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """
     try:
         return _infer(tensors)
-    except (KeyError, IndexError, ZeroDivisionError) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(
-            f"{path}: its tensors are not those of a MACE of mace-torch ({error} is missing)."
+            f"{path}: its tensors are not those of a MACE of mace-torch ({why})."
         ) from error
 
 
