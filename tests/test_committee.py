@@ -174,7 +174,8 @@ def test_members_are_runs_of_their_own_and_make_one_model(tmp_path, capsys):
     for words in (
         ["evaluate", str(run), str(tmp_path / "argon.extxyz")],
         ["info", str(run)],
-        ["relax", str(run), str(tmp_path / "argon.extxyz"), "--output", str(tmp_path / "relax")],
+        ["relax", str(run), str(tmp_path / "argon.extxyz"), "--frame", "-1"]
+        + ["--output", str(tmp_path / "relax")],
         ["report", str(run)],
     ):
         with pytest.raises(SystemExit) as end:
@@ -254,7 +255,7 @@ def test_command_makes_a_committee_of_models(tmp_path, capsys):
     assert "3 members, calibrated on 24 frames" in capsys.readouterr().out
     assert ladera.load(output).config.calibration.n_energies == 24
     with pytest.raises(SystemExit) as end:
-        main(["committee", models[0], "--data", data, "--output", str(output)])
+        main(["committee", models[0], "--data", data, "--output", str(tmp_path / "one")])
     assert end.value.code == 1
     assert "two or more members, not 1" in capsys.readouterr().err
 

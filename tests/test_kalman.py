@@ -147,7 +147,7 @@ def test_slopes_by_moves_are_those_by_functions(molecules, scaling):
     index = potential.element_index(graph)
     of = [torch.nonzero(index == e)[:, 0] for e in range(3)]
     plans = frames._columns(potential.plan)
-    columns = [ops.register(plan) for plan in plans]
+    columns = [ops.number_of(plan) for plan in plans]
     ways = [
         frames._by_moves(potential, graph, index, of),
         frames._by_functions(potential, graph, index, of, columns),

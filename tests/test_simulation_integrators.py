@@ -183,7 +183,11 @@ OLD_RUNS = Path(__file__).parent / "data" / "runs_format_1"
 
 @pytest.mark.parametrize("name", sorted(path.name for path in OLD_RUNS.iterdir()))
 def test_runs_of_the_version_before_go_on(tmp_path, name):
-    """Folders with restart files of format 1, stopped at step 30; whole.csv is what it would be."""
+    """Folders with restart files of format 1, stopped at step 30; whole.csv is what it would be.
+
+    A new run is the same, too, but for open structures with Langevin's noise: these rotate from the
+    start now, as that noise makes them.
+    """
     ensemble = name
     for what in ("-ramp", "-open", "-held"):
         ensemble = ensemble.removesuffix(what)
@@ -203,8 +207,9 @@ def test_runs_of_the_version_before_go_on(tmp_path, name):
     shutil.copytree(OLD_RUNS / name, tmp_path / "resumed")
     run_md(atoms, argon(), settings, tmp_path / "resumed", resume=True)
     run_md(atoms, argon(), settings, tmp_path / "new")
+    turning = name == "nvt-langevin-open"
     expected = np.genfromtxt(OLD_RUNS / name / "whole.csv", delimiter=",", skip_header=1)
-    for folder in ("resumed", "new"):
+    for folder in ("resumed",) if turning else ("resumed", "new"):
         columns = np.genfromtxt(tmp_path / folder / "md.csv", delimiter=",", skip_header=1)
         np.testing.assert_allclose(columns[:, :9], expected[:, :9], rtol=1e-10, atol=1e-12)
 

@@ -162,7 +162,7 @@ def test_bending_force_constant_of_a_straight_molecule() -> None:
     plan = make_plan(SPECIES, [angular("polynomial_wide", shape="poly1")], POLY2)
     straight = Atoms("OHH", [[0, 0, 0], [0, 0, 1.0], [0, 0, -1.3]])
     vectors, *rest = (torch.from_numpy(array) for array in arrays(straight))
-    number = ops.register(plan)
+    number = ops.number_of(plan)
     hessian = torch.autograd.functional.hessian(
         lambda v: ops.values(v, *rest, number)[0].sum(), vectors
     )

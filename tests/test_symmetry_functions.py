@@ -77,7 +77,7 @@ def test_operations_are_closed_under_two_derivatives() -> None:
     one_of_each = {f.kind: f for f in mixed_functions(3.5) if f.center == "O"}
     plan = make_plan(SPECIES, tuple(one_of_each.values()), CUTOFF_FUNCTIONS.index("poly2"))
     vectors, *rest = arguments(water_like(4, 3.0, False, 11), 3.5)
-    number = ops.register(plan)
+    number = ops.number_of(plan)
     weights = torch.randn(len(rest[1]), plan.n_functions, dtype=torch.float64, generator=seeded(3))
     direction = torch.randn(vectors.shape, dtype=torch.float64, generator=seeded(4))
     weights.requires_grad_()

@@ -56,12 +56,6 @@ def hash_of_structure(atoms: Atoms, *more: bytes | str | NDArray[Any]) -> str:
     )
 
 
-def identity_of(atoms: Atoms) -> str:
-    """The hash of a structure with its masses and what is held."""
-    held = (text for pair in constraints_of(atoms) for text in pair)
-    return hash_of_structure(atoms, atoms.get_masses(), *held)
-
-
 def describe_run(settings: Mapping[str, Any], potential: Potential, atoms: Atoms) -> dict[str, Any]:
     """The record of a run: its settings, its model, what it begins with, and how it is made."""
     return {
@@ -105,16 +99,17 @@ def describe_model(potential: Potential) -> dict[str, Any]:
 
 
 def describe_structure(atoms: Atoms) -> dict[str, Any]:
-    """What the record of a result says of a structure."""
-    sha256 = identity_of(atoms)
+    """What the record of a result says of a structure, and of what is held in it."""
+    structure, held = hash_of_structure(atoms, atoms.get_masses()), constraints_of(atoms)
     return {
         "formula": atoms.get_chemical_formula(),
         "n_atoms": len(atoms),
         "periodic": atoms.pbc.tolist(),
         "total_charge": total_charge(atoms),
-        "held_by": [name for name, _ in constraints_of(atoms)],
-        "sha256": sha256,
-        "files": provenance.files_of(sha256),
+        "held_by": [name for name, _ in held],
+        "held_sha256": sha256(*(text for pair in held for text in pair)),
+        "sha256": structure,
+        "files": provenance.files_of(structure),
     }
 
 
@@ -137,7 +132,8 @@ def changes_of_run(
     """In what a run differs from the one that ``path``, a settings.json, speaks of.
 
     "model" and "structure" with the hashes before and now, then the names of settings with both
-    values; nothing when it is the same run. Settings in ``free`` may differ, and so may those that
+    values; nothing when it is the same run. What is held belongs to the structure; runs of 0.1.0
+    did not note it. Settings in ``free`` may differ, and so may those that
     ``description``, made by :func:`describe_run`, does not have. Raises OSError, KeyError,
     TypeError, AttributeError or ValueError for a file that is missing or damaged.
     """
@@ -145,7 +141,10 @@ def changes_of_run(
     pairs = [
         (what, stored[what]["sha256"], description[what]["sha256"])
         for what in ("model", "structure")
-    ] + [
+    ]
+    now_held = description["structure"]["held_sha256"]
+    pairs += [("structure", stored["structure"].get("held_sha256", now_held), now_held)]
+    pairs += [
         (name, stored["settings"].get(name), value)
         for name, value in description["settings"].items()
         if name not in free

@@ -14,7 +14,7 @@ import numpy as np
 from ladera.arrays import Booleans, Floats
 from ladera.data.formats import lammps_dump
 from ladera.errors import DataError
-from ladera.identity import identity_of
+from ladera.identity import hash_of_structure
 from ladera.provenance import came_from
 from ladera.simulation.run_folder import files_of_run, trajectory_file
 
@@ -52,7 +52,7 @@ def read_frames(path: str | os.PathLike[str], *, types: Sequence[str] = ()) -> l
         )
     if kept:
         last = frames[kept[-1]]
-        came_from(identity_of(last), *files_of_run(path))
+        came_from(hash_of_structure(last, last.get_masses()), *files_of_run(path))
     return [frames[index] for index in kept]
 
 

@@ -23,6 +23,7 @@ from ladera.curvature import strain_derivatives
 from ladera.errors import PropertyError
 from ladera.potential import LaderaCalculator
 from ladera.properties.displacements import model_hessian
+from ladera.properties.memory import alike
 from ladera.properties.structures import relax_ions, stress_of
 from ladera.units import GIGAPASCAL
 
@@ -81,7 +82,7 @@ def by_derivatives(
     In double precision, whatever that of the model. Raises ConfigError for a model that cannot be
     differentiated twice, PropertyError where the atoms are not near a minimum.
     """
-    double = LaderaCalculator(deepcopy(calculator.potential).double())
+    double = alike(calculator, deepcopy(calculator.potential).double())
     atoms, modes = _at_rest(atoms, calculator, double)
     coupling, clamped = strain_derivatives(calculator.potential, atoms)
     gradients = np.stack([np.einsum("xij,ij->x", coupling, e) for e in strains], axis=1)

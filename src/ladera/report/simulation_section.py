@@ -39,13 +39,10 @@ def title(simulation: SimulationRun) -> str:
 def facts(simulation: SimulationRun) -> list[tuple[str, str]]:
     """What was simulated and what came out, in words."""
     structure = simulation.description.get("structure", {})
-    rows = [("Structure", f"{structure['formula']}, {structure['n_atoms']} atoms")] * (
-        "formula" in structure and "n_atoms" in structure
-    )
-    return [
-        *rows,
-        *(_md_facts(simulation) if simulation.kind == "md" else _relax_facts(simulation)),
-    ]
+    rows = list(_md_facts(simulation) if simulation.kind == "md" else _relax_facts(simulation))
+    if "formula" in structure and "n_atoms" in structure:
+        rows = [("Structure", f"{structure['formula']}, {structure['n_atoms']} atoms"), *rows]
+    return rows
 
 
 def plates(simulation: SimulationRun) -> Iterator[Plate]:

@@ -16,7 +16,7 @@ from ase.io.formats import filetype, ioformats
 
 from ladera.data.text import is_input_data
 from ladera.errors import DataError
-from ladera.identity import identity_of
+from ladera.identity import hash_of_structure
 from ladera.provenance import came_from
 from ladera.simulation.records import restore_constraints
 from ladera.structure import StructureWarning
@@ -58,7 +58,7 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     _name_isotopes(atoms)
     _require_full_sites(atoms, path)
     restore_constraints(atoms, path)
-    came_from(identity_of(atoms), path)
+    came_from(hash_of_structure(atoms, atoms.get_masses()), path)
     return atoms
 
 
