@@ -123,7 +123,11 @@ class Dataset(Sequence[Frame]):
         rows = self._all_rows
         for start in range(0, len(self), BLOCK):
             yield Dataset(self._arrays, rows[start : start + BLOCK])
-            release(self._arrays)
+            self.release()
+
+    def release(self) -> None:
+        """Give back the memory of what was read from a file; read again, it comes again."""
+        release(self._arrays)
 
     def of_frames(self, function: Callable[[Dataset], NDArray[Any]]) -> NDArray[Any]:
         """What a function says of each frame of a view, (n_frames, ...), asked block by block."""
@@ -244,7 +248,7 @@ class Dataset(Sequence[Frame]):
         arrays = self._arrays
         self._frames_read += 1
         if self._frames_read % _READ_AT_ONCE == 0:
-            release(arrays)
+            self.release()
         row = range(len(self))[index] if self._rows is None else int(self._rows[index])
         atoms = slice(arrays["offsets"][row], arrays["offsets"][row + 1])
 

@@ -77,7 +77,8 @@ def isolated_atoms(dataset: Dataset) -> Integers:
     named = np.char.startswith(groups, "isolatedatom")
     charged = dataset.has("total_charge") & (dataset.column("total_charge") != 0)
     single = np.flatnonzero((dataset.atom_counts == 1) & dataset.has("energy") & ~charged)
-    cells, periodic = dataset.column("cell")[single], dataset.column("periodic")[single]
+    view = dataset[single]
+    cells, periodic = view.column("cell"), view.column("periodic")
     images = np.where(periodic[:, :, None], cells, 0.0)
     alone = [_nearest_image(cell) > _ALONE for cell in images]
     free: Integers = single[named[single] | np.array(alone, dtype=bool)]

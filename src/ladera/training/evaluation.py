@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from ase.data import atomic_numbers, chemical_symbols
-from numpy.typing import NDArray
 
-from ladera.array_files import save_arrays
+from ladera.array_files import InParts, blank, save_arrays
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
-from ladera.data.store import BLOCK
+from ladera.data.store import BLOCK, release
 from ladera.errors import DataError
 from ladera.files import atomic_path
 from ladera.graph import Graph
@@ -28,6 +26,7 @@ from ladera.structure import StructureWarning
 from ladera.training.batches import in_order, within
 from ladera.training.extrapolation import ExtrapolationReport
 from ladera.training.heads import by_head
+from ladera.training.metrics import RunningErrors
 from ladera.training.uncertainty import Uncertainty, reliability
 
 N_WORST: Final = 5
@@ -81,22 +80,26 @@ class Evaluation:
         with atomic_path(path) as temporary:
             save_arrays(temporary, self._arrays())
 
-    def _arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """The arrays of predictions_PART.npz, each made when it is written."""
+    def _arrays(self) -> Iterator[InParts]:
+        """The arrays of predictions_PART.npz, each part made when it is written."""
         dataset = self.dataset
-        yield "frame_index", self.frame_index
-        yield "n_atoms", dataset.atom_counts
-        yield "config_type", dataset.column("config_type")
-        yield "numbers", dataset.column("numbers")
+        n_frames, n_atoms = len(dataset), int(dataset.offsets[-1])
+        yield "frame_index", n_frames, [self.frame_index]
+        yield "n_atoms", n_frames, [dataset.atom_counts]
+        yield "config_type", n_frames, [dataset.column("config_type")]
+        yield "numbers", n_atoms, (block.column("numbers") for block in dataset.blocks())
         for quantity in QUANTITIES:
             name, has_values = quantity.name, bool(self.exists[quantity].any())
             shown = quantity.basic or (has_values and not quantity.derivative)
             if shown or dataset.has(name).any():
-                yield f"{name}_reference", dataset.column(name)
-                yield f"{name}_predicted", self.predicted[quantity]
+                length = n_atoms if quantity.per_atom else n_frames
+                columns = (block.column(name) for block in dataset.blocks())
+                yield f"{name}_reference", length, columns
+                yield f"{name}_predicted", length, _in_parts(self.predicted[quantity])
         if self.uncertainty is not None:
             for quantity in self.uncertainty.spreads:
-                yield f"{quantity.name}_std", self.uncertainty.std(quantity)
+                std = self.uncertainty.std(quantity)
+                yield f"{quantity.name}_std", len(std), [std]
 
     def errors(self, quantity: Quantity) -> Floats:
         """Predicted minus reference, in the shape and unit of the quantity; NaN where unlabelled.
@@ -141,6 +144,8 @@ class Evaluation:
                 rows = np.arange(view.offsets[-1]) + np.repeat(shift, view.atom_counts)
             sizes = view.atom_counts if quantity.extensive else 1
             yield frame, view.column(quantity.name) / sizes, self.predicted[quantity][rows] / sizes
+            self.dataset.release()
+            release({quantity.name: self.predicted[quantity]})
 
     def _errors(self, frames: Booleans) -> dict[str, Any]:
         """Errors of some frames."""
@@ -150,7 +155,7 @@ class Evaluation:
         self, quantity: Quantity, frames: Booleans, number: int | None = None
     ) -> dict[str, Any] | None:
         """Errors of a quantity in some frames, and if it is of atoms, of those of an element."""
-        errors = _RunningErrors()
+        errors = RunningErrors()
         for frame, reference, predicted in self._pairs(quantity, frames & self.exists[quantity]):
             atoms: Any = slice(None)
             if number is not None:
@@ -215,18 +220,22 @@ def evaluate_dataset(
     on_frames: Callable[[int], None] | None = None,
     *,
     head: str | None = None,
+    graphs: Sequence[Graph] | None = None,
 ) -> Evaluation:
     """Predict all that a potential gives of every frame, whatever labels it has.
 
     With ``head`` all frames by that one; else, of a model with several, each frame by its own,
     unless one was chosen for all. ``frame_index`` (n_frames,) are the numbers by which the frames
-    are called, when they are part of a larger set; ``on_frames`` hears how many frames are done.
+    are called, when they are part of a larger set; ``graphs`` are those of the larger set, else
+    each is built; ``on_frames`` hears how many frames are done.
+
     Raises DataError for an empty data set, and for an element or a head the model does not know,
     naming the frame.
     """
     _check(potential, dataset)
     every = np.arange(len(dataset))
-    found, done = _Predictions(potential, dataset, every if frame_index is None else frame_index), 0
+    index, done = every if frame_index is None else frame_index, 0
+    found = _Predictions(potential, dataset, index, graphs)
     for name, frames in by_head(potential, dataset) if head is None else [(head, every)]:
         for indices in within(frames, dataset.atom_counts[frames], _ATOMS_AT_ONCE):
             found.add(indices, name)
@@ -239,18 +248,25 @@ def evaluate_dataset(
 class _Predictions:
     """What a potential says about the frames of a data set, as far as it has been asked."""
 
-    def __init__(self, potential: Potential, dataset: Dataset, index: Integers) -> None:
+    def __init__(
+        self,
+        potential: Potential,
+        dataset: Dataset,
+        index: Integers,
+        graphs: Sequence[Graph] | None,
+    ) -> None:
         self._potential, self._dataset, self._index = potential, dataset, index
+        self._graphs = graphs
         n_atoms, n_frames = int(dataset.offsets[-1]), len(dataset)
 
-        def blank(quantity: Quantity, given: bool) -> Floats:
+        def unknown(quantity: Quantity, given: bool) -> Floats:
             shape = (n_atoms if quantity.per_atom else n_frames, *quantity.shape)
             # What is not given takes no memory: one NaN, seen everywhere.
-            return np.full(shape, np.nan) if given else np.broadcast_to(np.nan, shape)
+            return blank(shape) if given else np.broadcast_to(np.nan, shape)
 
-        self._values = {q: blank(q, q in potential.gives) for q in QUANTITIES}
+        self._values = {q: unknown(q, q in potential.gives) for q in QUANTITIES}
         self._exists = {quantity: np.zeros(n_frames, dtype=bool) for quantity in QUANTITIES}
-        self._spreads = {q: blank(q, bool(potential.members)) for q in CALIBRATED}
+        self._spreads = {q: unknown(q, bool(potential.members)) for q in CALIBRATED}
         self._extrapolation: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
 
     def add(self, indices: Integers, head: str | None) -> None:
@@ -272,16 +288,19 @@ class _Predictions:
             self._exists[quantity][indices] = prediction.exists(quantity).cpu().numpy()
             if quantity in self._spreads and potential.members:
                 self._spreads[quantity][rows] = prediction.spread[quantity].cpu().numpy()
+        release({q.name: values for q, values in self._values.items()})
         if self._extrapolation is not None:
             self._add_extrapolations(self._extrapolation, prediction, indices)
 
     def _graph(self, k: int) -> Graph | None:
         """The graph of a frame; None, and a warning, of one that is no structure."""
-        frame = self._dataset[k]
         try:
-            return frame.graph(self._potential.cutoff)
+            if self._graphs is not None:
+                return self._graphs[int(self._index[k])]
+            return self._dataset[k].graph(self._potential.cutoff)
         except DataError as error:
-            reason = f"Frame {self._index[k]} ({frame.source}) cannot be evaluated: {error}"
+            source = self._dataset[k].source
+            reason = f"Frame {self._index[k]} ({source}) cannot be evaluated: {error}"
             if len(self._dataset) == 1:
                 raise DataError(reason) from error
             warnings.warn(f"{reason} The other frames are.", StructureWarning, stacklevel=4)
@@ -321,6 +340,13 @@ class _Predictions:
                 report.add(index, [each._replace(atom=each.atom - int(starts[k])) for each in mine])
 
 
+def _in_parts(values: Floats) -> Iterator[Floats]:
+    """A few thousand rows at once."""
+    for start in range(0, len(values), BLOCK):
+        yield values[start : start + BLOCK]
+        release({"": values})
+
+
 def require_foreign_labels(evaluation: Evaluation) -> Evaluation:
     """The same; DataError for labels that are the model's own, as those of its simulations are."""
     largest = {
@@ -353,40 +379,3 @@ def _check(potential: Potential, dataset: Dataset) -> None:
             f"Frame {frame} ({dataset[frame].source}) contains {symbol}, which this model does not "
             f"know; it was made for {', '.join(potential.symbols)}."
         )
-
-
-class _RunningErrors:
-    """Errors over all labelled components, which come in parts."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._absolute = self._squares = self._largest = 0.0
-        self._mean = self._spread = 0.0  # of the labels: mean, sum of squares about it
-
-    def add(self, reference: Floats, predicted: Floats) -> None:
-        """Count those that have a label."""
-        known = ~np.isnan(reference)
-        labels, errors = reference[known], predicted[known] - reference[known]
-        if not len(labels):
-            return
-        mean, total = float(labels.mean()), self._count + len(labels)
-        change = mean - self._mean
-        self._spread += float(np.square(labels - mean).sum())
-        self._spread += change**2 * self._count * len(labels) / total
-        self._mean += change * len(labels) / total
-        self._count = total
-        self._squares += float(np.square(errors).sum())
-        self._absolute += float(np.abs(errors).sum())
-        self._largest = max(self._largest, float(np.abs(errors).max()))
-
-    def to_json(self) -> dict[str, float | int | None] | None:
-        """In milli-units; None without labels."""
-        if not self._count:
-            return None
-        return {
-            "count": self._count,
-            "mae": MILLI * self._absolute / self._count,
-            "rmse": MILLI * math.sqrt(self._squares / self._count),
-            "max": MILLI * self._largest,
-            "r2": 1 - self._squares / self._spread if self._spread > 0 else None,
-        }

@@ -167,14 +167,19 @@ def _check_labels(prepared: Prepared) -> None:
                 f"data.keys.{name}, or set loss.{name}: 0 to train without."
             )
     dataset = prepared.dataset
-    bulk = np.asarray(dataset.column("periodic").any(axis=1))
-    flat: Booleans = np.linalg.det(np.where(bulk[:, None, None], dataset.column("cell"), 0)) == 0
-    wrong = np.flatnonzero(dataset.has("stress") & flat)
+    wrong = np.flatnonzero(dataset.has("stress") & dataset.of_frames(_without_volume))
     if len(wrong):
         raise DataError(
             f"{dataset.place(int(wrong[0]))} {STRESS.misfit} (data.keys.stress: null leaves all "
             "out)."
         )
+
+
+def _without_volume(view: Dataset) -> Booleans:
+    """Which frames have no cell that a stress could be of."""
+    bulk = np.asarray(view.column("periodic").any(axis=1))
+    flat: Booleans = np.linalg.det(np.where(bulk[:, None, None], view.column("cell"), 0)) == 0
+    return flat
 
 
 def _check_species(prepared: Prepared) -> None:

@@ -41,6 +41,7 @@ from ladera.training.prepared import Prepared
 from ladera.training.processes import is_first_process
 
 if TYPE_CHECKING:
+    from ladera.graph import Graph
     from ladera.potential import Potential
 
 _CONFIG: Final = "config.yaml"
@@ -140,17 +141,19 @@ class RunFolder:
         potential: Potential,
         best: Mapping[str, Any],
         *,
+        graphs: Sequence[Graph] | None = None,
         finetune: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:
         """Evaluate, write errors and predictions, and the model with its provenance.
 
-        ``best`` has the epoch of the model and its validation loss; ``finetune`` is what
+        ``best`` has the epoch of the model and its validation loss; ``graphs`` are those of all
+        frames, where some are kept; ``finetune`` is what
         :meth:`ladera.training.start.Start.result` says; ``more`` goes into the
         provenance besides.
         """
         parts = {
-            name: evaluate_dataset(potential, prepared.dataset[indices], indices)
+            name: evaluate_dataset(potential, prepared.dataset[indices], indices, graphs=graphs)
             for name, indices in prepared.parts.items()
         }
         record = {

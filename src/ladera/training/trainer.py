@@ -165,7 +165,10 @@ class _Run:
         self.potential.eval().requires_grad_(False)
         if self.fabric.is_global_zero:
             result = self.prepared.start.result(self.potential)
-            self.folder.finish(self.prepared, self.potential, self.best, finetune=result)
+            graphs = self.batches.graphs  # with their neighbour lists, as far as these are kept
+            self.folder.finish(
+                self.prepared, self.potential, self.best, graphs=graphs, finetune=result
+            )
         self.fabric.barrier()
         return self.potential
 

@@ -154,9 +154,17 @@ def stale_energies(dataset: Dataset) -> Iterator[Finding]:
         return
     values, group, counts = np.unique(energies, return_inverse=True, return_counts=True)
     fewest = min(max(3, 0.01 * len(bound)), max(2, len(bound)))
-    norms = np.nan_to_num(_norms(dataset.column("forces")))
-    strength = np.add.reduceat(norms, dataset.offsets[:-1]) / dataset.atom_counts
-    for number in np.flatnonzero(counts >= fewest):
+    repeated = np.flatnonzero(counts >= fewest)
+    if not len(repeated):
+        return
+
+    def strengths(view: Dataset) -> Floats:
+        norms = np.nan_to_num(_norms(view.column("forces")))
+        means: Floats = np.add.reduceat(norms, view.offsets[:-1]) / view.atom_counts
+        return means
+
+    strength = dataset.of_frames(strengths)
+    for number in repeated:
         frames = bound[group.ravel() == number]
         unlike = len(np.unique(dataset.compositions[frames], axis=0)) > 1
         spread = float(np.ptp(strength[frames]))

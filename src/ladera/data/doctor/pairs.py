@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ladera.arrays import Floats, Integers
+from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
 
 _WINDOW = 400  # frames among which neighbours are sought: the search is quadratic in it
@@ -47,9 +49,11 @@ class NearPairs:
 
 def near_pairs(dataset: Dataset) -> NearPairs:
     """Pairs among the frames with energy and forces that are made of the same atoms in order."""
-    tables = [
-        _pairs(dataset, window) for group in same_atoms(dataset) for window in _windows(group)
-    ]
+    tables = []
+    for group in same_atoms(dataset):
+        for window in _windows(group):
+            tables.append(_pairs(dataset, window))
+            dataset.release()
     whole, real = np.zeros(0, dtype=np.int64), np.zeros(0)
     tables.append(NearPairs(whole, whole, whole, real, real, real, real, real))
     return NearPairs(
@@ -65,17 +69,29 @@ def same_atoms(dataset: Dataset) -> list[Integers]:
 
     Only fully open and fully periodic frames of two atoms or more.
     """
-    numbers, periodic = dataset.column("numbers"), dataset.column("periodic")
     usable = dataset.has("energy") & dataset.has("forces") & (dataset.atom_counts > 1)
-    volumes = np.abs(np.linalg.det(dataset.column("cell")))
-    usable &= (periodic.all(axis=1) & (volumes > 1e-6)) | ~periodic.any(axis=1)
-    heads = dataset.column("head")
-    groups: dict[bytes, list[int]] = {}
-    for index in np.flatnonzero(usable).tolist():
-        atoms = numbers[dataset.offsets[index] : dataset.offsets[index + 1]]
+    frames = np.flatnonzero(usable & dataset.of_frames(_open_or_bulk))
+    _, kind = np.unique(dataset.of_frames(_kinds)[frames], return_inverse=True)
+    order = np.argsort(kind.ravel(), kind="stable")
+    groups = np.split(frames[order], np.cumsum(np.bincount(kind.ravel()))[:-1])
+    return sorted((group for group in groups if len(group) > 1), key=lambda group: int(group[0]))
+
+
+def _open_or_bulk(view: Dataset) -> Booleans:
+    periodic, volumes = view.column("periodic"), np.abs(np.linalg.det(view.column("cell")))
+    fits: Booleans = (periodic.all(axis=1) & (volumes > 1e-6)) | ~periodic.any(axis=1)
+    return fits
+
+
+def _kinds(view: Dataset) -> NDArray[np.bytes_]:
+    """Of each frame 16 bytes that those of the same atoms in order, periodicity and head share."""
+    numbers, periodic, heads = (view.column(name) for name in ("numbers", "periodic", "head"))
+    kinds = []
+    for index in range(len(view)):
+        atoms = numbers[view.offsets[index] : view.offsets[index + 1]]
         key = periodic[index].tobytes() + heads[index].encode() + atoms.tobytes()
-        groups.setdefault(key, []).append(index)
-    return [np.array(group) for group in groups.values() if len(group) > 1]
+        kinds.append(blake2b(key, digest_size=16).digest())
+    return np.array(kinds, dtype="S16")
 
 
 def _windows(group: Integers) -> Iterator[Integers]:
