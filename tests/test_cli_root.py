@@ -198,3 +198,20 @@ def test_a_reader_that_leaves_early_is_no_error_message() -> None:
     os.close(write_end)
     assert result.returncode == 141
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["md", "m.ladera", "s.xyz", "--steps", "10.7"],
+        ["phonons", "m.ladera", "s.xyz", "--supercell", "2.5", "1", "1"],
+        ["vibrations", "m.ladera", "s.xyz", "--symmetry-number", "1.5"],
+        ["relax", "m.ladera", "s.xyz", "--frame", "0.5"],
+        ["neb", "m.ladera", "a.xyz", "b.xyz", "--frame", "0.5", "1"],
+    ],
+)
+def test_what_must_be_whole_is_not_rounded(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(*words) == cli.USAGE
+    assert "is no whole number" in capsys.readouterr().err

@@ -365,3 +365,10 @@ def test_commands(tmp_path, monkeypatch, capsys):
     found = result.load("phonons")
     assert 1.8 < found.bands.max() < 2.3  # argon: 2.0 THz
     assert (tmp_path / "phonons" / "figure.svg").exists()
+
+
+def test_a_supercell_of_one_atom_has_no_phonons():
+    atoms = bulk("Cu", "fcc", a=3.58)
+    atoms.calc = EMT()
+    with pytest.raises(PropertyError, match="The supercell has one atom"):
+        phonons(atoms, supercell=(1, 1, 1))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_file
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def split(
         ),
     ] = None,
     test: Annotated[str | None, Parameter(help="As for validation.")] = None,
-    seed: Annotated[int, Parameter(help="Seed of what is drawn at random.")] = 0,
+    seed: Annotated[int, Parameter(help="Seed of what is drawn at random.", converter=whole)] = 0,
     reading: Reading | None = None,
 ) -> int:
     """Divide frames into training, validation and test, once and for all.

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.numbers import whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame, finish, require_free
 
@@ -29,7 +30,8 @@ class Runs:
     time: Annotated[float, Parameter(help="Their length after --skip, ps.")] = 100.0
     timestep: Annotated[float, Parameter(help="Their time step, fs.")] = 1.0
     processes: Annotated[
-        int | None, Parameter(help="How many run at the same time; one a core by default.")
+        int | None,
+        Parameter(help="How many run at the same time; one a core by default.", converter=whole),
     ] = None
 
 

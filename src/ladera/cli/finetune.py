@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.numbers import whole
+
 if TYPE_CHECKING:
     from ladera.training.config import TrainingConfig
 
@@ -33,7 +35,7 @@ def finetune(
             consume_multiple=True,
         ),
     ] = None,
-    epochs: Annotated[int, Parameter(help="Passes through the new frames.")] = 100,
+    epochs: Annotated[int, Parameter(help="Passes through the new frames.", converter=whole)] = 100,
     output: Annotated[Path, Parameter(help="Folder of the run.")] = Path("finetuned"),
     set_: Annotated[
         list[str] | None,

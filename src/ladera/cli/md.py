@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.numbers import whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame
 from ladera.errors import SimulationError
@@ -22,7 +23,17 @@ else:
     Flags = make_dataclass(
         "Flags",
         [
-            (name, Annotated[info.annotation, Parameter(help=info.description)], info.default)
+            (
+                name,
+                Annotated[
+                    info.annotation,
+                    Parameter(
+                        help=info.description,
+                        converter=whole if info.annotation in (int, int | None) else None,
+                    ),
+                ],
+                info.default,
+            )
             for name, info in MDSettings.model_fields.items()
         ],
         namespace={"__module__": __name__},

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.numbers import whole
 from ladera.cli.properties import finish, require_free, with_model
 
 PATH = "path.extxyz"
@@ -19,16 +20,19 @@ def neb(
     ],
     /,
     *,
-    images: Annotated[int, Parameter(help="Structures on the path, the ends among them.")] = 9,
+    images: Annotated[
+        int, Parameter(help="Structures on the path, the ends among them.", converter=whole)
+    ] = 9,
     fmax: Annotated[
         float, Parameter(help="Done when no force across the path is larger, eV/Angstrom.")
     ] = 0.05,
-    steps: Annotated[int, Parameter(help="Give up after so many steps.")] = 500,
+    steps: Annotated[int, Parameter(help="Give up after so many steps.", converter=whole)] = 500,
     frame: Annotated[
         list[int] | None,
         Parameter(
             help="Which structures of files with several: of the start, and of the end.",
             consume_multiple=True,
+            converter=whole,
         ),
     ] = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("neb"),

@@ -7,11 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.numbers import whole
 from ladera.cli.properties import Frame, Largest, Model, Structure, finish, require_free, with_model
 
 Supercell = Annotated[
     tuple[int, int, int] | None,
-    Parameter(help="Cells along each vector; left out, 12 Angstrom high or more."),
+    Parameter(help="Cells along each vector; left out, 12 Angstrom high or more.", converter=whole),
 ]
 Displacement = Annotated[float, Parameter(help="How far atoms move, Angstrom.")]
 
@@ -47,7 +48,7 @@ def expansion(
     *,
     supercell: Supercell = None,
     strain: Annotated[float, Parameter(help="Largest relative growth of the volume.")] = 0.08,
-    points: Annotated[int, Parameter(help="How many volumes, five or more.")] = 8,
+    points: Annotated[int, Parameter(help="How many volumes, five or more.", converter=whole)] = 8,
     displacement: Displacement = 0.01,
     fmax: Largest = 1e-3,
     frame: Frame = None,

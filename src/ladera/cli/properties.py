@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_folder
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ Model = Annotated[list[Path], Parameter(help="Model file; several make a committ
 Structure = Annotated[Path, Parameter(help="Structure file, anything ASE reads.")]
 Frame = Annotated[
     int | None,
-    Parameter(help="Which structure of a file with several: 0 the first, -1 the last."),
+    Parameter(
+        help="Which structure of a file with several: 0 the first, -1 the last.", converter=whole
+    ),
 ]
 Largest = Annotated[
     float, Parameter(help="Atoms are at rest when no force is larger, eV/Angstrom.")
@@ -33,7 +36,7 @@ def eos(
     strain: Annotated[
         float, Parameter(help="Largest relative change of the volume, to either side.")
     ] = 0.05,
-    points: Annotated[int, Parameter(help="How many volumes, six or more.")] = 11,
+    points: Annotated[int, Parameter(help="How many volumes, six or more.", converter=whole)] = 11,
     fmax: Largest = 1e-3,
     frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("eos"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.numbers import whole
 from ladera.cli.properties import Frame
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def relax(
     fmax: Annotated[
         float, Parameter(help="Done when no force on an atom is larger, eV/Angstrom.")
     ] = 0.01,
-    steps: Annotated[int, Parameter(help="Give up after so many steps.")] = 1000,
+    steps: Annotated[int, Parameter(help="Give up after so many steps.", converter=whole)] = 1000,
     cell: Annotated[bool, Parameter(negative=(), help="Relax the cell as well.")] = False,
     symmetry: Annotated[
         bool, Parameter(negative=(), help="Keep the space group that the structure begins with.")

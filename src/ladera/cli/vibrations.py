@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.numbers import whole
 from ladera.cli.properties import Frame, Model, Structure, finish, require_free, with_model
 
 Step = Annotated[
@@ -26,7 +27,11 @@ def vibrations(
         Parameter(help="Temperatures of the thermochemistry, K.", consume_multiple=True),
     ] = None,
     symmetry_number: Annotated[
-        int, Parameter(help="Rotations that leave the molecule as it is: 2 for H2O, 3 for NH3.")
+        int,
+        Parameter(
+            help="Rotations that leave the molecule as it is: 2 for H2O, 3 for NH3.",
+            converter=whole,
+        ),
     ] = 1,
     spin: Annotated[float, Parameter(help="Total electronic spin, 0 for singlets.")] = 0.0,
     frame: Frame = None,

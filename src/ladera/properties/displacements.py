@@ -173,7 +173,7 @@ def has_dipole(atoms: Atoms) -> bool:
 def no_dipole(atoms: Atoms) -> PropertyError:
     """The error of a calculator without a dipole, with what to do about it."""
     return PropertyError(
-        f"The calculator {type(atoms.calc).__name__} gives no dipole, and infrared intensities "
+        "The model, or calculator, gives no dipole, and infrared intensities "
         "are made of its changes; train a model with dipoles (architecture hdnnp_dipole, or "
         "outputs: [energy, dipole] of a mace), or look at the frequencies with `ladera "
         "vibrations` and at the density of states of a simulation with `ladera spectrum`."

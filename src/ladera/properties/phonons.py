@@ -165,6 +165,11 @@ def phonons(
     require_crystal(atoms, "A phonon")
     require_relaxed(atoms, cell=False)
     atoms, size = supercell_of(atoms, supercell)
+    if len(atoms) * np.prod(size) == 1:
+        raise PropertyError(
+            "The supercell has one atom, which moves with all of its images, so that no force "
+            "comes back; take a larger --supercell, or leave it out."
+        )
     phonopy = force_constants(atoms, size, displacement, primitive=True)
     smaller = np.maximum(size - 1, 1)
     change = np.nan

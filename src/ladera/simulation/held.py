@@ -101,8 +101,8 @@ def require_honoured(
     for constraint in atoms.constraints:
         name = type(constraint).__name__
         if name not in honoured:
-            possible = f"it can hold {', '.join(honoured)}" if honoured else "nor any fixed atoms"
-            raise error(f"{subject} cannot hold {name}; {possible}. Please {remedy}.")
+            possible = f"; it can hold {', '.join(honoured)}" if honoured else ""
+            raise error(f"{subject} cannot hold {name}{possible}. Please {remedy}.")
     if atoms.constraints and purpose in ("dynamics", "langevin", "vibrations"):
         _require_projection(atoms, subject, error)
 
