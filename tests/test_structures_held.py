@@ -175,8 +175,10 @@ def test_another_charge_or_constraint_is_another_run(argon: Potential, tmp_path:
     charged.info["charge"] = 1
     magnetic.set_initial_magnetic_moments([1, 0, 0, 0])
     hashes = {
-        describe_run({}, argon, each)["structure"]["sha256"]
-        for each in (atoms, held, charged, magnetic)
+        (record["sha256"], record["held_sha256"])
+        for record in (
+            describe_run({}, argon, each)["structure"] for each in (atoms, held, charged, magnetic)
+        )
     }
     assert len(hashes) == 4
     longer = settings.model_copy(update={"steps": 4})

@@ -66,7 +66,7 @@ class _Provenance(Record):
     config: _Config = _Config()
     epoch: float | None = None
     members: tuple[dict[str, Any], ...] = ()
-    errors: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    errors: dict[str, Any] = Field(default_factory=dict)
 
 
 class _Header(Stored):

@@ -165,6 +165,8 @@ def error_table(rows: dict[str, Any], heading: str = "frames") -> Table:
     for name in ("MAE", "RMSE", "max", "R2"):
         table.add_column(name, justify="right")
     for name, row in rows.items():
+        if not isinstance(row, dict):  # of a model made in Python, with a record of its own
+            continue
         shown = [quantity for quantity in QUANTITIES if row.get(quantity.name) is not None]
         for quantity in shown:
             errors = row[quantity.name]

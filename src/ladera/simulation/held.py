@@ -101,7 +101,7 @@ def require_honoured(
     for constraint in atoms.constraints:
         name = type(constraint).__name__
         if name not in honoured:
-            possible = f"; it can hold {', '.join(honoured)}" if honoured else ""
+            possible = f"; it can hold {', '.join(honoured)}" if honoured else ", nor fixed atoms"
             raise error(f"{subject} cannot hold {name}{possible}. Please {remedy}.")
     if atoms.constraints and purpose in ("dynamics", "langevin", "vibrations"):
         _require_projection(atoms, subject, error)

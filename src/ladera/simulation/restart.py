@@ -42,7 +42,7 @@ class _Stored(BaseModel):
     table: NonNegativeInt
     frames: tuple[NonNegativeInt, str] = Field(strict=False)
     extrapolation: dict[str, NonNegativeInt] | None = None
-    integrator: dict[str, float] = {}  # of format 1
+    integrator: dict[str, bool | float] = {}  # of format 1
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class _Part(Stored):
     by_config_type: dict[str, dict[str, Errors | None]]
     by_element: dict[str, dict[str, Errors | None]]
     worst_frames: dict[str, list[WorstFrame]]
-    uncertainty: dict[str, _Reliability | None] | None = None
+    uncertainty: dict[str, _Reliability | int | None] | None = None  # members: how many
     extrapolation: dict[str, Any] | None = None
 
 
