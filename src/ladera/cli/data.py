@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_file
+from ladera.data.unit_names import FileUnits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from ladera.data.splits import Split
 
 Units = Literal["angstrom-ev", "bohr-hartree", "angstrom-hartree"]
-FileUnits = Literal[
-    "angstrom-ev",
-    "bohr-hartree",
-    "angstrom-hartree",
-    "cp2k",
-    "bohr-rydberg",
-    "angstrom-rydberg",
-    "angstrom-kcal/mol",
-    "angstrom-kj/mol",
-]
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 

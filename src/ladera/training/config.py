@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from ladera.data.formats import AtomColumns, LabelKeys
+from ladera.data.unit_names import FileUnits
 from ladera.models import registry
 from ladera.quantities import QUANTITIES
 from ladera.training.finetune.config import FinetuneConfig
@@ -115,19 +116,7 @@ class DataConfig(Section):
         (), description="Files of validation frames; then none are taken from 'files'."
     )
     test_files: Files = Field((), description="Files of test frames; then none are taken either.")
-    units: (
-        Literal[
-            "angstrom-ev",
-            "bohr-hartree",
-            "angstrom-hartree",
-            "cp2k",
-            "bohr-rydberg",
-            "angstrom-rydberg",
-            "angstrom-kcal/mol",
-            "angstrom-kj/mol",
-        ]
-        | None
-    ) = Field(
+    units: FileUnits | None = Field(
         None,
         description="Units of the files; an input.data needs them said. cp2k: Angstrom, Hartree "
         "and forces in Hartree/Bohr.",
