@@ -164,6 +164,19 @@ def test_stress_of_the_other_sign_and_of_the_right_one():
         assert "positive in compression" in finding.message
 
 
+def test_stress_of_hot_frames_that_are_larger_and_under_pressure():
+    generator, frames = np.random.default_rng(5), []
+    for hot in (0, 1):
+        for _ in range(8):
+            atoms = bulk("Cu", cubic=True).repeat(2)
+            stretch = 1 + 0.008 * hot + 0.001 * generator.standard_normal()
+            atoms.set_cell(atoms.cell.array * stretch, scale_atoms=True)
+            atoms.positions += 0.25 * hot * generator.standard_normal(atoms.positions.shape)
+            frames.append(labelled(atoms))
+    assert max(np.trace(frame.stress) for frame in frames[8:]) < 0
+    assert not stress_findings(frames)
+
+
 # --- other labels ---------------------------------------------------------------------------------
 
 

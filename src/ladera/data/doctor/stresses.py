@@ -43,7 +43,9 @@ def stresses(dataset: Dataset) -> Iterator[Finding]:
     agreement = float(x @ y) / max(float(np.sqrt((x @ x) * (y @ y))), 1e-300)
     clear = len(x) >= 4 and max(_rms(x), _rms(y)) > 0.005
     too_large = clear and _rms(x) > 8 * _rms(y)
-    opposed = len(x) >= 10 and agreement < -0.5  # what shapes and positions add has no sign
+    # What shapes and positions add has no sign, unless it is most of the change: hot frames are
+    # larger, higher in energy and pushed from inside, so there the signs are opposed by right.
+    opposed = len(x) >= 10 and agreement < -0.5 and _rms(y) < 3 * _rms(x)
     if too_large or (clear and (opposed or (agreement > 0.85 and not 0.5 < slope < 2.0))):
         yield Finding.about(
             "error",
