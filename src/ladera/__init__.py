@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
     from ladera.graph import Graph
+    from ladera.labelling import Labelled, predict
     from ladera.loading import load
     from ladera.models.registry import build
     from ladera.potential import Committee, Potential, Prediction, evaluate
@@ -30,6 +31,7 @@ _HOMES = {
     "Dataset": "ladera.data.dataset",
     "Frame": "ladera.data.frame",
     "Graph": "ladera.graph",
+    "Labelled": "ladera.labelling",
     "LaderaError": "ladera.errors",
     "Potential": "ladera.potential",
     "Prediction": "ladera.potential",
@@ -39,6 +41,7 @@ _HOMES = {
     "load": "ladera.loading",
     "mace_mp": "ladera.simulation.published",
     "mace_off": "ladera.simulation.published",
+    "predict": "ladera.labelling",
 }
 
 __all__ = [
@@ -46,6 +49,7 @@ __all__ = [
     "Dataset",
     "Frame",
     "Graph",
+    "Labelled",
     "LaderaError",
     "Potential",
     "Prediction",
@@ -56,6 +60,7 @@ __all__ = [
     "load",
     "mace_mp",
     "mace_off",
+    "predict",
 ]
 
 

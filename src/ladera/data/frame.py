@@ -69,6 +69,21 @@ class Frame:
         """Graph with every neighbour closer than ``cutoff`` (Angstrom)."""
         return Graph.of(self.structure, cutoff)
 
+    @classmethod
+    def from_atoms(cls, atoms: Atoms, source: str = "") -> Self:
+        """The structure of an ``ase.Atoms``, its total charge, group and head, without labels.
+
+        With those that files have, see :func:`ladera.data.formats.read`.
+        """
+        structure = Structure.from_atoms(atoms)
+        named = {name: str(atoms.info.get(name, "")) for name in ("config_type", "head")}
+        return cls(
+            *(array.copy() for array in structure[:4]),
+            total_charge=structure.total_charge or None,
+            **named,
+            source=source,
+        )
+
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
         return replace(self, **changes)

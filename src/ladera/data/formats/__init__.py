@@ -17,6 +17,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
 
 from ladera.data.dataset import Dataset
 from ladera.data.formats import ase_files, extended_xyz, input_data
@@ -31,6 +33,8 @@ __all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "write"]
 
 PathLike = str | os.PathLike[str]
 
+_LARGE: Final = 2**28  # bytes of files whose frames are better not in memory
+
 
 def read(
     paths: PathLike | Sequence[PathLike],
@@ -44,7 +48,8 @@ def read(
 
     Raises DataError, with file and line where there is one, for anything that cannot be read, for
     a file without frames, for a label key that is not in the file and for units that it is not in.
-    Warns (DataWarning) of what looks like a label and was not read.
+    Warns (DataWarning) of what looks like a label and was not read. The frames of large files are
+    not held in memory, but in a temporary file that goes with the data set.
 
     Parameters
     ----------
@@ -65,7 +70,7 @@ def read(
     if len(files) == 1 and _is_hdf5(files[0]):
         return _open_hdf5(files[0], units, keys or LabelKeys())
     frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
-    return Dataset.from_frames(frames)
+    return _on_disk(frames) if sum(map(_size, files)) > _LARGE else Dataset.from_frames(frames)
 
 
 def stream(
@@ -109,6 +114,19 @@ def write(
             "choose .extxyz, .extxyz.gz, .data or .h5."
         )
     return ()
+
+
+def _size(path: Path) -> float:
+    """Length of a file in bytes, roughly what a compressed one would have without."""
+    if not path.is_file():  # which the reader says better
+        return 0.0
+    return path.stat().st_size * (4 if ending(path) != path.suffix.lower() else 1)
+
+
+def _on_disk(frames: Iterator[Frame]) -> Dataset:
+    """A data set in a file without a name: it is gone with the last who reads it."""
+    with TemporaryDirectory(prefix="ladera-") as folder:
+        return Dataset.store(frames, Path(folder) / "frames.h5")
 
 
 def _files(paths: PathLike | Sequence[PathLike]) -> list[Path]:

@@ -77,6 +77,11 @@ class LabelKeys(BaseModel):
         chosen = (getattr(self, name) for name in self.model_fields_set)
         return {*type(self).model_fields, *_USUAL_VIRIALS, *(key for key in chosen if key)}
 
+    @property
+    def any_label(self) -> bool:
+        """Whether any label is looked for, not the structures alone."""
+        return any(getattr(self, quantity.name) for quantity in QUANTITIES)
+
     def of_frames(self) -> set[str]:
         """The keys of labels that a frame has one of, not each of its atoms."""
         atomic = {quantity.name for quantity in QUANTITIES if quantity.per_atom}
@@ -186,7 +191,7 @@ class FileLabels:
         """Warn once of each kind of thing that was found in the file and not read."""
         used = self._keys.names() | {"species", "pos", "Z", "numbers", "subset"}
         unread = lookalikes(self._found, used)
-        if unread:
+        if unread and self._keys.any_label:
             names = ", ".join(f"'{key}'" for key in unread[:8]) + ", ..." * (len(unread) > 8)
             found = (
                 "looks like a label and was" if len(unread) == 1 else "look like labels and were"
