@@ -37,7 +37,6 @@ def answers(
     potential: Potential,
     dataset: Dataset,
     *,
-    gradients: bool = True,
     head: str | None = None,
     names: Integers | None = None,
     graphs: Sequence[Graph] | None = None,
@@ -47,7 +46,6 @@ def answers(
     ``names`` (n_frames,) are the numbers by which frames are called, when they are part of a larger
     set; ``graphs`` are those of the larger set, else they are built. With ``head`` all frames are
     predicted by that one; of a model with several they come head after head, else in their order.
-    Without ``gradients`` there are no forces and no stress.
 
     A frame that is no sound structure is left out with a warning (StructureWarning). Raises
     DataError for an empty data set, for a single frame that is unsound, and for an element or a
@@ -62,7 +60,7 @@ def answers(
             graph, sound = _graph(potential.cutoff, dataset, batch, names, graphs)
             if graph is not None:
                 with torch.no_grad():
-                    prediction = evaluate(potential, graph, gradients, head=name)
+                    prediction = evaluate(potential, graph, head=name)
                 yield Answer(sound, prediction)
 
 

@@ -173,8 +173,8 @@ def predict(
 
     ``frames`` are a :class:`Dataset`, files of any format that Ladera reads, or structures. They
     are predicted in batches, those of a model with several heads each by its own. ``quantities``
-    are the only ones to predict: energies alone take a third of the time. ``on_frames`` hears how
-    many frames are done. What comes back is in memory, or on disk where it is large.
+    are the only ones to predict. ``on_frames`` hears how many frames are done. What comes back is
+    in memory, or on disk where it is large.
 
     A frame that is no sound structure (two atoms in one place) has no labels, and a warning says
     so, as it does (StructureWarning) of total charges that the model does not know. Raises
@@ -201,11 +201,10 @@ def label(
     """What :func:`predict` does, of a data set that was read from ``files``."""
     asked = _asked(potential, quantities)
     _name_unused_charges(potential, dataset)
-    gradients = any(quantity.derivative for quantity in asked)
     values, grade, done = Values(potential, dataset, asked), None, 0
-    for chosen, prediction in answers(potential, dataset, gradients=gradients):
+    for chosen, prediction in answers(potential, dataset):
         values.add(chosen, prediction)
-        found = potential.grade(prediction.graph, prediction if gradients else None)
+        found = potential.grade(prediction.graph, prediction)
         if found is not None:
             grade = blank((int(dataset.offsets[-1]),)) if grade is None else grade
             grade[values.atoms_of(chosen)] = found.cpu().numpy()

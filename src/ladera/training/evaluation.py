@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.data.store import BLOCK, release
 from ladera.errors import DataError
+from ladera.extrapolation import Extrapolation
 from ladera.files import atomic_path
 from ladera.graph import Graph
 from ladera.labelling.asking import answers
@@ -246,26 +248,29 @@ class _Outside:
     """What is outside a model's training domain; nothing of a model that does not know it."""
 
     def __init__(self, potential: Potential, dataset: Dataset, index: Integers) -> None:
-        self._potential = potential
+        self._potential, self._first = potential, True
         self.found: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
 
     def add(self, frames: Integers, prediction: Prediction) -> None:
         """Look at some frames."""
-        if self.found is None:
+        report, potential, graph = self.found, self._potential, prediction.graph
+        if report is None:
             return
-        graph = prediction.graph
-        grade = self._potential.grade(graph, prediction)
-        if grade is None:
-            self.found = None
-        elif bool((grade > 1).any()):
-            ends = np.cumsum(graph.atom_counts.cpu().numpy())
-            reasons = self._potential.explain_grade(graph, prediction)
-            structures = np.searchsorted(ends, [each.atom for each in reasons], side="right")
-            starts = np.concatenate([[0], ends])
-            for k, frame in enumerate(frames.tolist()):
-                mine = [each for each, at in zip(reasons, structures, strict=True) if at == k]
-                moved = [each._replace(atom=each.atom - int(starts[k])) for each in mine]
-                self.found.add(frame, moved)
+        # Reasons are as cheap as grades, but for a committee's.
+        if potential.members or self._first:
+            grade = potential.grade(graph, prediction)
+            if grade is None:
+                self.found = None
+            if grade is None or not bool((grade > 1).any()):
+                return
+        self._first = False
+        ends = np.cumsum(graph.atom_counts.cpu().numpy()).tolist()
+        found = [list[Extrapolation]() for _ in ends]
+        for each in potential.explain_grade(graph, prediction):
+            k = bisect_right(ends, each.atom)
+            found[k].append(each._replace(atom=each.atom - (ends[k - 1] if k else 0)))
+        for frame, reasons in zip(frames.tolist(), found, strict=True):
+            report.add(frame, reasons)
 
 
 def _in_parts(values: Floats) -> Iterator[Floats]:
