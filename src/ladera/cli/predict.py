@@ -130,7 +130,7 @@ def _print(found: Labelled) -> None:
     if found.grade is None:
         missing.append("grade")
     if missing:
-        console.print(f"Not predicted, for want of them or of a question: {', '.join(missing)}.")
+        console.print(f"Not predicted: {', '.join(missing)}.")
 
 
 def _table(found: Labelled) -> Table:
