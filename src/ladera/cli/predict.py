@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.outputs import claim_file
 from ladera.cli.progress import ProgressBar
 from ladera.data.unit_names import FileUnits
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ladera.labelling import Labelled
+    from ladera.potential import Potential
 
 _LINES = 10  # frames that are shown
 _STANDARD_OUTPUT = Path("-")
@@ -66,6 +68,7 @@ def predict(
         ),
     ] = None,
     reading: StructureReading | None = None,
+    options: ModelOptions | None = None,
     output: Annotated[
         Path | None,
         Parameter(
@@ -87,25 +90,25 @@ def predict(
 
         ladera predict run/model.ladera trajectory.traj --output labelled.extxyz
     """
-    from ladera import loading
     from ladera.labelling.files import outputs, write_json, write_json_to
-    from ladera.labelling.labelled import label
+    from ladera.labelling.labelled import label, quantities_of
 
     on_standard_output = json == _STANDARD_OUTPUT
     for path in (*(() if output is None else outputs(output)), json):
         if path not in (None, _STANDARD_OUTPUT):
             claim_file(path)
-    potential = loading.load(model)
+    potential = load_model([model], options)
+    asked = quantities_of(potential, quantities)
     dataset = read_files(files, (reading or StructureReading()).without_labels())
     with ProgressBar("Frames", len(dataset)) as bar:
-        found = label(potential, dataset, quantities=quantities, files=files, on_frames=bar.show)
+        found = label(potential, dataset, asked, files=files, on_frames=bar.show)
     lost = () if output is None else found.save(output)
     if json is not None and not on_standard_output:
         write_json(found, json)
     if on_standard_output:
         write_json_to(found, sys.stdout)
         return 0
-    _print(found)
+    _print(found, potential)
     for path in (output, json):
         if path is not None:
             print(f"Wrote {len(found):,} frames to {path}.")
@@ -114,23 +117,22 @@ def predict(
     return 0
 
 
-def _print(found: Labelled) -> None:
-    """The first frames, and what is not given of all or some."""
+def _print(found: Labelled, potential: Potential) -> None:
+    """The first frames, and what all or some have not."""
     from rich.console import Console
 
     from ladera.quantities import QUANTITIES
 
-    console = Console(highlight=False, markup=False)
-    console.print(_table(found))
+    Console(highlight=False, markup=False).print(_table(found))
     if len(found) > _LINES:
-        console.print(f"The first {_LINES} of {len(found):,} frames.")
+        print(f"The first {_LINES} of {len(found):,} frames.")
     for sentence in found.absent():
-        console.print(sentence)
-    missing = [q.words or q.name for q in QUANTITIES if q not in found.given]
-    if found.grade is None:
-        missing.append("grade")
+        print(sentence)
+    missing = [q.words or q.name for q in QUANTITIES if q not in potential.gives]
+    missing += ["grade"] * (found.grade is None)
     if missing:
-        console.print(f"Not predicted: {', '.join(missing)}.")
+        name = potential.config.architecture
+        print(f"This {name} model gives no {', no '.join(missing)}.")
 
 
 def _table(found: Labelled) -> Table:

@@ -178,7 +178,8 @@ class _Columns:
 
     def __init__(self, labelled: Labelled, of_atoms: bool) -> None:
         self._of_atoms = of_atoms
-        quantities = [(q, q.name, q.singular) for q in labelled.given]
+        existing = [q for q in labelled.given if labelled.frames.has(q.name).any()]
+        quantities = [(q, q.name, q.singular) for q in existing]
         quantities += [(q, f"{q.name}_std", f"{q.singular}_std") for q in labelled.std]
         self._quantities = [each for each in quantities if each[0].per_atom or not of_atoms]
         self._graded = labelled.grade is not None

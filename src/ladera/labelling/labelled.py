@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from ase.build import molecule
+from ase.collections import g2
 
 from ladera import provenance
 from ladera.array_files import blank
@@ -22,6 +24,7 @@ from ladera.data.store import release
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.identity import describe_data, describe_model
 from ladera.labelling.asking import answers
+from ladera.loading import ModelLike, as_potential
 from ladera.potential import Potential, Prediction
 from ladera.potential.committee import CALIBRATED, calibration_of
 from ladera.quantities import QUANTITIES, Quantity
@@ -163,7 +166,7 @@ UNLABELLED: Final = formats.LabelKeys(
 
 
 def predict(
-    model: Potential,
+    model: ModelLike,
     frames: Frames,
     *,
     quantities: Sequence[Quantity | str] | None = None,
@@ -171,10 +174,11 @@ def predict(
 ) -> Labelled:
     """The energies, forces, stress, dipoles, charges and grades that a model gives many structures.
 
-    ``frames`` are a :class:`Dataset`, files of any format that Ladera reads, or structures. They
-    are predicted in batches, those of a model with several heads each by its own. ``quantities``
-    are the only ones to predict. ``on_frames`` hears how many frames are done. What comes back is
-    in memory, or on disk where it is large.
+    ``model`` is what :func:`ladera.loading.as_potential` takes. ``frames`` are a :class:`Dataset`,
+    files of any format that Ladera reads, or structures (Frame, ``ase.Atoms``, the name of one of
+    ASE's molecules). They are predicted in batches, those of a model with several heads each by its
+    own. ``quantities`` are the only ones to predict. ``on_frames`` hears how many frames are done.
+    What comes back is in memory, or on disk where it is large.
 
     A frame that is no sound structure (two atoms in one place) has no labels, and a warning says
     so, as it does (StructureWarning) of total charges that the model does not know. Raises
@@ -185,23 +189,26 @@ def predict(
     >>> found["forces"], found.grade
     >>> found.save("labelled.extxyz")
     """
-    return label(
-        model, as_dataset(frames), quantities=quantities, files=_files(frames), on_frames=on_frames
-    )
+    potential = as_potential(model)
+    asked = quantities_of(potential, quantities)
+    files = _files(frames)
+    return label(potential, as_dataset(frames), asked, files=files, on_frames=on_frames)
 
 
 def label(
     potential: Potential,
     dataset: Dataset,
+    quantities: tuple[Quantity, ...],
     *,
-    quantities: Sequence[Quantity | str] | None = None,
     files: Sequence[PathLike] = (),
     on_frames: Callable[[int], None] | None = None,
 ) -> Labelled:
-    """What :func:`predict` does, of a data set that was read from ``files``."""
-    asked = _asked(potential, quantities)
+    """What :func:`predict` does, of a data set that was read from ``files``.
+
+    ``quantities`` are of those that the potential gives, see :func:`quantities_of`.
+    """
     _name_unused_charges(potential, dataset)
-    values, grade, done = Values(potential, dataset, asked), None, 0
+    values, grade, done = Values(potential, dataset, quantities), None, 0
     for chosen, prediction in answers(potential, dataset):
         values.add(chosen, prediction)
         found = potential.grade(prediction.graph, prediction)
@@ -213,12 +220,12 @@ def label(
         if on_frames:
             on_frames(done)
     return Labelled(
-        frames=dataset.labelled({q.name: (values.of[q], values.exists[q]) for q in asked}),
-        given=asked,
+        frames=dataset.labelled({q.name: (values.of[q], values.exists[q]) for q in quantities}),
+        given=quantities,
         std=_deviations(potential, values),
         grade=grade,
         provenance={
-            "settings": {"quantities": [quantity.name for quantity in asked]},
+            "settings": {"quantities": [quantity.name for quantity in quantities]},
             "model": describe_model(potential),
             "data": describe_data(dataset, files),
             **provenance.how(),
@@ -235,7 +242,7 @@ def as_dataset(frames: Frames) -> Dataset:
         return frames
     if files := _files(frames):
         return formats.read(files, keys=UNLABELLED)
-    several = [frames] if isinstance(frames, Frame | Atoms) else list(frames)
+    several = [frames] if isinstance(frames, Frame | Atoms | str) else list(frames)
     return Dataset.from_frames(map(_frame, several))
 
 
@@ -243,7 +250,13 @@ def _files(frames: object) -> list[PathLike]:
     """The files that frames are to be read from; none of structures."""
     several = [frames] if isinstance(frames, str | os.PathLike) else frames
     found = list(several) if isinstance(several, list | tuple) else []
-    return found if all(isinstance(each, str | os.PathLike) for each in found) else []
+    return found if all(map(_is_file, found)) else []
+
+
+def _is_file(name: object) -> bool:
+    """Whether it is the path of a file, and not the name of one of ASE's molecules."""
+    is_name = isinstance(name, str) and name in g2.names and not os.path.exists(name)
+    return isinstance(name, str | os.PathLike) and not is_name
 
 
 def _frame(structure: object) -> Frame:
@@ -251,13 +264,20 @@ def _frame(structure: object) -> Frame:
         return Frame.from_atoms(structure)
     if isinstance(structure, Frame):
         return structure
+    if isinstance(structure, str):
+        return Frame.from_atoms(molecule(structure), structure)
     raise DataError(
         f"A {type(structure).__name__} is no structure; give files, or frames and ase.Atoms."
     )
 
 
-def _asked(potential: Potential, names: Sequence[Quantity | str] | None) -> tuple[Quantity, ...]:
-    """The quantities to predict, in their order. ConfigError for one that the model has not."""
+def quantities_of(
+    potential: Potential, names: Sequence[Quantity | str] | None
+) -> tuple[Quantity, ...]:
+    """The quantities of these names, or all that a potential gives, in their order.
+
+    Raises ConfigError for one that it does not give.
+    """
     given = tuple(quantity for quantity in QUANTITIES if quantity in potential.gives)
     if names is None:
         return given
