@@ -89,12 +89,14 @@ def describe_model(potential: Potential) -> dict[str, Any]:
     files = provenance.files_of(sha256) or [
         file for member in potential.members for file in provenance.files_of(hash_of_model(member))
     ]
+    named = {} if potential.storable else {"config": potential.config.model_dump(mode="json")}
     return {
         "architecture": potential.config.architecture,
         "species": list(potential.symbols),
         "cutoff": potential.cutoff,
         "sha256": sha256,
         "files": files,
+        **named,  # what no model file says
     }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ladera.labelling import Labelled
     from ladera.potential import Potential
+    from ladera.quantities import Quantity
 
 _LINES = 10  # frames that are shown
 _STANDARD_OUTPUT = Path("-")
@@ -77,7 +78,11 @@ def predict(
         ),
     ] = None,
     json: Annotated[
-        Path | None, Parameter(help="Write everything to this JSON file; - for standard output.")
+        Path | None,
+        Parameter(
+            help="Write everything to this JSON file; - for standard output.",
+            allow_leading_hyphen=True,
+        ),
     ] = None,
 ) -> int:
     """Label structures with a model's energies, forces, stress, dipoles, charges and grades.
@@ -142,15 +147,19 @@ def _table(found: Labelled) -> Table:
 
     from ladera.quantities import pretty
 
-    shown = [(q.name, q.singular, q) for q in found.given]
-    shown += [(f"{q.name}_std", f"{q.singular} deviation", q) for q in found.std]
-    heads = [
-        f"{'largest ' if q.per_atom or len(q.shape) > 1 else ''}{word}, {pretty(q.unit)}"
-        for _, word, q in shown
-    ]
+    shown: list[tuple[str, str, Quantity]] = []
+    for q in found.given:
+        if found.frames.has(q.name).any():
+            largest = "largest " if q.per_atom or len(q.shape) > 1 else ""
+            shown.append((q.name, largest + q.singular, q))
+        if q in found.std:
+            shown.append((f"{q.name}_std", "±", q))
     table = Table("frame", "atoms")
-    for head in heads + ["largest grade"] * (found.grade is not None):
-        table.add_column(head, justify="right")
+    for _, words, quantity in shown:
+        head = f"{words}\n{pretty(quantity.unit)}"
+        table.add_column(head, justify="right", no_wrap=quantity.basic)
+    if found.grade is not None:
+        table.add_column("largest\ngrade", justify="right")
     few, ends = found.frames[:_LINES], found.frames.offsets
     for k, frame in enumerate(few):
         row = [str(k), frame.formula]

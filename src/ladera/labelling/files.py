@@ -96,7 +96,8 @@ def write(labelled: Labelled, path: str | os.PathLike[str]) -> tuple[str, ...]:
 def _more(labelled: Labelled) -> Iterator[Mapping[str, Any]]:
     """What an extended XYZ holds of each frame besides its labels."""
     model = labelled.provenance["model"]
-    by = {"labelled_by": f"{model['architecture']} {model['sha256'][:12]}"}
+    name = model.get("config", {}).get("calculator", model["architecture"])
+    by = {"labelled_by": f"{name} {model['sha256'][:12]}"}
     for _, extras in _by_frame(labelled):
         yield {name: value for name, value in extras.items() if np.isfinite(value).all()} | by
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -242,8 +242,8 @@ def as_dataset(frames: Frames) -> Dataset:
         return frames
     if files := _files(frames):
         return formats.read(files, keys=UNLABELLED)
-    several = [frames] if isinstance(frames, Frame | Atoms | str) else list(frames)
-    return Dataset.from_frames(map(_frame, several))
+    several = frames if isinstance(frames, Iterable) and not isinstance(frames, Atoms | str) else ()
+    return Dataset.from_frames(map(_frame, several or [frames]))
 
 
 def _files(frames: object) -> list[PathLike]:
@@ -264,10 +264,11 @@ def _frame(structure: object) -> Frame:
         return Frame.from_atoms(structure)
     if isinstance(structure, Frame):
         return structure
-    if isinstance(structure, str):
+    if isinstance(structure, str) and structure in g2.names:
         return Frame.from_atoms(molecule(structure), structure)
     raise DataError(
-        f"A {type(structure).__name__} is no structure; give files, or frames and ase.Atoms."
+        "Structures are a data set, files, frames or ase.Atoms, not "
+        f"{type(structure).__name__}; give one of these."
     )
 
 
