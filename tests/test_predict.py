@@ -325,3 +325,41 @@ def test_a_view_of_a_data_set_is_labelled_in_its_order() -> None:
     whole, some = (ladera.predict(lennard_jones(), d) for d in (dataset, dataset[[5, 1, 3]]))
     assert some["energy"].tolist() == pytest.approx(whole["energy"][[5, 1, 3]].tolist())
     assert [frame.formula for frame in some] == [dataset[k].formula for k in (5, 1, 3)]
+
+
+# --- what others have met ------------------------------------------------------------------------
+
+
+def test_each_frame_is_predicted_by_its_own_head(tmp_path: Path) -> None:
+    """The head of a frame had no effect: github.com/ACEsuit/mace/issues/1371."""
+    model = small_mace(heads=("pbe", "scan"))
+    with torch.no_grad():
+        model.shift[1] += 1.0
+    for name in ("pbe", "scan", "pbe"):
+        atoms = molecule("H2O")
+        atoms.info["head"] = name
+        ase.io.write(tmp_path / "f.extxyz", atoms, append=True)
+    found = ladera.predict(model, tmp_path / "f.extxyz")
+    one, other, again = found["energy"]
+    assert one == pytest.approx(again, abs=1e-12)
+    assert other != pytest.approx(one, abs=0.1)
+    graph = Graph.from_atoms(molecule("H2O"), model.cutoff)
+    assert other == pytest.approx(ladera.evaluate(model, graph, head="scan").energy.item())
+
+
+def test_labels_of_several_kinds_in_a_file_are_passed_over(tmp_path: Path) -> None:
+    """Forces of two kinds, a stress of nine numbers and of six: ACEsuit/mace/issues/994."""
+    (tmp_path / "f.extxyz").write_text(
+        '2\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:forces:R:3:dft_forces:R:3 '
+        'energy=-5332.1 stress="-251 13 73 13 -229 -11 73 -11 55" free_energy=-5332.09 '
+        'config_type=Bulk dft_energy=-5332.09 dft_stress="-251 -229 55 -11 73 13" pbc="T T T"\n'
+        "O 0 0 0 1 2 3 4 5 6\nH 1 0 0 1 2 3 4 5 6\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = ladera.predict(lennard_jones(), tmp_path / "f.extxyz")
+    assert found.frames[0].config_type == "Bulk"
+    assert abs(found["energy"][0]) < 100  # the model's, not the file's
+    found.save(tmp_path / "out.extxyz")
+    atoms = ase.io.read(tmp_path / "out.extxyz")
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), found["stress"][0])
