@@ -133,6 +133,7 @@ class Case(NamedTuple):
     other: str  # a model a little beside it
     calculator: bool
     crystal: Path
+    block: Path  # eight atoms of the crystal
     molecule: Path
     turned: Path  # the molecule, turned by 40 degrees
     data: Path
@@ -172,8 +173,8 @@ def _prepared(name: str, folder: Path) -> Case:
     folder.mkdir()
     turned = pair.copy()
     turned.rotate(40, "x")
-    paths = {n: folder / f"{n}.extxyz" for n in ("crystal", "molecule", "turned", "data")}
-    for path, atoms in zip(paths.values(), (solid, pair, turned), strict=False):
+    paths = {n: folder / f"{n}.extxyz" for n in ("crystal", "block", "molecule", "turned", "data")}
+    for path, atoms in zip(paths.values(), (solid, solid * 2, pair, turned), strict=False):
         ase.io.write(path, atoms)
     frames = []
     for k in range(4):
@@ -243,17 +244,17 @@ CALLS: Final[dict[str, Command]] = {
         (
             "expansion",
             "expansion",
-            "MODEL {crystal} --supercell 2 2 2 --strain 0.02 --points 6 --output out",
+            "MODEL {crystal} --supercell 2 2 2 --strain 0.06 --points 6 --output out",
         ),
         ("vibrations", "vibrations", "MODEL {molecule} --output out"),
         ("ir", "ir", "MODEL {molecule} --output out"),
         (
             "diffusion",
             "diffusion",
-            "--model MODEL --structure {crystal} --species Cu --temperature 50 --time 1 "
+            "--model MODEL --structure {block} --species Cu --temperature 50 --time 1 "
             "--processes 1 --output out",
         ),
-        ("neb", "neb", "MODEL {molecule} {turned} --images 3 --fmax 5 --output out"),
+        ("neb", "neb", "MODEL {molecule} {turned} --images 4 --fmax 5 --output out"),
         (
             "validate",
             "validate",
