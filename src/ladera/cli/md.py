@@ -106,7 +106,9 @@ class _Display(ProgressBar):
     def show_row(self, row: LogRow) -> None:
         """Draw a row of the log."""
         self._last = row
-        state = f"{row.temperature_k:.0f} K, {row.total_energy_ev:.3f} eV"
+        state = f"{row.temperature_k:.0f} K, total energy {row.total_energy_ev:.3f} eV"
+        if row.extrapolating_atoms:
+            state += f", {row.extrapolating_atoms} atoms outside the training domain"
         self.show(row.step, speed=self._speed(row.step), words=state)
 
     def summarize(self, output: Path) -> None:
@@ -119,8 +121,8 @@ class _Display(ProgressBar):
         speed = self._speed(steps)
         print(
             f"{steps} steps, {steps * self._settings.timestep / 1000:g} ps"
-            f"{speed and f', {speed}'}; in the last row {row.temperature_k:.1f} K and "
-            f"{row.potential_energy_ev:.4f} eV. Results in {output}."
+            f"{speed and f', {speed}'}; in the last row {row.temperature_k:.1f} K, potential "
+            f"energy {row.potential_energy_ev:.4f} eV. Results in {output}."
         )
 
     def _speed(self, step: int) -> str:

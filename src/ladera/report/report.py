@@ -258,7 +258,7 @@ def _shown(saved: Result, where: Path, identifier: str, atom_frames: int) -> dic
         "id": identifier,
         "title": saved.title,
         "folder": where.resolve().name,
-        "table": saved.table(),
+        "tables": saved.tables(),
         "figure": to_svg(saved.plot(), f"{saved.title}. {saved.caption}", identifier),
         "caption": saved.caption,
         "origin": origin_section.section(saved.provenance),

@@ -124,9 +124,9 @@ def _relax_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
     if len(force):
         asked = f" (asked: below {settings['fmax']:g})" if "fmax" in settings else ""
         yield "Largest force at the end", f"{force[-1]:.3g} eV/Å{asked}"
-    energy = column(table, "energy_ev")
+    energy = column(table, "potential_energy_ev")
     if len(energy):
-        yield "Energy gained", f"{energy[0] - energy[-1]:.4g} eV"
+        yield "Potential energy gained", f"{energy[0] - energy[-1]:.4g} eV"
 
 
 def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:
@@ -190,16 +190,16 @@ def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:
 
 def _relax_plates(simulation: SimulationRun) -> Iterator[Plate]:
     table, n_atoms = simulation.table, simulation.n_atoms
-    steps, energies = column(table, "step"), column(table, "energy_ev")
+    steps, energies = column(table, "step"), column(table, "potential_energy_ev")
     largest = column(table, "max_force_ev_per_angstrom")
     if not len(steps) == len(energies) == len(largest) > 0:
         return
     factor, unit = (MILLI / n_atoms, "meV/atom") if n_atoms else (1.0, "eV")
     energy = factor * (energies - energies[-1])
-    label = f"Energy above the last ({unit})"
+    label = f"Potential energy above the last ({unit})"
     yield Plate(
         figures.time_series(steps, {label: energy}, label, time_label="Step (number)"),
-        "Energy relative to that of the last step.",
+        "Potential energy relative to that of the last step.",
     )
     label = "Largest force (eV/Å)"
     forces = {label: largest}

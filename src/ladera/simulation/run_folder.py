@@ -84,7 +84,7 @@ class RelaxRow:
     """One row of relax.csv; None is an empty field."""
 
     step: int = described("steps of the optimizer done")
-    energy_ev: float = described("potential energy", "eV")
+    potential_energy_ev: float = described("potential energy", "eV")
     max_force_ev_per_angstrom: float = described("largest force on an atom", "eV/Å")
     max_stress_gpa: float | None = described("largest component; None without a volume", "GPa")
     volume_angstrom3: float | None = described("volume of the cell; None without one", "Å³")
@@ -93,6 +93,8 @@ class RelaxRow:
     )
 
 
+# What columns are called now that an older Ladera has named otherwise.
+_FORMER: Final[Mapping[tuple[Kind, str], str]] = {("relax", "energy_ev"): "potential_energy_ev"}
 _ROWS: Final[Mapping[Kind, type[Any]]] = {"md": LogRow, "relax": RelaxRow}
 
 
@@ -245,7 +247,8 @@ class RunFolder:
 
     def table(self, kind: Kind = "md") -> tables.Columns:
         """The columns of :class:`LogRow` or :class:`RelaxRow`; none before there is a row."""
-        return tables.read(self.path / _TABLES[kind])
+        columns = tables.read(self.path / _TABLES[kind])
+        return {_FORMER.get((kind, name), name): values for name, values in columns.items()}
 
     def steps_done(self) -> int:
         """The step in the last complete row of md.csv; 0 before there is one."""
