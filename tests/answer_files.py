@@ -111,7 +111,7 @@ def _structures() -> None:
     bulk("Ar", "fcc", a=5.3).write("argon.extxyz")
     bulk("Ar", "fcc", a=5.3, cubic=True).write("cube.cif")
     Atoms().write("nothing.xyz")
-    molecule("CH3NH2").write("amine.xyz")
+    molecule("NH3").write("ammonia.xyz")
     lines = Path("ethanol.xyz").read_text().splitlines()
     Path("cut.xyz").write_text("\n".join(lines[:6]) + "\n")
     Path("comma.xyz").write_text("\n".join(lines).replace(".", ",") + "\n")

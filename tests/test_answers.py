@@ -36,7 +36,11 @@ _MAY_SAY: Final = re.compile(r"mace-torch")  # what a user of it knows by this n
 def answer(line: str) -> str:
     """The exit code of a command line, and what it prints."""
     out, err = io.StringIO(), io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         warnings.simplefilter("default")
         try:
             cli.main(shlex.split(line)[1:])

@@ -50,11 +50,17 @@ class PropertyError(LaderaError):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """End of an error sentence: the closest choice, or all of them when none is close."""
+    """End of an error sentence: the closest choice, or all of them when none is close.
+
+    Choices that go on where the word ends, such as nvt-bussi after nvt, are closer than others.
+    """
     choices = sorted(choices)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    if close:
+    close = [each for each in choices if len(word) > 1 and each.startswith(word.lower())]
+    close = close or difflib.get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    if len(close) == 1:
         return f"did you mean '{close[0]}'?"
+    choices = close or choices
     return f"choose one of: {', '.join(choices)}."
 
 

@@ -7,14 +7,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.data import Reading, read_files
 from ladera.cli.outputs import claim_file
 
 
 def committee(
-    *models: Annotated[Path, Parameter(help="Model files or folders of training runs.")],
+    models: Annotated[
+        list[Path], MODEL, Parameter(help="Model files or folders of training runs.")
+    ],
+    /,
+    *,
     data: Annotated[
         list[Path],
+        DATA,
         Parameter(
             help="Labelled frames to calibrate on, which no member was trained on; several files "
             "may follow.",
@@ -42,7 +48,7 @@ def committee(
 
     claim_file(output)
     members = Committee([loading.load(model) for model in models])
-    dataset = read_files(tuple(data), reading)
+    dataset = read_files(data, reading)
     calibrated = calibrate(members, dataset)
     calibrated.save(output)
     evaluation = evaluate_dataset(calibrated, dataset).to_json()

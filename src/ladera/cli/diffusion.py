@@ -8,7 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.numbers import whole
+from ladera.cli.inputs import MODEL, STRUCTURE
+from ladera.cli.numbers import FEMTOSECONDS, KELVIN, PICOSECONDS, in_unit, whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame, finish, require_free
 
@@ -20,15 +21,18 @@ class Runs:
 
     model: Annotated[
         list[Path] | None,
+        MODEL,
         Parameter(
             help="Run simulations with this model (several make a committee) instead.",
             consume_multiple=True,
         ),
     ] = None
-    structure: Annotated[Path | None, Parameter(help="Structure that these start from.")] = None
+    structure: Annotated[
+        Path | None, STRUCTURE, Parameter(help="Structure that these start from.")
+    ] = None
     frame: Frame = None
-    time: Annotated[float, Parameter(help="Their length after --skip, ps.")] = 100.0
-    timestep: Annotated[float, Parameter(help="Their time step, fs.")] = 1.0
+    time: Annotated[float, PICOSECONDS, Parameter(help="Their length after --skip, ps.")] = 100.0
+    timestep: Annotated[float, FEMTOSECONDS, Parameter(help="Their time step, fs.")] = 1.0
     processes: Annotated[
         int | None,
         Parameter(help="How many run at the same time; one a core by default.", converter=whole),
@@ -41,10 +45,11 @@ class Files:
     """What trajectory files do not say."""
 
     interval: Annotated[
-        float | None, Parameter(help="Time between frames of trajectory files, fs.")
+        float | None, FEMTOSECONDS, Parameter(help="Time between frames of trajectory files, fs.")
     ] = None
     temperature: Annotated[
         list[float] | None,
+        KELVIN,
         Parameter(help="Temperature of each trajectory or run, K.", consume_multiple=True),
     ] = None
     types: Annotated[
@@ -59,18 +64,21 @@ class Analysis:
     """How trajectories become numbers."""
 
     charge: Annotated[
-        float | None, Parameter(help="Charge of an ion, e; the usual one by default.")
+        float | None, in_unit("e"), Parameter(help="Charge of an ion, e; the usual one by default.")
     ] = None
     window: Annotated[
-        tuple[float, float] | None, Parameter(help="First and last time of the fit, ps.")
+        tuple[float, float] | None,
+        PICOSECONDS,
+        Parameter(help="First and last time of the fit, ps."),
     ] = None
-    skip: Annotated[float, Parameter(help="Time left out at the start, ps.")] = 0.0
+    skip: Annotated[float, PICOSECONDS, Parameter(help="Time left out at the start, ps.")] = 0.0
     viscosity: Annotated[
         float | None,
+        in_unit("mPa s"),
         Parameter(help="Of a liquid in a cubic cell, mPa s: corrects for the size of the cell."),
     ] = None
     target: Annotated[
-        float, Parameter(help="Temperature that an Arrhenius line is extrapolated to, K.")
+        float, KELVIN, Parameter(help="Temperature that an Arrhenius line is extrapolated to, K.")
     ] = 300.0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.data import Reading, read_files
 from ladera.cli.outputs import claim_folder
 
@@ -24,9 +25,10 @@ _LINES = 10  # of extrapolation shown one by one
 
 
 def evaluate(
-    model: Annotated[Path, Parameter(help="Model file, or folder of a training run.")],
+    model: Annotated[Path, MODEL, Parameter(help="Model file, or folder of a training run.")],
+    files: Annotated[list[Path], DATA, Parameter(help="Data files, read as one data set.")],
     /,
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *,
     reading: Reading | None = None,
     split: Annotated[
         Path | None, Parameter(help="Split file of these data; without it, all frames count.")
@@ -81,7 +83,9 @@ def evaluate(
 
 def info(
     model: Annotated[
-        Path, Parameter(help="Model file, folder of a training run, or name of a published model.")
+        Path,
+        MODEL,
+        Parameter(help="Model file, folder of a training run, or name of a published model."),
     ],
     /,
 ) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import DATA, MODEL
+from ladera.cli.numbers import PLAIN
 from ladera.cli.data import Reading, read_files
 from ladera.cli.outputs import claim_file, claim_folder
 
@@ -64,12 +66,17 @@ def select(
 
 
 def report(
-    model: Annotated[Path, Parameter(help="Model file.")],
+    model: Annotated[Path, MODEL, Parameter(help="Model file.")],
+    files: Annotated[
+        list[Path], DATA, Parameter(help="Data files, such as those of the training.")
+    ],
     /,
-    *files: Annotated[Path, Parameter(help="Data files, such as those of the training.")],
+    *,
     reading: Reading | None = None,
     threshold: Annotated[
-        float, Parameter(help="Two functions are redundant when they correlate more than this.")
+        float,
+        PLAIN,
+        Parameter(help="Two functions are redundant when they correlate more than this."),
     ] = 0.99,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("functions"),
 ) -> int:

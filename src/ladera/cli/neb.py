@@ -7,7 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.numbers import whole
+from ladera.cli.inputs import MODEL_AND_ENDS
+from ladera.cli.misuse import UsageError
+from ladera.cli.numbers import FORCE, whole
 from ladera.cli.properties import finish, require_free, with_model
 
 PATH = "path.extxyz"
@@ -16,6 +18,7 @@ PATH = "path.extxyz"
 def neb(
     files: Annotated[
         list[Path],
+        MODEL_AND_ENDS,
         Parameter(help="Model file (several make a committee), then start and end, both relaxed."),
     ],
     /,
@@ -24,7 +27,7 @@ def neb(
         int, Parameter(help="Structures on the path, the ends among them.", converter=whole)
     ] = 9,
     fmax: Annotated[
-        float, Parameter(help="Done when no force across the path is larger, eV/Angstrom.")
+        float, FORCE, Parameter(help="Done when no force across the path is larger, eV/Angstrom.")
     ] = 0.05,
     steps: Annotated[int, Parameter(help="Give up after so many steps.", converter=whole)] = 500,
     frame: Annotated[
@@ -44,16 +47,18 @@ def neb(
 
         ladera neb model.ladera start/relaxed.extxyz end/relaxed.extxyz --images 11
     """
-    from ladera.errors import PropertyError
     from ladera.properties.energy_path import energy_path
     from ladera.simulation.records import write_structure
     from ladera.simulation.structures import read_structure
 
     if len(files) < 3:
-        raise PropertyError("Give a model file, the start and the end: ladera neb MODEL START END.")
+        raise UsageError(
+            f"ladera neb needs MODEL, START and END, and was given {' and '.join(map(str, files))}; "
+            "name all three, as in `ladera neb model.ladera start.extxyz end.extxyz`."
+        )
     if frame is not None and len(frame) != 2:
-        raise PropertyError(
-            f"--frame has {len(frame)} numbers; give one of the start, one of the end."
+        raise UsageError(
+            f"--frame has {len(frame)} numbers and needs two; give one of the start and one of the end."
         )
     first, last = frame or (None, None)
     require_free(output, PATH)

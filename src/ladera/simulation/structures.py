@@ -17,6 +17,7 @@ from ase.io.formats import filetype, ioformats
 from ladera.data.text import is_input_data
 from ladera.errors import DataError
 from ladera.identity import hash_of_structure
+from ladera.inputs import require_structure
 from ladera.provenance import came_from
 from ladera.simulation.records import restore_constraints
 from ladera.structure import StructureWarning
@@ -42,10 +43,7 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     whose units nobody knows.
     """
     path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; give a structure file, such as one inside it.")
-    if not path.is_file():
-        raise DataError(f"There is no structure file {path}; check the path.")
+    require_structure(path)
     if is_input_data(path):
         raise DataError(
             f"{path} is an input.data file, which does not say its units; say them in "

@@ -1,0 +1,136 @@
+"""What a path given for a model, a structure or data is, by a look at its first bytes.
+
+Light, so that a path with a typo, a folder, or a model and a structure in each other's place are
+named before anything heavy is imported; who reads the files asks the same questions again.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from ladera.errors import DataError, LaderaError, ModelFileError
+
+Kind = Literal["missing", "folder", "model", "structure", "text", "empty", "other"]
+
+_STRUCTURES: Final = (
+    *(".xyz", ".extxyz", ".cif", ".vasp", ".poscar", ".contcar", ".pdb", ".gen", ".traj", ".xsf"),
+    *(".cube", ".mol", ".sdf", ".mol2", ".res", ".cell", ".lammpstrj", ".dump", ".cfg", ".db"),
+    *(".data", ".h5", ".hdf5"),
+)
+_NAMES: Final = ("POSCAR", "CONTCAR", "XDATCAR", "OUTCAR", "geometry.in", "input.data")
+_COMPRESSED: Final = (".gz", ".bz2", ".xz")
+_TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin
+_HEADER: Final = b'{"'  # of a model file, after eight bytes with its length
+MODELS: Final = (
+    "a model file (.ladera, or of mace-torch), the folder of a training or of n2p2, or the name of "
+    "a published model"
+)
+
+
+def kind_of(path: Path) -> Kind:
+    """What stands at a path, by its first bytes and by its name."""
+    if path.is_dir():
+        names = ("input.nn", "model.ladera", "split.json", "checkpoint.safetensors")
+        return "model" if any((path / name).exists() for name in names) else "folder"
+    if not path.is_file():
+        return "missing"
+    with path.open("rb") as file:
+        head = file.read(512)
+    plain = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
+    archive = head.startswith(b"PK") and path.suffix in (".model", ".pt", ".pth")
+    if head[8:10] == _HEADER or archive:
+        return "model"
+    structure = plain.suffix.lower() in _STRUCTURES or plain.name.startswith(_NAMES)
+    if plain != path or head.startswith(_TRAJECTORY):
+        return "structure" if structure or head.startswith(_TRAJECTORY) else "other"
+    if not head:
+        return "empty"
+    if b"\0" in head:
+        return "structure" if structure else "other"
+    first = head.split(b"\n", 1)[0].strip()
+    if plain.suffix.lower() in (".xyz", ".extxyz"):
+        return "structure" if first.isdigit() else "text"
+    return "structure" if structure or (first.isdigit() and b"\n" in head) else "text"
+
+
+def require_model(path: Path) -> None:
+    """Raise ModelFileError for what is no model: nothing, an empty folder, a structure, a text."""
+    match kind_of(path):
+        case "missing" if not _is_known(str(path)):
+            raise ModelFileError(f"There is no model file {path}; {closest(path)}")
+        case "folder":
+            raise ModelFileError(
+                f"{path} is a folder without a model: expected model.ladera of a training or "
+                "input.nn of n2p2 in it; check the path."
+            )
+        case "structure":
+            raise ModelFileError(
+                f"{path} holds structures, where a model is expected; give {MODELS}."
+            )
+        case "empty":
+            raise ModelFileError(f"{path} is empty, where a model is expected; give {MODELS}.")
+        case "text":
+            raise ModelFileError(f"{path} is a text and no model; give {MODELS}.")
+
+
+def require_structure(path: Path, what: str = "structure") -> None:
+    """Raise DataError for what holds no structure: nothing, a folder, a model."""
+    match kind_of(path):
+        case "missing":
+            raise DataError(f"There is no {what} file {path}; {closest(path)}")
+        case "folder":
+            inside = [each.name for each in sorted(path.iterdir()) if kind_of(each) == "structure"]
+            such = f"such as {path / inside[-1]}" if inside else "and this one has none in it"
+            raise DataError(
+                f"{path} is a folder, where a {what} file is expected; give one, {such}."
+            )
+        case "model":
+            raise DataError(
+                f"{path} is a model, where a {what} file is expected; give one such as extended "
+                "XYZ, CIF or POSCAR."
+            )
+        case "empty":
+            raise DataError(f"{path} is empty, where a {what} file is expected; check the file.")
+
+
+def require(
+    models: Sequence[Path], structures: Sequence[Path], command: str, what: str = "structure"
+) -> None:
+    """Raise for the first of some models or structures that is none, also for those swapped."""
+    models = [path for path in models if not _is_calculator(path)]
+    wrong = [path for path in models if kind_of(path) in ("structure", "text")]
+    swapped = [path for path in structures if kind_of(path) == "model"]
+    if wrong and swapped and kind_of(wrong[0]) == "structure":
+        raise LaderaError(
+            f"{wrong[0]} holds structures and {swapped[0]} is a model, each in the other's place; "
+            f"the model comes first: {command} {swapped[0]} {wrong[0]}."
+        )
+    for path in models:
+        require_model(path)
+    for path in structures:
+        require_structure(path, what)
+
+
+def closest(path: Path) -> str:
+    """End of a sentence on a path with nothing there: the name in its folder that is most like."""
+    parent = path.parent
+    if not parent.is_dir():
+        return f"there is no folder {parent} either; check the path."
+    names = [each.name for each in parent.iterdir()]
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
+    return f"did you mean '{parent / close[0]}'?" if close else "check the path."
+
+
+def _is_known(word: str) -> bool:
+    """Whether it is the name of a published model; ModelFileError for one that is nearly that."""
+    from ladera.codes import published
+
+    return published.is_name(word) and bool(published.find(word))
+
+
+def _is_calculator(path: Path) -> bool:
+    """Whether it names a calculator of another library, MODULE:NAME."""
+    return ":" in path.name and not path.exists()
