@@ -52,7 +52,6 @@ _CHANGES: Final[dict[str, tuple[str, str]]] = {
     "c_optimizer": ("epochs: 1", "epochs: 1\noptimizer: {name: adan}"),
     "c_optimizer_key": ("epochs: 1", "epochs: 1\noptimizer: {name: adam, lr: 0.1}"),
     "c_size": ("size: small", "size: tiny"),
-    "c_bool": ("epochs: 1", "epochs: 1\nseed: true"),
     "c_list": ("epochs: 1", "epochs: [1, 2]"),
     "c_batch": ("epochs: 1", "epochs: 1\nbatch_size: some"),
     "c_species": ("cutoff: 4.0", "species: [H, C, Oo]\n  cutoff: 4.0"),

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from answer_files import lay_out
 
+from answer_files import lay_out
 from ladera import cli
 
 ANSWERS: Final = Path(__file__).with_name("answers.txt")

@@ -5,6 +5,7 @@ The rule for the outputs of commands is :func:`require_absent`: what is there st
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -123,10 +124,25 @@ def require_absent(*paths: Path, remedy: str = "remove it or choose another --ou
     for path in paths:
         if os.path.lexists(path):
             raise ConfigError(f"{path} exists already; {remedy}.")
-        parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            what = "cannot be written to" if parent.is_dir() else "is no folder"
-            raise ConfigError(f"{path} cannot be made: {parent} {what}; choose another --output.")
+        require_place(path)
+
+
+def require_place(path: Path) -> None:
+    """Raise ConfigError where no file or folder can be made at a path, nor in a folder there.
+
+    It tries: what a system says of permissions does not hold for every file system.
+    """
+    places = (path.absolute(), *path.absolute().parents)
+    place = next(folder for folder in places if os.path.lexists(folder))
+    reason = "is no folder"
+    if place.is_dir():
+        try:
+            tempfile.TemporaryDirectory(prefix=temporary_prefix(), dir=place).cleanup()
+            return
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = "is full" if full else "cannot be written to"
+    raise ConfigError(f"{path} cannot be made: {place} {reason}; choose another --output.")
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from ladera.errors import DataError, LaderaError, ModelFileError
+from ladera.errors import ConfigError, DataError, LaderaError, ModelFileError
 
 Kind = Literal["missing", "folder", "model", "structure", "text", "empty", "other"]
 
@@ -94,6 +94,30 @@ def require_structure(path: Path, what: str = "structure") -> None:
             )
         case "empty":
             raise DataError(f"{path} is empty, where a {what} file is expected; check the file.")
+
+
+def require_config(path: Path) -> None:
+    """Raise ConfigError for what is no training configuration: nothing, a model, structures."""
+    kind = kind_of(path)
+    wrong = {"structure": "holds structures", "empty": "is empty", "other": "is no text"}
+    if kind == "model" and not path.is_dir():
+        wrong["model"] = "is a model"
+    if kind in wrong:
+        raise ConfigError(
+            f"{path} {wrong[kind]}, where a training configuration is expected; give a YAML file, "
+            "as `ladera template` prints one, a control.in, or a folder of n2p2."
+        )
+    if kind == "missing":
+        hint = closest(path)
+        made = f"`ladera template > {path}` makes one."
+        raise ConfigError(
+            f"There is no configuration file {path}; {hint if hint.endswith('?') else made}"
+        )
+    if kind == "folder":
+        raise ConfigError(
+            f"{path} is a folder without input.nn, so it is no training of n2p2; give such a "
+            "folder, or a YAML file."
+        )
 
 
 def require(

@@ -98,8 +98,11 @@ def number(text: str, unit: str = "") -> float:
     words say what was found and what was expected.
     """
     found = _NUMBER.fullmatch(text)
+    with_point = re.sub(r"(\d),(\d)", r"\1.\2", text)
+    if with_point != text:
+        raise ValueError(f"is '{text}'; write {with_point}, with a point.")
     if not found:
-        raise ValueError(f"is '{text}', which is no number; expected one{_of(unit)}.{_comma(text)}")
+        raise ValueError(f"is '{text}', which is no number; expected one{_of(unit)}.")
     value, said = float(found[1]), found[2].strip()
     if said in ("", unit):
         return value
@@ -108,10 +111,9 @@ def number(text: str, unit: str = "") -> float:
     wanted, given = parse(unit), parse(said)
     if given is None:
         raise ValueError(
-            f"is '{text}', and '{said}' is no unit that Ladera knows; expected a number"
-            f"{_of(unit)}.{_comma(text)}"
+            f"is '{text}', and '{said}' is no unit that Ladera knows; expected a number{_of(unit)}."
         )
-    assert wanted is not None, f"a flag has the unit {unit}"  # noqa: S101 - ours, not the user's
+    assert wanted is not None, f"a flag has the unit {unit}"
     if given.dimension != wanted.dimension:
         quantity = _QUANTITIES.get(given.dimension, f"a number of {said}")
         raise ValueError(
@@ -142,9 +144,3 @@ def _of(unit: str) -> str:
 
 def _in(unit: str) -> str:
     return f" in {unit}" if unit else ""
-
-
-def _comma(text: str) -> str:
-    """What to do about a decimal comma."""
-    with_point = re.sub(r"(\d),(\d)", r"\1.\2", text)
-    return f" Write {with_point}, with a point." if with_point != text else ""

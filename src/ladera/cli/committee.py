@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.data import Reading, read_files
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.outputs import claim_file
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import MODEL
 from ladera.cli.data import Units
+from ladera.cli.inputs import MODEL
 from ladera.cli.outputs import claim_file, claim_folder
 
 _FILES = {

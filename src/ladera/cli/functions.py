@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import DATA, MODEL
-from ladera.cli.numbers import PLAIN
 from ladera.cli.data import Reading, read_files
+from ladera.cli.inputs import CONFIG, DATA, MODEL
+from ladera.cli.numbers import PLAIN
 from ladera.cli.outputs import claim_file, claim_folder
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ _SHOWN = 10  # most sensitive functions, and redundant pairs, of each element
 
 
 def select(
-    config: Annotated[Path, Parameter(help="Training configuration with a model.selection.")],
+    config: Annotated[
+        Path, CONFIG, Parameter(help="Training configuration with a model.selection.")
+    ],
     /,
     *,
     set_: Annotated[

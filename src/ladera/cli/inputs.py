@@ -23,6 +23,7 @@ class Role(NamedTuple):
 MODEL: Final = Role("model")
 STRUCTURE: Final = Role("structure")
 DATA: Final = Role("data")
+CONFIG: Final = Role("config")
 MODEL_AND_STRUCTURE: Final = Role("model", 1)
 MODEL_AND_ENDS: Final = Role("model", 2)
 
@@ -41,8 +42,9 @@ def inputs_first(command: Callable[..., int]) -> Callable[..., int]:
 
 def _look(command: Callable[..., int], values: dict[str, Any]) -> None:
     from ladera import inputs
+    from ladera.files import require_place
 
-    found: dict[str, list[Path]] = {"model": [], "structure": [], "data": []}
+    found: dict[str, list[Path]] = {"model": [], "structure": [], "data": [], "config": []}
     for role, paths in _paths(command, values):
         first = len(paths) - role.last
         if role.last and (first < 1 or paths[0].suffix == ".in"):
@@ -52,6 +54,10 @@ def _look(command: Callable[..., int], values: dict[str, Any]) -> None:
     name = f"ladera {command.__name__.rstrip('_')}"
     what = "data" if found["data"] else "structure"
     inputs.require(found["model"], found["structure"] + found["data"], name, what)
+    for path in found["config"]:
+        inputs.require_config(path)
+    if isinstance(output := values.get("output"), Path) and not output.is_file():
+        require_place(output)
 
 
 def _paths(owner: Any, values: dict[str, Any]) -> Iterator[tuple[Role, list[Path]]]:

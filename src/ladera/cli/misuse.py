@@ -99,7 +99,7 @@ def _unknown_flag(misuse: UnknownOptionError, command: str) -> str:
 def _missing(misuse: MissingArgumentError, command: str) -> str:
     """A flag without its value or with too few, or a command without what it works on."""
     argument = misuse.argument
-    assert argument is not None  # noqa: S101 - cyclopts sets it
+    assert argument is not None
     if misuse.keyword is not None:
         count, found = argument.token_count()[0], list(misuse.tokens_so_far)
         if count < 2 or not found:
@@ -115,7 +115,7 @@ def _missing(misuse: MissingArgumentError, command: str) -> str:
 
 def _wrong_value(misuse: CoercionError) -> str:
     argument, token = misuse.argument, misuse.token
-    assert argument is not None  # noqa: S101 - cyclopts sets it
+    assert argument is not None
     name = argument.name if argument.name.startswith("-") else argument.name.lstrip("-")
     if misuse.msg is not None:
         return f"{name} {misuse.msg}"

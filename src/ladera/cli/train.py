@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ladera.cli.data import Units
+from ladera.cli.inputs import CONFIG
 from ladera.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 def train(
     config: Annotated[
         Path,
+        CONFIG,
         Parameter(
             help="YAML file, as `ladera template` prints one, a control.in, or a folder of n2p2 "
             "with input.nn and input.data."

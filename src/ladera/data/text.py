@@ -133,14 +133,17 @@ def text_writer(path: Path) -> Iterator[IO[Any]]:
         with atomic_path(path) as temporary, open_text(temporary, "wt") as file:
             yield file
     except OSError as error:
-        raise DataError(f"{path} could not be written: {error}.") from error
+        raise DataError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
 def unreadable(path: Path, error: Exception) -> DataError:
     """The error for a file that is missing, locked or damaged."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"There is no file {path}; check the path.")
-    return DataError(f"{path} cannot be read: {error}.")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"{path} is a folder; name the files in it.")
+    reason = error.strerror if isinstance(error, OSError) else ""
+    return DataError(f"{path} cannot be read: {reason or 'it is damaged, or cut short'}.")
 
 
 def parse_tables(

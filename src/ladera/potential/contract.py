@@ -11,13 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, final
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, field_validator
 from torch import Tensor, nn
 
+from ladera import measures
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
@@ -27,6 +28,11 @@ from ladera.quantities import ENERGY, FORCES, STRESS, Quantity
 
 if TYPE_CHECKING:
     import os
+
+
+def _in_angstrom(value: Any) -> Any:
+    """The number of a length such as "0.6 nm"."""
+    return measures.number(value, "Angstrom") if isinstance(value, str) else value
 
 
 class PotentialConfig(BaseModel):
@@ -39,7 +45,9 @@ class PotentialConfig(BaseModel):
         default=(),
         description="Chemical symbols the model knows. Left out: those of the training data.",
     )
-    cutoff: PositiveFloat = Field(description="Interaction cutoff in Angstrom.")
+    cutoff: Annotated[PositiveFloat, BeforeValidator(_in_angstrom)] = Field(
+        description="Interaction cutoff in Angstrom."
+    )
 
     @field_validator("species")
     @classmethod

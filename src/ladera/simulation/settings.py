@@ -179,20 +179,24 @@ def _sentence(detail: ErrorDetails, names: list[str]) -> str:
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
         return f"{name} is '{value}'; {did_you_mean(str(value), choices)}"
-    return f"{name} is {value}; it must be {_EXPECTED.get(kind, 'of another kind')}."
+    unit = (MDSettings.model_fields[name].json_schema_extra or {}).get("unit") or ""
+    shown = f"{value:g} {unit}".rstrip() if isinstance(value, float) else repr(value)
+    return f"{name} is {shown}; it must be {_EXPECTED.get(kind, 'of another kind')}."
 
 
 def _check_fraction(settings: MDSettings) -> None:
     if settings.max_extrapolating > 1:
         raise SimulationError(
-            f"max_extrapolating is {settings.max_extrapolating}; it is a fraction, from 0 to 1."
+            f"max_extrapolating is {settings.max_extrapolating:g}; it is a fraction, from 0 to 1."
         )
 
 
 def _check_length(settings: MDSettings) -> None:
     if (settings.steps is None) == (settings.time is None):
+        given = "missing" if settings.steps is None else "given twice"
         raise SimulationError(
-            "Give the length of the run once, as a number of steps or as a time in ps."
+            f"The length of the run is {given}: give either --steps, a number, or --time, in ps "
+            "(in Python steps= or time=)."
         )
     if settings.n_steps < 1:
         raise SimulationError(

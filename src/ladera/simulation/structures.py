@@ -14,8 +14,9 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from ase.io.formats import filetype, ioformats
 
+from ladera.data.formats import LabelKeys, extended_xyz
 from ladera.data.text import is_input_data
-from ladera.errors import DataError
+from ladera.errors import DataError, reason_of
 from ladera.identity import hash_of_structure
 from ladera.inputs import require_structure
 from ladera.provenance import came_from
@@ -103,12 +104,19 @@ def _frames(path: Path, index: slice) -> list[Atoms]:
             of_file = slice(-1, None) if single else index
             found = ase.io.read(str(path), of_file, kind, do_not_split_by_at_sign=True)
     except Exception as error:  # each of ASE's many readers fails in its own way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        _name_line(path)
         raise DataError(
-            f"{path} could not be read as a structure: {reason}. "
-            "Give a file ASE reads, such as extended XYZ, CIF or POSCAR."
+            f"{path} could not be read as a structure{reason_of(error)}; it is damaged or of a "
+            "format that is not known here. Give one such as extended XYZ, CIF or POSCAR."
         ) from error
     return list(found)[index] if single else list(found)
+
+
+def _name_line(path: Path) -> None:
+    """Raise DataError with the line where an XYZ file is wrong; its reader here counts lines."""
+    if path.suffix.lower() in (".xyz", ".extxyz"):
+        for _ in extended_xyz.read(path, LabelKeys(energy=None, forces=None), None):
+            pass
 
 
 @contextmanager

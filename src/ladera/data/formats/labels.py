@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ladera.data.formats.unread import check_units, lookalikes, odd_mass
 from ladera.data.frame import Frame
-from ladera.errors import DataError, did_you_mean
+from ladera.errors import DataError
 from ladera.quantities import QUANTITIES
 from ladera.units import METAL, UnitSystem
 
@@ -111,12 +111,20 @@ class LabelKeys(BaseModel):
             key = getattr(self, name)
             if name not in required or key is None or key in found:
                 continue
-            others = found - {"species", "pos", "numbers", "positions"}
-            hint = did_you_mean(key, others) if others else "it has no keys at all."
+            others = sorted(found - _NO_LABELS)
+            there = f"its other keys are {', '.join(others)}" if others else "it has no other keys"
+            like = [other for other in others if name[:5] in other.lower()]
+            hint = f"; did you mean '{like[0]}'?" if like else "."
             raise DataError(
-                f"{path} has no '{key}' for the {name}; {hint} "
-                f"Name the right key; {_without(name)}."
+                f"{path} is not labelled with '{key}', the key of the {name}: {there}{hint} Give "
+                f"labelled frames or the right key; {_without(name)}."
             )
+
+
+# Keys and columns that every file may have.
+_NO_LABELS: Final = frozenset(
+    {"species", "pos", "numbers", "positions", "pbc", "Lattice", "config_type", "subset"}
+)
 
 
 class FileLabels:
