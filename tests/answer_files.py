@@ -61,6 +61,7 @@ _CHANGES: Final[dict[str, tuple[str, str]]] = {
     "c_missing_file": ("train.extxyz", "trian.extxyz"),
     "c_nolabel": ("train.extxyz", "unlabelled.extxyz"),
     "c_one": ("train.extxyz", "one.extxyz"),
+    "c_one_default": ("train.extxyz\n  split: {validation: 2, test: 0}", "one.extxyz"),
     "c_folder": ("train.extxyz", "adir"),
     "c_keys": ("  split", "  keys: {energy: REF_energy}\n  split"),
     "c_split": ("validation: 2, test: 0", "validation: 100, test: 0"),

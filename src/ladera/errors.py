@@ -57,7 +57,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """
     choices = sorted(choices)
     close = [each for each in choices if len(word) > 1 and each.startswith(word.lower())]
-    close = close or [each for each in choices if _initials(each) == word.lower()]
+    close = close or [each for each in choices if word and _initials(each) == word.lower()]
     close = close or difflib.get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
     close = close or difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     if len(close) == 1:

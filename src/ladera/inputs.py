@@ -6,12 +6,12 @@ named before anything heavy is imported; who reads the files asks the same quest
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 from ladera.errors import ConfigError, DataError, LaderaError, ModelFileError
+from ladera.files import closest
 
 Kind = Literal["missing", "folder", "model", "structure", "text", "empty", "other"]
 
@@ -88,12 +88,24 @@ def require_structure(path: Path, what: str = "structure") -> None:
                 f"{path} is a folder, where a {what} file is expected; give one, {such}."
             )
         case "model":
+            known = "extended XYZ" if what == "data" else "extended XYZ, CIF or POSCAR"
             raise DataError(
-                f"{path} is a model, where a {what} file is expected; give one such as extended "
-                "XYZ, CIF or POSCAR."
+                f"{path} is a model, where a {what} file is expected; give one such as {known}."
             )
         case "empty":
             raise DataError(f"{path} is empty, where a {what} file is expected; check the file.")
+
+
+def require_trajectory(path: Path) -> None:
+    """Raise DataError for what is no trajectory, nor the folder of a run with one."""
+    if path.is_dir():
+        if not (path / "trajectory.traj").is_file():
+            raise DataError(
+                f"{path} is a folder without the trajectory.traj of a run of `ladera md`; give such "
+                "a folder, or a trajectory file."
+            )
+    else:
+        require_structure(path, "trajectory")
 
 
 def require_config(path: Path) -> None:
@@ -132,20 +144,16 @@ def require(
             f"{wrong[0]} holds structures and {swapped[0]} is a model, each in the other's place; "
             f"the model comes first: {command} {swapped[0]} {wrong[0]}."
         )
+    if wrong and wrong[-1] == models[-1] != models[0] and kind_of(wrong[-1]) == "structure":
+        first, second = wrong[-1], structures[-1]
+        remedy = "give one at a time" if kind_of(second) != "missing" else f"take {second} out"
+        raise LaderaError(
+            f"{command} takes one structure, and after the model come {first} and {second}; {remedy}."
+        )
     for path in models:
         require_model(path)
     for path in structures:
         require_structure(path, what)
-
-
-def closest(path: Path) -> str:
-    """End of a sentence on a path with nothing there: the name in its folder that is most like."""
-    parent = path.parent
-    if not parent.is_dir():
-        return f"there is no folder {parent} either; check the path."
-    names = [each.name for each in parent.iterdir()]
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
-    return f"did you mean '{parent / close[0]}'?" if close else "check the path."
 
 
 def _is_known(word: str) -> bool:

@@ -1,6 +1,6 @@
 """Numbers with their units as people write them: ``300K``, ``10 ps``, ``0.01 eV/A``, ``5 %``.
 
-Light, for the command line. Factors are those of ``ase.units`` (CODATA 2014), which a test compares.
+Light, for the command line. Factors are those of ``ase.units`` (CODATA 2014); a test compares them.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def number(text: str, unit: str = "") -> float:
     if with_point != text:
         raise ValueError(f"is '{text}'; write {with_point}, with a point.")
     if not found:
-        raise ValueError(f"is '{text}', which is no number; expected one{_of(unit)}.")
+        raise ValueError(f"is '{text}', which is no number; expected one{_in(unit)}.")
     value, said = float(found[1]), found[2].strip()
     if said in ("", unit):
         return value
@@ -120,6 +120,13 @@ def number(text: str, unit: str = "") -> float:
             f"is '{text}', {quantity}; expected {_QUANTITIES[wanted.dimension]}{_in(unit)}."
         )
     return value * given.size / wanted.size
+
+
+def quantity_of(text: str) -> str:
+    """What a number with a unit is, in words, such as "a time"; "" for a text that is none."""
+    found = _NUMBER.fullmatch(text)
+    unit = parse(found[2].strip()) if found and found[2].strip() else None
+    return _QUANTITIES.get(unit.dimension, "") if unit else ""
 
 
 def parse(text: str) -> Unit | None:

@@ -139,7 +139,7 @@ def _make_app() -> App:
     for name, purpose, commands in GROUPS:
         group = App(name=name, help=purpose, sort_key=-1, help_format="markdown")
         for rank, command in enumerate(commands):
-            group.command(inputs_first(command), sort_key=rank, help_format="markdown")
+            group.command(inputs_first(command, name), sort_key=rank, help_format="markdown")
         app.command(group)
     return app
 

@@ -42,12 +42,20 @@ def committee(
 
     from ladera import loading
     from ladera.cli.evaluate import reliability_table
+    from ladera.errors import ConfigError
     from ladera.potential import Committee
     from ladera.training.committee import calibrate
     from ladera.training.evaluation import evaluate_dataset
 
     claim_file(output)
-    members = Committee([loading.load(model) for model in models])
+    loaded = [loading.load(model) for model in models]
+    for model, other in zip(models, loaded, strict=True):
+        if other.numbers != loaded[0].numbers:
+            raise ConfigError(
+                f"{model} is for {', '.join(other.symbols)} and {models[0]} for "
+                f"{', '.join(loaded[0].symbols)}; members of a committee must be for the same."
+            )
+    members = Committee(loaded)
     dataset = read_files(data, reading)
     calibrated = calibrate(members, dataset)
     calibrated.save(output)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import MODEL, STRUCTURE
+from ladera.cli.inputs import MODEL, STRUCTURE, TRAJECTORY
+from ladera.cli.misuse import UsageError
 from ladera.cli.numbers import FEMTOSECONDS, KELVIN, PICOSECONDS, in_unit, whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame, finish, require_free
@@ -85,6 +86,7 @@ class Analysis:
 def diffusion(
     trajectories: Annotated[
         list[Path] | None,
+        TRAJECTORY,
         Parameter(help="Folders of `ladera md`, or trajectory files ASE reads."),
     ] = None,
     /,
@@ -126,7 +128,10 @@ def diffusion(
         groups = _run(runs, temperatures, analysis.skip + runs.time, output)
         temperatures = None  # the runs know theirs
     if not groups:
-        raise ConfigError("Give trajectories, or --model, --structure and --temperature to run.")
+        raise UsageError(
+            "ladera diffusion needs trajectories, or --model, --structure and --temperature to make "
+            "some; name them, as in `ladera diffusion md-600K md-800K --species Li`."
+        )
     settings = asdict(analysis)
     source = TrajectoryFiles(
         groups, files.interval, temperatures, files.types or (), settings.pop("skip")
@@ -138,12 +143,20 @@ def _run(
     runs: Runs, temperatures: list[float] | None, time: float, output: Path
 ) -> list[list[Path]]:
     """Folders of the runs, made or finished first."""
-    from ladera.errors import ConfigError
     from ladera.properties.transport import run_for_diffusion
     from ladera.simulation.structures import read_structure
 
     if not (runs.model and runs.structure and temperatures):
-        raise ConfigError("Simulations need --model, --structure and --temperature.")
+        needs = {
+            "--model": runs.model,
+            "--structure": runs.structure,
+            "--temperature": temperatures,
+        }
+        missing = " and ".join(name for name, value in needs.items() if not value)
+        raise UsageError(
+            f"Simulations need --model, --structure and --temperature, and {missing} is missing; "
+            "add it."
+        )
     words = f"{len(temperatures)} temperature(s), {time:g} ps each"
     with ProgressBar(f"{words}, %", 100) as bar:
         return run_for_diffusion(

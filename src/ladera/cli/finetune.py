@@ -103,7 +103,7 @@ def _config(
         "optimizer": {"learning_rate": 1e-3},
         "precision": "base",
     }
-    return config_file.parse(values, "The command line", overrides)
+    return config_file.parse(values, "ladera finetune", overrides)
 
 
 def _forgetting(result: dict[str, Any]) -> str:

@@ -23,37 +23,46 @@ class Role(NamedTuple):
 MODEL: Final = Role("model")
 STRUCTURE: Final = Role("structure")
 DATA: Final = Role("data")
+TRAJECTORY: Final = Role("trajectory")
 CONFIG: Final = Role("config")
 MODEL_AND_STRUCTURE: Final = Role("model", 1)
 MODEL_AND_ENDS: Final = Role("model", 2)
 
 
-def inputs_first(command: Callable[..., int]) -> Callable[..., int]:
+def inputs_first(command: Callable[..., int], group: str = "") -> Callable[..., int]:
     """The same command, which looks at its files before it does anything else."""
 
     @wraps(command)
     def run(*words: Any, **flags: Any) -> int:
         bound = inspect.signature(command).bind(*words, **flags)
-        _look(command, bound.arguments)
+        name = " ".join(filter(None, ("ladera", group, command.__name__.rstrip("_"))))
+        _look(command, name, bound.arguments)
         return command(*words, **flags)
 
     return run
 
 
-def _look(command: Callable[..., int], values: dict[str, Any]) -> None:
+def _look(command: Callable[..., int], name: str, values: dict[str, Any]) -> None:
     from ladera import inputs
     from ladera.files import require_place
 
-    found: dict[str, list[Path]] = {"model": [], "structure": [], "data": [], "config": []}
+    found: dict[str, list[Path]] = {
+        "model": [],
+        "structure": [],
+        "data": [],
+        "config": [],
+        "trajectory": [],
+    }
     for role, paths in _paths(command, values):
         first = len(paths) - role.last
         if role.last and (first < 1 or paths[0].suffix == ".in"):
             continue  # a control.in names its files itself
         found[role.name] += paths[:first]
         found["structure"] += paths[first:]
-    name = f"ladera {command.__name__.rstrip('_')}"
     what = "data" if found["data"] else "structure"
     inputs.require(found["model"], found["structure"] + found["data"], name, what)
+    for path in found["trajectory"]:
+        inputs.require_trajectory(path)
     for path in found["config"]:
         inputs.require_config(path)
     if isinstance(output := values.get("output"), Path) and not output.is_file():

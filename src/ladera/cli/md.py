@@ -78,8 +78,8 @@ def md(
         return _run_control(files, flags, output, resume)
     if len(files) < 2:
         raise UsageError(
-            f"ladera md needs MODEL and STRUCTURE, and was given {files[0]}; name both, as in `ladera "
-            "md model.ladera ethanol.xyz --temperature 300 --time 20`."
+            f"ladera md needs MODEL and STRUCTURE, and was given {files[0]}; name both, as in "
+            "`ladera md model.ladera ethanol.xyz --temperature 300 --time 20`."
         )
     settings = MDSettings(**vars(flags) if flags else {})  # without any it asks for the length
     atoms = read_structure(files[-1], frame)

@@ -43,7 +43,7 @@ def sentence(misuse: CycloptsError) -> str:
     """What was found, what was expected, and what to do."""
     command = " ".join(("ladera", *(misuse.command_chain or ())))
     text = _explanation(misuse, command)
-    example = _example(misuse.app)
+    example = _example(misuse.app, getattr(misuse, "keyword", None))
     wants_example = isinstance(misuse, MissingArgumentError | UnusedCliTokensError)
     if wants_example and example:
         return f"{text}, as in `{example}`."
@@ -87,10 +87,8 @@ def _unknown_flag(misuse: UnknownOptionError, command: str) -> str:
         for name in argument.names
         if name.startswith("--")
     ]
-    if flag.startswith("--"):
-        hint = did_you_mean(flag, flags)
-    else:  # a single letter: whatever begins with it
-        hint = did_you_mean(f"-{flag}", flags)
+    # Of a single letter: whatever begins with it.
+    hint = did_you_mean(flag if flag.startswith("--") else f"-{flag}", flags)
     if "--set" in flags and hint.startswith("choose"):
         hint = f"a key of the configuration is changed by --set {flag.lstrip('-')}=VALUE."
     return f"{command} has no flag {flag}; {hint}".replace("'", "")
@@ -106,11 +104,13 @@ def _missing(misuse: MissingArgumentError, command: str) -> str:
             return f"{misuse.keyword} has no value; give it one"
         return (
             f"{misuse.keyword} has {len(found)} of its {count} numbers ({' '.join(found)}); "
-            f"give all {count}"
+            f"give all {count}, with spaces between"
         )
     if argument.name.startswith("-") and not _is_positional(argument):
         return f"{command} needs {argument.name}; add it"
-    return f"{command} needs {_and(_positionals(misuse.app))}; name them in this order"
+    names = _positionals(misuse.app)
+    how = "name them in this order" if len(names) > 1 else "name it"
+    return f"{command} needs {_and(names)}; {how}"
 
 
 def _wrong_value(misuse: CoercionError) -> str:
@@ -147,10 +147,10 @@ def _is_positional(argument: Any) -> bool:
     return "POSITIONAL" in argument.field_info.kind.name
 
 
-def _example(app: App | None) -> str:
-    """The first command line in the help of a command."""
-    lines = (app.help or "").splitlines() if app is not None else []
-    return next((line.strip() for line in lines if line.strip().startswith("ladera ")), "")
+def _example(app: App | None, flag: str | None) -> str:
+    """The first command line in the help of a command, or the first with a flag."""
+    lines = [line.strip() for line in ((app.help if app else "") or "").splitlines()]
+    return next((line for line in lines if line.startswith("ladera ") and (flag or "") in line), "")
 
 
 def _and(words: list[str]) -> str:

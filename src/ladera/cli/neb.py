@@ -58,7 +58,8 @@ def neb(
         )
     if frame is not None and len(frame) != 2:
         raise UsageError(
-            f"--frame has {len(frame)} numbers and needs two; give one of the start and one of the end."
+            f"--frame has {len(frame)} of its two numbers; give one of the start and one of "
+            "the end."
         )
     first, last = frame or (None, None)
     require_free(output, PATH)

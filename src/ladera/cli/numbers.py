@@ -25,7 +25,8 @@ def _whole(word: str) -> int:
     except ValueError:
         found = re.fullmatch(r"([-+]?\d+)(?:\.0*)?", word)  # 10. and 10.0 are whole as well
     if found is None:
-        raise ValueError(f"is '{word}'; expected a whole number.")
+        what = measures.quantity_of(word)
+        raise ValueError(f"is '{word}'{what and f', {what}'}; expected a whole number.")
     return int(found[1])
 
 

@@ -102,7 +102,9 @@ class Committee(Potential):
         self, members: Sequence[Potential], calibration: Calibration | None = None
     ) -> None:
         if len(members) < 2:
-            raise ConfigError(f"A committee needs two or more members, not {len(members)}.")
+            raise ConfigError(
+                f"A committee needs two or more members, and here is {len(members)}; name another model."
+            )
         if len({member.numbers for member in members}) > 1:
             lists = "; ".join(", ".join(member.symbols) for member in members)
             raise ConfigError(

@@ -14,6 +14,7 @@ import numpy as np
 from ladera.arrays import Booleans, Floats
 from ladera.data.formats import lammps_dump
 from ladera.errors import DataError, reason_of
+from ladera.files import closest
 from ladera.identity import hash_of_structure
 from ladera.provenance import came_from
 from ladera.simulation.run_folder import files_of_run, trajectory_file
@@ -100,7 +101,7 @@ def _read(path: Path, types: Sequence[str]) -> list[Atoms]:
     import ase.io
 
     if not path.is_file():
-        raise DataError(f"There is no trajectory {path}; check the path.")
+        raise DataError(f"There is no trajectory {path}; {closest(path)}")
     if lammps_dump.is_dump(path):
         return list(lammps_dump.read(path, types))
     if types:

@@ -223,8 +223,8 @@ def vibrations(
     not relaxed or has nothing left to vibrate, for constraints of other kinds, options that no gas
     has, and, with ``infrared``, for a calculator without a dipole and a periodic structure.
     """
-    _require_vibrating(atoms, step, infrared)
     _require_thermochemistry(temperatures, symmetry_number, spin)
+    _require_vibrating(atoms, step, infrared)
     held, linear = is_held(atoms) or bool(atoms.pbc.any()), False
     masses = np.repeat(atoms.get_masses(), 3)
     if held:

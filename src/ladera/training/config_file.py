@@ -77,10 +77,14 @@ def _read_text(path: Path) -> str:
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path} is no text in UTF-8 (byte {error.start}); save it in that encoding."
+            f"{path} is no text in UTF-8 (line {_line(error)}); save it in that encoding."
         ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _line(error: UnicodeDecodeError) -> int:
+    return error.object[: error.start].count(b"\n") + 1
 
 
 def _values(path: Path, text: str) -> dict[str, Any]:

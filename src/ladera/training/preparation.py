@@ -187,7 +187,13 @@ def _check_species(prepared: Prepared) -> None:
     view = prepared.dataset[np.concatenate(list(prepared.parts.values()))]
     unknown = [symbol for symbol in view.symbols if symbol not in known]
     if unknown:
+        tuned = prepared.config.finetune
+        origin = (
+            "model.species, or the elements of the training frames"
+            if tuned is None
+            else f"that of {tuned.base}, which fine-tuning does not change"
+        )
         raise ConfigError(
             f"The frames contain {', '.join(unknown)}, but the model is for {', '.join(known)} "
-            "(model.species, or the elements of the training frames); make them agree."
+            f"({origin}); make them agree."
         )

@@ -138,11 +138,11 @@ def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
 
 def _never_closed(error: yaml.MarkedYAMLError) -> str:
     """What was opened and not closed, such as quotes; "" where that is not the problem."""
-    opened = {"quoted scalar": "quotes", "flow mapping": "a '{'", "flow sequence": "a '['"}
+    opened = {"quoted scalar": "a quote", "flow mapping": "a '{'", "flow sequence": "a '['"}
     context = str(error.context)
     return next(
         (
-            f"{what} here is opened and not closed"
+            f"{what} opens here and does not close"
             for name, what in opened.items()
             if name in context
         ),
