@@ -83,10 +83,9 @@ def require_structure(path: Path, what: str = "structure") -> None:
             raise DataError(f"There is no {what} file {path}; {closest(path)}")
         case "folder":
             inside = [each.name for each in sorted(path.iterdir()) if kind_of(each) == "structure"]
-            such = f"such as {path / inside[-1]}" if inside else "and this one has none in it"
-            raise DataError(
-                f"{path} is a folder, where a {what} file is expected; give one, {such}."
-            )
+            none = "" if inside else f" without {what} files in it"
+            such = f", such as {path / inside[-1]}" if inside else ""
+            raise DataError(f"{path} is a folder{none}; give a {what} file{such}.")
         case "model":
             known = "extended XYZ" if what == "data" else "extended XYZ, CIF or POSCAR"
             raise DataError(
@@ -101,8 +100,8 @@ def require_trajectory(path: Path) -> None:
     if path.is_dir():
         if not (path / "trajectory.traj").is_file():
             raise DataError(
-                f"{path} is a folder without the trajectory.traj of a run of `ladera md`; give such "
-                "a folder, or a trajectory file."
+                f"{path} is a folder without the trajectory.traj of a run of `ladera md`; give "
+                "such a folder, or a trajectory file."
             )
     else:
         require_structure(path, "trajectory")
@@ -144,11 +143,13 @@ def require(
             f"{wrong[0]} holds structures and {swapped[0]} is a model, each in the other's place; "
             f"the model comes first: {command} {swapped[0]} {wrong[0]}."
         )
-    if wrong and wrong[-1] == models[-1] != models[0] and kind_of(wrong[-1]) == "structure":
+    two = bool(wrong) and what == "structure" and len(structures) == 1
+    if two and wrong[-1] == models[-1] != models[0] and kind_of(wrong[-1]) == "structure":
         first, second = wrong[-1], structures[-1]
         remedy = "give one at a time" if kind_of(second) != "missing" else f"take {second} out"
         raise LaderaError(
-            f"{command} takes one structure, and after the model come {first} and {second}; {remedy}."
+            f"{command} takes one structure, and {first} and {second} come after the model; "
+            f"{remedy}."
         )
     for path in models:
         require_model(path)

@@ -29,7 +29,8 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Hold a folder, made if it is not there, and sweep what a killed process left in it.
 
     Raises ConfigError when another run is at work in it, or when it cannot be made or written to,
-    and OSError when the disk is full a moment later. A lock whose process is no more on this machine is taken over.
+    and OSError when the disk is full a moment later. A lock whose process is no more on this
+    machine is taken over.
     """
     path = Path(folder) / LOCK
     made = [place for place in (Path(folder), *Path(folder).parents) if not place.exists()]

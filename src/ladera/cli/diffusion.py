@@ -114,6 +114,12 @@ def diffusion(
         ladera diffusion --model m.ladera --structure lgps.cif --species Li --temperature 600 800
     """
     from ladera.errors import ConfigError
+
+    if not trajectories and (runs is None or not (runs.model or runs.structure)):
+        raise UsageError(
+            "ladera diffusion needs trajectories, or --model, --structure and --temperature to "
+            "make some; name them, as in `ladera diffusion md-600K md-800K --species Li`."
+        )
     from ladera.properties.transport import TrajectoryFiles, transport
 
     require_free(output)
@@ -127,11 +133,6 @@ def diffusion(
             )
         groups = _run(runs, temperatures, analysis.skip + runs.time, output)
         temperatures = None  # the runs know theirs
-    if not groups:
-        raise UsageError(
-            "ladera diffusion needs trajectories, or --model, --structure and --temperature to make "
-            "some; name them, as in `ladera diffusion md-600K md-800K --species Li`."
-        )
     settings = asdict(analysis)
     source = TrajectoryFiles(
         groups, files.interval, temperatures, files.types or (), settings.pop("skip")

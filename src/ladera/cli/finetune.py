@@ -62,10 +62,11 @@ def finetune(
 
     from ladera.cli.evaluate import error_table
     from ladera.cli.train import TrainingDisplay
+
+    config = _config(base, data, method, replay, epochs, set_ or ())
     from ladera.training.evaluation_files import read_finetune
     from ladera.training.trainer import train
 
-    config = _config(base, data, method, replay, epochs, set_ or ())
     with TrainingDisplay(config.epochs) as display:
         potential = train(config, output, resume=resume, observer=display)
     Console().print(error_table(potential.provenance["errors"]))

@@ -45,15 +45,16 @@ def select(
     from ladera.errors import ConfigError
     from ladera.files import write_text_atomic
     from ladera.training import config_file
-    from ladera.training.preparation import prepare
 
     claim_file(output)
-    settings = config_file.load(config, set_ or ())
+    settings = config_file.load_with_files(config, set_ or ())
     if getattr(settings.model, "selection", None) is None:
         raise ConfigError(
             f"{config} has no model.selection, so there is nothing to choose; add one, such as "
             "selection: {number: 30}, to a model of the architecture hdnnp."
         )
+    from ladera.training.preparation import prepare
+
     prepared = prepare(settings)
     prepared.require_sound_data()
     functions: tuple[SymmetryFunction, ...] = getattr(prepared.model, "symmetry_functions")  # noqa: B009

@@ -70,10 +70,6 @@ def md(
     ] = False,
 ) -> int:
     """Run molecular dynamics; the text of the help is in :mod:`ladera.cli`."""
-    from ladera.loading import load_committee
-    from ladera.simulation.molecular_dynamics import run_md
-    from ladera.simulation.structures import read_structure
-
     if files[0].suffix == ".in":
         return _run_control(files, flags, output, resume)
     if len(files) < 2:
@@ -82,6 +78,10 @@ def md(
             "`ladera md model.ladera ethanol.xyz --temperature 300 --time 20`."
         )
     settings = MDSettings(**vars(flags) if flags else {})  # without any it asks for the length
+    from ladera.loading import load_committee  # torch, which a mistake need not wait for
+    from ladera.simulation.molecular_dynamics import run_md
+    from ladera.simulation.structures import read_structure
+
     atoms = read_structure(files[-1], frame)
     potential = load_committee(files[:-1])
     with _Display(settings) as display:

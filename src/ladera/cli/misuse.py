@@ -49,7 +49,9 @@ def sentence(misuse: CycloptsError) -> str:
         return f"{text}, as in `{example}`."
     if text.endswith("?") or isinstance(misuse, UnknownCommandError):
         return text
-    return f"{text.rstrip('.')}; see `{command} --help`." if "; " not in text else text
+    if "; " in text:
+        return f"{text.rstrip('.')}."
+    return f"{text.rstrip('.')}; see `{command} --help`."
 
 
 def _explanation(misuse: CycloptsError, command: str) -> str:
@@ -109,7 +111,8 @@ def _missing(misuse: MissingArgumentError, command: str) -> str:
     if argument.name.startswith("-") and not _is_positional(argument):
         return f"{command} needs {argument.name}; add it"
     names = _positionals(misuse.app)
-    how = "name them in this order" if len(names) > 1 else "name it"
+    one = "name one or more" if names[:1] and names[0].endswith("S") else "name it"
+    how = "name them in this order" if len(names) > 1 else one
     return f"{command} needs {_and(names)}; {how}"
 
 

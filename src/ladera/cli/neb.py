@@ -47,20 +47,21 @@ def neb(
 
         ladera neb model.ladera start/relaxed.extxyz end/relaxed.extxyz --images 11
     """
-    from ladera.properties.energy_path import energy_path
-    from ladera.simulation.records import write_structure
-    from ladera.simulation.structures import read_structure
-
     if len(files) < 3:
         raise UsageError(
-            f"ladera neb needs MODEL, START and END, and was given {' and '.join(map(str, files))}; "
-            "name all three, as in `ladera neb model.ladera start.extxyz end.extxyz`."
+            "ladera neb needs MODEL, START and END, and was given "
+            f"{' and '.join(map(str, files))}; "
+            "name all, as in `ladera neb model.ladera start.extxyz end.extxyz`."
         )
     if frame is not None and len(frame) != 2:
         raise UsageError(
             f"--frame has {len(frame)} of its two numbers; give one of the start and one of "
             "the end."
         )
+    from ladera.properties.energy_path import energy_path
+    from ladera.simulation.records import write_structure
+    from ladera.simulation.structures import read_structure
+
     first, last = frame or (None, None)
     require_free(output, PATH)
     start = with_model(files[-2], files[:-2], output, first)

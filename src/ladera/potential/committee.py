@@ -103,12 +103,13 @@ class Committee(Potential):
     ) -> None:
         if len(members) < 2:
             raise ConfigError(
-                f"A committee needs two or more members, and here is {len(members)}; name another model."
+                f"A committee needs two or more members, and here is {len(members)}; name another."
             )
         if len({member.numbers for member in members}) > 1:
             lists = "; ".join(", ".join(member.symbols) for member in members)
             raise ConfigError(
-                f"The members of a committee must know the same species, not {lists}."
+                f"The members of a committee must know the same species, and these know: {lists}; "
+                "leave out those that differ."
             )
         super().__init__(
             CommitteeConfig(

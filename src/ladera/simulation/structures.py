@@ -89,7 +89,9 @@ def _numbered(path: Path, frame: int) -> Atoms:
     if len(found) != 1:
         count = len(_frames(path, slice(None)))
         range_ = (
-            f"give --frame 0 to {count - 1}, or -1 for the last" if count > 1 else "leave it out"
+            f"give --frame 0 to {count - 1}, or -1 for the last"
+            if count > 1
+            else "leave --frame out"
         )
         raise DataError(
             f"{path} has no frame {frame}: it holds {count} structure{'s' if count != 1 else ''}; "

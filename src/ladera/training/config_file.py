@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ladera.errors import ConfigError, did_you_mean
+from ladera import inputs
+from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.files import write_text_atomic
 from ladera.training import yaml_text
 from ladera.training.config import TrainingConfig
@@ -25,6 +26,27 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     """
     text = _read_text(Path(path))
     return parse(_values(Path(path), text), str(path), overrides, text)
+
+
+def load_with_files(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """What :func:`load` gives, when the files that it names are there; ConfigError when not."""
+    config = load(path, overrides)
+    data, replay = config.data, None if config.finetune is None else config.finetune.replay
+    named = {
+        "data.files": data.files,
+        "data.validation_files": data.validation_files,
+        "data.test_files": data.test_files,
+        "finetune.replay.files": () if replay is None else replay.files,
+    }
+    for key, files in named.items():
+        for file in files:
+            try:
+                inputs.require_structure(Path(file), "data")
+            except DataError as error:
+                text = _read_text(Path(path))
+                place = _place(key.split("."), str(path), overrides, text)
+                raise ConfigError(f"{place}: '{key}': {error}") from None
+    return config
 
 
 def parse(

@@ -136,8 +136,8 @@ def _check_sizes(prepared: Prepared) -> None:
     config, available = prepared.config, len(prepared.train)
     if prepared.batch_size > available:
         raise ConfigError(
-            f"batch_size is {config.batch_size}, but there are {available} training frames; "
-            f"set batch_size to {available} or less, or to all."
+            f"The data leave {available} frame{'s' if available > 1 else ''} to train on, and "
+            f"batch_size is {config.batch_size}; give more frames, or set batch_size to {available}."
         )
     if config.processes > prepared.batch_size:
         raise ConfigError(

@@ -111,8 +111,8 @@ def _require_text(key: yaml.Node) -> None:
         raise _error("a key is a list or a section; keys are names", key)
     if key.tag.endswith((":int", ":float")):
         raise _error(
-            f"the key {key.value[:20]} is a number, and keys are names; a decimal number has a point, "
-            "not a comma",
+            f"the key {key.value[:20]} is a number, and keys are names; a decimal number has a "
+            "point, not a comma",
             key,
         )
     if not key.tag.endswith(":merge"):

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from ladera.data.dataset import Dataset
 from ladera.data.formats import ase_files, extended_xyz, input_data
-from ladera.data.formats.input_data import AtomColumns
-from ladera.data.formats.labels import DataWarning, LabelKeys
+from ladera.data.formats.labels import DataWarning
 from ladera.data.frame import Frame
+from ladera.data.label_keys import AtomColumns, LabelKeys
 from ladera.data.text import ending, is_extended_xyz, is_input_data
 from ladera.errors import DataError, did_you_mean
 from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
