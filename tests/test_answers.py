@@ -46,8 +46,8 @@ def answer(line: str) -> str:
             cli.main(shlex.split(line)[1:])
         except SystemExit as leave:
             code = leave.code
-    texts = [text for text in (out.getvalue(), err.getvalue()) if text]
-    return f"exit {code}\n{''.join(texts)}".rstrip("\n")
+    said = re.sub(r"^(epoch .*)  \S+ s/epoch$", r"\1", out.getvalue() + err.getvalue(), flags=re.M)
+    return f"exit {code}\n{said}".rstrip("\n")
 
 
 def recorded() -> dict[str, str]:

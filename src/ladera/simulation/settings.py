@@ -162,13 +162,19 @@ def _with_units(cls: type[BaseModel], values: Any) -> Any:
         return values
     found = dict(values)
     for name, value in values.items():
-        extra = cls.model_fields[name].json_schema_extra if name in cls.model_fields else None
-        if isinstance(value, str) and isinstance(extra, dict):
+        unit = _unit_of(cls, name)
+        if isinstance(value, str) and unit is not None:
             try:
-                found[name] = measures.number(value, str(extra["unit"]))
+                found[name] = measures.number(value, unit)
             except ValueError as error:
                 raise SimulationError(f"{name} {error}") from None
     return found
+
+
+def _unit_of(cls: type[BaseModel], name: str) -> str | None:
+    """The unit of a setting, "" of a share; None where it has none."""
+    extra = cls.model_fields[name].json_schema_extra if name in cls.model_fields else None
+    return str(extra["unit"]) if isinstance(extra, dict) else None
 
 
 def _sentence(detail: ErrorDetails, names: list[str]) -> str:
@@ -179,7 +185,7 @@ def _sentence(detail: ErrorDetails, names: list[str]) -> str:
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
         return f"{name} is '{value}'; {did_you_mean(str(value), choices)}"
-    unit = (MDSettings.model_fields[name].json_schema_extra or {}).get("unit") or ""
+    unit = _unit_of(MDSettings, name) or ""
     shown = f"{value:g} {unit}".rstrip() if isinstance(value, float) else repr(value)
     return f"{name} is {shown}; it must be {_EXPECTED.get(kind, 'of another kind')}."
 

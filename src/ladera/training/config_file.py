@@ -45,7 +45,8 @@ def load_with_files(path: str | Path, overrides: Sequence[str] = ()) -> Training
             except DataError as error:
                 text = _read_text(Path(path))
                 place = _place(key.split("."), str(path), overrides, text)
-                raise ConfigError(f"{place}: '{key}': {error}") from None
+                said = str(error).replace("There is", "there is")
+                raise ConfigError(f"{place}: '{key}': {said}") from None
     return config
 
 

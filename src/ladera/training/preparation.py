@@ -137,7 +137,7 @@ def _check_sizes(prepared: Prepared) -> None:
     if prepared.batch_size > available:
         raise ConfigError(
             f"The data leave {available} frame{'s' if available > 1 else ''} to train on, and "
-            f"batch_size is {config.batch_size}; give more frames, or set batch_size to {available}."
+            f"batch_size is {config.batch_size}; give more frames, or set it to {available}."
         )
     if config.processes > prepared.batch_size:
         raise ConfigError(
