@@ -44,6 +44,7 @@ from ladera.cli import (
 from ladera.cli.inputs import inputs_first
 from ladera.cli.misuse import UsageError
 from ladera.cli.misuse import sentence as misuse_in_words
+from ladera.cli.models import calculator_as_model
 from ladera.cli.outputs import release
 from ladera.cli.streams import StandardStreams, standard_streams
 from ladera.errors import LaderaError
@@ -156,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _require_home()
     streams = standard_streams()
     with interrupted_by_signals():
-        code = _exit_code(lambda: app(words), debug)
+        code = _exit_code(lambda: app(calculator_as_model(app, words)), debug)
         release()
         sys.exit(code or _exit_code_of(streams))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from cyclopts import Parameter
 
 from ladera.cli.inputs import MODEL_AND_STRUCTURE, inputs_first
 from ladera.cli.misuse import UsageError
+from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import in_unit, whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame
@@ -64,6 +66,7 @@ def md(
     *,
     flags: Annotated[Flags | None, Parameter(name="*")] = None,
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("md"),
     resume: Annotated[
         bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
@@ -78,19 +81,18 @@ def md(
             "`ladera md model.ladera ethanol.xyz --temperature 300 --time 20`."
         )
     settings = MDSettings(**vars(flags) if flags else {})  # without any it asks for the length
-    from ladera.loading import load_committee  # torch, which a mistake need not wait for
-    from ladera.simulation.molecular_dynamics import run_md
+    from ladera.simulation.molecular_dynamics import run_md  # torch: a mistake need not wait
     from ladera.simulation.structures import read_structure
 
     atoms = read_structure(files[-1], frame)
-    potential = load_committee(files[:-1])
+    potential = load_model(files[:-1], options)
     with _Display(settings) as display:
         run_md(atoms, potential, settings, output, resume=resume, on_row=display.show_row)
     display.summarize(output)
     return 0
 
 
-def _run_control(files: list[Path], flags: Flags | None, output: Path, resume: bool) -> int:
+def _run_control(files: Sequence[Path], flags: Flags | None, output: Path, resume: bool) -> int:
     """Molecular dynamics as a control.in says."""
     from ladera.jobs import control_in
 

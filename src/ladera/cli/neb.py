@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ladera.cli.inputs import MODEL_AND_ENDS
 from ladera.cli.misuse import UsageError
+from ladera.cli.models import ModelOptions
 from ladera.cli.numbers import FORCE, whole
 from ladera.cli.properties import finish, require_free, with_model
 
@@ -38,6 +39,7 @@ def neb(
             converter=whole,
         ),
     ] = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("neb"),
 ) -> int:
     """Barrier (eV) between two structures of the same atoms: nudged elastic band, climbing image.
@@ -64,7 +66,7 @@ def neb(
 
     first, last = frame or (None, None)
     require_free(output, PATH)
-    start = with_model(files[-2], files[:-2], output, first)
+    start = with_model(files[-2], files[:-2], options, output, first)
     end = read_structure(files[-1], last)
     result = energy_path(start, end, images=images, fmax=fmax, steps=steps)
     write_structure(output / PATH, *result.motion()[0][: len(result.images)])

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from ladera.errors import ConfigError
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
-from ladera.potential.contract import Potential, PotentialConfig
+from ladera.potential.config import PotentialConfig
+from ladera.potential.contract import Potential
 from ladera.potential.evaluation import evaluate
 from ladera.potential.prediction import AtomicValues, LongRange, Prediction
 from ladera.quantities import ENERGY, FORCES, Quantity
@@ -123,6 +124,9 @@ class Committee(Potential):
         self._modules["members"] = nn.ModuleList(members)
         self.knows_charge = all(member.knows_charge for member in members)
         self.slow_hessian = any(member.slow_hessian for member in members)
+        self.differentiable = all(member.differentiable for member in members)
+        self.partitions_energy = all(member.partitions_energy for member in members)
+        self.storable = all(member.storable for member in members)
         self.gives = tuple(
             quantity
             for quantity in members[0].gives
