@@ -126,7 +126,7 @@ def diffusion(
 
     require_free(output)
     runs, files, analysis = runs or Runs(), files or Files(), analysis or Analysis()
-    groups, temperatures = [[path] for path in trajectories], files.temperature
+    groups, temperatures = [[path] for path in trajectories or ()], files.temperature
     if runs.model is not None or runs.structure is not None:
         if groups:
             raise ConfigError(
