@@ -67,6 +67,15 @@ _CHANGES: Final[dict[str, tuple[str, str]]] = {
     "c_split": ("validation: 2, test: 0", "validation: 100, test: 0"),
     "c_nothing_learned": ("epochs: 1", "epochs: 1\nloss: {energy: 0, forces: 0}"),
     "c_rate": ("epochs: 1", "epochs: 8\noptimizer: {name: sgd, learning_rate: 1.0e+6}"),
+    "c_dedent": ("  architecture: hdnnp", "architecture: hdnnp"),
+    "c_model_empty": ("  architecture: hdnnp\n  cutoff: 4.0\n  size: small\n", ""),
+    "c_model_outside": (
+        "  architecture: hdnnp\n  cutoff: 4.0\n  size: small\n",
+        "architecture: hdnnp\ncutoff: 4.0\n",
+    ),
+    "c_partly": ("train.extxyz", "partly.extxyz"),
+    "c_colon": ("epochs: 1", "epochs 1"),
+    "c_split_file": ("{validation: 2, test: 0}", "{method: stored, path: nope.json}"),
     "c_stage": ("epochs: 1", "epochs: 4\nstage_two: {start: 1.5}"),
 }
 CONFIGS: Final = {f"{name}.yaml": _GOOD.replace(*change) for name, change in _CHANGES.items()} | {
@@ -135,4 +144,6 @@ def _frames(embedded: Path) -> None:
     lines = others.splitlines()
     lines[4] = lines[4].replace(".", ",")
     Path("bad_line.extxyz").write_text("\n".join(lines) + "\n")
+    mixed = [*everything[:6], *bare]
+    formats.write(ladera.Dataset.from_frames(mixed), "partly.extxyz")
     formats.write(everything[:2], "units.data", units="bohr-hartree")
