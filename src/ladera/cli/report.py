@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 def report(
     run: Annotated[Path, Parameter(help="Folder of a training run, simulation or property.")],
+    /,
     *,
     md: Annotated[
         list[Path] | None,

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from ladera.data.formats import AtomColumns, LabelKeys
+from ladera.data.label_keys import AtomColumns, LabelKeys
 from ladera.data.unit_names import FileUnits
 from ladera.models import registry
 from ladera.quantities import QUANTITIES
