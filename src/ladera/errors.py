@@ -53,13 +53,14 @@ class PropertyError(LaderaError):
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """End of an error sentence: the closest choice, or all of them when none is close.
 
-    Choices that go on where the word ends, such as nvt-bussi after nvt, are closer than others.
+    Choices of which the word is the first part, such as nvt of nvt-bussi, are closer than others.
     """
-    choices = sorted(choices)
-    close = [each for each in choices if len(word) > 1 and each.startswith(word.lower())]
+    choices, begin = sorted(choices), word.lower()
+    close = [each for each in choices if begin and each.startswith((f"{begin}-", f"{begin}_"))]
     close = close or [each for each in choices if word and _initials(each) == word.lower()]
     close = close or difflib.get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
     close = close or difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    close = close or [each for each in choices if len(word) > 1 and each.startswith(begin)]
     if len(close) == 1:
         return f"did you mean '{close[0]}'?"
     choices = close or choices

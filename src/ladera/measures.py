@@ -30,7 +30,7 @@ class Unit(NamedTuple):
         return Unit(self.size * other.size**power, *powers)
 
 
-_BOHR: Final = 0.52917721067121
+_BOHR: Final = 0.5291772105638411
 _PASCAL: Final = 6.241509125883258e-12  # eV/Angstrom^3
 _HARTREE: Final = 27.211386024367243
 _MOLE: Final = 6.022140857e23
@@ -132,7 +132,10 @@ def quantity_of(text: str) -> str:
 def parse(text: str) -> Unit | None:
     """The unit of a word such as eV/A^3, cm^-1 or mPa s; None for one that is not known."""
     product, power = Unit(1.0), 1
-    for mark, word in re.findall(r"([/*\s·]*)([^/*\s·]+)", text):
+    words = re.findall(r"([/*\s·]*)([^/*\s·]+)", text)
+    if not words:
+        return product if not text else None
+    for mark, word in words:
         power = -1 if "/" in mark else power if power < 0 and not mark.strip() else 1
         name, raised, exponent = word.partition("^")
         exponent = {"³": "3", "⁻¹": "-1"}.get(name[-1:], exponent)

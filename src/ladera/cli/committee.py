@@ -13,11 +13,7 @@ from ladera.cli.outputs import claim_file
 
 
 def committee(
-    models: Annotated[
-        list[Path], MODEL, Parameter(help="Model files or folders of training runs.")
-    ],
-    /,
-    *,
+    *models: Annotated[Path, MODEL, Parameter(help="Model files or folders of training runs.")],
     data: Annotated[
         list[Path],
         DATA,

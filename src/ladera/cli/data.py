@@ -72,9 +72,7 @@ class Reading:
 
 
 def info(
-    files: Annotated[list[Path], DATA, Parameter(help="Data files, read as one data set.")],
-    /,
-    *,
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
     json: Annotated[Path | None, Parameter(help="Write the same numbers to this file.")] = None,
 ) -> int:
@@ -94,9 +92,7 @@ def info(
 
 
 def check(
-    files: Annotated[list[Path], DATA, Parameter(help="Data files, read as one data set.")],
-    /,
-    *,
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
     json: Annotated[Path | None, Parameter(help="Write the findings to this file.")] = None,
 ) -> int:
@@ -117,9 +113,7 @@ def check(
 
 
 def convert(
-    files: Annotated[list[Path], DATA, Parameter(help="Data files, read as one data set.")],
-    /,
-    *,
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[
         Path, Parameter(help="File to write: .extxyz, .extxyz.gz, .h5, or .data (input.data).")
     ],
@@ -152,9 +146,7 @@ def convert(
 
 
 def split(
-    files: Annotated[list[Path], DATA, Parameter(help="Data files, read as one data set.")],
-    /,
-    *,
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[Path, Parameter(help="JSON file to write the frame numbers to.")],
     method: Annotated[
         Literal["random", "group", "first", "file"],

@@ -85,13 +85,9 @@ class Analysis:
 
 
 def diffusion(
-    trajectories: Annotated[
-        list[Path] | None,
-        TRAJECTORY,
-        Parameter(help="Folders of `ladera md`, or trajectory files ASE reads."),
-    ] = None,
-    /,
-    *,
+    *trajectories: Annotated[
+        Path, TRAJECTORY, Parameter(help="Folders of `ladera md`, or trajectory files.")
+    ],
     species: Annotated[str, Parameter(help="The element that moves, as Li.")],
     runs: Runs | None = None,
     files: Files | None = None,
@@ -126,7 +122,7 @@ def diffusion(
 
     require_free(output)
     runs, files, analysis = runs or Runs(), files or Files(), analysis or Analysis()
-    groups, temperatures = [[path] for path in trajectories or ()], files.temperature
+    groups, temperatures = [[path] for path in trajectories], files.temperature
     if runs.model is not None or runs.structure is not None:
         if groups:
             raise ConfigError(

@@ -25,9 +25,8 @@ Part = Literal["train", "validation", "test"]
 
 def evaluate(
     model: Annotated[Path, MODEL, Parameter(help="Model file, or folder of a training run.")],
-    files: Annotated[list[Path], DATA, Parameter(help="Data files, read as one data set.")],
     /,
-    *,
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
     options: ModelOptions | None = None,
     split: Annotated[

@@ -19,9 +19,8 @@ def finetune(
     base: Annotated[
         str, MODEL, Parameter(help="The model to start from: a file, a run, or a published name.")
     ],
-    data: Annotated[list[Path], DATA, Parameter(help="Files with the new frames.")],
     /,
-    *,
+    *data: Annotated[Path, DATA, Parameter(help="Files with the new frames.")],
     method: Annotated[
         Literal["naive", "frozen", "lora", "replay"],
         Parameter(

@@ -70,11 +70,8 @@ def select(
 
 def report(
     model: Annotated[Path, MODEL, Parameter(help="Model file.")],
-    files: Annotated[
-        list[Path], DATA, Parameter(help="Data files, such as those of the training.")
-    ],
     /,
-    *,
+    *files: Annotated[Path, DATA, Parameter(help="Data files, such as those of the training.")],
     reading: Reading | None = None,
     threshold: Annotated[
         float,

@@ -12,6 +12,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_type_hints
 
+from ladera.cli.misuse import UsageError, example_in
+
 
 class Role(NamedTuple):
     """What the paths of a parameter are; ``last`` of them are structures, and models the others."""
@@ -27,6 +29,7 @@ TRAJECTORY: Final = Role("trajectory")
 CONFIG: Final = Role("config")
 MODEL_AND_STRUCTURE: Final = Role("model", 1)
 MODEL_AND_ENDS: Final = Role("model", 2)
+_NEEDS: Final = {1: "MODEL and STRUCTURE", 2: "MODEL, START and END"}
 
 
 def inputs_first(command: Callable[..., int], group: str = "") -> Callable[..., int]:
@@ -36,10 +39,35 @@ def inputs_first(command: Callable[..., int], group: str = "") -> Callable[..., 
     def run(*words: Any, **flags: Any) -> int:
         bound = inspect.signature(command).bind(*words, **flags)
         name = " ".join(filter(None, ("ladera", group, command.__name__.rstrip("_"))))
+        _require_some(command, name, bound)
         _look(command, name, bound.arguments)
         return command(*words, **flags)
 
     return run
+
+
+def _require_some(command: Callable[..., int], name: str, bound: inspect.BoundArguments) -> None:
+    """UsageError where a command is given none, or too few, of what it takes any number of."""
+    hints = get_type_hints(command, include_extras=True)
+    for parameter in bound.signature.parameters.values():
+        role, given = _role(hints[parameter.name]), bound.arguments.get(parameter.name, ())
+        if parameter.kind is not parameter.VAR_POSITIONAL or role in (None, TRAJECTORY):
+            continue
+        few = bool(role.last and given and given[0].suffix != ".in" and len(given) <= role.last)
+        if given and not few:
+            continue
+        needs = _NEEDS.get(role.last, parameter.name.upper())
+        have = f", and was given {' and '.join(map(str, given))}" if given else ""
+        how = "name them in this order" if role.last else "name one or more"
+        known = "model.ladera ethanol.xyz --temperature 300 --time 20"  # of md, without a text
+        example = example_in(command.__doc__ or "") or f"{name} {known}"
+        raise UsageError(f"{name} needs {needs}{have}; {how}, as in `{example}`.")
+
+
+def _role(hint: Any) -> Role | None:
+    """What an annotation says of the paths of its parameter."""
+    found = (each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Role))
+    return next(found, None)
 
 
 def _look(command: Callable[..., int], name: str, values: dict[str, Any]) -> None:
@@ -75,7 +103,7 @@ def _paths(owner: Any, values: dict[str, Any]) -> Iterator[tuple[Role, list[Path
         value = values.get(name)
         if is_dataclass(value):
             yield from _paths(type(value), vars(value))
-        roles = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Role)]
-        if roles and value is not None:
+        role = _role(hint)
+        if role is not None and value is not None:
             given = [value] if isinstance(value, str | Path) else value
-            yield roles[0], [Path(path) for path in given]
+            yield role, [Path(path) for path in given]

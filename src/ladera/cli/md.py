@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ladera.cli.inputs import MODEL_AND_STRUCTURE, inputs_first
-from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import in_unit, whole
 from ladera.cli.progress import ProgressBar
@@ -54,16 +53,14 @@ else:
 
 @inputs_first
 def md(
-    files: Annotated[
-        list[Path],
+    *files: Annotated[
+        Path,
         MODEL_AND_STRUCTURE,
         Parameter(
             help="Model file (several make a committee) and structure file, anything ASE reads; "
             "or a control.in, which says everything."
         ),
     ],
-    /,
-    *,
     flags: Annotated[Flags | None, Parameter(name="*")] = None,
     frame: Frame = None,
     options: ModelOptions | None = None,
@@ -75,11 +72,6 @@ def md(
     """Run molecular dynamics; the text of the help is in :mod:`ladera.cli`."""
     if files[0].suffix == ".in":
         return _run_control(files, flags, output, resume)
-    if len(files) < 2:
-        raise UsageError(
-            f"ladera md needs MODEL and STRUCTURE, and was given {files[0]}; name both, as in "
-            "`ladera md model.ladera ethanol.xyz --temperature 300 --time 20`."
-        )
     settings = MDSettings(**vars(flags) if flags else {})  # without any it asks for the length
     from ladera.simulation.molecular_dynamics import run_md  # torch: a mistake need not wait
     from ladera.simulation.structures import read_structure

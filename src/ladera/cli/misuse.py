@@ -142,7 +142,7 @@ def _positionals(app: App | None) -> list[str]:
     return [
         each.name.lstrip("-").upper()
         for each in arguments
-        if _is_positional(each) and each.required
+        if _is_positional(each) and (each.required or "VAR" in each.field_info.kind.name)
     ]
 
 
@@ -152,8 +152,13 @@ def _is_positional(argument: Any) -> bool:
 
 def _example(app: App | None, flag: str | None) -> str:
     """The first command line in the help of a command, or the first with a flag."""
-    lines = [line.strip() for line in ((app.help if app else "") or "").splitlines()]
-    return next((line for line in lines if line.startswith("ladera ") and (flag or "") in line), "")
+    return example_in((app.help if app else "") or "", flag or "")
+
+
+def example_in(text: str, flag: str = "") -> str:
+    """The first command line in a text of help, or the first with a flag."""
+    lines = (line.strip() for line in text.splitlines())
+    return next((line for line in lines if line.startswith("ladera ") and flag in line), "")
 
 
 def _and(words: list[str]) -> str:

@@ -17,13 +17,11 @@ PATH = "path.extxyz"
 
 
 def neb(
-    files: Annotated[
-        list[Path],
+    *files: Annotated[
+        Path,
         MODEL_AND_ENDS,
         Parameter(help="Model file (several make a committee), then start and end, both relaxed."),
     ],
-    /,
-    *,
     images: Annotated[
         int, Parameter(help="Structures on the path, the ends among them.", converter=whole)
     ] = 9,
@@ -49,12 +47,6 @@ def neb(
 
         ladera neb model.ladera start/relaxed.extxyz end/relaxed.extxyz --images 11
     """
-    if len(files) < 3:
-        raise UsageError(
-            "ladera neb needs MODEL, START and END, and was given "
-            f"{' and '.join(map(str, files))}; "
-            "name all, as in `ladera neb model.ladera start.extxyz end.extxyz`."
-        )
     if frame is not None and len(frame) != 2:
         raise UsageError(
             f"--frame has {len(frame)} of its two numbers; give one of the start and one of "

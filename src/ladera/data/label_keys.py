@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
@@ -104,12 +105,14 @@ class LabelKeys(BaseModel):
             if name not in required or key is None or key in found:
                 continue
             others = sorted(found - _NO_LABELS)
-            there = f"its other keys are {', '.join(others)}" if others else "it has no other keys"
-            like = [other for other in others if name[:5] in other.lower()]
-            hint = f"; did you mean '{like[0]}'?" if like else "."
+            like = difflib.get_close_matches(key, others, n=1) or [
+                other for other in others if name[:5] in other.lower()
+            ]
+            there = f"its labels are {', '.join(others)}." if others else "it has no labels at all."
+            hint = f"did you mean '{like[0]}'?" if like else there
             raise DataError(
-                f"{path} is not labelled with '{key}', the key of the {name}: {there}{hint} Give "
-                f"labelled frames or the right key; {without(name)}."
+                f"{path} has no '{key}' for the {name}; {hint} Give labelled frames or name the "
+                f"right key; {without(name)}."
             )
 
 

@@ -37,11 +37,12 @@ def load_with_files(path: str | Path, overrides: Sequence[str] = ()) -> Training
         "data.validation_files": data.validation_files,
         "data.test_files": data.test_files,
         "finetune.replay.files": () if replay is None else replay.files,
+        "data.split.path": [data.split.path] if data.split.method == "stored" else [],
     }
     for key, files in named.items():
         for file in files:
             try:
-                inputs.require_structure(Path(file), "data")
+                inputs.require_structure(Path(file), "split" if "split" in key else "data")
             except DataError as error:
                 text = _read_text(Path(path))
                 place = _place(key.split("."), str(path), overrides, text)
@@ -194,7 +195,11 @@ def _explain(detail: ErrorDetails, others: str = "") -> str:
     value, context = detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            hint = did_you_mean(path.rpartition(".")[2], _keys(section))
+            key = path.rpartition(".")[2]
+            home = _home(key)
+            if home and key != home and section is TrainingConfig:
+                return f"'{key}' stands outside of '{home}', whose key it is; indent it there."
+            hint = did_you_mean(key, _keys(section))
             return f"'{path}' is not a key Ladera knows; {hint}"
         case "missing":
             return f"the key '{path}' is missing; give it a value."
@@ -206,9 +211,10 @@ def _explain(detail: ErrorDetails, others: str = "") -> str:
             return f"'{path}.{key}' is '{tag}'; {did_you_mean(tag, tags(section))}"
         case "literal_error":
             choices = re.findall(r"'([^']*)'", context["expected"])
-            if others:
-                return f"'{path}' is {_shown(value)}; it should be {', '.join(choices)}{others}."
-            return f"'{path}' is {_shown(value)}; {did_you_mean(str(value), choices)}"
+            hint = did_you_mean(str(value), choices)
+            if others and not hint.endswith("?"):
+                hint = f"it should be {', '.join(choices)}{others}."
+            return f"'{path}' is {_shown(value)}; {hint}"
         case "value_error":
             said = str(context["error"])
             where = f"'{path}'{' ' if said.startswith('is ') else ': '}" if path else ""
@@ -300,6 +306,16 @@ def _member(union: Any, tag: str) -> Any:
         if get_origin(member) is dict and tag.startswith("dict"):
             return member
     return None
+
+
+def _home(key: str) -> str:
+    """The section of a configuration, or one of the kinds of it, that has a key; "" for none."""
+    for name, field in TrainingConfig.model_fields.items():
+        kind = _plain(field.annotation)
+        kinds = [_plain(each) for each in get_args(kind)] if get_origin(kind) in _UNIONS else [kind]
+        if any(key in _keys(each) for each in kinds if hasattr(each, "model_fields")):
+            return name
+    return ""
 
 
 def _keys(section: Any) -> list[str]:

@@ -47,7 +47,8 @@ def load(text: str) -> Any:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         opened = _never_closed(error)
-        mark = error.context_mark if opened else error.problem_mark
+        began = opened or "could not find expected ':'" in str(error.problem)
+        mark = error.context_mark if began else error.problem_mark
         raise YAMLTextError(opened or _plain(error), mark.line + 1 if mark else 0) from None
     except yaml.reader.ReaderError as error:
         raise YAMLTextError(
@@ -157,6 +158,8 @@ def _plain(error: yaml.MarkedYAMLError) -> str:
         return "a tab stands where spaces must; indent with spaces"
     if "could not determine a constructor" in problem:
         return f"the tag {problem.rpartition('tag ')[2]} is not known here; leave it out"
+    if "could not find expected ':'" in problem:
+        return "a key has no ':' after it; write key: value"
     if "mapping values are not allowed" in problem:
         return "a ':' stands where it opens no section; look at the indentation, or put quotes"
     if "found undefined alias" in problem:
