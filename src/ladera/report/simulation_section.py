@@ -117,8 +117,10 @@ def _average(name: str, values: Floats, unit: str, pattern: str) -> Iterator[tup
     """The mean with its error, and how much it fluctuates; nothing of no values."""
     values = values[np.isfinite(values)]
     if len(values):
-        mean = with_error(float(values.mean()), error_of_mean(values), pattern=pattern)
-        yield f"{name}, mean", f"{mean} {unit}"
+        error = error_of_mean(values)
+        words = "" if np.isfinite(error) else " (too short to tell its error)"
+        mean = with_error(float(values.mean()), error, pattern=pattern)
+        yield f"{name}, mean", f"{mean} {unit}{words}"
         yield f"{name}, fluctuation", f"{values.std():{pattern}} {unit}"
 
 

@@ -311,7 +311,7 @@ class SimulationRun:
             last = time[-1] / 1000 if len(time) else 0
             raise DataError(
                 f"{self.folder} is {last:g} ps long, so {skip:g} ps cannot be left out; give a "
-                "smaller --skip."
+                "smaller --skip, of 0 or more."
             )
         return {name: values[kept] for name, values in self.table.items()}
 
