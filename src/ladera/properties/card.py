@@ -267,8 +267,8 @@ class _Work:
             self.say("equation of state", words + self.of_cell[1], self.of_cell[0])
         constants = self.piece("elasticity", lambda: elasticity(atoms))
         if isinstance(constants, Elasticity):
-            found = constants.constants().items()
-            words = ", ".join(f"{name} {constant.text('.1f')}" for name, constant in found) + " GPa"
+            each = constants.constants().items()
+            words = ", ".join(f"{name} {constant.text('.1f')}" for name, constant in each) + " GPa"
             words += "" if constants.stable else ", unstable"
             verdict = self.of_cell[0] if constants.stable else BAD
             self.say("elastic constants", words + self.of_cell[1], verdict)

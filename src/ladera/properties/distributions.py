@@ -19,7 +19,7 @@ from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.unfolding import nearest_image
 from ladera.structure import directions
-from ladera.tables import Column, Number, Table
+from ladera.tables import Cell, Column, Number, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ class Structure(Result):
             Column("first minimum", "Angstrom", pattern=".2f"),
             Column("neighbours within", pattern=".2f"),
         )
-        rows = []
+        rows: list[tuple[Cell, ...]] = []
         for i, pair in enumerate(self.pairs):
             ends = pair.split("-")
             ways = [1.0] if ends[0] == ends[1] else [1.0, self.counts[i, 0] / self.counts[i, 1]]

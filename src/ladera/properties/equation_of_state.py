@@ -22,7 +22,7 @@ from ladera.properties.structures import (
     scaled_crystals,
     with_spread,
 )
-from ladera.tables import Column, Table
+from ladera.tables import Cell, Column, Table
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class EquationOfState(Result):
             Column("residual", "meV/atom", pattern=".2g"),
         )
         names = ("volume", "bulk_modulus", "derivative", "energy")
-        rows = tuple(
+        rows: tuple[tuple[Cell, ...], ...] = tuple(
             (form, *(self.number(name, i) for name in names), float(self.residual[i]))
             for i, form in enumerate(self.forms)
         )

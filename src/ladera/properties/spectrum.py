@@ -101,7 +101,7 @@ class Spectrum(Result):
     def tables(self) -> tuple[Table, ...]:
         """The peaks, and what the spectrum was made of."""
         highest = 1 / (2 * LIGHT * self.interval)
-        facts = [
+        facts: list[tuple[Column, Cell]] = [
             (Column("temperature", "K", pattern=".1f"), self.temperature),
             (Column("trajectory", "ps"), self.duration),
             (Column("interval of the frames", "fs", pattern="g"), self.interval),

@@ -134,7 +134,7 @@ class Vibrations(Result):
                 kilo,
             ),
         )
-        rows = tuple(
+        rows: tuple[tuple[Cell, ...], ...] = tuple(
             (float(t), *(self._at(name, i, factor) for _, name, factor in shown))
             for i, t in enumerate(self.temperatures)
         )

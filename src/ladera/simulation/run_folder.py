@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+import numpy as np
 from ase.io.trajectory import Trajectory
 from pydantic import PositiveFloat, PositiveInt
 
@@ -299,6 +300,20 @@ class SimulationRun:
                 table = RunFolder(folder).table(kind)
                 return cls(folder, kind, table, read_json(folder / _SETTINGS, _Description))
         raise DataError(f"{folder} holds no simulation (neither {' nor '.join(_TABLES.values())}).")
+
+    def after(self, skip: float) -> tables.Columns:
+        """Rows of a run without the first ``skip`` ps; DataError when none is left."""
+        time = self.table.get("time_fs")
+        if not skip or time is None:
+            return self.table
+        kept = time >= 1000 * skip if skip > 0 else np.zeros(len(time), dtype=bool)
+        if not kept.any():
+            last = time[-1] / 1000 if len(time) else 0
+            raise DataError(
+                f"{self.folder} is {last:g} ps long, so {skip:g} ps cannot be left out; give a "
+                "smaller --skip, of 0 or more."
+            )
+        return {name: values[kept] for name, values in self.table.items()}
 
     @property
     def settings(self) -> Mapping[str, Any]:
