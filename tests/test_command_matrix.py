@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -33,7 +32,6 @@ from ladera.models.hdnnp_4g import HDNNP4GConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.models.mace import MACEConfig
 from ladera.potential import Calibration, Committee, TrainingStatistics
-from ladera.processes import available_cores
 
 SPECIES: Final = ("O", "Cu")
 CUTOFF: Final = 3.2

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.outputs import claim_file
 from ladera.cli.progress import ProgressBar
@@ -57,10 +58,14 @@ class StructureReading:
 
 def predict(
     model: Annotated[
-        Path, Parameter(help="Model file, folder of a training run, or name of a published model.")
+        Path,
+        MODEL,
+        Parameter(help="Model file, folder of a training run, or name of a published model."),
     ],
     /,
-    *files: Annotated[Path, Parameter(help="Files with structures, of any format that is read.")],
+    *files: Annotated[
+        Path, DATA, Parameter(help="Files with structures, of any format that is read.")
+    ],
     quantities: Annotated[
         list[str] | None,
         Parameter(
