@@ -76,11 +76,14 @@ class Frame:
         With those that files have, see :func:`ladera.data.formats.read`.
         """
         structure = Structure.from_atoms(atoms)
-        named = {name: str(atoms.info.get(name, "")) for name in ("config_type", "head")}
         return cls(
-            *(array.copy() for array in structure[:4]),
+            numbers=structure.numbers.copy(),
+            positions=structure.positions.copy(),
+            cell=structure.cell.copy(),
+            periodic=structure.periodic.copy(),
             total_charge=structure.total_charge or None,
-            **named,
+            config_type=str(atoms.info.get("config_type", "")),
+            head=str(atoms.info.get("head", "")),
             source=source,
         )
 
