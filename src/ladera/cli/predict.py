@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -52,7 +52,7 @@ class StructureReading:
         """The reading of these and of no label."""
         from ladera.quantities import QUANTITIES
 
-        labels = {f"{quantity.name}_key": "none" for quantity in QUANTITIES}
+        labels: dict[str, Any] = {f"{quantity.name}_key": "none" for quantity in QUANTITIES}
         return Reading(**labels, virial_key="none", **vars(self))
 
 

@@ -77,7 +77,8 @@ def write(labelled: Labelled, path: str | os.PathLike[str]) -> tuple[str, ...]:
     """
     path = Path(path)
     _, *others = outputs(path)
-    kind, lost = _kind(path), ()
+    kind = _kind(path)
+    lost: tuple[str, ...] = ()
     if kind == _JSON:
         write_json(labelled, path)
         return ()
@@ -168,9 +169,10 @@ def _write_tables(labelled: Labelled, path: Path, of_atoms: Path) -> None:
             frame = labelled.frames[k]
             named = (k, frame.source, frame.config_type, frame.formula, frame.n_atoms)
             values = {q.name: getattr(frame, q.name) for q in labelled.given} | extras
-            frames.write(dict(zip(first, named, strict=True)) | per_frame.row(values))
+            frames.write({**dict(zip(first, named, strict=True)), **per_frame.row(values)})
             for atom, number in enumerate(frame.numbers.tolist()):
-                row = {"frame": k, "atom": atom, "element": chemical_symbols[number]}
+                element = chemical_symbols[number]
+                row: dict[str, Value] = {"frame": k, "atom": atom, "element": element}
                 atoms.write(row | per_atom.row(values, atom))
 
 

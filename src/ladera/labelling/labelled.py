@@ -242,8 +242,10 @@ def as_dataset(frames: Frames) -> Dataset:
         return frames
     if files := _files(frames):
         return formats.read(files, keys=UNLABELLED)
-    several = frames if isinstance(frames, Iterable) and not isinstance(frames, Atoms | str) else ()
-    return Dataset.from_frames(map(_frame, several or [frames]))
+    several: Iterable[object] = ()
+    if isinstance(frames, Iterable) and not isinstance(frames, Atoms | str):
+        several = frames
+    return Dataset.from_frames(map(_frame, several or (frames,)))
 
 
 def _files(frames: object) -> list[PathLike]:
