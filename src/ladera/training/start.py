@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from ladera.errors import ConfigError
+from ladera.labelling.heads import names
 from ladera.models import registry
 from ladera.training import config_file
-from ladera.labelling.heads import names
 from ladera.training import heads as head_names
 from ladera.training.batches import Batches, GraphStore
 from ladera.training.loss import require_learnable
