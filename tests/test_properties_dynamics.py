@@ -79,7 +79,7 @@ def test_bad_structures_are_named():
     with pytest.raises(PropertyError, match="Frame 3 has other atoms"):
         structure([*frames[:3], frames[3][::-1], *frames[4:]])
     open_frames = [Atoms("H2", [[0, 0, 0], [0, 0, 1]]) for _ in range(12)]
-    with pytest.raises(PropertyError, match="periodic along"):
+    with pytest.raises(PropertyError, match="periodic "):
         structure(open_frames)
 
 

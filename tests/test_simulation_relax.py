@@ -134,7 +134,7 @@ def test_refusals():
     cases = [
         (cluster(), {"cell": True}, SimulationError, "periodic in all three directions"),
         (slab, {"cell": True}, SimulationError, "periodic in all three directions"),
-        (cluster(), {"fmax": 0.0}, SimulationError, "fmax is 0.0"),
+        (cluster(), {"fmax": 0.0}, SimulationError, "fmax is 0 eV"),
         (cluster(), {"fmax": float("nan")}, SimulationError, "fmax is nan"),
         (cluster(), {"steps": 0}, SimulationError, "steps is 0"),
         (cluster(), {"optimizer": "lbgfs"}, SimulationError, "did you mean 'lbfgs'"),

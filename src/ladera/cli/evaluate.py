@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.outputs import claim_folder
 
@@ -23,9 +24,9 @@ Part = Literal["train", "validation", "test"]
 
 
 def evaluate(
-    model: Annotated[Path, Parameter(help="Model file, or folder of a training run.")],
+    model: Annotated[Path, MODEL, Parameter(help="Model file, or folder of a training run.")],
     /,
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
     options: ModelOptions | None = None,
     split: Annotated[
@@ -80,7 +81,9 @@ def evaluate(
 
 def info(
     model: Annotated[
-        Path, Parameter(help="Model file, folder of a training run, or name of a published model.")
+        Path,
+        MODEL,
+        Parameter(help="Model file, folder of a training run, or name of a published model."),
     ],
     /,
 ) -> int:

@@ -9,18 +9,29 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL_AND_STRUCTURE, inputs_first
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import in_unit, whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame
 from ladera.errors import SimulationError
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from ladera.simulation.run_folder import LogRow
 
     Flags = MDSettings
 else:
+
+    def _of(info: FieldInfo) -> Parameter:
+        """How the value of a flag is read: a number with its unit, a whole one, or a word."""
+        if info.annotation in (int, int | None):
+            return Parameter(converter=whole)
+        extra = info.json_schema_extra
+        return in_unit(extra["unit"]) if extra else Parameter()
+
     # The settings as the command line reads them, before they are checked.
     Flags = make_dataclass(
         "Flags",
@@ -29,10 +40,8 @@ else:
                 name,
                 Annotated[
                     info.annotation,
-                    Parameter(
-                        help=info.description,
-                        converter=whole if info.annotation in (int, int | None) else None,
-                    ),
+                    _of(info),
+                    Parameter(help=info.description),
                 ],
                 info.default,
             )
@@ -42,9 +51,11 @@ else:
     )
 
 
+@inputs_first
 def md(
     *files: Annotated[
         Path,
+        MODEL_AND_STRUCTURE,
         Parameter(
             help="Model file (several make a committee) and structure file, anything ASE reads; "
             "or a control.in, which says everything."
@@ -62,18 +73,12 @@ def md(
     ] = False,
 ) -> int:
     """Run molecular dynamics; the text of the help is in :mod:`ladera.cli`."""
-    from ladera.simulation.molecular_dynamics import run_md
-    from ladera.simulation.structures import read_structure
-
-    if not files:
-        raise SimulationError(
-            "Give a model and a structure: ladera md MODEL STRUCTURE --temperature 300 --time 10."
-        )
     if files[0].suffix == ".in":
         return _run_control(files, flags, output, resume)
-    if len(files) < 2:
-        raise SimulationError(f"Give a structure file too: ladera md {files[0]} STRUCTURE.")
     settings = MDSettings(**vars(flags) if flags else {})  # without any it asks for the length
+    from ladera.simulation.molecular_dynamics import run_md  # torch: a mistake need not wait
+    from ladera.simulation.structures import read_structure
+
     output = output or _folder(settings, resume)
     atoms = read_structure(files[-1], frame)
     potential = load_model(files[:-1], options)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import FORCE, PLAIN, whole
 from ladera.cli.outputs import claim_folder
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 _WORDS, _WIDEST = 18, 1000  # characters of words that are not folded, and of a line
 
-Model = Annotated[list[Path], Parameter(help="Model file; several make a committee.")]
-Structure = Annotated[Path, Parameter(help="Structure file, anything ASE reads.")]
+Model = Annotated[list[Path], MODEL, Parameter(help="Model file; several make a committee.")]
+Structure = Annotated[Path, STRUCTURE, Parameter(help="Structure file, anything ASE reads.")]
 Frame = Annotated[
     int | None,
     Parameter(
@@ -29,7 +30,7 @@ Frame = Annotated[
     ),
 ]
 Largest = Annotated[
-    float, Parameter(help="Atoms are at rest when no force is larger, eV/Angstrom.")
+    float, FORCE, Parameter(help="Atoms are at rest when no force is larger, eV/Angstrom.")
 ]
 
 
@@ -39,7 +40,7 @@ def eos(
     /,
     *,
     strain: Annotated[
-        float, Parameter(help="Largest relative change of the volume, to either side.")
+        float, PLAIN, Parameter(help="Largest relative change of the volume, to either side.")
     ] = 0.05,
     points: Annotated[int, Parameter(help="How many volumes, six or more.", converter=whole)] = 11,
     fmax: Largest = 1e-3,
@@ -68,6 +69,7 @@ def elastic(
     *,
     tolerance: Annotated[
         float,
+        PLAIN,
         Parameter(help="Of relaxed strains: converged when halving changes no constant by more."),
     ] = 0.01,
     fmax: Largest = 1e-3,

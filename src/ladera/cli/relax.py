@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import FORCE, whole
 from ladera.cli.properties import Frame
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def relax(
-    model: Annotated[list[Path], Parameter(help="Model file; several make a committee.")],
-    structure: Annotated[Path, Parameter(help="Structure file, anything ASE reads.")],
+    model: Annotated[list[Path], MODEL, Parameter(help="Model file; several make a committee.")],
+    structure: Annotated[Path, STRUCTURE, Parameter(help="Structure file, anything ASE reads.")],
     /,
     *,
     fmax: Annotated[
-        float, Parameter(help="Done when no force on an atom is larger, eV/Angstrom.")
+        float, FORCE, Parameter(help="Done when no force on an atom is larger, eV/Angstrom.")
     ] = 0.01,
     steps: Annotated[int, Parameter(help="Give up after so many steps.", converter=whole)] = 1000,
     cell: Annotated[bool, Parameter(negative=(), help="Relax the cell as well.")] = False,

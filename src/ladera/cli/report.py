@@ -12,6 +12,7 @@ from ladera.cli.dynamics import Skip
 
 def report(
     run: Annotated[Path, Parameter(help="Folder of a training run, simulation or property.")],
+    /,
     *,
     md: Annotated[
         list[Path] | None,

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ladera.cli.models import ModelOptions
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import ANGSTROM, KELVIN, PLAIN, WAVENUMBER, whole
 from ladera.cli.properties import Frame, Model, Structure, finish, require_free, with_model
 
 Step = Annotated[
     float | None,
+    ANGSTROM,
     Parameter(help="Take central differences with this displacement, Angstrom. Left out: exact."),
 ]
 
@@ -25,6 +26,7 @@ def vibrations(
     step: Step = None,
     temperature: Annotated[
         list[float] | None,
+        KELVIN,
         Parameter(help="Temperatures of the thermochemistry, K.", consume_multiple=True),
     ] = None,
     symmetry_number: Annotated[
@@ -34,7 +36,7 @@ def vibrations(
             converter=whole,
         ),
     ] = 1,
-    spin: Annotated[float, Parameter(help="Total electronic spin, 0 for singlets.")] = 0.0,
+    spin: Annotated[float, PLAIN, Parameter(help="Total electronic spin, 0 for singlets.")] = 0.0,
     quasi_rrho: Annotated[
         Literal["grimme", "truhlar"],
         Parameter(help="Entropy of soft modes: toward a free rotor, or as of 100 cm^-1."),
@@ -77,11 +79,13 @@ def ir(
         Path | None,
         Parameter(help="Measured spectrum: JCAMP-DX, or columns of wavenumber and absorbance."),
     ] = None,
-    scale: Annotated[float, Parameter(help="Factor on the frequencies.")] = 1.0,
+    scale: Annotated[float, PLAIN, Parameter(help="Factor on the frequencies.")] = 1.0,
     shape: Annotated[
         Literal["lorentzian", "gaussian"], Parameter(help="Shape of a line.")
     ] = "lorentzian",
-    width: Annotated[float, Parameter(help="Full width of a line at half maximum, cm^-1.")] = 10.0,
+    width: Annotated[
+        float, WAVENUMBER, Parameter(help="Full width of a line at half maximum, cm^-1.")
+    ] = 10.0,
     step: Step = None,
     frame: Frame = None,
     options: ModelOptions | None = None,

@@ -18,6 +18,7 @@ from ladera.properties.pair_statistics import ANGLE_BINS, BIN, PairStatistics
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.unfolding import nearest_image
+from ladera.structure import directions
 from ladera.tables import Cell, Column, Number, Table
 
 if TYPE_CHECKING:
@@ -252,7 +253,9 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
 
 def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
     if farthest is not None and not farthest > 10 * BIN:
-        raise PropertyError(f"g(r) to {farthest:g} Angstrom is too short; give some Angstrom.")
+        raise PropertyError(
+            f"g(r) to {farthest:g} Angstrom is too short; give --farthest some Angstrom, such as 6."
+        )
     if len(frames) and len(frames[0]) < 2:
         raise PropertyError("g(r) is made of pairs, and the structure has one atom.")
     if len(frames) < 2 * BLOCKS:
@@ -263,7 +266,7 @@ def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
     for index, atoms in enumerate(frames):
         if not (atoms.pbc.all() and atoms.cell.volume > 0):
             raise PropertyError(
-                f"Frame {index} is periodic along {atoms.pbc.tolist()}; g(r) compares with an even "
+                f"Frame {index} is periodic {directions(atoms.pbc)}; g(r) compares with an even "
                 "density, so give frames of a cell that is periodic in all directions."
             )
         if not np.array_equal(atoms.numbers, frames[0].numbers):

@@ -182,11 +182,13 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
     minimum, a calculator without stress, and constants that do not converge with the strain.
     """
     require_crystal(atoms, "An elastic constant")
-    require_relaxed(atoms, cell=True)
+    if not (np.isfinite(fmax) and fmax > 0):
+        raise PropertyError(f"fmax is {fmax:g} eV/Angstrom; it must be finite and above zero.")
     if not 0 < tolerance < 1:
         raise PropertyError(
             f"The tolerance is {tolerance:g}; it is a share of the largest constant, such as 0.01."
         )
+    require_relaxed(atoms, cell=True)
     setting = standard_setting(atoms)
     columns = _independent_strains(setting)
     strains = [setting.to_file(unit_strain(column)) for column in columns]

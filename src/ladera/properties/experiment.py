@@ -17,6 +17,7 @@ from scipy.signal import find_peaks
 
 from ladera.arrays import Floats
 from ladera.errors import DataError
+from ladera.files import closest
 from ladera.identity import sha256
 from ladera.plotting import PALETTE
 from ladera.provenance import came_from
@@ -101,7 +102,7 @@ def read_spectrum(path: str | os.PathLike[str]) -> MeasuredSpectrum:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"There is no spectrum {path}; check the path.")
+        raise DataError(f"There is no spectrum {path}; {closest(path)}")
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
         x, y = _jcamp(text) if _JCAMP.search(text) else _columns(text)

@@ -192,6 +192,7 @@ def spectrum(
     Raises PropertyError for a trajectory too short for the resolution, and for hydrogen in frames
     too far apart: its vibrations would appear at wrong wavenumbers.
     """
+    _require_resolution(resolution)
     lags = int(np.ceil(_WINDOW * _SIGMA / (LIGHT * resolution * trajectory.interval)))
     _check(trajectory, resolution, lags)
     wavenumbers = np.linspace(0, 1 / (2 * LIGHT * trajectory.interval), 4 * lags + 1)
@@ -251,9 +252,14 @@ def _peaks(curve: Floats) -> tuple[list[int], list[slice]]:
     return list(peaks), [slice(low, high) for low, high in pairwise(ends)]
 
 
+def _require_resolution(resolution: float) -> None:
+    if not (np.isfinite(resolution) and resolution > 0):
+        raise PropertyError(
+            f"The resolution is {resolution:g} cm^-1; it must be above zero, such as 10."
+        )
+
+
 def _check(trajectory: Trajectory, resolution: float, lags: int) -> None:
-    if not resolution > 0:
-        raise PropertyError(f"The resolution is {resolution} cm^-1; it must be positive.")
     if trajectory.n_frames < 2 * lags:
         length = trajectory.n_frames * trajectory.interval / 1000
         need = 2 * lags * trajectory.interval / 1000

@@ -272,8 +272,8 @@ def vibrations(
     not relaxed or has nothing left to vibrate, for constraints of other kinds, options that no gas
     has, and, with ``infrared``, for a calculator without a dipole and a periodic structure.
     """
-    _require_vibrating(atoms, step, infrared)
     require_thermochemistry(temperatures, symmetry_number, spin, quasi_rrho)
+    _require_vibrating(atoms, step, infrared)
     modes = _modes_of(atoms, step)
     intensities = np.empty(0)
     if infrared:

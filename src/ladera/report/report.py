@@ -84,7 +84,8 @@ def write_report(
     """
     folder = Path(run)
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; give the folder of a training run.")
+        what = f"{folder} is a file" if folder.exists() else f"There is no folder {folder}"
+        raise DataError(f"{what}; give the folder of a training run, a simulation or a property.")
     folders = [Path(simulation) for simulation in simulations]
     results = [Path(result) for result in properties]
     if is_simulation(folder):

@@ -25,6 +25,7 @@ from ladera.simulation.preparation import SimulationWarning, check_species
 from ladera.simulation.records import snapshot
 from ladera.simulation.run_folder import RelaxRow, RunFolder
 from ladera.simulation.structures import as_atoms
+from ladera.structure import directions
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _writer(folder: RunFolder | None, description: Mapping[str, Any]) -> Iterato
 
 def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str) -> None:
     if not (math.isfinite(fmax) and fmax > 0):
-        raise SimulationError(f"fmax is {fmax} eV/Angstrom; it must be finite and above zero.")
+        raise SimulationError(f"fmax is {fmax:g} eV/Angstrom; it must be finite and above zero.")
     if steps < 1:
         raise SimulationError(f"steps is {steps}; it must be one or more.")
     if optimizer not in get_args(OptimizerName):
@@ -212,7 +213,7 @@ def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer
     if cell and not atoms.pbc.all():
         raise SimulationError(
             "Only a structure that is periodic in all three directions has a cell to relax and a "
-            f"space group to keep, and this one is periodic along {atoms.pbc.tolist()}; leave the "
+            f"space group to keep, and this one is periodic {directions(atoms.pbc)}; leave the "
             "cell as it is."
         )
 
