@@ -103,13 +103,12 @@ class Vibrations(Result):
 
     def tables(self) -> tuple[Table, ...]:
         """The modes, the thermochemistry, and what it is of."""
-        zero_point = self.number("zero_point_energy")
         gas = (
             "ideal gas at 1 bar" if not self.held else "vibrations alone: held or periodic, no gas"
         )
         summary = Table.of_one(
             (Column("potential energy E", "eV", pattern=".6f"), self.number("potential_energy")),
-            (Column("zero-point energy", "eV", pattern=".4f"), zero_point),
+            (Column("zero-point energy", "eV", pattern=".4f"), self.number("zero_point_energy")),
             (Column("H, S and G"), gas),
             (Column("symmetry number"), float(self.symmetry_number)),
             (Column("spin"), self.spin),
@@ -140,6 +139,8 @@ class Vibrations(Result):
         )
         fields = (Column("T", "K", pattern="g"), *(column for column, *_ in shown))
         words = f"E is the potential energy; {'F is U - T S' if self.held else 'G is H - T S'}."
+        if count := len(self.imaginary):
+            words += f" Imaginary modes ({count}) are LEFT OUT: this is no minimum."
         return Table(fields, rows, name="thermochemistry", notes=(words,))
 
     def _at(self, name: str, index: int, factor: float) -> Number:
