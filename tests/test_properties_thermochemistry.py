@@ -88,7 +88,7 @@ def test_results_of_older_versions_say_what_they_lack():
         ("frequencies", "reduced_masses", "temperatures", "enthalpy", "entropy", "free_energy"),
         numbers,
     )
-    fields |= dict.fromkeys(("zero_point_energy", "asymmetry"), {"value": 0.1, "unit": "eV"})
+    fields |= {key: {"value": 0.1, "unit": "eV"} for key in ("zero_point_energy", "asymmetry")}
     fields |= {"symbols": {"value": ["H", "H"]}, "positions": {"value": [[0, 0, 0], [0, 0, 1]]}}
     fields |= {"modes": {"value": [[[0, 0, 1], [0, 0, -1]]]}, "intensities": {"value": []}}
     stored = {"kind": "vibrations", "format_version": 1, "fields": fields, "spread": {}}
