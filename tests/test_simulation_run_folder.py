@@ -81,7 +81,8 @@ def test_a_mean_has_the_error_of_its_correlated_series() -> None:
         ({}, "md-300K"),
         ({"temperature_end": 600.0}, "md-300-600K"),
         ({"ensemble": "npt", "pressure": 1.5}, "md-300K-1.5GPa"),
-        ({"ensemble": "nve"}, "md-nve"),
+        ({"ensemble": "nve", "temperature": 20.0}, "md-nve-20K"),
+        ({"ensemble": "nve", "initial_velocities": "structure"}, "md-nve"),
     ],
 )
 def test_a_folder_is_named_by_what_is_run(settings: dict[str, Any], name: str) -> None:

@@ -132,9 +132,10 @@ class MDSettings(BaseModel):
 
     @property
     def name(self) -> str:
-        """A name for the folder of such a run: md-300K, md-300-600K, md-300K-1GPa, md-nve."""
+        """A name for the folder of such a run: md-300K, md-300-600K, md-300K-1GPa, md-nve-300K."""
         if self.ensemble == "nve":
-            return "md-nve"
+            drawn = self.initial_velocities == "maxwell-boltzmann"
+            return f"md-nve-{self.temperature:g}K" if drawn else "md-nve"
         end = "" if self.temperature_end is None else f"-{self.temperature_end:g}"
         pressure = f"-{self.pressure:g}GPa" if self.ensemble == "npt" else ""
         return f"md-{self.temperature:g}{end}K{pressure}"
