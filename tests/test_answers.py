@@ -40,12 +40,13 @@ def answer(line: str) -> str:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        warnings.simplefilter("default")
+        warnings.simplefilter("ignore")  # of good commands as well
         try:
             cli.main(shlex.split(line)[1:])
         except SystemExit as leave:
             code = leave.code
-    said = re.sub(r"^(epoch .*)  \S+ s/epoch$", r"\1", out.getvalue() + err.getvalue(), flags=re.M)
+    said = re.sub(r"^epoch .*\n", "", out.getvalue() + err.getvalue(), flags=re.M)  # with times
+    said = re.sub(r"\d\.\d+e\+\d{3}", "...", said)  # of what diverges, on this processor
     return f"exit {code}\n{said}".rstrip("\n")
 
 
@@ -91,7 +92,7 @@ def test_there_are_enough_of_them() -> None:
 def test_an_answer_is_one_sentence_in_our_words(line: str) -> None:
     code, _, text = recorded()[line].partition("\n")
     assert code in ("exit 1", "exit 2")
-    said = [each for each in text.splitlines() if not each.startswith(("Warning: ", "epoch "))]
+    said = text.splitlines()
     assert len(said) == 1, "more than a sentence"
     assert said[0].startswith("Error: ")
     assert said[0].endswith((".", "?", " more after this.)")), "no end"
