@@ -78,6 +78,8 @@ the structure explodes or leaves the model's training domain; last_good.extxyz i
 last structure that was sound.
 
     ladera md model.ladera ethanol.xyz --ensemble nvt-bussi --temperature 300 --time 20
+
+The folder is named by what is run: md-300K, md-300-600K (a ramp), md-300K-1GPa, md-nve.
 """
 
 # One whose flags are a settings class comes by name, with its help: pydantic can wait.

@@ -64,7 +64,10 @@ def md(
     flags: Annotated[Flags | None, Parameter(name="*")] = None,
     frame: Frame = None,
     options: ModelOptions | None = None,
-    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("md"),
+    output: Annotated[
+        Path | None,
+        Parameter(help="Folder for the results; named by what is run, such as md-300K."),
+    ] = None,
     resume: Annotated[
         bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
     ] = False,
@@ -76,6 +79,7 @@ def md(
     from ladera.simulation.molecular_dynamics import run_md  # torch: a mistake need not wait
     from ladera.simulation.structures import read_structure
 
+    output = output or _folder(settings, resume)
     atoms = read_structure(files[-1], frame)
     potential = load_model(files[:-1], options)
     with _Display(settings) as display:
@@ -84,7 +88,9 @@ def md(
     return 0
 
 
-def _run_control(files: Sequence[Path], flags: Flags | None, output: Path, resume: bool) -> int:
+def _run_control(
+    files: Sequence[Path], flags: Flags | None, output: Path | None, resume: bool
+) -> int:
     """Molecular dynamics as a control.in says."""
     from ladera.jobs import control_in
 
@@ -94,10 +100,17 @@ def _run_control(files: Sequence[Path], flags: Flags | None, output: Path, resum
             "out, or name model and structure instead of it."
         )
     job = control_in.read_simulation(files[0])
+    output = output or _folder(job.settings, resume)
     with _Display(job.settings) as display:
         job.run(output, resume=resume, on_row=display.show_row)
     display.summarize(output)
     return 0
+
+
+def _folder(settings: MDSettings, resume: bool) -> Path:
+    """The folder of a run that none was given for; that of an older Ladera, md, to go on there."""
+    folder, former = Path(settings.name), Path("md")
+    return former if resume and former.is_dir() and not folder.is_dir() else folder
 
 
 class _Display(ProgressBar):
@@ -111,7 +124,9 @@ class _Display(ProgressBar):
     def show_row(self, row: LogRow) -> None:
         """Draw a row of the log."""
         self._last = row
-        state = f"{row.temperature_k:.0f} K, {row.total_energy_ev:.3f} eV"
+        state = f"{row.temperature_k:.0f} K, total energy {row.total_energy_ev:.3f} eV"
+        if row.extrapolating_atoms:
+            state += f", {row.extrapolating_atoms} atoms outside the training domain"
         self.show(row.step, speed=self._speed(row.step), words=state)
 
     def summarize(self, output: Path) -> None:
@@ -124,8 +139,8 @@ class _Display(ProgressBar):
         speed = self._speed(steps)
         print(
             f"{steps} steps, {steps * self._settings.timestep / 1000:g} ps"
-            f"{speed and f', {speed}'}; in the last row {row.temperature_k:.1f} K and "
-            f"{row.potential_energy_ev:.4f} eV. Results in {output}."
+            f"{speed and f', {speed}'}; in the last row {row.temperature_k:.1f} K, potential "
+            f"energy {row.potential_energy_ev:.4f} eV. Results in {output}."
         )
 
     def _speed(self, step: int) -> str:

@@ -62,8 +62,8 @@ def relax(
     )
     last = result.last
     reached = (
-        f"energy {last.energy_ev:.6f} eV, largest force {last.max_force_ev_per_angstrom:.2g} "
-        "eV/Angstrom"
+        f"potential energy {last.potential_energy_ev:.6f} eV, largest force "
+        f"{last.max_force_ev_per_angstrom:.2g} eV/Angstrom"
     )
     if last.max_stress_gpa is not None:
         reached += f", largest stress {last.max_stress_gpa:.2g} GPa"
@@ -92,7 +92,7 @@ def _print_table(rows: list[tuple[str, str, str, str]]) -> None:
 def _show(row: RelaxRow) -> None:
     """One line a step on a terminal: how many there will be nobody knows."""
     print(
-        f"step {row.step:5d}  {row.energy_ev:14.6f} eV  "
+        f"step {row.step:5d}  potential energy {row.potential_energy_ev:14.6f} eV  largest force "
         f"{row.max_force_ev_per_angstrom:9.5f} eV/Angstrom",
         file=sys.stderr,
     )

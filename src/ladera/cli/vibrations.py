@@ -37,19 +37,25 @@ def vibrations(
         ),
     ] = 1,
     spin: Annotated[float, PLAIN, Parameter(help="Total electronic spin, 0 for singlets.")] = 0.0,
+    quasi_rrho: Annotated[
+        Literal["grimme", "truhlar"],
+        Parameter(help="Entropy of soft modes: toward a free rotor, or as of 100 cm^-1."),
+    ] = "grimme",
     frame: Frame = None,
     options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("vibrations"),
 ) -> int:
-    """Frequencies (cm^-1), normal modes and thermochemistry (eV) of a relaxed molecule.
+    """Frequencies (cm^-1), normal modes and thermochemistry of a relaxed molecule.
 
-    Imaginary modes are named: the structure is then no minimum. Writes result.json, table.csv and
-    figure.svg; `ladera report vibrations` shows the modes moving. Relax the molecule first:
-    `ladera relax MODEL STRUCTURE --fmax 0.001`.
+    Enthalpy and free energy over the potential energy (kJ/mol) and entropy (J/mol/K) are those of
+    rigid rotors and harmonic oscillators, and beside them with quasi-RRHO entropies of soft modes.
+    Imaginary modes are named: the structure is then no minimum. Writes result.json, table.csv,
+    thermochemistry.csv, summary.csv and figure.svg; `ladera report vibrations` shows the modes
+    moving. Relax the molecule first: `ladera relax MODEL STRUCTURE --fmax 0.001`.
 
         ladera vibrations model.ladera relax/relaxed.extxyz --symmetry-number 2
     """
-    from ladera.properties.vibrations import TEMPERATURES
+    from ladera.properties.thermochemistry import TEMPERATURES
     from ladera.properties.vibrations import vibrations as compute
 
     require_free(output)
@@ -59,6 +65,7 @@ def vibrations(
         temperatures=temperature or TEMPERATURES,
         symmetry_number=symmetry_number,
         spin=spin,
+        quasi_rrho=quasi_rrho,
     )
     return finish(result, output)
 

@@ -185,7 +185,7 @@ class Trajectory:
         if not 0 <= first < self.n_frames - 1:
             raise PropertyError(
                 f"The trajectory is {(self.n_frames - 1) * self.interval / 1000:g} ps long, so "
-                f"{time:g} ps cannot be left out; give a smaller --skip."
+                f"{time:g} ps cannot be left out; give a smaller --skip, of 0 or more."
             )
         log, temperature = self.log, self.temperature
         if log is not None:
@@ -250,7 +250,7 @@ def frames_after(
     if not 0 <= first < len(frames):
         raise PropertyError(
             f"{path} has {len(frames)} frames, {time:g} ps apart, so {skip:g} ps cannot be left "
-            "out; give a smaller --skip."
+            "out; give a smaller --skip, of 0 or more."
         )
     return frames[first:]
 

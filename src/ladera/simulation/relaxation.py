@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,6 +14,7 @@ import numpy as np
 
 from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError, did_you_mean
+from ladera.extrapolation import farthest, judgement
 from ladera.identity import describe_run
 from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
@@ -115,7 +116,7 @@ def relax(
                 on_row(row)
         if place is not None:
             place.write_final(frame, "relax")
-    _check_result(row, calculator, len(atoms))
+    _check_result(row, calculator, atoms.symbols)
     return Relaxation(start, frame, converged, row)
 
 
@@ -180,7 +181,7 @@ def _row(step: int, atoms: Atoms, calculator: LaderaCalculator) -> RelaxRow:
         max_stress = None
     return RelaxRow(
         step=step,
-        energy_ev=float(atoms.get_potential_energy()),
+        potential_energy_ev=float(atoms.get_potential_energy()),
         max_force_ev_per_angstrom=float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
         max_stress_gpa=max_stress,
         volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
@@ -217,7 +218,7 @@ def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer
         )
 
 
-def _check_result(row: RelaxRow, calculator: LaderaCalculator, n_atoms: int) -> None:
+def _check_result(row: RelaxRow, calculator: LaderaCalculator, symbols: Sequence[str]) -> None:
     """Refuse a collapsed structure; warn of one that the model does not know."""
     try:
         check_distances(calculator.prediction.graph)
@@ -226,10 +227,13 @@ def _check_result(row: RelaxRow, calculator: LaderaCalculator, n_atoms: int) -> 
             f"The structure collapsed: {str(error).rstrip('.')}. The model is wrong here; train "
             "it on structures like this one."
         ) from error
-    if row.extrapolating_atoms:
+    grades = calculator.grade()
+    if grades is not None and row.extrapolating_atoms:
+        grade, words = farthest(grades, symbols, calculator.explain_grade())
         warnings.warn(
-            f"{row.extrapolating_atoms} of {n_atoms} atoms of the relaxed structure are outside "
-            "the model's training domain; their energies are extrapolated.",
+            f"Extrapolation: {row.extrapolating_atoms} of {len(symbols)} atoms of the relaxed "
+            f"structure are outside the model's training domain; the farthest is {words}. "
+            f"{judgement(grade)}",
             SimulationWarning,
             stacklevel=3,
         )

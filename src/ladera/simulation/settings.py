@@ -131,6 +131,15 @@ class MDSettings(BaseModel):
         return round((self.time or 0.0) * _FEMTOSECONDS_PER_PICOSECOND / self.timestep)
 
     @property
+    def name(self) -> str:
+        """A name for the folder of such a run: md-300K, md-300-600K, md-300K-1GPa, md-nve."""
+        if self.ensemble == "nve":
+            return "md-nve"
+        end = "" if self.temperature_end is None else f"-{self.temperature_end:g}"
+        pressure = f"-{self.pressure:g}GPa" if self.ensemble == "npt" else ""
+        return f"md-{self.temperature:g}{end}K{pressure}"
+
+    @property
     def explosion_temperature(self) -> float:
         """The temperature no intact structure reaches, K."""
         if self.max_temperature is not None:
