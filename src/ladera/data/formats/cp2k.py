@@ -204,7 +204,7 @@ def _of_trajectory(path: Path, run: _Run, remarks: list[str]) -> Iterator[Atoms]
             yield _atoms(run, step, positions, None if cells is None else cells[number])
     if missing:
         remarks.append(
-            f"{missing} steps of {places.name} are not in the log (or the .cell file) and were left out"
+            f"{missing} steps of {places.name} were left out, which the log does not have"
         )
 
 
