@@ -25,6 +25,7 @@ from ladera.errors import DataError
 from ladera.units import BOHR, GIGAPASCAL, HARTREE
 
 _STRESS_UNITS: Final = {"GPa": GIGAPASCAL, "kbar": GIGAPASCAL / 10, "bar": GIGAPASCAL / 1e4}
+_PRINTED: Final = 1e-9  # Hartree: the energies beside positions have ten digits
 _STATIC: Final = ("ENERGY", "ENERGY_FORCE")
 _MARKS: Final = re.compile(
     r"(?P<started>PROGRAM STARTED AT)|(?P<project>GLOBAL\| Project name)"
@@ -192,11 +193,15 @@ def _of_trajectory(path: Path, run: _Run, remarks: list[str]) -> Iterator[Atoms]
     cells = _cells(path, run)
     forces = _beside(path, run, "frc-1.xyz")
     tables = {} if forces is None else {energy: rows for _, energy, _, rows in _xyz(forces)}
-    steps = {round(step.energy, 8): step for step in run.steps}
+    steps = sorted(run.steps, key=lambda step: step.energy)
+    known = np.array([step.energy for step in steps])
     missing = 0
-    for number, energy, run.numbers, positions in _xyz(places):
-        step = steps.get(round(energy, 8))
-        if step is None or (cells is not None and number not in cells):
+    for number, energy, symbols, positions in _xyz(places):
+        if len(run.numbers) != len(symbols):  # else the log knows what names of kinds stand for
+            run.numbers = _numbers(symbols, places)
+        place = min(int(np.searchsorted(known, energy - _PRINTED)), len(steps) - 1)
+        step = steps[place]
+        if abs(step.energy - energy) > _PRINTED or (cells is not None and number not in cells):
             missing += 1
         elif step.converged:
             if not step.forces and energy in tables:
@@ -218,8 +223,14 @@ def _cells(path: Path, run: _Run) -> dict[int, Floats] | None:
                 "which is not beside it; have CP2K print it (MOTION/PRINT/CELL)."
             )
         return None
-    rows = np.loadtxt(file, ndmin=2)
-    return {int(row[0]): row[2:11].reshape(3, 3) for row in rows}
+    try:
+        rows = np.loadtxt(file, ndmin=2)
+        return {int(row[0]): row[2:11].reshape(3, 3) for row in rows}
+    except (ValueError, IndexError):
+        raise DataError(
+            f"{file} is no list of cells as CP2K writes it: number, time, nine components and the "
+            "volume on each line; it is damaged."
+        ) from None
 
 
 def _beside(path: Path, run: _Run, ending: str) -> Path | None:
@@ -227,17 +238,29 @@ def _beside(path: Path, run: _Run, ending: str) -> Path | None:
     return file if file.exists() else None
 
 
-def _xyz(path: Path) -> Iterator[tuple[int, float, list[int], Floats]]:
-    """Number, energy (Hartree), atomic numbers and rows of each frame of a file of CP2K's."""
+def _numbers(symbols: list[str], path: Path) -> list[int]:
+    plain = [re.sub(r"\d+$", "", symbol) for symbol in symbols]
+    for symbol in plain:
+        if symbol not in atomic_numbers:
+            raise DataError(
+                f"{path} names an atom '{symbol}', which is no element, and the log has no list of "
+                "the kinds; have CP2K print its coordinates at the beginning, or name elements."
+            )
+    return [atomic_numbers[symbol] for symbol in plain]
+
+
+def _xyz(path: Path) -> Iterator[tuple[int, float, list[str], Floats]]:
+    """Number, energy (Hartree), names of the atoms and rows of each frame of a file of CP2K's."""
     with LineReader(path) as reader:
         while (line := reader.line()) is not None:
             said = re.search(r"i =\s*(\d+).*E =\s*(\S+)", reader.line() or "")
-            rows = [row.split() for row in reader.lines(int(line))]
             try:
+                rows = [row.split() for row in reader.lines(int(line))]
                 if said is None or len(rows) < int(line):
                     return  # cut short
-                elements = [atomic_numbers[re.sub(r"\d+$", "", row[0])] for row in rows]
                 table = np.array([row[1:4] for row in rows], dtype=np.float64)
-                yield int(said[1]), float(said[2]), elements, table
-            except (KeyError, ValueError):
-                raise reader.error("expected the symbol of an element and three numbers.") from None
+                yield int(said[1]), float(said[2]), [row[0] for row in rows], table
+            except (IndexError, ValueError):
+                raise reader.error(
+                    "expected the number of atoms, or a symbol and three numbers."
+                ) from None

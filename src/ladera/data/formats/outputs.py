@@ -244,9 +244,7 @@ def _end(part: _Part, parts: list[_Part], program: Program, remarks: list[str]) 
     whole = part.complete or not program.ends or part.steps < 2
     part.close(whole)
     if not whole:
-        remarks.append(
-            "the run breaks off before its end, so that its last step counts for nothing"
-        )
+        remarks.append("the run breaks off before its end; its last step was left out")
     if not part.steps and program.step:
         parts.remove(part)
 
@@ -296,6 +294,11 @@ def _read_by_ase(path: Path, format_: str) -> tuple[list[Atoms], list[str]]:
                 _require_energy_of_method(found[-1], part.archive, path)
                 if images and _same(images[-1], found[0]):  # the frequencies of what was optimised
                     del found[0]
+            if format_ == "orca-output" and len(found) != part.steps:
+                raise DataError(
+                    f"{path} is an output of ORCA over {part.steps} geometries, which cannot be "
+                    "told apart (several jobs, or numerical frequencies); give one output for each."
+                )
             images += found
     return images, remarks
 
