@@ -182,8 +182,9 @@ class _Part:
         """End the copy, without its last step if that is not ``whole``; whether any is left."""
         if not whole:
             self._file.truncate(self._last_step)
+            self.steps -= 1
         self._file.close()
-        return whole or self.steps > 1
+        return whole or self.steps > 0
 
 
 def _mended(line: str, format_: str) -> str:
