@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, print_line, read_files
+from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_file
 
@@ -133,6 +134,7 @@ def select(
         Parameter(help="Begin with a frame drawn at random, not the most usual.", converter=whole),
     ] = None,
     reading: Reading | None = None,
+    options: ModelOptions | None = None,
     json: Json = None,
 ) -> int:
     """Choose the frames that differ most from each other, by a model's descriptors.
@@ -142,11 +144,10 @@ def select(
 
         ladera data select ethanol-mace md.extxyz --number 100 --output chosen.extxyz
     """
-    from ladera import loading
     from ladera.data import formats
 
     _claim(output, json)
-    potential = loading.load(model)
+    potential = load_model([model], options)
     dataset = read_files(files, reading)
     before = None if known is None else read_files(tuple(known), reading)
     rows, scores = _candidates(potential, dataset, by, above)

@@ -6,6 +6,7 @@ file                            handled by
 ``*.xyz``, ``*.extxyz``         :mod:`~ladera.data.formats.extended_xyz`
 begins with ``begin``           :mod:`~ladera.data.formats.input_data` (RuNNer, n2p2)
 ``*.h5``, ``*.hdf5``            :class:`ladera.data.dataset.Dataset`, larger than memory
+other ``*.h5``, ``*.npz``       :mod:`~ladera.data.formats.array_file`, reading only
 any other                       :mod:`~ladera.data.formats.ase_files`, reading only
 ==============================  ==================================================================
 
@@ -19,10 +20,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ladera.data.dataset import Dataset
-from ladera.data.formats import ase_files, extended_xyz, input_data
+from ladera.data.formats import array_file, ase_files, extended_xyz, input_data
 from ladera.data.formats.input_data import AtomColumns
 from ladera.data.formats.labels import DataWarning, LabelKeys
 from ladera.data.frame import Frame
+from ladera.data.store import is_foreign
 from ladera.data.text import ending, is_extended_xyz, is_input_data
 from ladera.errors import DataError, did_you_mean
 from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
@@ -62,7 +64,7 @@ def read(
         Species of the types 1, 2, 3... of a LAMMPS dump.
     """
     files, units = _files(paths), _unit_system(units)
-    if len(files) == 1 and _is_hdf5(files[0]):
+    if len(files) == 1 and _is_hdf5(files[0]) and not is_foreign(files[0]):
         return _open_hdf5(files[0], units, keys or LabelKeys())
     frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
     return Dataset.from_frames(frames)
@@ -125,6 +127,8 @@ def _frames(
     atom_columns: AtomColumns,
     types: Sequence[str],
 ) -> Iterator[Frame]:
+    if path.suffix.lower() == ".npz" or (_is_hdf5(path) and is_foreign(path)):
+        return array_file.read(path, keys, units)
     if _is_hdf5(path):
         return iter(_open_hdf5(path, units, keys))
     if ending(path) in (".xyz", ".extxyz") or is_extended_xyz(path):

@@ -27,6 +27,7 @@ from ladera.units import HARTREE, METAL, UnitSystem
 
 _DATABASES: Final = ("db", "json", "postgresql", "mysql", "mariadb", "aselmdb")
 _LAMMPS: Final = ("lammps-dump-text", "lammps-dump-binary", "lammps-data")
+_OBJECTS: Final = (".lmdb", ".pt", ".pth", ".pkl", ".pickle")
 # Formats whose numbers are in Angstrom and eV already, so that saying so is true.
 _METAL: Final = ("traj", "bundletrajectory", "xsf", "xyz", "vasp", "cif", *_DATABASES)
 
@@ -89,6 +90,12 @@ def _format(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
+    if path.suffix.lower() in _OBJECTS:
+        return DataError(
+            f"{path} holds Python objects, which only running code could read, and Ladera never "
+            "does; write its frames as extended XYZ, or as an .aselmdb of fairchem, with the "
+            "program that it is from."
+        )
     if isinstance(error, UnknownFileTypeError):
         return DataError(
             f"{path} is of no kind that Ladera can tell, by its name or by how it begins; give an "
