@@ -275,6 +275,8 @@ def test_commands(tmp_path, monkeypatch, capsys, ethanol: Dataset) -> None:
     ("words", "sentence"),
     [
         ("generate salt.cif --output a.xyz", "Nothing was asked for; name what to make"),
+        ("generate salt.cif --output a.pdb --rattle 0.1", "ending '.pdb', which Ladera does not"),
+        ("generate salt.cif --output a.xyz --contacts --points 0", "curve of 0 frames was asked"),
         ("generate salt.cif --output a.xyz --supercell 0 1 1", "give three whole numbers"),
         ("generate salt.cif --output a.xyz --strain 3", "The largest strain is 3; it must be"),
         ("generate salt.cif --output a.xyz --rattle -1", "rattle is -1 Angstrom; it must be above"),

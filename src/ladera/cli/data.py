@@ -130,6 +130,7 @@ def convert(
     from ladera.data import formats
     from ladera.data.dataset import Dataset
 
+    formats.writable(output)
     claim_file(output)
     lost: tuple[str, ...] = ()
     if output.suffix in (".h5", ".hdf5") and output_units in (None, "angstrom-ev"):

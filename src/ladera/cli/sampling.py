@@ -333,7 +333,8 @@ def _print_made(made: Dataset) -> list[dict[str, Any]]:
 
     from ladera.sampling.generation import closest_contact
 
-    record, least = [], {}
+    record: list[dict[str, Any]] = []
+    least: dict[str, tuple[int, float, str]] = {}
     for index, frame in enumerate(made):
         share, one, other = closest_contact(frame)
         kind = frame.config_type
@@ -358,6 +359,9 @@ def _share(part: float, whole_: float) -> str:
 
 
 def _claim(output: Path, json: Path | None) -> None:
+    from ladera.data import formats
+
+    formats.writable(output)
     claim_file(output)
     if json is not None:
         claim_file(json)

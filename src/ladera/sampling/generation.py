@@ -62,6 +62,7 @@ def generate(frames: Iterable[Frame], recipe: Recipe) -> Iterator[Frame]:
             "radii were asked for; give a number from 1, and a share above 0 and at most 1."
         )
     symbols: set[str] = set()
+    empty = True
     for place, frame in enumerate(frames):
         symbols |= {chemical_symbols[number] for number in frame.numbers}
         start = supercell(frame, recipe.supercell) if recipe.supercell else frame
@@ -71,7 +72,14 @@ def generate(frames: Iterable[Frame], recipe: Recipe) -> Iterator[Frame]:
         elif recipe.supercell:
             yield start
         if recipe.contacts:
-            yield from contacts(start, recipe.points, recipe.closest)
+            pushed = contacts(start, recipe.points, recipe.closest)
+            empty &= not pushed
+            yield from pushed
+    if recipe.contacts and empty and not (perturbed or recipe.supercell or recipe.dimers):
+        raise DataError(
+            "No structure has two atoms near each other that could be pushed together; give "
+            "structures of several atoms, or a smaller --closest."
+        )
     if recipe.dimers:
         yield from dimers(sorted(symbols), recipe.cutoff, recipe.points, recipe.closest)
 
@@ -189,7 +197,7 @@ def dimers(
     alone comes first, of the group IsolatedAtom: that is where the curves end, and it sets E0.
     """
     if points < 2:
-        raise ConfigError(f"A curve of {points} points was asked for; give at least two.")
+        raise ConfigError(f"A curve of {points} frames was asked for; give at least two.")
     numbers = sorted(atomic_numbers[symbol] for symbol in set(symbols))
     frames = [_open([number], [[0, 0, 0]], ISOLATED_ATOM) for number in numbers]
     for a, b in combinations_with_replacement(numbers, 2):
@@ -212,6 +220,8 @@ def contacts(frame: Frame, points: int = 5, closest: float = CLOSEST) -> list[Fr
     the curve ends. They teach a potential what molecular dynamics meets in a collision, with the
     other atoms around.
     """
+    if points < 1:
+        raise ConfigError(f"A curve of {points} frames was asked for; give at least one.")
     i, j, vectors, distances = _neighbors(frame, _REACH)
     radii = covalent_radii[frame.numbers]
     frames: list[Frame] = []

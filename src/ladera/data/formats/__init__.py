@@ -29,7 +29,7 @@ from ladera.data.text import ending, is_extended_xyz, is_input_data
 from ladera.errors import DataError, did_you_mean
 from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
 
-__all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "write"]
+__all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "writable", "write"]
 
 PathLike = str | os.PathLike[str]
 
@@ -95,22 +95,32 @@ def write(
     fails.
     """
     path, units = Path(path), _unit_system(units)
-    kind = ending(path)
+    kind = writable(path)
     if kind != ".data" and units not in (None, METAL):
         raise DataError(f"{path} is always written in Angstrom and eV; give no other units.")
     if _is_hdf5(path):
         dataset.save(path)
     elif kind in (".xyz", ".extxyz"):
         extended_xyz.write(dataset, path)
-    elif kind == ".data":
+    else:
         input_data.write(dataset, path, _required(units, path))
         return input_data.lost_labels(dataset)
-    else:
+    return ()
+
+
+def writable(path: PathLike) -> str:
+    """The ending of a file that :func:`write` can write, without that of a compression.
+
+    Raises DataError for any other: what takes long asks before.
+    """
+    path = Path(path)
+    kind = ending(path)
+    if not _is_hdf5(path) and kind not in (".xyz", ".extxyz", ".data"):
         raise DataError(
             f"{path} has the ending '{path.suffix}', which Ladera does not write; "
             "choose .extxyz, .extxyz.gz, .data or .h5."
         )
-    return ()
+    return kind
 
 
 def _files(paths: PathLike | Sequence[PathLike]) -> list[Path]:
