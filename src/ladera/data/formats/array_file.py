@@ -15,9 +15,10 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from ladera.arrays import Booleans, Floats, Integers
-from ladera.data.formats.labels import FileLabels, LabelKeys
+from ladera.data.formats.labels import FileLabels
 from ladera.data.frame import Frame
-from ladera.errors import DataError
+from ladera.data.label_keys import LabelKeys
+from ladera.errors import DataError, reason_of
 from ladera.units import FILE_UNITS, UnitSystem
 
 _POSITIONS: Final = ("positions", "R", "coords", "coordinates", "pos", "conformations")
@@ -73,7 +74,7 @@ def _sets(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(
             f"{path} holds {why}; write numbers only."
             if why
-            else f"{path} cannot be read ({error}); copy it again."
+            else f"{path} cannot be read{reason_of(error)}; it is damaged, copy it again."
         ) from error
 
 

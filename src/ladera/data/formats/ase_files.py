@@ -19,10 +19,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.formats import UnknownFileTypeError, filetype
 
 from ladera.data.formats import outputs
-from ladera.data.formats.labels import AT_ZERO_BROADENING, FileLabels, LabelKeys
+from ladera.data.formats.labels import AT_ZERO_BROADENING, FileLabels
 from ladera.data.frame import Frame
+from ladera.data.label_keys import LabelKeys
 from ladera.data.text import LineReader
-from ladera.errors import DataError
+from ladera.errors import DataError, reason_of
 from ladera.units import HARTREE, METAL, UnitSystem
 
 _DATABASES: Final = ("db", "json", "postgresql", "mysql", "mariadb", "aselmdb")
@@ -107,10 +108,9 @@ def _unreadable(path: Path, error: Exception) -> DataError:
             f"{path} can only be read with the package '{error.name}'; install it, or convert the "
             "file where it is installed."
         )
-    detail = f"{type(error).__name__}: {error}".rstrip(".")
     return DataError(
-        f"{path} cannot be read by ASE ({detail}); "
-        "give an extended XYZ, an input.data or a file of a format that ASE reads."
+        f"{path} could not be read as data{reason_of(error)}; it is damaged or of a format that is "
+        "not known here. Give extended XYZ, HDF5 of Ladera, or an output or trajectory of a code."
     )
 
 

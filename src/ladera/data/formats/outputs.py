@@ -25,7 +25,7 @@ from ase import Atoms
 from ladera.data.formats import convergence, cp2k
 from ladera.data.formats.labels import DataWarning
 from ladera.data.text import LineReader, head
-from ladera.errors import DataError
+from ladera.errors import DataError, reason_of
 from ladera.units import HARTREE
 
 _MARKS: Final = ("begins", "step", "ends", "gives_up")
@@ -310,11 +310,12 @@ def _images(part: _Part, path: Path, format_: str) -> list[Atoms]:
         with _quiet():
             found = ase.io.read(part.path, ":", format_, do_not_split_by_at_sign=True, **options)
     except Exception as error:  # a reader of ASE can raise anything on a file it does not expect
-        name, detail = PROGRAMS[format_].name, str(error).rstrip(".") or type(error).__name__
-        hint = "it is cut short, or prints other things than it expected"
-        if "positions" in detail:
+        hint = "it is cut short, or of an unknown version"
+        if "positions" in str(error):
             hint = "it prints no positions (NWRITE = 0): read the vasprun.xml of the same run"
-        raise DataError(f"{path} is {name} that cannot be read ({detail}); {hint}.") from error
+        raise DataError(
+            f"{path} is {PROGRAMS[format_].name} that cannot be read{reason_of(error)}; {hint}."
+        ) from error
     return [found] if isinstance(found, Atoms) else list(found)
 
 
