@@ -37,6 +37,7 @@ from ladera.cli import (
     properties,
     relax,
     report,
+    sampling,
     train,
     validate,
     vibrations,
@@ -60,8 +61,11 @@ BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., int], ...]], ...]] = (
     (
         "data",
-        "Look at, check, convert and split data sets.",
-        (data.info, data.check, data.convert, data.split),
+        "Look at, check, convert, filter, choose, make and split data sets.",
+        (
+            *(data.info, data.check, data.convert, data.split),
+            *(sampling.filter_, sampling.select, sampling.generate),
+        ),
     ),
     (
         "functions",

@@ -188,6 +188,12 @@ class Committee(Potential):
         grades = [grade for grade in self._grades(graph, prediction) if grade is not None]
         return torch.stack([grade.double() for grade in grades]).amax(0) if grades else None
 
+    def descriptors(self, graph: Graph) -> Tensor | None:
+        """Those of all members side by side, (n_atoms, n); None unless all have some."""
+        found = [member.descriptors(graph.to(member.dtype)) for member in self.members]
+        known = [each.double() for each in found if each is not None]
+        return torch.cat(known, dim=1) / len(known) ** 0.5 if len(known) == len(found) else None
+
     def explain_grade(
         self, graph: Graph, prediction: Prediction | None = None
     ) -> list[Extrapolation]:

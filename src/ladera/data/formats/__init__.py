@@ -6,6 +6,7 @@ file                            handled by
 ``*.xyz``, ``*.extxyz``         :mod:`~ladera.data.formats.extended_xyz`
 begins with ``begin``           :mod:`~ladera.data.formats.input_data` (RuNNer, n2p2)
 ``*.h5``, ``*.hdf5``            :class:`ladera.data.dataset.Dataset`, larger than memory
+other ``*.h5``, ``*.npz``       :mod:`~ladera.data.formats.array_file`, reading only
 any other                       :mod:`~ladera.data.formats.ase_files`, reading only
 ==============================  ==================================================================
 
@@ -19,15 +20,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ladera.data.dataset import Dataset
-from ladera.data.formats import ase_files, extended_xyz, input_data
+from ladera.data.formats import array_file, ase_files, extended_xyz, input_data
 from ladera.data.formats.labels import DataWarning
 from ladera.data.frame import Frame
 from ladera.data.label_keys import AtomColumns, LabelKeys
+from ladera.data.store import is_foreign
 from ladera.data.text import ending, is_extended_xyz, is_input_data
 from ladera.errors import DataError, did_you_mean
 from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
 
-__all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "write"]
+__all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "writable", "write"]
 
 PathLike = str | os.PathLike[str]
 
@@ -62,7 +64,7 @@ def read(
         Species of the types 1, 2, 3... of a LAMMPS dump.
     """
     files, units = _files(paths), _unit_system(units)
-    if len(files) == 1 and _is_hdf5(files[0]):
+    if len(files) == 1 and _is_hdf5(files[0]) and not is_foreign(files[0]):
         return _open_hdf5(files[0], units, keys or LabelKeys())
     frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
     return Dataset.from_frames(frames)
@@ -93,22 +95,32 @@ def write(
     fails.
     """
     path, units = Path(path), _unit_system(units)
-    kind = ending(path)
+    kind = writable(path)
     if kind != ".data" and units not in (None, METAL):
         raise DataError(f"{path} is always written in Angstrom and eV; give no other units.")
     if _is_hdf5(path):
         dataset.save(path)
     elif kind in (".xyz", ".extxyz"):
         extended_xyz.write(dataset, path)
-    elif kind == ".data":
+    else:
         input_data.write(dataset, path, _required(units, path, "--output-units"))
         return input_data.lost_labels(dataset)
-    else:
+    return ()
+
+
+def writable(path: PathLike) -> str:
+    """The ending of a file that :func:`write` can write, without that of a compression.
+
+    Raises DataError for any other: what takes long asks before.
+    """
+    path = Path(path)
+    kind = ending(path)
+    if not _is_hdf5(path) and kind not in (".xyz", ".extxyz", ".data"):
         raise DataError(
             f"{path} has the ending '{path.suffix}', which Ladera does not write; "
             "choose .extxyz, .extxyz.gz, .data or .h5."
         )
-    return ()
+    return kind
 
 
 def _files(paths: PathLike | Sequence[PathLike]) -> list[Path]:
@@ -125,6 +137,8 @@ def _frames(
     atom_columns: AtomColumns,
     types: Sequence[str],
 ) -> Iterator[Frame]:
+    if path.suffix.lower() == ".npz" or (_is_hdf5(path) and is_foreign(path)):
+        return array_file.read(path, keys, units)
     if _is_hdf5(path):
         return iter(_open_hdf5(path, units, keys))
     if ending(path) in (".xyz", ".extxyz") or is_extended_xyz(path):

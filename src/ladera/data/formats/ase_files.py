@@ -16,17 +16,19 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io.formats import filetype
+from ase.io.formats import UnknownFileTypeError, filetype
 
-from ladera.data.formats import convergence
-from ladera.data.formats.labels import FileLabels, LabelKeys
+from ladera.data.formats import outputs
+from ladera.data.formats.labels import AT_ZERO_BROADENING, FileLabels
 from ladera.data.frame import Frame
+from ladera.data.label_keys import LabelKeys
 from ladera.data.text import LineReader
 from ladera.errors import DataError, reason_of
 from ladera.units import HARTREE, METAL, UnitSystem
 
 _DATABASES: Final = ("db", "json", "postgresql", "mysql", "mariadb", "aselmdb")
 _LAMMPS: Final = ("lammps-dump-text", "lammps-dump-binary", "lammps-data")
+_OBJECTS: Final = (".lmdb", ".pt", ".pth", ".pkl", ".pickle")
 # Formats whose numbers are in Angstrom and eV already, so that saying so is true.
 _METAL: Final = ("traj", "bundletrajectory", "xsf", "xyz", "vasp", "cif", *_DATABASES)
 
@@ -38,7 +40,7 @@ def read(
 
     ``types`` are the species of LAMMPS's types 1, 2, 3... Raises DataError when ASE cannot read
     the file, when a label that was asked for is in no frame, and for units that are not ASE's.
-    Calculations that did not converge are left out with a warning.
+    Of a program's output what is no label is left out with a warning.
     """
     format_ = _format(path)
     if format_ == "runnerdata":  # ASE would take it for Bohr and Hartree, whatever the user said
@@ -55,7 +57,11 @@ def read(
             "Angstrom and eV; give no other units."
         )
     labels = FileLabels(path, keys, METAL)
-    structures = convergence.converged(_structures(path, format_, units, types), path, format_)
+    if format_ in outputs.PROGRAMS:
+        wanted = [name for name in ("energy", "forces") if getattr(keys, name) == name]
+        structures = outputs.read(path, format_, wanted)
+    else:
+        structures = enumerate(_structures(path, format_, units, types))
     for index, atoms in structures:
         source = f"{path}, frame {index}"
         yield labels.frame(
@@ -72,13 +78,36 @@ def read(
 
 
 def _format(path: Path) -> str:
+    known = outputs.kind(path)
+    if known is not None:
+        return known
     try:
-        return str(filetype(str(path), read=True))
+        format_ = str(filetype(str(path), read=True))
     except Exception as error:
         raise _unreadable(path, error) from error
+    if format_ in outputs.TOLD:  # only by its name
+        raise _unreadable(path, UnknownFileTypeError())
+    return format_
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
+    if path.suffix.lower() in _OBJECTS:
+        return DataError(
+            f"{path} holds Python objects, which only running code could read, and Ladera never "
+            "does; write its frames as extended XYZ, or as an .aselmdb of fairchem, with the "
+            "program that it is from."
+        )
+    if isinstance(error, UnknownFileTypeError):
+        return DataError(
+            f"{path} is of no kind that Ladera can tell, by its name or by how it begins; give an "
+            "extended XYZ, an input.data, an output of VASP, CP2K, ORCA, Gaussian, Quantum "
+            "ESPRESSO or FHI-aims, or any other file that ASE reads."
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return DataError(
+            f"{path} can only be read with the package '{error.name}'; install it, or convert the "
+            "file where it is installed."
+        )
     return DataError(
         f"{path} could not be read as data{reason_of(error)}; it is damaged or of a format that is "
         "not known here. Give extended XYZ, HDF5 of Ladera, or an output or trajectory of a code."
@@ -190,6 +219,9 @@ def _values(atoms: Atoms, keys: LabelKeys, source: str) -> dict[str, Any]:
         for name in keys.names() & values.keys() & layer.keys():
             _require_same(name, values[name], layer[name], source)
         values.update(layer)
+    if "free_energy" in results and "energy" not in keys.model_fields_set:
+        values[AT_ZERO_BROADENING] = values.get("energy")
+        values["energy"] = results["free_energy"]  # whose derivatives the forces are
     return values
 
 
