@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
-from ladera import __version__
+from ladera import __version__, progress
 from ladera.cli import (
     committee,
     data,
@@ -37,6 +37,7 @@ from ladera.cli import (
     properties,
     relax,
     report,
+    session,
     train,
     validate,
     vibrations,
@@ -109,8 +110,8 @@ HELP: Final = """\
 Machine-learned interatomic potentials, from labelled frames to plotted results.
 
 Start with ladera demo, or with ladera template > config.yaml and your own data.
-Every command explains itself: ladera train --help. With --debug anywhere on the
-line a failure shows its traceback. Units are Angstrom, eV, fs and K throughout.
+Every command explains itself: ladera train --help. Units are Angstrom, eV, fs and K
+throughout.
 """
 
 
@@ -119,6 +120,7 @@ def _make_app() -> App:
     app = App(
         name="ladera",
         help=HELP,
+        help_epilogue=session.HELP,
         help_format="plaintext",  # without the machinery of Markdown: half of the time
         version=__version__,
         default_parameter=Parameter(negative=()),  # no --no-resume beside --resume
@@ -146,16 +148,22 @@ app: Final = _make_app()
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line (that of the process by default) and leave with its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    line = session.Session.of(list(sys.argv[1:] if arguments is None else arguments))
     warnings.formatwarning = _one_line_warning
     _require_home()
     streams = standard_streams()
     with interrupted_by_signals():
-        code = _exit_code(lambda: app(words), debug)
+        code = _exit_code(lambda: _run(line), line)
         release()
         sys.exit(code or _exit_code_of(streams))
+
+
+def _run(line: session.Session) -> int:
+    """Run the command of a line, in sight of who watches; its words, for one without a command."""
+    line.begin()
+    with progress.Task(f"ladera {line.words[0]}" if line.words else "ladera"):
+        code: int = app(line.words)
+        return code
 
 
 def _require_home() -> None:
@@ -166,26 +174,40 @@ def _require_home() -> None:
         os.environ["HOME"] = "/nonexistent"
 
 
-def _exit_code(command: Callable[[], Any], debug: bool) -> int:
+def _exit_code(command: Callable[[], Any], line: session.Session) -> int:
     """Run a command; whatever goes wrong becomes one sentence on stderr and an exit code."""
+    sentence: str | None = None
     try:
         code: int = command()
-        return code
-    except KeyboardInterrupt as stop:
-        return _fail(f"Interrupted: {stop}." if str(stop) else "Interrupted.", INTERRUPTED)
-    except CycloptsError as misuse:
-        line = " ".join(("ladera", *(misuse.command_chain or ())))
-        return _fail(f"{misuse} See `{line} --help`.", USAGE)
-    except Exception as error:
-        if debug:
+    except BaseException as error:
+        if line.debug and isinstance(error, Exception):
             traceback.print_exc()
-        if isinstance(error, LaderaError):
-            return _fail(str(error), FAILURE)
-        if isinstance(error, OSError):
-            return _fail(_system_sentence(error), FAILURE)
-        if isinstance(error, MemoryError):
-            return _fail("Not enough memory; try smaller batches or structures.", FAILURE)
-        return _fail(_internal_sentence(error), INTERNAL_ERROR)
+        sentence, code = _explain(error)
+        _fail(sentence, code)
+    try:
+        line.end(code, sentence)
+    except OSError as error:
+        return _fail(_system_sentence(error), FAILURE)
+    return code
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """What went wrong, in a sentence, and the exit code; what is no failure is raised again."""
+    match error:
+        case KeyboardInterrupt():
+            return f"Interrupted: {error}." if str(error) else "Interrupted.", INTERRUPTED
+        case CycloptsError():
+            line = " ".join(("ladera", *(error.command_chain or ())))
+            return f"{error} See `{line} --help`.", USAGE
+        case LaderaError():
+            return str(error), FAILURE
+        case OSError():
+            return _system_sentence(error), FAILURE
+        case MemoryError():
+            return "Not enough memory; try smaller batches or structures.", FAILURE
+        case Exception():
+            return _internal_sentence(error), INTERNAL_ERROR
+    raise error
 
 
 def _exit_code_of(streams: StandardStreams) -> int:

@@ -9,7 +9,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ladera.cli.numbers import whole
-from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame, finish, require_free
 
 
@@ -136,15 +135,12 @@ def _run(
 
     if not (runs.model and runs.structure and temperatures):
         raise ConfigError("Simulations need --model, --structure and --temperature.")
-    words = f"{len(temperatures)} temperature(s), {time:g} ps each"
-    with ProgressBar(f"{words}, %", 100) as bar:
-        return run_for_diffusion(
-            read_structure(runs.structure, runs.frame),
-            runs.model,
-            temperatures,
-            output,
-            time=time,
-            timestep=runs.timestep,
-            processes=runs.processes,
-            on_progress=lambda done, total: bar.show(100 * done / total),
-        )
+    return run_for_diffusion(
+        read_structure(runs.structure, runs.frame),
+        runs.model,
+        temperatures,
+        output,
+        time=time,
+        timestep=runs.timestep,
+        processes=runs.processes,
+    )

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
 from ladera.cli.outputs import claim_folder
+from ladera.cli.session import answer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,23 +58,18 @@ def evaluate(
     potential = loading.load(model)
     dataset = read_files(files, reading)
     frames = _frames(dataset, split, part)
-    with Console(stderr=True).status("Evaluating ...") as status:
-        found = evaluate_dataset(
-            potential,
-            dataset[frames],
-            frames,
-            on_frames=lambda done: status.update(f"Evaluated {done:,} of {len(frames):,} frames"),
-        )
+    found = evaluate_dataset(potential, dataset[frames], frames)
     summary = require_foreign_labels(found).to_json()
     _print_evaluation(summary)
     if summary["uncertainty"] is not None:
         Console().print(reliability_table(summary["uncertainty"]))
     if found.extrapolation is not None:
         _print_extrapolation(found.extrapolation, summary["extrapolation"])
+    given = [*files, *([] if split is None else [split])]
+    settings = {} if split is None else {"split": str(split), "part": part}
+    record = describe_evaluation(potential, dataset, given, **settings)
+    answer({"kind": "evaluation", **summary, "provenance": record})
     if output is not None:
-        given = [*files, *([] if split is None else [split])]
-        settings = {} if split is None else {"split": str(split), "part": part}
-        record = describe_evaluation(potential, dataset, given, **settings)
         write_evaluations({part: found}, output, provenance=record)
         print(f"Wrote {output / 'evaluation.json'} and {output / f'predictions_{part}.npz'}.")
     return 0

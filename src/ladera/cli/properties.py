@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_folder
+from ladera.cli.session import answer
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -112,10 +113,14 @@ def with_model(structure: Path, model: list[Path], output: Path, frame: int | No
 
 def finish(result: Result, output: Path) -> int:
     """Save a result, show its table, say where the rest is."""
+    import json
+
     from ladera.properties.memory import forget
+    from ladera.properties.result import FIGURE, FILE, TABLE
 
     result.save(output)
     forget(output)
+    answer(json.loads(result.to_json()), [output / name for name in (FILE, TABLE, FIGURE)])
     show(result)
     print(f"Wrote {output / 'result.json'}, table.csv and figure.svg.")
     return 0

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from ladera.cli.numbers import whole
 from ladera.cli.properties import Frame
-
-if TYPE_CHECKING:
-    from ladera.simulation.run_folder import RelaxRow
+from ladera.cli.session import answer, quantities
 
 
 def relax(
@@ -40,6 +37,8 @@ def relax(
 
         ladera relax model.ladera ethanol.xyz --fmax 0.01
     """
+    import json
+
     from ladera.errors import SimulationError
     from ladera.loading import load_committee
     from ladera.simulation.relaxation import relax as run
@@ -56,9 +55,20 @@ def relax(
         symmetry=symmetry,
         optimizer=optimizer,
         folder=output,
-        on_row=_show if sys.stderr.isatty() else None,
     )
     last = result.last
+    record = json.loads((output / "settings.json").read_text(encoding="utf-8"))
+    fields = {
+        "converged": (result.converged, ""),
+        "steps": (last.step, ""),
+        "energy": (last.energy_ev, "eV"),
+        "max_force": (last.max_force_ev_per_angstrom, "eV/Angstrom"),
+        "max_stress": (last.max_stress_gpa, "GPa"),
+        "positions": (result.atoms.positions, "Angstrom"),
+        "cell": (result.atoms.cell.array, "Angstrom"),
+        "symbols": (result.atoms.get_chemical_symbols(), ""),
+    }
+    answer(quantities("relaxation", fields, record), [output / "relaxed.extxyz"])
     reached = (
         f"energy {last.energy_ev:.6f} eV, largest force {last.max_force_ev_per_angstrom:.2g} "
         "eV/Angstrom"
@@ -85,12 +95,3 @@ def _print_table(rows: list[tuple[str, str, str, str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console(highlight=False, markup=False).print(table)
-
-
-def _show(row: RelaxRow) -> None:
-    """One line a step on a terminal: how many there will be nobody knows."""
-    print(
-        f"step {row.step:5d}  {row.energy_ev:14.6f} eV  "
-        f"{row.max_force_ev_per_angstrom:9.5f} eV/Angstrom",
-        file=sys.stderr,
-    )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.session import answer
+
 
 def report(
     run: Annotated[Path, Parameter(help="Folder of a training run, simulation or property.")],
@@ -38,5 +40,6 @@ def report(
     from ladera.report.report import write_report
 
     path = write_report(run, output, simulations=md or (), properties=properties or ())
+    answer({"kind": "report"}, [path])
     print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB); open it in any browser.")
     return 0

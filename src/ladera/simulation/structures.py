@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from ladera.structure import StructureWarning
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+log = logging.getLogger(__name__)
 
 _ISOTOPES: Final = {"D": 2.014101778, "T": 3.016049281}  # amu, of hydrogen (AME 2020)
 _DEUTERON: Final = 2.01355  # amu, what ASE's reader of CIF gives deuterium
@@ -59,6 +62,7 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     _require_full_sites(atoms, path)
     restore_constraints(atoms, path)
     came_from(hash_of_structure(atoms, atoms.get_masses()), path)
+    log.debug("Read %s: %s, %d atoms.", path, atoms.get_chemical_formula(), len(atoms))
     return atoms
 
 
