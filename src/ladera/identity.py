@@ -89,13 +89,15 @@ def describe_model(potential: Potential) -> dict[str, Any]:
     files = provenance.files_of(sha256) or [
         file for member in potential.members for file in provenance.files_of(hash_of_model(member))
     ]
-    return {
+    described = {
         "architecture": potential.config.architecture,
         "species": list(potential.symbols),
         "cutoff": potential.cutoff,
         "sha256": sha256,
         "files": files,
     }
+    name = potential.provenance.get("published_as")
+    return described if name is None else {**described, "published_as": name}
 
 
 def describe_structure(atoms: Atoms) -> dict[str, Any]:

@@ -107,9 +107,10 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
             task.advance()
 
 
-def hide() -> None:
-    """Let nobody see anything from now on, in this process."""
-    _hidden.add(True)
+def hide(hidden: bool = True) -> None:
+    """Let nobody see anything from now on, in this process; or anybody again."""
+    _hidden.clear()
+    _hidden.update({True} if hidden else ())
 
 
 # --- who watches --------------------------------------------------------------------------------

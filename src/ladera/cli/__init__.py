@@ -22,6 +22,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from ladera import __version__, progress
 from ladera.cli import (
+    cite,
     committee,
     data,
     demo,
@@ -31,6 +32,7 @@ from ladera.cli import (
     exchange,
     finetune,
     functions,
+    info,
     neb,
     phonons,
     precompile,
@@ -84,7 +86,7 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     train.schema,
     train.train,
     evaluate.evaluate,
-    evaluate.info,
+    info.info,
     committee.committee,
     finetune.finetune,
     exchange.import_,
@@ -103,6 +105,7 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     dynamics.spectrum,
     validate.validate,
     report.report,
+    cite.cite,
     precompile.compile_,
 )
 

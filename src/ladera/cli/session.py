@@ -106,8 +106,7 @@ class Session:
     def begin(self) -> None:
         """Listen to the notices, and keep standard output for the document if that goes there."""
         _answers.clear()
-        if self.quiet:
-            progress.hide()
+        progress.hide(self.quiet)
         level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         log = logging.getLogger("ladera")
         log.handlers = [each for each in log.handlers if not isinstance(each, _Notices)]
