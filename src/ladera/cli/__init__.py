@@ -44,6 +44,7 @@ from ladera.cli import (
     validate,
     vibrations,
 )
+from ladera.cli.models import calculator_as_model
 from ladera.cli.outputs import release
 from ladera.cli.streams import StandardStreams, standard_streams
 from ladera.errors import LaderaError
@@ -165,7 +166,7 @@ def _run(line: session.Session) -> int:
     """Run the command of a line, in sight of who watches; its words, for one without a command."""
     line.begin()
     with progress.Task(f"ladera {line.words[0]}" if line.words else "ladera"):
-        code: int = app(line.words)
+        code: int = app(calculator_as_model(app, line.words))
         return code
 
 

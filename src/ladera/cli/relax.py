@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import whole
 from ladera.cli.properties import Frame
 from ladera.cli.session import answer, quantities
@@ -27,6 +28,7 @@ def relax(
     ] = False,
     optimizer: Annotated[Literal["lbfgs", "bfgs", "fire"], Parameter(help="Of ASE's.")] = "lbfgs",
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("relax"),
 ) -> int:
     """Move atoms, and the cell if asked, to zero force.
@@ -40,12 +42,11 @@ def relax(
     import json
 
     from ladera.errors import SimulationError
-    from ladera.loading import load_committee
     from ladera.simulation.relaxation import relax as run
     from ladera.simulation.structures import read_structure
 
     atoms = read_structure(structure, frame)
-    potential = load_committee(model)
+    potential = load_model(model, options)
     result = run(
         atoms,
         potential,
