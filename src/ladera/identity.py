@@ -96,8 +96,11 @@ def describe_model(potential: Potential) -> dict[str, Any]:
         "sha256": sha256,
         "files": files,
     }
-    name = potential.provenance.get("published_as")
-    return described if name is None else {**described, "published_as": name}
+    more = {
+        "published_as": potential.provenance.get("published_as"),
+        "calculator": getattr(potential.config, "calculator", None),
+    }
+    return described | {name: value for name, value in more.items() if value is not None}
 
 
 def describe_structure(atoms: Atoms) -> dict[str, Any]:

@@ -170,10 +170,10 @@ def _record(record: Mapping[str, Any], kind: str) -> Reasons:
     """What a result stands on."""
     settings = record.get("settings", {})
     model = record.get("model", {})
-    if "architecture" in model:
+    if "calculator" in model:
+        yield from _calculator(model["calculator"].rpartition(":")[2])
+    elif "architecture" in model:
         yield from _stored_model(model)
-    elif "calculator" in model:
-        yield from _calculator(model["calculator"])
     if "ase" in record.get("versions", {}):
         yield "ase", "structures, relaxations and file formats"
     for key in _KINDS.get(kind, ()):
