@@ -24,6 +24,7 @@ from ladera import __version__, progress
 from ladera.cli import (
     cite,
     committee,
+    completion,
     data,
     demo,
     diffusion,
@@ -119,7 +120,7 @@ throughout.
 """
 
 
-def _make_app() -> App:
+def make_app() -> App:
     """The command line with all its commands."""
     app = App(
         name="ladera",
@@ -144,10 +145,11 @@ def _make_app() -> App:
         for rank, command in enumerate(commands):
             group.command(command, sort_key=rank, help_format="markdown")
         app.command(group)
+    completion.register(app)
     return app
 
 
-app: Final = _make_app()
+app: Final = make_app()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

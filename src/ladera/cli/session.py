@@ -25,9 +25,10 @@ from typing import Any, Final, TextIO
 
 from ladera import progress
 
-HELP: Final = """\
-Every command takes --json FILE (or -) for its result as one JSON document, --quiet for no progress
-and no notices, -v for more of them, --debug for tracebacks."""
+HELP: Final = (
+    "Every command takes --json FILE (or -) for its result as one JSON document, --quiet for no "
+    "progress and no notices, -v for more of them, --debug for tracebacks."
+)
 
 _QUIET, _VERBOSE, _DEBUG = ("--quiet", "-q"), ("--verbose", "-v"), ("--debug",)
 _answers: Final[dict[str, Any]] = {}  # of the command that runs
