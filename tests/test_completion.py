@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import pytest
 
 from ladera import cli
+from ladera.cli import completion
 from ladera.cli.completion import script
 
 Shell = Literal["bash", "zsh", "fish"]
@@ -97,6 +98,7 @@ def test_it_is_installed_where_the_shell_looks(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(completion, "script", lambda shell: f"# ladera, for {shell}\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     start, contents = tmp_path / f".{shell}rc", []

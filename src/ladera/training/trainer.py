@@ -58,7 +58,7 @@ def train(
 
     ``on_epoch`` is called with one dictionary after each epoch, for trackers of experiments: the
     names and numbers of a row of log.csv, such as ``epoch``, ``validation_loss`` and
-    ``validation_forces_rmse`` (meV/Angstrom); of a committee with the ``member``, epochs counted
+    ``validation_force_rmse_mev_per_angstrom``; of a committee with the ``member``, epochs counted
     over all of them. An ``observer`` hears of every step besides.
 
     Ctrl-C and the signals of queue systems (:mod:`ladera.interrupt`) finish the step, write a
