@@ -521,9 +521,10 @@ def test_ctrl_c_and_a_killed_process_stop_all_runs(tmp_path, monkeypatch):
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(parallel, "_LOOK", 0.01)
-    monkeypatch.setattr(parallel.progress.Task, "show", interrupt)
-    with pytest.raises(KeyboardInterrupt, match="same command goes on"):
-        parallel.run_temperatures(*words, MDSettings(steps=10**7), tmp_path, processes=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel.progress.Task, "show", interrupt)
+        with pytest.raises(KeyboardInterrupt, match="same command goes on"):
+            parallel.run_temperatures(*words, MDSettings(steps=10**7), tmp_path, processes=1)
     assert (tmp_path / "md-90K" / "restart.npz").exists()
     assert not (tmp_path / "md-200K").exists()
 

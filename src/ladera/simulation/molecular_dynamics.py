@@ -216,10 +216,9 @@ class _Run:
         self._guard.check_domain(row.extrapolating_atoms)
         if self.step > 0:
             self._good, self._good_step = self.frame(), self.step
-        speed = (self.task.rate or 0.0) * self._settings.timestep * 1e-6 * 86400
-        self.task.words = (
-            f"{speed:.3g} ns/day, {row.temperature_k:.0f} K, {row.total_energy_ev:.3f} eV"
-        )
+        rate = self.task.rate or 0.0
+        speed = f"{rate:.1f} steps/s, {rate * self._settings.timestep * 1e-6 * 86400:.3g} ns/day"
+        self.task.words = f"{speed}, {row.temperature_k:.0f} K, {row.total_energy_ev:.3f} eV"
         if self._on_row is not None:
             self._on_row(row)
 
