@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import DATA
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_file
 from ladera.cli.session import answer
@@ -72,7 +73,7 @@ class Reading:
 
 
 def info(
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
 ) -> int:
     """Count frames, elements and labels.
@@ -90,7 +91,7 @@ def info(
 
 
 def check(
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
 ) -> int:
     """Look for bad labels and geometries before training.
@@ -109,7 +110,7 @@ def check(
 
 
 def convert(
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[
         Path, Parameter(help="File to write: .extxyz, .extxyz.gz, .h5, or .data (input.data).")
     ],
@@ -142,7 +143,7 @@ def convert(
 
 
 def split(
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[Path, Parameter(help="JSON file to write the frame numbers to.")],
     method: Annotated[
         Literal["random", "group", "first", "file"],
@@ -183,7 +184,7 @@ def split(
     return 0
 
 
-def read_files(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
+def read_files(files: Sequence[Path], reading: Reading | None) -> Dataset:
     """The frames of some files."""
     from ladera.data import formats
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.numbers import whole
 from ladera.cli.session import answer
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 def finetune(
     base: Annotated[
-        str, Parameter(help="The model to start from: a file, a run, or a published name.")
+        str, MODEL, Parameter(help="The model to start from: a file, a run, or a published name.")
     ],
     /,
-    *data: Annotated[Path, Parameter(help="Files with the new frames.")],
+    *data: Annotated[Path, DATA, Parameter(help="Files with the new frames.")],
     method: Annotated[
         Literal["naive", "frozen", "lora", "replay"],
         Parameter(
@@ -30,6 +31,7 @@ def finetune(
     ] = "naive",
     replay: Annotated[
         list[Path] | None,
+        DATA,
         Parameter(
             help="Frames like those of the base, on which to measure what is forgotten; with "
             "--method replay also to repeat.",
@@ -60,10 +62,11 @@ def finetune(
 
     from ladera.cli.evaluate import error_table
     from ladera.cli.train import trained
+
+    config = _config(base, data, method, replay, epochs, set_ or ())
     from ladera.training.evaluation_files import read_finetune
     from ladera.training.trainer import train
 
-    config = _config(base, data, method, replay, epochs, set_ or ())
     potential = train(config, output, resume=resume)
     Console().print(error_table(potential.provenance["errors"]))
     result = read_finetune(output)
@@ -88,11 +91,8 @@ def _config(
     overrides: Sequence[str],
 ) -> TrainingConfig:
     """The training that the words of the command line ask for."""
-    from ladera.errors import ConfigError
     from ladera.training import config_file
 
-    if not data:
-        raise ConfigError("There are no frames to fine-tune on; name files with them.")
     section: dict[str, Any] = {"base": base, "method": method}
     if replay:
         section["replay"] = {"files": [str(path) for path in replay]}
@@ -104,7 +104,7 @@ def _config(
         "optimizer": {"learning_rate": 1e-3},
         "precision": "base",
     }
-    return config_file.parse(values, "The command line", overrides)
+    return config_file.parse(values, "ladera finetune", overrides)
 
 
 def _forgetting(result: dict[str, Any]) -> str:

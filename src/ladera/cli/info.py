@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL
 from ladera.cli.session import answer
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 def info(
     model: Annotated[
-        Path, Parameter(help="Model file, folder of a training run, or name of a published model.")
+        Path,
+        MODEL,
+        Parameter(help="Model file, folder of a training run, or name of a published model."),
     ],
     /,
 ) -> int:

@@ -7,19 +7,20 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import FORCE, whole
 from ladera.cli.properties import Frame
 from ladera.cli.session import answer, quantities
 
 
 def relax(
-    model: Annotated[list[Path], Parameter(help="Model file; several make a committee.")],
-    structure: Annotated[Path, Parameter(help="Structure file, anything ASE reads.")],
+    model: Annotated[list[Path], MODEL, Parameter(help="Model file; several make a committee.")],
+    structure: Annotated[Path, STRUCTURE, Parameter(help="Structure file, anything ASE reads.")],
     /,
     *,
     fmax: Annotated[
-        float, Parameter(help="Done when no force on an atom is larger, eV/Angstrom.")
+        float, FORCE, Parameter(help="Done when no force on an atom is larger, eV/Angstrom.")
     ] = 0.01,
     steps: Annotated[int, Parameter(help="Give up after so many steps.", converter=whole)] = 1000,
     cell: Annotated[bool, Parameter(negative=(), help="Relax the cell as well.")] = False,
@@ -62,7 +63,7 @@ def relax(
     fields = {
         "converged": (result.converged, ""),
         "steps": (last.step, ""),
-        "energy": (last.energy_ev, "eV"),
+        "energy": (last.potential_energy_ev, "eV"),
         "max_force": (last.max_force_ev_per_angstrom, "eV/Angstrom"),
         "max_stress": (last.max_stress_gpa, "GPa"),
         "positions": (result.atoms.positions, "Angstrom"),
@@ -71,8 +72,8 @@ def relax(
     }
     answer(quantities("relaxation", fields, record), [output / "relaxed.extxyz"])
     reached = (
-        f"energy {last.energy_ev:.6f} eV, largest force {last.max_force_ev_per_angstrom:.2g} "
-        "eV/Angstrom"
+        f"potential energy {last.potential_energy_ev:.6f} eV, largest force "
+        f"{last.max_force_ev_per_angstrom:.2g} eV/Angstrom"
     )
     if last.max_stress_gpa is not None:
         reached += f", largest stress {last.max_stress_gpa:.2g} GPa"

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from ladera import progress
 from ladera.cli.data import Units
+from ladera.cli.inputs import CONFIG
 from ladera.cli.session import answer
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def train(
     config: Annotated[
         Path,
+        CONFIG,
         Parameter(
             help="YAML file, as `ladera template` prints one, a control.in, or a folder of n2p2 "
             "with input.nn and input.data."
@@ -97,9 +99,10 @@ def _read(
         job = control_in.read_training(path, overrides)
         return job.config, job.train
     from ladera.training import config_file
-    from ladera.training.trainer import train
 
-    config = config_file.load(path, overrides)
+    config = config_file.load_with_files(path, overrides)
+    from ladera.training.trainer import train  # torch, which a mistake need not wait for
+
     return config, partial(train, config)
 
 

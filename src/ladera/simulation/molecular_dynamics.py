@@ -218,7 +218,10 @@ class _Run:
             self._good, self._good_step = self.frame(), self.step
         rate = self.task.rate or 0.0
         speed = f"{rate:.1f} steps/s, {rate * self._settings.timestep * 1e-6 * 86400:.3g} ns/day"
-        self.task.words = f"{speed}, {row.temperature_k:.0f} K, {row.total_energy_ev:.3f} eV"
+        state = f"{row.temperature_k:.0f} K, total energy {row.total_energy_ev:.3f} eV"
+        if row.extrapolating_atoms:
+            state += f", {row.extrapolating_atoms} atoms outside the training domain"
+        self.task.words = f"{speed}, {state}"
         if self._on_row is not None:
             self._on_row(row)
 
@@ -243,6 +246,7 @@ class _Run:
     def _stop(self, error: Exception) -> NoReturn:
         """Save the last good frame and say why the run had to end."""
         path = self.folder.write_last_good(self._good)
+        self.files.extrapolation.say_total()
         reason = str(error).rstrip(".")
         raise SimulationError(
             f"The simulation stopped after step {self.step} "

@@ -16,6 +16,7 @@ Row = Mapping[str, float | int | None]  # of log.csv; None is an empty field
 OnEpoch = Callable[[dict[str, float | int]], object]
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
+_SHOWN_IN_FULL: Final = 1e6
 
 
 def in_words(row: Row) -> str:
@@ -26,7 +27,8 @@ def in_words(row: Row) -> str:
         error = row.get(quantity.column(part, "rmse"))
         if error is not None and (quantity.basic or not quantity.derivative):
             digits = 2 if quantity == ENERGY else 1
-            shown.append(f"{error:.{digits}f} {pretty(quantity.unit_of_errors)}")
+            number = f"{error:.{digits}f}" if error < _SHOWN_IN_FULL else f"{error:.3g}"
+            shown.append(f"{number} {pretty(quantity.unit_of_errors)}")
     return f"{part} RMSE {', '.join(shown)}"
 
 
