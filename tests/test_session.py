@@ -45,7 +45,7 @@ CASES = (
     "elastic argon.ladera relax/relaxed.extxyz",
     "phonons argon.ladera relax/relaxed.extxyz --supercell 2 2 2",
     "md argon.ladera large.extxyz --temperature 40 --ensemble nvt-bussi --timestep 2 --steps 400 "
-    "--trajectory-interval 10",
+    "--trajectory-interval 10 --output md",
     "structure md",
     "spectrum md --resolution 200",
     "diffusion md --species Ar --window 0.05 0.2",
@@ -158,7 +158,7 @@ def test_the_document_of_a_property_is_its_result_file(
     ("line", "code", "begin"),
     [
         ("info nowhere.ladera --json -", 1, "There is no"),
-        ("--json - trian", 2, "Unknown command"),
+        ("--json - trian", 2, "'trian' is no command"),
         ("info --json", 1, "--json is followed by nothing"),
         ("info nowhere.ladera --json --quiet", 1, "--json is followed by '--quiet'"),
     ],

@@ -243,7 +243,7 @@ def _model(architecture: str, origin: Mapping[str, Any]) -> Reasons:
 def _training(origin: Mapping[str, Any]) -> Reasons:
     """How a model was trained."""
     config = origin.get("config", {})
-    name = (config.get("optimizer") or {}).get("name")
+    name = str((config.get("optimizer") or {}).get("name", ""))
     for key in _OPTIMIZERS.get(name, ()):
         yield key, f"the optimizer {name}"
     if (config.get("finetune") or {}).get("method") == "lora":

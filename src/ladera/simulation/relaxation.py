@@ -120,12 +120,9 @@ def relax(
             frame = _frame(moving, atoms)
             write(row, frame)
             force = row.max_force_ev_per_angstrom
-            log.debug(
-                "step %5d  %14.6f eV  %9.5f eV/Angstrom", step, row.potential_energy_ev, force
-            )
-            task.show(
-                step, f"{row.potential_energy_ev:.6f} eV, {force:.5f} of {fmax:g} eV/Angstrom"
-            )
+            state = f"{row.potential_energy_ev:.6f} eV, {force:.5f} of {fmax:g} eV/Angstrom"
+            log.debug("step %5d  %s", step, state)
+            task.show(step, state)
             if on_row is not None:
                 on_row(row)
         if place is not None:
