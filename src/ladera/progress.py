@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from datetime import timedelta
-from html import escape
 from shutil import get_terminal_size
 from time import monotonic
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -276,6 +275,8 @@ class _Notebook:
 
     def draw(self, lines: list[_Line]) -> None:
         """Replace what was drawn before."""
+        from html import escape
+
         from IPython.display import HTML, display
 
         page = HTML("".join(f"<div>{line.text(self._bar, escape)}</div>" for line in lines))
