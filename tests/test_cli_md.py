@@ -135,7 +135,7 @@ def test_progress_bar_on_a_terminal(workplace):
         "--timestep",
         "5",
         "--steps",
-        "400",
+        "1500",
     ]
     process = subprocess.Popen(
         [sys.executable, "-m", "ladera", *words],
@@ -157,5 +157,5 @@ def test_progress_bar_on_a_terminal(workplace):
     os.close(leader)
     process.communicate(timeout=60)
     assert process.returncode == 0
-    for word in (b"400/400", b"steps/s", b"ns/day", b" K, ", b" eV", b"left"):
+    for word in (b"/1,500", b"steps/s", b"ns/day", b" K, ", b" eV", b"left"):
         assert word in screen, word

@@ -321,7 +321,8 @@ def test_what_is_there_stays(
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     assert ladera(*words) == 1
     error = capsys.readouterr().err
-    assert "exists already; remove it or choose another --output." in error
+    other = "name another file with --json." if "--json" in words else "choose another --output."
+    assert f"exists already; remove it or {other}" in error
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 

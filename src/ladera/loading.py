@@ -6,6 +6,7 @@ package of :mod:`ladera.codes` is a reader; one more is one more name in :data:`
 
 from __future__ import annotations
 
+import logging
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from ladera.models.registry import build, config_class
 from ladera.potential import Committee, LaderaCalculator, Potential
 from ladera.provenance import came_from
 
+log = logging.getLogger(__name__)
 # What :func:`as_potential` takes.
 ModelLike: TypeAlias = Potential | BaseCalculator | str | os.PathLike[str] | Sequence["ModelLike"]
 
@@ -84,6 +86,7 @@ def load(
             else f"There is no folder {path}; units are those of a folder of n2p2 or RuNNer."
         )
     potential = _reader_of(path).load(path, units, head)
+    log.debug("Read %s: %s for %s.", path, potential.config.architecture, potential.symbols)
     if path.exists():  # a published name ends here a second time, with its file
         came_from(hash_of_model(potential), path)
     return placed(potential, device, dtype)

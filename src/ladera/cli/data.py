@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from ladera.cli.inputs import DATA
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_file
+from ladera.cli.session import answer
 from ladera.data.unit_names import FileUnits
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ class Reading:
 def info(
     *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
-    json: Annotated[Path | None, Parameter(help="Write the same numbers to this file.")] = None,
 ) -> int:
     """Count frames, elements and labels.
 
@@ -84,17 +84,15 @@ def info(
     """
     from ladera.data.summary import summarize
 
-    _claim_json(json)
     summary = summarize(read_files(files, reading))
+    answer(summary)
     _print_summary(summary)
-    _write_json(json, summary)
     return 0
 
 
 def check(
     *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
-    json: Annotated[Path | None, Parameter(help="Write the findings to this file.")] = None,
 ) -> int:
     """Look for bad labels and geometries before training.
 
@@ -104,11 +102,10 @@ def check(
     """
     from ladera.data.doctor import check as examine
 
-    _claim_json(json)
     dataset = read_files(files, reading)
     report = examine(dataset)
+    answer(report.to_json())
     print_report(report, dataset)
-    _write_json(json, report.to_json())
     return 1 if report.errors else 0
 
 
@@ -135,11 +132,11 @@ def convert(
     claim_file(output)
     lost: tuple[str, ...] = ()
     if output.suffix in (".h5", ".hdf5") and output_units in (None, "angstrom-ev"):
-        with _console().status("Converting ..."):
-            dataset = Dataset.store(formats.stream(files, **_options(reading)), output)
+        dataset = Dataset.store(formats.stream(files, **_options(reading)), output)
     else:
         dataset = read_files(files, reading)
         lost = formats.write(dataset, output, units=output_units)
+    answer({"n_frames": len(dataset), "left_out": lost}, [output])
     print_line(f"Wrote {len(dataset):,} frames to {output}.")
     if lost:
         print_line(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
@@ -178,6 +175,7 @@ def split(
     dataset = read_files(files, reading)
     division = _split(dataset, method, validation, test, seed)
     division.save(output)
+    answer(json.loads(output.read_text(encoding="utf-8")), [output])
     parts = {"training": division.train, "validation": division.validation, "test": division.test}
     print_line(
         f"Wrote {output}: "
@@ -191,8 +189,7 @@ def read_files(files: Sequence[Path], reading: Reading | None) -> Dataset:
     """The frames of some files."""
     from ladera.data import formats
 
-    with _console().status("Reading ..."):
-        return formats.read(files, **_options(reading))
+    return formats.read(files, **_options(reading))
 
 
 def _options(reading: Reading | None) -> dict[str, Any]:
@@ -328,15 +325,3 @@ def _console() -> Any:
     from rich.console import Console
 
     return Console()
-
-
-def _claim_json(path: Path | None) -> None:
-    if path is not None:
-        claim_file(path)
-
-
-def _write_json(path: Path | None, content: dict[str, Any]) -> None:
-    from ladera.files import write_text_atomic
-
-    if path is not None:
-        write_text_atomic(path, json.dumps(content, indent=1) + "\n")

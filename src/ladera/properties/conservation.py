@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.errors import PropertyError, SimulationError
 from ladera.plotting import FAINT, PALETTE, log_scale, style
+from ladera.progress import track
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.simulation.molecular_dynamics import run_md
@@ -132,7 +133,10 @@ def energy_conservation(
     if not (temperature > 0 and (steps > 0).all()):
         raise PropertyError("Temperature and time steps must be above zero.")
     duration = DURATION * root
-    runs = [_run(atoms, potential, Path(folder), float(s), duration, temperature) for s in steps]
+    runs = [
+        _run(atoms, potential, Path(folder), float(step), duration, temperature)
+        for step in track(steps, "runs, one for each time step")
+    ]
     drift, fluctuation = np.array(runs).T
     limit = 1e3 * FLUCTUATION * BOLTZMANN * temperature
     sound = (np.abs(drift) < DRIFT) & (fluctuation < limit)

@@ -16,6 +16,7 @@ from ladera.arrays import Floats
 from ladera.graph import Graph
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
+from ladera.progress import track
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import deviations
@@ -134,7 +135,7 @@ def _dimers(potential: Potential, species: Collection[str] | None) -> Dimers:
     couples = list(combinations_with_replacement(range(len(numbers)), 2))
     energies = np.empty((len(couples), len(distances)))
     alone = _energies(potential, [([number], [[0.0, 0.0, 0.0]]) for number in numbers])
-    for row, (a, b) in enumerate(couples):
+    for row, (a, b) in enumerate(track(couples, "pairs of elements")):
         places = [([numbers[a], numbers[b]], [[0, 0, 0], [0, 0, r]]) for r in distances]
         energies[row] = _energies(potential, places) - alone[a] - alone[b]
     bonds = np.array([covalent_radii[numbers[a]] + covalent_radii[numbers[b]] for a, b in couples])

@@ -211,7 +211,7 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
     pick = np.linspace(0, len(frames) - 1, min(FRAMES, len(frames))).astype(int)
     blocks = np.array_split(pick, BLOCKS)
     work = PairStatistics(frames, farthest)
-    histograms = np.array([[work.pair_counts(f) for f in block] for block in _even(blocks)])
+    histograms = work.histograms(_even(blocks))
     counts = histograms.mean(
         axis=1
     )  # (n_blocks, n_pairs, n_bins), neighbours of one atom a in a shell

@@ -19,6 +19,7 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.potential import LaderaCalculator
+from ladera.progress import Task
 from ladera.properties.memory import alike
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
@@ -155,15 +156,24 @@ def energy_path(
         image.calc = _another(calculator)
     neb = NEB(band, climb=False, method="improvedtangent", allow_shared_calculator=True)
     neb.interpolate("idpp", mic=bool(start.pbc.any()), apply_constraint=True)
-    FIRE(neb, logfile=None).run(fmax=max(ROUGH, fmax), steps=steps)
-    neb.climb = True
-    if not FIRE(neb, logfile=None).run(fmax=fmax, steps=steps):
+    with Task("steps of the band") as task:
+        rough, climbing = (FIRE(neb, logfile=None) for _ in range(2))
+        for optimizer in (rough, climbing):
+            optimizer.attach(lambda: task.show(rough.nsteps + climbing.nsteps, _words(neb, fmax)))
+        rough.run(fmax=max(ROUGH, fmax), steps=steps)
+        neb.climb = True
+        converged = climbing.run(fmax=fmax, steps=steps)
+    if not converged:
         raise PropertyError(
             f"The path has not converged: after {steps} steps a force of "
             f"{neb.get_residual():.3g} eV/Angstrom is left across it, {fmax:g} was asked for; give "
             "more --steps, more --images, or ends that are nearer to each other."
         )
     return _result(neb, band, calculator)
+
+
+def _words(neb: NEB, fmax: float) -> str:
+    return f"force across the path {neb.get_residual():.3f} of {fmax:g} eV/Angstrom"
 
 
 def _result(neb: NEB, band: Sequence[Atoms], calculator: Calculator) -> EnergyPath:

@@ -14,6 +14,7 @@ from phonopy import run_qha
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import PALETTE, axes, style
+from ladera.progress import track
 from ladera.properties.phonons import (
     LARGEST_NOISE,
     force_constants,
@@ -132,7 +133,8 @@ def quasi_harmonic(
     atoms, size = supercell_of(atoms, supercell)  # the same of all volumes
     energies, crystals = [], []
     factors = np.linspace(1 - strain / 2, 1 + strain, points)
-    for factor, scaled in zip(factors, scaled_crystals(atoms, factors, fmax), strict=True):
+    scaled_cells = track(scaled_crystals(atoms, factors, fmax), "volumes, phonons")
+    for factor, scaled in zip(factors, scaled_cells, strict=True):
         energies.append(float(scaled.get_potential_energy()))
         crystals.append(force_constants(scaled, size, displacement))
         lowest = float(frequencies(crystals[-1], _COARSE_MESH).min())

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, ParamSpec, TypeVar
@@ -29,6 +31,8 @@ from ladera.properties.trajectory import Trajectory
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 
+log = logging.getLogger(__name__)
+
 _LONGEST: Final = 100  # numbers of an array that counts as a setting
 
 
@@ -42,7 +46,10 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
         bound.apply_defaults()
         # Before the work: what it was given may be changed by then.
         described = _describe(bound.arguments) | provenance.how()
-        return replace(function(*args, **kwargs), provenance=described)
+        began = time.perf_counter()
+        result = replace(function(*args, **kwargs), provenance=described)
+        log.debug("%s took %.2f s.", result.title, time.perf_counter() - began)
+        return result
 
     return record
 

@@ -15,6 +15,7 @@ from scipy.signal import find_peaks
 from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, PALETTE, band, style
+from ladera.progress import track
 from ladera.properties.experiment import MeasuredSpectrum, comparison
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.recorded import recorded
@@ -199,7 +200,8 @@ def spectrum(
     count = max(1, min(BLOCKS, trajectory.n_frames // (2 * lags)))
     size = trajectory.n_frames // count
     blocks = [
-        _Block(trajectory, slice(k * size, (k + 1) * size), wavenumbers, lags) for k in range(count)
+        _Block(trajectory, slice(k * size, (k + 1) * size), wavenumbers, lags)
+        for k in track(range(count), "blocks, spectra")
     ]
     n_atoms = len(trajectory.numbers)
     energy = float(np.mean([block.area for block in blocks])) / FEMTOSECOND**2  # twice the kinetic

@@ -14,6 +14,7 @@ from ase.optimize import LBFGS
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.potential import Potential
+from ladera.progress import track
 from ladera.properties.memory import alike
 from ladera.properties.result import Result
 from ladera.simulation.held import require_honoured
@@ -53,7 +54,7 @@ def with_spread(
             if not (isinstance(potential, Potential) and potential.members):
                 return result
             alone = []
-            for member in potential.members:
+            for member in track(potential.members, "members"):
                 copy = atoms.copy()
                 copy.calc = alike(atoms.calc, member)
                 if at_rest != "nothing":
@@ -184,7 +185,7 @@ def scaled_crystals(atoms: Atoms, factors: Floats, fmax: float) -> list[Atoms]:
         copy.set_cell(atoms.cell.array * np.cbrt(factor), scale_atoms=True)
         copy.calc = atoms.calc
     brought = max(np.linalg.norm(end.get_forces(), axis=1).max() for end in (copies[0], copies[-1]))
-    for copy in copies:
+    for copy in track(copies, "volumes at rest"):
         relax_ions(copy, max(min(fmax, _SHARE * brought), min(fmax, _LEAST_FORCE)))
     return copies
 

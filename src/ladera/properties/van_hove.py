@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, INK, PALETTE, style
+from ladera.progress import track
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.trajectory import Trajectory
@@ -139,7 +140,7 @@ def van_hove(trajectory: Trajectory, species: str, /) -> VanHove:
         )
     lags = np.unique(np.geomspace(max(1, n_frames // 100), n_frames // 4, TIMES).astype(int))
     gone = []
-    for lag in lags:
+    for lag in track(lags, "times, distances gone"):
         stride = max(1, (n_frames - lag) * positions.shape[1] // SAMPLES)
         origins = np.arange(0, n_frames - lag, stride)
         gone.append(np.linalg.norm(positions[origins + lag] - positions[origins], axis=2).ravel())
@@ -181,7 +182,8 @@ class _Pairs:
         """The distinct part over the density, and the number of others near an atom's start."""
         if len(self.edges) < 2:
             return np.empty((0, 0)), np.empty(0)
-        counts = np.array([self._counts(int(lag)) for lag in lags])  # others of one atom
+        # Others of one atom.
+        counts = np.array([self._counts(int(lag)) for lag in track(lags, "times, pairs")])
         n_others = self._positions.shape[1] - 1
         density = n_others / abs(float(np.linalg.det(self._cell)))
         shells = 4 / 3 * np.pi * np.diff(self.edges**3)

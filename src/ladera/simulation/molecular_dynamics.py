@@ -13,6 +13,7 @@ from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
 from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
+from ladera.progress import Task
 from ladera.quantities import ENERGY, FORCES
 from ladera.simulation import restart
 from ladera.simulation.dynamics import Dynamics
@@ -77,7 +78,11 @@ def run_md(
         point = run.restart_point() if resume else None
         if point is None:
             run.folder.require_new("md")
-        with StopRequest() as stop, run.folder.open_run(point) as run.files:
+        with (
+            StopRequest() as stop,
+            run.folder.open_run(point) as run.files,
+            Task("steps", settings.n_steps, done=run.step) as run.task,
+        ):
             run.begin(point)
             while run.step < settings.n_steps:
                 run.advance()
@@ -92,6 +97,7 @@ class _Run:
     """A run in progress: its dynamics, its guard and its files."""
 
     files: RunFiles
+    task: Task
 
     def __init__(
         self,
@@ -153,6 +159,7 @@ class _Run:
             self._check_and_record()
         except (SimulationError, DataError) as error:
             self._stop(error)
+        self.task.done = self.step
         if self.step % self._settings.restart_interval == 0 or self.step == self._settings.n_steps:
             self.save_restart()
 
@@ -209,6 +216,12 @@ class _Run:
         self._guard.check_domain(row.extrapolating_atoms)
         if self.step > 0:
             self._good, self._good_step = self.frame(), self.step
+        rate = self.task.rate or 0.0
+        speed = f"{rate:.1f} steps/s, {rate * self._settings.timestep * 1e-6 * 86400:.3g} ns/day"
+        state = f"{row.temperature_k:.0f} K, total energy {row.total_energy_ev:.3f} eV"
+        if row.extrapolating_atoms:
+            state += f", {row.extrapolating_atoms} atoms outside the training domain"
+        self.task.words = f"{speed}, {state}"
         if self._on_row is not None:
             self._on_row(row)
 

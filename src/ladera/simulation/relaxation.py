@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import warnings
@@ -18,6 +19,7 @@ from ladera.extrapolation import farthest, judgement
 from ladera.identity import describe_run
 from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
+from ladera.progress import Task
 from ladera.simulation.comparison import SYMMETRY_TOLERANCE, Row, before_and_after
 from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.held import require_honoured
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 LOGARITHM_TERMS = 200  # far more than any cell needs
 
 OptimizerName = Literal["lbfgs", "bfgs", "fire"]
+log = logging.getLogger(__name__)
+
 _Writer = Callable[[RelaxRow, "Atoms"], None]
 
 
@@ -105,13 +109,20 @@ def relax(
         "optimizer": optimizer,
     }
     place = None if folder is None else RunFolder(folder)
-    with _writer(place, describe_run(settings, potential, atoms)) as write:
+    with (
+        _writer(place, describe_run(settings, potential, atoms)) as write,
+        Task("steps of the relaxation") as task,
+    ):
         for step, done in enumerate(_iterations(moving, fmax, steps, cell, optimizer)):
             if step == 0:
                 start = _frame(moving, atoms)
             converged, row = done, _row(step, moving, calculator)
             frame = _frame(moving, atoms)
             write(row, frame)
+            force = row.max_force_ev_per_angstrom
+            state = f"{row.potential_energy_ev:.6f} eV, {force:.5f} of {fmax:g} eV/Angstrom"
+            log.debug("step %5d  %s", step, state)
+            task.show(step, state)
             if on_row is not None:
                 on_row(row)
         if place is not None:

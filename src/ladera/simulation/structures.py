@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from ladera.structure import StructureWarning
 
 # What :func:`as_atoms` takes.
 StructureLike: TypeAlias = Atoms | Frame | str | os.PathLike[str]
+
+log = logging.getLogger(__name__)
 
 _ISOTOPES: Final = {"D": 2.014101778, "T": 3.016049281}  # amu, of hydrogen (AME 2020)
 _DEUTERON: Final = 2.01355  # amu, what ASE's reader of CIF gives deuterium
@@ -62,6 +65,7 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     _require_full_sites(atoms, path)
     restore_constraints(atoms, path)
     came_from(hash_of_structure(atoms, atoms.get_masses()), path)
+    log.debug("Read %s: %s, %d atoms.", path, atoms.get_chemical_formula(), len(atoms))
     return atoms
 
 

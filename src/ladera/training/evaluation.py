@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from ladera.files import atomic_path
 from ladera.graph import Graph
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.potential.committee import CALIBRATED, calibration_of
+from ladera.progress import Task
 from ladera.quantities import ENERGY, FORCES, MILLI, QUANTITIES, Quantity, pretty
 from ladera.structure import StructureWarning
 from ladera.training.batches import in_order, within
@@ -217,7 +218,6 @@ def evaluate_dataset(
     potential: Potential,
     dataset: Dataset,
     frame_index: Integers | None = None,
-    on_frames: Callable[[int], None] | None = None,
     *,
     head: str | None = None,
     graphs: Sequence[Graph] | None = None,
@@ -227,21 +227,20 @@ def evaluate_dataset(
     With ``head`` all frames by that one; else, of a model with several, each frame by its own,
     unless one was chosen for all. ``frame_index`` (n_frames,) are the numbers by which the frames
     are called, when they are part of a larger set; ``graphs`` are those of the larger set, else
-    each is built; ``on_frames`` hears how many frames are done.
+    each is built.
 
     Raises DataError for an empty data set, and for an element or a head the model does not know,
     naming the frame.
     """
     _check(potential, dataset)
     every = np.arange(len(dataset))
-    index, done = every if frame_index is None else frame_index, 0
+    index = every if frame_index is None else frame_index
     found = _Predictions(potential, dataset, index, graphs)
-    for name, frames in by_head(potential, dataset) if head is None else [(head, every)]:
-        for indices in within(frames, dataset.atom_counts[frames], _ATOMS_AT_ONCE):
-            found.add(indices, name)
-            done += len(indices)
-            if on_frames:
-                on_frames(done)
+    with Task("frames evaluated", len(dataset)) as task:
+        for name, frames in by_head(potential, dataset) if head is None else [(head, every)]:
+            for indices in within(frames, dataset.atom_counts[frames], _ATOMS_AT_ONCE):
+                found.add(indices, name)
+                task.advance(len(indices))
     return found.evaluation()
 
 

@@ -14,6 +14,7 @@ from ladera.data.dataset import Dataset
 from ladera.data.doctor import consistency, geometry, labels, stresses, units
 from ladera.data.doctor.findings import Finding, Report, Severity, renumber, sort_findings
 from ladera.errors import DataError
+from ladera.progress import track
 
 __all__ = ["CODES", "Finding", "Report", "Severity", "check"]
 
@@ -73,5 +74,5 @@ def _findings(dataset: Dataset) -> Iterator[Finding]:
                 rows = rows[sound]
                 view = dataset[rows]
     if len(view):
-        for examine in CHECKS:
+        for examine in track(CHECKS, "checks of the data"):
             yield from (renumber(finding, rows) for finding in examine(view))

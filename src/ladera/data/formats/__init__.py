@@ -15,6 +15,7 @@ The first two may be compressed by gzip, bzip2 or xz.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,9 +28,12 @@ from ladera.data.label_keys import AtomColumns, LabelKeys
 from ladera.data.store import is_foreign
 from ladera.data.text import ending, is_extended_xyz, is_input_data
 from ladera.errors import DataError, did_you_mean
+from ladera.progress import Task
 from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
 
 __all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "writable", "write"]
+
+log = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
@@ -80,8 +84,13 @@ def stream(
 ) -> Iterator[Frame]:
     """The frames that :func:`read` gives, one after the other, for data larger than memory."""
     keys = LabelKeys() if keys is None else keys
-    for file in _files(paths):
-        yield from _some(_frames(file, _unit_system(units), keys, atom_columns, types), file)
+    with Task("frames read") as task:
+        for file in _files(paths):
+            frames = _frames(file, _unit_system(units), keys, atom_columns, types)
+            for frame in _some(frames, file):
+                yield frame
+                task.advance(1, file.name)
+            log.debug("Read %s: %d frames so far.", file, task.done)
 
 
 def write(

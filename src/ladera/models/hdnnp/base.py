@@ -160,7 +160,8 @@ class SymmetryFunctionPotential(Potential):
             components = components_of(covariance, self.input_counts[element])
             self.mixing[element] = 0.0
             self.mixing[element, :count, : components.shape[1]] = torch.from_numpy(components)
-        log.info(
+        log.log(
+            logging.INFO if constant.any() else logging.DEBUG,
             "%d of the %d symmetry functions of %s are constant in the training data.",
             int(constant.sum()),
             count,
