@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ladera import display
 from ladera.errors import DataError
 from ladera.kernels.neighbors import (
     Candidates,
@@ -59,6 +60,14 @@ class Graph:
     total_charge: Tensor  # (n_structures,), e; only models with charges look at it
     heads: Tensor | None = None  # (n_structures,) int64, for a model with several; None: its own
     cutoff: float = math.inf  # Angstrom, up to which all pairs are here; inf: the maker's affair
+
+    def __repr__(self) -> str:
+        """How many, up to which distance, and where."""
+        kept = f"{self.vectors.dtype} on {self.vectors.device}".removeprefix("torch.")
+        numbers = (self.n_structures, "structure"), (self.n_atoms, "atom"), (self.n_edges, "edge")
+        structures, atoms, edges = (display.count(*each) for each in numbers)
+        reach = f"{edges} up to {self.cutoff:g} Angstrom"
+        return display.lines("Graph", [structures, atoms, reach, kept])
 
     @property
     def n_atoms(self) -> int:

@@ -40,6 +40,11 @@ class Structure(NamedTuple):
     periodic: Booleans  # (3,)
     total_charge: float = 0.0  # e
 
+    def __repr__(self) -> str:
+        """How many atoms, and whether in the open."""
+        where = f"periodic along {self.periodic.tolist()}" if self.periodic.any() else "open"
+        return f"Structure({len(self.numbers)} atoms; {where}; charge {self.total_charge:g} e)"
+
     @classmethod
     def of(
         cls,

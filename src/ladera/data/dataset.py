@@ -15,6 +15,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ladera import display
 from ladera.data.frame import Frame
 from ladera.data.store import (
     BLOCK,
@@ -27,6 +28,7 @@ from ladera.data.store import (
     stack,
     write_file,
 )
+from ladera.errors import ArgumentError, DataError, told
 from ladera.files import sweep, temporary_prefix
 
 _READ_AT_ONCE: Final = 256  # frames: each may map half a megabyte of a file, all around it
@@ -113,10 +115,22 @@ class Dataset(Sequence[Frame]):
     def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> Frame | Dataset:
         if isinstance(index, int | np.integer):
             return self._frame(int(index))
-        index = index if isinstance(index, slice) else np.asarray(index)
-        if isinstance(index, np.ndarray) and index.size == 0:
-            index = index.astype(np.int64)
-        return Dataset(self._arrays, self._all_rows[index])
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+            if index.size == 0:
+                index = index.astype(np.int64)
+            if index.dtype.kind not in "iub" or index.ndim != 1:
+                raise ArgumentError(
+                    f"A data set has no frame {told(index.tolist())}; give a number, a slice, or "
+                    "an array of numbers or of truths. A column is dataset.column('energy')."
+                )
+        try:
+            return Dataset(self._arrays, self._all_rows[index])
+        except (IndexError, TypeError) as error:
+            raise DataError(
+                f"These frames were asked for and are not there: the data set has {len(self)} "
+                f"frames ({str(error).splitlines()[0]})."
+            ) from error
 
     def blocks(self) -> Iterator[Dataset]:
         """The frames in views of a few thousand each: what is made of one is small."""
@@ -138,7 +152,19 @@ class Dataset(Sequence[Frame]):
         return (self._frame(index) for index in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"Dataset({len(self)} frames of {', '.join(self.symbols) or 'nothing'})"
+        what = f"{len(self)} frames of {', '.join(self.symbols) or 'nothing'}"
+        return display.lines("Dataset", [what, ", ".join(self.labels) or "no labels"])
+
+    def _repr_html_(self) -> str:
+        counts, total = self.atom_counts, len(self)
+        rows = [("frames", f"{total:,}"), ("elements", ", ".join(self.symbols) or "none")]
+        if total:
+            few, many = counts.min(), counts.max()
+            rows.append(("atoms of a frame", f"{few}" if few == many else f"{few} to {many}"))
+        rows += [
+            (name, f"{int(self.has(name).sum()):,} of {total:,} frames") for name in self.labels
+        ]
+        return display.table(("", ""), rows, "Data set")
 
     def has(self, label: str) -> NDArray[np.bool_]:
         """Which frames carry a label, whatever its value, (n_frames,)."""

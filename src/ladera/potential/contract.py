@@ -18,6 +18,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 from torch import Tensor, nn
 
+from ladera import display
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
@@ -27,6 +28,8 @@ from ladera.quantities import ENERGY, FORCES, STRESS, Quantity
 
 if TYPE_CHECKING:
     import os
+
+    from ladera.potential.calculator import LaderaCalculator
 
 
 class PotentialConfig(BaseModel):
@@ -40,6 +43,13 @@ class PotentialConfig(BaseModel):
         description="Chemical symbols the model knows. Left out: those of the training data.",
     )
     cutoff: PositiveFloat = Field(description="Interaction cutoff in Angstrom.")
+
+    def __repr__(self) -> str:
+        """What makes a model large or small; the whole is ``model_dump()``."""
+        parts = [f"{name} {display.short(getattr(self, name))}" for name in self.model_fields_set]
+        return display.lines(type(self).__name__, sorted(set(parts)))
+
+    __str__ = __repr__
 
     @field_validator("species")
     @classmethod
@@ -123,6 +133,28 @@ class Potential(nn.Module, ABC):
         lookup = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
         lookup[list(self.numbers)] = torch.arange(len(self.numbers))
         self.register_buffer("_lookup", lookup, persistent=False)
+
+    def __repr__(self) -> str:
+        """Architecture, elements, cutoff, size, and what it gives."""
+        elements, *facts = self._facts().items()
+        return display.lines(type(self).__name__, [elements[1], *map(" ".join, facts)])
+
+    def _repr_html_(self) -> str:
+        return display.table(("", ""), list(self._facts().items()), type(self).__name__)
+
+    def _facts(self) -> dict[str, str]:
+        """What is told of it at a glance."""
+        where = f"{self.dtype} on {self.device}".removeprefix("torch.")
+        facts = {
+            "elements": ", ".join(self.symbols),
+            "members": ", ".join(type(member).__name__ for member in self.members),
+            "cutoff": f"{self.cutoff:g} Angstrom",
+            "parameters": f"{sum(p.numel() for p in self.parameters()):,} ({where})",
+            "gives": ", ".join(each.name.replace("_", " ") for each in self.gives),
+            "heads": ", ".join(self.heads) if len(self.heads) > 1 else "",
+            "published as": self.provenance.get("published_as", ""),
+        }
+        return {name: fact for name, fact in facts.items() if fact}
 
     @abstractmethod
     def atomic_energies(self, graph: Graph) -> Tensor:
@@ -272,11 +304,11 @@ class Potential(nn.Module, ABC):
             )
         return index
 
-    def calculator(self, **options: Any) -> Any:
+    def calculator(self, *, skin: float = 1.0) -> LaderaCalculator:
         """An ASE calculator; see :class:`ladera.potential.calculator.LaderaCalculator`."""
         from ladera.potential.calculator import LaderaCalculator
 
-        return LaderaCalculator(self, **options)
+        return LaderaCalculator(self, skin)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.ladera`` model file; see :mod:`ladera.modelfile`."""

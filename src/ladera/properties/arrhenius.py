@@ -120,10 +120,10 @@ class Arrhenius(Result):
         value = float(np.asarray(self.spread[name])[index])
         return f"± {two_digits(value)}" if np.isfinite(value) else "not computed"
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Coefficients on a logarithmic axis against inverse temperature, line and band."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             if np.isfinite(self.activation_energy):
                 self._plot_line(panel)
             panel.errorbar(

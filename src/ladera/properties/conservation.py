@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError, SimulationError
-from ladera.plotting import FAINT, PALETTE, log_scale, style
+from ladera.plotting import FAINT, PALETTE, axes, log_scale, style
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.simulation.molecular_dynamics import run_md
@@ -69,12 +70,11 @@ class EnergyConservation(Result):
         columns = ("time step (fs)", "drift (meV/atom/ps)", "fluctuation (meV/atom)", "verdict")
         return Table(columns, tuple(rows))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Drift and fluctuation against the time step."""
         limit = 1e3 * FLUCTUATION * BOLTZMANN * self.temperature
         with style():
-            figure = Figure(figsize=(4.6, 3.3), layout="constrained")
-            panel = figure.add_subplot()
+            figure, panel = axes(4.6, 3.3, ax)
             panel.plot(
                 self.timesteps,
                 np.abs(self.drift),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from ase import units as ase_units
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats, Integers
@@ -160,10 +161,10 @@ class Diffusion(Result):
         flows = " (MOLTEN, or a flowing cell)" if self.framework_motion > FLOWING else ""
         return _number(round(self.framework_motion, 2), "no others") + flows
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """MSD with its error band, components, and the fit in its window."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             panel.axvspan(*self.window, color=FAINT, alpha=0.15, lw=0, label="fit window")
             low, high = self.msd - self.msd_error, self.msd + self.msd_error
             panel.fill_between(self.lags, low, high, color=PALETTE[0], alpha=0.25, lw=0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 import torch
 from ase.data import covalent_radii
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
@@ -78,10 +79,10 @@ class Dimers(Result):
         columns = ("pair", "minimum (Å)", "depth (eV)", "repels", "at 0.5 Å (eV)")
         return Table(columns, tuple(rows))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """All curves, cut off at the top."""
         with style():
-            figure, panel = axes(5.2, 3.6)
+            figure, panel = axes(5.2, 3.6, ax)
             for i, pair in enumerate(self.pairs):
                 look: dict[str, Any] = {
                     "color": PALETTE[i % len(PALETTE)],

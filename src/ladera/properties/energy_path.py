@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import FIRE
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
@@ -75,10 +76,10 @@ class EnergyPath(Result):
             rows.append((f"image {i}", self.show("energies", ".4f", i), f"{distance:.3f}"))
         return Table(("", "energy (eV)", "path (Å)"), tuple(rows))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Energy along the path, with two spreads."""
         with style():
-            figure, panel = axes(5.0, 3.3)
+            figure, panel = axes(5.0, 3.3, ax)
             if "energies" in self.spread:
                 panel.errorbar(
                     self.distances,

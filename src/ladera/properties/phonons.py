@@ -10,6 +10,7 @@ import numpy as np
 from ase import units
 from ase.cell import Cell
 from ase.geometry import minkowski_reduce
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
@@ -17,7 +18,7 @@ from phonopy.structure.cells import guess_primitive_matrix
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
-from ladera.plotting import INK, PALETTE, style
+from ladera.plotting import INK, PALETTE, panel_grid, style
 from ladera.properties.displacements import evaluate_displaced
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
@@ -97,11 +98,10 @@ class Phonons(Result):
         )
         return Table(("quantity", "value", "unit"), rows)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Bands along the path, and the density of states beside them."""
         with style():
-            figure = Figure(figsize=(6.2, 3.4), layout="constrained")
-            panel, side = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+            figure, (panel, side) = panel_grid(6.2, 3.4, ax, columns=(3, 1), share="y")
             for band in self.bands.T:
                 panel.plot(self.distances, band, color=PALETTE[0], lw=1.1)
             if "bands" in self.spread:

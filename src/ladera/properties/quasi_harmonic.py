@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import units
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from phonopy import run_qha
 
@@ -82,10 +83,10 @@ class QuasiHarmonic(Result):
             ("T (K)", "V (Å³/cell)", "expansion (10⁻⁶/K)", "B (GPa)", "Cp (J/K/mol)"), tuple(rows)
         )
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Volume expansion coefficient against temperature."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             panel.plot(self.temperatures, 1e6 * self.expansion, color=PALETTE[0])
             if "expansion" in self.spread:
                 low = 1e6 * (self.expansion - self.spread["expansion"])

@@ -9,13 +9,14 @@ from typing import ClassVar, Final
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.files import write_text_atomic
-from ladera.plotting import style
+from ladera.plotting import axes, style
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
@@ -60,7 +61,7 @@ class SiteDensity(Result):
         )
         return Table(("quantity", "value"), rows)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Density summed along the third vector, in the plane of the first two."""
         height = float(np.linalg.norm(self.cell[2]))
         shape = self.density.shape
@@ -72,8 +73,7 @@ class SiteDensity(Result):
         e2 /= np.linalg.norm(e2)
         points = i[..., None] * self.cell[0] + j[..., None] * self.cell[1]
         with style():
-            figure = Figure(figsize=(4.6, 3.8), layout="constrained")
-            panel = figure.add_subplot()
+            figure, panel = axes(4.6, 3.8, ax)
             image = panel.pcolormesh(
                 points @ e1, points @ e2, flat, cmap="cividis", shading="gouraud", rasterized=True
             )

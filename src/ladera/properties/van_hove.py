@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
-from ladera.plotting import DASHES, FAINT, INK, PALETTE, style
+from ladera.plotting import DASHES, FAINT, INK, PALETTE, panel_grid, style
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
@@ -64,12 +64,12 @@ class VanHove(Result):
             rows.append((*row, *([f"{self.replaced[i + 1]:.2f}"] if paired else [])))
         return Table(tuple(columns), tuple(rows))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """One curve for each time; dotted, that of a random walk as long as the longest."""
         paired = len(self.replaced) > 0
         with style():
-            figure = Figure(figsize=(5.0, 5.8 if paired else 3.2), layout="constrained")
-            panel, *others = figure.subplots(1 + paired, 1, squeeze=False)[:, 0]
+            height, rows = (5.8, (1, 1)) if paired else (3.2, (1,))
+            figure, (panel, *others) = panel_grid(5.0, height, ax, rows=rows)
             for i, time in enumerate(self.times):
                 panel.plot(
                     self.distances,

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from ladera import display
 from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError, did_you_mean
 from ladera.identity import describe_run
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
-from ladera.simulation.comparison import SYMMETRY_TOLERANCE, Row, before_and_after
+from ladera.simulation.comparison import COLUMNS, SYMMETRY_TOLERANCE, Row, before_and_after
 from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.held import require_honoured
 from ladera.simulation.preparation import SimulationWarning, check_species
@@ -43,6 +44,18 @@ class Relaxation:
     atoms: Atoms  # the last structure, likewise
     converged: bool
     last: RelaxRow
+
+    def __repr__(self) -> str:
+        """Whether it has converged, after how many steps, and what is left."""
+        state = "converged" if self.converged else "not converged"
+        force = f"largest force {self.last.max_force_ev_per_angstrom:.3g} eV/Angstrom"
+        energy = f"energy {self.last.energy_ev:.6f} eV"
+        what = self.atoms.get_chemical_formula()
+        steps = f"{state} after {self.last.step} steps"
+        return display.lines("Relaxation", [what, steps, energy, force])
+
+    def _repr_html_(self) -> str:
+        return display.table(COLUMNS, self.table(), repr(self))
 
     def table(self) -> list[Row]:
         """Quantity, before, after and change; see :mod:`ladera.simulation.comparison`."""

@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from ladera import display
 from ladera.errors import SimulationError, did_you_mean
 
 _FEMTOSECONDS_PER_PICOSECOND: Final = 1000.0
@@ -102,6 +103,17 @@ class MDSettings(BaseModel):
     extrapolation_patience: int = Field(
         10, gt=0, description="How many rows of md.csv in sequence may be beyond max_extrapolating."
     )
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, and the ensemble."""
+        names = [
+            name
+            for name in type(self).model_fields
+            if name == "ensemble" or (getattr(self, name) != type(self).model_fields[name].default)
+        ]
+        return display.lines("MDSettings", [f"{name}={getattr(self, name)!r}" for name in names])
+
+    __str__ = __repr__
 
     @property
     def n_steps(self) -> int:
