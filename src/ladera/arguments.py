@@ -125,7 +125,8 @@ def _usage(parameters: Sequence[inspect.Parameter]) -> str:
 def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
     """Annotations by argument; Any for what is only known to a type checker."""
     function = inspect.unwrap(function)
-    scope = vars(sys.modules[function.__module__])
+    known = {kind.__name__: kind for kind in (Sequence, Iterable, Mapping, Callable, Any)}
+    scope = known | {"os": os, "np": np} | vars(sys.modules[function.__module__])
     kinds = {}
     for name, annotation in getattr(function, "__annotations__", {}).items():
         try:

@@ -28,7 +28,7 @@ from ladera.data.store import (
     stack,
     write_file,
 )
-from ladera.errors import ArgumentError, DataError, told
+from ladera.errors import ArgumentError, told
 from ladera.files import sweep, temporary_prefix
 
 _READ_AT_ONCE: Final = 256  # frames: each may map half a megabyte of a file, all around it
@@ -116,21 +116,26 @@ class Dataset(Sequence[Frame]):
         if isinstance(index, int | np.integer):
             return self._frame(int(index))
         if not isinstance(index, slice):
-            index = np.asarray(index)
-            if index.size == 0:
-                index = index.astype(np.int64)
-            if index.dtype.kind not in "iub" or index.ndim != 1:
-                raise ArgumentError(
-                    f"A data set has no frame {told(index.tolist())}; give a number, a slice, or "
-                    "an array of numbers or of truths. A column is dataset.column('energy')."
-                )
-        try:
-            return Dataset(self._arrays, self._all_rows[index])
-        except (IndexError, TypeError) as error:
-            raise DataError(
-                f"These frames were asked for and are not there: the data set has {len(self)} "
-                f"frames ({str(error).splitlines()[0]})."
-            ) from error
+            index = self._rows_asked_for(index)
+        return Dataset(self._arrays, self._all_rows[index])
+
+    def _rows_asked_for(self, index: Any) -> NDArray[Any]:
+        """Numbers or truths that are an index of this data set."""
+        rows = np.asarray(index) if not isinstance(index, str) else np.array(index)
+        if rows.size == 0 and rows.ndim == 1:
+            return rows.astype(np.int64)
+        if rows.dtype.kind not in "iub" or rows.ndim != 1:
+            raise ArgumentError(
+                "Frames of a data set are asked for by a number, a slice, or an array of numbers "
+                f"or of truths, not by {told(index)}; a column is dataset.column('energy')."
+            )
+        n = len(self)
+        if rows.dtype.kind == "b" and len(rows) != n:
+            raise IndexError(f"There are {len(rows)} truths for the {n} frames of the data set.")
+        if rows.dtype.kind != "b" and not (-n <= rows.min() and rows.max() < n):
+            worst = rows.max() if rows.max() >= n else rows.min()
+            raise IndexError(f"Frame {worst} was asked for; the data set has {n} frames.")
+        return rows
 
     def blocks(self) -> Iterator[Dataset]:
         """The frames in views of a few thousand each: what is made of one is small."""
@@ -152,7 +157,8 @@ class Dataset(Sequence[Frame]):
         return (self._frame(index) for index in range(len(self)))
 
     def __repr__(self) -> str:
-        what = f"{len(self)} frames of {', '.join(self.symbols) or 'nothing'}"
+        frames = display.count(len(self), "frame")
+        what = f"{frames} of {', '.join(self.symbols) or 'nothing'}"
         return display.lines("Dataset", [what, ", ".join(self.labels) or "no labels"])
 
     def _repr_html_(self) -> str:

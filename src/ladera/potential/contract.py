@@ -29,8 +29,6 @@ from ladera.quantities import ENERGY, FORCES, STRESS, Quantity
 if TYPE_CHECKING:
     import os
 
-    from ladera.potential.calculator import LaderaCalculator
-
 
 class PotentialConfig(BaseModel):
     """What every model's configuration has; models add their own keys."""
@@ -304,11 +302,11 @@ class Potential(nn.Module, ABC):
             )
         return index
 
-    def calculator(self, *, skin: float = 1.0) -> LaderaCalculator:
+    def calculator(self, **options: Any) -> Any:
         """An ASE calculator; see :class:`ladera.potential.calculator.LaderaCalculator`."""
         from ladera.potential.calculator import LaderaCalculator
 
-        return LaderaCalculator(self, skin)
+        return LaderaCalculator(self, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.ladera`` model file; see :mod:`ladera.modelfile`."""

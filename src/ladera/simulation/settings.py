@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from ladera import display
-from ladera.errors import SimulationError, did_you_mean
+from ladera.errors import SimulationError, did_you_mean, told
 
 _FEMTOSECONDS_PER_PICOSECOND: Final = 1000.0
 
@@ -155,8 +155,10 @@ def _sentence(detail: ErrorDetails, names: list[str]) -> str:
         return f"'{name}' is no setting of a simulation; {did_you_mean(name, names)}"
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-        return f"{name} is '{value}'; {did_you_mean(str(value), choices)}"
-    return f"{name} is {value}; it must be {_EXPECTED.get(kind, 'of another kind')}."
+        alike = [choice for choice in choices if choice.startswith(f"{value}-")]
+        hint = f"choose one of: {', '.join(alike)}." if alike else did_you_mean(str(value), choices)
+        return f"{name} is {told(value)}; {hint}"
+    return f"{name} is {told(value)}; it must be {_EXPECTED.get(kind, 'of another kind')}."
 
 
 def _check_fraction(settings: MDSettings) -> None:
