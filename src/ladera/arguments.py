@@ -102,7 +102,7 @@ def _misfit(
     given = len(args) - (len(signature.parameters) - len(parameters))
     if given > len(places):
         return (
-            f"{name} was given {given} arguments without a name, and takes {len(places)}; {usage}."
+            f"{name} was given {given} values without a name and takes {len(places)}; {usage}."
         )
     missing = [
         p.name
@@ -192,7 +192,8 @@ def _said(kind: Any, many: bool = False) -> str:
 
 def _example(value: Any, kind: Any) -> str:
     """The number alone, of a text that begins with one."""
-    if not isinstance(value, str) or float not in (kind, *get_args(kind)):
+    union = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
+    if not isinstance(value, str) or float not in (kind, *union):
         return ""
     digits = value.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ /^°µ")
     try:
