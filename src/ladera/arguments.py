@@ -42,6 +42,16 @@ _WORDS: Final[Mapping[Any, tuple[str, str]]] = {
     type(None): ("None", "None"),
 }
 
+# What annotations may name that is imported for type checkers alone.
+_ALWAYS: Final[dict[str, Any]] = {
+    "Any": Any,
+    "Callable": Callable,
+    "Iterable": Iterable,
+    "Mapping": Mapping,
+    "Sequence": Sequence,
+    "os": os,
+}
+
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """The function, whose wrong arguments raise ArgumentError with a sentence."""
@@ -125,8 +135,7 @@ def _usage(parameters: Sequence[inspect.Parameter]) -> str:
 def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
     """Annotations by argument; Any for what is only known to a type checker."""
     function = inspect.unwrap(function)
-    known = {kind.__name__: kind for kind in (Sequence, Iterable, Mapping, Callable, Any)}
-    scope = known | {"os": os, "np": np} | vars(sys.modules[function.__module__])
+    scope = _ALWAYS | vars(sys.modules[function.__module__])
     kinds = {}
     for name, annotation in getattr(function, "__annotations__", {}).items():
         try:

@@ -198,7 +198,7 @@ def _potential(paths: Paths | Sequence[Paths] | None, models: Any, head: str | N
     return members[0] if len(members) == 1 else Committee(members)
 
 
-def _files(paths: Paths | Sequence[Paths] | None) -> list[Paths]:
+def _files(paths: Paths | Sequence[Paths] | None) -> Sequence[Paths]:
     if isinstance(paths, str) and glob(paths):
         return sorted(glob(paths))
     if isinstance(paths, str) and any(mark in paths for mark in "*?["):
