@@ -231,7 +231,7 @@ def function(
     ("call", "sentence"),
     [
         (lambda: function(), "function was not given first; call it as function(first, ...)."),
-        (lambda: function(1, "a", 2), "was given 3 values without a name and takes 2"),
+        (lambda: function(1, "a", 2), "was given a value too many without a name; call it"),
         (lambda: function(1, frist=2), "function has no argument 'frist'; did you mean 'first'?"),
         (lambda: function(1, first=2), "function was given an argument twice"),
         (lambda: function("300K"), "first of function is '300K'; give a number, such as 300 w"),

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ase import Atoms, io as ase_io
+from ase import Atoms
+from ase import io as ase_io
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
@@ -97,7 +98,9 @@ def answer(call: str, names: dict[str, Any]) -> str:
             exec(compile(tree, "call", "exec"), names)
             if isinstance(last, ast.Expr):
                 value = eval(compile(ast.Expression(last.value), "call", "eval"), names)
-                text = "" if value is None else str(value) if isinstance(value, str) else repr(value)
+                text = (
+                    "" if value is None else str(value) if isinstance(value, str) else repr(value)
+                )
             else:
                 text = ""
         except Exception as error:

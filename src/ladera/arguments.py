@@ -111,9 +111,8 @@ def _misfit(
     places = [p for p in parameters if p.kind <= p.POSITIONAL_OR_KEYWORD]
     given = len(args) - (len(signature.parameters) - len(parameters))
     if given > len(places):
-        return (
-            f"{name} was given {given} values without a name and takes {len(places)}; {usage}."
-        )
+        many = "a value" if given == len(places) + 1 else f"{given - len(places)} values"
+        return f"{name} was given {many} too many without a name; {usage}."
     missing = [
         p.name
         for place, p in enumerate(parameters)

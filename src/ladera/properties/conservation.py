@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.errors import PropertyError, SimulationError
 from ladera.plotting import FAINT, PALETTE, axes, log_scale, style
+from ladera.properties.given import of_structure_and_model
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.simulation.molecular_dynamics import run_md
@@ -102,6 +103,7 @@ class EnergyConservation(Result):
         return figure
 
 
+@of_structure_and_model
 @recorded
 def energy_conservation(
     atoms: Atoms,

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, style
+from ladera.properties.given import of_trajectory
 from ladera.properties.mean_squares import (
     growth,
     independent_particles,
@@ -203,6 +204,7 @@ class Diffusion(Result):
         return figure
 
 
+@of_trajectory
 @recorded
 def diffusion(
     trajectory: Trajectory,

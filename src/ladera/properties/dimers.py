@@ -16,6 +16,7 @@ from ladera.arrays import Floats
 from ladera.graph import Graph
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
+from ladera.properties.given import of_model
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.structures import deviations
@@ -100,6 +101,7 @@ class Dimers(Result):
         return figure
 
 
+@of_model
 @recorded
 def dimers(potential: Potential, /) -> Dimers:
     """Energy curves of all pairs of elements of a potential, from 0.5 Angstrom to its cutoff.

@@ -20,10 +20,11 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.potential import LaderaCalculator
+from ladera.properties.given import of_two_structures
 from ladera.properties.memory import alike
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
-from ladera.properties.structures import require_calculator, require_relaxed
+from ladera.properties.structures import require_relaxed
 from ladera.simulation.held import is_held, require_honoured
 from ladera.structure import spin_state, total_charge
 
@@ -107,6 +108,7 @@ class EnergyPath(Result):
         return frames, [f"image {i}, {self.energies[i]:.3f} eV" for i in order]
 
 
+@of_two_structures
 @recorded
 def energy_path(
     start: Atoms,
@@ -119,7 +121,7 @@ def energy_path(
 ) -> EnergyPath:
     """Nudged elastic band between two relaxed structures of the same atoms, by ASE.
 
-    ``start`` carries the calculator. The first path is that of the image-dependent pair potential,
+    ``start`` carries the calculator, unless a model follows the ends. The first path is that of the image-dependent pair potential,
     atoms going the shorter way through periodic cells; ``images`` counts the ends. Once the band
     is at 0.3 eV/Angstrom its highest image climbs (Henkelman, Uberuaga and Jonsson, J. Chem. Phys.
     113, 9901 (2000)); done when no force across the path is larger than ``fmax`` (eV/Angstrom).
@@ -130,7 +132,6 @@ def energy_path(
     constraints a path cannot honour, and for a band that has not converged in
     ``steps``.
     """
-    require_calculator(start)
     _check_ends(start, end, images)
     _check_held(start, end)
     calculator = start.calc

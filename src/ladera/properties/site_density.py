@@ -17,6 +17,7 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.files import write_text_atomic
 from ladera.plotting import axes, style
+from ladera.properties.given import of_trajectory
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
@@ -110,6 +111,7 @@ class SiteDensity(Result):
         write_text_atomic(os.path.join(folder, CUBE), self.isosurface()[0])
 
 
+@of_trajectory
 @recorded
 def site_density(trajectory: Trajectory, species: str, /) -> SiteDensity:
     """Density of a species in the mean cell of a trajectory, without the drift of the others.

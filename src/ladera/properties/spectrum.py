@@ -17,6 +17,7 @@ from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, PALETTE, band, panel_grid, style
 from ladera.properties.experiment import MeasuredSpectrum
+from ladera.properties.given import of_trajectory
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
@@ -157,6 +158,7 @@ class Spectrum(Result):
         return float(min(1.08 * self.wavenumbers[last] + 50, self.wavenumbers[-1]))
 
 
+@of_trajectory
 @recorded
 def spectrum(
     trajectory: Trajectory,

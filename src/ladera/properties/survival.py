@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.errors import SimulationError
 from ladera.plotting import PALETTE, panel_grid, style
+from ladera.properties.given import of_structure_and_model
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.simulation.molecular_dynamics import run_md
@@ -79,6 +80,7 @@ class Survival(Result):
         return figure
 
 
+@of_structure_and_model
 @recorded
 def survival(
     atoms: Atoms,

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, INK, PALETTE, panel_grid, style
+from ladera.properties.given import of_trajectory
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, Table, quantity
 from ladera.properties.trajectory import Trajectory
@@ -108,6 +109,7 @@ def _look(number: int) -> dict[str, Any]:
     return {"color": PALETTE[number], "ls": DASHES[number % len(DASHES)], "lw": WIDTHS[number]}
 
 
+@of_trajectory
 @recorded
 def van_hove(trajectory: Trajectory, species: str, /) -> VanHove:
     r"""Van Hove's functions at five times, up to a quarter of the trajectory.
