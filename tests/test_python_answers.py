@@ -36,7 +36,7 @@ from ladera.errors import LaderaError
 FILE = Path(__file__).with_name("python_answers.txt")
 PROMPT = ">>> "
 # Python's own words for its own mistakes, which need none of ours.
-OWN = (IndexError, AttributeError)
+OWN = IndexError | AttributeError
 
 
 def prepare(folder: Path) -> None:
@@ -57,7 +57,7 @@ def lennard_jones(**changes: Any) -> ladera.Potential:
 
 def namespace() -> dict[str, Any]:
     """Names that the calls use."""
-    atoms, argon = molecule("CH3CH2OH"), bulk("Ar", "fcc", a=5.24, cubic=True)
+    atoms, argon = molecule("CH3CH2OH"), bulk("Ar", "fcc", a=5.383, cubic=True)
     argon.calc = lennard_jones().calculator()
     with_calculator = atoms.copy()
     with_calculator.calc = ladera.load("ethanol-mace").calculator()
@@ -98,9 +98,7 @@ def answer(call: str, names: dict[str, Any]) -> str:
             exec(compile(tree, "call", "exec"), names)
             if isinstance(last, ast.Expr):
                 value = eval(compile(ast.Expression(last.value), "call", "eval"), names)
-                text = (
-                    "" if value is None else str(value) if isinstance(value, str) else repr(value)
-                )
+                text = "" if value is None else repr(value)
             else:
                 text = ""
         except Exception as error:

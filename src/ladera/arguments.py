@@ -6,7 +6,7 @@
     load("model.ladera", haed="pbe")  # ArgumentError: load has no argument 'haed'; did you ...
 
 A value is held against the annotation of its argument where that is of Python or NumPy, or a class;
-what a function turns into a structure or a model, it looks at itself.
+what a function turns into a structure, a model or data (``StructureLike``), it looks at itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import functools
 import inspect
 import numbers
 import os
+import re
 import sys
 import types
 import typing
@@ -42,6 +43,7 @@ _WORDS: Final[Mapping[Any, tuple[str, str]]] = {
     type(None): ("None", "None"),
 }
 
+_LIKE: Final = re.compile(r"\b(?!PathLike)\w+Like\b")
 # What annotations may name that is imported for type checkers alone.
 _ALWAYS: Final[dict[str, Any]] = {
     "Any": Any,
@@ -137,6 +139,8 @@ def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
     scope = _ALWAYS | vars(sys.modules[function.__module__])
     kinds = {}
     for name, annotation in getattr(function, "__annotations__", {}).items():
+        if _LIKE.search(str(annotation)):
+            continue
         try:
             kinds[name] = eval(annotation, scope) if isinstance(annotation, str) else annotation
         except (NameError, TypeError, AttributeError):
@@ -184,10 +188,10 @@ def _said(kind: Any, many: bool = False) -> str:
     """Words for a kind."""
     origin, parts = get_origin(kind) or kind, get_args(kind)
     if origin in (Union, types.UnionType):
-        words = [_said(part, many) for part in parts]
+        words = list(dict.fromkeys(_said(part, many) for part in parts))
         if "a text" in words and "a path" in words:
-            words = ["a path", *(word for word in words if word not in ("a text", "a path"))]
-        return " or ".join(dict.fromkeys(words))
+            words.remove("a text")
+        return " or ".join(words)
     if origin is Literal:
         return f"one of {', '.join(map(repr, parts))}"
     if origin in (Sequence, Iterable, list, tuple):
@@ -195,7 +199,7 @@ def _said(kind: Any, many: bool = False) -> str:
     if origin in _WORDS:
         return _WORDS[origin][many]
     name = getattr(origin, "__name__", str(origin))
-    return f"{name} objects" if many else f"a {name}"
+    return f"{name} objects" if many else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _example(value: Any, kind: Any) -> str:

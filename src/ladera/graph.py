@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ladera import display
-from ladera.errors import DataError
+from ladera.arguments import require
+from ladera.errors import ArgumentError, DataError, told
 from ladera.kernels.neighbors import (
     Candidates,
     closest_pair,
@@ -137,6 +138,9 @@ class Graph:
 
         Its total charge is that of :meth:`ladera.structure.Structure.from_atoms`.
         """
+        require(cutoff, float, "cutoff", "Graph.from_atoms")
+        if not 0 < cutoff < math.inf:
+            raise DataError(f"The cutoff of a graph is {cutoff:g} Angstrom; give one above zero.")
         return cls.of(Structure.from_atoms(atoms), cutoff)
 
     @classmethod
@@ -147,10 +151,15 @@ class Graph:
     @classmethod
     def batch(cls, graphs: Sequence[Graph]) -> Graph:
         """Join graphs into one; atoms, edges and structures keep their order."""
-        if len(graphs) == 1:
-            return graphs[0]
         if not graphs:
             raise DataError("A batch of no structures was asked for; give at least one.")
+        other = next((each for each in graphs if not isinstance(each, Graph)), None)
+        if other is not None:
+            raise ArgumentError(
+                f"A batch is made of graphs, not of {told(other)}; make them by Graph.from_atoms."
+            )
+        if len(graphs) == 1:
+            return graphs[0]
         if len({graph.heads is None for graph in graphs}) > 1:
             raise DataError("Of the structures of a batch all have a head of their own, or none.")
         atoms = np.cumsum([0] + [g.n_atoms for g in graphs]).tolist()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 
-from ladera.errors import DataError
+from ladera.errors import ArgumentError, DataError, told
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -69,6 +69,10 @@ class Structure(NamedTuple):
 
         Its total charge is that of :func:`total_charge`.
         """
+        if not hasattr(atoms, "arrays"):
+            raise ArgumentError(
+                f"The structure is {told(atoms)}; give an Atoms object of ASE, as ase.io.read has."
+            )
         charge = total_charge(atoms)
         return cls.of(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, charge)
 

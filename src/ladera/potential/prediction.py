@@ -309,7 +309,7 @@ class Prediction:
 
     def _spread(self, quantity: Quantity) -> Tensor:
         if not self.members:
-            raise DataError("A single model has no spread; only a committee has.")
+            raise DataError("A single model has no spread, only a committee has; give several.")
         if quantity not in self._spreads:
             values = torch.stack([member[quantity].double() for member in self.members])
             self._spreads[quantity] = values.std(0)

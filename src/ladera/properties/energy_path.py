@@ -121,8 +121,9 @@ def energy_path(
 ) -> EnergyPath:
     """Nudged elastic band between two relaxed structures of the same atoms, by ASE.
 
-    ``start`` carries the calculator, unless a model follows the ends. The first path is that of the image-dependent pair potential,
-    atoms going the shorter way through periodic cells; ``images`` counts the ends. Once the band
+    ``start`` carries the calculator, unless a model follows the ends. The first path is that of the
+    image-dependent pair potential, atoms going the shorter way through periodic cells; ``images``
+    counts the ends. Once the band
     is at 0.3 eV/Angstrom its highest image climbs (Henkelman, Uberuaga and Jonsson, J. Chem. Phys.
     113, 9901 (2000)); done when no force across the path is larger than ``fmax`` (eV/Angstrom).
     Atoms that are held must be held in both ends, at the same places.

@@ -12,6 +12,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from ladera import display
+from ladera.arguments import checked
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.formats.lammps_dump import UNFOLDED
 from ladera.errors import DataError, PropertyError, did_you_mean
@@ -217,6 +218,7 @@ class Trajectory:
         )
 
 
+@checked
 def read_trajectory(
     path: str | os.PathLike[str],
     *,

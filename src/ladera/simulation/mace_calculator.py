@@ -59,7 +59,7 @@ class MACECalculator(LaderaCalculator):
     models
         Potentials of Ladera, in the place of paths.
     device
-        "cpu" or "cuda"; "" for the best there is.
+        "cpu", "cuda" or "cuda:1"; "" for the CPU.
     default_dtype
         "float32" or "float64"; "" for that of the file.
     head
@@ -87,7 +87,8 @@ class MACECalculator(LaderaCalculator):
                 "MACECalculator needs either model_paths or models; give one of them, such as "
                 'model_paths="my.model".'
             )
-        super().__init__(_potential(model_paths, models, head), device=device, dtype=default_dtype)
+        potential = _potential(model_paths, models, head)
+        super().__init__(potential, device=device or "cpu", dtype=default_dtype or None)
         ensemble = [q.name for q in _ENSEMBLE if q in self.potential.gives and self.num_models > 1]
         self.implemented_properties += [
             "node_energy",

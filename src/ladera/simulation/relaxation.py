@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from ladera import display
+from ladera.arguments import checked
 from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError, did_you_mean
 from ladera.identity import describe_run
@@ -65,6 +66,7 @@ class Relaxation:
         return before_and_after(self.start, self.atoms)
 
 
+@checked
 def relax(
     structure: StructureLike,
     model: ModelLike,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 from pydantic import (
@@ -103,6 +104,15 @@ class MDSettings(BaseModel):
     extrapolation_patience: int = Field(
         10, gt=0, description="How many rows of md.csv in sequence may be beyond max_extrapolating."
     )
+
+    @classmethod
+    def of(
+        cls, settings: MDSettings | Mapping[str, Any] | None, changes: Mapping[str, Any]
+    ) -> MDSettings:
+        """Settings that are given as an object, a dictionary or nothing, with some changed."""
+        if isinstance(settings, MDSettings):
+            settings = settings.model_dump(exclude_unset=True)
+        return cls(**{**(settings or {}), **changes})
 
     def __repr__(self) -> str:
         """What differs from the defaults, and the ensemble."""

@@ -19,8 +19,9 @@ from ase.io.formats import filetype, ioformats
 
 from ladera.data.frame import Frame
 from ladera.data.text import is_input_data
-from ladera.errors import DataError
+from ladera.errors import ArgumentError, DataError, told
 from ladera.identity import hash_of_structure
+from ladera.potential import Potential
 from ladera.provenance import came_from
 from ladera.simulation.records import restore_constraints
 from ladera.structure import StructureWarning
@@ -69,18 +70,27 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
 def as_atoms(structure: object) -> Atoms:
     """The structure that somebody means: ASE's Atoms as they are, a Frame, a path or a name.
 
+    Of a :class:`ladera.simulation.relaxation.Relaxation` the last structure.
+
     A name is one of ASE's molecules of the G2 set, such as "H2O" or "CH3CH2OH". A frame's atoms
-    carry its labels. Raises what :func:`read_structure` raises, and DataError for what is none of
-    these.
+    carry its labels. Raises what :func:`read_structure` raises, and ArgumentError for what is none
+    of these.
     """
     if isinstance(structure, Atoms):
         return structure
     if isinstance(structure, Frame):
         return structure.to_atoms()
+    held = getattr(structure, "atoms", None)  # of a relaxation
+    if isinstance(held, Atoms) and not hasattr(structure, "get_property"):
+        return held
+    if isinstance(structure, Potential) or hasattr(structure, "get_property"):
+        raise ArgumentError(
+            f"The structure is {told(structure)}, a model; have model and structure been swapped?"
+        )
     if not isinstance(structure, (str, os.PathLike)):
-        raise DataError(
-            "A structure is ASE's Atoms, a Frame, or the path of a file, not "
-            f"{type(structure).__name__}."
+        raise ArgumentError(
+            f"The structure is {told(structure)}; give ASE's Atoms, a Frame, a path, or the name "
+            'of a molecule such as "CH3CH2OH": one structure at a time.'
         )
     if not Path(structure).exists() and str(structure) in g2.names:
         found: Atoms = molecule(str(structure))

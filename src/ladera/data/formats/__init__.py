@@ -21,6 +21,7 @@ from typing import Any
 
 from ase import Atoms
 
+from ladera.arguments import checked
 from ladera.data.dataset import Dataset
 from ladera.data.formats import ase_files, extended_xyz, input_data
 from ladera.data.formats.input_data import AtomColumns
@@ -33,10 +34,13 @@ from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
 __all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "write"]
 
 PathLike = str | os.PathLike[str]
+# What :func:`read` takes.
+DataLike = PathLike | Atoms | Frame | Sequence[PathLike] | Iterable[Atoms | Frame]
 
 
+@checked
 def read(
-    source: PathLike | Atoms | Frame | Sequence[PathLike] | Iterable[Atoms | Frame],
+    source: DataLike,
     *,
     units: UnitSystem | str | None = None,
     keys: LabelKeys | None = None,
@@ -88,6 +92,7 @@ def stream(
         yield from _some(_frames(file, _unit_system(units), keys, atom_columns, types), file)
 
 
+@checked
 def write(
     dataset: Dataset, path: PathLike, *, units: UnitSystem | str | None = None
 ) -> tuple[str, ...]:
