@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import re
 import tempfile
 import warnings
 from contextlib import redirect_stdout
@@ -35,6 +36,8 @@ from ladera.errors import LaderaError
 
 FILE = Path(__file__).with_name("python_answers.txt")
 PROMPT = ">>> "
+# What differs from machine to machine.
+GPUS = re.compile(r"torch \S+ is a build for the CPU alone|torch finds no GPU|this machine has \d+")
 # Python's own words for its own mistakes, which need none of ours.
 OWN = IndexError | AttributeError
 
@@ -105,6 +108,7 @@ def answer(call: str, names: dict[str, Any]) -> str:
             text = f"{type(error).__name__}: {error}"
             if not isinstance(error, LaderaError | OWN):
                 text = f"NOT OURS: {text}"
+    text = GPUS.sub("...", text)
     said = [f"{type(w.message).__name__}: {w.message}" for w in caught]
     return "\n".join([*said, printed.getvalue() + text]).strip()
 
@@ -113,7 +117,8 @@ def sections(text: str) -> str:
     """Comments and empty lines that follow an answer, up to the next call."""
     lines = text.splitlines()
     first = next((i for i, line in enumerate(lines) if not line or line[0] == "#"), len(lines))
-    return "\n".join(lines[first:])
+    comments = "\n".join(lines[first:]).rstrip()
+    return f"{comments}\n" if comments else ""
 
 
 def answered() -> str:

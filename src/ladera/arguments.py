@@ -19,7 +19,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
@@ -67,14 +67,17 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def bind(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], name: str = ""
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    unseen: Collection[str] = (),
 ) -> inspect.BoundArguments:
     """The arguments of a call by their names, without those that are left out.
 
-    Raises ArgumentError for one too many, too few, or of the wrong kind; it calls the function by
-    its own name, or by another.
+    Raises ArgumentError for one too many, too few, or of the wrong kind; at the kind of those that
+    are ``unseen`` the function looks itself.
     """
-    name = name or function.__qualname__.removesuffix(".__init__")
+    name = function.__qualname__.removesuffix(".__init__")
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*args, **kwargs)
@@ -83,7 +86,8 @@ def bind(
     kinds = _kinds(function)
     for argument, value in bound.arguments.items():
         kind = kinds.get(argument, Any)
-        if signature.parameters[argument].kind < 2 or argument in kwargs:
+        alone = signature.parameters[argument].kind < 2 or argument in kwargs
+        if alone and argument not in unseen:
             require(value, kind, argument, name)
     return bound
 
@@ -199,7 +203,8 @@ def _said(kind: Any, many: bool = False) -> str:
     if origin in _WORDS:
         return _WORDS[origin][many]
     name = getattr(origin, "__name__", str(origin))
-    return f"{name} objects" if many else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+    article = "an" if name[0] in "AEIOU" or name[:2].isupper() else "a"  # an MDSettings
+    return f"{name} objects" if many else f"{article} {name}"
 
 
 def _example(value: Any, kind: Any) -> str:

@@ -28,7 +28,7 @@ from ladera.data.store import (
     stack,
     write_file,
 )
-from ladera.errors import ArgumentError, told
+from ladera.errors import ArgumentError, did_you_mean, told
 from ladera.files import sweep, temporary_prefix
 
 _READ_AT_ONCE: Final = 256  # frames: each may map half a megabyte of a file, all around it
@@ -131,7 +131,9 @@ class Dataset(Sequence[Frame]):
             )
         n = len(self)
         if rows.dtype.kind == "b" and len(rows) != n:
-            raise IndexError(f"There are {len(rows)} truths for the {n} frames of the data set.")
+            raise IndexError(
+                f"The truths are {len(rows)} and the frames of the data set {n}; give one for each."
+            )
         if rows.dtype.kind != "b" and not (-n <= rows.min() and rows.max() < n):
             worst = rows.max() if rows.max() >= n else rows.min()
             raise IndexError(f"Frame {worst} was asked for; the data set has {n} frames.")
@@ -190,6 +192,9 @@ class Dataset(Sequence[Frame]):
 
     def raw(self, name: str) -> NDArray[Any]:
         """A :meth:`column` as it is stored: text in UTF-8."""
+        if name not in COLUMNS:
+            hint = did_you_mean(str(name), COLUMNS)
+            raise ArgumentError(f"A data set has no column {told(name)}; {hint}")
         column = COLUMNS[name]
         if name not in self._arrays:
             count = int(self.atom_counts.sum()) if column.per_atom else len(self)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 
+from ladera import display
 from ladera.arguments import require
 from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError
@@ -124,7 +125,9 @@ class LaderaCalculator(Calculator):
 
     def __repr__(self) -> str:
         """Of which model."""
-        return f"{type(self).__name__}({self.potential!r})"
+        elements, *facts = self.potential.facts().items()
+        of = f"of {type(self.potential).__name__}"
+        return display.lines(type(self).__name__, [of, elements[1], *map(" ".join, facts)])
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What has changed since the last calculation, by exact comparison."""

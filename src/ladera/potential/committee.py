@@ -19,7 +19,7 @@ from pydantic import (
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from ladera.errors import ConfigError
+from ladera.errors import ArgumentError, ConfigError, told
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
 from ladera.potential.contract import Potential, PotentialConfig
@@ -101,8 +101,17 @@ class Committee(Potential):
     def __init__(
         self, members: Sequence[Potential], calibration: Calibration | None = None
     ) -> None:
+        other = next((each for each in members if not isinstance(each, Potential)), None)
+        if other is not None:
+            raise ArgumentError(
+                f"A member of the committee is {told(other)}; give potentials, as "
+                "ladera.load(PATH) reads them."
+            )
         if len(members) < 2:
-            raise ConfigError(f"A committee needs two or more members, not {len(members)}.")
+            raise ConfigError(
+                f"A committee needs two or more members, not {len(members)}; give more, trained "
+                "from other seeds."
+            )
         if len({member.numbers for member in members}) > 1:
             lists = "; ".join(", ".join(member.symbols) for member in members)
             raise ConfigError(

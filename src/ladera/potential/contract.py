@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validato
 from torch import Tensor, nn
 
 from ladera import display
+from ladera.arguments import checked
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
@@ -139,13 +140,14 @@ class Potential(nn.Module, ABC):
 
     def __repr__(self) -> str:
         """Architecture, elements, cutoff, size, and what it gives."""
-        elements, *facts = self._facts().items()
+        elements, *facts = self.facts().items()
         return display.lines(type(self).__name__, [elements[1], *map(" ".join, facts)])
 
     def _repr_html_(self) -> str:
-        return display.table(("", ""), list(self._facts().items()), type(self).__name__)
+        return display.table(("", ""), list(self.facts().items()), type(self).__name__)
 
-    def _facts(self) -> dict[str, str]:
+    @final
+    def facts(self) -> dict[str, str]:
         """What is told of it at a glance."""
         where = f"{self.dtype} on {self.device}".removeprefix("torch.")
         facts = {
@@ -307,6 +309,7 @@ class Potential(nn.Module, ABC):
             )
         return index
 
+    @checked
     def calculator(
         self,
         skin: float = 1.0,
@@ -319,6 +322,7 @@ class Potential(nn.Module, ABC):
 
         return LaderaCalculator(self, skin, device=device, dtype=dtype)
 
+    @checked
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.ladera`` model file; see :mod:`ladera.modelfile`."""
         from ladera import modelfile

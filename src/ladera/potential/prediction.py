@@ -295,7 +295,8 @@ class Prediction:
             return torch.stack([member[DIPOLE] for member in self.members]).mean(0)
         if self.charges is None and self.atomic_dipoles is None:
             raise DataError(
-                "This model has no charges and no atomic dipoles, and so no dipole moment."
+                "This model has no charges and no atomic dipoles, and so no dipole moment; take "
+                f"one that has, with {DIPOLE.remedy}."
             )
         moments = torch.zeros_like(self.graph.positions, dtype=torch.float64)
         if self.charges is not None:

@@ -141,7 +141,7 @@ def _taking(function: Callable[..., R], *names: str, model: bool = False) -> Cal
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> R:
-        bind(call, args, kwargs, function.__name__)
+        bind(call, args, kwargs, names)
         given = [_READERS[name](value) for name, value in zip(names, args, strict=False)]
         rest = args[len(names) :]
         if model:

@@ -146,7 +146,7 @@ class Phonons(Result):
 @with_spread(at_rest="atoms")
 @recorded
 def phonons(
-    atoms: Atoms, /, *, supercell: Sequence[int] | None = None, displacement: float = 0.01
+    atoms: Atoms, /, *, supercell: int | Sequence[int] | None = None, displacement: float = 0.01
 ) -> Phonons:
     """Phonons of a relaxed crystal with a calculator, by finite displacements (phonopy).
 
@@ -257,8 +257,9 @@ def _to_ase(supercell: Any, like: Atoms) -> Atoms:
     return atoms
 
 
-def supercell_of(atoms: Atoms, supercell: Sequence[int] | None) -> tuple[Atoms, Integers]:
-    """The cell to repeat, and how often along each vector (3,): as asked, or 12 Angstrom high.
+def supercell_of(atoms: Atoms, supercell: int | Sequence[int] | None) -> tuple[Atoms, Integers]:
+    """The cell to repeat, and how often along each vector (3,): as asked (one number for
+    all), or 12 Angstrom high.
 
     Where nothing is asked it is the cell of the lattice's shortest vectors: a supercell of many
     skewed cells would be no higher. Raises PropertyError for a size that makes no sense.
@@ -273,7 +274,7 @@ def supercell_of(atoms: Atoms, supercell: Sequence[int] | None) -> tuple[Atoms, 
         heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
         cells: Integers = np.ceil(_SUPERCELL_HEIGHT / heights - 1e-6).astype(np.int64)
         return atoms, cells
-    size = np.array(supercell, dtype=np.int64)
+    size = np.array([supercell] * 3 if isinstance(supercell, int) else supercell, dtype=np.int64)
     if size.shape != (3,) or (size < 1).any():
         raise PropertyError(f"The supercell is {size.tolist()}; give three numbers from 1 up.")
     return atoms, size

@@ -103,7 +103,7 @@ def quasi_harmonic(
     atoms: Atoms,
     /,
     *,
-    supercell: Sequence[int] | None = None,
+    supercell: int | Sequence[int] | None = None,
     strain: float = 0.08,
     points: int = 8,
     displacement: float = 0.01,

@@ -285,7 +285,7 @@ def interval_between(path: Path, frames: Sequence[Atoms], interval: float | None
     if time is None:
         raise DataError(
             f"{path} does not say how much time passes between its frames; give it with "
-            "--interval, in fs (the time step times the steps from frame to frame)."
+            "--interval (interval=), in fs: the time step times the steps from frame to frame."
         )
     return time
 

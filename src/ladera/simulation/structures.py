@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -19,7 +21,7 @@ from ase.io.formats import filetype, ioformats
 
 from ladera.data.frame import Frame
 from ladera.data.text import is_input_data
-from ladera.errors import ArgumentError, DataError, told
+from ladera.errors import ArgumentError, DataError, did_you_mean, told
 from ladera.identity import hash_of_structure
 from ladera.potential import Potential
 from ladera.provenance import came_from
@@ -92,10 +94,18 @@ def as_atoms(structure: object) -> Atoms:
             f"The structure is {told(structure)}; give ASE's Atoms, a Frame, a path, or the name "
             'of a molecule such as "CH3CH2OH": one structure at a time.'
         )
-    if not Path(structure).exists() and str(structure) in g2.names:
-        found: Atoms = molecule(str(structure))
+    name = str(structure)
+    if not Path(structure).exists() and re.fullmatch(r"\w+", name):
+        if name not in g2.names:
+            hint = did_you_mean(name, g2.names) if _near(name) else "check the path."
+            raise DataError(f"There is no file and no molecule '{name}'; {hint}")
+        found: Atoms = molecule(name)
         return found
     return read_structure(structure)
+
+
+def _near(name: str) -> bool:
+    return bool(get_close_matches(name, g2.names, n=1, cutoff=0.6))
 
 
 def _last(path: Path) -> Atoms:
