@@ -25,13 +25,14 @@ from ladera.properties.dimers import dimers
 from ladera.properties.distributions import structure
 from ladera.properties.equation_of_state import equation_of_state
 from ladera.properties.phonons import phonons
-from ladera.properties.result import KINDS, Result, Table
+from ladera.properties.result import KINDS, Result
 from ladera.properties.spectrum import spectrum
 from ladera.properties.survival import Survival
 from ladera.properties.trajectory import Trajectory
 from ladera.properties.van_hove import van_hove
 from ladera.simulation.relaxation import relax
 from ladera.simulation.settings import MDSettings
+from ladera.tables import Column, Table
 
 
 def walk(frames: int = 120) -> Trajectory:
@@ -99,7 +100,7 @@ def test_results_show_shapes_and_units_and_no_arrays(results: dict[str, Result])
 def test_results_show_their_table_and_figure_in_a_notebook(results: dict[str, Result]) -> None:
     for result in results.values():
         page = result._repr_html_()
-        assert page.count("<table") == page.count("</table>") == 1
+        assert page.count("<table") == page.count("</table>") == len(result.tables())
         assert page.count("<svg") == page.count("</svg>") == 1
         for cell in result.table().rows[0]:
             assert cell.replace("&", "&amp;").replace("<", "&lt;") in page
@@ -166,7 +167,8 @@ def test_a_table_is_a_data_frame_where_pandas_is(
 
 
 def test_a_long_table_ends_with_how_much_more_there_is() -> None:
-    page = Table(("a", "b"), tuple((f"<{i}>", "&") for i in range(50)))._repr_html_()
+    rows = tuple((f"<{i}>", "&") for i in range(50))
+    page = Table((Column("a"), Column("b")), rows)._repr_html_()
     assert "10 more rows" in page
     assert "&lt;39&gt;" in page
     assert "<39>" not in page

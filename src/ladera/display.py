@@ -45,8 +45,13 @@ def lines(name: str, parts: Iterable[str]) -> str:
     return f"{first}\n  {second}"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
-    """An HTML table; of a long one the beginning, and how much more there is."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    caption: str = "",
+    foot: Sequence[str] = (),
+) -> str:
+    """An HTML table with lines below it; of a long one the beginning, and how much more there is."""
     head = "".join(f"<th>{html.escape(str(column))}</th>" for column in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
@@ -57,4 +62,5 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = 
         body += f'<tr><td colspan="{len(columns)}">{more}</td></tr>'
     title = f"<caption><b>{html.escape(caption)}</b></caption>" if caption else ""
     heads = f"<thead><tr>{head}</tr></thead>" if any(columns) else ""
-    return f"{_TABLE}{title}{heads}<tbody>{body}</tbody></table>"
+    below = "".join(f"<div><small>{html.escape(line)}</small></div>" for line in foot)
+    return f"{_TABLE}{title}{heads}<tbody>{body}</tbody></table>{below}"
