@@ -18,6 +18,7 @@ import io
 import os
 import re
 import tempfile
+import traceback
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -38,8 +39,6 @@ FILE = Path(__file__).with_name("python_answers.txt")
 PROMPT = ">>> "
 # What differs from machine to machine.
 GPUS = re.compile(r"torch \S+ is a build for the CPU alone|torch finds no GPU|this machine has \d+")
-# Python's own words for its own mistakes, which need none of ours.
-OWN = IndexError | AttributeError
 
 
 def prepare(folder: Path) -> None:
@@ -106,11 +105,20 @@ def answer(call: str, names: dict[str, Any]) -> str:
                 text = ""
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
-            if not isinstance(error, LaderaError | OWN):
+            if not isinstance(error, LaderaError) and not _is_of_python(error):
                 text = f"NOT OURS: {text}"
     text = GPUS.sub("...", text)
     said = [f"{type(w.message).__name__}: {w.message}" for w in caught]
     return "\n".join([*said, printed.getvalue() + text]).strip()
+
+
+def _is_of_python(error: Exception) -> bool:
+    """Whether it is Python's own answer: to a name that is not there, or an index beyond the end."""
+    where = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    names = ("call", "__init__.py")  # of the module ladera
+    return isinstance(error, IndexError) or (
+        isinstance(error, AttributeError) and where.name in names
+    )
 
 
 def sections(text: str) -> str:

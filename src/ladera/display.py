@@ -51,7 +51,7 @@ def table(
     caption: str = "",
     foot: Sequence[str] = (),
 ) -> str:
-    """An HTML table with lines below it; of a long one the beginning, and how much more there is."""
+    """An HTML table with lines below it; of a long one the beginning and the number of the rest."""
     head = "".join(f"<th>{html.escape(str(column))}</th>" for column in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"

@@ -55,7 +55,7 @@ class Relaxation:
         """Whether it has converged, after how many steps, and what is left."""
         state = "converged" if self.converged else "not converged"
         force = f"largest force {self.last.max_force_ev_per_angstrom:.3g} eV/Angstrom"
-        energy = f"energy {self.last.energy_ev:.6f} eV"
+        energy = f"energy {self.last.potential_energy_ev:.6f} eV"
         what = self.atoms.get_chemical_formula()
         steps = f"{state} after {self.last.step} steps"
         return display.lines("Relaxation", [what, steps, energy, force])
