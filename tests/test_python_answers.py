@@ -113,7 +113,7 @@ def answer(call: str, names: dict[str, Any]) -> str:
 
 
 def _is_of_python(error: Exception) -> bool:
-    """Whether it is Python's own answer: to a name that is not there, or an index beyond the end."""
+    """Whether it is Python's own answer to a name or an index that is not there."""
     where = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
     names = ("call", "__init__.py")  # of the module ladera
     return isinstance(error, IndexError) or (
