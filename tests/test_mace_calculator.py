@@ -91,6 +91,8 @@ def test_a_committee_has_the_results_of_mace_torch(
     assert results["energy_var"] == pytest.approx(energies.var())
     np.testing.assert_allclose(results["forces_comm"], forces, atol=1e-12)
     np.testing.assert_allclose(results["forces_var"], forces.var(axis=0), atol=1e-12)
+    dipoles = np.array([prediction.dipole[0].numpy() for prediction in each])
+    np.testing.assert_allclose(results["dipole_comm"], dipoles, atol=1e-12)
     assert results["free_energy"] == energy
     assert results["energies"].sum() == pytest.approx(energy)
     assert "stress" not in results  # of a molecule

@@ -19,7 +19,7 @@ from ladera.graph import Graph
 from ladera.loading import load
 from ladera.models.mace import MACE
 from ladera.potential import Committee, LaderaCalculator, Potential, PropertyUnavailableError
-from ladera.quantities import ENERGY, FORCES, STRESS, Quantity
+from ladera.quantities import DIPOLE, ENERGY, FORCES, STRESS, Quantity
 
 Paths = str | os.PathLike[str]
 
@@ -29,7 +29,7 @@ _ANY: Final = ("enable_cueq", "compute_stress", "compute_atomic_stresses", "full
 _EMPTY: Final = ("compile_mode", "info_keys", "arrays_keys", "external_field", "eps_infty")
 _FALSE: Final = ("enable_oeq", "compute_bec", "pad_num_atoms", "pad_num_edges")
 _OWN: Final = ("model_paths", "models", "device", "default_dtype", "head", "model_path")
-_ENSEMBLE: Final = (ENERGY, FORCES, STRESS)
+_ENSEMBLE: Final = (ENERGY, FORCES, STRESS, DIPOLE)
 
 
 class MACECalculator(LaderaCalculator):
@@ -169,7 +169,7 @@ class MACECalculator(LaderaCalculator):
 
     def _fill_committee(self) -> None:
         members = self.prediction.members
-        for quantity in _ENSEMBLE if members and ENERGY in self.potential.gives else ():
+        for quantity in _ENSEMBLE if members else ():
             if quantity.name not in self.results:
                 continue  # no stress without a volume
             values = np.stack([_plain(member[quantity], quantity) for member in members])
