@@ -8,14 +8,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ladera import display
 from ladera.arguments import checked
 from ladera.arrays import Floats
-from ladera.errors import DataError, SimulationError, did_you_mean
+from ladera.errors import DataError, SimulationError
 from ladera.extrapolation import farthest, judgement
 from ladera.identity import describe_run
 from ladera.loading import as_potential
@@ -103,7 +103,7 @@ def relax(
     element.
     """
     atoms, potential = as_atoms(structure), as_potential(model)
-    _check_settings(atoms, fmax, steps, cell or symmetry, optimizer)
+    _check_settings(atoms, fmax, steps, cell or symmetry)
     if cell:
         require_honoured(atoms, "cell relaxation")
     check_species(atoms, potential)
@@ -217,14 +217,11 @@ def _writer(folder: RunFolder | None, description: Mapping[str, Any]) -> Iterato
             yield write
 
 
-def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str) -> None:
+def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool) -> None:
     if not (math.isfinite(fmax) and fmax > 0):
         raise SimulationError(f"fmax is {fmax:g} eV/Angstrom; it must be finite and above zero.")
     if steps < 1:
         raise SimulationError(f"steps is {steps}; it must be one or more.")
-    if optimizer not in get_args(OptimizerName):
-        hint = did_you_mean(optimizer, get_args(OptimizerName))
-        raise SimulationError(f"There is no optimizer '{optimizer}'; {hint}")
     if cell and not atoms.pbc.all():
         raise SimulationError(
             "Only a structure that is periodic in all three directions has a cell to relax and a "
