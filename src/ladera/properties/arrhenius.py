@@ -101,10 +101,10 @@ class Arrhenius(Result):
             number, note="no deviation: the ions of a member do not move" if lost else ""
         )
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Coefficients on a logarithmic axis against inverse temperature, line and band."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             if np.isfinite(self.activation_energy):
                 self._plot_line(panel)
             panel.errorbar(

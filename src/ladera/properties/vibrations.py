@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import Atoms, units
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 
@@ -149,11 +150,11 @@ class Vibrations(Result):
             return Number(np.nan, note="a result of Ladera 0.1: compute it again")
         return self.number(name, index, factor=factor)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """A line for each mode, as high as its intensity where there is one."""
         heights = self.intensities if len(self.intensities) else np.ones(len(self.frequencies))
         with style():
-            figure, panel = axes(5.2, 2.8)
+            figure, panel = axes(5.2, 2.8, ax)
             real = self.frequencies > 0
             panel.vlines(self.frequencies[real], 0, heights[real], color=PALETTE[0])
             panel.vlines(

@@ -19,7 +19,11 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from ase import Atoms
+
+from ladera.arguments import checked
 from ladera.data.dataset import Dataset
 from ladera.data.formats import array_file, ase_files, extended_xyz, input_data
 from ladera.data.formats.labels import DataWarning
@@ -27,7 +31,7 @@ from ladera.data.frame import Frame
 from ladera.data.label_keys import AtomColumns, LabelKeys
 from ladera.data.store import is_foreign
 from ladera.data.text import ending, is_extended_xyz, is_input_data
-from ladera.errors import DataError, did_you_mean
+from ladera.errors import ArgumentError, DataError, did_you_mean, told
 from ladera.progress import Task
 from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
 
@@ -36,17 +40,20 @@ __all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "writabl
 log = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
+# What :func:`read` takes.
+DataLike = PathLike | Atoms | Frame | Sequence[PathLike] | Iterable[Atoms | Frame]
 
 
+@checked
 def read(
-    paths: PathLike | Sequence[PathLike],
+    source: DataLike,
     *,
     units: UnitSystem | str | None = None,
     keys: LabelKeys | None = None,
     atom_columns: AtomColumns = "charge energy",
     types: Sequence[str] = (),
 ) -> Dataset:
-    """All frames of one or several files.
+    """All frames of one or several files, or of structures at hand.
 
     Raises DataError, with file and line where there is one, for anything that cannot be read, for
     a file without frames, for a label key that is not in the file and for units that it is not in.
@@ -54,8 +61,9 @@ def read(
 
     Parameters
     ----------
-    paths
-        One file or several, in any of the formats of this module's table.
+    source
+        One file or several, in any of the formats of this module's table; or structures, each
+        ASE's Atoms with their labels (results of a calculator, arrays and info) or a Frame.
     units
         Units of the file, or their name in ``ladera.units.FILE_UNITS``. An ``input.data`` needs
         them said; extended XYZ is in Angstrom and eV unless told otherwise; other files know their
@@ -67,7 +75,9 @@ def read(
     types
         Species of the types 1, 2, 3... of a LAMMPS dump.
     """
-    files, units = _files(paths), _unit_system(units)
+    if (structures := _structures(source)) is not None:
+        return Dataset.from_frames(_of_structures(structures, units, keys))
+    files, units = _files(source), _unit_system(units)
     if len(files) == 1 and _is_hdf5(files[0]) and not is_foreign(files[0]):
         return _open_hdf5(files[0], units, keys or LabelKeys())
     frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
@@ -93,6 +103,7 @@ def stream(
             log.debug("Read %s: %d frames so far.", file, task.done)
 
 
+@checked
 def write(
     dataset: Dataset, path: PathLike, *, units: UnitSystem | str | None = None
 ) -> tuple[str, ...]:
@@ -132,11 +143,40 @@ def writable(path: PathLike) -> str:
     return kind
 
 
-def _files(paths: PathLike | Sequence[PathLike]) -> list[Path]:
-    files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(p) for p in paths]
-    if not files:
+def _files(paths: Any) -> list[Path]:
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not isinstance(given, Sequence) or not all(isinstance(p, str | os.PathLike) for p in given):
+        raise ArgumentError(
+            f"The data are {told(paths)}; give the path of a file, several paths, or structures: "
+            "Atoms of ASE or frames, all of one kind."
+        )
+    if not given:
         raise DataError("No data file was given; name at least one.")
-    return files
+    return [Path(path) for path in given]
+
+
+def _structures(source: Any) -> list[Atoms | Frame] | None:
+    """Structures at hand; None of paths and anything else."""
+    if isinstance(source, Atoms | Frame):
+        return [source]
+    if isinstance(source, str | os.PathLike) or not isinstance(source, Iterable):
+        return None
+    if not isinstance(source, Sequence):
+        source = list(source)
+    found = [each for each in source if isinstance(each, Atoms | Frame)]
+    return found if found and len(found) == len(source) else None
+
+
+def _of_structures(
+    structures: Sequence[Atoms | Frame], units: object, keys: LabelKeys | None
+) -> Iterator[Frame]:
+    if units is not None:
+        raise DataError("Structures of Python are in Angstrom and eV already; give no other units.")
+    if all(isinstance(each, Frame) for each in structures):
+        yield from (each for each in structures if isinstance(each, Frame))
+        return
+    atoms = [each.to_atoms() if isinstance(each, Frame) else each for each in structures]
+    yield from ase_files.of_atoms(atoms, keys)
 
 
 def _frames(

@@ -7,7 +7,7 @@ takes units for granted, this module puts it right or asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,18 +63,39 @@ def read(
     else:
         structures = enumerate(_structures(path, format_, units, types))
     for index, atoms in structures:
-        source = f"{path}, frame {index}"
-        yield labels.frame(
-            _values(atoms, keys, source),
-            numbers=atoms.numbers.astype(np.int64),
-            positions=np.array(atoms.positions, dtype=np.float64),
-            cell=np.array(atoms.cell.array, dtype=np.float64),
-            periodic=np.array(atoms.pbc, dtype=bool),
-            source=source,
-            subset=str(atoms.info.get("subset", "")),
-        )
+        yield _frame(atoms, labels, keys, f"{path}, frame {index}")
     labels.check()
     labels.warn()
+
+
+def of_atoms(structures: Iterable[Atoms], named: LabelKeys | None) -> Iterator[Frame]:
+    """Frames of structures at hand, with the labels that :func:`read` would find in their file.
+
+    Results of a calculator count where it has them already, of the structure as it is now. Keys
+    that are ``named`` must be there.
+    """
+    keys = named or LabelKeys()
+    labels = FileLabels(Path("structures"), keys, METAL)
+    for index, atoms in enumerate(structures):
+        source = f"structure {index}"
+        if atoms.calc is not None and atoms.calc.check_state(atoms):
+            atoms = atoms.copy()  # without results, which are of another structure
+        yield _frame(atoms, labels, keys, source)
+    if named is not None:
+        labels.check()
+    labels.warn()
+
+
+def _frame(atoms: Atoms, labels: FileLabels, keys: LabelKeys, source: str) -> Frame:
+    return labels.frame(
+        _values(atoms, keys, source),
+        numbers=atoms.numbers.astype(np.int64),
+        positions=np.array(atoms.positions, dtype=np.float64),
+        cell=np.array(atoms.cell.array, dtype=np.float64),
+        periodic=np.array(atoms.pbc, dtype=bool),
+        source=source,
+        subset=str(atoms.info.get("subset", "")),
+    )
 
 
 def _format(path: Path) -> str:
