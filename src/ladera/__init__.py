@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
     from ladera.graph import Graph
+<<<<<<< HEAD
     from ladera.interface import evaluate, hessian, train
+=======
+    from ladera.labelling import Labelled, predict
+>>>>>>> predict
     from ladera.loading import load
     from ladera.models.registry import build
     from ladera.potential import Committee, LaderaCalculator, Potential, Prediction
@@ -41,10 +45,17 @@ __version__ = "0.2.0"
 # Public names and where they live. They are imported on first use, so that `import ladera` and
 # `ladera --help` never wait for torch.
 _HOMES = {
+<<<<<<< HEAD
+<<<<<<< HEAD
+=======
+=======
+>>>>>>> predict
+>>>>>>> predict
     "Committee": "ladera.potential",
     "Dataset": "ladera.data.dataset",
     "Frame": "ladera.data.frame",
     "Graph": "ladera.graph",
+    "Labelled": "ladera.labelling",
     "LaderaCalculator": "ladera.potential",
     "LaderaError": "ladera.errors",
     "MACECalculator": "ladera.simulation.mace_calculator",
@@ -64,6 +75,7 @@ _HOMES = {
     "mace_mp": "ladera.simulation.published",
     "mace_off": "ladera.simulation.published",
     "phonons": "ladera.properties.phonons",
+    "predict": "ladera.labelling",
     "quasi_harmonic": "ladera.properties.quasi_harmonic",
     "read": "ladera.data.formats",
     "read_trajectory": "ladera.properties.trajectory",
@@ -76,10 +88,17 @@ _HOMES = {
 }
 
 __all__ = [
+<<<<<<< HEAD
+<<<<<<< HEAD
+=======
+=======
+>>>>>>> predict
+>>>>>>> predict
     "Committee",
     "Dataset",
     "Frame",
     "Graph",
+    "Labelled",
     "LaderaCalculator",
     "LaderaError",
     "MACECalculator",
@@ -100,6 +119,7 @@ __all__ = [
     "mace_mp",
     "mace_off",
     "phonons",
+    "predict",
     "quasi_harmonic",
     "read",
     "read_trajectory",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -100,6 +100,26 @@ class Dataset(Sequence[Frame]):
                 blank = np.ones_like(stored) if name == "weight" else np.zeros(len(stored), "S1")
                 arrays[name] = blank
         return Dataset(arrays, self._rows)
+
+    def labelled(
+        self, labels: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]]
+    ) -> Dataset:
+        """The same frames with these labels and no others but the total charge.
+
+        By name: values, shaped as those of :meth:`column`, and which frames have one (n_frames,).
+        """
+        kept = [n for n, column in COLUMNS.items() if not column.label or n == "total_charge"]
+        arrays: Arrays = {"offsets": self.offsets}
+        arrays |= {name: self.raw(name) for name in kept if name in self._arrays}
+        present = {"total_charge": self.has("total_charge")}
+        for name, (values, known) in labels.items():
+            arrays[name], present[name] = values, known
+        for name, known in present.items():
+            if known.any():
+                arrays[f"has_{name}"] = known
+            else:
+                arrays.pop(name, None)
+        return Dataset(arrays)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an HDF5 file in one step; DataError when that fails, say on a full disk."""

@@ -83,6 +83,24 @@ class Frame:
         """Graph with every neighbour closer than ``cutoff`` (Angstrom)."""
         return Graph.of(self.structure, cutoff)
 
+    @classmethod
+    def from_atoms(cls, atoms: Atoms, source: str = "") -> Self:
+        """The structure of an ``ase.Atoms``, its total charge, group and head, without labels.
+
+        With those that files have, see :func:`ladera.data.formats.read`.
+        """
+        structure = Structure.from_atoms(atoms)
+        return cls(
+            numbers=structure.numbers.copy(),
+            positions=structure.positions.copy(),
+            cell=structure.cell.copy(),
+            periodic=structure.periodic.copy(),
+            total_charge=structure.total_charge or None,
+            config_type=str(atoms.info.get("config_type", "")),
+            head=str(atoms.info.get("head", "")),
+            source=source,
+        )
+
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
         return replace(self, **changes)

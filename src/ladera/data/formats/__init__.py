@@ -19,7 +19,8 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 from ase import Atoms
 
@@ -43,6 +44,8 @@ PathLike = str | os.PathLike[str]
 # What :func:`read` takes.
 DataLike = PathLike | Atoms | Frame | Sequence[PathLike] | Iterable[Atoms | Frame]
 
+_LARGE: Final = 2**28  # bytes of files whose frames are better not in memory
+
 
 @checked
 def read(
@@ -57,7 +60,8 @@ def read(
 
     Raises DataError, with file and line where there is one, for anything that cannot be read, for
     a file without frames, for a label key that is not in the file and for units that it is not in.
-    Warns (DataWarning) of what looks like a label and was not read.
+    Warns (DataWarning) of what looks like a label and was not read. The frames of large files are
+    not held in memory, but in a temporary file that goes with the data set.
 
     Parameters
     ----------
@@ -81,7 +85,7 @@ def read(
     if len(files) == 1 and _is_hdf5(files[0]) and not is_foreign(files[0]):
         return _open_hdf5(files[0], units, keys or LabelKeys())
     frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
-    return Dataset.from_frames(frames)
+    return _on_disk(frames) if sum(map(_size, files)) > _LARGE else Dataset.from_frames(frames)
 
 
 def stream(
@@ -141,6 +145,19 @@ def writable(path: PathLike) -> str:
             "choose .extxyz, .extxyz.gz, .data or .h5."
         )
     return kind
+
+
+def _size(path: Path) -> float:
+    """Length of a file in bytes, roughly what a compressed one would have without."""
+    if not path.is_file():  # which the reader says better
+        return 0.0
+    return path.stat().st_size * (4 if ending(path) != path.suffix.lower() else 1)
+
+
+def _on_disk(frames: Iterator[Frame]) -> Dataset:
+    """A data set in a file without a name: it is gone with the last who reads it."""
+    with TemporaryDirectory(prefix="ladera-") as folder:
+        return Dataset.store(frames, Path(folder) / "frames.h5")
 
 
 def _files(paths: Any) -> list[Path]:

@@ -97,7 +97,7 @@ class FileLabels:
         """Warn once of each kind of thing that was found in the file and not read."""
         used = self._keys.names() | {"species", "pos", "Z", "numbers", "subset"}
         unread = lookalikes(self._found, used)
-        if unread:
+        if unread and self._keys.any_label:
             names = ", ".join(f"'{key}'" for key in unread[:8]) + ", ..." * (len(unread) > 8)
             found = (
                 "looks like a label and was" if len(unread) == 1 else "look like labels and were"

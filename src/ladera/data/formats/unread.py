@@ -16,6 +16,7 @@ from ase.data import atomic_masses, chemical_symbols
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import DataError
+from ladera.quantities import QUANTITIES
 from ladera.units import BOHR, FILE_UNITS, GIGAPASCAL, HARTREE, KCAL_PER_MOL, RYDBERG, UnitSystem
 
 _STEMS: Final = re.compile(r"energ|forc|stress|virial|dipole|charge|weight|conf\w*type|pressure")
@@ -24,6 +25,7 @@ _LABELS: Final = ("configtype", "totalcharge", "head", "dipole", "charges", "vir
 _HARMLESS: Final = {
     *("energies", "stresses", "freeenergy", "energyatzerobroadening", "kineticenergy"),
     *("initialcharges", "borneffectivecharges"),
+    *(f"{quantity.name}std" for quantity in QUANTITIES),  # that a committee's labels come with
 }
 
 _ENERGIES: Final = {
