@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
     from ladera.graph import Graph
-<<<<<<< HEAD
     from ladera.interface import evaluate, hessian, train
-=======
     from ladera.labelling import Labelled, predict
->>>>>>> predict
     from ladera.loading import load
     from ladera.models.registry import build
     from ladera.potential import Committee, LaderaCalculator, Potential, Prediction
@@ -45,12 +42,6 @@ __version__ = "0.2.0"
 # Public names and where they live. They are imported on first use, so that `import ladera` and
 # `ladera --help` never wait for torch.
 _HOMES = {
-<<<<<<< HEAD
-<<<<<<< HEAD
-=======
-=======
->>>>>>> predict
->>>>>>> predict
     "Committee": "ladera.potential",
     "Dataset": "ladera.data.dataset",
     "Frame": "ladera.data.frame",
@@ -88,12 +79,6 @@ _HOMES = {
 }
 
 __all__ = [
-<<<<<<< HEAD
-<<<<<<< HEAD
-=======
-=======
->>>>>>> predict
->>>>>>> predict
     "Committee",
     "Dataset",
     "Frame",
