@@ -387,5 +387,5 @@ def test_an_optimisation_of_orca_that_stopped(tmp_path):
 
 def test_a_file_that_is_only_named_like_an_output(tmp_path):
     path = put(tmp_path / "bands.out", "0.0 1.0 2.0\n")
-    with pytest.raises(DataError, match="is of no kind that Ladera can tell"):
+    with pytest.raises(DataError, match="could not be read as data; it is damaged or"):
         read(path)

@@ -118,12 +118,6 @@ def _unreadable(path: Path, error: Exception) -> DataError:
             "does; write its frames as extended XYZ, or as an .aselmdb of fairchem, with the "
             "program that it is from."
         )
-    if isinstance(error, UnknownFileTypeError):
-        return DataError(
-            f"{path} is of no kind that Ladera can tell, by its name or by how it begins; give an "
-            "extended XYZ, an input.data, an output of VASP, CP2K, ORCA, Gaussian, Quantum "
-            "ESPRESSO or FHI-aims, or any other file that ASE reads."
-        )
     if isinstance(error, ModuleNotFoundError):
         return DataError(
             f"{path} can only be read with the package '{error.name}'; install it, or convert the "
