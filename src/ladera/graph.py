@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ladera.errors import DataError
+from ladera import display
+from ladera.arguments import require
+from ladera.errors import ArgumentError, DataError, told
 from ladera.kernels.neighbors import (
     Candidates,
     closest_pair,
@@ -62,6 +64,14 @@ class Graph:
     total_charge: Tensor  # (n_structures,), e; only models with charges look at it
     heads: Tensor | None = None  # (n_structures,) int64, for a model with several; None: its own
     cutoff: float = math.inf  # Angstrom, up to which all pairs are here; inf: the maker's affair
+
+    def __repr__(self) -> str:
+        """How many, up to which distance, and where."""
+        kept = f"{self.vectors.dtype} on {self.vectors.device}".removeprefix("torch.")
+        numbers = (self.n_structures, "structure"), (self.n_atoms, "atom"), (self.n_edges, "edge")
+        structures, atoms, edges = (display.count(*each) for each in numbers)
+        reach = f"{edges} up to {self.cutoff:g} Angstrom"
+        return display.lines("Graph", [structures, atoms, reach, kept])
 
     @property
     def n_atoms(self) -> int:
@@ -131,6 +141,9 @@ class Graph:
 
         Its total charge is that of :meth:`ladera.structure.Structure.from_atoms`.
         """
+        require(cutoff, float, "cutoff", "Graph.from_atoms")
+        if not 0 < cutoff < math.inf:
+            raise DataError(f"The cutoff of a graph is {cutoff:g} Angstrom; give one above zero.")
         return cls.of(Structure.from_atoms(atoms), cutoff)
 
     @classmethod
@@ -152,10 +165,15 @@ class Graph:
     @classmethod
     def batch(cls, graphs: Sequence[Graph]) -> Graph:
         """Join graphs into one; atoms, edges and structures keep their order."""
-        if len(graphs) == 1:
-            return graphs[0]
         if not graphs:
             raise DataError("A batch of no structures was asked for; give at least one.")
+        other = next((each for each in graphs if not isinstance(each, Graph)), None)
+        if other is not None:
+            raise ArgumentError(
+                f"A batch is made of graphs, not of {told(other)}; make them by Graph.from_atoms."
+            )
+        if len(graphs) == 1:
+            return graphs[0]
         if len({graph.heads is None for graph in graphs}) > 1:
             raise DataError("Of the structures of a batch all have a head of their own, or none.")
         atoms = np.cumsum([0] + [g.n_atoms for g in graphs]).tolist()

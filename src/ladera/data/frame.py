@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ladera import display
 from ladera.graph import Graph
 from ladera.quantities import QUANTITIES
 from ladera.structure import Structure
@@ -41,6 +42,19 @@ class Frame:
     subset: str = ""  # the part its file puts it in: train or test; empty where it does not say
     weight: float = 1.0  # factor on this frame's loss
     source: str = ""  # where it came from, such as "train.xyz, frame 12", for messages
+
+    def __repr__(self) -> str:
+        """Composition, labels with their units, and where it came from."""
+        labels = [
+            f"{each.name} {display.short(value, each.unit)}"
+            for each in QUANTITIES
+            if (value := getattr(self, each.name)) is not None
+        ]
+        axes = "".join(name for name, on in zip("abc", self.periodic, strict=True) if on)
+        where = f"periodic along {axes}" if axes else "open"
+        source = f"from {self.source}" if self.source else ""
+        what = f"{self.formula}, {self.n_atoms} atoms, {where}"
+        return display.lines("Frame", [what, ", ".join(labels) or "no labels", source])
 
     @property
     def n_atoms(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from ladera.labelling.asking import answers
 from ladera.labelling.labelled import Values
 from ladera.potential import Potential, Prediction
 from ladera.potential.committee import calibration_of
+from ladera.progress import Task
 from ladera.quantities import ENERGY, FORCES, MILLI, QUANTITIES, Quantity, pretty
 from ladera.training.batches import in_order
 from ladera.training.extrapolation import ExtrapolationReport
@@ -215,7 +216,6 @@ def evaluate_dataset(
     potential: Potential,
     dataset: Dataset,
     frame_index: Integers | None = None,
-    on_frames: Callable[[int], None] | None = None,
     *,
     head: str | None = None,
     graphs: Sequence[Graph] | None = None,
@@ -225,19 +225,19 @@ def evaluate_dataset(
     With ``head`` all frames by that one; else, of a model with several, each frame by its own,
     unless one was chosen for all. ``frame_index`` (n_frames,) are the numbers by which the frames
     are called, when they are part of a larger set; ``graphs`` are those of the larger set, else
-    each is built; ``on_frames`` hears how many frames are done.
+    each is built.
 
     Raises DataError for an empty data set, and for an element or a head the model does not know,
     naming the frame.
     """
-    index, done = np.arange(len(dataset)) if frame_index is None else frame_index, 0
+    index = np.arange(len(dataset)) if frame_index is None else frame_index
     values, report = Values(potential, dataset), _Outside(potential, dataset, index)
-    for frames, prediction in answers(potential, dataset, head=head, names=index, graphs=graphs):
-        values.add(frames, prediction)
-        report.add(frames, prediction)
-        done += len(frames)
-        if on_frames:
-            on_frames(done)
+    asked = answers(potential, dataset, head=head, names=index, graphs=graphs)
+    with Task("frames evaluated", len(dataset)) as task:
+        for frames, prediction in asked:
+            values.add(frames, prediction)
+            report.add(frames, prediction)
+            task.advance(len(frames))
     uncertainty = None
     if potential.members and ENERGY in potential.gives:
         uncertainty = Uncertainty(len(potential.members), calibration_of(potential), values.spreads)

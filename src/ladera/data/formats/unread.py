@@ -21,11 +21,11 @@ from ladera.units import BOHR, FILE_UNITS, GIGAPASCAL, HARTREE, KCAL_PER_MOL, RY
 
 _STEMS: Final = re.compile(r"energ|forc|stress|virial|dipole|charge|weight|conf\w*type|pressure")
 _LABELS: Final = ("configtype", "totalcharge", "head", "dipole", "charges", "virials", "stress")
-# Results of ASE that say nothing new: per-atom parts, and the free energy, which is compared; and
-# the deviations that a committee's labels come with.
+# Results of ASE that say nothing new: parts of atoms, energies that are compared, what is no label.
 _HARMLESS: Final = {
-    *("energies", "stresses", "freeenergy", "kineticenergy"),
-    *(f"{quantity.name}std" for quantity in QUANTITIES),
+    *("energies", "stresses", "freeenergy", "energyatzerobroadening", "kineticenergy"),
+    *("initialcharges", "borneffectivecharges"),
+    *(f"{quantity.name}std" for quantity in QUANTITIES),  # that a committee's labels come with
 }
 
 _ENERGIES: Final = {
