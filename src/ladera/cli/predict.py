@@ -13,7 +13,6 @@ from ladera.cli.data import Reading, read_files
 from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.outputs import claim_file
-from ladera.cli.progress import ProgressBar
 from ladera.data.unit_names import FileUnits
 
 if TYPE_CHECKING:
@@ -110,8 +109,7 @@ def predict(
     potential = load_model([model], options)
     asked = quantities_of(potential, quantities)
     dataset = read_files(files, (reading or StructureReading()).without_labels())
-    with ProgressBar("Frames", len(dataset)) as bar:
-        found = label(potential, dataset, asked, files=files, on_frames=bar.show)
+    found = label(potential, dataset, asked, files=files)
     lost = () if output is None else found.save(output)
     if json is not None and not on_standard_output:
         write_json(found, json)

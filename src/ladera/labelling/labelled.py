@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +27,7 @@ from ladera.labelling.asking import answers
 from ladera.loading import ModelLike, as_potential
 from ladera.potential import Potential, Prediction
 from ladera.potential.committee import CALIBRATED, calibration_of
+from ladera.progress import Task
 from ladera.quantities import QUANTITIES, Quantity
 from ladera.structure import StructureWarning
 
@@ -170,14 +171,13 @@ def predict(
     frames: Frames,
     *,
     quantities: Sequence[Quantity | str] | None = None,
-    on_frames: Callable[[int], None] | None = None,
 ) -> Labelled:
     """The energies, forces, stress, dipoles, charges and grades that a model gives many structures.
 
     ``model`` is what :func:`ladera.loading.as_potential` takes. ``frames`` are a :class:`Dataset`,
     files of any format that Ladera reads, or structures (Frame, ``ase.Atoms``, the name of one of
     ASE's molecules). They are predicted in batches, those of a model with several heads each by its
-    own. ``quantities`` are the only ones to predict. ``on_frames`` hears how many frames are done.
+    own. ``quantities`` are the only ones to predict.
     What comes back is in memory, or on disk where it is large.
 
     A frame that is no sound structure (two atoms in one place) has no labels, and a warning says
@@ -192,7 +192,7 @@ def predict(
     potential = as_potential(model)
     asked = quantities_of(potential, quantities)
     files = _files(frames)
-    return label(potential, as_dataset(frames), asked, files=files, on_frames=on_frames)
+    return label(potential, as_dataset(frames), asked, files=files)
 
 
 def label(
@@ -201,24 +201,23 @@ def label(
     quantities: tuple[Quantity, ...],
     *,
     files: Sequence[PathLike] = (),
-    on_frames: Callable[[int], None] | None = None,
 ) -> Labelled:
     """What :func:`predict` does, of a data set that was read from ``files``.
 
     ``quantities`` are of those that the potential gives, see :func:`quantities_of`.
     """
     _name_unused_charges(potential, dataset)
-    values, grade, done = Values(potential, dataset, quantities), None, 0
-    for chosen, prediction in answers(potential, dataset):
-        values.add(chosen, prediction)
-        found = potential.grade(prediction.graph, prediction)
-        if found is not None:
-            grade = blank((int(dataset.offsets[-1]),)) if grade is None else grade
-            grade[values.atoms_of(chosen)] = found.cpu().numpy()
-            release({GRADE: grade})
-        done += len(chosen)
-        if on_frames:
-            on_frames(done)
+    values = Values(potential, dataset, quantities)
+    grade: Floats | None = None
+    with Task("frames predicted", len(dataset)) as task:
+        for chosen, prediction in answers(potential, dataset):
+            values.add(chosen, prediction)
+            found = potential.grade(prediction.graph, prediction)
+            if found is not None:
+                grade = blank((int(dataset.offsets[-1]),)) if grade is None else grade
+                grade[values.atoms_of(chosen)] = found.cpu().numpy()
+                release({GRADE: grade})
+            task.advance(len(chosen))
     return Labelled(
         frames=dataset.labelled({q.name: (values.of[q], values.exists[q]) for q in quantities}),
         given=quantities,
