@@ -63,13 +63,13 @@ def test_md_runs_refuses_and_resumes(workplace):
     assert done.stderr == ""  # no progress bar where there is no terminal
     assert "50 steps, 0.25 ps" in done.stdout
     assert "ns/day" in done.stdout
-    assert len((workplace / "md" / "md.csv").read_text().splitlines()) == 7
+    assert len((workplace / "md-30K" / "md.csv").read_text().splitlines()) == 7
     again = ladera(workplace, *words, "--steps", "50", "--ensemble", "nvt-bussi")
     assert again.returncode == 1
-    assert again.stderr.startswith("Error: md holds a run already")
+    assert again.stderr.startswith("Error: md-30K holds a run already")
     longer = ladera(workplace, *words, "--time", "0.4", "--ensemble", "nvt-bussi", "--resume")
     assert longer.returncode == 0, longer.stderr
-    assert len((workplace / "md" / "md.csv").read_text().splitlines()) == 10
+    assert len((workplace / "md-30K" / "md.csv").read_text().splitlines()) == 10
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,9 @@ def describe_model(potential: Potential) -> dict[str, Any]:
         "sha256": sha256,
         "files": files,
     }
+    named = not potential.storable  # what no model file says
     more = {
+        "config": potential.config.model_dump(mode="json") if named else None,
         "published_as": potential.provenance.get("published_as"),
         "calculator": getattr(potential.config, "calculator", None),
     }

@@ -37,9 +37,11 @@ from ladera.cli import (
     neb,
     phonons,
     precompile,
+    predict,
     properties,
     relax,
     report,
+    sampling,
     session,
     train,
     validate,
@@ -64,8 +66,11 @@ BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., int], ...]], ...]] = (
     (
         "data",
-        "Look at, check, convert and split data sets.",
-        (data.info, data.check, data.convert, data.split),
+        "Look at, check, convert, filter, choose, make and split data sets.",
+        (
+            *(data.info, data.check, data.convert, data.split),
+            *(sampling.filter_, sampling.select, sampling.generate),
+        ),
     ),
     (
         "functions",
@@ -83,7 +88,7 @@ last structure that was sound.
 
     ladera md model.ladera ethanol.xyz --ensemble nvt-bussi --temperature 300 --time 20
 
-The folder is named by what is run: md-300K, md-300-600K (a ramp), md-300K-1GPa, md-nve.
+The folder is named by what is run: md-300K, md-300-600K (a ramp), md-300K-1GPa, md-nve-300K.
 """
 
 # One whose flags are a settings class comes by name, with its help: pydantic can wait.
@@ -93,6 +98,7 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     train.schema,
     train.train,
     evaluate.evaluate,
+    predict.predict,
     info.info,
     committee.committee,
     finetune.finetune,

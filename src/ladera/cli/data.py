@@ -128,6 +128,7 @@ def convert(
     from ladera.data import formats
     from ladera.data.dataset import Dataset
 
+    formats.writable(output)
     claim_file(output)
     lost: tuple[str, ...] = ()
     if output.suffix in (".h5", ".hdf5") and output_units in (None, "angstrom-ev"):
@@ -136,9 +137,9 @@ def convert(
         dataset = read_files(files, reading)
         lost = formats.write(dataset, output, units=output_units)
     answer({"n_frames": len(dataset), "left_out": lost}, [output])
-    _print_line(f"Wrote {len(dataset):,} frames to {output}.")
+    print_line(f"Wrote {len(dataset):,} frames to {output}.")
     if lost:
-        _print_line(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
+        print_line(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
     return 0
 
 
@@ -176,7 +177,7 @@ def split(
     division.save(output)
     answer(json.loads(output.read_text(encoding="utf-8")), [output])
     parts = {"training": division.train, "validation": division.validation, "test": division.test}
-    _print_line(
+    print_line(
         f"Wrote {output}: "
         + ", ".join(f"{len(indices):,} {name}" for name, indices in parts.items())
         + f" of {len(dataset):,} frames ({division.method})."
@@ -244,7 +245,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = _console()
-    _print_line(
+    print_line(
         f"{summary['n_frames']:,} frames, {summary['n_atoms']:,} atoms "
         f"({summary['atoms_per_frame']['min']} to {summary['atoms_per_frame']['max']} per frame), "
         f"{summary['periodicity']}"
@@ -272,15 +273,15 @@ def _print_summary(summary: dict[str, Any]) -> None:
     console.print(labels)
     if summary["free_atoms"]:
         free = ", ".join(f"{symbol} ({n:,})" for symbol, n in summary["free_atoms"].items())
-        _print_line(f"Free atoms, which these numbers leave out: {free}")
+        print_line(f"Free atoms, which these numbers leave out: {free}")
     groups = {"Compositions": "compositions", "Heads": "heads", "Groups": "config_types"}
     for title, counted in groups.items():
         counts = summary[counted]
         if len(counts) > 1 or counted == "compositions":
             shown = [f"{name or '(none)'} ({n:,})" for name, n in list(counts.items())[:12]]
             rest = f", {len(counts) - 12:,} more" if len(counts) > 12 else ""
-            _print_line(f"{title}: {', '.join(shown)}{rest}")
-    _print_line(f"Hash: {summary['data_hash']}")
+            print_line(f"{title}: {', '.join(shown)}{rest}")
+    print_line(f"Hash: {summary['data_hash']}")
 
 
 def print_report(report: Report, dataset: Dataset) -> None:
@@ -299,7 +300,7 @@ def print_report(report: Report, dataset: Dataset) -> None:
                 escape(finding.message + _source(dataset, finding.frame)),
             )
         console.print(table)
-    _print_line(
+    print_line(
         f"{report.n_frames:,} frames, {report.n_atoms:,} atoms: "
         f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}, "
         f"{_counted(report.notes, 'note')}."
@@ -311,7 +312,7 @@ def _source(dataset: Dataset, frame: int | None) -> str:
     return f" [{Path(source).name}]" if source else ""
 
 
-def _print_line(sentence: str, style: str | None = None) -> None:
+def print_line(sentence: str, style: str | None = None) -> None:
     """A sentence in one line, however long, so that it can be searched for."""
     _console().print(sentence, style=style, soft_wrap=True, highlight=False, markup=False)
 

@@ -162,7 +162,7 @@ def print_table(contents: Contents, title: str = "") -> None:
             table.add_column(head, overflow="fold")
         else:  # the head is folded to it; no digit goes to another line
             width = max(longest, *map(len, head.split()))
-            head = textwrap.fill(head, width, break_long_words=False)
+            head = textwrap.fill(head, width, break_long_words=False, break_on_hyphens=False)
             table.add_column(head, justify="left" if is_words else "right", no_wrap=True)
     for row in contents.rows:
         table.add_row(*row)

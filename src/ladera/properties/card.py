@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ladera.errors import LaderaError, PropertyError
 from ladera.identity import changes_of_run, describe_run
-from ladera.plotting import FAINT, PALETTE, style
+from ladera.plotting import FAINT, PALETTE, axes, style
 from ladera.progress import Task
 from ladera.properties import result
 from ladera.properties.conservation import EnergyConservation, energy_conservation
@@ -80,13 +81,12 @@ class Card(Result):
         columns = (Column(self.model), Column("found"), Column("to be trusted"))
         return Table(columns, tuple(rows))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """How many of the things looked at came out well."""
         judged = [verdict for verdict in self.verdicts if verdict]
         names = (GOOD, LIMIT, BAD, UNCOMPARED)
         with style():
-            figure = Figure(figsize=(4.4, 1.7), layout="constrained")
-            panel = figure.add_subplot()
+            figure, panel = axes(4.4, 1.7, ax)
             counts = [judged.count(name) for name in names]
             bars = panel.barh(names, counts, color=[*(PALETTE[k] for k in (2, 4, 1)), FAINT])
             panel.bar_label(bars, padding=3)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import units
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from phonopy import run_qha
 
@@ -91,10 +92,10 @@ class QuasiHarmonic(Result):
             )
         return Table(columns, rows, notes=tuple(notes), shown=tuple(picked or [len(rows) - 1]))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Volume expansion coefficient against temperature."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             panel.plot(self.temperatures, 1e6 * self.expansion, color=PALETTE[0])
             if "expansion" in self.spread:
                 low = 1e6 * (self.expansion - self.spread["expansion"])
@@ -111,7 +112,7 @@ def quasi_harmonic(
     atoms: Atoms,
     /,
     *,
-    supercell: Sequence[int] | None = None,
+    supercell: int | Sequence[int] | None = None,
     strain: float = 0.08,
     points: int = 8,
     displacement: float = 0.01,

@@ -10,7 +10,6 @@ included), and model, structure, data and other results by their hashes and file
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import os
 import time
@@ -21,7 +20,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import numpy as np
 from ase import Atoms
 
-from ladera import provenance
+from ladera import arguments, provenance
 from ladera.identity import describe_model, describe_structure
 from ladera.potential import LaderaCalculator, Potential
 from ladera.properties.experiment import MeasuredSpectrum
@@ -37,12 +36,14 @@ _LONGEST: Final = 100  # numbers of an array that counts as a setting
 
 
 def recorded(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, whose results say how they were made."""
-    signature = inspect.signature(function)
+    """The function, whose results say how they were made.
+
+    Raises ArgumentError for a call that it does not understand.
+    """
 
     @functools.wraps(function)
     def record(*args: P.args, **kwargs: P.kwargs) -> R:
-        bound = signature.bind(*args, **kwargs)
+        bound = arguments.bind(function, args, kwargs)
         bound.apply_defaults()
         # Before the work: what it was given may be changed by then.
         described = _describe(bound.arguments) | provenance.how()

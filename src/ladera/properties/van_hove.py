@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
-from ladera.plotting import DASHES, FAINT, INK, PALETTE, style
+from ladera.plotting import DASHES, FAINT, INK, PALETTE, panel_grid, style
 from ladera.progress import track
+from ladera.properties.given import of_trajectory
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.trajectory import Trajectory
@@ -70,12 +71,12 @@ class VanHove(Result):
             rows.append((*row, *([float(self.replaced[i + 1])] if paired else [])))
         return Table(tuple(columns), tuple(rows))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """One curve for each time; dotted, that of a random walk as long as the longest."""
         paired = len(self.replaced) > 0
         with style():
-            figure = Figure(figsize=(5.0, 5.8 if paired else 3.2), layout="constrained")
-            panel, *others = figure.subplots(1 + paired, 1, squeeze=False)[:, 0]
+            height, rows = (5.8, (1, 1)) if paired else (3.2, (1,))
+            figure, (panel, *others) = panel_grid(5.0, height, ax, rows=rows)
             for i, time in enumerate(self.times):
                 panel.plot(
                     self.distances,
@@ -114,6 +115,7 @@ def _look(number: int) -> dict[str, Any]:
     return {"color": PALETTE[number], "ls": DASHES[number % len(DASHES)], "lw": WIDTHS[number]}
 
 
+@of_trajectory
 @recorded
 def van_hove(trajectory: Trajectory, species: str, /) -> VanHove:
     r"""Van Hove's functions at five times, up to a quarter of the trajectory.

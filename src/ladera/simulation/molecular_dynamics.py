@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ladera.errors import DataError, SimulationError
+from ladera.arguments import checked
+from ladera.errors import ArgumentError, DataError, SimulationError
 from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
 from ladera.loading import as_potential
@@ -39,19 +40,23 @@ if TYPE_CHECKING:
     from ladera.simulation.structures import StructureLike
 
 
+@checked
 def run_md(
     structure: StructureLike,
     model: ModelLike,
-    settings: MDSettings | Mapping[str, Any],
-    folder: str | os.PathLike[str],
+    settings: MDSettings | Mapping[str, Any] | None = None,
+    folder: str | os.PathLike[str] | None = None,
     *,
     resume: bool = False,
     on_row: Callable[[LogRow], None] | None = None,
+    **changes: Any,
 ) -> Atoms:
     """Run molecular dynamics and return the last structure; what is given stays as it is.
 
     ``structure`` is what :func:`ladera.simulation.structures.as_atoms` takes, ``model`` what
-    :func:`ladera.loading.as_potential` does, ``settings`` may be a dict.
+    :func:`ladera.loading.as_potential` does. Settings are those of
+    :class:`ladera.simulation.settings.MDSettings`: an object, a dictionary, keywords (such as
+    ``temperature=300, time=10``), or one of the former with keywords that change it.
 
     ``folder`` receives md.csv (see :class:`LogRow`), trajectory.traj, restart.npz, settings.json,
     extrapolation.csv and final.extxyz. With ``resume`` the run in it continues from its last
@@ -68,8 +73,12 @@ def run_md(
     know. Warns (SimulationWarning) of a long time step and of extrapolation.
     """
     atoms, potential = as_atoms(structure), as_potential(model)
-    if not isinstance(settings, MDSettings):
-        settings = MDSettings(**settings)
+    settings = MDSettings.of(settings, changes)
+    if folder is None:
+        raise ArgumentError(
+            "run_md was not given folder, where the log and the trajectory go; say it, as in "
+            'folder="md".'
+        )
     check_species(atoms, potential)
     check_ensemble(atoms, settings)
     check_timestep(atoms, settings.timestep)
