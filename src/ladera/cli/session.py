@@ -84,6 +84,7 @@ class Session:
     verbose: bool = False
     json: str | None = None
     _output: TextIO | None = field(default=None, init=False)  # standard output as it was
+    _file: Path | None = field(default=None, init=False)  # for the document, and nobody else's
 
     @classmethod
     def of(cls, words: Sequence[str]) -> Session:
@@ -130,6 +131,7 @@ class Session:
             )
         if os.path.lexists(name):
             raise ConfigError(f"{name} exists already; remove it or name another file with --json.")
+        self._file = Path(name)
 
     def end(self, code: int, error: str | None) -> None:
         """Write the document. Raises OSError where it cannot be written."""
@@ -138,15 +140,15 @@ class Session:
         document = dict(_answers)
         if error is not None:
             document |= {"error": error, "exit_code": code}
-        if self.json is None or not document:
+        if not document or (self._output is None and self._file is None):
             return
         text = json.dumps(strict(document), indent=1, ensure_ascii=False, allow_nan=False)
         if self._output is not None:
             print(text)
-        elif self.json:
+        elif self._file is not None:
             from ladera.files import write_text_atomic
 
-            write_text_atomic(Path(self.json), f"{text}\n")
+            write_text_atomic(self._file, f"{text}\n")
 
 
 class _Notices(logging.Handler):
