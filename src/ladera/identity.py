@@ -86,16 +86,21 @@ def describe_data(data: Dataset, files: Iterable[str | os.PathLike[str]]) -> dic
 def describe_model(potential: Potential) -> dict[str, Any]:
     """What the record of a result says of its model; of a committee the files of its members."""
     sha256 = hash_of_model(potential)
-    files = provenance.files_of(sha256) or [
-        file for member in potential.members for file in provenance.files_of(hash_of_model(member))
-    ]
+    model = potential.uncorrected
+    files = provenance.files_of(sha256) or _files(model)
+    files = files or [file for member in model.members for file in _files(member)]
     return {
-        "architecture": potential.config.architecture,
+        "architecture": model.config.architecture,
+        **potential.config.corrections,
         "species": list(potential.symbols),
         "cutoff": potential.cutoff,
         "sha256": sha256,
         "files": files,
     }
+
+
+def _files(potential: Potential) -> list[dict[str, Any]]:
+    return provenance.files_of(hash_of_model(potential))
 
 
 def describe_structure(atoms: Atoms) -> dict[str, Any]:

@@ -32,7 +32,12 @@ class Reader(NamedTuple):
 
 
 def load(
-    path: str | os.PathLike[str], *, units: str | None = None, head: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    units: str | None = None,
+    head: str | None = None,
+    dispersion: str | None = None,
+    zbl: bool = False,
 ) -> Potential:
     """Read a potential, ready for inference, with its provenance.
 
@@ -45,7 +50,9 @@ def load(
     - the name of a published model, such as "ethanol-mace", which comes with Ladera, or
       "mace-mp-small", which is downloaded once (see :mod:`ladera.codes.published`).
 
-    ``head`` chooses the level of theory of a model with several.
+    ``head`` chooses the level of theory of a model with several. ``dispersion`` adds D3 of a
+    functional, such as "pbe" or "pbe:zero", and ``zbl`` the repulsion of nuclei at distances that
+    are shorter than bonds; see :func:`ladera.models.corrected.corrected`.
 
     Raises ModelFileError for a file that is missing, cut short, of no code that Ladera reads, or
     newer than this version of Ladera, and ConfigError for a folder whose settings are not
@@ -61,13 +68,25 @@ def load(
     potential = _reader_of(path).load(path, units, head)
     if path.exists():  # a published name ends here a second time, with its file
         came_from(hash_of_model(potential), path)
-    return potential
+    return _corrected(potential, dispersion, zbl)
+
+
+def _corrected(potential: Potential, dispersion: str | None, zbl: bool) -> Potential:
+    """With what is asked for added."""
+    if dispersion is None and not zbl:
+        return potential
+    from ladera.models.corrected import corrected
+
+    return corrected(potential, dispersion, zbl)
 
 
 def load_committee(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    dispersion: str | None = None,
+    zbl: bool = False,
 ) -> Potential:
-    """The potential of one model file, or the committee of several.
+    """The potential of one model file, or the committee of several; ``dispersion`` as in load.
 
     Raises what :func:`load` raises, and ConfigError for no file and for members with different
     species.
@@ -77,7 +96,8 @@ def load_committee(
     if not paths:
         raise ConfigError("No model file was given; name at least one.")
     members = [load(path) for path in paths]
-    return members[0] if len(members) == 1 else Committee(members)
+    potential = members[0] if len(members) == 1 else Committee(members)
+    return _corrected(potential, dispersion, zbl)
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -124,12 +144,12 @@ def _choose_head(path: Path, header: dict[str, Any], head: str) -> None:
 
 
 def _take_precision(potential: Potential, tensors: dict[str, torch.Tensor]) -> None:
-    """Give a potential, and each member of a committee, the precision of its stored parameters."""
-    parts = [(f"members.{k}.", member) for k, member in enumerate(potential.members)] or [
-        ("", potential)
-    ]
-    for prefix, part in parts:
-        names = [prefix + name for name, _ in part.named_parameters()]
+    """Give each model that a potential is made of the precision of its stored parameters."""
+    for prefix, part in potential.named_modules():
+        inside = any(isinstance(m, Potential) for m in part.modules() if m is not part)
+        if not isinstance(part, Potential) or inside:
+            continue
+        names = [f"{prefix}.{name}" if prefix else name for name, _ in part.named_parameters()]
         stored = next((tensors[name] for name in names if name in tensors), None)
         if stored is not None:
             part.to(stored.dtype)
@@ -161,6 +181,8 @@ def load_published(
     model = published.find(name)
     potential = load(published.fetch(model, folder), head=head)
     origin = {"url": model.url} if model.url else {}
+    if model.dispersion:
+        origin["dispersion"] = model.dispersion
     potential.provenance |= {"published_as": model.name, "licence": model.licence} | origin
     return potential
 

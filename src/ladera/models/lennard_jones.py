@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from ladera.errors import ConfigError
 from ladera.graph import Graph
-from ladera.potential import Potential, PotentialConfig
+from ladera.models.zbl import RepelledConfig
+from ladera.potential import Potential
 
 
-class LennardJonesConfig(PotentialConfig):
+class LennardJonesConfig(RepelledConfig):
     """Lennard-Jones parameters of each element; pairs mix by Lorentz and Berthelot's rules."""
 
     architecture: Literal["lennard_jones"] = "lennard_jones"

@@ -72,6 +72,11 @@ class PotentialConfig(BaseModel):
         """Which of ``head_names`` predicts where neither the structure nor the caller says one."""
         return 0
 
+    @property
+    def corrections(self) -> dict[str, str | bool]:
+        """What is added to the model that it has not learned, by name; mostly nothing."""
+        return {}
+
     def number_of_head(self, name: str) -> int:
         """Which of ``head_names`` it is; ConfigError for one that the model does not have."""
         if name in self.head_names:
@@ -213,6 +218,11 @@ class Potential(nn.Module, ABC):
     def members(self) -> tuple[Potential, ...]:
         """The potentials a committee is made of; none of any other."""
         return ()
+
+    @property
+    def uncorrected(self) -> Potential:
+        """The model without what is added to it (:mod:`ladera.models.corrected`): mostly itself."""
+        return self
 
     @property
     def heads(self) -> tuple[str, ...]:

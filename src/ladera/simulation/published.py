@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from ase.calculators.mixing import SumCalculator
 
 from ladera.codes.published import of_family
 from ladera.errors import ConfigError, did_you_mean
 from ladera.loading import load, load_published
-from ladera.simulation.dispersion import D3
+from ladera.models.corrected import corrected
 
 if TYPE_CHECKING:
-    from ase.calculators.calculator import BaseCalculator
-
     from ladera.potential import LaderaCalculator
 
 Folder = str | os.PathLike[str]
@@ -32,18 +29,16 @@ def mace_mp(
     *,
     dispersion: bool = False,
     dispersion_xc: str = "pbe",
-) -> BaseCalculator:
+) -> LaderaCalculator:
     """A calculator of a MACE for materials, called as that of mace-torch.
 
     ``model`` is a name of mace-torch ("small", "medium", "large", "medium-mpa-0", "small-omat-0",
     "mh-1", ...), one of Ladera's ("mace-mpa-0"), or the path of a file. float32 is for molecular
     dynamics; take float64 to relax structures and for vibrations. ``dispersion`` adds D3(BJ) of
-    the functional ``dispersion_xc``, see :class:`ladera.simulation.dispersion.D3`.
+    the functional ``dispersion_xc``, see :class:`ladera.models.dispersion.Dispersion`.
     """
-    calculator = _calculator("mace-mp", model, device, default_dtype, head, folder)
-    if not dispersion:
-        return calculator
-    return SumCalculator([calculator, D3(dispersion_xc)])
+    functional = dispersion_xc if dispersion else None
+    return _calculator("mace-mp", model, device, default_dtype, head, folder, functional)
 
 
 def mace_off(
@@ -68,6 +63,7 @@ def _calculator(
     dtype: Precision,
     head: str | None,
     folder: Folder | None,
+    dispersion: str | None = None,
 ) -> LaderaCalculator:
     if device.partition(":")[0] not in ("", "cpu", "cuda"):
         raise ConfigError(f"There is no device '{device}'; {did_you_mean(device, ('cpu', 'cuda'))}")
@@ -79,5 +75,5 @@ def _calculator(
         name = of_family(family, str(model)).name
         potential = load_published(name, head=head, folder=folder)
     potential.to(device=device or "cpu", dtype=getattr(torch, dtype))
-    calculator: LaderaCalculator = potential.calculator()
+    calculator: LaderaCalculator = corrected(potential, dispersion).calculator()
     return calculator

@@ -27,6 +27,7 @@ class PublishedModel:
     short: str = ""  # what mace-torch calls it among its family
     family: str = "mace-mp"
     file: str = ""  # of one that comes with Ladera: its file among the embedded data
+    dispersion: str = ""  # what its labels have of it
 
     @property
     def file_name(self) -> str:
@@ -87,9 +88,8 @@ def of_family(family: str, short: str) -> PublishedModel:
 
 def _entry(name: str, values: Mapping[str, Any], table: Mapping[str, Any]) -> PublishedModel:
     elements = values.get("elements", "materials")
-    optional = {
-        key: values[key] for key in ("about", "sha256", "short", "family", "file") if key in values
-    }
+    keys = ("about", "sha256", "short", "family", "file", "dispersion")
+    optional = {key: values[key] for key in keys if key in values}
     return PublishedModel(
         name=name,
         url=values.get("url", ""),

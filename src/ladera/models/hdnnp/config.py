@@ -18,7 +18,7 @@ from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.models.hdnnp.generation import Size, generate, pool
 from ladera.models.hdnnp.scaling import principal_components
 from ladera.models.hdnnp.selection import SelectionConfig, sample, select
-from ladera.potential import PotentialConfig
+from ladera.models.zbl import RepelledConfig
 
 Activation = Literal[
     "linear",
@@ -48,7 +48,7 @@ class NetworkShape(NamedTuple):
     activations: tuple[str, ...]  # of each hidden layer and the output
 
 
-class HDNNPConfig(PotentialConfig):
+class HDNNPConfig(RepelledConfig):
     """A Behler-Parrinello network: symmetry functions, then one small network per element.
 
     A cutoff is all it needs. Give ``symmetry_functions`` to choose them yourself, or a
