@@ -180,7 +180,7 @@ def _exit_code(command: Callable[[], Any], debug: bool) -> int:
         if debug:
             traceback.print_exc()
         if isinstance(error, LaderaError):
-            return _fail(str(error), FAILURE)
+            return _fail(str(error), error.exit_code)
         if isinstance(error, OSError):
             return _fail(_system_sentence(error), FAILURE)
         if isinstance(error, MemoryError):

@@ -14,7 +14,7 @@ from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
 from ladera.models import registry
 from ladera.models.dispersion import HEAVIEST, Dispersion
-from ladera.models.zbl import PUBLISHED, ScreenedRepulsion
+from ladera.models.zbl import PUBLISHED, REACH, ScreenedRepulsion
 from ladera.potential import (
     LongRange,
     Potential,
@@ -26,9 +26,6 @@ from ladera.potential import (
 from ladera.quantities import ENERGY
 from ladera.structure import Structure
 
-# Of the sum of covalent radii: where the repulsion ends. Models learn their bonds from data, and
-# those of N2, O2 and the oxides of metals are longer.
-REACH: Final = 0.7
 _POWER: Final = 6  # of the switch, as in mace-torch
 
 
@@ -170,9 +167,10 @@ class Corrected(Potential):
 def corrected(potential: Potential, dispersion: str | None = None, zbl: bool = False) -> Potential:
     """A model with D3 of a functional, with the repulsion of nuclei, with both, or as it is.
 
-    ``dispersion`` is such as "pbe" or "pbe:zero"; ``zbl`` adds the repulsion at distances shorter
-    than :data:`REACH` of a sum of covalent radii. Raises ConfigError for a model without energies,
-    for one that has the same added or learned already, and what :class:`Dispersion` raises.
+    ``dispersion`` is such as "pbe" or "pbe:zero"; ``zbl`` adds the repulsion where atoms are closer
+    than :data:`ladera.models.zbl.REACH` of a sum of covalent radii. Raises ConfigError for a model
+    without energies, for one that has the same added or learned already, and what
+    :class:`Dispersion` raises.
     """
     if dispersion is None and not zbl:
         return potential

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import torch
-from pydantic import Field, model_serializer
+from ase.data import atomic_numbers, covalent_radii
+from pydantic import Field, model_serializer, model_validator
 from torch import Tensor
 
 from ladera.graph import Graph
@@ -24,14 +25,31 @@ class Screening(NamedTuple):
     exponent: float  # g
 
 
+# Of the sum of covalent radii: where the repulsion ends that is added to a model. It learns its
+# bonds from data, and those of N2, O2 and the oxides of metals are longer.
+REACH: Final = 0.7
+
+
 class RepelledConfig(PotentialConfig):
     """Of a model whose training may leave nuclei that are too close to :mod:`~.corrected`."""
 
     zbl: bool = Field(
         default=False,
-        description="Add the repulsion of nuclei (Ziegler, Biersack, Littmark) at distances shorter "
-        "than bonds; the model learns what is left.",
+        description="Add the repulsion of nuclei (Ziegler, Biersack, Littmark) to atoms that are "
+        "closer than in bonds; the model learns what is left.",
     )
+
+    @model_validator(mode="after")
+    def _within_cutoff(self) -> Self:
+        reach = (
+            2 * REACH * max((covalent_radii[atomic_numbers[s]] for s in self.species), default=0.0)
+        )
+        if self.zbl and reach > self.cutoff:
+            raise ValueError(
+                f"zbl repels atoms up to {reach:.3g} Angstrom, beyond the cutoff {self.cutoff:g}; "
+                "raise the cutoff"
+            )
+        return self
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialize: Callable[[RepelledConfig], dict[str, Any]]) -> dict[str, Any]:
