@@ -11,9 +11,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from conftest import lennard_jones, water_like
 
 import ladera
+from conftest import lennard_jones, water_like
 from ladera import Graph
 from ladera.curvature import hessian, strain_derivatives
 from ladera.errors import ConfigError

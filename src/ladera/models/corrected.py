@@ -83,14 +83,15 @@ class Corrected(Potential):
 
     def __init__(self, config: CorrectedConfig, base: Potential | None = None) -> None:
         super().__init__(config)
-        self.base = registry.build(config.base) if base is None else base
+        self.base = base = registry.build(config.base) if base is None else base
         self._dispersion = None if config.dispersion is None else Dispersion(config.dispersion)
         self.repulsion = None
         if config.zbl:
             self.repulsion = _repulsion(self.numbers)
-        self.gives, self.knows_charge = self.base.gives, self.base.knows_charge
-        self.slow_hessian = self.base.slow_hessian
-        self.provenance = self.base.provenance
+        self.gives, self.knows_charge = base.gives, base.knows_charge
+        self.slow_hessian, self.differentiable = base.slow_hessian, base.differentiable
+        self.partitions_energy, self.storable = base.partitions_energy, base.storable
+        self.provenance = base.provenance
 
     @property
     def uncorrected(self) -> Potential:

@@ -125,6 +125,9 @@ class Committee(Potential):
         self._modules["members"] = nn.ModuleList(members)
         self.knows_charge = all(member.knows_charge for member in members)
         self.slow_hessian = any(member.slow_hessian for member in members)
+        self.differentiable = all(member.differentiable for member in members)
+        self.partitions_energy = all(member.partitions_energy for member in members)
+        self.storable = all(member.storable for member in members)
         self.gives = tuple(
             quantity
             for quantity in members[0].gives
