@@ -24,6 +24,7 @@ from ladera import __version__
 from ladera.cli import (
     committee,
     data,
+    defects,
     demo,
     diffusion,
     dynamics,
@@ -95,6 +96,8 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     properties.elastic,
     phonons.phonons,
     phonons.expansion,
+    defects.vacancy,
+    defects.surface,
     vibrations.vibrations,
     vibrations.ir,
     diffusion.diffusion,

@@ -47,6 +47,8 @@ KINDS: Final = {
     "card": ("ladera.properties.card", "Card"),
     "infrared": ("ladera.properties.infrared", "Infrared"),
     "structure": ("ladera.properties.distributions", "Structure"),
+    "surfaces": ("ladera.properties.surfaces", "Surfaces"),
+    "vacancies": ("ladera.properties.vacancies", "Vacancies"),
     "spectrum": ("ladera.properties.spectrum", "Spectrum"),
     "vibrations": ("ladera.properties.vibrations", "Vibrations"),
 }
@@ -58,6 +60,12 @@ class Table:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    def without_empty_columns(self) -> Table:
+        """The same but for columns in which no row has anything."""
+        kept = [k for k in range(len(self.columns)) if any(row[k] for row in self.rows)]
+        rows = tuple(tuple(row[k] for k in kept) for row in self.rows)
+        return Table(tuple(self.columns[k] for k in kept), rows)
 
     def to_csv(self) -> str:
         """Comma-separated values, for a spreadsheet."""
