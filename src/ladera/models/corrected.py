@@ -232,8 +232,8 @@ def _learned(potential: Potential) -> str:
 
 def _structures(graph: Graph) -> list[tuple[Structure, Tensor, Tensor]]:
     """Each structure of a batch, with the positions and the cell that torch knows."""
-    positions = graph.positions.split(graph.atom_counts.tolist())
-    numbers = graph.numbers.split(graph.atom_counts.tolist())
+    counts = graph.atom_counts.tolist()
+    positions, numbers = torch.split(graph.positions, counts), torch.split(graph.numbers, counts)
     rows = zip(numbers, positions, graph.cell, graph.periodic, strict=True)
     return [
         (

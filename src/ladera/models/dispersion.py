@@ -148,7 +148,7 @@ class _Gradient(torch.autograd.Function):
         return _gradients(_moved(structure, positions, cell), found, positions)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *by: Tensor) -> tuple[Tensor | None, ...]:
         """By positions and cell, for the directions ``by`` of both."""
         (positions, cell), (d3, structure) = ctx.saved_tensors, ctx.of
@@ -173,8 +173,8 @@ def _gradients(structure: Structure, found: Found, like: Tensor) -> tuple[Tensor
 
 
 def _moved(structure: Structure, positions: Tensor, cell: Tensor) -> Structure:
-    arrays = (tensor.detach().double().cpu().numpy() for tensor in (positions, cell))
-    return structure._replace(**dict(zip(("positions", "cell"), arrays, strict=True)))
+    r, a = (tensor.detach().double().cpu().numpy() for tensor in (positions, cell))
+    return structure._replace(positions=r, cell=a)
 
 
 def _in_a_box(structure: Structure) -> tuple[Floats, Floats, Floats]:

@@ -139,4 +139,5 @@ class ScreenedRepulsion(Constants):
         screening = torch.exp(-x[:, None] * self.decays.to(r)) @ self.coefficients.to(r)
         charges, radii = self.numbers.to(r), self.radii.to(r)
         cutoff = smooth_cutoff(r / (radii[one] + radii[two]), self.cutoff_power)
-        return 0.5 * 14.3996 * charges[one] * charges[two] / r * screening * cutoff
+        pairs: Tensor = 0.5 * 14.3996 * charges[one] * charges[two] / r * screening * cutoff
+        return pairs

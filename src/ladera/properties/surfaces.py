@@ -161,7 +161,7 @@ def surfaces(
         facets=tuple(_label(row.pop("facet")) for row in found),
         terminations=tuple(row.pop("planes") for row in found),
         alike=tuple(row.pop("alike") for row in found),
-        **{name: np.array([row[name] for row in found]) for name in found[0]},
+        **_columns(found),
     )
 
 
@@ -197,6 +197,10 @@ def _surface(atoms: Atoms, cut: _Cut, bulk: float, thickness: float, fmax: float
     }
 
 
+def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
 def _distinct(cuts: list[_Cut], atoms: Atoms) -> list[_Cut]:
     """Those that are not another one: by energies and faces before anything moves."""
     kept: list[tuple[float, _Cut]] = []
@@ -225,7 +229,8 @@ def low_index_facets(rotations: Any, dataset: Any) -> list[Facet]:
     for facet in sorted(left, key=lambda h: (np.abs(h).sum(), -sum(h), [-i for i in h])):
         if facet not in left:
             continue
-        found.append(facet)
+        h, k, l = facet
+        found.append((h, k, l))
         for rotation in rotations:
             image = np.array(facet) @ (change @ rotation @ back)
             same = tuple(int(i) for i in image.round())
@@ -303,7 +308,7 @@ def _cut(unit: Atoms, lowest: float) -> _Cut:
 
 def _slab(cut: _Cut, repeats: int) -> Atoms:
     """So many units one on the other, periodic along their faces."""
-    slab = cut.unit.repeat((1, 1, repeats))
+    slab: Atoms = cut.unit.repeat((1, 1, repeats))
     slab.set_cell([*slab.cell.array[:2], [0, 0, 1]])
     slab.pbc = (True, True, False)
     slab.center(vacuum=_VACUUM, axis=2)
