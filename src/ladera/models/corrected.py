@@ -234,15 +234,14 @@ def _structures(graph: Graph) -> list[tuple[Structure, Tensor, Tensor]]:
     """Each structure of a batch, with the positions and the cell that torch knows."""
     counts = graph.atom_counts.tolist()
     positions, numbers = torch.split(graph.positions, counts), torch.split(graph.numbers, counts)
-    rows = zip(numbers, positions, graph.cell, graph.periodic, strict=True)
     return [
-        (
-            Structure.of(*(each.detach().cpu().numpy() for each in (z, r, cell, periodic))),
-            r,
-            cell,
-        )
-        for z, r, cell, periodic in rows
+        (Structure.of(_array(z), _array(r), _array(cell), _array(periodic)), r, cell)
+        for z, r, cell, periodic in zip(numbers, positions, graph.cell, graph.periodic, strict=True)
     ]
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().numpy()
 
 
 def _with_gradients(dispersion: Dispersion, graph: Graph) -> tuple[Tensor, LongRange]:

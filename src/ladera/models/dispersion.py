@@ -98,8 +98,8 @@ class Dispersion:
         the second derivatives are central differences of the gradient, :data:`STEP` each way.
         """
         found = self.of(_moved(structure, positions, cell))
-        total = _Energy.apply(positions, cell, self, structure, found)
-        energies = torch.from_numpy(found.energies).to(positions.device)
+        total: Tensor = _energy(positions, cell, self, structure, found)
+        energies: Tensor = torch.from_numpy(found.energies).to(positions.device)
         return energies + (total - total.detach()) / len(energies)
 
 
@@ -123,7 +123,7 @@ class _Energy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *by: Tensor) -> tuple[Tensor | None, ...]:
         """By positions and cell."""
-        gradients = _Gradient.apply(*ctx.saved_tensors, *ctx.of)
+        gradients = _gradient(*ctx.saved_tensors, *ctx.of)
         return *(by[0] * gradient for gradient in gradients), None, None, None
 
 
@@ -161,6 +161,10 @@ class _Gradient(torch.autograd.Function):
             ends.append(_gradients(moved, d3.of(moved), positions))
         slopes = ((a - b) * (largest / (2 * STEP)) for a, b in zip(*ends, strict=True))
         return *slopes, None, None, None
+
+
+_energy: Any = _Energy.apply  # which torch does not annotate
+_gradient: Any = _Gradient.apply
 
 
 def _gradients(structure: Structure, found: Found, like: Tensor) -> tuple[Tensor, ...]:
