@@ -20,7 +20,7 @@ from ladera.errors import ConfigError
 from ladera.identity import describe_model, hash_of_model
 from ladera.models.corrected import Corrected, corrected
 from ladera.models.lennard_jones import LennardJonesConfig
-from ladera.models.zbl import REACH
+from ladera.models.repelled import REACH
 from ladera.potential import Committee, differentiate, evaluate
 from ladera.simulation.dispersion import D3
 from ladera.simulation.published import mace_mp

@@ -14,7 +14,8 @@ from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
 from ladera.models import registry
 from ladera.models.dispersion import HEAVIEST, Dispersion
-from ladera.models.zbl import PUBLISHED, REACH, ScreenedRepulsion
+from ladera.models.repelled import REACH
+from ladera.models.zbl import PUBLISHED, ScreenedRepulsion
 from ladera.potential import (
     LongRange,
     Potential,
@@ -169,7 +170,7 @@ def corrected(potential: Potential, dispersion: str | None = None, zbl: bool = F
     """A model with D3 of a functional, with the repulsion of nuclei, with both, or as it is.
 
     ``dispersion`` is such as "pbe" or "pbe:zero"; ``zbl`` adds the repulsion where atoms are closer
-    than :data:`ladera.models.zbl.REACH` of a sum of covalent radii. Raises ConfigError for a model
+    than :data:`ladera.models.repelled.REACH` of a sum of covalent radii. Raises ConfigError for a model
     without energies, for one that has the same added or learned already, and what
     :class:`Dispersion` raises.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ARCHITECTURES: Final = {
     "hdnnp": ("ladera.models.hdnnp", "HDNNPConfig", "HDNNP"),
     "hdnnp_4g": ("ladera.models.hdnnp_4g", "HDNNP4GConfig", "HDNNP4G"),
-    "hdnnp_dipole": ("ladera.models.hdnnp.dipole", "HDNNPDipoleConfig", "HDNNPDipole"),
+    "hdnnp_dipole": ("ladera.models.hdnnp", "HDNNPDipoleConfig", "HDNNPDipole"),
     "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
     "mace": ("ladera.models.mace", "MACEConfig", "MACE"),
 }
@@ -44,7 +44,7 @@ def build(config: PotentialConfig) -> Potential:
     module, _, name = _entry(config.architecture)
     make = getattr(importlib.import_module(module), name)
     from ladera.models.corrected import corrected
-    from ladera.models.zbl import RepelledConfig
+    from ladera.models.repelled import RepelledConfig
 
     if not isinstance(config, RepelledConfig) or not config.zbl:
         potential: Potential = make(config)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import torch
-from ase.data import atomic_numbers, covalent_radii
-from pydantic import Field, model_serializer, model_validator
 from torch import Tensor
 
 from ladera.graph import Graph
 from ladera.models.equivariant.constants import Constants
 from ladera.models.equivariant.radial import covalent, smooth_cutoff
-from ladera.potential import PotentialConfig
 
 
 class Screening(NamedTuple):
@@ -23,41 +20,6 @@ class Screening(NamedTuple):
     decays: tuple[float, ...]  # d
     length: float  # a_0, Angstrom
     exponent: float  # g
-
-
-# Of the sum of covalent radii: where the repulsion ends that is added to a model. It learns its
-# bonds from data, and those of N2, O2 and the oxides of metals are longer.
-REACH: Final = 0.7
-
-
-class RepelledConfig(PotentialConfig):
-    """Of a model whose training may leave nuclei that are too close to :mod:`~.corrected`."""
-
-    zbl: bool = Field(
-        default=False,
-        description="Add the repulsion of nuclei (Ziegler, Biersack, Littmark) to atoms that are "
-        "closer than in bonds; the model learns what is left.",
-    )
-
-    @model_validator(mode="after")
-    def _within_cutoff(self) -> Self:
-        reach = (
-            2 * REACH * max((covalent_radii[atomic_numbers[s]] for s in self.species), default=0.0)
-        )
-        if self.zbl and reach > self.cutoff:
-            raise ValueError(
-                f"zbl repels atoms up to {reach:.3g} Angstrom, beyond the cutoff {self.cutoff:g}; "
-                "raise the cutoff"
-            )
-        return self
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: Callable[[RepelledConfig], dict[str, Any]]) -> dict[str, Any]:
-        """Files from before there was such a key, and what identifies them, stay as they are."""
-        values = serialize(self)
-        if not self.zbl:
-            values.pop("zbl", None)
-        return values
 
 
 # Ziegler, Biersack and Littmark, The Stopping and Range of Ions in Solids (1985).

@@ -15,7 +15,7 @@ from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import PALETTE, axes, style
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import (
     largest_grade,
     relax_ions,
@@ -24,6 +24,7 @@ from ladera.properties.structures import (
     with_spread,
 )
 from ladera.symmetry import standard_cell, symmetry_dataset
+from ladera.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -64,7 +65,9 @@ class Surfaces(Result):
     thicknesses: Floats = quantity("Angstrom")  # (n, n_sizes)
     energies: Floats = quantity("J/m^2")  # (n, n_sizes), (E_slab - N e_bulk) / (2 A)
     surface_energy: Floats = quantity("J/m^2")  # (n,), gamma of the fit
-    error: Floats = quantity("J/m^2")  # (n,), of the fit: what a slab changes, left out
+    surface_energy_error: Floats = quantity(
+        "J/m^2"
+    )  # (n,), of the fit: what a slab changes, left out
     unrelaxed: Floats = quantity("J/m^2")  # (n,), before the atoms of the slabs move
     slope: Floats = quantity("meV/atom")  # (n,), e of the fit less that of the bulk
     grade: Floats = quantity()  # (n,), the largest of an atom in the thickest; NaN if unknown
@@ -72,31 +75,27 @@ class Surfaces(Result):
     def table(self) -> Table:
         """One row for each surface."""
         columns = (
-            "surface",
-            "planes",
-            "faces",
-            "energy (J/m²)",
-            "error (J/m²)",
-            "unrelaxed (J/m²)",
-            "slab (Å)",
-            "slope (meV/atom)",
-            "largest grade",
+            Column("surface"),
+            Column("planes"),
+            Column("surface energy", "J/m^2", pattern=".4f"),
+            Column("unrelaxed", "J/m^2", pattern=".4f"),
+            Column("thickest slab", "Angstrom", pattern=".1f"),
+            Column("slope above the bulk", "meV/atom", pattern="+.3f"),
+            Column("largest grade", pattern=".2f"),
         )
-        rows = tuple(
+        rows: tuple[tuple[Cell, ...], ...] = tuple(
             (
                 facet,
                 self.terminations[i],
-                "alike" if self.alike[i] else "differ: their mean",
-                self.show("surface_energy", ".4f", i),
-                f"{max(self.error[i], 1e-5):.1g}",
-                f"{self.unrelaxed[i]:.4f}",
-                f"{self.thicknesses[i, -1]:.1f}",
-                f"{self.slope[i]:+.3f}",
-                f"{self.grade[i]:.2f}" if np.isfinite(self.grade[i]) else "",
+                self.number("surface_energy", i, note="" if self.alike[i] else "mean of two faces"),
+                float(self.unrelaxed[i]),
+                float(self.thicknesses[i, -1]),
+                float(self.slope[i]),
+                self.number("grade", i, instead="none"),
             )
             for i, facet in enumerate(self.facets)
         )
-        return Table(columns, rows).without_empty_columns()
+        return Table(columns, rows, error="error of the fit")
 
     def plot(self) -> Figure:
         """Convergence with the thickness."""
@@ -190,7 +189,7 @@ def _surface(atoms: Atoms, cut: _Cut, bulk: float, thickness: float, fmax: float
         "thicknesses": np.array([np.ptp(slab.positions[:, 2]) for slab in slabs]),
         "energies": scale * excess,
         "surface_energy": scale * start,
-        "error": scale * float(np.abs(np.array(others) - start).max()),
+        "surface_energy_error": scale * float(np.abs(np.array(others) - start).max()),
         "unrelaxed": scale * float((before - bulk * numbers)[-1]),
         "slope": 1000 * slope,
         "grade": largest_grade(slabs[-1]),

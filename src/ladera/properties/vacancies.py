@@ -13,7 +13,7 @@ from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import PALETTE, axes, style
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import (
     largest_grade,
     relax_ions,
@@ -22,6 +22,7 @@ from ladera.properties.structures import (
     with_spread,
 )
 from ladera.symmetry import symmetry_dataset
+from ladera.tables import Cell, Column, Number, Table
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -75,36 +76,46 @@ class Vacancies(Result):
         return change
 
     def table(self) -> Table:
-        """One row for each site, and Schottky's defect of a compound."""
-        known = np.isfinite(self.formation)
-        before = self.unrelaxed[:, -1] + np.where(known, self.chemical_potential, 0)
-        columns = (
-            "site",
-            "formation energy (eV)",
-            "E(N-1) - E(N) (eV)",
-            "unrelaxed (eV)",
-            f"change from N = {self.sizes[-2]:.0f} to {self.sizes[-1]:.0f} (eV)",
-            "no end (eV)",
-            "largest grade",
+        """One row for each site."""
+        unknown = "no chemical potential: name a structure of the element with --reference"
+        never = (
+            "two sizes are always on a line" if len(self.sizes) < 3 else "the sizes are on no line"
         )
-        rows = []
-        for i, site in enumerate(self.sites):
-            place = (i, len(self.sizes) - 1)
-            rows.append(
-                (
-                    site,
-                    self.show("formation", ".3f", i) if known[i] else "",
-                    self.show("removal", ".3f", place),
-                    f"{before[i]:.3f}",
-                    f"{self.change[i]:+.3f}",
-                    self.show("limit", ".3f", i) if np.isfinite(self.limit[i]) else "",
-                    f"{self.grade[i]:.2f}" if np.isfinite(self.grade[i]) else "",
-                )
+        columns = (
+            Column("site"),
+            Column("formation energy", "eV", pattern=".3f"),
+            Column("removal energy", "eV", "E(N-1) - E(N)", pattern=".3f"),
+            Column("unrelaxed removal energy", "eV", pattern=".3f"),
+            Column("change from the smaller cell", "eV", pattern="+.3f"),
+            Column("formation energy of no end", "eV", pattern=".3f"),
+            Column("largest grade", pattern=".2f"),
+        )
+        last = len(self.sizes) - 1
+        rows: list[tuple[Cell, ...]] = [
+            (
+                site,
+                self.number("formation", i, note="" if known else unknown),
+                self.number("removal", (i, last)),
+                float(self.unrelaxed[i, last]),
+                float(self.change[i]),
+                self.number("limit", i, note=never if known and np.isnan(self.limit[i]) else ""),
+                self.number("grade", i, instead="none"),
             )
-        if len(set(self.sites)) > 1:
-            schottky = self.show("schottky", ".3f")
-            rows.append((f"Schottky, {self.formula}", schottky, "", "", "", "", ""))
-        return Table(columns, tuple(rows)).without_empty_columns()
+            for i, (site, known) in enumerate(
+                zip(self.sites, np.isfinite(self.formation), strict=True)
+            )
+        ]
+        sizes = ", ".join(f"{n:.0f}" for n in self.sizes)
+        schottky = Number(self.schottky, deviation=float(self.spread.get("schottky", np.nan)))
+        notes = (
+            f"Supercells of {sizes} atoms; vacancies {self.distances[-1]:.1f} Å apart in the last.",
+            *(
+                [f"Schottky's defect, a formula unit of {self.formula}: {schottky.text('.3f')} eV."]
+                if len(self.sites) > 1
+                else []
+            ),
+        )
+        return Table(columns, tuple(rows), notes=notes)
 
     def plot(self) -> Figure:
         """Convergence with the size of the supercell."""
