@@ -170,8 +170,8 @@ def corrected(potential: Potential, dispersion: str | None = None, zbl: bool = F
     """A model with D3 of a functional, with the repulsion of nuclei, with both, or as it is.
 
     ``dispersion`` is such as "pbe" or "pbe:zero"; ``zbl`` adds the repulsion where atoms are closer
-    than :data:`ladera.models.repelled.REACH` of a sum of covalent radii. Raises ConfigError for a model
-    without energies, for one that has the same added or learned already, and what
+    than :data:`ladera.models.repelled.REACH` of a sum of covalent radii. Raises ConfigError for a
+    model without energies, for one that has the same added or learned already, and what
     :class:`Dispersion` raises.
     """
     if dispersion is None and not zbl:

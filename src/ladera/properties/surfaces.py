@@ -65,9 +65,7 @@ class Surfaces(Result):
     thicknesses: Floats = quantity("Angstrom")  # (n, n_sizes)
     energies: Floats = quantity("J/m^2")  # (n, n_sizes), (E_slab - N e_bulk) / (2 A)
     surface_energy: Floats = quantity("J/m^2")  # (n,), gamma of the fit
-    surface_energy_error: Floats = quantity(
-        "J/m^2"
-    )  # (n,), of the fit: what a slab changes, left out
+    surface_energy_error: Floats = quantity("J/m^2")  # (n,), by leaving out a slab
     unrelaxed: Floats = quantity("J/m^2")  # (n,), before the atoms of the slabs move
     slope: Floats = quantity("meV/atom")  # (n,), e of the fit less that of the bulk
     grade: Floats = quantity()  # (n,), the largest of an atom in the thickest; NaN if unknown
