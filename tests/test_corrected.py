@@ -233,3 +233,58 @@ def test_a_model_may_learn_what_the_repulsion_leaves() -> None:
         LennardJonesConfig(
             species=("Ar",), cutoff=1.0, epsilon={"Ar": 1.0}, sigma={"Ar": 1.0}, zbl=True
         )
+
+
+def test_the_kalman_filter_learns_what_the_repulsion_leaves() -> None:
+    """Of labels that are the repulsion and nothing else, nothing is left."""
+    from types import SimpleNamespace
+
+    from ladera.models.hdnnp import HDNNP, HDNNPConfig
+    from ladera.training.kalman.frames import FrameStore
+
+    config = HDNNPConfig(species=("Ar",), cutoff=4.0, size="small", scaling="scale", zbl=True)
+    model = ladera.build(config)
+    assert isinstance(model, Corrected)
+    assert isinstance(model.base, HDNNP)
+    model.base.energy_scale.fill_(2.0)
+    crystal = bulk("Ar", a=1.95, cubic=True)
+    crystal.rattle(0.02, seed=0)
+    crystal.calc = corrected(nothing("Ar"), zbl=True).calculator()
+    labels = SimpleNamespace(
+        energy=crystal.get_potential_energy(), forces=crystal.get_forces(), n_atoms=4
+    )
+    assert labels.energy > 1
+    assert np.abs(labels.forces).max() > 0.1
+    batches: Any = SimpleNamespace(dataset=[labels], graphs=[Graph.from_atoms(crystal, 4.0)])
+    inputs = FrameStore(model.base, model, batches, forces=True, memory=1.0)[0]
+    assert inputs.energy == pytest.approx(0, abs=1e-9)
+    assert inputs.forces.numpy() == pytest.approx(0, abs=1e-9)
+    plain = FrameStore(model.base, model.base, batches, forces=True, memory=1.0)[0]
+    assert plain.energy == pytest.approx(labels.energy / 2)
+
+
+def test_the_command_line_adds_dispersion(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    import json
+
+    from ase.io import write
+
+    from ladera.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    write("copper.extxyz", bulk("Cu", cubic=True))
+    emt = ["--calculator", "ase.calculators.emt:EMT", "copper.extxyz"]
+    for words, code in (
+        (["relax", *emt, "--dispersion", "pbe", "--zbl", "--fmax", "0.1"], 0),
+        (["md", *emt, "--dispersion", "pbe:zero", "--steps", "3", "--output", "md"], 0),
+        (["md", *emt, "--steps", "3", "--output", "md", "--resume"], 1),
+        (["eos", *emt, "--dispersion", "pbf"], 1),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == code, capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "used another model" in error  # without its dispersion
+    assert "D3(BJ) has no parameters for the functional 'pbf'; did you mean 'pbe'?" in error
+    record = json.loads((tmp_path / "relax" / "settings.json").read_text())["model"]
+    assert record["dispersion"] == "pbe:bj"
+    assert record["zbl"] is True
