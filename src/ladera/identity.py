@@ -89,7 +89,7 @@ def describe_model(potential: Potential) -> dict[str, Any]:
     model = potential.uncorrected
     files = provenance.files_of(sha256) or _files(model)
     files = files or [file for member in model.members for file in _files(member)]
-    return {
+    described = {
         "architecture": model.config.architecture,
         **potential.config.corrections,
         "species": list(potential.symbols),
@@ -97,6 +97,13 @@ def describe_model(potential: Potential) -> dict[str, Any]:
         "sha256": sha256,
         "files": files,
     }
+    named = not potential.storable  # what no model file says
+    more = {
+        "config": potential.config.model_dump(mode="json") if named else None,
+        "published_as": potential.provenance.get("published_as"),
+        "calculator": getattr(potential.config, "calculator", None),
+    }
+    return described | {name: value for name, value in more.items() if value is not None}
 
 
 def _files(potential: Potential) -> list[dict[str, Any]]:
