@@ -8,6 +8,7 @@
     |-- ModelFileError     a model file or checkpoint
     |-- TrainingError      a training that had to stop
     |-- SimulationError    a simulation that cannot start or had to stop
+    |   +-- StoppedError   one that met the limit it was given, and can go on
     |-- PropertyError      a property that this structure or calculator does not have
     +-- ArgumentError      a function was called with what it does not take; also a TypeError
 """
@@ -18,7 +19,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 class LaderaError(Exception):
     """Base class: catch it to catch everything Ladera raises on purpose."""
+
+    exit_code: ClassVar[int] = 1  # of a command that ends with it
 
 
 class ConfigError(LaderaError):
@@ -46,6 +49,12 @@ class TrainingError(LaderaError):
 
 class SimulationError(LaderaError):
     """A simulation was given impossible settings or had to be stopped."""
+
+
+class StoppedError(SimulationError):
+    """A simulation met a structure beyond the grade or deviation at which it was told to stop."""
+
+    exit_code = 3
 
 
 class PropertyError(LaderaError):

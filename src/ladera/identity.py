@@ -86,11 +86,12 @@ def describe_data(data: Dataset, files: Iterable[str | os.PathLike[str]]) -> dic
 def describe_model(potential: Potential) -> dict[str, Any]:
     """What the record of a result says of its model; of a committee the files of its members."""
     sha256 = hash_of_model(potential)
-    files = provenance.files_of(sha256) or [
-        file for member in potential.members for file in provenance.files_of(hash_of_model(member))
-    ]
+    model = potential.uncorrected
+    files = provenance.files_of(sha256) or _files(model)
+    files = files or [file for member in model.members for file in _files(member)]
     described = {
-        "architecture": potential.config.architecture,
+        "architecture": model.config.architecture,
+        **potential.config.corrections,
         "species": list(potential.symbols),
         "cutoff": potential.cutoff,
         "sha256": sha256,
@@ -103,6 +104,10 @@ def describe_model(potential: Potential) -> dict[str, Any]:
         "calculator": getattr(potential.config, "calculator", None),
     }
     return described | {name: value for name, value in more.items() if value is not None}
+
+
+def _files(potential: Potential) -> list[dict[str, Any]]:
+    return provenance.files_of(hash_of_model(potential))
 
 
 def describe_structure(atoms: Atoms) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from ladera.errors import (
 from ladera.graph import Graph
 from ladera.identity import hash_of_model
 from ladera.inputs import require_model
+from ladera.models.corrected import corrected
 from ladera.models.registry import build, config_class
 from ladera.potential import Committee, LaderaCalculator, Potential
 from ladera.provenance import came_from
@@ -63,6 +64,8 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     options: Mapping[str, Any] | None = None,
+    dispersion: str | None = None,
+    zbl: bool = False,
 ) -> Potential:
     """Read a potential, ready for inference, with its provenance.
 
@@ -79,7 +82,9 @@ def load(
 
     ``head`` chooses the level of theory of a model with several. ``device`` ("cpu", "cuda",
     "cuda:1") and ``dtype`` ("float32", "float64") are where and in which precision it computes;
-    left out, the CPU and the precision of the file.
+    left out, the CPU and the precision of the file. ``dispersion`` adds D3 of a functional, such as
+    "pbe" or "pbe:zero", and ``zbl`` the repulsion of nuclei that are closer than in bonds; see
+    :func:`ladera.models.corrected.corrected`.
 
     Raises ModelFileError for a file that is missing, cut short, of no code that Ladera reads, or
     newer than this version of Ladera, and ConfigError for a folder whose settings are not
@@ -87,7 +92,8 @@ def load(
     """
     path = modelfile.in_run(Path(path))
     if calculators.reads(path):
-        return placed(calculators.load(path, units, head, options), device, dtype)
+        found = placed(calculators.load(path, units, head, options), device, dtype)
+        return corrected(found, dispersion, zbl)
     if options is not None:
         raise ConfigError(
             f"{path} is a model, which takes no options; they are of ASE calculators."
@@ -102,7 +108,7 @@ def load(
     log.debug("Read %s: %s for %s.", path, potential.config.architecture, potential.symbols)
     if path.exists():  # a published name ends here a second time, with its file
         came_from(hash_of_model(potential), path)
-    return placed(potential, device, dtype)
+    return corrected(placed(potential, device, dtype), dispersion, zbl)
 
 
 def placed(
@@ -159,8 +165,10 @@ def load_committee(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     options: Mapping[str, Any] | None = None,
+    dispersion: str | None = None,
+    zbl: bool = False,
 ) -> Potential:
-    """The potential of one model file, or the committee of several.
+    """The potential of one model file, or the committee of several; ``dispersion`` as in load.
 
     Raises what :func:`load` raises, and ConfigError for no file and for members with different
     species.
@@ -170,7 +178,8 @@ def load_committee(
     if not paths:
         raise ConfigError("No model file was given; name at least one.")
     members = [load(path, device=device, dtype=dtype, options=options) for path in paths]
-    return members[0] if len(members) == 1 else Committee(members)
+    potential = members[0] if len(members) == 1 else Committee(members)
+    return corrected(potential, dispersion, zbl)
 
 
 def as_potential(
@@ -217,6 +226,8 @@ class ModelSource:
     device: str | None = None
     dtype: str | None = None
     options: Mapping[str, Any] | None = None
+    dispersion: str | None = None
+    zbl: bool = False
 
     @classmethod
     def of(cls, model: ModelSource | str | os.PathLike[str] | Sequence[Any]) -> ModelSource:
@@ -235,9 +246,8 @@ class ModelSource:
 
     def load(self) -> Potential:
         """The potential, as :func:`load_committee` has it."""
-        return load_committee(
-            self.paths, device=self.device, dtype=self.dtype, options=self.options
-        )
+        how = {name: value for name, value in vars(self).items() if name != "paths"}
+        return load_committee(self.paths, **how)
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -284,12 +294,12 @@ def _choose_head(path: Path, header: dict[str, Any], head: str) -> None:
 
 
 def _take_precision(potential: Potential, tensors: dict[str, torch.Tensor]) -> None:
-    """Give a potential, and each member of a committee, the precision of its stored parameters."""
-    parts = [(f"members.{k}.", member) for k, member in enumerate(potential.members)] or [
-        ("", potential)
-    ]
-    for prefix, part in parts:
-        names = [prefix + name for name, _ in part.named_parameters()]
+    """Give each model that a potential is made of the precision of its stored parameters."""
+    for prefix, part in potential.named_modules():
+        inside = any(isinstance(m, Potential) for m in part.modules() if m is not part)
+        if not isinstance(part, Potential) or inside:
+            continue
+        names = [f"{prefix}.{name}" if prefix else name for name, _ in part.named_parameters()]
         stored = next((tensors[name] for name in names if name in tensors), None)
         if stored is not None:
             part.to(stored.dtype)
@@ -321,6 +331,8 @@ def load_published(
     model = published.find(name)
     potential = load(published.fetch(model, folder), head=head)
     origin = {"url": model.url} if model.url else {}
+    if model.dispersion:
+        origin["dispersion"] = model.dispersion
     potential.provenance |= {"published_as": model.name, "licence": model.licence} | origin
     return potential
 

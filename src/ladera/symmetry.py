@@ -14,6 +14,16 @@ def symmetry_dataset(atoms: Atoms, tolerance: float) -> Any:
 
     Positions may be off by ``tolerance`` (Angstrom).
     """
+    return _asked("get_symmetry_dataset", atoms, symprec=tolerance)
+
+
+def standard_cell(atoms: Atoms, tolerance: float, *, primitive: bool) -> Any:
+    """Vectors, places in them and atomic numbers of spglib's standardised cell; None likewise."""
+    return _asked("standardize_cell", atoms, to_primitive=primitive, symprec=tolerance)
+
+
+def _asked(name: str, atoms: Atoms, **how: Any) -> Any:
+    """What a function of spglib says of a structure; None where it finds no symmetry."""
     import spglib
 
     crystal = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
@@ -22,6 +32,6 @@ def symmetry_dataset(atoms: Atoms, tolerance: float) -> Any:
         # whole process, which phonopy changes when it is imported.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return spglib.get_symmetry_dataset(crystal, symprec=tolerance)
+            return getattr(spglib, name)(crystal, **how)
         except spglib.SpglibError:
             return None

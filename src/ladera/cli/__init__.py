@@ -26,6 +26,7 @@ from ladera.cli import (
     committee,
     completion,
     data,
+    defects,
     demo,
     diffusion,
     dynamics,
@@ -110,6 +111,8 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     properties.elastic,
     phonons.phonons,
     phonons.expansion,
+    defects.vacancy,
+    defects.surface,
     vibrations.vibrations,
     vibrations.ir,
     diffusion.diffusion,
@@ -218,7 +221,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
         case UsageError():
             return str(error), USAGE
         case LaderaError():
-            return str(error), FAILURE
+            return str(error), error.exit_code
         case OSError():
             return _system_sentence(error), FAILURE
         case MemoryError():

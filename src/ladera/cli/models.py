@@ -42,6 +42,14 @@ class ModelOptions:
         Literal["float32", "float64"] | None,
         Parameter(help="Its precision; that of the file by default."),
     ] = None
+    dispersion: Annotated[
+        str | None,
+        Parameter(help="Add D3 of a functional: pbe, or with the older damping pbe:zero."),
+    ] = None
+    zbl: Annotated[
+        bool,
+        Parameter(negative=(), help="Add the repulsion of nuclei that are closer than in bonds."),
+    ] = False
 
 
 def model_source(models: Sequence[Path], options: ModelOptions | None) -> ModelSource:
@@ -54,6 +62,8 @@ def model_source(models: Sequence[Path], options: ModelOptions | None) -> ModelS
         options.device,
         options.dtype,
         _calculator_options(models, options),
+        options.dispersion,
+        options.zbl,
     )
 
 

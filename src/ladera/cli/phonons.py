@@ -25,6 +25,18 @@ def phonons(
     *,
     supercell: Supercell = None,
     displacement: Displacement = 0.01,
+    born: Annotated[
+        Path | None,
+        Parameter(help="BORN file of phonopy: dielectric tensor and Born charges, for LO and TO."),
+    ] = None,
+    dielectric: Annotated[
+        list[float] | None,
+        Parameter(
+            help="Electronic dielectric tensor, 1, 3 or 9 numbers, for a model with dipoles of "
+            "periodic cells, which gives the Born charges.",
+            consume_multiple=True,
+        ),
+    ] = None,
     frame: Frame = None,
     options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("phonons"),
@@ -40,7 +52,10 @@ def phonons(
 
     require_free(output)
     atoms = with_model(structure, model, options, output, frame)
-    return finish(compute(atoms, supercell=supercell, displacement=displacement), output)
+    found = compute(
+        atoms, supercell=supercell, displacement=displacement, born=born, dielectric=dielectric
+    )
+    return finish(found, output)
 
 
 def expansion(

@@ -24,7 +24,10 @@ ARCHITECTURES: Final = {
     "mace": ("ladera.models.mace", "MACEConfig", "MACE"),
 }
 # Not trained as such, but made of trained models.
-_COMMITTEE: Final = ("ladera.models.committee", "StoredCommittee", "build")
+_COMPOSED: Final = {
+    "committee": ("ladera.models.committee", "StoredCommittee", "build"),
+    "corrected": ("ladera.models.corrected", "CorrectedConfig", "Corrected"),
+}
 
 
 def config_class(architecture: str) -> type[PotentialConfig]:
@@ -45,8 +48,14 @@ def build(config: PotentialConfig | Mapping[str, Any]) -> Potential:
     """
     config = _configuration(config)
     module, _, name = _entry(config.architecture)
-    potential: Potential = getattr(importlib.import_module(module), name)(config)
-    return potential.eval()
+    make = getattr(importlib.import_module(module), name)
+    from ladera.models.corrected import corrected
+    from ladera.models.repelled import RepelledConfig
+
+    if not isinstance(config, RepelledConfig) or not config.zbl:
+        potential: Potential = make(config)
+        return potential.eval()
+    return corrected(make(config.model_copy(update={"zbl": False})), zbl=True).eval()
 
 
 def _configuration(values: PotentialConfig | Mapping[str, Any]) -> PotentialConfig:
@@ -77,8 +86,8 @@ def _configuration(values: PotentialConfig | Mapping[str, Any]) -> PotentialConf
 
 
 def _entry(architecture: str) -> tuple[str, str, str]:
-    if architecture == "committee":
-        return _COMMITTEE
+    if architecture in _COMPOSED:
+        return _COMPOSED[architecture]
     if architecture not in ARCHITECTURES:
         hint = did_you_mean(str(architecture), ARCHITECTURES)
         raise ConfigError(f"There is no architecture '{architecture}'; {hint}")

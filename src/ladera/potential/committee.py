@@ -82,6 +82,11 @@ class CommitteeConfig(PotentialConfig):
         return names.pop() if len(names) == 1 else ()
 
     @property
+    def corrections(self) -> dict[str, str | bool]:
+        """What any member has."""
+        return {name: value for m in self.members for name, value in m.corrections.items()}
+
+    @property
     def chosen_head(self) -> str | None:
         """That of the first member for which one was chosen."""
         chosen = (member.chosen_head for member in self.members)
@@ -249,7 +254,8 @@ def coverage_factor(level: float, n_members: int) -> float:
 
 def calibration_of(potential: Potential) -> Calibration:
     """That of a committee; one without any factor where it was not calibrated."""
-    calibration = potential.config.calibration if isinstance(potential, Committee) else None
+    model = potential.uncorrected
+    calibration = model.config.calibration if isinstance(model, Committee) else None
     return calibration or Calibration()
 
 

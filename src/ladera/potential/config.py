@@ -73,6 +73,11 @@ class PotentialConfig(BaseModel):
         """Which of ``head_names`` predicts where neither the structure nor the caller says one."""
         return 0
 
+    @property
+    def corrections(self) -> dict[str, str | bool]:
+        """What is added to the model that it has not learned, by name; mostly nothing."""
+        return {}
+
     def number_of_head(self, name: str) -> int:
         """Which of ``head_names`` it is; ConfigError for one that the model does not have."""
         if name in self.head_names:

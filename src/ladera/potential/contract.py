@@ -194,6 +194,11 @@ class Potential(nn.Module, ABC):
         return ()
 
     @property
+    def uncorrected(self) -> Potential:
+        """The model without what is added to it (:mod:`ladera.models.corrected`): mostly itself."""
+        return self
+
+    @property
     def heads(self) -> tuple[str, ...]:
         """Names for ``evaluate(..., head=...)``; none of a model that has one kind of energies."""
         return self.config.head_names

@@ -162,6 +162,27 @@ class Prediction:
             raise DataError(f"Structure {structure} {reason}.")
         return values
 
+    def plus(
+        self,
+        graph: Graph,
+        energies: Tensor,
+        edge_gradients: Tensor | None = None,
+        long_range: LongRange | None = None,
+    ) -> Prediction:
+        """The same with an energy added that was not learned, and that all members have.
+
+        ``graph`` is this prediction's, in the precision of what is added.
+        """
+        return Prediction(
+            graph,
+            self.atomic_energies + energies,
+            None if edge_gradients is None else self.edge_gradients + edge_gradients,
+            _sum(self.long_range, long_range),
+            atomic_values=lambda: self.atomic_values,
+            members=[m.plus(graph, energies, edge_gradients, long_range) for m in self.members],
+            factors=self._factors,
+        )
+
     # --- what the model has computed -------------------------------------------------------------
 
     @property
@@ -315,3 +336,11 @@ class Prediction:
             values = torch.stack([member[quantity].double() for member in self.members])
             self._spreads[quantity] = values.std(0)
         return self._spreads[quantity]
+
+
+def _sum(one: LongRange | None, two: LongRange | None) -> LongRange | None:
+    if one is None or two is None:
+        return one or two
+    return LongRange(
+        one.position_gradients + two.position_gradients, one.virial.double() + two.virial
+    )

@@ -14,6 +14,7 @@ from ladera.arrays import Booleans, Floats, Integers
 from ladera.curvature import HessianBlocks, dipole_derivatives
 from ladera.errors import PropertyError
 from ladera.graph import Graph
+from ladera.models.dispersion import STEP
 from ladera.potential import LaderaCalculator, evaluate
 from ladera.progress import Task, track
 from ladera.properties.memory import Arrays, RememberingCalculator
@@ -72,6 +73,8 @@ def derivatives(atoms: Atoms, step: float | None, moving: Booleans | None = None
         else:
             slopes, dipole = _exact(atoms, atoms.calc, chosen)
             origin = "derivatives of the model"
+            if "dispersion" in atoms.calc.potential.config.corrections:
+                origin += f", of D3 differences of its gradient, {STEP:g} Å"
     else:
         slopes, dipole = _differences(atoms, step or _STEP, chosen)
         origin = f"central differences, {step or _STEP:g} Å"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from phonopy.structure.cells import guess_primitive_matrix
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, panel_grid, style
+from ladera.properties.born_charges import apply, polar_crystal, with_directions
 from ladera.properties.displacements import evaluate_displaced
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
@@ -72,6 +74,9 @@ class Phonons(Result):
     free_energy: Floats = quantity("kJ/mol")  # Helmholtz's
     entropy: Floats = quantity("J/K/mol")
     heat_capacity: Floats = quantity("J/K/mol")  # at constant volume
+    born: Floats = quantity("e", default_factory=lambda: np.zeros((0, 3, 3)))  # (n_atoms, 3, 3)
+    dielectric: Floats = quantity(default_factory=lambda: np.zeros((0, 3)))  # (3, 3), electronic
+    without_field: Floats = quantity("THz", default_factory=lambda: np.zeros(0))  # at the centre
     n_atoms: int = 0  # in the primitive cell
     n_given: int = 0  # in the cell that was given
 
@@ -89,6 +94,10 @@ class Phonons(Result):
             self.lowest, note="no mode is imaginary" if self.stable else f"IMAGINARY, at ({where})"
         )
         size = " x ".join(f"{n:.0f}" for n in self.supercell)
+        without = (
+            Column("highest at Γ without the field", "THz", pattern=".3f"),
+            float(self.without_field.max(initial=0.0)),
+        )
         found = f"{self.n_atoms} of the {self.n_given} atoms given"
         return Table.of_one(
             (Column("highest frequency", "THz", pattern=".3f"), float(self.bands.max())),
@@ -105,6 +114,7 @@ class Phonons(Result):
                     ("free energy", "free_energy", "kJ/mol"),
                 )
             ),
+            *([without] if len(self.without_field) else []),
             *([(Column("primitive cell"), found)] if self.n_atoms != self.n_given else []),
             (Column("supercell"), size),
             (Column("change from the next smaller one", "THz", pattern=".3f"), self._change()),
@@ -159,7 +169,13 @@ class Phonons(Result):
 @with_spread(at_rest="atoms")
 @recorded
 def phonons(
-    atoms: Atoms, /, *, supercell: int | Sequence[int] | None = None, displacement: float = 0.01
+    atoms: Atoms,
+    /,
+    *,
+    supercell: int | Sequence[int] | None = None,
+    displacement: float = 0.01,
+    born: str | os.PathLike[str] | None = None,
+    dielectric: Sequence[float] | None = None,
 ) -> Phonons:
     """Phonons of a relaxed crystal with a calculator, by finite displacements (phonopy).
 
@@ -170,7 +186,9 @@ def phonons(
     49, 299 (2010)), by ASE. Bands, path and heat are those of the primitive cell, which is found in
     ``atoms`` when these are more.
 
-    Long-range electric fields of polar crystals (LO-TO splitting) are not accounted for.
+    The electric fields of polar crystals, which split longitudinal from transverse modes, are
+    accounted for where Born charges and dielectric tensor are given: by ``born`` and
+    ``dielectric``, see :func:`ladera.properties.born_charges.polar_crystal`.
 
     Raises PropertyError for a molecule, for a structure that is not relaxed and for a supercell
     that makes no sense.
@@ -184,13 +202,20 @@ def phonons(
             "comes back; take a larger --supercell, or leave it out."
         )
     phonopy = force_constants(atoms, size, displacement, primitive=True)
-    smaller = np.maximum(size - 1, 1)
-    change = np.nan
+    polar = None
+    if born is not None or dielectric is not None:
+        polar = polar_crystal(phonopy, _primitive(phonopy, atoms), born, dielectric)
+    centre, smaller, change = np.zeros((1, 3)), np.maximum(size - 1, 1), np.nan
+    extra: dict[str, Any] = {}
+    if polar is not None:
+        extra = polar._asdict() | {"without_field": frequencies(phonopy, centre)[0]}
+        apply(phonopy, polar)
     if (smaller < size).any():
-        change = _largest_difference(
-            phonopy, force_constants(atoms, smaller, displacement, primitive=True)
-        )
-    return _result(atoms, phonopy, size, change)
+        other = force_constants(atoms, smaller, displacement, primitive=True)
+        if polar is not None:
+            apply(other, polar)
+        change = _largest_difference(phonopy, other)
+    return replace(_result(atoms, phonopy, size, change), **extra)
 
 
 def force_constants(
@@ -309,8 +334,10 @@ def frequencies(phonopy: Phonopy, points: Floats) -> Floats:
 
 def _result(atoms: Atoms, phonopy: Phonopy, size: Integers, change: float) -> Phonons:
     path = Cell(phonopy.primitive.cell).bandpath(npoints=_POINTS_OF_A_BAND)
-    bands = frequencies(phonopy, path.kpts)
     distances, ticks, labels = _path_axis(path)
+    bands, distances = with_directions(
+        phonopy, path.kpts, distances, frequencies(phonopy, path.kpts)
+    )
     phonopy.run_mesh(_MESH_LENGTH)
     phonopy.run_total_dos()
     first, last, step = _TEMPERATURES
@@ -320,7 +347,7 @@ def _result(atoms: Atoms, phonopy: Phonopy, size: Integers, change: float) -> Ph
     mesh: Any = phonopy.mesh
     dos: Any = phonopy.total_dos
     heat: Any = phonopy.thermal_properties
-    everywhere = np.vstack([bands, mesh.frequencies])
+    everywhere = np.vstack([frequencies(phonopy, path.kpts), mesh.frequencies])
     points = np.vstack([path.kpts, mesh.qpoints])
     worst = int(everywhere.min(axis=1).argmin())
     zero_point = 0.5 * (mesh.weights @ mesh.frequencies.clip(0).sum(axis=1)) / mesh.weights.sum()
@@ -343,6 +370,17 @@ def _result(atoms: Atoms, phonopy: Phonopy, size: Integers, change: float) -> Ph
         n_atoms=len(phonopy.primitive),
         n_given=len(atoms),
     )
+
+
+def _primitive(phonopy: Phonopy, atoms: Atoms) -> Atoms:
+    """phonopy's primitive cell with all that its atoms are labelled with, and the calculator."""
+    supercell, cell = phonopy.supercell, phonopy.primitive
+    places = [supercell.u2u_map[supercell.s2u_map[i]] for i in cell.p2s_map]
+    primitive = atoms[places]
+    primitive.set_cell(cell.cell)
+    primitive.positions = cell.positions
+    primitive.calc = atoms.calc
+    return primitive
 
 
 def _path_axis(path: Any) -> tuple[Floats, Floats, tuple[str, ...]]:

@@ -113,7 +113,7 @@ def _setting(value: Any) -> Any:
         case None | bool() | int() | float() | str():
             return value
         case os.PathLike():
-            return os.fspath(value)
+            return next(iter(provenance.files(os.fspath(value))), os.fspath(value))
         case np.generic():
             return value.item()
         case np.ndarray():

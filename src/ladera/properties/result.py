@@ -52,6 +52,8 @@ KINDS: Final = {
     "card": ("ladera.properties.card", "Card"),
     "infrared": ("ladera.properties.infrared", "Infrared"),
     "structure": ("ladera.properties.distributions", "Structure"),
+    "surfaces": ("ladera.properties.surfaces", "Surfaces"),
+    "vacancies": ("ladera.properties.vacancies", "Vacancies"),
     "spectrum": ("ladera.properties.spectrum", "Spectrum"),
     "vibrations": ("ladera.properties.vibrations", "Vibrations"),
 }

@@ -8,12 +8,14 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
+import torch
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
-from ladera.potential import Potential
+from ladera.graph import Graph
+from ladera.potential import LaderaCalculator, Potential
 from ladera.progress import track
 from ladera.properties.given import OfStructure, of_structure
 from ladera.properties.memory import alike
@@ -182,8 +184,10 @@ def scaled_crystals(atoms: Atoms, factors: Floats, fmax: float) -> list[Atoms]:
     return copies
 
 
-def relax_ions(atoms: Atoms, fmax: float, steps: int = 500) -> None:
-    """Move the atoms of ``atoms`` to zero force in a fixed cell, in place.
+def relax_ions(
+    atoms: Atoms, fmax: float, steps: int = 500, *, what: str = "of a strained cell"
+) -> None:
+    """Move the atoms of ``atoms`` to zero force in a fixed cell, in place; errors say ``what``.
 
     Raises PropertyError when the forces do not fall below ``fmax`` (eV/Angstrom), which must be
     above zero.
@@ -198,7 +202,17 @@ def relax_ions(atoms: Atoms, fmax: float, steps: int = 500) -> None:
     if not optimizer.run(fmax=fmax, steps=steps):
         force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
         raise PropertyError(
-            f"The atoms of a strained cell did not come to rest: after {steps} steps a force of "
+            f"The atoms {what} did not come to rest: after {steps} steps a force of "
             f"{force:.3g} eV/Angstrom is left, {fmax:.2g} may be. Is the structure stable, and the "
             "model in double precision?"
         )
+
+
+def largest_grade(atoms: Atoms) -> float:
+    """The largest grade of an atom by the structure's model; NaN where it has none."""
+    if not isinstance(atoms.calc, LaderaCalculator):
+        return np.nan
+    potential = atoms.calc.potential
+    with torch.no_grad():
+        grades = potential.grade(Graph.from_atoms(atoms, potential.cutoff))
+    return np.nan if grades is None else float(grades.max())

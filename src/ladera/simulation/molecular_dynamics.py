@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from ladera.arguments import checked
-from ladera.errors import ArgumentError, DataError, SimulationError
+from ladera.errors import ArgumentError, DataError, SimulationError, StoppedError
 from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
 from ladera.loading import as_potential
@@ -29,6 +29,7 @@ from ladera.simulation.records import snapshot
 from ladera.simulation.restart import RestartPoint
 from ladera.simulation.run_folder import LogRow, RunFiles, RunFolder
 from ladera.simulation.settings import MDSettings
+from ladera.simulation.stopping import StopRule, force_deviations
 from ladera.simulation.structures import as_atoms
 from ladera.units import GIGAPASCAL
 
@@ -66,6 +67,9 @@ def run_md(
     Ctrl-C and the signals of queue systems (:mod:`ladera.interrupt`) leave a restart point at the
     current step and raise KeyboardInterrupt.
 
+    With ``stop_grade`` or ``stop_deviation`` among the settings the run raises StoppedError at the
+    first row of the log beyond them; the frame is in stopped.extxyz, and the run can go on.
+
     Raises SimulationError for settings the structure does not allow, for a folder that holds
     another run, and when the structure explodes or leaves the model's training domain; then the
     last good frame is in last_good.extxyz. Raises ConfigError for a folder in which a run is at
@@ -95,6 +99,7 @@ def run_md(
             run.begin(point)
             while run.step < settings.n_steps:
                 run.advance()
+                run.obey_stop_rule()
                 if stop.requested:
                     run.save_restart()
                     raise KeyboardInterrupt(f"stopped after step {run.step}")
@@ -128,6 +133,7 @@ class _Run:
         set_velocities(self._atoms, settings, self._rng)
         self._dynamics = Dynamics(self._atoms, settings, self._rng)
         self._guard = Guard(settings, atoms)
+        self._stop_rule = StopRule(settings.stop_grade, settings.stop_deviation)
         self._good_step = -1  # there is no good frame yet
 
     def restart_point(self) -> RestartPoint:
@@ -156,9 +162,14 @@ class _Run:
         self.folder.describe(self._description(), resumed=point is not None)
         if point is None:
             self._dynamics.start()
+            self._stop_rule.require_known(self._calculator)
             self._check_start()
             self.save_restart()
         self._good, self._good_step = self.frame(), self.step
+        if point is None:
+            self.obey_stop_rule()
+        else:
+            self._stop_rule.require_known(self._calculator)
 
     def advance(self) -> None:
         """One step with its checks, and what is due after it."""
@@ -171,6 +182,29 @@ class _Run:
         self.task.done = self.step
         if self.step % self._settings.restart_interval == 0 or self.step == self._settings.n_steps:
             self.save_restart()
+
+    def obey_stop_rule(self) -> None:
+        """With a row of the log: StoppedError beyond the limits, with all that it takes to go on.
+
+        A run that goes on has passed the frame at which it stopped.
+        """
+        if self.step % self._settings.log_interval:
+            return
+        reason = self._stop_rule.breach(self._calculator)
+        if reason is None:
+            return
+        self.save_restart()
+        frame, grades = self.frame(), self._calculator.grade()
+        deviations = force_deviations(self._calculator)
+        for name, values in (("grade", grades), ("force_deviation", deviations)):
+            if values is not None:
+                frame.new_array(name, values)
+        path = self.folder.write_stopped(frame)
+        raise StoppedError(
+            f"The simulation stopped after step {self.step} "
+            f"({self.step * self._settings.timestep:g} fs), as asked: {reason}. The frame is "
+            f"{path}: label it and train on it; or go on with --resume and a higher limit."
+        )
 
     def frame(self) -> Atoms:
         """The structure as it is now, with its results."""

@@ -6,16 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ase.calculators.mixing import SumCalculator
-
 from ladera.arguments import checked
 from ladera.codes.published import of_family
+from ladera.errors import ConfigError
 from ladera.loading import load, load_published, placed
-from ladera.simulation.dispersion import D3
+from ladera.models.corrected import corrected
 
 if TYPE_CHECKING:
-    from ase.calculators.calculator import BaseCalculator
-
     from ladera.potential import LaderaCalculator
 
 Folder = str | os.PathLike[str]
@@ -32,18 +29,20 @@ def mace_mp(
     *,
     dispersion: bool = False,
     dispersion_xc: str = "pbe",
-) -> BaseCalculator:
+) -> LaderaCalculator:
     """A calculator of a MACE for materials, called as that of mace-torch.
 
     ``model`` is a name of mace-torch ("small", "medium", "large", "medium-mpa-0", "small-omat-0",
     "mh-1", ...), one of Ladera's ("mace-mpa-0"), or the path of a file. float32 is for molecular
     dynamics; take float64 to relax structures and for vibrations. ``dispersion`` adds D3(BJ) of
-    the functional ``dispersion_xc``, see :class:`ladera.simulation.dispersion.D3`.
+    the functional ``dispersion_xc``, see :class:`ladera.models.dispersion.Dispersion`.
     """
-    calculator = _calculator("mace-mp", model, device, default_dtype, head, folder)
-    if not dispersion:
-        return calculator
-    return SumCalculator([calculator, D3(dispersion_xc)])
+    if not isinstance(dispersion, bool):  # the word 'False' would be as good as true
+        raise ConfigError(
+            f"dispersion is {dispersion!r}; it is True or False, and dispersion_xc the functional."
+        )
+    functional = dispersion_xc if dispersion else None
+    return _calculator("mace-mp", model, device, default_dtype, head, folder, functional)
 
 
 @checked
@@ -69,10 +68,11 @@ def _calculator(
     dtype: Precision,
     head: str | None,
     folder: Folder | None,
+    dispersion: str | None = None,
 ) -> LaderaCalculator:
     if Path(model).is_file():
         potential = load(model, head=head)
     else:
         name = of_family(family, str(model)).name
         potential = load_published(name, head=head, folder=folder)
-    return placed(potential, device or "cpu", dtype).calculator()
+    return corrected(placed(potential, device or "cpu", dtype), dispersion).calculator()

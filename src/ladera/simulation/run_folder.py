@@ -9,6 +9,7 @@
 ``extrapolation.csv``  what was outside the training domain of the model, if anything was
 ``final.extxyz``     the last structure of a run; of a relaxation, ``relaxed.extxyz``
 ``last_good.extxyz`` the last sound structure of a run that broke off
+``stopped.extxyz``   the structure at which a run met ``stop_grade`` or ``stop_deviation``
 ===================  =============================================================================
 
 A restart point remembers how far each file had come. A run that continues cuts its files there, so
@@ -51,7 +52,13 @@ _TABLES: Final[Mapping[Kind, str]] = {"md": "md.csv", "relax": "relax.csv"}
 _TRAJECTORY: Final = "trajectory.traj"
 _SETTINGS: Final = "settings.json"
 _EXTRAPOLATION: Final = "extrapolation.csv"
-_LAST: Final = {"md": "final.extxyz", "relax": "relaxed.extxyz", "good": "last_good.extxyz"}
+_LAST: Final = {
+    "md": "final.extxyz",
+    "relax": "relaxed.extxyz",
+    "good": "last_good.extxyz",
+    "stopped": "stopped.extxyz",
+}
+_FREE: Final = ("stop_grade", "stop_deviation")  # a run that has stopped goes on with others
 
 
 @dataclass(frozen=True)
@@ -160,13 +167,15 @@ class RunFolder:
     def require_same_run(self, description: Mapping[str, Any]) -> None:
         """Refuse to continue a run with another model, structure or settings.
 
-        ``description`` is that of :func:`ladera.identity.describe_run`. Only the length may differ,
-        and not that of a temperature ramp.
+        ``description`` is that of :func:`ladera.identity.describe_run`. Only where it stops
+        may differ, and the length if there is no temperature ramp.
         """
         path = self.path / _SETTINGS
         ramp = description["settings"]["temperature_end"] is not None
         try:
-            changes = changes_of_run(path, description, free=() if ramp else ("steps", "time"))
+            changes = changes_of_run(
+                path, description, free=_FREE if ramp else (*_FREE, "steps", "time")
+            )
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise SimulationError(
                 f"{path} is missing or damaged ({error}); start anew in another folder."
@@ -241,6 +250,10 @@ class RunFolder:
     def write_last_good(self, atoms: Atoms) -> Path:
         """Write the last sound structure of a run that breaks off; the file."""
         return self._write(_LAST["good"], atoms)
+
+    def write_stopped(self, atoms: Atoms) -> Path:
+        """Write the structure that a run was told to stop at; the file."""
+        return self._write(_LAST["stopped"], atoms)
 
     def _write(self, name: str, atoms: Atoms) -> Path:
         write_structure(self.path / name, atoms)

@@ -124,6 +124,19 @@ class MDSettings(BaseModel):
         10, gt=0, description="How many rows of md.csv in sequence may be beyond max_extrapolating."
     )
 
+    stop_grade: float | None = Field(
+        None,
+        gt=0,
+        description="The run ends, with exit code 3 and the frame in stopped.extxyz, when an atom "
+        "has a larger grade in a row of md.csv; 1 is the edge of the training domain.",
+    )
+    stop_deviation: float | None = Field(
+        None,
+        gt=0,
+        description="The same when the force on an atom deviates by more among the members of a "
+        "committee, eV/Angstrom.",
+    )
+
     @classmethod
     def of(
         cls, settings: MDSettings | Mapping[str, Any] | None, changes: Mapping[str, Any]

@@ -28,6 +28,7 @@ class PublishedModel:
     short: str = ""  # what mace-torch calls it among its family
     family: str = "mace-mp"
     file: str = ""  # of one that comes with Ladera: its file among the embedded data
+    dispersion: str = ""  # what its labels have of it
     data: str = ""  # what it was trained on
     level: str = ""  # of theory, of these data
     cite: tuple[str, ...] = ()  # works on the model, keys of ladera/citing/references.yaml
@@ -96,7 +97,7 @@ def of_family(family: str, short: str) -> PublishedModel:
 def _entry(name: str, values: Mapping[str, Any], table: Mapping[str, Any]) -> PublishedModel:
     elements = values.get("elements", "materials")
     values = table["families"][values.get("family", PublishedModel.family)] | values
-    plain = ("about", "sha256", "short", "family", "file", "data", "level")
+    plain = ("about", "sha256", "short", "family", "file", "data", "level", "dispersion")
     optional = {key: values[key] for key in plain if key in values}
     optional |= {key: tuple(values.get(key, ())) for key in ("cite", "data_cite")}
     return PublishedModel(

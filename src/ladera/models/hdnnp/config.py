@@ -14,7 +14,7 @@ from ladera.kernels.symmetry_functions.functions import (
     SymmetryFunction,
 )
 from ladera.models.hdnnp.generation import Recipe, Size, generate, pool
-from ladera.potential import PotentialConfig
+from ladera.models.repelled import RepelledConfig
 
 if TYPE_CHECKING:
     from ladera.graph import Graph
@@ -68,7 +68,7 @@ class SelectionConfig(BaseModel):
     )
 
 
-class HDNNPConfig(PotentialConfig):
+class HDNNPConfig(RepelledConfig):
     """A Behler-Parrinello network: symmetry functions, then one small network per element.
 
     A cutoff is all it needs. Give ``symmetry_functions`` to choose them yourself, or a

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from ladera.potential import PotentialConfig
+from ladera.models.repelled import RepelledConfig
 
 
-class LennardJonesConfig(PotentialConfig):
+class LennardJonesConfig(RepelledConfig):
     """Lennard-Jones parameters of each element; pairs mix by Lorentz and Berthelot's rules."""
 
     architecture: Literal["lennard_jones"] = "lennard_jones"

@@ -124,6 +124,11 @@ class MACEConfig(PotentialConfig):
         return self
 
     @property
+    def corrections(self) -> dict[str, str | bool]:
+        """Its own repulsion of nuclei; see :data:`ladera.models.zbl.MACE`."""
+        return {"zbl": True} if self.zbl else {}
+
+    @property
     def kinds(self) -> tuple[Interaction, ...]:
         """Kind of each layer, written out."""
         rest: list[Interaction] = ["residual"] * (self.num_interactions - 1)

@@ -13,6 +13,7 @@ from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.kernels.autograd import forces_only
 from ladera.kernels.harmonics import spherical_harmonics
+from ladera.models import zbl
 from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
 from ladera.models.equivariant.radial import (
@@ -27,7 +28,6 @@ from ladera.models.mace.interactions import Interaction, NonlinearInteraction, l
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import DipoleReadout, Readout
 from ladera.models.moments import neutralized
-from ladera.models.zbl import ScreenedRepulsion
 from ladera.potential import (
     AtomicValues,
     Potential,
@@ -80,7 +80,9 @@ class MACE(Potential):
             None if config.transform is None else TRANSFORMS[config.transform](self.numbers)
         )
         self.repulsion = (
-            ScreenedRepulsion(self.numbers, config.cutoff_power) if config.zbl else None
+            zbl.ScreenedRepulsion(self.numbers, config.cutoff_power, zbl.MACE)
+            if config.zbl
+            else None
         )
         self.layers = nn.ModuleList(Layer(config, t) for t in range(config.num_interactions))
         ones = torch.ones(n_heads, dtype=torch.float64)

@@ -14,6 +14,7 @@ from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.models.hdnnp.model import HDNNP
+from ladera.potential import Potential, evaluate
 from ladera.training.batches import GIBIBYTE, Batches, weight
 
 
@@ -58,8 +59,11 @@ class FrameInputs:
 class FrameStore:
     """The inputs of frames, kept in memory as far as it goes, then computed anew."""
 
-    def __init__(self, potential: HDNNP, batches: Batches, forces: bool, memory: float) -> None:
-        self._potential, self._batches, self._forces = potential, batches, forces
+    def __init__(
+        self, potential: HDNNP, whole: Potential, batches: Batches, forces: bool, memory: float
+    ) -> None:
+        self._potential, self._whole = potential, whole  # the latter with what it need not learn
+        self._batches, self._forces = batches, forces
         self._free = memory * GIBIBYTE
         self._kept: dict[int, FrameInputs] = {}
         self._columns = _columns(potential.plan)
@@ -88,6 +92,12 @@ class FrameStore:
             changes = self._changes(graph, index, of) if self._forces else None
         forces = np.zeros((graph.n_atoms, 3)) if labels.forces is None else labels.forces
         energy = np.nan if labels.energy is None else (labels.energy - constants) / scale
+        if self._whole is not potential:
+            with torch.no_grad():
+                one, two = (evaluate(p, graph, self._forces) for p in (self._whole, potential))
+                energy -= float(one.energy - two.energy) / scale
+                if self._forces:
+                    forces = forces - (one.forces - two.forces).numpy()
         return FrameInputs(inputs, changes, energy, torch.from_numpy(forces.ravel() / scale))
 
     def _changes(self, graph: Graph, index: Tensor, of: Sequence[Tensor]) -> list[Changes]:

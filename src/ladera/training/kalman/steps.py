@@ -63,7 +63,8 @@ class KalmanSteps:
         objective: Objective,
         fabric: Fabric,
     ) -> None:
-        config, potential = prepared.config, objective.potential
+        config, self._whole = prepared.config, objective.potential
+        potential = self._whole.uncorrected
         if not isinstance(potential, HDNNP) or config.precision != "float64":
             raise ConfigError(
                 f"The Kalman filter trains models of architecture hdnnp in float64, not "
@@ -73,7 +74,8 @@ class KalmanSteps:
         self._config, self._seed, self._fabric = optimizer, config.seed, fabric
         self._potential, self._batches = potential, batches
         learns_forces = config.loss.forces > 0
-        self._store = FrameStore(potential, batches, learns_forces, config.data.graph_memory)
+        memory = config.data.graph_memory
+        self._store = FrameStore(potential, self._whole, batches, learns_forces, memory)
         dataset = prepared.dataset
         frames = [(int(k), dataset[int(k)]) for k in prepared.train]
         has_energy = [k for k, f in frames if f.energy is not None and config.loss.energy > 0]
@@ -202,7 +204,7 @@ class KalmanSteps:
         with torch.no_grad():
             for frame in sorted({*self._energies.tolist(), *self._forces.tolist()}):
                 labels = self._batches.dataset[frame]
-                prediction = evaluate(self._potential, self._batches.graphs[frame])
+                prediction = evaluate(self._whole, self._batches.graphs[frame])
                 if frame in self._energies:
                     energies.append(abs(float(prediction.energy) - labels.energy) / labels.n_atoms)
                 if frame in self._forces:
