@@ -37,6 +37,7 @@ from ladera.cli import (
     properties,
     relax,
     report,
+    thermal_conductivity,
     train,
     validate,
     vibrations,
@@ -63,6 +64,11 @@ GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., int], ...]], ...]] = (
         "functions",
         "Choose symmetry functions by data, and see what those of a model do.",
         (functions.select, functions.report),
+    ),
+    (
+        "thermal-conductivity",
+        "Thermal conductivity: of a crystal by its phonons.",
+        (thermal_conductivity.lattice,),
     ),
 )
 MD_HELP: Final = """\

@@ -36,6 +36,10 @@ KINDS: Final = {
     "elasticity": ("ladera.properties.elasticity", "Elasticity"),
     "phonons": ("ladera.properties.phonons", "Phonons"),
     "quasi_harmonic": ("ladera.properties.quasi_harmonic", "QuasiHarmonic"),
+    "lattice_conductivity": (
+        "ladera.properties.lattice_conductivity",
+        "LatticeConductivity",
+    ),
     "diffusion": ("ladera.properties.diffusion", "Diffusion"),
     "arrhenius": ("ladera.properties.arrhenius", "Arrhenius"),
     "energy_path": ("ladera.properties.energy_path", "EnergyPath"),
