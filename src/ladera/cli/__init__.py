@@ -67,8 +67,8 @@ GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., int], ...]], ...]] = (
     ),
     (
         "thermal-conductivity",
-        "Thermal conductivity: of a crystal by its phonons.",
-        (thermal_conductivity.lattice,),
+        "Thermal conductivity: of a crystal by its phonons, or of any matter by its heat flux.",
+        (thermal_conductivity.lattice, thermal_conductivity.green_kubo),
     ),
 )
 MD_HELP: Final = """\

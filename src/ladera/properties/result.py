@@ -40,6 +40,7 @@ KINDS: Final = {
         "ladera.properties.lattice_conductivity",
         "LatticeConductivity",
     ),
+    "green_kubo": ("ladera.properties.green_kubo", "GreenKubo"),
     "diffusion": ("ladera.properties.diffusion", "Diffusion"),
     "arrhenius": ("ladera.properties.arrhenius", "Arrhenius"),
     "energy_path": ("ladera.properties.energy_path", "EnergyPath"),

@@ -12,6 +12,7 @@ from ladera.errors import DataError, SimulationError
 from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
+from ladera.potential.heat_flux import HeatFlux
 from ladera.quantities import ENERGY, FORCES
 from ladera.simulation import restart
 from ladera.simulation.dynamics import Dynamics
@@ -24,9 +25,9 @@ from ladera.simulation.preparation import (
 )
 from ladera.simulation.records import snapshot
 from ladera.simulation.restart import RestartPoint
-from ladera.simulation.run_folder import LogRow, RunFiles, RunFolder
+from ladera.simulation.run_folder import HEAT_FLUX, LogRow, RunFiles, RunFolder
 from ladera.simulation.settings import MDSettings
-from ladera.units import GIGAPASCAL
+from ladera.units import FEMTOSECOND, GIGAPASCAL
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -103,6 +104,7 @@ class _Run:
         set_velocities(self._atoms, settings, self._rng)
         self._dynamics = Dynamics(self._atoms, settings, self._rng)
         self._guard = Guard(settings, atoms)
+        self._heat_flux = HeatFlux(potential, atoms) if settings.heat_flux else None
         self._good_step = -1  # there is no good frame yet
 
     def restart_point(self) -> RestartPoint:
@@ -218,7 +220,17 @@ class _Run:
             volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
             extrapolating_atoms=self._calculator.extrapolating_atoms(),
             **_spread(self._calculator.prediction),
+            **self._flux(),
         )
+
+    def _flux(self) -> dict[str, float]:
+        """The heat flux, where it is asked for."""
+        if self._heat_flux is None:
+            return {}
+        velocities = self._atoms.get_velocities() * FEMTOSECOND
+        masses, prediction = self._atoms.get_masses(), self._calculator.prediction
+        flux = self._heat_flux(prediction, masses, velocities)
+        return dict(zip(HEAT_FLUX, flux.tolist(), strict=True))
 
     def _stop(self, error: Exception) -> NoReturn:
         """Save the last good frame and say why the run had to end."""
