@@ -24,6 +24,7 @@ import pytest
 from cyclopts import App
 
 from ladera import cli
+from ladera.cli.models import calculator_as_model
 from ladera.data import formats
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +68,8 @@ def blocks(page: Path) -> list[Block]:
 def parse(command: str) -> None:
     """Raise CycloptsError unless ``ladera`` understands the command line."""
     words = shlex.split(command.split(" | ")[0].split(" > ")[0], comments=True)
-    cli.app.parse_args(words[1:], exit_on_error=False, print_error=False)
+    meant = calculator_as_model(cli.app, words[1:])
+    cli.app.parse_args(meant, exit_on_error=False, print_error=False)
 
 
 def run(command: str) -> None:

@@ -11,14 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ladera.curvature import hessian
     from ladera.data.dataset import Dataset
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
     from ladera.graph import Graph
+    from ladera.interface import evaluate, hessian
     from ladera.loading import load
     from ladera.models.registry import build
-    from ladera.potential import Committee, Potential, Prediction, evaluate
+    from ladera.potential import Committee, Potential, Prediction
     from ladera.simulation.published import mace_mp, mace_off
 
 __version__ = "0.2.0"
@@ -34,8 +34,8 @@ _HOMES = {
     "Potential": "ladera.potential",
     "Prediction": "ladera.potential",
     "build": "ladera.models.registry",
-    "evaluate": "ladera.potential",
-    "hessian": "ladera.curvature",
+    "evaluate": "ladera.interface",
+    "hessian": "ladera.interface",
     "load": "ladera.loading",
     "mace_mp": "ladera.simulation.published",
     "mace_off": "ladera.simulation.published",

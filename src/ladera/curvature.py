@@ -75,7 +75,7 @@ class HessianBlocks:
         try:
             self._width = _block(self._model, self._graph, 1e9 * memory, size)
         except RuntimeError as error:
-            raise _no_hessian(potential, error) from error
+            raise _no_hessian(potential, str(error)) from error
         starts = range(0, size, self._width)
         self.ends = [(first, min(first + self._width, size)) for first in starts]
 
@@ -88,10 +88,10 @@ class HessianBlocks:
         return self._copies.columns(torch.from_numpy(self._chosen[start:stop])).T.cpu().numpy()
 
 
-def _no_hessian(potential: Potential, error: RuntimeError) -> ConfigError:
+def _no_hessian(potential: Potential, reason: str) -> ConfigError:
     return ConfigError(
         f"The {potential.config.architecture} model has no Hessian, because it cannot be "
-        f"differentiated twice ({str(error).splitlines()[0]}); take central differences of "
+        f"differentiated twice ({reason.splitlines()[0]}); take central differences of "
         "its forces instead: properties do so when they are given a step."
     )
 
@@ -136,7 +136,7 @@ def strain_derivatives(potential: Potential, structure: Atoms | Graph) -> tuple[
     try:
         _require_record(virial)
     except RuntimeError as error:
-        raise _no_hessian(potential, error) from error
+        raise _no_hessian(potential, str(error)) from error
     by_moves, by_strain = torch.zeros(3, 3, graph.n_atoms, 3), torch.zeros(3, 3, 3, 3)
     by_moves, by_strain = by_moves.to(virial), by_strain.to(virial)
     for i, j in combinations_with_replacement(range(3), 2):
@@ -148,6 +148,8 @@ def strain_derivatives(potential: Potential, structure: Atoms | Graph) -> tuple[
 
 def _prepared(potential: Potential, structure: Atoms | Graph) -> tuple[Potential, Graph]:
     """The model with constant parameters, and the structure's graph, both in float64."""
+    if not potential.differentiable:
+        raise _no_hessian(potential, "its derivatives are not known to torch")
     if not isinstance(structure, Graph):
         structure = Graph.from_atoms(structure, potential.cutoff)
     if structure.n_structures != 1:

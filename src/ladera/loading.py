@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import torch
+from ase.calculators.calculator import BaseCalculator
 from pydantic import ValidationError
 
 from ladera import modelfile
+from ladera.codes import calculators
 from ladera.errors import ConfigError, LaderaError, ModelFileError, did_you_mean
 from ladera.identity import hash_of_model
 from ladera.models.registry import build, config_class
-from ladera.potential import Committee, Potential
+from ladera.potential import Committee, LaderaCalculator, Potential
 from ladera.provenance import came_from
+
+# What :func:`as_potential` takes.
+ModelLike: TypeAlias = Potential | BaseCalculator | str | os.PathLike[str] | Sequence["ModelLike"]
+
+PRECISIONS: Final = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Reader(NamedTuple):
@@ -32,7 +40,13 @@ class Reader(NamedTuple):
 
 
 def load(
-    path: str | os.PathLike[str], *, units: str | None = None, head: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    units: str | None = None,
+    head: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Potential:
     """Read a potential, ready for inference, with its provenance.
 
@@ -43,15 +57,25 @@ def load(
       ``input.nn`` state them, as in the folders that Ladera writes;
     - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
     - the name of a published model, such as "ethanol-mace", which comes with Ladera, or
-      "mace-mp-small", which is downloaded once (see :mod:`ladera.codes.published`).
+      "mace-mp-small", which is downloaded once (see :mod:`ladera.codes.published`);
+    - the name of an ASE calculator as MODULE:NAME, such as "ase.calculators.emt:EMT", which is
+      made with the keywords ``options`` (see :mod:`ladera.codes.calculators`).
 
-    ``head`` chooses the level of theory of a model with several.
+    ``head`` chooses the level of theory of a model with several. ``device`` ("cpu", "cuda",
+    "cuda:1") and ``dtype`` ("float32", "float64") are where and in which precision it computes;
+    left out, the CPU and the precision of the file.
 
     Raises ModelFileError for a file that is missing, cut short, of no code that Ladera reads, or
     newer than this version of Ladera, and ConfigError for a folder whose settings are not
-    understood.
+    understood and for a device that is not there.
     """
     path = modelfile.in_run(Path(path))
+    if calculators.reads(path):
+        return placed(calculators.load(path, units, head, options), device, dtype)
+    if options is not None:
+        raise ConfigError(
+            f"{path} is a model, which takes no options; they are of ASE calculators."
+        )
     if units is not None and not path.is_dir():
         raise ConfigError(
             f"{path} is a model file, always in Angstrom and eV; give no units."
@@ -61,11 +85,63 @@ def load(
     potential = _reader_of(path).load(path, units, head)
     if path.exists():  # a published name ends here a second time, with its file
         came_from(hash_of_model(potential), path)
+    return placed(potential, device, dtype)
+
+
+def placed(
+    potential: Potential, device: str | torch.device | None, dtype: str | torch.dtype | None
+) -> Potential:
+    """The same potential, moved to a device and converted to a precision, if these are given.
+
+    Raises ConfigError for a device that this machine does not have and for what is no precision.
+    """
+    if dtype is not None:
+        wanted = PRECISIONS.get(str(dtype).removeprefix("torch."))
+        if wanted is None:
+            raise ConfigError(f"The precision is '{dtype}'; {did_you_mean(str(dtype), PRECISIONS)}")
+        if not potential.differentiable and wanted != torch.float64:
+            raise ConfigError(
+                "An ASE calculator computes in its own precision; leave --dtype out (dtype=)."
+            )
+        potential = potential.to(wanted)
+    if device is not None:
+        place = _device(device)
+        if not potential.differentiable and place.type != "cpu":
+            raise ConfigError(
+                "An ASE calculator computes where it is made to; leave --device out (device=), and "
+                "choose the device by its own options."
+            )
+        potential = potential.to(place)
     return potential
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """A device that is there, by its name."""
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(f"There is no device '{name}'; give cpu, cuda or cuda:1.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"Ladera computes on cpu and cuda, not on '{name}'; give one of these.")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        reason = (
+            f"this machine has {count}"
+            if count
+            else "torch finds no GPU"
+            if torch.version.cuda
+            else f"torch {torch.__version__} is a build for the CPU alone"
+        )
+        raise ConfigError(f"There is no device '{name}': {reason}; give --device cpu, or none.")
+    return device
 
 
 def load_committee(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Potential:
     """The potential of one model file, or the committee of several.
 
@@ -76,8 +152,70 @@ def load_committee(
         paths = [paths]
     if not paths:
         raise ConfigError("No model file was given; name at least one.")
-    members = [load(path) for path in paths]
+    members = [load(path, device=device, dtype=dtype, options=options) for path in paths]
     return members[0] if len(members) == 1 else Committee(members)
+
+
+def as_potential(
+    model: ModelLike,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> Potential:
+    """The potential that somebody means by a model.
+
+    A potential, Ladera's calculator of one, any other ASE calculator, what :func:`load` takes, or
+    a sequence of these, which makes a committee. Raises what :func:`load` raises, and ConfigError
+    for what is none of these.
+    """
+    if isinstance(model, Potential):
+        return placed(model, device, dtype)
+    if isinstance(model, LaderaCalculator):
+        return placed(model.potential, device, dtype)
+    if isinstance(model, (str, os.PathLike)):
+        return load(model, device=device, dtype=dtype)
+    if isinstance(model, Sequence):
+        if not model:
+            raise ConfigError("There is no model in an empty sequence; give one or more.")
+        members = [as_potential(member, device=device, dtype=dtype) for member in model]
+        return members[0] if len(members) == 1 else Committee(members)
+    if hasattr(model, "get_property"):
+        return placed(calculators.of_calculator(model), device, dtype)
+    raise ConfigError(
+        f"A model is a potential, a path or name of one, or an ASE calculator, not "
+        f"{type(model).__name__}."
+    )
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model by its name, with how it is loaded: what another process needs for the same one."""
+
+    paths: tuple[str, ...]
+    device: str | None = None
+    dtype: str | None = None
+    options: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, model: ModelSource | str | os.PathLike[str] | Sequence[Any]) -> ModelSource:
+        """The source of what is named by a path, or by several, which make a committee."""
+        if isinstance(model, ModelSource):
+            return model
+        paths = [model] if isinstance(model, (str, os.PathLike)) else model
+        if not isinstance(paths, Sequence) or not all(
+            isinstance(path, (str, os.PathLike)) for path in paths
+        ):
+            raise ConfigError(
+                "Runs in processes of their own load the model themselves, so it must be a path "
+                f"or a name, or several of a committee, not {type(model).__name__}; save it first."
+            )
+        return cls(tuple(map(os.fspath, paths)))
+
+    def load(self) -> Potential:
+        """The potential, as :func:`load_committee` has it."""
+        return load_committee(
+            self.paths, device=self.device, dtype=self.dtype, options=self.options
+        )
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -31,8 +31,13 @@ SPLIT: Final = "split.json"  # which is there from the first step on
 def save(potential: Potential, path: str | os.PathLike[str]) -> None:
     """Write a potential to ``path`` in one step: the file is the old one or the whole new one.
 
-    Raises ModelFileError when it cannot be written.
+    Raises ModelFileError when it cannot be written, and for a calculator of ASE's, which is code.
     """
+    if not potential.storable:
+        raise ModelFileError(
+            f"{path} cannot hold an ASE calculator, which is code and not parameters; name it "
+            "again where it is needed."
+        )
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in potential.state_dict().items()
     }

@@ -208,7 +208,7 @@ def check_copies(potential: Potential, atoms: Atoms) -> None:
             after.copy_(before * 0.9)
             before.mul_(0.9)
     sent.reset()
-    calculator.reset()
+    calculator.reset()  # type: ignore[no-untyped-call]
     for name, values in say(calculator).items():
         np.testing.assert_array_equal(say(sent)[name], values, err_msg=name)
 

@@ -42,6 +42,7 @@ from ladera.cli import (
     validate,
     vibrations,
 )
+from ladera.cli.models import calculator_as_model
 from ladera.cli.outputs import release
 from ladera.cli.streams import StandardStreams, standard_streams
 from ladera.errors import LaderaError
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _require_home()
     streams = standard_streams()
     with interrupted_by_signals():
-        code = _exit_code(lambda: app(words), debug)
+        code = _exit_code(lambda: app(calculator_as_model(app, words)), debug)
         release()
         sys.exit(code or _exit_code_of(streams))
 

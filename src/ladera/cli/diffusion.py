@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions, model_source
 from ladera.cli.numbers import whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame, finish, require_free
@@ -75,16 +76,14 @@ class Analysis:
 
 
 def diffusion(
-    trajectories: Annotated[
-        list[Path] | None,
-        Parameter(help="Folders of `ladera md`, or trajectory files ASE reads."),
-    ] = None,
-    /,
-    *,
+    *trajectories: Annotated[
+        Path, Parameter(help="Folders of `ladera md`, or trajectory files ASE reads.")
+    ],
     species: Annotated[str, Parameter(help="The element that moves, as Li.")],
     runs: Runs | None = None,
     files: Files | None = None,
     analysis: Analysis | None = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("diffusion"),
 ) -> int:
     """Diffusion coefficient (cm^2/s), conductivity (mS/cm) and Haven ratio with their errors.
@@ -108,14 +107,14 @@ def diffusion(
 
     require_free(output)
     runs, files, analysis = runs or Runs(), files or Files(), analysis or Analysis()
-    groups, temperatures = [[path] for path in trajectories or ()], files.temperature
+    groups, temperatures = [[path] for path in trajectories], files.temperature
     if runs.model is not None or runs.structure is not None:
         if groups:
             raise ConfigError(
                 f"{groups[0][0]} counts as a trajectory, while --model and --structure ask for new "
                 "simulations; leave one or the other out."
             )
-        groups = _run(runs, temperatures, analysis.skip + runs.time, output)
+        groups = _run(runs, options, temperatures, analysis.skip + runs.time, output)
         temperatures = None  # the runs know theirs
     if not groups:
         raise ConfigError("Give trajectories, or --model, --structure and --temperature to run.")
@@ -127,7 +126,11 @@ def diffusion(
 
 
 def _run(
-    runs: Runs, temperatures: list[float] | None, time: float, output: Path
+    runs: Runs,
+    options: ModelOptions | None,
+    temperatures: list[float] | None,
+    time: float,
+    output: Path,
 ) -> list[list[Path]]:
     """Folders of the runs, made or finished first."""
     from ladera.errors import ConfigError
@@ -140,7 +143,7 @@ def _run(
     with ProgressBar(f"{words}, %", 100) as bar:
         return run_for_diffusion(
             read_structure(runs.structure, runs.frame),
-            runs.model,
+            model_source(runs.model, options),
             temperatures,
             output,
             time=time,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.outputs import claim_folder
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def evaluate(
     /,
     *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
+    options: ModelOptions | None = None,
     split: Annotated[
         Path | None, Parameter(help="Split file of these data; without it, all frames count.")
     ] = None,
@@ -47,14 +49,13 @@ def evaluate(
     """
     from rich.console import Console
 
-    from ladera import loading
     from ladera.identity import describe_evaluation
     from ladera.training.evaluation import evaluate_dataset, require_foreign_labels
     from ladera.training.evaluation_files import files_of, write_evaluations
 
     if output is not None:
         claim_folder(output, *files_of(part))
-    potential = loading.load(model)
+    potential = load_model([model], options)
     dataset = read_files(files, reading)
     frames = _frames(dataset, split, part)
     with Console(stderr=True).status("Evaluating ...") as status:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame
@@ -41,41 +43,43 @@ else:
 
 
 def md(
-    files: Annotated[
-        list[Path],
+    *files: Annotated[
+        Path,
         Parameter(
             help="Model file (several make a committee) and structure file, anything ASE reads; "
             "or a control.in, which says everything."
         ),
     ],
-    /,
-    *,
     flags: Annotated[Flags | None, Parameter(name="*")] = None,
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("md"),
     resume: Annotated[
         bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
     ] = False,
 ) -> int:
     """Run molecular dynamics; the text of the help is in :mod:`ladera.cli`."""
-    from ladera.loading import load_committee
     from ladera.simulation.molecular_dynamics import run_md
     from ladera.simulation.structures import read_structure
 
+    if not files:
+        raise SimulationError(
+            "Give a model and a structure: ladera md MODEL STRUCTURE --temperature 300 --time 10."
+        )
     if files[0].suffix == ".in":
         return _run_control(files, flags, output, resume)
     if len(files) < 2:
         raise SimulationError(f"Give a structure file too: ladera md {files[0]} STRUCTURE.")
     settings = MDSettings(**vars(flags) if flags else {})  # without any it asks for the length
     atoms = read_structure(files[-1], frame)
-    potential = load_committee(files[:-1])
+    potential = load_model(files[:-1], options)
     with _Display(settings) as display:
         run_md(atoms, potential, settings, output, resume=resume, on_row=display.show_row)
     display.summarize(output)
     return 0
 
 
-def _run_control(files: list[Path], flags: Flags | None, output: Path, resume: bool) -> int:
+def _run_control(files: Sequence[Path], flags: Flags | None, output: Path, resume: bool) -> int:
     """Molecular dynamics as a control.in says."""
     from ladera.jobs import control_in
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions
 from ladera.cli.numbers import whole
 from ladera.cli.properties import finish, require_free, with_model
 
@@ -14,12 +15,10 @@ PATH = "path.extxyz"
 
 
 def neb(
-    files: Annotated[
-        list[Path],
+    *files: Annotated[
+        Path,
         Parameter(help="Model file (several make a committee), then start and end, both relaxed."),
     ],
-    /,
-    *,
     images: Annotated[
         int, Parameter(help="Structures on the path, the ends among them.", converter=whole)
     ] = 9,
@@ -35,6 +34,7 @@ def neb(
             converter=whole,
         ),
     ] = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("neb"),
 ) -> int:
     """Barrier (eV) between two structures of the same atoms: nudged elastic band, climbing image.
@@ -57,7 +57,7 @@ def neb(
         )
     first, last = frame or (None, None)
     require_free(output, PATH)
-    start = with_model(files[-2], files[:-2], output, first)
+    start = with_model(files[-2], files[:-2], options, output, first)
     end = read_structure(files[-1], last)
     result = energy_path(start, end, images=images, fmax=fmax, steps=steps)
     write_structure(output / PATH, *result.motion()[0][: len(result.images)])

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions
 from ladera.cli.numbers import whole
 from ladera.cli.properties import Frame, Largest, Model, Structure, finish, require_free, with_model
 
@@ -25,6 +26,7 @@ def phonons(
     supercell: Supercell = None,
     displacement: Displacement = 0.01,
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("phonons"),
 ) -> int:
     """Phonons of a relaxed crystal: bands and density of states (THz), heat (J/K/mol).
@@ -37,7 +39,7 @@ def phonons(
     from ladera.properties.phonons import phonons as compute
 
     require_free(output)
-    atoms = with_model(structure, model, output, frame)
+    atoms = with_model(structure, model, options, output, frame)
     return finish(compute(atoms, supercell=supercell, displacement=displacement), output)
 
 
@@ -52,6 +54,7 @@ def expansion(
     displacement: Displacement = 0.01,
     fmax: Largest = 1e-3,
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("expansion"),
 ) -> int:
     """Thermal expansion (1/K) of a relaxed crystal by phonons at several volumes.
@@ -64,7 +67,7 @@ def expansion(
 
     require_free(output)
     result = quasi_harmonic(
-        with_model(structure, model, output, frame),
+        with_model(structure, model, options, output, frame),
         supercell=supercell,
         strain=strain,
         points=points,

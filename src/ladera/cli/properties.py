@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_folder
 
@@ -39,6 +41,7 @@ def eos(
     points: Annotated[int, Parameter(help="How many volumes, six or more.", converter=whole)] = 11,
     fmax: Largest = 1e-3,
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("eos"),
 ) -> int:
     """Energy against volume of a crystal: equilibrium volume (Angstrom^3), bulk modulus (GPa).
@@ -51,7 +54,7 @@ def eos(
     from ladera.properties.equation_of_state import equation_of_state
 
     require_free(output)
-    atoms = with_model(structure, model, output, frame)
+    atoms = with_model(structure, model, options, output, frame)
     return finish(equation_of_state(atoms, strain=strain, points=points, fmax=fmax), output)
 
 
@@ -66,6 +69,7 @@ def elastic(
     ] = 0.01,
     fmax: Largest = 1e-3,
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("elastic"),
 ) -> int:
     """Elastic constants of a relaxed crystal in GPa, with moduli, stability and anisotropy.
@@ -79,7 +83,7 @@ def elastic(
     from ladera.properties.elasticity import elasticity
 
     require_free(output)
-    atoms = with_model(structure, model, output, frame)
+    atoms = with_model(structure, model, options, output, frame)
     return finish(elasticity(atoms, tolerance=tolerance, fmax=fmax), output)
 
 
@@ -93,18 +97,23 @@ def require_free(output: Path, *names: str) -> None:
     claim_folder(output, TABLE, FIGURE, *names)
 
 
-def with_model(structure: Path, model: list[Path], output: Path, frame: int | None = None) -> Atoms:
+def with_model(
+    structure: Path,
+    model: Sequence[Path],
+    options: ModelOptions | None,
+    output: Path,
+    frame: int | None = None,
+) -> Atoms:
     """A structure with a model's calculator. DataError when it does not know an element.
 
     Evaluations are kept in the folder of the result until it is finished, and found again by a
     command that was interrupted.
     """
-    from ladera.loading import load_committee
     from ladera.properties.memory import FOLDER, RememberingCalculator
     from ladera.simulation.preparation import check_species
     from ladera.simulation.structures import read_structure
 
-    atoms, potential = read_structure(structure, frame), load_committee(model)
+    atoms, potential = read_structure(structure, frame), load_model(model, options)
     check_species(atoms, potential)
     atoms.calc = RememberingCalculator(potential, output / FOLDER)
     return atoms

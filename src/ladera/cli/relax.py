@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import whole
 from ladera.cli.properties import Frame
 
@@ -30,6 +31,7 @@ def relax(
     ] = False,
     optimizer: Annotated[Literal["lbfgs", "bfgs", "fire"], Parameter(help="Of ASE's.")] = "lbfgs",
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("relax"),
 ) -> int:
     """Move atoms, and the cell if asked, to zero force.
@@ -41,12 +43,11 @@ def relax(
         ladera relax model.ladera ethanol.xyz --fmax 0.01
     """
     from ladera.errors import SimulationError
-    from ladera.loading import load_committee
     from ladera.simulation.relaxation import relax as run
     from ladera.simulation.structures import read_structure
 
     atoms = read_structure(structure, frame)
-    potential = load_committee(model)
+    potential = load_model(model, options)
     result = run(
         atoms,
         potential,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions, model_source
 from ladera.cli.numbers import whole
 from ladera.cli.phonons import Displacement, Supercell
 from ladera.cli.progress import ProgressBar
@@ -19,6 +20,7 @@ def lattice(
     structure: Structure,
     /,
     *,
+    options: ModelOptions | None = None,
     temperature: Annotated[
         list[float] | None,
         Parameter(help="Temperatures, K; 300 by default.", consume_multiple=True),
@@ -58,7 +60,7 @@ def lattice(
 
     require_free(output)
     result = lattice_conductivity(
-        with_model(structure, model, output, frame),
+        with_model(structure, model, options, output, frame),
         temperatures=temperature or (300.0,),
         direct=direct,
         isotopes=isotopes,
@@ -99,12 +101,8 @@ class Runs:
 
 
 def green_kubo(
-    folders: Annotated[
-        list[Path] | None,
-        Parameter(help="Folders of `ladera md --heat-flux --ensemble nve`."),
-    ] = None,
-    /,
-    *,
+    *folders: Annotated[Path, Parameter(help="Folders of `ladera md --heat-flux --ensemble nve`.")],
+    options: ModelOptions | None = None,
     runs: Runs | None = None,
     skip: Annotated[float, Parameter(help="Time left out at the start of each, ps.")] = 0.0,
     window: Annotated[
@@ -134,13 +132,13 @@ def green_kubo(
                 f"{folders[0]} counts as a finished run, while --model and --structure ask for new "
                 "ones; leave one or the other out."
             )
-        folders = _run(runs, skip, output)
+        folders = tuple(_run(runs, options, skip, output))
     if not folders:
         raise ConfigError("Give folders of runs, or --model, --structure and --temperature to run.")
     return finish(compute(folders, skip=skip, window=window), output)
 
 
-def _run(runs: Runs, skip: float, output: Path) -> list[Path]:
+def _run(runs: Runs, options: ModelOptions | None, skip: float, output: Path) -> list[Path]:
     """Folders of the runs, made or finished first."""
     from ladera.errors import ConfigError
     from ladera.simulation.independent import run_independent
@@ -161,7 +159,7 @@ def _run(runs: Runs, skip: float, output: Path) -> list[Path]:
     with ProgressBar(f"{runs.runs} run(s), {settings.time:g} ps each, %", 100) as bar:
         return run_independent(
             read_structure(runs.structure, runs.frame),
-            runs.model,
+            model_source(runs.model, options),
             settings,
             output,
             count=runs.runs,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.properties import Frame, Model
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def validate(
         float | None, Parameter(help="Hottest temperature of the training data, K.")
     ] = None,
     time: Annotated[float, Parameter(help="Length of the run twice as hot, ps.")] = 10.0,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("validation"),
 ) -> int:
     """Look at a model from all sides and write one page that says what it may be trusted for.
@@ -48,12 +50,11 @@ def validate(
     from rich.console import Console
 
     from ladera.cli.properties import show
-    from ladera.loading import load_committee
     from ladera.properties.card import validate as compute
     from ladera.properties.result import load
     from ladera.report.report import write_report
 
-    potential = load_committee(model)
+    potential = load_model(model, options)
     dataset = _frames(potential, data)
     atoms = _structure(structure, frame, dataset)
     console = Console(stderr=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.models import ModelOptions
 from ladera.cli.numbers import whole
 from ladera.cli.properties import Frame, Model, Structure, finish, require_free, with_model
 
@@ -35,6 +36,7 @@ def vibrations(
     ] = 1,
     spin: Annotated[float, Parameter(help="Total electronic spin, 0 for singlets.")] = 0.0,
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("vibrations"),
 ) -> int:
     """Frequencies (cm^-1), normal modes and thermochemistry (eV) of a relaxed molecule.
@@ -50,7 +52,7 @@ def vibrations(
 
     require_free(output)
     result = compute(
-        with_model(structure, model, output, frame),
+        with_model(structure, model, options, output, frame),
         step=step,
         temperatures=temperature or TEMPERATURES,
         symmetry_number=symmetry_number,
@@ -75,6 +77,7 @@ def ir(
     width: Annotated[float, Parameter(help="Full width of a line at half maximum, cm^-1.")] = 10.0,
     step: Step = None,
     frame: Frame = None,
+    options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("ir"),
 ) -> int:
     """Infrared spectrum of a relaxed molecule: frequencies (cm^-1) and intensities (km/mol).
@@ -89,6 +92,6 @@ def ir(
 
     require_free(output)
     measured = None if experiment is None else read_spectrum(experiment)
-    atoms = with_model(structure, model, output, frame)
+    atoms = with_model(structure, model, options, output, frame)
     result = compute(atoms, step=step, scale=scale, shape=shape, width=width, measured=measured)
     return finish(result, output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,20 +14,23 @@ from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError
 from ladera.extrapolation import Extrapolation
 from ladera.graph import NeighborList
-from ladera.potential.committee import CALIBRATED, Committee
+from ladera.potential.committee import CALIBRATED
 from ladera.potential.contract import Potential
 from ladera.potential.evaluation import evaluate
 from ladera.potential.prediction import NO_ENERGY, Prediction
-from ladera.quantities import ENERGY, STRESS
+from ladera.quantities import ENERGY, QUANTITIES, STRESS
 from ladera.structure import Structure, StructureWarning, spin_state, total_charge
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ladera.loading import ModelLike
+
 # What a structure's results depend on, by ASE's names, and the total charge.
 _DEPENDENCIES = ("positions", "numbers", "cell", "pbc", "total_charge")
 # ASE's properties that are other views of a quantity.
 _VIEWS = {ENERGY: ["free_energy", "energies"], STRESS: ["stresses"]}
+_OF_ATOMS = ("energies", "stresses")
 _OF_ENERGY = ("energy", "free_energy", "energies", "forces", "stress", "stresses")
 
 
@@ -65,19 +69,31 @@ class LaderaCalculator(Calculator):
 
     Parameters
     ----------
-    potential
-        A potential, a committee, or several potentials that make one.
+    model
+        A potential or committee, a path or name of one, another ASE calculator, or several of
+        these that make a committee; see :func:`ladera.loading.as_potential`.
     skin
         Candidate neighbours are kept until they have moved by this much, Angstrom. It changes
         the speed and no result.
+    device, dtype
+        Where and how precisely it computes, such as "cuda" and "float32"; the potential itself is
+        moved. Left out, as it is.
     """
 
     name = "ladera"
 
-    def __init__(self, potential: Potential | Sequence[Potential], skin: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: ModelLike,
+        skin: float = 1.0,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        if not isinstance(potential, Potential):
-            potential = Committee(potential) if len(potential) > 1 else potential[0]
+        # Loading stands above this module: a potential at hand needs none of it.
+        as_potential = import_module("ladera.loading").as_potential
+        potential: Potential = as_potential(model, device=device, dtype=dtype)
         if skin < 0:
             raise SimulationError(f"The skin is {skin} Angstrom; it must be zero or more.")
         self.potential = potential
@@ -88,6 +104,8 @@ class LaderaCalculator(Calculator):
         given = potential.gives
         self._quantities = {quantity.name: quantity for quantity in given}
         views = [view for quantity in given for view in _VIEWS.get(quantity, [])]
+        if not potential.partitions_energy:
+            views = [view for view in views if view not in _OF_ATOMS]
         spreads = [f"{q.name}_std" for q in CALIBRATED if potential.members and q in given]
         self.implemented_properties = [*(q.name for q in given), *views, *spreads]
 
@@ -126,6 +144,8 @@ class LaderaCalculator(Calculator):
         """One of ``implemented_properties``; see the class."""
         if name in _OF_ENERGY and ENERGY not in self.potential.gives:
             raise PropertyUnavailableError(NO_ENERGY)
+        if name not in self.implemented_properties:
+            raise PropertyUnavailableError(self._absence_of(name))
         return super().get_property(  # type: ignore[no-untyped-call]
             name, atoms, allow_calculation
         )
@@ -157,6 +177,19 @@ class LaderaCalculator(Calculator):
     def __getstate__(self) -> dict[str, Any]:
         """Copies, also those for other processes, keep results and not how they are derived."""
         return self.__dict__ | {"_prediction": None, "_graded": None}
+
+    def _absence_of(self, name: str) -> str:
+        """Why there is no such property."""
+        if name in _OF_ATOMS and not self.potential.partitions_energy:
+            return f"The calculator gives no {name} of single atoms."
+        if name.endswith("_std") and not self.potential.members:
+            return f"{name} is the spread of a committee's members, and this is a single model."
+        remedy = next((q.remedy for q in QUANTITIES if q.name == name), "")
+        return (
+            f"The {self.potential.config.architecture} model gives no {name}; it gives "
+            f"{', '.join(self.implemented_properties)}."
+            + (f" To train one that does: {remedy}." if remedy else "")
+        )
 
     def _evaluate(self, atoms: Atoms, system_changes: Sequence[str]) -> None:
         graph = self.neighbor_list.build(Structure.from_atoms(atoms))

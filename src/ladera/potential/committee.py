@@ -122,6 +122,9 @@ class Committee(Potential):
         hops = [member.hops for member in members]
         self.hops = None if None in hops else max(each or 0 for each in hops)
         self.slow_hessian = any(member.slow_hessian for member in members)
+        self.differentiable = all(member.differentiable for member in members)
+        self.partitions_energy = all(member.partitions_energy for member in members)
+        self.storable = all(member.storable for member in members)
         self.gives = tuple(
             quantity
             for quantity in members[0].gives

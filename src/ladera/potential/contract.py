@@ -28,6 +28,8 @@ from ladera.quantities import ENERGY, FORCES, STRESS, Quantity
 if TYPE_CHECKING:
     import os
 
+    from ladera.potential.calculator import LaderaCalculator
+
 
 class PotentialConfig(BaseModel):
     """What every model's configuration has; models add their own keys."""
@@ -107,6 +109,9 @@ class Potential(nn.Module, ABC):
     # How many edges away an atom may be that changes an atomic energy; None: at any distance.
     hops: int | None = 1
     slow_hessian: bool = False  # whether differences of forces are a better way to one
+    differentiable: bool = True  # whether torch can follow its energy
+    partitions_energy: bool = True  # whether the energies of single atoms mean something
+    storable: bool = True  # whether a model file can hold it
     gives: tuple[Quantity, ...] = (ENERGY, FORCES, STRESS)  # what its predictions hold
 
     _lookup: Tensor  # (119,) index among ``numbers``, -1 for the others
@@ -274,11 +279,17 @@ class Potential(nn.Module, ABC):
             )
         return index
 
-    def calculator(self, **options: Any) -> Any:
+    def calculator(
+        self,
+        skin: float = 1.0,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> LaderaCalculator:
         """An ASE calculator; see :class:`ladera.potential.calculator.LaderaCalculator`."""
         from ladera.potential.calculator import LaderaCalculator
 
-        return LaderaCalculator(self, **options)
+        return LaderaCalculator(self, skin, device=device, dtype=dtype)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.ladera`` model file; see :mod:`ladera.modelfile`."""

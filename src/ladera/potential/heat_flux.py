@@ -54,9 +54,10 @@ class HeatFlux:
             raise SimulationError("This model has no energies, and so no heat flux; take another.")
         if potential.hops is None:
             raise SimulationError(
-                f"The {potential.config.architecture} model has an energy of electrostatics, which "
-                "belongs to no atom by itself, so that its heat flux is not known; take a model "
-                "without charges in its energy."
+                f"The heat flux of a {potential.config.architecture} is not known: it needs "
+                "energies of single atoms that depend on atoms within a reach, which neither "
+                "electrostatics nor an ASE calculator has; take a model without charges in its "
+                "energy."
             )
         self._potential = potential
         self._hops = potential.hops

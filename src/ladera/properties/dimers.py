@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import torch
-from ase.data import covalent_radii
+from ase.data import atomic_numbers, covalent_radii
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ladera.potential import Potential
 
 NEAREST: Final = 0.5  # Angstrom
+FARTHEST: Final = 6.0  # Angstrom, of a calculator that does not tell its cutoff
 POINTS: Final = 240
 SHORTEST_BOND: Final = 0.7  # of the sum of two covalent radii
 SHALLOWEST: Final = 1e-4  # eV, that a minimum lies below both sides of it
@@ -100,8 +102,11 @@ class Dimers(Result):
 
 
 @recorded
-def dimers(potential: Potential, /) -> Dimers:
-    """Energy curves of all pairs of elements of a potential, from 0.5 Angstrom to its cutoff.
+def dimers(potential: Potential, /, species: Collection[str] | None = None) -> Dimers:
+    """Energy curves of pairs of elements of a potential, from 0.5 Angstrom to its cutoff.
+
+    Of all elements that it knows, or of ``species``. The curves of an ASE calculator, whose cutoff
+    is its own affair, end at 6 Angstrom.
 
     A sound potential repels at short distance, all the way from its minimum: the deepest one
     beyond 0.7 times the sum of the covalent radii. The end of the scan is no minimum; a pair
@@ -112,16 +117,18 @@ def dimers(potential: Potential, /) -> Dimers:
 
     With a committee, its mean and the standard deviations of its members.
     """
-    result = _dimers(potential)
+    result = _dimers(potential, species)
     if potential.members:
-        alone = [_dimers(member) for member in potential.members]
+        alone = [_dimers(member, species) for member in potential.members]
         return replace(result, spread=deviations(alone))
     return result
 
 
-def _dimers(potential: Potential) -> Dimers:
-    numbers = potential.numbers
-    distances = np.linspace(NEAREST, potential.cutoff, POINTS)
+def _dimers(potential: Potential, species: Collection[str] | None) -> Dimers:
+    symbols = [s for s in potential.symbols if species is None or s in species]
+    numbers = [atomic_numbers[symbol] for symbol in symbols]
+    farthest = potential.cutoff if potential.differentiable else FARTHEST
+    distances = np.linspace(NEAREST, farthest, POINTS)
     couples = list(combinations_with_replacement(range(len(numbers)), 2))
     energies = np.empty((len(couples), len(distances)))
     alone = _energies(potential, [([number], [[0.0, 0.0, 0.0]]) for number in numbers])
@@ -134,7 +141,6 @@ def _dimers(potential: Potential) -> Dimers:
     feet = [POINTS - 1 if place is None else place for place in lowest]
     walls = [_wall(curve, foot) for curve, foot in zip(energies, feet, strict=True)]
     bound = np.array([place is not None for place in lowest])
-    symbols = potential.symbols
     return Dimers(
         pairs=tuple(f"{symbols[a]}-{symbols[b]}" for a, b in couples),
         distances=distances,

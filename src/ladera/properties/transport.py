@@ -20,6 +20,7 @@ from ladera.simulation.settings import MDSettings
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ladera.loading import ModelSource
     from ladera.properties.result import Result
 
 Paths = Sequence[str | os.PathLike[str]]
@@ -30,7 +31,7 @@ _FEWEST_FRAMES: Final = 20  # for how far ions have gone
 
 def run_for_diffusion(
     atoms: Atoms,
-    model: Paths,
+    model: ModelSource | Paths,
     temperatures: Sequence[float],
     folder: str | os.PathLike[str],
     *,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ladera.errors import SimulationError
-from ladera.loading import load_committee
+from ladera.loading import ModelSource
 from ladera.potential.heat_flux import HeatFlux
 from ladera.processes import ProcessEndedError, Processes, Task, available_cores, run_all
 from ladera.simulation.molecular_dynamics import run_md
@@ -29,7 +29,7 @@ class _Piece(NamedTuple):
     """One run."""
 
     atoms: Atoms
-    model: list[str]
+    model: ModelSource
     before: MDSettings
     settings: MDSettings
     folder: Path
@@ -56,7 +56,7 @@ class _Piece(NamedTuple):
 
 def run_independent(
     atoms: Atoms,
-    model: Sequence[str | os.PathLike[str]],
+    model: ModelSource | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     settings: MDSettings,
     folder: str | os.PathLike[str],
     *,
@@ -80,7 +80,8 @@ def run_independent(
             f"{count} runs after {equilibration:g} ps were asked for; take one or more, and an "
             "equilibration above zero."
         )
-    potential = load_committee(model)
+    source = ModelSource.of(model)
+    potential = source.load()
     check_species(atoms, potential)
     HeatFlux(potential)  # or the reason why there is none
     pieces = []
@@ -96,7 +97,7 @@ def run_independent(
         )
         after = settings.model_copy(update={"initial_velocities": "structure"})
         place = Path(folder) / f"run-{number + 1}"
-        pieces.append(_Piece(atoms, [os.fspath(m) for m in model], before, after, place))
+        pieces.append(_Piece(atoms, source, before, after, place))
 
     def look() -> None:
         if on_progress is not None:
@@ -114,7 +115,7 @@ def run_independent(
 
 def _run(piece: _Piece) -> None:
     """One run, in a process of its own."""
-    potential = load_committee(piece.model)
+    potential = piece.model.load()
     first, second = piece.stages
     start = piece.atoms
     for stage, settings in ((first, piece.before), (second, piece.settings)):

@@ -11,6 +11,7 @@ import numpy as np
 from ladera.errors import DataError, SimulationError
 from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
+from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
 from ladera.potential.heat_flux import HeatFlux
 from ladera.quantities import ENERGY, FORCES
@@ -27,24 +28,30 @@ from ladera.simulation.records import snapshot
 from ladera.simulation.restart import RestartPoint
 from ladera.simulation.run_folder import HEAT_FLUX, LogRow, RunFiles, RunFolder
 from ladera.simulation.settings import MDSettings
+from ladera.simulation.structures import as_atoms
 from ladera.units import FEMTOSECOND, GIGAPASCAL
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ladera.loading import ModelLike
     from ladera.potential import Potential, Prediction
+    from ladera.simulation.structures import StructureLike
 
 
 def run_md(
-    atoms: Atoms,
-    potential: Potential,
-    settings: MDSettings,
+    structure: StructureLike,
+    model: ModelLike,
+    settings: MDSettings | Mapping[str, Any],
     folder: str | os.PathLike[str],
     *,
     resume: bool = False,
     on_row: Callable[[LogRow], None] | None = None,
 ) -> Atoms:
-    """Run molecular dynamics and return the last structure; ``atoms`` itself stays as it is.
+    """Run molecular dynamics and return the last structure; what is given stays as it is.
+
+    ``structure`` is what :func:`ladera.simulation.structures.as_atoms` takes, ``model`` what
+    :func:`ladera.loading.as_potential` does, ``settings`` may be a dict.
 
     ``folder`` receives md.csv (see :class:`LogRow`), trajectory.traj, restart.npz, settings.json,
     extrapolation.csv and final.extxyz. With ``resume`` the run in it continues from its last
@@ -60,6 +67,9 @@ def run_md(
     work or whose files it would replace, and DataError for an element the model does not
     know. Warns (SimulationWarning) of a long time step and of extrapolation.
     """
+    atoms, potential = as_atoms(structure), as_potential(model)
+    if not isinstance(settings, MDSettings):
+        settings = MDSettings(**settings)
     check_species(atoms, potential)
     check_ensemble(atoms, settings)
     check_timestep(atoms, settings.timestep)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ladera.errors import SimulationError
-from ladera.loading import load_committee
+from ladera.loading import ModelSource
 from ladera.processes import ProcessEndedError, Processes, Task, available_cores, run_all
 from ladera.simulation.preparation import check_species
 from ladera.simulation.run_folder import RunFolder
@@ -32,7 +32,7 @@ class Runs:
 
 def run_temperatures(
     atoms: Atoms,
-    model: Sequence[str | os.PathLike[str]],
+    model: ModelSource | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     temperatures: Sequence[float],
     settings: MDSettings,
     folder: str | os.PathLike[str],
@@ -42,28 +42,28 @@ def run_temperatures(
 ) -> list[Runs]:
     """Molecular dynamics of ``atoms`` at each temperature (K); the folders, in their order.
 
-    ``model`` are the files of a model or of a committee; ``settings`` are those of all runs but for
-    the temperature and a seed that follows from it, so that more temperatures can be added later. A
-    committee runs as its mean, and each member by itself besides. ``processes`` run at a time, one
-    core each, as many as there are cores by default; ``on_progress`` is called now and then with
-    the steps done and those of all runs. Runs in ``folder`` that were interrupted go on where they
-    were, finished ones stay as they are.
+    ``model`` is its path or name, or those of a committee's members; ``settings`` are those of all
+    runs but for the temperature and a seed that follows from it, so that more temperatures can be
+    added later. A committee runs as its mean, and each member by itself besides. ``processes`` run
+    at a time, one core each, as many as there are cores by default; ``on_progress`` is called now
+    and then with the steps done and those of all runs. Runs in ``folder`` that were interrupted go
+    on where they were, finished ones stay as they are.
 
     Raises SimulationError for temperatures that are equal or not positive, DataError for an element
     the model does not know, and what a run raises.
     """
     if len(set(temperatures)) < len(temperatures) or min(temperatures, default=0) <= 0:
         raise SimulationError(f"The temperatures {list(temperatures)} must differ and be positive.")
-    potential = load_committee(model)
+    source = ModelSource.of(model)
+    potential = source.load()
     check_species(atoms, potential)
     n_members = len(potential.members)
     runs = [_folders(Path(folder) / f"md-{value:g}K", n_members) for value in temperatures]
-    files = [os.fspath(path) for path in model]
     # The means come first: what they give is there when the members are not yet.
     pieces = [
         _Piece(
             atoms,
-            files,
+            source,
             member,
             _settings(settings, temperature, member),
             of_one.mean if member is None else of_one.members[member],
@@ -90,7 +90,7 @@ class _Piece(NamedTuple):
     """One run."""
 
     atoms: Atoms
-    model: list[str]
+    model: ModelSource
     member: int | None  # of a committee; None for its mean
     settings: MDSettings
     folder: Path
@@ -121,7 +121,7 @@ def _run(piece: _Piece) -> None:
     """One run, in a process of its own."""
     from ladera.simulation.molecular_dynamics import run_md
 
-    potential = load_committee(piece.model)
+    potential = piece.model.load()
     if piece.member is not None:
         potential = potential.members[piece.member]
     resume = RunFolder(piece.folder).holds_run

@@ -15,6 +15,7 @@ import numpy as np
 from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError, did_you_mean
 from ladera.identity import describe_run
+from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
 from ladera.simulation.comparison import SYMMETRY_TOLERANCE, Row, before_and_after
 from ladera.simulation.guard import check_distances, check_finite
@@ -22,12 +23,14 @@ from ladera.simulation.held import require_honoured
 from ladera.simulation.preparation import SimulationWarning, check_species
 from ladera.simulation.records import snapshot
 from ladera.simulation.run_folder import RelaxRow, RunFolder
+from ladera.simulation.structures import as_atoms
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from ladera.potential import Potential
+    from ladera.loading import ModelLike
+    from ladera.simulation.structures import StructureLike
 
 LOGARITHM_TERMS = 200  # far more than any cell needs
 
@@ -50,8 +53,8 @@ class Relaxation:
 
 
 def relax(
-    atoms: Atoms,
-    potential: Potential,
+    structure: StructureLike,
+    model: ModelLike,
     *,
     fmax: float = 0.01,
     steps: int = 1000,
@@ -61,7 +64,10 @@ def relax(
     folder: str | os.PathLike[str] | None = None,
     on_row: Callable[[RelaxRow], None] | None = None,
 ) -> Relaxation:
-    """Relax a structure with ASE's optimisers; ``atoms`` itself stays as it is.
+    """Relax a structure with ASE's optimisers; what is given stays as it is.
+
+    ``structure`` is what :func:`ladera.simulation.structures.as_atoms` takes, ``model`` what
+    :func:`ladera.loading.as_potential` does.
 
     Done when the largest force on an atom is below ``fmax`` (eV/Angstrom) and, with ``cell``, the
     virial on the cell (per atom, eV) is too (ASE's FrechetCellFilter); given up after ``steps``.
@@ -79,6 +85,7 @@ def relax(
     forces are not finite or the relaxed atoms sit on top of each other; DataError for an unknown
     element.
     """
+    atoms, potential = as_atoms(structure), as_potential(model)
     _check_settings(atoms, fmax, steps, cell or symmetry, optimizer)
     if cell:
         require_honoured(atoms, "cell relaxation")

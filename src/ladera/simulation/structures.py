@@ -7,13 +7,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypeAlias
 
 import ase.io
 import numpy as np
+from ase import Atoms
+from ase.build import molecule
+from ase.collections import g2
 from ase.data import atomic_numbers, chemical_symbols
 from ase.io.formats import filetype, ioformats
 
+from ladera.data.frame import Frame
 from ladera.data.text import is_input_data
 from ladera.errors import DataError
 from ladera.identity import hash_of_structure
@@ -21,8 +25,8 @@ from ladera.provenance import came_from
 from ladera.simulation.records import restore_constraints
 from ladera.structure import StructureWarning
 
-if TYPE_CHECKING:
-    from ase import Atoms
+# What :func:`as_atoms` takes.
+StructureLike: TypeAlias = Atoms | Frame | str | os.PathLike[str]
 
 _ISOTOPES: Final = {"D": 2.014101778, "T": 3.016049281}  # amu, of hydrogen (AME 2020)
 _DEUTERON: Final = 2.01355  # amu, what ASE's reader of CIF gives deuterium
@@ -60,6 +64,28 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     restore_constraints(atoms, path)
     came_from(hash_of_structure(atoms, atoms.get_masses()), path)
     return atoms
+
+
+def as_atoms(structure: object) -> Atoms:
+    """The structure that somebody means: ASE's Atoms as they are, a Frame, a path or a name.
+
+    A name is one of ASE's molecules of the G2 set, such as "H2O" or "CH3CH2OH". A frame's atoms
+    carry its labels. Raises what :func:`read_structure` raises, and DataError for what is none of
+    these.
+    """
+    if isinstance(structure, Atoms):
+        return structure
+    if isinstance(structure, Frame):
+        return structure.to_atoms()
+    if not isinstance(structure, (str, os.PathLike)):
+        raise DataError(
+            "A structure is ASE's Atoms, a Frame, or the path of a file, not "
+            f"{type(structure).__name__}."
+        )
+    if not Path(structure).exists() and str(structure) in g2.names:
+        found: Atoms = molecule(str(structure))
+        return found
+    return read_structure(structure)
 
 
 def _last(path: Path) -> Atoms:

@@ -23,7 +23,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
 
     Raises ConfigError, with file and key, for anything that cannot be used.
     """
-    return parse(_read_yaml(Path(path)), str(path), overrides)
+    return parse(read_yaml(Path(path)), str(path), overrides)
 
 
 def parse(values: dict[str, Any], name: str, overrides: Sequence[str] = ()) -> TrainingConfig:
@@ -59,7 +59,7 @@ def as_json(config: TrainingConfig) -> dict[str, Any]:
 # --- YAML --------------------------------------------------------------------------------------
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml_text.load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

@@ -20,6 +20,8 @@ from ladera.training.evaluation import evaluate_dataset
 def load(path: str) -> Potential:
     """The base, of several heads the one that predicts; ConfigError for a committee."""
     base = loading.load(path)
+    if not base.storable:
+        raise ConfigError(f"{path} is an ASE calculator, which has no parameters to fine-tune.")
     if base.members:
         raise ConfigError(f"{path} is a committee; fine-tune its members, and make a new one.")
     base.config = heads.chosen(base.config)
