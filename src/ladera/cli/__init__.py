@@ -103,6 +103,7 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     phonons.expansion,
     vibrations.vibrations,
     vibrations.ir,
+    vibrations.raman,
     diffusion.diffusion,
     neb.neb,
     dynamics.structure,

@@ -62,7 +62,7 @@ def cepstrum(series: Floats, interval: float) -> Cepstrum:
         integral=integral,
         error=integral * float(np.sqrt(variance * (4 * kept - 2) / (2 * last))),
         n_coefficients=kept,
-        frequencies=np.fft.rfftfreq(length, interval),
+        frequencies=np.arange(len(spectrum)) / (length * interval),
         spectrum=spectrum,
         smooth=smooth,
     )

@@ -53,7 +53,8 @@ def read_heat_flux(folders: Sequence[Path], skip: float) -> HeatFluxSeries:
             f"{_FEWEST} or more are needed; run longer."
         )
     means = np.array(temperatures)
-    if np.ptp(means) > _ALIKE * means.mean():
+    natural = np.sqrt(2 / (3 * max(runs[0].n_atoms or 1, 1)))  # of the energies of one ensemble
+    if np.ptp(means) > max(_ALIKE, 6 * natural) * means.mean():
         raise PropertyError(
             f"The runs have mean temperatures from {means.min():.1f} to {means.max():.1f} K; give "
             "those of one temperature."

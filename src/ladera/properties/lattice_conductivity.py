@@ -138,7 +138,7 @@ class LatticeConductivity(Result):
         return figure
 
 
-def _size(cells: Floats) -> str:
+def _size(cells: Floats | Integers) -> str:
     return " x ".join(f"{n:.0f}" for n in cells)
 
 

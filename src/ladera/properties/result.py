@@ -51,6 +51,7 @@ KINDS: Final = {
     "survival": ("ladera.properties.survival", "Survival"),
     "card": ("ladera.properties.card", "Card"),
     "infrared": ("ladera.properties.infrared", "Infrared"),
+    "raman": ("ladera.properties.raman", "Raman"),
     "structure": ("ladera.properties.distributions", "Structure"),
     "spectrum": ("ladera.properties.spectrum", "Spectrum"),
     "vibrations": ("ladera.properties.vibrations", "Vibrations"),
