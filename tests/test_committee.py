@@ -74,7 +74,7 @@ def test_the_spread_is_multiplied_with_the_calibration():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_members_are_refused(count):
-    with pytest.raises(ConfigError, match=f"two or more members, not {count}"):
+    with pytest.raises(ConfigError, match=f"two or more members, and here is {count}"):
         Committee([lennard_jones()] * count)
 
 
@@ -256,7 +256,7 @@ def test_command_makes_a_committee_of_models(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["committee", models[0], "--data", data, "--output", str(tmp_path / "one")])
     assert end.value.code == 1
-    assert "two or more members, not 1" in capsys.readouterr().err
+    assert "two or more members, and here is 1" in capsys.readouterr().err
 
 
 def test_info_says_what_a_committee_is_made_of(tmp_path, capsys):

@@ -161,7 +161,7 @@ def test_keys_can_be_named(tmp_path):
     [
         ({"energy": "enregy"}, "no 'enregy' for the energy; did you mean 'energy'"),
         ({"forces": "force"}, "no 'force' for the forces; did you mean 'forces'"),
-        ({"stress": "stress_dft"}, "no 'stress_dft' for the stress; choose one of: "),
+        ({"stress": "stress_dft"}, "no 'stress_dft' for the stress; its labels are energy"),
         ({"dipole": "mu"}, "no 'mu'"),
     ],
 )
@@ -320,7 +320,7 @@ def test_files_that_are_not_there_or_empty_or_nothing(tmp_path):
         read(put(tmp_path / "empty.data", ""), units=ATOMIC)
     with pytest.raises(DataError, match="No data file"):
         read([])
-    with pytest.raises(DataError, match="cannot be read by ASE"):
+    with pytest.raises(DataError, match="could not be read as data"):
         read(put(tmp_path / "what.dat", "nonsense\n"))
     cut = gzip.compress(XYZ.format(extra="").encode())[:-20]
     (tmp_path / "cut.xyz.gz").write_bytes(cut)

@@ -14,6 +14,7 @@ from ladera import Committee, Dataset
 from ladera.cli import main
 from ladera.data.formats import write
 from ladera.errors import SimulationError
+from ladera.extrapolation import judgement
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.settings import MDSettings
@@ -87,14 +88,25 @@ def test_evaluate_names_them(model, tmp_path, capsys):
         main(["evaluate", *words, "--output", str(output)])
     assert end.value.code == 0
     said = capsys.readouterr()
-    assert said.err.count("Extrapolation: Frame ") == 10
-    assert "frames are outside their training range" in " ".join(said.out.split())
-    assert "Most in frame 2" in said.out
+    (line,) = [line for line in said.out.splitlines() if "Extrapolation" in line]
+    assert re.match(
+        r"Extrapolation: \d+ atoms in 1 of 3 frames are outside the model's training domain; "
+        r"the farthest, in frame 2, is atom \d \(Ar\), grade \d[\d.e+]* where 1 is the edge: its ",
+        line,
+    )
+    assert line.endswith("label and train.")
     total = json.loads((output / "evaluation.json").read_text())["test"]["extrapolation"]
     with (output / "extrapolation_test.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == total["n_values"]
     assert float(rows[-1]["value"]) != 0
+
+
+@pytest.mark.parametrize(
+    ("grade", "words"), [(1 + 1e-5, "nothing to worry"), (1.5, "a little outside"), (2.1, "far")]
+)
+def test_what_a_grade_means_is_said(grade, words):
+    assert words in judgement(grade)
 
 
 def simulate(model, folder, steps, resume=False):
@@ -116,20 +128,21 @@ def simulate(model, folder, steps, resume=False):
 
 def test_molecular_dynamics_names_them_and_goes_on_where_it_stopped(model, tmp_path):
     said = simulate(model, tmp_path / "whole", 4)
-    first, *_, last = said
-    assert first.startswith("Step 0: 4 of 4 atoms left the model's training domain")
+    (line,) = said
+    assert line.startswith("Extrapolation: in 5 rows of md.csv atoms were outside the model's")
     assert re.search(
-        r"atom \d \(Ar\), grade \d[\d.e+]* where 1 is the edge: its (dist|angles)", first
+        r"the farthest, in step \d, is atom \d \(Ar\), grade \d[\d.e+]* where 1 is the edge: its ",
+        line,
     )
-    assert "(symmetry function " in first
-    assert 2 <= len(said) <= 4
+    assert "(symmetry function " in line
+    assert "That is far outside the training data" in line
     with (tmp_path / "whole" / "extrapolation.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert last.startswith(f"In all {len(rows):,} values of descriptors in 5 structures")
+    assert all(float(row["grade"]) > 1 for row in rows)
     assert {row["step"] for row in rows} == {"0", "1", "2", "3", "4"}
     simulate(model, tmp_path / "parts", 2)
     later = simulate(model, tmp_path / "parts", 4, resume=True)
-    assert later == [last.replace("whole", "parts")]
+    assert later == [line.replace("whole", "parts")]
     whole, parts = ((tmp_path / n / "extrapolation.csv").read_bytes() for n in ("whole", "parts"))
     assert whole == parts
 

@@ -332,10 +332,10 @@ def test_primitive_argon_is_the_cube(tmp_path):
     assert found.stiffness[0, :2] == pytest.approx(expected[0][:2], rel=1e-4)
     assert found.stiffness[3, 3] == pytest.approx(expected[1][2], rel=1e-4)
     assert [row[0] for row in found.table().rows][:4] == [
-        "C11",
-        "C12",
-        "C44",
-        "bulk modulus, Voigt",
+        "C11 (GPa)",
+        "C12 (GPa)",
+        "C44 (GPa)",
+        "bulk modulus, Voigt (GPa)",
     ]
 
 

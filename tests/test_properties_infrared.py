@@ -66,9 +66,11 @@ def test_a_measured_spectrum_is_matched_and_its_shifts_tabled():
     assert found.observed == pytest.approx([2800], abs=2)
     assert found.shifts == pytest.approx(found.frequencies - found.observed)
     assert found.unmatched == pytest.approx([1000], abs=2)
-    words = [cell for row in found.table().rows for cell in row]
-    assert "here.jdx" in words
-    assert "1000" in words
+    modes, compared = found.tables()
+    assert modes.records()["shift (cm^-1)"] == pytest.approx(found.shifts)
+    assert compared.cells[0][0] == "here.jdx"
+    assert compared.cells[0][1].value == pytest.approx(np.abs(found.shifts).mean())
+    assert compared.cells[0][2] == "1000"
     assert found.plot().axes[0].get_xlabel() == "wavenumber (cm⁻¹)"
 
 

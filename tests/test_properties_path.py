@@ -55,7 +55,7 @@ def test_a_committee_has_a_spread_along_the_path(tmp_path):
     assert found.spread["energies"][0] == 0
     found.save(tmp_path)
     assert result.load(tmp_path).spread["barrier"] == pytest.approx(found.spread["barrier"])
-    assert "±" in found.table().rows[0][1]
+    assert found.table().cells[0][0].deviation == found.spread["barrier"]
 
 
 def test_bad_ends_are_named():

@@ -88,11 +88,11 @@ def test_a_film_of_two_atoms_that_glide():
         0.05 * np.polyfit(times, (times * 1e-3) ** 2, 1)[0], rel=1e-9
     )
     assert found.exponent == pytest.approx(2)
-    rows = dict(row[:2] for row in found.table().rows)
-    assert rows["atoms folded into the cell"] == "yes, followed"
+    rows = {row[0]: row[1:] for row in found.table().rows}
+    assert rows["atoms folded into the cell"][0] == "yes, followed"
     # Nothing diffuses, so there is no walk whose scatter an error could be.
     assert np.isnan(found.coefficient_error)
-    assert "FLYING" in rows["MSD grows as time to the power"]
+    assert "FLYING" in rows["MSD grows as time to the power"][1]
 
 
 def breathing(n_frames: int) -> np.ndarray:
@@ -160,13 +160,13 @@ def test_frames_of_other_directions_are_named(tmp_path):
     frames[0].set_cell(None)
     frames[0].pbc = False
     write(tmp_path / "run.extxyz", frames)
-    with pytest.raises(DataError, match=r"run.extxyz: Frame 1 is periodic along .*frame 0"):
+    with pytest.raises(DataError, match=r"run.extxyz: Frame 1 is periodic .*frame 0"):
         read_trajectory(tmp_path / "run.extxyz", interval=1.0)
     for atoms in frames:
         atoms.set_cell([9, 9, 0])
         atoms.pbc = True
     write(tmp_path / "run.traj", frames)
-    with pytest.raises(DataError, match=r"frame 0 is periodic along .* no lattice vector c"):
+    with pytest.raises(DataError, match=r"frame 0 is periodic .* no lattice vector c"):
         read_trajectory(tmp_path / "run.traj", interval=1.0)
 
 

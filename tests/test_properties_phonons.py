@@ -120,8 +120,8 @@ def test_imaginary_modes_are_named():
     found = phonons(simple_cubic(Unstable), supercell=(2, 2, 2))
     assert not found.stable
     assert found.lowest == pytest.approx(-terahertz(12 * K / 63.546), rel=1e-3)
-    row = {row[0]: row[1] for row in found.table().rows}["imaginary modes"]
-    assert "THz at (0.5, 0.5, 0.5)" in row
+    row = {row[0]: row[1:] for row in found.table().rows}["lowest frequency (THz)"]
+    assert row == (f"{found.lowest:.3f}", "IMAGINARY, at (0.5, 0.5, 0.5)")
 
 
 def relaxed(atoms: Atoms) -> Atoms:
@@ -164,10 +164,11 @@ def test_expansion_of_argon_has_rows_though_it_ends_early():
     atoms.calc = LennardJones(config).calculator()
     found = quasi_harmonic(relaxed(atoms), supercell=(2, 2, 2))
     assert found.temperatures[-1] < 100
-    rows = found.table().rows
-    assert [float(row[0]) for row in rows[:-1]] == [10, 20, 30]
-    assert rows[-1][0] == f"above {found.temperatures[-1]:g}"
-    assert "a larger strain" in rows[-1][1]
+    table = found.table()
+    assert [float(row[0]) for row in table.rows] == [10, 20, 30]
+    assert table.records()["T (K)"] == found.temperatures.tolist()
+    assert table.foot[-1].startswith(f"Above {found.temperatures[-1]:g} K")
+    assert "a larger strain" in table.foot[-1]
     with pytest.raises(PropertyError, match=r"strain is -0\.1"):
         quasi_harmonic(atoms, strain=-0.1)
     atoms.set_cell(1.05 * atoms.cell, scale_atoms=True)
@@ -295,12 +296,12 @@ def test_supercell_of_a_skewed_cell_is_that_of_the_reduced_one():
 
 def test_supercell_without_a_smaller_one_says_so():
     found = phonons(copper_cube(), supercell=(1, 1, 1))
-    row = {row[0]: row[1:] for row in found.table().rows}["change from the next smaller one"]
-    assert row == ("not known, there is none: take two cells or more", "")
+    row = {row[0]: row[1:] for row in found.table().rows}["change from the next smaller one (THz)"]
+    assert row == ("not computed", "there is no smaller one: take two cells or more")
     found = phonons(copper_cube(), supercell=(1, 2, 2))
-    row = {row[0]: row[1:] for row in found.table().rows}["change from the next smaller one"]
-    assert row[0].endswith("along vector 1 not looked at")
-    assert row[1] == "THz"
+    row = {row[0]: row[1:] for row in found.table().rows}["change from the next smaller one (THz)"]
+    assert float(row[0]) > 0
+    assert row[1] == "along vector 1 not looked at"
 
 
 def test_a_sheet_is_told_what_there_is():
@@ -323,7 +324,9 @@ def test_cases_of_copper():
     heavy.calc = model.calculator()
     found = phonons(heavy, supercell=(2, 2, 2))
     assert found.zero_point_energy / 4 == pytest.approx(0.02657, abs=1e-5)
-    assert dict(found._at_labels())["Γ"] == "0.000, 3.701, 4.994, 6.390"
+    points = found.tables()[1].cells
+    assert [row[1] for row in points if row[0] == "Γ"] == [0.0, 3.701, 4.994, 6.390]
+    assert sum(row[2] for row in points if row[0] == "Γ") == 12
     left = ase.io.read(case("physics", "cu4_left.extxyz"))
     left.calc = model.calculator()
     right = left.copy()

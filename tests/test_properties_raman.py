@@ -179,9 +179,8 @@ def test_command_and_result(tmp_path, monkeypatch, capsys):
     found.save("raman")
     again = result.load("raman")
     assert again.activities == pytest.approx(found.activities)
-    rows = {row[0]: row for row in again.table().rows}
-    assert rows["mean polarisability"][1] == "1.440 Å³"
-    assert rows["1"][3] == f"{found.depolarization[0]:.3f}"
+    assert again.table().rows[0][3] == f"{found.depolarization[0]:.3f}"
+    assert again.tables()[1].rows[0][1].startswith("1.44")
     diatomic().write("n2.xyz")
     with pytest.raises(SystemExit, match="1"):
         main(["raman", "--calculator", "ase.calculators.emt:EMT", "n2.xyz", "--output", "no"])

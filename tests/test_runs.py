@@ -327,7 +327,7 @@ def test_what_is_there_stays(
 
 def test_an_output_that_cannot_be_made_is_refused_at_once(place: Path) -> None:
     (place / "file").touch()
-    with pytest.raises(ConfigError, match="is no folder; choose another"):
+    with pytest.raises(ConfigError, match="is a file; choose another"):
         files.require_absent(place / "file" / "below" / "out.extxyz")
 
 

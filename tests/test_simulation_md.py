@@ -310,16 +310,16 @@ def test_velocities_of_the_structure(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"temperature": -5.0}, "temperature is -5.0; it must be zero or more"),
-        ({"temperature": float("nan")}, "temperature is nan; it must be a finite number"),
+        ({"temperature": -5.0}, "temperature is -5 K; it must be zero or more"),
+        ({"temperature": float("nan")}, "temperature is nan K; it must be a finite number"),
         ({"temperature": "warm"}, "temperature"),
         ({"temperature_end": float("inf")}, "temperature_end is inf"),
-        ({"timestep": 0.0}, "timestep is 0.0; it must be above zero"),
+        ({"timestep": 0.0}, "timestep is 0 fs; it must be above zero"),
         ({"timestep": -0.5}, "timestep is -0.5"),
         ({"steps": 0}, "steps is 0"),
         ({"steps": 2.5}, "steps is 2.5; it must be a whole number"),
-        ({"steps": None}, "Give the length of the run once"),
-        ({"time": 1.0}, "Give the length of the run once"),
+        ({"steps": None}, "The length of the run is missing"),
+        ({"time": 1.0}, "The length of the run is given twice"),
         ({"steps": None, "time": 1e-9}, "shorter than one time step"),
         ({"ensemble": "nvt"}, "ensemble is 'nvt'; "),
         ({"ensemble": "nvt-busi"}, "did you mean 'nvt-bussi'"),
@@ -411,7 +411,10 @@ def test_temperature_limit(tmp_path):
 def test_leaving_the_training_domain(tmp_path):
     """A warning at first; the end when too many atoms are outside for too long."""
     potential = Bounded(argon().config)
-    with pytest.warns(SimulationWarning, match=r"of 32 atoms left the model's training domain"):
+    with pytest.warns(
+        SimulationWarning,
+        match=r"atoms were outside the model's training domain; the farthest, in step",
+    ):
         columns = run(tmp_path / "few", potential=potential, temperature=40.0, steps=200)
     assert columns["extrapolating_atoms"].max() > 0
     with (

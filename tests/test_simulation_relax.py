@@ -51,7 +51,7 @@ def test_pair_finds_its_minimum(optimizer):
     distance = result.atoms.get_distance(0, 1)
     assert abs(_slope(potential, distance)) < 2e-6
     assert result.last.max_stress_gpa is None
-    assert result.atoms.get_potential_energy() == result.last.energy_ev
+    assert result.atoms.get_potential_energy() == result.last.potential_energy_ev
     assert np.array_equal(atoms.positions, before)
 
 
@@ -71,7 +71,9 @@ def test_cell_relaxes_to_zero_stress():
     assert result.converged
     assert abs(result.atoms.get_stress()).max() < 1e-5
     reference = relax(crystal((2, 2, 2)), argon(), fmax=1e-4, cell=True)
-    assert result.last.energy_ev == pytest.approx(reference.last.energy_ev, abs=1e-5)
+    assert result.last.potential_energy_ev == pytest.approx(
+        reference.last.potential_energy_ev, abs=1e-5
+    )
     assert result.last.volume_angstrom3 == pytest.approx(reference.last.volume_angstrom3, rel=1e-3)
 
 
@@ -104,7 +106,7 @@ def test_files(tmp_path):
     with Trajectory(tmp_path / "trajectory.traj") as frames:
         assert len(frames) == len(rows)
         assert np.array_equal(frames[0].positions, atoms.positions)
-        assert frames[-1].get_potential_energy() == result.last.energy_ev
+        assert frames[-1].get_potential_energy() == result.last.potential_energy_ev
     relaxed = ase.io.read(tmp_path / "relaxed.extxyz")
     np.testing.assert_allclose(relaxed.positions, result.atoms.positions, atol=1e-7)
     contents = json.loads((tmp_path / "settings.json").read_text())
@@ -132,7 +134,7 @@ def test_refusals():
     cases = [
         (cluster(), {"cell": True}, SimulationError, "periodic in all three directions"),
         (slab, {"cell": True}, SimulationError, "periodic in all three directions"),
-        (cluster(), {"fmax": 0.0}, SimulationError, "fmax is 0.0"),
+        (cluster(), {"fmax": 0.0}, SimulationError, "fmax is 0 eV"),
         (cluster(), {"fmax": float("nan")}, SimulationError, "fmax is nan"),
         (cluster(), {"steps": 0}, SimulationError, "steps is 0"),
         (cluster(), {"optimizer": "lbgfs"}, SimulationError, "did you mean 'lbfgs'"),
@@ -195,7 +197,7 @@ def test_symmetry_is_kept_and_what_changed_is_tabled():
         "Fm-3m (225)",
         "changed",
     )
-    assert free.last.energy_ev < held.last.energy_ev - 1e-3
+    assert free.last.potential_energy_ev < held.last.potential_energy_ev - 1e-3
     assert held.converged
     assert not held.atoms.constraints
     _, after, change = rows["volume (Å³ per atom)"]

@@ -59,7 +59,9 @@ def test_a_relaxation_is_read_as_it_was_written(tmp_path: Path) -> None:
     relax(crystal(), argon(), folder=tmp_path, on_row=rows.append)
     run = SimulationRun.read(tmp_path)
     assert (run.kind, run.timestep, run.n_frames) == ("relax", None, len(rows))
-    np.testing.assert_allclose(run.table["energy_ev"], [row.energy_ev for row in rows], rtol=1e-11)
+    np.testing.assert_allclose(
+        run.table["potential_energy_ev"], [row.potential_energy_ev for row in rows], rtol=1e-11
+    )
 
 
 @pytest.mark.filterwarnings("ignore::ladera.report.report.ReportWarning")

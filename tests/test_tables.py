@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import io
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,17 @@ import pytest
 
 from ladera import tables
 from ladera.errors import DataError
-from ladera.tables import Column, TableWriter, columns_of, described, last_row, position_after
+from ladera.tables import (
+    Column,
+    Number,
+    Table,
+    TableWriter,
+    columns_of,
+    described,
+    last_row,
+    position_after,
+    with_error,
+)
 
 
 def _write(path: Path, *rows: tuple[int, float | None]) -> int:
@@ -129,3 +141,83 @@ def test_columns_come_from_the_class_of_a_row() -> None:
         Column("step", "", "time steps"),
         Column("energy_ev", "eV", "potential energy"),
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "errors", "shown"),
+    [
+        (3.7e-5, [6.1e-6], "3.70(61)e-5"),
+        (1234.0, [270.0], "1230(270)"),
+        (12.345, [1.5], "12.3(1.5)"),
+        (46.12, [0.33, 2.1], "46.12(33)(2.10)"),
+        (1.2e-6, [3.4e-5], "0.1(3.4)e-5"),
+        (9.996, [0.12], "10.00(12)"),
+        (-4.2, [0.0996], "-4.20(10)"),
+        (1.2345e7, [2e5], "1.234(20)e7"),
+        (0.0, [0.1], "0.00(10)"),
+        (2.5, [], "2.500"),
+        (2.5, [0.0, np.nan, np.inf], "2.500"),
+        (12.0, [1e-12], "12.000"),  # rounding is no error
+    ],
+)
+def test_an_error_stands_for_the_last_digits(value, errors, shown):
+    assert with_error(value, *errors, pattern=".3f") == shown
+
+
+def test_what_is_read_back_is_the_number_and_its_error():
+    """To within half of the last digit, of the two digits that the error has."""
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        value = generator.normal() * 10 ** generator.uniform(-8, 8)
+        error = abs(value) * 10 ** generator.uniform(-4, 1)
+        text, _, power = with_error(value, error).partition("e")
+        number, digits = text.rstrip(")").split("(")
+        scale = 10.0 ** int(power or 0)
+        last = 1.0 if "." in digits else 10.0 ** -len(number.partition(".")[2])
+        assert float(digits) * last * scale == pytest.approx(error, rel=0.05)
+        assert float(number) * scale == pytest.approx(value, abs=0.051 * error)
+
+
+def diffusing() -> Table:
+    return Table(
+        (Column("T", "K", pattern="g"), Column("D", "cm^2/s"), Column("from")),
+        (
+            (300.0, Number(3.7e-5, 6.1e-6, 2e-6), "run, one"),
+            (400.0, Number(np.nan, note="it is too short"), "run two"),
+        ),
+        shown=(0,),
+    )
+
+
+def test_a_table_is_for_people_and_for_programs():
+    table = diffusing()
+    assert table.columns == ("T (K)", "D (cm²/s)", "from", "note")
+    assert table.rows == (("300", "3.70(61)(20)e-5", "run, one", ""),)
+    assert table.foot == (
+        "In parentheses: standard error, then deviation of the members, of the last digits.",
+        "1 more rows in table.csv.",
+    )
+    assert replace(table, shown=None).rows[1][1:] == ("not computed", "run two", "it is too short")
+    lines = list(csv.DictReader(io.StringIO(table.to_csv())))
+    assert lines[0] == {
+        "T (K)": "300",
+        "D (cm^2/s)": "3.7e-05",
+        "D error (cm^2/s)": "6.1e-06",
+        "D deviation (cm^2/s)": "2e-06",
+        "from": "run, one",
+        "note": "",
+    }
+    assert lines[1]["D (cm^2/s)"] == ""
+    assert lines[1]["note"] == "D: it is too short"
+
+
+def test_one_row_is_read_from_top_to_bottom():
+    table = Table.of_one((Column("E", "eV"), Number(1.0, 0.1)), (Column("by"), "hand"))
+    assert table.columns == ("quantity", "value")
+    assert table.rows == (("E (eV)", "1.00(10)"), ("by", "hand"))
+    assert table.to_csv() == "E (eV),E error (eV),by\n1,0.1,hand\n"
+
+
+def test_a_column_of_words_holds_no_numbers():
+    with pytest.raises(ValueError, match="D mixes words and numbers"):
+        Table((Column("D"),), ((1.0,), ("none",)))

@@ -338,7 +338,7 @@ def test_files_of_their_own_are_validation_and_test_frames(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 17}, "batch_size is 17, but there are 16 training frames"),
+        ({"batch_size": 17}, "leave 16 frames to train on, and batch_size is 17"),
         ({"processes": 5}, "5 processes cannot share a batch of 4"),
         ({"loss": {"config_weights": {"evn": 2.0}}}, "did you mean 'even'"),
         ({"model": {"species": ["Ne"]}}, "The frames contain Ar, but the model is for Ne"),

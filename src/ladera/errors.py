@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -50,12 +51,33 @@ class PropertyError(LaderaError):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """End of an error sentence: the closest choice, or all of them when none is close."""
-    choices = sorted(choices)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    if close:
+    """End of an error sentence: the closest choice, or all of them when none is close.
+
+    Choices of which the word is the first part, such as nvt of nvt-bussi, are closer than others.
+    """
+    choices, begin = sorted(choices), word.lower()
+    close = [each for each in choices if begin and each.startswith((f"{begin}-", f"{begin}_"))]
+    close = close or [each for each in choices if word and _initials(each) == word.lower()]
+    close = close or difflib.get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    close = close or [each for each in choices if len(word) > 1 and each.startswith(begin)]
+    if len(close) == 1:
         return f"did you mean '{close[0]}'?"
+    choices = close or choices
     return f"choose one of: {', '.join(choices)}."
+
+
+def _initials(name: str) -> str:
+    """What people call learning_rate."""
+    return "".join(part[:1] for part in name.split("_")) if "_" in name else ""
+
+
+def reason_of(error: Exception) -> str:
+    """What another library says of a file, where people understand it: ": " and its first line."""
+    said = (str(error).splitlines() or [""])[0].rstrip(".")
+    said = re.sub(r"^[\w.]*\b(?:ase|Error)\b[\w.]*: *", "", said)
+    foreign = r"Error|Errno|ase\b|[<>_()\[\]]|\w\.\w+\.|invalid literal|object|^\W*\w*\W*$|index"
+    return "" if re.search(foreign, said) else f": {said}"
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:

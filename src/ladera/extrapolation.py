@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from ladera.arrays import Floats
 
 
 class Extrapolation(NamedTuple):
@@ -61,4 +64,29 @@ class Extrapolation(NamedTuple):
 
 
 # The columns of extrapolation.csv.
-COLUMNS: Final = Extrapolation._fields[:7]
+COLUMNS: Final = (*Extrapolation._fields[:7], "grade")
+EDGE, FAR = 1.01, 2.0  # grades up to which an atom is on the edge of what is known, and not far
+
+
+def row_of(found: Extrapolation) -> dict[str, Any]:
+    """A row of extrapolation.csv."""
+    return {**found._asdict(), "grade": found.grade}
+
+
+def farthest(
+    grades: Floats, symbols: Sequence[str], reasons: Iterable[Extrapolation]
+) -> tuple[float, str]:
+    """The largest of the grades of all atoms, and which atom has it and why, in words."""
+    atom = int(grades.argmax())
+    words = f"atom {atom} ({symbols[atom]}), grade {grades[atom]:.4g} where 1 is the edge"
+    worst = max((r for r in reasons if r.atom == atom), key=lambda r: r.grade, default=None)
+    return float(grades[atom]), words + ("" if worst is None else f": {worst.in_words}")
+
+
+def judgement(grade: float) -> str:
+    """What the largest grade of atoms that are outside means for their energies; a sentence."""
+    if grade <= EDGE:
+        return "That is the edge of the training data: nothing to worry about."
+    if grade <= FAR:
+        return "That is a little outside the training data: compare a few with your reference."
+    return "That is far outside the training data: do not trust these energies; label and train."

@@ -5,6 +5,8 @@ The rule for the outputs of commands is :func:`require_absent`: what is there st
 
 from __future__ import annotations
 
+import difflib
+import errno
 import hashlib
 import json
 import os
@@ -123,10 +125,36 @@ def require_absent(*paths: Path, remedy: str = "remove it or choose another --ou
     for path in paths:
         if os.path.lexists(path):
             raise ConfigError(f"{path} exists already; {remedy}.")
-        parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            what = "cannot be written to" if parent.is_dir() else "is no folder"
-            raise ConfigError(f"{path} cannot be made: {parent} {what}; choose another --output.")
+        require_place(path)
+
+
+def require_place(path: Path) -> None:
+    """Raise ConfigError where no file or folder can be made at a path, nor in a folder there.
+
+    It tries: what a system says of permissions does not hold for every file system.
+    """
+    path = path if path.parts else Path(".")
+    place = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+    reason = "is a file"
+    if place.is_dir():
+        try:
+            tempfile.TemporaryDirectory(prefix=temporary_prefix(), dir=place).cleanup()
+            return
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = "is full" if full else "cannot be written to"
+    what = f"{path} cannot be made: {place} {reason}" if place != path else f"{path} {reason}"
+    raise ConfigError(f"{what}; choose another --output.")
+
+
+def closest(path: Path) -> str:
+    """End of a sentence on a path with nothing there: the name in its folder that is most like."""
+    parent = path.parent
+    if not parent.is_dir():
+        return f"there is no folder {parent} either; check the path."
+    names = [each.name for each in parent.iterdir()]
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
+    return f"did you mean '{parent / close[0]}'?" if close else "check the path."
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
@@ -147,7 +175,7 @@ def read_json(path: Path, schema: type[BaseModel] | None = None) -> Mapping[str,
         contents = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
-            f"{path} is no complete JSON file ({error}); run the command that wrote it again, or "
+            f"{path} is no complete JSON file; run the command that wrote it again, or "
             "take it away to report without it."
         ) from error
     if not isinstance(contents, dict):
@@ -174,7 +202,12 @@ def first_mistake(error: ValidationError) -> str:
     """Where a stored object differs from what it should be, for the sentence that refuses it."""
     detail = error.errors(include_url=False)[0]
     place = ".".join(map(str, detail["loc"])) or "the file"
-    return f"{place}: {detail['msg']}"
+    if detail["type"] == "json_invalid":
+        return "it is no JSON"
+    said = (
+        detail["msg"].replace("Input should", "it should").replace("Field required", "is missing")
+    )
+    return f"{place}: {said}"
 
 
 def cut_to(path: Path, length: int) -> None:

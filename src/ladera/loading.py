@@ -22,6 +22,7 @@ from ladera import modelfile
 from ladera.codes import calculators
 from ladera.errors import ConfigError, LaderaError, ModelFileError, did_you_mean
 from ladera.identity import hash_of_model
+from ladera.inputs import require_model
 from ladera.models.registry import build, config_class
 from ladera.potential import Committee, LaderaCalculator, Potential
 from ladera.provenance import came_from
@@ -328,8 +329,7 @@ def _reader_of(path: Path) -> Reader:
     for reader in READERS:
         if reader.reads(path):
             return reader
-    if not path.exists():
-        raise ModelFileError(f"There is no model file {path}; check the path.")
+    require_model(path)
     if path.suffix in (".model", ".pt", ".pth") or zipfile.is_zipfile(path):
         from ladera.codes.torch_archive import kind_of, read_archive
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ladera.errors import ConfigError
-from ladera.files import is_running, machine, sweep
+from ladera.files import is_running, machine, require_place, sweep
 
 LOCK: Final = "running.lock"
 
@@ -28,11 +28,13 @@ LOCK: Final = "running.lock"
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Hold a folder, made if it is not there, and sweep what a killed process left in it.
 
-    Raises ConfigError when another run is at work in it, and OSError when it cannot be made or
-    written to. A lock whose process is no more on this machine is taken over.
+    Raises ConfigError when another run is at work in it, or when it cannot be made or written to,
+    and OSError when the disk is full a moment later. A lock whose process is no more on this
+    machine is taken over.
     """
     path = Path(folder) / LOCK
     made = [place for place in (Path(folder), *Path(folder).parents) if not place.exists()]
+    require_place(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = _acquire(path)
     try:

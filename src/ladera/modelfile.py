@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ladera.errors import DataError, ModelFileError
-from ladera.files import atomic_path, check_form
+from ladera.files import atomic_path, check_form, closest
 from ladera.schemas import Record, Stored
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             f"{path} is a folder; 'ladera import' makes a model file of one of n2p2 or RuNNer."
         )
     if not path.is_file():
-        raise ModelFileError(f"There is no model file {path}; check the path.")
+        raise ModelFileError(f"There is no model file {path}; {closest(path)}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -124,7 +124,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise ModelFileError(f"{path} is a safetensors file but no Ladera model.") from error
     except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise ModelFileError(
-            f"{path} is no complete Ladera model file ({error}); copy or train it again."
+            f"{path} is no whole model file: it is damaged or cut short; copy it or train it again."
         ) from error
     if version > FORMAT_VERSION:
         raise ModelFileError(

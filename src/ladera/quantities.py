@@ -7,6 +7,7 @@ model that gives it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ladera.graph import Graph
     from ladera.units import UnitSystem
 
+_SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MILLI: Final = 1e3  # errors are in thousandths of the unit
 
 
@@ -120,7 +122,8 @@ class Quantity:
 
 def pretty(unit: str) -> str:
     """A unit for people's eyes: meV/Å³ of meV/Angstrom^3."""
-    return unit.replace("Angstrom", "Å").replace("^2", "²").replace("^3", "³").replace("*", "")
+    unit = unit.replace("Angstrom", "Å").replace("*", "").replace("degree", "°")
+    return re.sub(r"\^(-?[0-9]+)", lambda power: power[1].translate(_SUPERSCRIPTS), unit)
 
 
 ENERGY: Final = Quantity("energy", "energy", (), False, "eV", (1, 0), extensive=True, basic=True)

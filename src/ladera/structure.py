@@ -24,6 +24,14 @@ _SMALLEST_HEIGHT: Final = 0.5  # Angstrom, of a cell: less than any atom
 _SKEWED: Final = 3.0  # times that: where it is worth looking for shorter vectors
 
 
+def directions(periodic: ArrayLike) -> str:
+    """In which directions something is periodic, in words: "in no direction"."""
+    names = [name for name, along in zip("abc", np.asarray(periodic), strict=True) if along]
+    if len(names) in (0, 3):
+        return "in all directions" if names else "in no direction"
+    return f"along {' and '.join(names)} alone"
+
+
 class StructureWarning(UserWarning):
     """Of a file or a structure not all is used; the sentence says what."""
 
@@ -98,7 +106,7 @@ class Structure(NamedTuple):
         vectors = self.cell[self.periodic]
         if np.linalg.matrix_rank(vectors) < len(vectors):
             raise DataError(
-                f"The structure is periodic along {self.periodic.tolist()} but its cell "
+                f"The structure is periodic {directions(self.periodic)} but its cell "
                 f"{self.cell.tolist()} has no independent vector there; give the cell or switch "
                 "the periodicity off."
             )

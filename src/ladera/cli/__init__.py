@@ -42,6 +42,9 @@ from ladera.cli import (
     validate,
     vibrations,
 )
+from ladera.cli.inputs import inputs_first
+from ladera.cli.misuse import UsageError
+from ladera.cli.misuse import sentence as misuse_in_words
 from ladera.cli.models import calculator_as_model
 from ladera.cli.outputs import release
 from ladera.cli.streams import StandardStreams, standard_streams
@@ -81,6 +84,8 @@ the structure explodes or leaves the model's training domain; last_good.extxyz i
 last structure that was sound.
 
     ladera md model.ladera ethanol.xyz --ensemble nvt-bussi --temperature 300 --time 20
+
+The folder is named by what is run: md-300K, md-300-600K (a ramp), md-300K-1GPa, md-nve.
 """
 
 # One whose flags are a settings class comes by name, with its help: pydantic can wait.
@@ -140,11 +145,11 @@ def _make_app() -> App:
             path, text = command
             app.command(path, help=text, sort_key=rank, help_format="markdown")
         else:
-            app.command(command, sort_key=rank, help_format="markdown")
+            app.command(inputs_first(command), sort_key=rank, help_format="markdown")
     for name, purpose, commands in GROUPS:
         group = App(name=name, help=purpose, sort_key=-1, help_format="markdown")
         for rank, command in enumerate(commands):
-            group.command(command, sort_key=rank, help_format="markdown")
+            group.command(inputs_first(command, name), sort_key=rank, help_format="markdown")
         app.command(group)
     return app
 
@@ -182,8 +187,9 @@ def _exit_code(command: Callable[[], Any], debug: bool) -> int:
     except KeyboardInterrupt as stop:
         return _fail(f"Interrupted: {stop}." if str(stop) else "Interrupted.", INTERRUPTED)
     except CycloptsError as misuse:
-        line = " ".join(("ladera", *(misuse.command_chain or ())))
-        return _fail(f"{misuse} See `{line} --help`.", USAGE)
+        return _fail(misuse_in_words(misuse), USAGE)
+    except UsageError as misuse:
+        return _fail(str(misuse), USAGE)
     except Exception as error:
         if debug:
             traceback.print_exc()

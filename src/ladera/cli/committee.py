@@ -8,13 +8,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.outputs import claim_file
 
 
 def committee(
-    *models: Annotated[Path, Parameter(help="Model files or folders of training runs.")],
+    *models: Annotated[Path, MODEL, Parameter(help="Model files or folders of training runs.")],
     data: Annotated[
         list[Path],
+        DATA,
         Parameter(
             help="Labelled frames to calibrate on, which no member was trained on; several files "
             "may follow.",
@@ -36,13 +38,21 @@ def committee(
 
     from ladera import loading
     from ladera.cli.evaluate import reliability_table
+    from ladera.errors import ConfigError
     from ladera.potential import Committee
     from ladera.training.committee import calibrate
     from ladera.training.evaluation import evaluate_dataset
 
     claim_file(output)
-    members = Committee([loading.load(model) for model in models])
-    dataset = read_files(tuple(data), reading)
+    loaded = [loading.load(model) for model in models]
+    for model, other in zip(models, loaded, strict=True):
+        if other.numbers != loaded[0].numbers:
+            raise ConfigError(
+                f"{model} is for {', '.join(other.symbols)} and {models[0]} for "
+                f"{', '.join(loaded[0].symbols)}; members of a committee must be for the same."
+            )
+    members = Committee(loaded)
+    dataset = read_files(data, reading)
     calibrated = calibrate(members, dataset)
     calibrated.save(output)
     evaluation = evaluate_dataset(calibrated, dataset).to_json()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import DATA
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_file
 from ladera.data.unit_names import FileUnits
@@ -71,7 +72,7 @@ class Reading:
 
 
 def info(
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
     json: Annotated[Path | None, Parameter(help="Write the same numbers to this file.")] = None,
 ) -> int:
@@ -91,7 +92,7 @@ def info(
 
 
 def check(
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
     json: Annotated[Path | None, Parameter(help="Write the findings to this file.")] = None,
 ) -> int:
@@ -112,7 +113,7 @@ def check(
 
 
 def convert(
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[
         Path, Parameter(help="File to write: .extxyz, .extxyz.gz, .h5, or .data (input.data).")
     ],
@@ -145,7 +146,7 @@ def convert(
 
 
 def split(
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[Path, Parameter(help="JSON file to write the frame numbers to.")],
     method: Annotated[
         Literal["random", "group", "first", "file"],
@@ -185,7 +186,7 @@ def split(
     return 0
 
 
-def read_files(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
+def read_files(files: Sequence[Path], reading: Reading | None) -> Dataset:
     """The frames of some files."""
     from ladera.data import formats
 

@@ -8,8 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL, STRUCTURE, TRAJECTORY
+from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, model_source
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import FEMTOSECONDS, KELVIN, PICOSECONDS, in_unit, whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame, finish, require_free
 
@@ -21,15 +23,18 @@ class Runs:
 
     model: Annotated[
         list[Path] | None,
+        MODEL,
         Parameter(
             help="Run simulations with this model (several make a committee) instead.",
             consume_multiple=True,
         ),
     ] = None
-    structure: Annotated[Path | None, Parameter(help="Structure that these start from.")] = None
+    structure: Annotated[
+        Path | None, STRUCTURE, Parameter(help="Structure that these start from.")
+    ] = None
     frame: Frame = None
-    time: Annotated[float, Parameter(help="Their length after --skip, ps.")] = 100.0
-    timestep: Annotated[float, Parameter(help="Their time step, fs.")] = 1.0
+    time: Annotated[float, PICOSECONDS, Parameter(help="Their length after --skip, ps.")] = 100.0
+    timestep: Annotated[float, FEMTOSECONDS, Parameter(help="Their time step, fs.")] = 1.0
     processes: Annotated[
         int | None,
         Parameter(help="How many run at the same time; one a core by default.", converter=whole),
@@ -42,10 +47,11 @@ class Files:
     """What trajectory files do not say."""
 
     interval: Annotated[
-        float | None, Parameter(help="Time between frames of trajectory files, fs.")
+        float | None, FEMTOSECONDS, Parameter(help="Time between frames of trajectory files, fs.")
     ] = None
     temperature: Annotated[
         list[float] | None,
+        KELVIN,
         Parameter(help="Temperature of each trajectory or run, K.", consume_multiple=True),
     ] = None
     types: Annotated[
@@ -60,24 +66,27 @@ class Analysis:
     """How trajectories become numbers."""
 
     charge: Annotated[
-        float | None, Parameter(help="Charge of an ion, e; the usual one by default.")
+        float | None, in_unit("e"), Parameter(help="Charge of an ion, e; the usual one by default.")
     ] = None
     window: Annotated[
-        tuple[float, float] | None, Parameter(help="First and last time of the fit, ps.")
+        tuple[float, float] | None,
+        PICOSECONDS,
+        Parameter(help="First and last time of the fit, ps."),
     ] = None
-    skip: Annotated[float, Parameter(help="Time left out at the start, ps.")] = 0.0
+    skip: Annotated[float, PICOSECONDS, Parameter(help="Time left out at the start, ps.")] = 0.0
     viscosity: Annotated[
         float | None,
+        in_unit("mPa s"),
         Parameter(help="Of a liquid in a cubic cell, mPa s: corrects for the size of the cell."),
     ] = None
     target: Annotated[
-        float, Parameter(help="Temperature that an Arrhenius line is extrapolated to, K.")
+        float, KELVIN, Parameter(help="Temperature that an Arrhenius line is extrapolated to, K.")
     ] = 300.0
 
 
 def diffusion(
     *trajectories: Annotated[
-        Path, Parameter(help="Folders of `ladera md`, or trajectory files ASE reads.")
+        Path, TRAJECTORY, Parameter(help="Folders of `ladera md`, or trajectory files.")
     ],
     species: Annotated[str, Parameter(help="The element that moves, as Li.")],
     runs: Runs | None = None,
@@ -103,6 +112,12 @@ def diffusion(
         ladera diffusion --model m.ladera --structure lgps.cif --species Li --temperature 600 800
     """
     from ladera.errors import ConfigError
+
+    if not trajectories and (runs is None or not (runs.model or runs.structure)):
+        raise UsageError(
+            "ladera diffusion needs trajectories, or --model, --structure and --temperature to "
+            "make some; name them, as in `ladera diffusion md-600K md-800K --species Li`."
+        )
     from ladera.properties.transport import TrajectoryFiles, transport
 
     require_free(output)
@@ -116,8 +131,6 @@ def diffusion(
             )
         groups = _run(runs, options, temperatures, analysis.skip + runs.time, output)
         temperatures = None  # the runs know theirs
-    if not groups:
-        raise ConfigError("Give trajectories, or --model, --structure and --temperature to run.")
     settings = asdict(analysis)
     source = TrajectoryFiles(
         groups, files.interval, temperatures, files.types or (), settings.pop("skip")
@@ -133,12 +146,20 @@ def _run(
     output: Path,
 ) -> list[list[Path]]:
     """Folders of the runs, made or finished first."""
-    from ladera.errors import ConfigError
     from ladera.properties.transport import run_for_diffusion
     from ladera.simulation.structures import read_structure
 
     if not (runs.model and runs.structure and temperatures):
-        raise ConfigError("Simulations need --model, --structure and --temperature.")
+        needs = {
+            "--model": runs.model,
+            "--structure": runs.structure,
+            "--temperature": temperatures,
+        }
+        missing = " and ".join(name for name, value in needs.items() if not value)
+        raise UsageError(
+            f"Simulations need --model, --structure and --temperature, and {missing} is missing; "
+            "add it."
+        )
     words = f"{len(temperatures)} temperature(s), {time:g} ps each"
     with ProgressBar(f"{words}, %", 100) as bar:
         return run_for_diffusion(

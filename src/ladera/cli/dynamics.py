@@ -7,16 +7,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import TRAJECTORY
+from ladera.cli.numbers import ANGSTROM, FEMTOSECONDS, KELVIN, PICOSECONDS, WAVENUMBER
 from ladera.cli.properties import finish, require_free
 
-Run = Annotated[Path, Parameter(help="Folder of `ladera md`, or a trajectory file ASE reads.")]
+Run = Annotated[
+    Path, TRAJECTORY, Parameter(help="Folder of `ladera md`, or a trajectory file ASE reads.")
+]
 Types = Annotated[
     list[str] | None,
     Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=True),
 ]
 
-Interval = Annotated[float | None, Parameter(help="Time between frames of a trajectory file, fs.")]
-Skip = Annotated[float, Parameter(help="Time left out at the start, ps.")]
+Interval = Annotated[
+    float | None, FEMTOSECONDS, Parameter(help="Time between frames of a trajectory file, fs.")
+]
+Skip = Annotated[float, PICOSECONDS, Parameter(help="Time left out at the start, ps.")]
 
 
 def structure(
@@ -25,6 +31,7 @@ def structure(
     *,
     farthest: Annotated[
         float | None,
+        ANGSTROM,
         Parameter(help="Where g(r) ends, Angstrom; half the height of the cell by default."),
     ] = None,
     types: Types = None,
@@ -54,11 +61,13 @@ def spectrum(
     *,
     interval: Interval = None,
     temperature: Annotated[
-        float | None, Parameter(help="Temperature, K; that of the run by default.")
+        float | None, KELVIN, Parameter(help="Temperature, K; that of the run by default.")
     ] = None,
     types: Types = None,
     skip: Skip = 0.0,
-    resolution: Annotated[float, Parameter(help="Width of a sharp line, cm^-1.")] = 10.0,
+    resolution: Annotated[
+        float, WAVENUMBER, Parameter(help="Width of a sharp line, cm^-1.")
+    ] = 10.0,
     experiment: Annotated[
         Path | None,
         Parameter(help="Measured spectrum: JCAMP-DX, or columns of wavenumber and absorbance."),

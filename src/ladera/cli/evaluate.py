@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.outputs import claim_folder
 
@@ -18,16 +19,14 @@ if TYPE_CHECKING:
 
     from ladera.codes.published import PublishedModel
     from ladera.data.dataset import Dataset
-    from ladera.training.extrapolation import ExtrapolationReport
 
 Part = Literal["train", "validation", "test"]
-_LINES = 10  # of extrapolation shown one by one
 
 
 def evaluate(
-    model: Annotated[Path, Parameter(help="Model file, or folder of a training run.")],
+    model: Annotated[Path, MODEL, Parameter(help="Model file, or folder of a training run.")],
     /,
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
     options: ModelOptions | None = None,
     split: Annotated[
@@ -70,7 +69,7 @@ def evaluate(
     if summary["uncertainty"] is not None:
         Console().print(reliability_table(summary["uncertainty"]))
     if found.extrapolation is not None:
-        _print_extrapolation(found.extrapolation, summary["extrapolation"])
+        print(found.extrapolation.in_one_line())
     if output is not None:
         given = [*files, *([] if split is None else [split])]
         settings = {} if split is None else {"split": str(split), "part": part}
@@ -82,7 +81,9 @@ def evaluate(
 
 def info(
     model: Annotated[
-        Path, Parameter(help="Model file, folder of a training run, or name of a published model.")
+        Path,
+        MODEL,
+        Parameter(help="Model file, folder of a training run, or name of a published model."),
     ],
     /,
 ) -> int:
@@ -224,44 +225,6 @@ def reliability_table(found: dict[str, Any]) -> Table:
                 name = quantity if kind == "before" else ""
                 table.add_row(name, kind, f"{factor:.3f}", *shares, likelihood, correlation)
     return table
-
-
-def _print_extrapolation(report: ExtrapolationReport, summary: dict[str, Any]) -> None:
-    """The first values outside one by one, then totals by function, and the worst frames."""
-    import sys
-
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    if not summary["n_values"]:
-        console.print("No atom has a symmetry function outside its training range.")
-        return
-    for line in report.lines(_LINES):
-        print(f"Extrapolation: {line}", file=sys.stderr)
-    table = Table("element", "function", "type", "atoms", "frames", "training range", "found")
-    for row in summary["functions"][:_LINES]:
-        function = row["function"] or "force spread"
-        numbers = (function, row["type"] or "", row["atoms"], row["frames"])
-        trained = f"{row['minimum']:.3e} to {row['maximum']:.3e}"
-        met = f"{row['lowest']:.3e} to {row['highest']:.3e}"
-        table.add_row(row["element"], *map(str, numbers), trained, met)
-    console.print(table)
-    more = len(summary["functions"]) - _LINES
-    also = f" ({more} more functions in evaluation.json)" if more > 0 else ""
-    console.print(
-        f"Extrapolation: {summary['n_values']:,} values of {summary['n_atoms']:,} atoms in "
-        f"{summary['n_frames']:,} of {len(report)} frames are outside their training range{also}.",
-        highlight=False,
-    )
-    for worst in summary["worst_frames"][:3]:
-        source = f" ({worst['source']})" if worst["source"] else ""
-        console.print(
-            f"Most in frame {worst['frame']}: {worst['values']} values of {worst['atoms']} atoms"
-            + escape(source),
-            highlight=False,
-        )
 
 
 def _frames(dataset: Dataset, split: Path | None, part: Part) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ladera.cli.data import Units
+from ladera.cli.inputs import MODEL
 from ladera.cli.outputs import claim_file, claim_folder
 
 _FILES = {
@@ -19,6 +20,7 @@ _FILES = {
 def import_(
     source: Annotated[
         Path,
+        MODEL,
         Parameter(
             help="Folder of n2p2 or RuNNer, with its input.nn; a model of mace-torch, or its "
             "published name, such as mace-mp-small; or a model of Ladera with several heads."
@@ -68,7 +70,7 @@ def import_(
 
 
 def export(
-    model: Annotated[Path, Parameter(help="Model file.")],
+    model: Annotated[Path, MODEL, Parameter(help="Model file.")],
     folder: Annotated[Path, Parameter(help="Folder to write.")],
     /,
     *,

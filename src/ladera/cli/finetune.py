@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.numbers import whole
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 def finetune(
     base: Annotated[
-        str, Parameter(help="The model to start from: a file, a run, or a published name.")
+        str, MODEL, Parameter(help="The model to start from: a file, a run, or a published name.")
     ],
     /,
-    *data: Annotated[Path, Parameter(help="Files with the new frames.")],
+    *data: Annotated[Path, DATA, Parameter(help="Files with the new frames.")],
     method: Annotated[
         Literal["naive", "frozen", "lora", "replay"],
         Parameter(
@@ -29,6 +30,7 @@ def finetune(
     ] = "naive",
     replay: Annotated[
         list[Path] | None,
+        DATA,
         Parameter(
             help="Frames like those of the base, on which to measure what is forgotten; with "
             "--method replay also to repeat.",
@@ -59,10 +61,11 @@ def finetune(
 
     from ladera.cli.evaluate import error_table
     from ladera.cli.train import TrainingDisplay
+
+    config = _config(base, data, method, replay, epochs, set_ or ())
     from ladera.training.evaluation_files import read_finetune
     from ladera.training.trainer import train
 
-    config = _config(base, data, method, replay, epochs, set_ or ())
     with TrainingDisplay(config.epochs) as display:
         potential = train(config, output, resume=resume, observer=display)
     Console().print(error_table(potential.provenance["errors"]))
@@ -87,11 +90,8 @@ def _config(
     overrides: Sequence[str],
 ) -> TrainingConfig:
     """The training that the words of the command line ask for."""
-    from ladera.errors import ConfigError
     from ladera.training import config_file
 
-    if not data:
-        raise ConfigError("There are no frames to fine-tune on; name files with them.")
     section: dict[str, Any] = {"base": base, "method": method}
     if replay:
         section["replay"] = {"files": [str(path) for path in replay]}
@@ -103,7 +103,7 @@ def _config(
         "optimizer": {"learning_rate": 1e-3},
         "precision": "base",
     }
-    return config_file.parse(values, "The command line", overrides)
+    return config_file.parse(values, "ladera finetune", overrides)
 
 
 def _forgetting(result: dict[str, Any]) -> str:

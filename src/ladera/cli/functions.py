@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
+from ladera.cli.inputs import CONFIG, DATA, MODEL
+from ladera.cli.numbers import PLAIN
 from ladera.cli.outputs import claim_file, claim_folder
 
 if TYPE_CHECKING:
@@ -18,7 +20,9 @@ _SHOWN = 10  # most sensitive functions, and redundant pairs, of each element
 
 
 def select(
-    config: Annotated[Path, Parameter(help="Training configuration with a model.selection.")],
+    config: Annotated[
+        Path, CONFIG, Parameter(help="Training configuration with a model.selection.")
+    ],
     /,
     *,
     set_: Annotated[
@@ -41,15 +45,16 @@ def select(
     from ladera.errors import ConfigError
     from ladera.files import write_text_atomic
     from ladera.training import config_file
-    from ladera.training.preparation import prepare
 
     claim_file(output)
-    settings = config_file.load(config, set_ or ())
+    settings = config_file.load_with_files(config, set_ or ())
     if getattr(settings.model, "selection", None) is None:
         raise ConfigError(
             f"{config} has no model.selection, so there is nothing to choose; add one, such as "
             "selection: {number: 30}, to a model of the architecture hdnnp."
         )
+    from ladera.training.preparation import prepare
+
     prepared = prepare(settings)
     prepared.require_sound_data()
     functions: tuple[SymmetryFunction, ...] = getattr(prepared.model, "symmetry_functions")  # noqa: B009
@@ -64,12 +69,14 @@ def select(
 
 
 def report(
-    model: Annotated[Path, Parameter(help="Model file.")],
+    model: Annotated[Path, MODEL, Parameter(help="Model file.")],
     /,
-    *files: Annotated[Path, Parameter(help="Data files, such as those of the training.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, such as those of the training.")],
     reading: Reading | None = None,
     threshold: Annotated[
-        float, Parameter(help="Two functions are redundant when they correlate more than this.")
+        float,
+        PLAIN,
+        Parameter(help="Two functions are redundant when they correlate more than this."),
     ] = 0.99,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("functions"),
 ) -> int:

@@ -9,18 +9,29 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL_AND_STRUCTURE, inputs_first
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import in_unit, whole
 from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame
 from ladera.errors import SimulationError
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from ladera.simulation.run_folder import LogRow
 
     Flags = MDSettings
 else:
+
+    def _of(info: FieldInfo) -> Parameter:
+        """How the value of a flag is read: a number with its unit, a whole one, or a word."""
+        if info.annotation in (int, int | None):
+            return Parameter(converter=whole)
+        extra = info.json_schema_extra
+        return in_unit(extra["unit"]) if extra else Parameter()
+
     # The settings as the command line reads them, before they are checked.
     Flags = make_dataclass(
         "Flags",
@@ -29,10 +40,8 @@ else:
                 name,
                 Annotated[
                     info.annotation,
-                    Parameter(
-                        help=info.description,
-                        converter=whole if info.annotation in (int, int | None) else None,
-                    ),
+                    _of(info),
+                    Parameter(help=info.description),
                 ],
                 info.default,
             )
@@ -42,9 +51,11 @@ else:
     )
 
 
+@inputs_first
 def md(
     *files: Annotated[
         Path,
+        MODEL_AND_STRUCTURE,
         Parameter(
             help="Model file (several make a committee) and structure file, anything ASE reads; "
             "or a control.in, which says everything."
@@ -53,24 +64,22 @@ def md(
     flags: Annotated[Flags | None, Parameter(name="*")] = None,
     frame: Frame = None,
     options: ModelOptions | None = None,
-    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("md"),
+    output: Annotated[
+        Path | None,
+        Parameter(help="Folder for the results; named by what is run, such as md-300K."),
+    ] = None,
     resume: Annotated[
         bool, Parameter(negative=(), help="Continue the run in the folder, bit for bit.")
     ] = False,
 ) -> int:
     """Run molecular dynamics; the text of the help is in :mod:`ladera.cli`."""
-    from ladera.simulation.molecular_dynamics import run_md
-    from ladera.simulation.structures import read_structure
-
-    if not files:
-        raise SimulationError(
-            "Give a model and a structure: ladera md MODEL STRUCTURE --temperature 300 --time 10."
-        )
     if files[0].suffix == ".in":
         return _run_control(files, flags, output, resume)
-    if len(files) < 2:
-        raise SimulationError(f"Give a structure file too: ladera md {files[0]} STRUCTURE.")
     settings = MDSettings(**vars(flags) if flags else {})  # without any it asks for the length
+    from ladera.simulation.molecular_dynamics import run_md  # torch: a mistake need not wait
+    from ladera.simulation.structures import read_structure
+
+    output = output or _folder(settings, resume)
     atoms = read_structure(files[-1], frame)
     potential = load_model(files[:-1], options)
     with _Display(settings) as display:
@@ -79,7 +88,9 @@ def md(
     return 0
 
 
-def _run_control(files: Sequence[Path], flags: Flags | None, output: Path, resume: bool) -> int:
+def _run_control(
+    files: Sequence[Path], flags: Flags | None, output: Path | None, resume: bool
+) -> int:
     """Molecular dynamics as a control.in says."""
     from ladera.jobs import control_in
 
@@ -89,10 +100,17 @@ def _run_control(files: Sequence[Path], flags: Flags | None, output: Path, resum
             "out, or name model and structure instead of it."
         )
     job = control_in.read_simulation(files[0])
+    output = output or _folder(job.settings, resume)
     with _Display(job.settings) as display:
         job.run(output, resume=resume, on_row=display.show_row)
     display.summarize(output)
     return 0
+
+
+def _folder(settings: MDSettings, resume: bool) -> Path:
+    """The folder of a run that none was given for; that of an older Ladera, md, to go on there."""
+    folder, former = Path(settings.name), Path("md")
+    return former if resume and former.is_dir() and not folder.is_dir() else folder
 
 
 class _Display(ProgressBar):
@@ -106,7 +124,9 @@ class _Display(ProgressBar):
     def show_row(self, row: LogRow) -> None:
         """Draw a row of the log."""
         self._last = row
-        state = f"{row.temperature_k:.0f} K, {row.total_energy_ev:.3f} eV"
+        state = f"{row.temperature_k:.0f} K, total energy {row.total_energy_ev:.3f} eV"
+        if row.extrapolating_atoms:
+            state += f", {row.extrapolating_atoms} atoms outside the training domain"
         self.show(row.step, speed=self._speed(row.step), words=state)
 
     def summarize(self, output: Path) -> None:
@@ -119,8 +139,8 @@ class _Display(ProgressBar):
         speed = self._speed(steps)
         print(
             f"{steps} steps, {steps * self._settings.timestep / 1000:g} ps"
-            f"{speed and f', {speed}'}; in the last row {row.temperature_k:.1f} K and "
-            f"{row.potential_energy_ev:.4f} eV. Results in {output}."
+            f"{speed and f', {speed}'}; in the last row {row.temperature_k:.1f} K, potential "
+            f"energy {row.potential_energy_ev:.4f} eV. Results in {output}."
         )
 
     def _speed(self, step: int) -> str:

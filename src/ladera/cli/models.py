@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.misuse import UsageError
+
 if TYPE_CHECKING:
     from cyclopts import App
 
@@ -63,11 +65,14 @@ def load_model(models: Sequence[Path], options: ModelOptions | None) -> Potentia
 def _calculator_options(models: Sequence[Path], options: ModelOptions) -> dict[str, Any] | None:
     """What the YAML file of a calculator's options holds; None without one."""
     from ladera.errors import ConfigError
+    from ladera.files import closest
     from ladera.training.config_file import read_yaml
 
     path = options.calculator_options
     if path is None:
         return None
+    if not path.is_file():
+        raise ConfigError(f"There is no file {path} with options of a calculator; {closest(path)}")
     if options.calculator is None:
         named = ", ".join(map(str, models))
         raise ConfigError(
@@ -83,6 +88,10 @@ def calculator_as_model(app: App, words: Sequence[str]) -> list[str]:
     name = _value(words)
     if name is None:
         return words
+    if ":" not in name:
+        raise UsageError(
+            f"{CALCULATOR} is '{name}'; expected MODULE:NAME, such as ase.calculators.emt:EMT."
+        )
     chain, _, _ = app.parse_commands(words)
     place = len(chain)
     model = ["--model", name] if chain[-1:] and chain[-1] in _BY_FLAG else [name]

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL_AND_ENDS
+from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import FORCE, whole
 from ladera.cli.properties import finish, require_free, with_model
 
 PATH = "path.extxyz"
@@ -17,13 +19,14 @@ PATH = "path.extxyz"
 def neb(
     *files: Annotated[
         Path,
+        MODEL_AND_ENDS,
         Parameter(help="Model file (several make a committee), then start and end, both relaxed."),
     ],
     images: Annotated[
         int, Parameter(help="Structures on the path, the ends among them.", converter=whole)
     ] = 9,
     fmax: Annotated[
-        float, Parameter(help="Done when no force across the path is larger, eV/Angstrom.")
+        float, FORCE, Parameter(help="Done when no force across the path is larger, eV/Angstrom.")
     ] = 0.05,
     steps: Annotated[int, Parameter(help="Give up after so many steps.", converter=whole)] = 500,
     frame: Annotated[
@@ -44,17 +47,15 @@ def neb(
 
         ladera neb model.ladera start/relaxed.extxyz end/relaxed.extxyz --images 11
     """
-    from ladera.errors import PropertyError
+    if frame is not None and len(frame) != 2:
+        raise UsageError(
+            f"--frame has {len(frame)} of its two numbers; give one of the start and one of "
+            "the end."
+        )
     from ladera.properties.energy_path import energy_path
     from ladera.simulation.records import write_structure
     from ladera.simulation.structures import read_structure
 
-    if len(files) < 3:
-        raise PropertyError("Give a model file, the start and the end: ladera neb MODEL START END.")
-    if frame is not None and len(frame) != 2:
-        raise PropertyError(
-            f"--frame has {len(frame)} numbers; give one of the start, one of the end."
-        )
     first, last = frame or (None, None)
     require_free(output, PATH)
     start = with_model(files[-2], files[:-2], options, output, first)

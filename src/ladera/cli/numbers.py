@@ -1,21 +1,58 @@
-"""Whole numbers of a command line: 10.7 steps are refused; cyclopts alone would take eleven."""
+"""Numbers of a command line: whole ones are not rounded, others may be followed by their unit.
+
+A ValueError says what is wrong with a value; the flag comes before it (:mod:`ladera.cli.misuse`).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from cyclopts import Token, convert
+from cyclopts import Parameter, Token
+
+from ladera import measures
 
 
 def whole(kind: Any, tokens: Sequence[Token]) -> Any:
     """Convert tokens to ``kind``, made of int; ValueError where one is no whole number."""
-    words = [token.value for token in tokens]
-    for word in words:
-        try:
-            number = float(word) if "." in word else 0.0
-        except ValueError:
-            continue  # cyclopts says what is wrong with it
-        if not number.is_integer():
-            raise ValueError(f"{word} is no whole number.")
-    return convert(kind, words)
+    return _as_kind(kind, [_whole(token.value) for token in tokens])
+
+
+def _whole(word: str) -> int:
+    try:
+        return int(word)  # of any length
+    except ValueError:
+        found = re.fullmatch(r"([-+]?\d+)(?:\.0*)?", word)  # 10. and 10.0 are whole as well
+    if found is None:
+        what = measures.quantity_of(word)
+        raise ValueError(f"is '{word}'{what and f', {what}'}; expected a whole number.")
+    return int(found[1])
+
+
+def _as_kind(kind: Any, values: list[Any]) -> Any:
+    """One value, a tuple or a list of them, as a parameter is."""
+    kinds = [each for each in (get_args(kind) or (kind,)) if each is not type(None)]
+    container = get_origin(kind if get_origin(kind) in (list, tuple) else kinds[0])
+    return container(values) if container in (list, tuple) else values[0]
+
+
+def in_unit(unit: str) -> Parameter:
+    """For the annotation of a flag of float: its unit, in which numbers without one are.
+
+    Those with another unit of the same dimension are converted.
+    """
+
+    def converted(kind: Any, tokens: Sequence[Token]) -> Any:
+        return _as_kind(kind, [measures.number(token.value, unit) for token in tokens])
+
+    return Parameter(converter=converted)
+
+
+KELVIN = in_unit("K")
+FEMTOSECONDS = in_unit("fs")
+PICOSECONDS = in_unit("ps")
+ANGSTROM = in_unit("Angstrom")
+FORCE = in_unit("eV/Angstrom")
+WAVENUMBER = in_unit("cm^-1")
+PLAIN = in_unit("")  # a share may be in per cent

@@ -8,14 +8,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ladera.cli.models import ModelOptions
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import ANGSTROM, PLAIN, whole
 from ladera.cli.properties import Frame, Largest, Model, Structure, finish, require_free, with_model
 
 Supercell = Annotated[
     tuple[int, int, int] | None,
     Parameter(help="Cells along each vector; left out, 12 Angstrom high or more.", converter=whole),
 ]
-Displacement = Annotated[float, Parameter(help="How far atoms move, Angstrom.")]
+Displacement = Annotated[float, ANGSTROM, Parameter(help="How far atoms move, Angstrom.")]
 
 
 def phonons(
@@ -49,7 +49,9 @@ def expansion(
     /,
     *,
     supercell: Supercell = None,
-    strain: Annotated[float, Parameter(help="Largest relative growth of the volume.")] = 0.08,
+    strain: Annotated[
+        float, PLAIN, Parameter(help="Largest relative growth of the volume.")
+    ] = 0.08,
     points: Annotated[int, Parameter(help="How many volumes, five or more.", converter=whole)] = 8,
     displacement: Displacement = 0.01,
     fmax: Largest = 1e-3,

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import FORCE, PLAIN, whole
 from ladera.cli.outputs import claim_folder
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from ladera.properties.result import Result
+    from ladera.tables import Table as Contents
 
-Model = Annotated[list[Path], Parameter(help="Model file; several make a committee.")]
-Structure = Annotated[Path, Parameter(help="Structure file, anything ASE reads.")]
+_WORDS, _WIDEST = 18, 1000  # characters of words that are not folded, and of a line
+
+Model = Annotated[list[Path], MODEL, Parameter(help="Model file; several make a committee.")]
+Structure = Annotated[Path, STRUCTURE, Parameter(help="Structure file, anything ASE reads.")]
 Frame = Annotated[
     int | None,
     Parameter(
@@ -26,7 +30,7 @@ Frame = Annotated[
     ),
 ]
 Largest = Annotated[
-    float, Parameter(help="Atoms are at rest when no force is larger, eV/Angstrom.")
+    float, FORCE, Parameter(help="Atoms are at rest when no force is larger, eV/Angstrom.")
 ]
 
 
@@ -36,7 +40,7 @@ def eos(
     /,
     *,
     strain: Annotated[
-        float, Parameter(help="Largest relative change of the volume, to either side.")
+        float, PLAIN, Parameter(help="Largest relative change of the volume, to either side.")
     ] = 0.05,
     points: Annotated[int, Parameter(help="How many volumes, six or more.", converter=whole)] = 11,
     fmax: Largest = 1e-3,
@@ -65,6 +69,7 @@ def elastic(
     *,
     tolerance: Annotated[
         float,
+        PLAIN,
         Parameter(help="Of relaxed strains: converged when halving changes no constant by more."),
     ] = 0.01,
     fmax: Largest = 1e-3,
@@ -120,25 +125,45 @@ def with_model(
 
 
 def finish(result: Result, output: Path) -> int:
-    """Save a result, show its table, say where the rest is."""
+    """Save a result, show its tables, say where the rest is."""
     from ladera.properties.memory import forget
 
     result.save(output)
     forget(output)
     show(result)
-    print(f"Wrote {output / 'result.json'}, table.csv and figure.svg.")
+    names = ", ".join(f"{each.name}.csv" for each in result.tables())
+    print(f"Wrote {output / 'result.json'}, {names} and figure.svg.")
     return 0
 
 
 def show(result: Result) -> None:
-    """Print a result's table."""
+    """Print a result's tables."""
+    for number, each in enumerate(result.tables()):
+        print_table(each, "" if number else result.title)
+
+
+def print_table(contents: Contents, title: str = "") -> None:
+    """Print a table: numbers to the right, notes below."""
+    import textwrap
+
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=result.title, title_justify="left")
-    contents = result.table()
-    for column in contents.columns:
-        table.add_column(column)
+    table = Table(title=title or None, title_justify="left")
+    for index, is_words in enumerate(contents.of_words):
+        head = contents.columns[index]
+        longest = max((len(row[index]) for row in contents.rows), default=0)
+        if is_words and (contents.upright or longest > _WORDS):
+            table.add_column(head, overflow="fold")
+        else:  # the head is folded to it; no digit goes to another line
+            width = max(longest, *map(len, head.split()))
+            head = textwrap.fill(head, width, break_long_words=False)
+            table.add_column(head, justify="left" if is_words else "right", no_wrap=True)
     for row in contents.rows:
         table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    least = console.measure(table, options=console.options.update(width=_WIDEST)).minimum
+    console.width = max(console.width, least)
+    console.print(table)
+    for line in contents.foot:
+        console.print(line)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import FORCE, whole
 from ladera.cli.properties import Frame
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def relax(
-    model: Annotated[list[Path], Parameter(help="Model file; several make a committee.")],
-    structure: Annotated[Path, Parameter(help="Structure file, anything ASE reads.")],
+    model: Annotated[list[Path], MODEL, Parameter(help="Model file; several make a committee.")],
+    structure: Annotated[Path, STRUCTURE, Parameter(help="Structure file, anything ASE reads.")],
     /,
     *,
     fmax: Annotated[
-        float, Parameter(help="Done when no force on an atom is larger, eV/Angstrom.")
+        float, FORCE, Parameter(help="Done when no force on an atom is larger, eV/Angstrom.")
     ] = 0.01,
     steps: Annotated[int, Parameter(help="Give up after so many steps.", converter=whole)] = 1000,
     cell: Annotated[bool, Parameter(negative=(), help="Relax the cell as well.")] = False,
@@ -61,8 +62,8 @@ def relax(
     )
     last = result.last
     reached = (
-        f"energy {last.energy_ev:.6f} eV, largest force {last.max_force_ev_per_angstrom:.2g} "
-        "eV/Angstrom"
+        f"potential energy {last.potential_energy_ev:.6f} eV, largest force "
+        f"{last.max_force_ev_per_angstrom:.2g} eV/Angstrom"
     )
     if last.max_stress_gpa is not None:
         reached += f", largest stress {last.max_stress_gpa:.2g} GPa"
@@ -91,7 +92,7 @@ def _print_table(rows: list[tuple[str, str, str, str]]) -> None:
 def _show(row: RelaxRow) -> None:
     """One line a step on a terminal: how many there will be nobody knows."""
     print(
-        f"step {row.step:5d}  {row.energy_ev:14.6f} eV  "
+        f"step {row.step:5d}  potential energy {row.potential_energy_ev:14.6f} eV  largest force "
         f"{row.max_force_ev_per_angstrom:9.5f} eV/Angstrom",
         file=sys.stderr,
     )

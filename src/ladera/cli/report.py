@@ -7,9 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.dynamics import Skip
+
 
 def report(
     run: Annotated[Path, Parameter(help="Folder of a training run, simulation or property.")],
+    /,
     *,
     md: Annotated[
         list[Path] | None,
@@ -25,6 +28,7 @@ def report(
             consume_multiple=True,
         ),
     ] = None,
+    skip: Skip = 0.0,
     output: Annotated[Path | None, Parameter(help="File to write (RUN/report.html).")] = None,
 ) -> int:
     """Make one HTML page of a training run, its simulations and what was computed with it.
@@ -33,10 +37,10 @@ def report(
     plots, histograms, the worst frames, energies and temperature over time, and the trajectory in
     3D.
 
-        ladera report run --md md_300K md_600K --output report.html
+        ladera report run --md md-300K md-600K --skip 5 --output report.html
     """
     from ladera.report.report import write_report
 
-    path = write_report(run, output, simulations=md or (), properties=properties or ())
+    path = write_report(run, output, simulations=md or (), properties=properties or (), skip=skip)
     print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB); open it in any browser.")
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ladera.cli.data import Units
+from ladera.cli.inputs import CONFIG
 from ladera.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from ladera.training.observer import Row
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SHOWN_IN_FULL = 1e6
 
 
 def train(
     config: Annotated[
         Path,
+        CONFIG,
         Parameter(
             help="YAML file, as `ladera template` prints one, a control.in, or a folder of n2p2 "
             "with input.nn and input.data."
@@ -101,9 +104,10 @@ def _read(
         job = control_in.read_training(path, overrides)
         return job.config, job.train
     from ladera.training import config_file
-    from ladera.training.trainer import train
 
-    config = config_file.load(path, overrides)
+    config = config_file.load_with_files(path, overrides)
+    from ladera.training.trainer import train  # torch, which a mistake need not wait for
+
     return config, partial(train, config)
 
 
@@ -204,5 +208,6 @@ def _errors(row: Row) -> str:
         error = row.get(quantity.column(part, "rmse"))
         if error is not None and (quantity.basic or not quantity.derivative):
             digits = 2 if quantity == ENERGY else 1
-            shown.append(f"{error:.{digits}f} {pretty(quantity.unit_of_errors)}")
+            number = f"{error:.{digits}f}" if error < _SHOWN_IN_FULL else f"{error:.3g}"
+            shown.append(f"{number} {pretty(quantity.unit_of_errors)}")
     return f"{part} RMSE {', '.join(shown)}"

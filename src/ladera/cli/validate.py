@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import DATA, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
+from ladera.cli.numbers import KELVIN, PICOSECONDS
 from ladera.cli.properties import Frame, Model
 
 if TYPE_CHECKING:
@@ -23,17 +25,21 @@ def validate(
     *,
     structure: Annotated[
         Path | None,
+        STRUCTURE,
         Parameter(help="Structure file; the lowest frame of the data by default."),
     ] = None,
     frame: Frame = None,
     data: Annotated[
         list[Path] | None,
+        DATA,
         Parameter(help="Labelled frames to take errors from; those of the training by default."),
     ] = None,
     temperature: Annotated[
-        float | None, Parameter(help="Hottest temperature of the training data, K.")
+        float | None, KELVIN, Parameter(help="Hottest temperature of the training data, K.")
     ] = None,
-    time: Annotated[float, Parameter(help="Length of the run twice as hot, ps.")] = 10.0,
+    time: Annotated[
+        float, PICOSECONDS, Parameter(help="Length of the run twice as hot, ps.")
+    ] = 10.0,
     options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("validation"),
 ) -> int:

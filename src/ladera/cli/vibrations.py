@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ladera.cli.models import ModelOptions
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import ANGSTROM, KELVIN, PLAIN, WAVENUMBER, whole
 from ladera.cli.properties import Frame, Model, Structure, finish, require_free, with_model
 
 Step = Annotated[
     float | None,
+    ANGSTROM,
     Parameter(help="Take central differences with this displacement, Angstrom. Left out: exact."),
 ]
 
@@ -25,6 +26,7 @@ def vibrations(
     step: Step = None,
     temperature: Annotated[
         list[float] | None,
+        KELVIN,
         Parameter(help="Temperatures of the thermochemistry, K.", consume_multiple=True),
     ] = None,
     symmetry_number: Annotated[
@@ -34,20 +36,26 @@ def vibrations(
             converter=whole,
         ),
     ] = 1,
-    spin: Annotated[float, Parameter(help="Total electronic spin, 0 for singlets.")] = 0.0,
+    spin: Annotated[float, PLAIN, Parameter(help="Total electronic spin, 0 for singlets.")] = 0.0,
+    quasi_rrho: Annotated[
+        Literal["grimme", "truhlar"],
+        Parameter(help="Entropy of soft modes: toward a free rotor, or as of 100 cm^-1."),
+    ] = "grimme",
     frame: Frame = None,
     options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("vibrations"),
 ) -> int:
-    """Frequencies (cm^-1), normal modes and thermochemistry (eV) of a relaxed molecule.
+    """Frequencies (cm^-1), normal modes and thermochemistry of a relaxed molecule.
 
-    Imaginary modes are named: the structure is then no minimum. Writes result.json, table.csv and
-    figure.svg; `ladera report vibrations` shows the modes moving. Relax the molecule first:
-    `ladera relax MODEL STRUCTURE --fmax 0.001`.
+    Enthalpy and free energy over the potential energy (kJ/mol) and entropy (J/mol/K) are those of
+    rigid rotors and harmonic oscillators, and beside them with quasi-RRHO entropies of soft modes.
+    Imaginary modes are named: the structure is then no minimum. Writes result.json, table.csv,
+    thermochemistry.csv, summary.csv and figure.svg; `ladera report vibrations` shows the modes
+    moving. Relax the molecule first: `ladera relax MODEL STRUCTURE --fmax 0.001`.
 
         ladera vibrations model.ladera relax/relaxed.extxyz --symmetry-number 2
     """
-    from ladera.properties.vibrations import TEMPERATURES
+    from ladera.properties.thermochemistry import TEMPERATURES
     from ladera.properties.vibrations import vibrations as compute
 
     require_free(output)
@@ -57,6 +65,7 @@ def vibrations(
         temperatures=temperature or TEMPERATURES,
         symmetry_number=symmetry_number,
         spin=spin,
+        quasi_rrho=quasi_rrho,
     )
     return finish(result, output)
 
@@ -70,11 +79,13 @@ def ir(
         Path | None,
         Parameter(help="Measured spectrum: JCAMP-DX, or columns of wavenumber and absorbance."),
     ] = None,
-    scale: Annotated[float, Parameter(help="Factor on the frequencies.")] = 1.0,
+    scale: Annotated[float, PLAIN, Parameter(help="Factor on the frequencies.")] = 1.0,
     shape: Annotated[
         Literal["lorentzian", "gaussian"], Parameter(help="Shape of a line.")
     ] = "lorentzian",
-    width: Annotated[float, Parameter(help="Full width of a line at half maximum, cm^-1.")] = 10.0,
+    width: Annotated[
+        float, WAVENUMBER, Parameter(help="Full width of a line at half maximum, cm^-1.")
+    ] = 10.0,
     step: Step = None,
     frame: Frame = None,
     options: ModelOptions | None = None,

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
 from ladera.data.reference_energies import isolated_atoms
-from ladera.errors import DataError, did_you_mean
-from ladera.files import first_mistake, write_text_atomic
+from ladera.errors import ConfigError, DataError, did_you_mean
+from ladera.files import closest, first_mistake, write_text_atomic
 
 FORMAT_VERSION: Final = 1
 _PARTS: Final = ("train", "validation", "test")
@@ -81,7 +81,7 @@ class Split:
             parts = {name: np.array(getattr(stored, name), dtype=np.int64) for name in _PARTS}
             split = cls(**parts, data_hash=stored.data_hash, method=stored.method)
         except FileNotFoundError:
-            raise DataError(f"There is no split file {path}; check the path.") from None
+            raise DataError(f"There is no split file {path}; {closest(Path(path))}") from None
         except (OSError, ValueError, OverflowError) as error:
             why = first_mistake(error) if isinstance(error, ValidationError) else str(error)
             raise DataError(
@@ -119,6 +119,8 @@ def random_split(
     is all there is to learn of its element's energy. The same seed and data give the same split.
     Warns (UserWarning) where a fraction is of so few frames that it comes to none.
     """
+    if seed < 0:
+        raise ConfigError(f"The seed is {seed}; it must be zero or more.")
     free = np.isin(np.arange(len(dataset)), isolated_atoms(dataset))
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~free))
     n_validation = size(validation, len(drawn), "validation")

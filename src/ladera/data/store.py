@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ladera.data.frame import Frame
 from ladera.errors import DataError
-from ladera.files import atomic_path
+from ladera.files import atomic_path, closest
 from ladera.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _check(frame: Frame) -> None:
 def map_file(path: Path) -> Arrays:
     """The arrays of a data set file, mapped read-only into memory."""
     if not path.is_file():
-        raise DataError(f"There is no data set file {path}; check the path.")
+        raise DataError(f"There is no data set file {path}; {closest(path)}")
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT_NAME:

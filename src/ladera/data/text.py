@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ladera.arrays import Integers
 from ladera.errors import DataError
-from ladera.files import atomic_path
+from ladera.files import atomic_path, closest
 
 # Atoms parsed by one call: enough to make its overhead small, few enough to stay in the cache.
 BATCH_ATOMS = 20_000
@@ -133,14 +133,17 @@ def text_writer(path: Path) -> Iterator[IO[Any]]:
         with atomic_path(path) as temporary, open_text(temporary, "wt") as file:
             yield file
     except OSError as error:
-        raise DataError(f"{path} could not be written: {error}.") from error
+        raise DataError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
 def unreadable(path: Path, error: Exception) -> DataError:
     """The error for a file that is missing, locked or damaged."""
     if isinstance(error, FileNotFoundError):
-        return DataError(f"There is no file {path}; check the path.")
-    return DataError(f"{path} cannot be read: {error}.")
+        return DataError(f"There is no file {path}; {closest(path)}")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"{path} is a folder; name the files in it.")
+    reason = error.strerror if isinstance(error, OSError) else ""
+    return DataError(f"{path} cannot be read: {reason or 'it is damaged, or cut short'}.")
 
 
 def parse_tables(
@@ -210,8 +213,10 @@ def _first_bad_line(
                 )
             for word, (name, kind) in zip(words, names, strict=False):
                 if not _fits(word, kind):
+                    point = word[:40].replace(",", ".")
                     return DataError(
-                        f"{path}, line {number}: '{word[:40]}' in the column '{name}' is no number."
+                        f"{path}, line {number}: '{word[:40]}' in the column '{name}' is no number"
+                        + (f"; write {point}, with a point." if "," in word else "; correct it.")
                     )
     first = tables[0].first_line
     return DataError(f"{path}, at or after line {first}: its atoms cannot be read ({message}).")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ARCHITECTURES: Final = {
     "hdnnp": ("ladera.models.hdnnp", "HDNNPConfig", "HDNNP"),
     "hdnnp_4g": ("ladera.models.hdnnp_4g", "HDNNP4GConfig", "HDNNP4G"),
-    "hdnnp_dipole": ("ladera.models.hdnnp.dipole", "HDNNPDipoleConfig", "HDNNPDipole"),
+    "hdnnp_dipole": ("ladera.models.hdnnp", "HDNNPDipoleConfig", "HDNNPDipole"),
     "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
     "mace": ("ladera.models.mace", "MACEConfig", "MACE"),
 }

@@ -4,11 +4,19 @@ To read in this order: ``contract`` (what a model is and can do), ``prediction``
 ``evaluation`` (how it is asked), ``sums`` (forces and virials), ``committee``, ``calculator``.
 """
 
-from ladera.potential.calculator import LaderaCalculator, PropertyUnavailableError
-from ladera.potential.committee import Calibration, Committee
-from ladera.potential.contract import Potential, PotentialConfig, TrainingStatistics
-from ladera.potential.evaluation import differentiate, evaluate, strained
-from ladera.potential.prediction import AtomicValues, LongRange, Prediction
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ladera.lazy import names_of
+
+if TYPE_CHECKING:
+    from ladera.potential.calculator import LaderaCalculator, PropertyUnavailableError
+    from ladera.potential.committee import Calibration, Committee
+    from ladera.potential.config import PotentialConfig
+    from ladera.potential.contract import Potential, TrainingStatistics
+    from ladera.potential.evaluation import differentiate, evaluate, strained
+    from ladera.potential.prediction import AtomicValues, LongRange, Prediction
 
 __all__ = [
     "AtomicValues",
@@ -25,3 +33,21 @@ __all__ = [
     "evaluate",
     "strained",
 ]
+
+_HOMES: Final = {
+    "AtomicValues": "ladera.potential.prediction",
+    "Calibration": "ladera.potential.committee",
+    "Committee": "ladera.potential.committee",
+    "LaderaCalculator": "ladera.potential.calculator",
+    "LongRange": "ladera.potential.prediction",
+    "Potential": "ladera.potential.contract",
+    "PotentialConfig": "ladera.potential.config",
+    "Prediction": "ladera.potential.prediction",
+    "PropertyUnavailableError": "ladera.potential.calculator",
+    "TrainingStatistics": "ladera.potential.contract",
+    "differentiate": "ladera.potential.evaluation",
+    "evaluate": "ladera.potential.evaluation",
+    "strained": "ladera.potential.evaluation",
+}
+
+__getattr__ = names_of(__name__, _HOMES)

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from ladera.errors import ConfigError
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
-from ladera.potential.contract import Potential, PotentialConfig
+from ladera.potential.config import PotentialConfig
+from ladera.potential.contract import Potential
 from ladera.potential.evaluation import evaluate
 from ladera.potential.prediction import AtomicValues, LongRange, Prediction
 from ladera.quantities import ENERGY, FORCES, Quantity
@@ -87,6 +88,12 @@ class CommitteeConfig(PotentialConfig):
         return next((name for name in chosen if name is not None), None)
 
 
+def _listed(symbols: Sequence[str]) -> str:
+    """Elements in a sentence, not all of them where they are many."""
+    many = len(symbols) > 10
+    return f"{', '.join(symbols[:5])} ... ({len(symbols)} elements)" if many else ", ".join(symbols)
+
+
 class Committee(Potential):
     """The mean of several potentials; their spread says how far to trust it.
 
@@ -102,11 +109,14 @@ class Committee(Potential):
         self, members: Sequence[Potential], calibration: Calibration | None = None
     ) -> None:
         if len(members) < 2:
-            raise ConfigError(f"A committee needs two or more members, not {len(members)}.")
-        if len({member.numbers for member in members}) > 1:
-            lists = "; ".join(", ".join(member.symbols) for member in members)
             raise ConfigError(
-                f"The members of a committee must know the same species, not {lists}."
+                f"A committee needs two or more members, and here is {len(members)}; name another."
+            )
+        if len({member.numbers for member in members}) > 1:
+            lists = "; ".join(_listed(member.symbols) for member in members)
+            raise ConfigError(
+                f"The members of a committee must know the same species, and these know: {lists}; "
+                "leave out those that differ."
             )
         super().__init__(
             CommitteeConfig(

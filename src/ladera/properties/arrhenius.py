@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,11 +14,16 @@ from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, log_scale, style
 from ladera.properties.diffusion import CM2_PER_S, MS_PER_CM, Diffusion
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity, two_digits
+from ladera.properties.result import Result, quantity
+from ladera.tables import Column, Number, Table, with_error
 from ladera.units import BOLTZMANN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+_NO_DENSITY: Final = "no cell or no charge of an ion known"
+_NO_FREEDOM: Final = "any two temperatures are on a line"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,66 +64,42 @@ class Arrhenius(Result):
     left_out: Floats = quantity(default_factory=lambda: np.empty((0, 3)))
 
     def table(self) -> Table:
-        """The temperatures, then what the line says."""
-        rows = [
-            (
-                f"D at {t:.4g} K (cm²/s)",
-                f"{d:.4g}",
-                f"± {two_digits(e)}",
-                self._spread("coefficients", k),
-            )
-            for k, (t, d, e) in enumerate(
-                zip(self.temperatures, self.coefficients, self.coefficient_errors, strict=True)
-            )
-        ]
-        for t, d, e in self.left_out:
-            error = f"± {two_digits(e)}, " if np.isfinite(e) else ""
-            words = f"{error}NOT TOLD FROM ZERO, left out"
-            rows.append((f"D at {t:.4g} K (cm²/s)", f"{d:.4g}", words, ""))
-        line = [
-            (
-                "activation energy (eV)",
-                f"{self.activation_energy:.4f}",
-                f"± {two_digits(self.activation_energy_error)}",
-                self._spread("activation_energy"),
-            ),
-            (
-                "prefactor (cm²/s)",
-                f"{self.prefactor:.3g}",
-                f"factor {self.prefactor_factor:.3g}",
-                self._spread("prefactor"),
-            ),
-            (
-                f"D at {self.target:g} K, extrapolated (cm²/s)",
-                f"{self.target_coefficient:.3g}",
-                f"factor {self.target_factor:.3g}",
-                self._spread("target_coefficient"),
-            ),
-            (
-                f"conductivity at {self.target:g} K, extrapolated (mS/cm)",
-                *(
-                    (f"{self.target_conductivity:.3g}", f"factor {self.target_factor:.3g}")
-                    if np.isfinite(self.target_conductivity)
-                    else ("not computed", "")
-                ),
-                self._spread("target_conductivity"),
-            ),
-        ]
-        if not np.isfinite(self.activation_energy):
-            line = [(row[0], "not computed", "", "") for row in line]
-        rows += line
-        if np.isfinite(self.chi_squared):
-            rows.append(("χ² per degree of freedom", f"{self.chi_squared:.2f}", "", ""))
-        count = len(self.member_coefficients)
-        columns = ("quantity", "value", "standard error", f"deviation of {count} members")
-        shown = 4 if count else 3
-        return Table(columns[:shown], tuple(row[:shown] for row in rows))
+        """What the line says."""
+        line = "" if np.isfinite(self.activation_energy) else "one temperature makes no line"
+        at = f"at {self.target:g} K, extrapolated"
+        entries = []
+        for name, unit, pattern, field, reason in (
+            ("activation energy", "eV", ".4f", "activation_energy", line),
+            ("prefactor", "cm^2/s", ".3g", "prefactor", line),
+            ("error of the prefactor, a factor", "", ".3g", "prefactor_factor", line),
+            (f"D {at}", "cm^2/s", ".3g", "target_coefficient", line),
+            (f"conductivity {at}", "mS/cm", ".3g", "target_conductivity", line or _NO_DENSITY),
+            ("error of these, a factor", "", ".3g", "target_factor", line),
+            ("χ² per degree of freedom", "", ".2f", "chi_squared", line or _NO_FREEDOM),
+        ):
+            entries.append((Column(name, unit, pattern=pattern), self._told(field, reason)))
+        return Table.of_one(*entries)
 
-    def _spread(self, name: str, index: Any = ()) -> str:
-        if name not in self.spread:
-            return ""
-        value = float(np.asarray(self.spread[name])[index])
-        return f"± {two_digits(value)}" if np.isfinite(value) else "not computed"
+    def tables(self) -> tuple[Table, ...]:
+        """What the line says, and the temperatures it goes through, or leaves out."""
+        columns = (Column("temperature", "K"), Column(f"D({self.species})", "cm^2/s"))
+        rows = [
+            (float(t), replace(self.number("coefficients", k), error=float(e)))
+            for k, (t, e) in enumerate(zip(self.temperatures, self.coefficient_errors, strict=True))
+        ]
+        words = "NOT TOLD FROM ZERO, left out"
+        rows += [(float(t), Number(float(d), float(e), note=words)) for t, d, e in self.left_out]
+        return self.table(), Table(columns, tuple(rows), name="temperatures")
+
+    def _told(self, name: str, reason: str) -> Number:
+        """A number of the line, or the reason why there is none."""
+        number = self.number(name)
+        if not np.isfinite(number.value):
+            return replace(number, note=reason)
+        lost = name in self.spread and not np.isfinite(number.deviation)
+        return replace(
+            number, note="no deviation: the ions of a member do not move" if lost else ""
+        )
 
     def plot(self) -> Figure:
         """Coefficients on a logarithmic axis against inverse temperature, line and band."""
@@ -196,6 +177,41 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
     if not (np.isfinite(target) and target > 0):
         raise PropertyError(f"The target is {target} K; a line goes to temperatures above zero.")
     results = sorted(results, key=lambda one: one.temperature)
+    _require_of_one_kind(results)
+    left_out = [one for one in results if not one.resolved]
+    results = [one for one in results if one.resolved]
+    _require_temperatures(results, left_out)
+    fit = _fit(results)
+    members = _members(results)
+    density = float(np.mean([one.n_mobile / one.volume for one in results if one.volume]))
+    per_coefficient = MS_PER_CM * density * results[0].charge ** 2 / CM2_PER_S / BOLTZMANN
+    cold = float(np.exp(_line(fit.logarithm, fit.energy, 1 / target)))
+    return Arrhenius(
+        species=results[0].species,
+        temperatures=fit.temperatures,
+        coefficients=fit.coefficients,
+        coefficient_errors=np.array([one.coefficient_error for one in results]),
+        conductivities=np.array([one.conductivity for one in results]),
+        activation_energy=fit.energy,
+        activation_energy_error=float(np.sqrt(fit.covariance[1, 1])),
+        prefactor=float(np.exp(fit.logarithm)),
+        prefactor_factor=float(np.exp(np.sqrt(fit.covariance[0, 0]))),
+        covariance=fit.covariance,
+        chi_squared=fit.chi_squared,
+        target=target,
+        target_coefficient=cold,
+        target_factor=float(np.exp(_deviation(fit.covariance, 1 / target))),
+        target_conductivity=per_coefficient * cold / target,
+        member_coefficients=members,
+        left_out=np.array(
+            [(one.temperature, one.coefficient, one.coefficient_error) for one in left_out]
+        ).reshape(-1, 3),
+        spread=_spread(fit, members, target, per_coefficient) if len(members) else {},
+    )
+
+
+def _require_of_one_kind(results: Sequence[Diffusion]) -> None:
+    """Refuse several species, and results without a temperature."""
     species = {one.species for one in results}
     if len(species) != 1:
         raise PropertyError(
@@ -207,73 +223,69 @@ def arrhenius(results: Sequence[Diffusion], /, *, target: float = 300.0) -> Arrh
                 "A trajectory does not say its temperature; give one for each trajectory with "
                 "--temperature, in K and in their order."
             )
-    left_out = [one for one in results if not one.resolved]
-    results = [one for one in results if one.resolved]
+
+
+def _require_temperatures(results: Sequence[Diffusion], left_out: Sequence[Diffusion]) -> None:
+    """Refuse what no line goes through."""
     if not results:
         one = left_out[-1]
+        shown = with_error(one.coefficient, one.coefficient_error)
         raise PropertyError(
-            f"At {one.temperature:g} K D({one.species}) = {one.coefficient:.2g} cm²/s "
-            f"with an error of {one.coefficient_error:.2g} cannot be told from zero and has "
-            "no logarithm to fit, and at no other temperature is it better; run longer."
+            f"At {one.temperature:g} K D({one.species}) = {shown} cm²/s cannot be told from zero "
+            "and has no logarithm to fit, and at no other temperature is it better; run longer."
         )
-    temperatures = np.array([one.temperature for one in results])
+    temperatures = [one.temperature for one in results]
     if len(results) > 1 and np.ptp(temperatures) < 1:
         raise PropertyError(
             f"All trajectories are at {temperatures[0]:g} K; an Arrhenius line needs two "
             "temperatures or more."
         )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """ln D_0 and E_a (eV) through coefficients (cm^2/s), what they were solved with, and errors."""
+
+    temperatures: Floats  # (n,), K
+    coefficients: Floats  # (n,)
+    solve: Floats  # (2, n), of ln D
+    logarithm: float
+    energy: float
+    covariance: Floats  # (2, 2)
+    chi_squared: float
+
+
+def _fit(results: Sequence[Diffusion]) -> _Fit:
+    """Weighted least squares; not-a-number of one coefficient."""
+    temperatures = np.array([one.temperature for one in results])
     d = np.array([one.coefficient for one in results])
-    errors = np.array([one.coefficient_error for one in results])
-    sigma = errors / d
+    sigma = np.array([one.coefficient_error for one in results]) / d
     design = np.stack([np.ones_like(d), -1 / (BOLTZMANN * temperatures)], axis=1)
     weighted = (design / sigma[:, None] ** 2).T
     # Through one point there is no line.
     covariance = np.linalg.inv(weighted @ design) if len(d) > 1 else np.full((2, 2), np.nan)
     solve = covariance @ weighted
-    logarithm, energy = solve @ np.log(d)
+    logarithm, energy = (float(value) for value in solve @ np.log(d))
     residual = (np.log(d) - design @ [logarithm, energy]) / sigma
     freedom = len(d) - 2
     chi_squared = float(residual @ residual / freedom) if freedom > 0 else float("nan")
     covariance = covariance * np.fmax(1, chi_squared)
-    cold = float(np.exp(_line(logarithm, energy, 1 / target)))
-    density = float(np.mean([one.n_mobile / one.volume for one in results if one.volume]))
-    per_coefficient = MS_PER_CM * density * results[0].charge ** 2 / CM2_PER_S / BOLTZMANN
-    members = _members(results)
+    return _Fit(temperatures, d, solve, logarithm, energy, covariance, chi_squared)
+
+
+def _spread(fit: _Fit, members: Floats, target: float, per_coefficient: float) -> dict[str, Any]:
+    """Deviations of what the lines of members (n_members, n) say, each with the fit's weights."""
     # A member whose ions do not move has no line, and then there is no deviation to tell.
-    logarithms, energies = solve @ np.log(np.where(members > 0, members, np.nan)).T
-    cold_members = np.exp(_line(logarithms, energies, 1 / target))
-    of_members = {
+    logarithms, energies = fit.solve @ np.log(np.where(members > 0, members, np.nan)).T
+    cold = np.exp(_line(logarithms, energies, 1 / target))
+    found = {
         "coefficients": members,
         "activation_energy": energies,
         "prefactor": np.exp(logarithms),
-        "target_coefficient": cold_members,
-        "target_conductivity": per_coefficient * cold_members / target,
+        "target_coefficient": cold,
+        "target_conductivity": per_coefficient * cold / target,
     }
-    return Arrhenius(
-        species=species.pop(),
-        temperatures=temperatures,
-        coefficients=d,
-        coefficient_errors=errors,
-        conductivities=np.array([one.conductivity for one in results]),
-        activation_energy=float(energy),
-        activation_energy_error=float(np.sqrt(covariance[1, 1])),
-        prefactor=float(np.exp(logarithm)),
-        prefactor_factor=float(np.exp(np.sqrt(covariance[0, 0]))),
-        covariance=covariance,
-        chi_squared=chi_squared,
-        target=target,
-        target_coefficient=cold,
-        target_factor=float(np.exp(_deviation(covariance, 1 / target))),
-        target_conductivity=per_coefficient * cold / target,
-        member_coefficients=members,
-        left_out=np.array(
-            [(one.temperature, one.coefficient, one.coefficient_error) for one in left_out]
-        ).reshape(-1, 3),
-        spread={
-            name: np.std(values, axis=0, ddof=1)
-            for name, values in (of_members if len(members) else {}).items()
-        },
-    )
+    return {name: np.std(values, axis=0, ddof=1) for name, values in found.items()}
 
 
 def _members(results: Sequence[Diffusion]) -> Floats:

@@ -22,7 +22,7 @@ from ladera.properties.elasticity import Elasticity, elasticity
 from ladera.properties.equation_of_state import EquationOfState, equation_of_state
 from ladera.properties.memory import FOLDER, RememberingCalculator, forget
 from ladera.properties.phonons import Phonons, phonons
-from ladera.properties.result import FILE, Result, Table
+from ladera.properties.result import FILE, Result
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
 from ladera.quantities import MILLI, QUANTITIES, STRESS, pretty
@@ -30,6 +30,7 @@ from ladera.simulation.records import write_structure
 from ladera.simulation.relaxation import relax
 from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.structures import read_structure
+from ladera.tables import Column, Table
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Card(Result):
     def table(self) -> Table:
         """Subject, finding, verdict."""
         rows = zip(self.subjects, self.findings, self.verdicts, strict=True)
-        return Table((self.model, "found", "to be trusted"), tuple(rows))
+        columns = (Column(self.model), Column("found"), Column("to be trusted"))
+        return Table(columns, tuple(rows))
 
     def plot(self) -> Figure:
         """How many of the things looked at came out well."""
@@ -260,14 +262,13 @@ class _Work:
             return
         curve = self.piece("equation_of_state", lambda: equation_of_state(atoms))
         if isinstance(curve, EquationOfState):
-            words = (
-                f"{curve.volume[0]:.3f} Å³ per atom, bulk modulus {curve.bulk_modulus[0]:.1f} GPa"
-            )
+            volume, modulus = (curve.number(name, 0) for name in ("volume", "bulk_modulus"))
+            words = f"{volume.text('.3f')} Å³ per atom, bulk modulus {modulus.text('.1f')} GPa"
             self.say("equation of state", words + self.of_cell[1], self.of_cell[0])
         constants = self.piece("elasticity", lambda: elasticity(atoms))
         if isinstance(constants, Elasticity):
-            c = constants.stiffness
-            words = f"C11 {c[0, 0]:.1f}, C12 {c[0, 1]:.1f}, C44 {c[3, 3]:.1f} GPa"
+            each = constants.constants().items()
+            words = ", ".join(f"{name} {constant.text('.1f')}" for name, constant in each) + " GPa"
             words += "" if constants.stable else ", unstable"
             verdict = self.of_cell[0] if constants.stable else BAD
             self.say("elastic constants", words + self.of_cell[1], verdict)

@@ -14,11 +14,12 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError, SimulationError
 from ladera.plotting import FAINT, PALETTE, log_scale, style
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.settings import MDSettings
+from ladera.tables import Column, Number, Table
 from ladera.units import BOLTZMANN
 
 if TYPE_CHECKING:
@@ -60,14 +61,17 @@ class EnergyConservation(Result):
         for step, drift, fluctuation in zip(
             self.timesteps, self.drift, self.fluctuation, strict=True
         ):
-            if not np.isfinite(drift):
-                rows.append((f"{step:g}", "broke off", "", ""))
-                continue
             verdict = "safe" if step <= self.safe else "too long"
-            rows.append((f"{step:g}", f"{drift:+.3g}", f"{fluctuation:.3g}", verdict))
-        rows.append(("all of them", f"{self.duration:.3g} ps", f"{self.temperature:g} K", ""))
-        columns = ("time step (fs)", "drift (meV/atom/ps)", "fluctuation (meV/atom)", "verdict")
-        return Table(columns, tuple(rows))
+            numbers = (Number(x, instead="broke off") for x in (drift, fluctuation))
+            rows.append((step, *numbers, verdict if np.isfinite(drift) else "broke off"))
+        columns = (
+            Column("time step", "fs", pattern="g"),
+            Column("drift of the total energy", "meV/atom/ps", pattern="+.3g"),
+            Column("fluctuation", "meV/atom", pattern=".3g"),
+            Column("verdict"),
+        )
+        words = f"Each of them {self.duration:.3g} ps, from {self.temperature:g} K."
+        return Table(columns, tuple(rows), notes=(words,))
 
     def plot(self) -> Figure:
         """Drift and fluctuation against the time step."""

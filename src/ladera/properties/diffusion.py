@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import units as ase_units
 from matplotlib.figure import Figure
 
-from ladera.arrays import Floats, Integers
+from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, style
-from ladera.properties.mean_squares import (
-    growth,
-    independent_particles,
-    mean_squared_displacements,
-    origin_correlation,
-    origin_variance,
-    slope_error,
-    straight_line,
-    variances,
-)
+from ladera.properties.mobility import BALLISTIC, framework_motion, motion_of
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity, two_digits
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import deviations
 from ladera.properties.trajectory import Trajectory
 from ladera.properties.unfolding import reduced_cell
+from ladera.tables import Cell, Column, Number, Table
 from ladera.units import BOLTZMANN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 CM2_PER_S: Final = 0.1  # of one Angstrom^2/fs
 # e^2/(eV Angstrom fs) in mS/cm: e/(1e-10 m 1e-15 s) is in S/m, ten mS/cm each.
@@ -42,12 +34,7 @@ CHARGES: Final = {
     **dict.fromkeys(("F", "Cl", "Br", "I"), -1.0),
     **dict.fromkeys(("O", "S"), -2.0),
 }
-FIRST_LAG: Final = 1000.0  # fs; before it ions rattle in their cages
-OBSERVATIONS: Final = 30  # at the longest lag, counted without overlap
-FIT_LAGS: Final = 200
 FLOWING: Final = 3.0  # Angstrom; atoms of a solid stay nearer to their sites
-FEWEST_LAGS: Final = 5
-BALLISTIC: Final = 1.5  # power of time above which atoms fly or drift
 DIFFUSIVE: Final = 0.7  # power of time below which rattling outweighs what ions have gone
 
 
@@ -108,57 +95,74 @@ class Diffusion(Result):
         return self.coefficient > 2 * self.coefficient_error
 
     def table(self) -> Table:
-        """Quantity, value, error, and the deviation of a committee's members."""
-        verdict = "" if self.resolved else " (not told from zero)"
-        verdict = " (NOT DIFFUSION)" if self.exponent > BALLISTIC else verdict
-        rows = [
-            self._row(f"D({self.species}) (cm²/s){verdict}", "coefficient"),
-            *(
-                self._row(f"D along {axis} (cm²/s)", "components", i)
-                for i, axis in enumerate("xyz")
-            ),
-            self._row("collective (charge) D (cm²/s)", "collective"),
-            self._row("Haven ratio", "haven_ratio"),
-            self._row("conductivity, Nernst-Einstein (mS/cm)", "conductivity"),
-            self._row("conductivity, collective (mS/cm)", "collective_conductivity"),
-        ]
+        """Coefficients and conductivities, what is to be said of them, and what they are from."""
+        return Table.of_one(*self._coefficients(), *self._facts())
+
+    def _coefficients(self) -> Iterator[tuple[Column, Cell]]:
+        zero = "" if self.resolved else "not told from zero"
+        flying = "NOT DIFFUSION: no errors" if self.exponent > BALLISTIC else ""
+        unknown, alone = self._unknown(), "all atoms move: nothing to move against"
+        alone = alone if np.isnan(self.collective) else ""
+        still = alone or "the sum of the ions is at rest"
+        yield Column(f"D({self.species})", "cm^2/s"), self._found("coefficient", flying or zero)
+        for i, axis in enumerate("xyz"):
+            yield Column(f"D along {axis}", "cm^2/s"), self.number("components", i)
+        for name, unit, field, reason in (
+            ("collective (charge) D", "cm^2/s", "collective", alone),
+            ("Haven ratio", "", "haven_ratio", still),
+            ("conductivity, Nernst-Einstein", "mS/cm", "conductivity", unknown),
+            ("conductivity, collective", "mS/cm", "collective_conductivity", unknown or alone),
+        ):
+            yield Column(name, unit), self._found(field, missing=reason)
         if np.isfinite(self.infinite):
-            name = f"D in an infinite cell, {self.viscosity:g} mPa s (cm²/s)"
-            error, spread = self.coefficient_error, self.spread.get("infinite", np.nan)
-            rows.append((name, f"{self.infinite:.4g}", _deviation(error), _deviation(spread)))
-        facts = [
-            ("fit window (ps)", f"{self.window[0]:.4g} to {self.window[1]:.4g}"),
-            ("MSD grows as time to the power", self._growth()),
-            ("temperature (K)", _number(round(self.temperature, 1), "not given")),
-            ("charge of an ion (e)", _number(self.charge, "not given")),
-            ("trajectory (ps)", f"{self.duration:.4g}"),
-            (f"{self.species} atoms", str(self.n_mobile)),
-            ("positions relative to", self.drift),
-            ("root mean square motion of the others (Å)", self._motion()),
-            ("atoms folded into the cell", "yes, followed" if self.wrapped else "no"),
-        ]
-        rows += [(*fact, "", "") for fact in facts]
-        count = len(self.member_coefficients)
-        columns = ("quantity", "value", "standard error", f"deviation of {count} members")
-        shown = 4 if count else 3
-        return Table(columns[:shown], tuple(row[:shown] for row in rows))
+            name = f"D in an infinite cell, {self.viscosity:g} mPa s"
+            yield (
+                Column(name, "cm^2/s"),
+                replace(self.number("infinite"), error=self.coefficient_error),
+            )
 
-    def _row(self, name: str, field: str, index: Any = ()) -> tuple[str, str, str, str]:
-        value = float(np.asarray(getattr(self, field))[index])
-        if not np.isfinite(value):
-            return name, "not computed", "", ""
-        error = np.asarray(getattr(self, f"{field}_error"))[index]
-        spread = np.asarray(self.spread[field])[index] if field in self.spread else np.nan
-        return name, f"{value:.4g}", _deviation(error), _deviation(spread)
+    def _found(self, field: str, note: str = "", missing: str = "") -> Number:
+        """A number with a note, or with the reason where there is none."""
+        number = self.number(field)
+        return replace(number, note=note if np.isfinite(number.value) else missing)
 
-    def _growth(self) -> str:
-        words = " (MOSTLY RATTLING: run longer)" if self.exponent < DIFFUSIVE else ""
-        words = " (FLYING or drifting: no errors)" if self.exponent > BALLISTIC else words
-        return f"{self.exponent:.2f}{words}" if np.isfinite(self.exponent) else "at rest"
+    def _facts(self) -> Iterator[tuple[Column, Cell]]:
+        rattling = "MOSTLY RATTLING: run longer" if self.exponent < DIFFUSIVE else ""
+        rattling = "FLYING or drifting: no errors" if self.exponent > BALLISTIC else rattling
+        flowing = "MOLTEN, or a flowing cell" if self.framework_motion > FLOWING else ""
+        yield Column("first lag of the fit", "ps"), float(self.window[0])
+        yield Column("last lag of the fit", "ps"), float(self.window[1])
+        for name, unit, pattern, number in (
+            (
+                "MSD grows as time to the power",
+                "",
+                ".2f",
+                Number(self.exponent, note=rattling, instead="at rest"),
+            ),
+            ("temperature", "K", ".1f", Number(self.temperature, instead="not given")),
+            ("charge of an ion", "e", "g", Number(self.charge, instead="not given")),
+            ("trajectory", "ps", ".4g", Number(self.duration)),
+            (f"{self.species} atoms", "", "g", Number(self.n_mobile)),
+            (
+                "root mean square motion of the others",
+                "Angstrom",
+                ".2f",
+                Number(self.framework_motion, note=flowing, instead="no others"),
+            ),
+        ):
+            yield Column(name, unit, pattern=pattern), number
+        yield Column("positions relative to"), self.drift
+        yield Column("atoms folded into the cell"), "yes, followed" if self.wrapped else "no"
 
-    def _motion(self) -> str:
-        flows = " (MOLTEN, or a flowing cell)" if self.framework_motion > FLOWING else ""
-        return _number(round(self.framework_motion, 2), "no others") + flows
+    def _unknown(self) -> str:
+        """Why there is no conductivity, where there is none."""
+        known = {
+            "temperature": np.isfinite(self.temperature),
+            "cell": self.volume > 0,
+            "charge of an ion": np.isfinite(self.charge),
+        }
+        missing = [name for name, is_known in known.items() if not is_known]
+        return f"no {' and no '.join(missing)} known" if missing else ""
 
     def plot(self) -> Figure:
         """MSD with its error band, components, and the fit in its window."""
@@ -261,105 +265,47 @@ def _of_one(
     viscosity: float | None,
 ) -> Diffusion:
     """What :func:`diffusion` finds in one trajectory."""
-    positions = trajectory.without_drift(species)
-    n_frames, n_mobile = positions.shape[:2]
-    all_mobile = n_mobile == len(trajectory.numbers)
-    lags = _fit_lags(trajectory, n_mobile, window)
-    shape = origin_correlation(n_frames, lags)
-    weights = straight_line(lags * trajectory.interval)
-    msd = mean_squared_displacements(positions)
-    exponent = growth(lags, msd[lags].sum(axis=1))
-    n_apart = independent_particles(positions, _middle(lags, n_frames))
-    whole, parts = variances(positions, lags, msd[lags])
-    fit = weights @ msd[lags].sum(axis=1)
-    tracer, intercept = fit[0] / 6, fit[1]
-    together = mean_squared_displacements(positions.sum(axis=1, keepdims=True)) / n_mobile
-    # Nothing, where the sum of the ions is at rest to the last digits.
-    together = np.where(together > 1e-12 * msd, together, 0)
-    collective = float("nan") if all_mobile else float(weights[0] @ together[lags].sum(axis=1) / 6)
-    components = weights[0] @ msd[lags] / 2
-    if exponent > BALLISTIC:  # what the errors are of, a walk, is not there
-        whole, parts = whole * np.nan, parts * np.nan
-    error = slope_error(weights[0], whole / n_apart, shape) / 6
-    by_axis = [slope_error(weights[0], parts[:, c] / n_apart, shape) / 2 for c in range(3)]
-    components_error = np.array(by_axis)
-    # One particle has too few displacements to show their spread; a sum of many ions is normal.
-    normal = 2 * (together[lags] ** 2).sum(axis=1) * (np.nan if exponent > BALLISTIC else 1)
-    collective_error = slope_error(weights[0], normal, shape) / 6
-    haven = haven_error = float("nan")
-    if collective > 0:
-        haven = tracer / collective
-        haven_error = abs(haven) * np.hypot(error / tracer, collective_error / collective)
+    motion = motion_of(trajectory, species, window)
     temperature, volume = trajectory.temperature or float("nan"), trajectory.volume
     q = CHARGES.get(species, float("nan")) if charge is None else charge
-    density = n_mobile / volume if volume > 0 else float("nan")
+    density = motion.n_mobile / volume if volume > 0 else float("nan")
     sigma = MS_PER_CM * density * q**2 / (BOLTZMANN * temperature)
-    shown = np.arange(1, n_frames, max(1, n_frames // 200))
-    shown = shown[shown <= 1.25 * lags[-1]]
-    shown_shape = origin_variance(n_frames, shown)
+    shown, msd_error = motion.shown()
     return Diffusion(
         species=species,
-        n_mobile=n_mobile,
-        drift="the centre of all atoms" if all_mobile else "the centre of all other atoms",
+        n_mobile=motion.n_mobile,
+        drift="the centre of all atoms" if motion.alone else "the centre of all other atoms",
         wrapped=trajectory.wrapped,
         temperature=temperature,
-        duration=(n_frames - 1) * trajectory.interval / 1000,
+        duration=(trajectory.n_frames - 1) * trajectory.interval / 1000,
         interval=trajectory.interval,
-        framework_motion=_framework_motion(trajectory, species, int(lags[-1])),
+        framework_motion=framework_motion(trajectory, species, int(motion.lags[-1])),
         volume=volume,
         charge=q,
-        window=lags[[0, -1]] * trajectory.interval / 1000,
+        window=motion.lags[[0, -1]] * trajectory.interval / 1000,
         lags=shown * trajectory.interval / 1000,
-        msd=msd[shown].sum(axis=1),
-        msd_error=np.sqrt(variances(positions, shown, msd[shown])[0] / n_apart * shown_shape),
-        msd_components=msd[shown],
-        collective_msd=together[shown].sum(axis=1),
-        intercept=float(intercept),
-        exponent=exponent,
-        coefficient=float(tracer * CM2_PER_S),
-        coefficient_error=float(error * CM2_PER_S),
-        components=components * CM2_PER_S,
-        components_error=components_error * CM2_PER_S,
-        collective=collective * CM2_PER_S,
-        collective_error=float("nan") if all_mobile else collective_error * CM2_PER_S,
-        haven_ratio=float(haven),
-        haven_ratio_error=float(haven_error),
-        conductivity=float(sigma * tracer),
-        conductivity_error=float(sigma * error),
-        conductivity_components=sigma * components,
-        collective_conductivity=float(sigma * collective),
-        collective_conductivity_error=float("nan") if all_mobile else sigma * collective_error,
+        msd=motion.msd[shown].sum(axis=1),
+        msd_error=msd_error,
+        msd_components=motion.msd[shown],
+        collective_msd=motion.together[shown].sum(axis=1),
+        intercept=motion.intercept,
+        exponent=motion.exponent,
+        coefficient=motion.tracer * CM2_PER_S,
+        coefficient_error=motion.tracer_error * CM2_PER_S,
+        components=motion.components * CM2_PER_S,
+        components_error=motion.components_error * CM2_PER_S,
+        collective=motion.collective * CM2_PER_S,
+        collective_error=motion.collective_error * CM2_PER_S,
+        haven_ratio=motion.haven_ratio,
+        haven_ratio_error=motion.haven_ratio_error,
+        conductivity=sigma * motion.tracer,
+        conductivity_error=sigma * motion.tracer_error,
+        conductivity_components=sigma * motion.components,
+        collective_conductivity=sigma * motion.collective,
+        collective_conductivity_error=sigma * motion.collective_error,
         viscosity=float("nan") if viscosity is None else viscosity,
-        infinite=_infinite(trajectory, viscosity, float(tracer * CM2_PER_S)),
+        infinite=_infinite(trajectory, viscosity, motion.tracer * CM2_PER_S),
     )
-
-
-def _fit_lags(
-    trajectory: Trajectory, n_mobile: int, window: tuple[float, float] | None
-) -> Integers:
-    """Lags of the fit, in frames."""
-    interval, n_frames = trajectory.interval, trajectory.n_frames
-    length = (n_frames - 1) * interval / 1000
-    if window is None:
-        first = int(np.ceil(FIRST_LAG / interval))
-        stop = min(n_mobile * n_frames // OBSERVATIONS, n_frames)
-        why = "the default window (1 ps to n_mobile n_frames / 30 frames)"
-    else:
-        if not 0 <= window[0] < window[1] < np.inf:
-            raise PropertyError(
-                f"The window from {window[0]:g} to {window[1]:g} ps is none; give its first and "
-                "last time with --window FIRST LAST, in ps."
-            )
-        first = max(1, round(1000 * window[0] / interval))
-        stop = round(1000 * window[1] / interval) + 1
-        why = f"the window from {window[0]:g} to {window[1]:g} ps"
-    if stop - first < FEWEST_LAGS or stop > n_frames:
-        raise PropertyError(
-            f"The trajectory is too short for {why}: it is {length:.4g} ps long, {n_frames} frames "
-            f"{interval:g} fs apart of {n_mobile} mobile atom(s), and {FEWEST_LAGS} lags or more "
-            "must fit; run longer, or give a window within it with --window FIRST LAST, in ps."
-        )
-    return np.arange(first, stop, max(1, (stop - first) // FIT_LAGS))
 
 
 def _infinite(trajectory: Trajectory, viscosity: float | None, coefficient: float) -> float:
@@ -379,25 +325,3 @@ def _infinite(trajectory: Trajectory, viscosity: float | None, coefficient: floa
     kelvin = ase_units._k * trajectory.temperature
     in_si = 2.837297 * kelvin / (6 * np.pi * 1e-3 * viscosity * 1e-10 * lengths[0])
     return coefficient + float(1e4 * in_si)
-
-
-def _framework_motion(trajectory: Trajectory, species: str, lag: int) -> float:
-    """Root mean square displacement of the other atoms over a lag, Angstrom, without drift."""
-    others = trajectory.positions[:, ~trajectory.mobile(species)]
-    if not others.shape[1]:
-        return float("nan")
-    centred = others - others.mean(axis=1, keepdims=True)
-    return float(np.sqrt(((centred[lag:] - centred[:-lag]) ** 2).sum(axis=2).mean()))
-
-
-def _middle(lags: Integers, n_frames: int) -> int:
-    """A lag amid the window at which there are still some displacements."""
-    return int(max(lags[0], min(np.sqrt(lags[0] * lags[-1]), n_frames // 10)))
-
-
-def _deviation(value: float) -> str:
-    return two_digits(value) if np.isfinite(value) else ""
-
-
-def _number(value: float, otherwise: str) -> str:
-    return f"{value:g}" if np.isfinite(value) else otherwise

@@ -17,9 +17,10 @@ from ladera.graph import Graph
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import deviations
 from ladera.structure import Structure
+from ladera.tables import Column, Table
 
 if TYPE_CHECKING:
     from ladera.potential import Potential
@@ -67,17 +68,18 @@ class Dimers(Result):
         """One row for each pair."""
         rows = []
         for i, pair in enumerate(self.pairs):
-            bound = bool(np.isfinite(self.minimum[i]))
-            rows.append(
-                (
-                    pair,
-                    self.show("minimum", ".2f", i) if bound else "none",
-                    self.show("well", "z.3f", i) if bound else "",
-                    self.soft.get(pair, "yes, down to 0.5 Å"),
-                    self.show("shortest", "z.1f", i),
-                )
-            )
-        columns = ("pair", "minimum (Å)", "depth (eV)", "repels", "at 0.5 Å (eV)")
+            none = "" if np.isfinite(self.minimum[i]) else "no minimum beyond 0.7 bonds"
+            minimum = self.number("minimum", i, note=none, instead="none")
+            well = self.number("well", i, instead="none")
+            repels = self.soft.get(pair, "yes, down to 0.5 Å")
+            rows.append((pair, minimum, well, repels, self.number("shortest", i)))
+        columns = (
+            Column("pair"),
+            Column("minimum", "Angstrom", pattern=".2f"),
+            Column("depth", "eV", pattern="z.3f"),
+            Column("repels"),
+            Column("energy at 0.5 Å", "eV", pattern="z.1f"),
+        )
         return Table(columns, tuple(rows))
 
     def plot(self) -> Figure:

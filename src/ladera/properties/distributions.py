@@ -16,8 +16,10 @@ from ladera.plotting import DASHES, FAINT, PALETTE, band, style
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.pair_statistics import ANGLE_BINS, BIN, PairStatistics
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.unfolding import nearest_image
+from ladera.structure import directions
+from ladera.tables import Cell, Column, Number, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,48 +77,58 @@ class Structure(Result):
     structure_factor_error: Floats = quantity()
 
     def table(self) -> Table:
-        """First shell of every pair, both ways round, then angles and structure factor."""
-        rows = []
+        """First shell of every pair, both ways round."""
+        columns = (
+            Column("pair"),
+            Column("first peak", "Angstrom", pattern=".3f"),
+            Column("height", pattern=".2f"),
+            Column("first minimum", "Angstrom", pattern=".2f"),
+            Column("neighbours within", pattern=".2f"),
+        )
+        rows: list[tuple[Cell, ...]] = []
         for i, pair in enumerate(self.pairs):
             ends = pair.split("-")
             ways = [1.0] if ends[0] == ends[1] else [1.0, self.counts[i, 0] / self.counts[i, 1]]
             for name, factor in zip((pair, "-".join(reversed(ends))), ways, strict=False):
                 rows.append((name, *self._shell(i, factor)))
+        words = f"Averaged over {self.n_frames} frames in {self.n_blocks} blocks"
+        if self.radial.any() and np.isnan(self.radial_error).all():
+            words += " THAT ARE ALIKE (no errors: run longer)"
+        return Table(columns, tuple(rows), notes=(f"{words}.",))
+
+    def _shell(self, i: int, factor: float) -> tuple[Number, ...]:
+        peak, minimum = (bool(np.isfinite(each[i])) for each in (self.peak, self.minimum))
+        ends = "" if minimum or not peak else "g(r) ends before a minimum"
+        return (
+            self.number("peak", i, note="" if peak else "g(r) has no peak"),
+            self.number("height", i),
+            self.number("minimum", i, note=ends),
+            self.number("coordination", i, factor=factor) if minimum else Number(np.nan),
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        """First shells, angles, and the highest peak of the structure factor."""
+        rows = []
         for i, triplet in enumerate(self.triplets):
             at = float(self.angles[np.argmax(self.angular[i])])
             mean = float((self.angular[i] * self.angles).sum() / self.angular[i].sum())
-            rows.append(
-                (f"{triplet} angle", f"{at:.0f}° (most frequent)", f"mean {mean:.1f}°", "", "")
-            )
+            rows.append((triplet, at, mean))
+        columns = (
+            Column("angle"),
+            Column("most frequent", "degree", pattern=".0f"),
+            Column("mean", "degree", pattern=".1f"),
+        )
         best = int(np.argmax(self.structure_factor))
-        rows.append(
+        highest = Table.of_one(
             (
-                "structure factor",
-                f"{self.wavevectors[best]:.2f} Å⁻¹",
-                _plus_minus(self.structure_factor[best], self.structure_factor_error[best]),
-                "",
-                "",
-            )
+                Column("highest peak of S(q), at q", "1/Angstrom", pattern=".2f"),
+                float(self.wavevectors[best]),
+            ),
+            (Column("S(q) there", pattern=".2f"), self.number("structure_factor", best)),
+            name="structure_factor",
         )
-        words = f"{self.n_frames} frames in {self.n_blocks} blocks"
-        if self.radial.any() and np.isnan(self.radial_error).all():
-            words += " THAT ARE ALIKE (no errors: run longer)"
-        rows.append(("averaged over", words, "", "", ""))
-        columns = ("pair", "first peak (Å)", "height", "first minimum (Å)", "neighbours within")
-        return Table(columns, tuple(rows))
-
-    def _shell(self, i: int, factor: float) -> tuple[str, str, str, str]:
-        if not np.isfinite(self.peak[i]):
-            return "no peak", "", "", ""
-        last = ("", "")
-        if np.isfinite(self.minimum[i]):
-            number = _plus_minus(factor * self.coordination[i], factor * self.coordination_error[i])
-            last = (f"{self.minimum[i]:.2f}", number)
-        return (
-            _plus_minus(self.peak[i], self.peak_error[i], 3),
-            _plus_minus(self.height[i], self.height_error[i]),
-            *last,
-        )
+        angles = [Table(columns, tuple(rows), name="angles")] if rows else []
+        return (self.table(), *angles, highest)
 
     def plot(self) -> Figure:
         """g(r) with its integral, angles, and structure factor, one above the other."""
@@ -241,7 +253,9 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
 
 def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
     if farthest is not None and not farthest > 10 * BIN:
-        raise PropertyError(f"g(r) to {farthest:g} Angstrom is too short; give some Angstrom.")
+        raise PropertyError(
+            f"g(r) to {farthest:g} Angstrom is too short; give --farthest some Angstrom, such as 6."
+        )
     if len(frames) and len(frames[0]) < 2:
         raise PropertyError("g(r) is made of pairs, and the structure has one atom.")
     if len(frames) < 2 * BLOCKS:
@@ -252,7 +266,7 @@ def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
     for index, atoms in enumerate(frames):
         if not (atoms.pbc.all() and atoms.cell.volume > 0):
             raise PropertyError(
-                f"Frame {index} is periodic along {atoms.pbc.tolist()}; g(r) compares with an even "
+                f"Frame {index} is periodic {directions(atoms.pbc)}; g(r) compares with an even "
                 "density, so give frames of a cell that is periodic in all directions."
             )
         if not np.array_equal(atoms.numbers, frames[0].numbers):
@@ -318,7 +332,3 @@ def _inside(integral: Floats, reach: Floats, work: PairStatistics) -> Floats:
     """Neighbours within the reach of each pair, (n_pairs,)."""
     pairs = zip(reach, integral, strict=True)
     return np.array([np.interp(r, work.edges[1:], row) for r, row in pairs])
-
-
-def _plus_minus(value: float, error: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f}" + (f" ± {error:.2g}" if error > 1e-9 * value else "")

@@ -13,7 +13,7 @@ from ladera.errors import ConfigError, PropertyError
 from ladera.plotting import PALETTE, axes, style
 from ladera.potential import LaderaCalculator
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.standard_axes import (
     KELVIN,
     VOIGT,
@@ -29,6 +29,7 @@ from ladera.properties.structures import (
     require_relaxed,
     with_spread,
 )
+from ladera.tables import Cell, Column, Number, Table
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -82,45 +83,57 @@ class Elasticity(Result):
 
     def table(self) -> Table:
         """Independent constants first, then the moduli of the polycrystal."""
-        names = self.independent or tuple(f"C{i}{j}" for i in range(1, 7) for j in range(i, 7))
-        rows = [
-            (name, self.show("stiffness", ".2f", (int(name[1]) - 1, int(name[2]) - 1)), "GPa")
-            for name in names
+        rows: list[tuple[Column, Cell]] = [
+            (Column(name, "GPa", pattern=".2f"), constant)
+            for name, constant in self.constants().items()
         ]
         for name, label in (("bulk_modulus", "bulk modulus"), ("shear_modulus", "shear modulus")):
             for i, mean in enumerate(("Voigt", "Reuss", "Hill")):
-                rows.append((f"{label}, {mean}", self.show(name, ".2f", i), "GPa"))
+                column = Column(f"{label}, {mean}", "GPa", pattern=".2f")
+                rows.append((column, self.number(name, i)))
         rows += [
-            ("Young's modulus", self.show("young_modulus", ".2f"), "GPa"),
-            ("Poisson's ratio", self.show("poisson_ratio", ".3f"), ""),
-            ("universal anisotropy", self.show("universal_anisotropy", ".3f"), ""),
-            ("smallest eigenvalue", self.show("eigenvalues", ".2f", 0), "GPa"),
-            ("mechanically stable (Born)", "yes" if self.stable else "NO", ""),
+            (Column("Young's modulus", "GPa", pattern=".2f"), self.number("young_modulus")),
+            (Column("Poisson's ratio", pattern=".3f"), self.number("poisson_ratio")),
+            (Column("universal anisotropy", pattern=".3f"), self.number("universal_anisotropy")),
+            (Column("smallest eigenvalue", "GPa", pattern=".2f"), self.number("eigenvalues", 0)),
+            (Column("mechanically stable (Born)"), "yes" if self.stable else "NO"),
             *self._warnings(),
-            ("space group", self.space_group, ""),
-            ("axes (IEEE 176)", self.about, ""),
+            (Column("space group"), self.space_group),
+            (Column("axes (IEEE 176)"), self.about),
             *self._axes_rows(),
-            ("constants from", self.origin, ""),
-            (f"error, by strains of {self.strain:.2g}", f"{self.strain_error:.2g}", "GPa"),
+            (Column("constants from"), self.origin),
+            (Column("largest error of a constant", "GPa", pattern=".2g"), self._by_strain()),
         ]
-        return Table(("quantity", "value", "unit"), tuple(rows))
+        return Table.of_one(*rows)
 
-    def _warnings(self) -> list[tuple[str, str, str]]:
-        rows = []
+    def constants(self) -> dict[str, Number]:
+        """The constants that symmetry leaves independent, C11 and so on, in GPa."""
+        names = self.independent or tuple(f"C{i}{j}" for i in range(1, 7) for j in range(i, 7))
+        return {
+            name: self.number("stiffness", (int(name[1]) - 1, int(name[2]) - 1)) for name in names
+        }
+
+    def _by_strain(self) -> Number:
+        return Number(self.strain_error, note=f"by strains of {self.strain:.2g}")
+
+    def _warnings(self) -> list[tuple[Column, Cell]]:
+        rows: list[tuple[Column, Cell]] = []
         if self.unstable_modes:
-            rows += [("modes of the atoms without a restoring force", f"{self.unstable_modes}", "")]
+            column = Column("modes of the atoms without a restoring force")
+            rows.append((column, float(self.unstable_modes)))
         if self.kink:
-            plus, minus = self.kink_slopes
-            rows += [(f"NOT SMOOTH: {self.kink}", f"{plus:.2f} and {minus:.2f}", "GPa")]
+            for side, slope in zip(("plus", "minus"), self.kink_slopes, strict=True):
+                column = Column(f"NOT SMOOTH: {self.kink}, to {side}", "GPa", pattern=".2f")
+                rows.append((column, float(slope)))
         return rows
 
-    def _axes_rows(self) -> list[tuple[str, str, str]]:
+    def _axes_rows(self) -> list[tuple[Column, Cell]]:
         """Where the axes are in the Cartesian ones of the structure, unless they are the same."""
         if np.allclose(self.axes, np.eye(3), atol=1e-4):
             return []
         rows = zip("xyz", self.axes.round(4) + 0.0, strict=True)
         return [
-            (f"{name} in the file's axes", "({:.4f}, {:.4f}, {:.4f})".format(*axis), "")
+            (Column(f"{name} in the file's axes"), "({:.4f}, {:.4f}, {:.4f})".format(*axis))
             for name, axis in rows
         ]
 
@@ -169,11 +182,13 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
     minimum, a calculator without stress, and constants that do not converge with the strain.
     """
     require_crystal(atoms, "An elastic constant")
-    require_relaxed(atoms, cell=True)
+    if not (np.isfinite(fmax) and fmax > 0):
+        raise PropertyError(f"fmax is {fmax:g} eV/Angstrom; it must be finite and above zero.")
     if not 0 < tolerance < 1:
         raise PropertyError(
             f"The tolerance is {tolerance:g}; it is a share of the largest constant, such as 0.01."
         )
+    require_relaxed(atoms, cell=True)
     setting = standard_setting(atoms)
     columns = _independent_strains(setting)
     strains = [setting.to_file(unit_strain(column)) for column in columns]

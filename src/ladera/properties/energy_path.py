@@ -21,10 +21,11 @@ from ladera.plotting import INK, PALETTE, axes, style
 from ladera.potential import LaderaCalculator
 from ladera.properties.memory import alike
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import require_calculator, require_relaxed
 from ladera.simulation.held import is_held, require_honoured
 from ladera.structure import spin_state, total_charge
+from ladera.tables import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,17 +64,29 @@ class EnergyPath(Result):
     residual: float = quantity("eV/Angstrom")  # largest of the forces
 
     def table(self) -> Table:
-        """Barriers, then one row for each image."""
+        """Barriers."""
         top = int(np.argmax(self.energies))
-        rows = [
-            ("barrier", self.show("barrier", ".4f"), f"image {top}"),
-            ("barrier back", self.show("reverse_barrier", ".4f"), ""),
-            ("reaction energy", self.show("reaction_energy", ".4f"), ""),
-            ("force left across the path (eV/Å)", f"{self.residual:.3f}", ""),
-        ]
-        for i, distance in enumerate(self.distances):
-            rows.append((f"image {i}", self.show("energies", ".4f", i), f"{distance:.3f}"))
-        return Table(("", "energy (eV)", "path (Å)"), tuple(rows))
+        left = Column("force left across the path", "eV/Angstrom", pattern=".3f")
+        return Table.of_one(
+            (Column("barrier", "eV", pattern=".4f"), self.number("barrier", note=f"image {top}")),
+            (Column("barrier back", "eV", pattern=".4f"), self.number("reverse_barrier")),
+            (Column("reaction energy", "eV", pattern=".4f"), self.number("reaction_energy")),
+            (left, self.residual),
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        """Barriers, and the images."""
+        columns = (
+            Column("image"),
+            Column("path", "Angstrom", pattern=".3f"),
+            Column("potential energy over the start", "eV", pattern=".4f"),
+            Column("force across the path", "eV/Angstrom", pattern=".3f"),
+        )
+        rows = tuple(
+            (float(i), float(distance), self.number("energies", i), float(self.forces[i]))
+            for i, distance in enumerate(self.distances)
+        )
+        return self.table(), Table(columns, rows, name="images")
 
     def plot(self) -> Figure:
         """Energy along the path, with two spreads."""

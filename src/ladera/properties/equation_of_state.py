@@ -15,13 +15,14 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import (
     require_crystal,
     require_strain,
     scaled_crystals,
     with_spread,
 )
+from ladera.tables import Cell, Column, Table
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -92,21 +93,20 @@ class EquationOfState(Result):
 
     def table(self) -> Table:
         """One row for each form."""
-        rows = tuple(
-            (
-                form,
-                self._with_error("volume", ".4f", i),
-                self._with_error("bulk_modulus", ".2f", i),
-                self._with_error("derivative", ".2f", i),
-                self._with_error("energy", ".5f", i),
-                f"{self.residual[i]:.2g}",
-            )
+        columns = (
+            Column("form"),
+            Column("V0", "Angstrom^3/atom", pattern=".4f"),
+            Column("B0", "GPa", pattern=".2f"),
+            Column("B0'", pattern=".2f"),
+            Column("potential energy E0", "eV/atom", pattern=".5f"),
+            Column("residual", "meV/atom", pattern=".2g"),
+        )
+        names = ("volume", "bulk_modulus", "derivative", "energy")
+        rows: tuple[tuple[Cell, ...], ...] = tuple(
+            (form, *(self.number(name, i) for name in names), float(self.residual[i]))
             for i, form in enumerate(self.forms)
         )
-        return Table(
-            ("form", "V0 (Å³/atom)", "B0 (GPa)", "B0'", "E0 (eV/atom)", "residual (meV/atom)"),
-            rows,
-        )
+        return Table(columns, rows, error="error of the fit")
 
     def plot(self) -> Figure:
         """Energies and both curves against volume."""
@@ -125,13 +125,6 @@ class EquationOfState(Result):
             panel.set_ylabel("energy above the minimum (meV/atom)")
             panel.legend()
         return figure
-
-    def _with_error(self, name: str, pattern: str, index: int) -> str:
-        error = getattr(self, f"{name}_error")[index]
-        text = f"{format(getattr(self, name)[index], pattern)} ± {error:.1g}"
-        if name in self.spread:
-            text += f" (fit) ± {self.spread[name][index]:.2g} (members)"
-        return text
 
 
 @with_spread(at_rest="nothing")

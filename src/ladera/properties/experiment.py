@@ -17,9 +17,11 @@ from scipy.signal import find_peaks
 
 from ladera.arrays import Floats
 from ladera.errors import DataError
+from ladera.files import closest
 from ladera.identity import sha256
 from ladera.plotting import PALETTE
 from ladera.provenance import came_from
+from ladera.tables import Column, Number
 
 STICKS: Final = 60  # a file with fewer points lists peaks, one with more is a curve
 PROMINENCE: Final = 0.03  # of a peak, of the highest
@@ -100,7 +102,7 @@ def read_spectrum(path: str | os.PathLike[str]) -> MeasuredSpectrum:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"There is no spectrum {path}; check the path.")
+        raise DataError(f"There is no spectrum {path}; {closest(path)}")
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
         x, y = _jcamp(text) if _JCAMP.search(text) else _columns(text)
@@ -247,6 +249,20 @@ def _number(word: str) -> float | None:
     if not re.fullmatch(r"[-+]?(\d+(\.\d*|,\d+)?|[.,]\d+)([eE][-+]?\d+)?", word):
         return None
     return float(word.replace(",", "."))
+
+
+def comparison(
+    source: str, shifts: Floats, unmatched: Floats
+) -> tuple[tuple[Column, str | Number], ...]:
+    """What a table says of a measured spectrum: ``shifts`` and ``unmatched`` peaks in cm^-1."""
+    found = np.abs(shifts[np.isfinite(shifts)])
+    mean = Number(float(found.mean())) if len(found) else Number(np.nan, note="no peak matched")
+    left = ", ".join(f"{peak:.0f}" for peak in unmatched) or "none"
+    return (
+        (Column("measured"), source),
+        (Column("mean size of the shifts", "cm^-1", pattern=".1f"), mean),
+        (Column("measured peaks that match nothing, cm⁻¹"), left),
+    )
 
 
 # --- JCAMP-DX ----------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import numpy as np
 
 from ladera.arrays import Booleans, Floats
 from ladera.data.formats import lammps_dump
-from ladera.errors import DataError
+from ladera.errors import DataError, reason_of
+from ladera.files import closest
 from ladera.identity import hash_of_structure
 from ladera.provenance import came_from
 from ladera.simulation.run_folder import files_of_run, trajectory_file
@@ -100,7 +101,7 @@ def _read(path: Path, types: Sequence[str]) -> list[Atoms]:
     import ase.io
 
     if not path.is_file():
-        raise DataError(f"There is no trajectory {path}; check the path.")
+        raise DataError(f"There is no trajectory {path}; {closest(path)}")
     if lammps_dump.is_dump(path):
         return list(lammps_dump.read(path, types))
     if types:
@@ -112,10 +113,9 @@ def _read(path: Path, types: Sequence[str]) -> list[Atoms]:
             atoms.get_chemical_formula()  # IndexError for numbers of no element
         return frames
     except Exception as error:  # each of ASE's many readers fails in its own way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{path} could not be read as a trajectory: {reason}. "
-            "Give a file ASE reads, or a folder of `ladera md`."
+            f"{path} could not be read as a trajectory{reason_of(error)}; it is damaged or of a "
+            "format that is not known here. Give a trajectory file, or a folder of `ladera md`."
         ) from error
 
 

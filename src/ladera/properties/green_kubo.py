@@ -20,7 +20,8 @@ from ladera.properties.cepstrum import Cepstrum, cepstrum, correlations
 from ladera.properties.heat_flux_series import HeatFluxSeries, read_heat_flux
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
+from ladera.tables import Cell, Column, Number, Table
 from ladera.units import BOLTZMANN
 
 # eV/(Angstrom fs K) in W/m/K.
@@ -81,30 +82,38 @@ class GreenKubo(Result):
         return bool(abs(self.integral - self.conductivity) <= allowed)
 
     def table(self) -> Table:
-        """Conductivity with its error, along each axis, by the integral, and what it is made of."""
-        rows = [_row("conductivity", self.conductivity, self.conductivity_error)]
-        rows += [
-            _row(f"along {axis}", value, error)
-            for axis, value, error in zip("xyz", self.along, self.along_error, strict=True)
+        """Conductivity with its error, along each axis, and by the integral."""
+        unit = "W/m/K"
+        note = "" if self.agrees else "differs by more than the errors allow: run longer"
+        if np.isnan(self.integral_error):
+            note = "no error of it: too short for two blocks"
+        mean = "" if self.isotropic else "mean of x, y and z, which differ"
+        integral = self.number("integral", note=note)
+        entries: list[tuple[Column, Cell]] = [
+            (Column("conductivity", unit), self.number("conductivity", note=mean)),
+            *((Column(f"along {a}", unit), self.number("along", i)) for i, a in enumerate("xyz")),
+            (Column("integral up to the window", unit), integral),
         ]
-        rows.append(_row("integral up to the window", self.integral, self.integral_error))
-        mean = "one process along x, y, z" if self.isotropic else "mean of x, y and z, which differ"
-        facts = [
-            ("window", f"{self.window:.3g}", "", "ps"),
-            ("temperature", f"{self.temperature:.1f}", f"{self.temperature_spread:.2g}", "K"),
-            ("runs", f"{self.n_runs}", "", f"of {self.duration:.4g} ps"),
-            ("blocks of the integral's error", f"{self.n_blocks}", "", ""),
-            ("flux every", f"{self.interval:g}", "", "fs"),
-            ("atoms", f"{self.n_atoms}", "", f"in {self.volume:.0f} Å³"),
-            ("coefficients of the cepstrum", f"{self.n_coefficients}", "", ""),
-            ("the conductivity is of", mean, "", ""),
+        return Table.of_one(*entries)
+
+    def tables(self) -> tuple[Table, ...]:
+        """The conductivity, and what it was made of."""
+        facts: list[tuple[Column, Cell]] = [
+            (Column("window", "ps", pattern=".3g"), self.window),
+            (Column("temperature", "K", pattern=".1f"), self.temperature),
+            (
+                Column("deviation of the runs' temperatures", "K", pattern=".2g"),
+                Number(self.temperature_spread, instead="one run"),
+            ),
+            (Column("runs"), float(self.n_runs)),
+            (Column("length of each", "ps"), self.duration),
+            (Column("blocks of the integral's error"), float(self.n_blocks)),
+            (Column("flux every", "fs", pattern="g"), self.interval),
+            (Column("atoms", pattern=".0f"), float(self.n_atoms)),
+            (Column("volume", "Angstrom^3", pattern=".0f"), self.volume),
+            (Column("coefficients of the cepstrum"), float(self.n_coefficients)),
         ]
-        if not self.agrees:
-            verdict = "they differ by more than their errors: run longer"
-            if np.isnan(self.integral_error):
-                verdict = "no error of it: too short for two blocks"
-            facts.append(("integral and conductivity", verdict, "", ""))
-        return Table(("quantity", "value", "error", "unit"), (*rows, *facts))
+        return self.table(), Table.of_one(*facts, name="summary")
 
     def plot(self) -> Figure:
         """Autocorrelation, running integral with the conductivity, and the spectrum."""
@@ -129,11 +138,6 @@ class GreenKubo(Result):
             bottom.set(xlabel="frequency (THz)", ylabel="spectrum (W/m/K)")
             bottom.legend()
         return figure
-
-
-def _row(name: str, value: float, error: float) -> tuple[str, str, str, str]:
-    shown = "" if np.isnan(error) else f"{error:.2g}"
-    return name, f"{value:.4g}", shown, "W/m/K"
 
 
 @recorded

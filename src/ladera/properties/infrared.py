@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, PALETTE, axes, style
-from ladera.properties.experiment import MeasuredSpectrum
+from ladera.properties.experiment import MeasuredSpectrum, comparison
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import with_spread
 from ladera.properties.vibrations import mode_motion, mode_order, vibrations
+from ladera.tables import Cell, Column, Number, Table
 
 Shape = Literal["lorentzian", "gaussian"]
 
@@ -63,28 +64,35 @@ class Infrared(Result):
 
     def table(self) -> Table:
         """One row for each mode, with what was measured where there is something."""
-        columns = ["mode", "frequency (cm⁻¹)", "intensity (km/mol)"]
         scaled, compared = self.scale != 1, len(self.measured) > 0
-        columns += ["scaled (cm⁻¹)"] * scaled + ["measured (cm⁻¹)", "shift (cm⁻¹)"] * compared
+        columns = [
+            Column("mode"),
+            Column("frequency", "cm^-1", pattern=".1f"),
+            Column("intensity", "km/mol", pattern=".2f"),
+        ]
+        columns += [Column("scaled", "cm^-1", pattern=".1f")] * scaled
+        columns += [
+            Column("measured", "cm^-1", pattern=".1f"),
+            Column("shift", "cm^-1", pattern="+.1f"),
+        ] * compared
         rows = []
-        for i, frequency in enumerate(self.frequencies):
-            shown = self.show("frequencies", ".1f", i)
-            row = [str(i + 1), f"{shown.lstrip('-')} imaginary" if frequency < 0 else shown]
-            row.append(self.show("intensities", ".2f", i))
-            row += [f"{self.scale * frequency:.1f}"] * scaled
+        for i in range(len(self.frequencies)):
+            imaginary = "imaginary" if self.frequencies[i] < 0 else ""
+            row: list[Cell] = [float(i + 1), self.number("frequencies", i, note=imaginary)]
+            row.append(self.number("intensities", i))
+            row += [float(self.scale * self.frequencies[i])] * scaled
             if compared:
-                known = bool(np.isfinite(self.observed[i]))
-                row += [f"{self.observed[i]:.1f}", f"{self.shifts[i]:+.1f}"] if known else ["", ""]
+                found = (float(each[i]) for each in (self.observed, self.shifts))
+                row += [Number(value, instead="not matched") for value in found]
             rows.append(tuple(row))
-        if compared:
-            shifts = self.shifts[np.isfinite(self.shifts)]
-            mean = f"{np.abs(shifts).mean():.1f} on average" if len(shifts) else "none matched"
-            left = ", ".join(f"{peak:.0f}" for peak in self.unmatched) or "none"
-            blank = [""] * (len(columns) - 2)
-            rows.append(("measured", self.source, *blank))
-            rows.append(("size of the shifts", mean, *blank))
-            rows.append(("measured, of no mode", left, *blank))
         return Table(tuple(columns), tuple(rows))
+
+    def tables(self) -> tuple[Table, ...]:
+        """The modes, and how far they are from what was measured."""
+        if not len(self.measured):
+            return (self.table(),)
+        found = comparison(self.source, self.shifts, self.unmatched)
+        return self.table(), Table.of_one(*found, name="comparison")
 
     def plot(self) -> Figure:
         """Spectrum with a line for each mode; the measured one dashed, as high as it."""

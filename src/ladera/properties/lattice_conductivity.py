@@ -23,8 +23,9 @@ from ladera.properties.phonons import (
     to_ase,
 )
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import require_crystal, require_relaxed, with_spread
+from ladera.tables import Cell, Column, Number, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,30 +73,39 @@ class LatticeConductivity(Result):
         return bool((np.abs(self.mesh_change) <= _CONVERGED).all())
 
     def table(self) -> Table:
-        """Conductivity and its extremes at each temperature, then what it was made of."""
-        columns = ["temperature (K)", "conductivity (W/m/K)"]
-        columns += ["along the worst axis (W/m/K)", "along the best axis (W/m/K)"]
-        columns += ["relaxation times (W/m/K)"] * self.direct + ["change with mesh (%)"]
+        """Conductivity and its extremes at each temperature."""
+        unit = "W/m/K"
+        columns = [Column("temperature", "K", pattern="g"), Column("conductivity", unit)]
+        columns += [Column("along the worst axis", unit), Column("along the best axis", unit)]
+        columns += [Column("by relaxation times", unit)] * self.direct
+        columns.append(Column("change with mesh", "%", pattern="+.1f"))
         rows = []
         for i, temperature in enumerate(self.temperatures):
             worst, _, best = np.linalg.eigvalsh(self.tensor[i])
-            row = [f"{temperature:g}", self.show("conductivity", ".4g", i)]
-            row += [f"{worst:.4g}", f"{best:.4g}"]
-            row += [self.show("relaxation_time", ".4g", i)] * self.direct
-            rows.append((*row, f"{100 * self.mesh_change[i]:+.1f}"))
-        blank = ("",) * (len(columns) - 2)
+            row: list[Cell] = [float(temperature), self.number("conductivity", i)]
+            row += [float(worst), float(best)]
+            row += [self.number("relaxation_time", i)] * self.direct
+            change = float(self.mesh_change[i])
+            note = "" if abs(change) <= _CONVERGED else "not converged: give a larger --mesh"
+            rows.append((*row, Number(100 * change, note=note)))
+        return Table(tuple(columns), tuple(rows))
+
+    def tables(self) -> tuple[Table, ...]:
+        """The conductivities, and what they were made of."""
         how = "Boltzmann's equation in full" if self.direct else "relaxation-time approximation"
-        verdict = "" if self.converged else "not converged: give a larger --mesh"
-        pairs = "all" if np.isnan(self.pair_cutoff) else f"up to {self.pair_cutoff:g} Å"
-        facts = (
-            ("solved by", how),
-            ("scattering", "three phonons" + ", natural isotopes" * self.isotopes),
-            ("mesh", " after ".join(_size(m) for m in (self.mesh, self.coarser_mesh))),
-            ("supercell", f"{_size(self.supercell)}, {self.n_displaced} displaced"),
-            ("pairs displaced together", pairs),
-            *((("mesh convergence", verdict),) if verdict else ()),
-        )
-        return Table(tuple(columns), (*rows, *((*fact, *blank) for fact in facts)))
+        facts: list[tuple[Column, Cell]] = [
+            (Column("solved by"), how),
+            (Column("scattering"), "three phonons" + ", natural isotopes" * self.isotopes),
+            (Column("mesh"), _size(self.mesh)),
+            (Column("coarser mesh"), _size(self.coarser_mesh)),
+            (Column("supercell"), _size(self.supercell)),
+            (Column("copies displaced", pattern=".0f"), float(self.n_displaced)),
+            (
+                Column("pairs displaced together up to", "Angstrom"),
+                Number(self.pair_cutoff, instead="all"),
+            ),
+        ]
+        return self.table(), Table.of_one(*facts, name="summary")
 
     def plot(self) -> Figure:
         """Conductivity against temperature, and its accumulation with frequency."""

@@ -159,6 +159,29 @@ def growth(lags: Integers, msd: Floats) -> float:
     return float(np.polyfit(np.log(lags[positive]), np.log(msd[positive]), 1)[0])
 
 
+def error_of_mean(series: Floats) -> float:
+    """Standard error of the mean of a correlated series; not-a-number where it is too short.
+
+    ::
+
+        error^2 = 2 tau / n sigma^2,    tau = 1/2 + sum_t rho(t) for t up to 5 tau
+
+    with the autocorrelation rho (Sokal, in Functional Integration, NATO ASI B 361, 131 (1997)), of
+    50 tau values or more.
+    """
+    n = len(series)
+    centred = series - series.mean() if n else series
+    if n < 2 or not (variance := float(centred @ centred) / n) > 0:
+        return float("nan")
+    size = 1 << (2 * n - 1).bit_length()
+    spectrum = np.abs(np.fft.rfft(centred, size)) ** 2
+    rho = np.fft.irfft(spectrum, size)[:n] / (n * variance)
+    taus = np.cumsum(rho) - 0.5
+    window = int(np.argmax(np.arange(n) >= 5 * taus))
+    tau = max(0.5, float(taus[window]))
+    return float(np.sqrt(2 * tau * variance / n)) if n >= 50 * tau else float("nan")
+
+
 def standard_error(blocks: Floats) -> Floats:
     """Standard error of the mean over blocks, along the first axis; not-a-number for one block."""
     if len(blocks) < 2:

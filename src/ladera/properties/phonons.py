@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -20,9 +21,10 @@ from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, style
 from ladera.properties.displacements import evaluate_displaced
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import require_crystal, require_relaxed, with_spread
 from ladera.structure import total_charge
+from ladera.tables import Column, Number, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +36,7 @@ _SAME_PLACE: Final = 1e-3  # Angstrom, of atoms that symmetry makes one, as rela
 _LARGEST_DISPLACEMENT: Final = 0.3  # Angstrom; no force is linear that far
 _MESH_LENGTH: Final = 60.0  # Angstrom: 60 / |a| points along a
 _POINTS_OF_A_BAND: Final = 200
+_MOST_ROWS: Final = 24  # of frequencies at points of the path, for people
 LARGEST_NOISE: Final = 0.05  # THz, what rounding leaves of the acoustic modes at the zone's centre
 _TEMPERATURES: Final = (0.0, 1000.0, 10.0)  # K: first, last, step
 _QUANTUM: Final = float(1e12 * units._hplanck / units._e)  # h times 1 THz, eV
@@ -79,23 +82,48 @@ class Phonons(Result):
     def table(self) -> Table:
         """Extremes of the bands, stability, convergence, heat at room temperature."""
         room = int(np.argmin(np.abs(self.temperatures - 300)))
-        at = f"{self.temperatures[room]:g} K"
+        at = f"at {self.temperatures[room]:g} K"
         where = ", ".join(f"{x:.3g}" for x in self.lowest_point)
-        stability = "none" if self.stable else f"{-self.lowest:.3f} THz at ({where})"
-        size = " x ".join(f"{n:.0f}" for n in self.supercell)
-        rows = (
-            ("highest frequency", f"{self.bands.max():.3f}", "THz"),
-            *((f"bands at {label}", text, "THz") for label, text in self._at_labels()),
-            ("imaginary modes", stability, ""),
-            ("zero-point energy", self.show("zero_point_energy", ".5f"), "eV/cell"),
-            (f"heat capacity at {at}", self.show("heat_capacity", ".3f", room), "J/K/mol"),
-            (f"entropy at {at}", self.show("entropy", ".3f", room), "J/K/mol"),
-            (f"free energy at {at}", self.show("free_energy", ".3f", room), "kJ/mol"),
-            *self._primitive_row(),
-            ("supercell", size, ""),
-            ("change from the next smaller one", *self._change()),
+        lowest = Number(
+            self.lowest, note="no mode is imaginary" if self.stable else f"IMAGINARY, at ({where})"
         )
-        return Table(("quantity", "value", "unit"), rows)
+        size = " x ".join(f"{n:.0f}" for n in self.supercell)
+        found = f"{self.n_atoms} of the {self.n_given} atoms given"
+        return Table.of_one(
+            (Column("highest frequency", "THz", pattern=".3f"), float(self.bands.max())),
+            (Column("lowest frequency", "THz", pattern=".3f"), lowest),
+            (
+                Column("zero-point energy", "eV/cell", pattern=".5f"),
+                self.number("zero_point_energy"),
+            ),
+            *(
+                (Column(f"{name} {at}", unit, pattern=".3f"), self.number(field, room))
+                for name, field, unit in (
+                    ("heat capacity", "heat_capacity", "J/K/mol"),
+                    ("entropy", "entropy", "J/K/mol"),
+                    ("free energy", "free_energy", "kJ/mol"),
+                )
+            ),
+            *([(Column("primitive cell"), found)] if self.n_atoms != self.n_given else []),
+            (Column("supercell"), size),
+            (Column("change from the next smaller one", "THz", pattern=".3f"), self._change()),
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        """What people ask first, and the distinct frequencies at each point of the path."""
+        columns = (Column("point"), Column("frequency", "THz", pattern=".3f"), Column("degeneracy"))
+        at_points: dict[str, Counter[float]] = {}
+        for tick, label in zip(self.ticks, self.labels, strict=True):
+            if "|" not in label:
+                values = self.bands[int(np.argmin(np.abs(self.distances - tick)))]
+                at_points.setdefault(label, Counter((values.round(3) + 0.0).tolist()))
+        rows = tuple(
+            (label, frequency, float(count))
+            for label, found in at_points.items()
+            for frequency, count in sorted(found.items())
+        )
+        shown = tuple(range(min(len(rows), _MOST_ROWS)))
+        return self.table(), Table(columns, rows, name="points", shown=shown)
 
     def plot(self) -> Figure:
         """Bands along the path, and the density of states beside them."""
@@ -119,28 +147,13 @@ class Phonons(Result):
             side.set_xlim(left=0)
         return figure
 
-    def _change(self) -> tuple[str, str]:
-        """What the supercell's size does, as far as it was looked at, and the unit."""
-        single = [f"vector {n + 1}" for n in np.flatnonzero(self.supercell == 1)]
+    def _change(self) -> Number:
+        """What the supercell's size does, as far as it was looked at."""
         if not np.isfinite(self.supercell_change):
-            return "not known, there is none: take two cells or more", ""
-        unseen = f", along {' and '.join(single)} not looked at" if single else ""
-        return f"{self.supercell_change:.3f}{unseen}", "THz"
-
-    def _primitive_row(self) -> list[tuple[str, str, str]]:
-        if self.n_atoms == self.n_given:
-            return []
-        return [("primitive cell", f"{self.n_atoms} of the {self.n_given} atoms given", "")]
-
-    def _at_labels(self) -> list[tuple[str, str]]:
-        """Distinct frequencies at each distinct point of the path."""
-        at_labels: dict[str, str] = {}
-        for tick, label in zip(self.ticks, self.labels, strict=True):
-            if "|" not in label and label not in at_labels:
-                values = self.bands[int(np.argmin(np.abs(self.distances - tick)))]
-                distinct = sorted({round(float(v), 3) + 0.0 for v in values})
-                at_labels[label] = ", ".join(f"{v:.3f}" for v in distinct)
-        return list(at_labels.items())
+            return Number(np.nan, note="there is no smaller one: take two cells or more")
+        single = [f"vector {n + 1}" for n in np.flatnonzero(self.supercell == 1)]
+        unseen = f"along {' and '.join(single)} not looked at" if single else ""
+        return self.number("supercell_change", note=unseen)
 
 
 @with_spread(at_rest="atoms")

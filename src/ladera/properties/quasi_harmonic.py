@@ -21,13 +21,14 @@ from ladera.properties.phonons import (
     supercell_of,
 )
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import (
     require_crystal,
     require_strain,
     scaled_crystals,
     with_spread,
 )
+from ladera.tables import Column, Table
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -60,27 +61,34 @@ class QuasiHarmonic(Result):
     volumes: Floats = quantity("Angstrom^3")  # the ones computed
 
     def table(self) -> Table:
-        """Some temperatures."""
-        rows = []
+        """Some temperatures for people, all of them for programs."""
+        columns = (
+            Column("T", "K", pattern="g"),
+            Column("V", "Angstrom^3/cell", pattern=".4f"),
+            Column("expansion", "10^-6/K", pattern=".2f"),
+            Column("B", "GPa", pattern=".2f"),
+            Column("Cp", "J/K/mol", pattern=".3f"),
+        )
         shown = [t for t in _SHOWN if t <= self.temperatures[-1]][-_ROWS:]
-        for wanted in shown or [self.temperatures[-1]]:
-            i = int(np.argmin(np.abs(self.temperatures - wanted)))
-            rows.append(
-                (
-                    f"{self.temperatures[i]:g}",
-                    self.show("volume", ".4f", i),
-                    f"{1e6 * self.expansion[i]:.2f}",
-                    self.show("bulk_modulus", ".2f", i),
-                    self.show("heat_capacity", ".3f", i),
-                )
+        picked = [int(np.argmin(np.abs(self.temperatures - t))) for t in shown]
+        rows = tuple(
+            (
+                float(temperature),
+                self.number("volume", i),
+                self.number("expansion", i, factor=1e6),
+                self.number("bulk_modulus", i),
+                self.number("heat_capacity", i),
             )
+            for i, temperature in enumerate(self.temperatures)
+        )
+        notes = []
         if self.temperatures[-1] < _HIGHEST:
             low, high = self.volumes.min(), self.volumes.max()
-            where = f"outside {low:.2f} to {high:.2f}: a larger strain reaches further"
-            rows.append((f"above {self.temperatures[-1]:g}", where, "", "", ""))
-        return Table(
-            ("T (K)", "V (Å³/cell)", "expansion (10⁻⁶/K)", "B (GPa)", "Cp (J/K/mol)"), tuple(rows)
-        )
+            notes.append(
+                f"Above {self.temperatures[-1]:g} K the volume is outside {low:.2f} to {high:.2f} "
+                "Å³: a larger strain reaches further."
+            )
+        return Table(columns, rows, notes=tuple(notes), shown=tuple(picked or [len(rows) - 1]))
 
     def plot(self) -> Figure:
         """Volume expansion coefficient against temperature."""

@@ -15,9 +15,10 @@ from ladera.plotting import FAINT, PALETTE, axes, style
 from ladera.properties.infrared import Shape, broadened
 from ladera.properties.polarizability import Polarizability
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import require_molecule, with_spread
 from ladera.properties.vibrations import mode_motion, mode_order, vibrations
+from ladera.tables import Cell, Column, Number, Table
 
 _STEP: Final = 0.01  # Angstrom, of the polarisability's differences
 # h / (8 pi^2 c amu) (2 pi)^4 Angstrom^4 / 45 for wavenumbers in 1/cm, in 1e-30 cm^2/sr.
@@ -65,28 +66,40 @@ class Raman(Result):
     source: str = ""  # of the polarisability
 
     def table(self) -> Table:
-        """One row for each mode, then the polarisability and what it was made of."""
-        columns = ["mode", "frequency (cm⁻¹)", "activity (Å⁴/amu)", "depolarisation ratio"]
-        columns.append("cross-section (10⁻³⁰ cm²/sr)")
-        rows = []
-        for i, frequency in enumerate(self.frequencies):
-            shown = self.show("frequencies", ".1f", i)
-            row = [str(i + 1), f"{shown.lstrip('-')} imaginary" if frequency < 0 else shown]
-            row.append(self.show("activities", ".3g", i))
-            silent = self.activities[i] < 1e-6 * max(self.activities.max(), 1e-12)
-            row.append("" if silent else f"{self.depolarization[i]:.3f}")
-            known = np.isfinite(self.cross_sections[i])
-            row.append(self.show("cross_sections", ".3g", i) if known else "")
-            rows.append(tuple(row))
-        mean = float(np.trace(self.polarizability)) / 3
-        facts = (
-            ("mean polarisability", f"{mean:.3f} Å³"),
-            ("polarisability", self.source),
-            ("Hessian", self.derivatives),
-            ("laser", f"{self.laser:g} nm"),
-            ("temperature", f"{self.temperature:g} K"),
+        """One row for each mode."""
+        columns = (
+            Column("mode", pattern="g"),
+            Column("frequency", "cm^-1", pattern=".1f"),
+            Column("activity", "Angstrom^4/amu", pattern=".3g"),
+            Column("depolarisation ratio", pattern=".3f"),
+            Column("cross-section", "1e-30 cm^2/sr", pattern=".3g"),
         )
-        return Table(tuple(columns), (*rows, *((*fact, "", "", "") for fact in facts)))
+        rows: list[tuple[Cell, ...]] = []
+        least = 1e-6 * float(self.activities.max(initial=1e-12))
+        for i, frequency in enumerate(self.frequencies):
+            ratio = float(self.depolarization[i]) if self.activities[i] > least else np.nan
+            rows.append(
+                (
+                    float(i + 1),
+                    self.number("frequencies", i, note="imaginary" if frequency < 0 else ""),
+                    self.number("activities", i),
+                    Number(ratio, instead="silent"),
+                    self.number("cross_sections", i, instead="imaginary"),
+                )
+            )
+        return Table(columns, tuple(rows))
+
+    def tables(self) -> tuple[Table, ...]:
+        """The modes, and what they were made of."""
+        mean = float(np.trace(self.polarizability)) / 3
+        facts: list[tuple[Column, Cell]] = [
+            (Column("mean polarisability", "Angstrom^3"), mean),
+            (Column("polarisability"), self.source),
+            (Column("Hessian"), self.derivatives),
+            (Column("laser", "nm", pattern="g"), self.laser),
+            (Column("temperature", "K", pattern="g"), self.temperature),
+        ]
+        return self.table(), Table.of_one(*facts, name="summary")
 
     def plot(self) -> Figure:
         """Spectrum with a mark for each mode."""

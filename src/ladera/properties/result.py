@@ -24,6 +24,7 @@ from ladera.errors import DataError
 from ladera.files import check_form, write_text_atomic
 from ladera.plotting import style
 from ladera.schemas import Record, Stored
+from ladera.tables import Number, Table
 
 FORMAT_VERSION: Final = 1
 FILE: Final = "result.json"
@@ -58,31 +59,9 @@ KINDS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of words and numbers for people; numbers for programs are in the JSON file."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def to_csv(self) -> str:
-        """Comma-separated values, for a spreadsheet."""
-        import csv
-
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([self.columns, *self.rows])
-        return text.getvalue()
-
-
 def quantity(unit: str = "", **arguments: Any) -> Any:
     """A dataclass field that holds a number or an array in ``unit``; "" for a pure number."""
     return dataclasses.field(metadata={"unit": unit}, **arguments)
-
-
-def two_digits(error: float) -> str:
-    """An error as people write it: 270 and 0.35, and a power of ten only far from one."""
-    return f"{float(f'{error:.2g}'):g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +84,10 @@ class Result(ABC):
     def table(self) -> Table:
         """The numbers people look for."""
 
+    def tables(self) -> tuple[Table, ...]:
+        """That table, and where there is more than one kind of thing to tell, others."""
+        return (self.table(),)
+
     @abstractmethod
     def plot(self) -> Figure:
         """The figure people draw of it, axes labelled with units."""
@@ -121,15 +104,20 @@ class Result(ABC):
         """A cube file's text and the level to draw it at, beside what moves; None for most."""
         return None
 
-    def show(self, name: str, pattern: str = ".4g", index: Any = ()) -> str:
-        """A field's value, or one entry of it, as text, with its spread after a plus-minus sign."""
-        text = format(float(np.asarray(getattr(self, name))[index]), pattern)
-        if name in self.spread:
-            text += f" ± {two_digits(float(np.asarray(self.spread[name])[index]))}"
-        return text
+    def number(self, name: str, index: Any = (), *, factor: float = 1, **words: str) -> Number:
+        """A field, or one entry of it, for a table: with its error, spread, and ``words``.
+
+        Its error is the field of that name and ``_error``; all is multiplied by ``factor``.
+        """
+        sources = (getattr(self, name), getattr(self, f"{name}_error", None), self.spread.get(name))
+        value, error, deviation = (
+            math.nan if source is None else factor * float(np.asarray(source)[index])
+            for source in sources
+        )
+        return Number(value, error, deviation, **words)
 
     def to_json(self) -> str:
-        """All fields with their units; arrays as nested lists, nothing where there is no number."""
+        """All fields with their units, and the tables; nothing where there is no number."""
         fields = {
             field.name: {
                 "value": _plain(getattr(self, field.name)),
@@ -143,6 +131,10 @@ class Result(ABC):
             "format_version": FORMAT_VERSION,
             "ladera": ladera.__version__,
             "fields": fields,
+            "tables": {
+                table.name: {head: _plain(values) for head, values in table.records().items()}
+                for table in self.tables()
+            },
             "spread": {name: _plain(value) for name, value in self.spread.items()},
             "provenance": self.provenance or provenance.how(),
         }
@@ -167,12 +159,13 @@ class Result(ABC):
             raise DataError(f"This is no complete result file ({error}).") from error
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write result.json, table.csv and figure.svg into ``folder``."""
+        """Write result.json, table.csv, those of other tables and figure.svg into ``folder``."""
         folder = Path(folder)
-        table, picture = self.table().to_csv(), io.StringIO()
+        tables, picture = {each.name: each.to_csv() for each in self.tables()}, io.StringIO()
         with style():
             self.plot().savefig(picture, format="svg", metadata={"Date": None})
-        write_text_atomic(folder / TABLE, table)
+        for name, text in tables.items():
+            write_text_atomic(folder / f"{name}.csv", text)
         write_text_atomic(folder / FIGURE, picture.getvalue())
         write_text_atomic(folder / FILE, self.to_json())  # last: it says that all is there
 

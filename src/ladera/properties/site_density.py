@@ -17,8 +17,9 @@ from ladera.errors import PropertyError
 from ladera.files import write_text_atomic
 from ladera.plotting import style
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.trajectory import Trajectory
+from ladera.tables import Column, Table
 from ladera.units import BOHR
 
 SPACING: Final = 0.35  # Angstrom
@@ -49,16 +50,13 @@ class SiteDensity(Result):
     def table(self) -> Table:
         """Level of the isosurface and how much of the cell it takes."""
         mean = float(self.density.mean())
-        rows = (
-            ("mean density (1/Å³)", f"{mean:.4g}"),
-            ("highest density over the mean", f"{self.density.max() / mean:.1f}"),
-            (
-                f"isosurface that holds {ENCLOSED:.0%} of the {self.species} (1/Å³)",
-                f"{self.level:.3g}",
-            ),
-            ("share of the cell inside it", f"{self.share:.1%}"),
+        holds = f"isosurface that holds {ENCLOSED:.0%} of the {self.species}"
+        return Table.of_one(
+            (Column("mean density", "1/Angstrom^3"), mean),
+            (Column("highest density over the mean", pattern=".1f"), self.density.max() / mean),
+            (Column(holds, "1/Angstrom^3", pattern=".3g"), self.level),
+            (Column("share of the cell inside it", "%", pattern=".1f"), 100 * self.share),
         )
-        return Table(("quantity", "value"), rows)
 
     def plot(self) -> Figure:
         """Density summed along the third vector, in the plane of the first two."""

@@ -15,12 +15,13 @@ from scipy.signal import find_peaks
 from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, PALETTE, band, style
-from ladera.properties.experiment import MeasuredSpectrum
+from ladera.properties.experiment import MeasuredSpectrum, comparison
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.trajectory import Trajectory
 from ladera.properties.vibrations import INTENSITY
+from ladera.tables import Cell, Column, Number, Table
 from ladera.units import BOLTZMANN, FEMTOSECOND
 
 LIGHT: Final = float(units._c) * 1e-13  # cm/fs
@@ -79,36 +80,39 @@ class Spectrum(Result):
         return self.peaks - self.observed
 
     def table(self) -> Table:
-        """One row for each peak, then what the spectrum was made of."""
-        columns = ["peak", "modes about it"]
+        """One row for each peak."""
         light, compared = len(self.infrared) > 0, len(self.measured) > 0
-        columns += ["infrared (km/mol)"] * light + ["measured (cm⁻¹)", "shift (cm⁻¹)"] * compared
+        columns = [Column("peak", "cm^-1", pattern=".0f"), Column("modes about it", pattern=".2f")]
+        columns += [Column("infrared", "km/mol", pattern=".1f")] * light
+        columns += [
+            Column("measured", "cm^-1", pattern=".0f"),
+            Column("shift", "cm^-1", pattern="+.0f"),
+        ] * compared
         rows = []
         for i, peak in enumerate(self.peaks):
-            row = [f"{peak:.0f} cm⁻¹", f"{self.modes[i]:.2f}"]
-            row += [f"{self.intensities[i]:.1f}"] if light else []
+            row: list[Cell] = [float(peak), float(self.modes[i])]
+            row += [float(self.intensities[i])] if light else []
             if compared:
-                known = bool(np.isfinite(self.observed[i]))
-                row += [f"{self.observed[i]:.0f}", f"{self.shifts[i]:+.0f}"] if known else ["", ""]
+                found = (float(each[i]) for each in (self.observed, self.shifts))
+                row += [Number(value, instead="not matched") for value in found]
             rows.append(tuple(row))
+        return Table(tuple(columns), tuple(rows))
+
+    def tables(self) -> tuple[Table, ...]:
+        """The peaks, and what the spectrum was made of."""
         highest = 1 / (2 * LIGHT * self.interval)
-        facts = [
-            ("temperature", f"{self.temperature:.1f} K"),
-            ("trajectory", f"{self.duration:.4g} ps, frames {self.interval:g} fs apart"),
-            ("blocks", str(self.n_blocks)),
-            ("resolution", f"{self.resolution:g} cm⁻¹"),
-            ("highest wavenumber seen", f"{highest:.0f} cm⁻¹"),
-            ("made of", self.source),
+        facts: list[tuple[Column, Cell]] = [
+            (Column("temperature", "K", pattern=".1f"), self.temperature),
+            (Column("trajectory", "ps"), self.duration),
+            (Column("interval of the frames", "fs", pattern="g"), self.interval),
+            (Column("blocks"), float(self.n_blocks)),
+            (Column("resolution", "cm^-1", pattern="g"), self.resolution),
+            (Column("highest wavenumber seen", "cm^-1", pattern=".0f"), highest),
+            (Column("made of"), self.source),
         ]
-        if compared:
-            shifts = self.shifts[np.isfinite(self.shifts)]
-            mean = f"{np.abs(shifts).mean():.1f} cm⁻¹ on average" if len(shifts) else "none matched"
-            facts.append(("measured", self.measured_source))
-            facts.append(("size of the shifts", mean))
-            left = ", ".join(f"{peak:.0f}" for peak in self.unmatched) or "none"
-            facts.append(("measured, at no peak", left))
-        blank = ("",) * (len(columns) - 2)
-        return Table(tuple(columns), (*rows, *((*fact, *blank) for fact in facts)))
+        if len(self.measured):
+            facts += comparison(self.measured_source, self.shifts, self.unmatched)
+        return self.table(), Table.of_one(*facts, name="summary")
 
     def plot(self) -> Figure:
         """Density of states, in all and by species, infrared spectrum, and velocities in time.
@@ -188,6 +192,7 @@ def spectrum(
     Raises PropertyError for a trajectory too short for the resolution, and for hydrogen in frames
     too far apart: its vibrations would appear at wrong wavenumbers.
     """
+    _require_resolution(resolution)
     lags = int(np.ceil(_WINDOW * _SIGMA / (LIGHT * resolution * trajectory.interval)))
     _check(trajectory, resolution, lags)
     wavenumbers = np.linspace(0, 1 / (2 * LIGHT * trajectory.interval), 4 * lags + 1)
@@ -247,9 +252,14 @@ def _peaks(curve: Floats) -> tuple[list[int], list[slice]]:
     return list(peaks), [slice(low, high) for low, high in pairwise(ends)]
 
 
+def _require_resolution(resolution: float) -> None:
+    if not (np.isfinite(resolution) and resolution > 0):
+        raise PropertyError(
+            f"The resolution is {resolution:g} cm^-1; it must be above zero, such as 10."
+        )
+
+
 def _check(trajectory: Trajectory, resolution: float, lags: int) -> None:
-    if not resolution > 0:
-        raise PropertyError(f"The resolution is {resolution} cm^-1; it must be positive.")
     if trajectory.n_frames < 2 * lags:
         length = trajectory.n_frames * trajectory.interval / 1000
         need = 2 * lags * trajectory.interval / 1000

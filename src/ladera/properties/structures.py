@@ -17,6 +17,7 @@ from ladera.potential import Potential
 from ladera.properties.memory import alike
 from ladera.properties.result import Result
 from ladera.simulation.held import require_honoured
+from ladera.structure import directions
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def require_crystal(atoms: Atoms, what: str) -> None:
     if not atoms.pbc.all():
         raise PropertyError(
             f"{what} belongs to a crystal, and this structure ({atoms.get_chemical_formula()}) is "
-            f"periodic along {atoms.pbc.tolist()}; "
+            f"periodic {directions(atoms.pbc)}; "
             + (
                 "give a film or a wire as a crystal with vacuum: a cell with more of it than the "
                 "model's cutoff along the open directions, periodic along these too (in extended "
@@ -123,7 +124,7 @@ def require_molecule(atoms: Atoms, what: str) -> None:
     if atoms.pbc.any():
         raise PropertyError(
             f"{what} belongs to a molecule, and this structure ({atoms.get_chemical_formula()}) is "
-            f"periodic along {atoms.pbc.tolist()}; for a crystal there is `ladera phonons`. Take a "
+            f"periodic {directions(atoms.pbc)}; for a crystal there is `ladera phonons`. Take a "
             "molecule out of its box: atoms.pbc = False, or a file without a cell. Of an adsorbate "
             "or another part of a crystal `ladera vibrations` has the modes when the rest is held."
         )

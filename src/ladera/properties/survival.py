@@ -13,11 +13,12 @@ from ladera.arrays import Floats
 from ladera.errors import SimulationError
 from ladera.plotting import PALETTE, style
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.settings import MDSettings
+from ladera.tables import Column, Number, Table
 
 if TYPE_CHECKING:
     import os
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from ladera.potential import Potential
 
 _ROWS: Final = 400
+
+
+_NO_DOMAIN: Final = "the model keeps no record of its training domain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +55,16 @@ class Survival(Result):
 
     def table(self) -> Table:
         """What was asked, what was reached, and why not more."""
-        rows = [
-            ("temperature", f"{self.temperature:g} K"),
-            ("time step", f"{self.timestep:g} fs"),
-            ("survived", f"{self.survived:.3g} of {self.asked:.3g} ps"),
-        ]
-        if np.isfinite(self.outside):
-            rows.append(("rows with atoms outside the training domain", f"{self.outside:.1%}"))
-        if self.reason:
-            rows.append(("broke off because", self.reason))
-        return Table(("quantity", "value"), tuple(rows))
+        return Table.of_one(
+            (Column("temperature", "K", pattern="g"), self.temperature),
+            (Column("time step", "fs", pattern="g"), self.timestep),
+            (Column("asked", "ps"), self.asked),
+            (Column("survived", "ps"), Number(self.survived, note=self.reason)),
+            (
+                Column("rows with atoms outside the training domain", "%", pattern=".1f"),
+                Number(100 * self.outside, note="" if np.isfinite(self.outside) else _NO_DOMAIN),
+            ),
+        )
 
     def plot(self) -> Figure:
         """Temperature, and below it the atoms outside the training domain."""

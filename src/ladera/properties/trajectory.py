@@ -19,6 +19,7 @@ from ladera.properties.frames import even_frames, read_frames, stored_interval
 from ladera.properties.unfolding import unfold
 from ladera.provenance import came_from
 from ladera.simulation.run_folder import SimulationRun, files_of_run
+from ladera.structure import directions
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
@@ -179,11 +180,12 @@ class Trajectory:
 
         Raises PropertyError when nothing is left.
         """
+        _require_skip(time)
         first = int(np.ceil(1000 * time / self.interval - 1e-9)) if np.isfinite(time) else -1
         if not 0 <= first < self.n_frames - 1:
             raise PropertyError(
                 f"The trajectory is {(self.n_frames - 1) * self.interval / 1000:g} ps long, so "
-                f"{time:g} ps cannot be left out; give a smaller --skip."
+                f"{time:g} ps cannot be left out; give a smaller --skip, of 0 or more."
             )
         log, temperature = self.log, self.temperature
         if log is not None:
@@ -239,6 +241,7 @@ def frames_after(
     """
     path = Path(path)
     frames = read_frames(path, types=types)
+    _require_skip(skip)
     if skip == 0 and interval is None:
         return frames
     frames = even_frames(path, frames)
@@ -247,9 +250,14 @@ def frames_after(
     if not 0 <= first < len(frames):
         raise PropertyError(
             f"{path} has {len(frames)} frames, {time:g} ps apart, so {skip:g} ps cannot be left "
-            "out; give a smaller --skip."
+            "out; give a smaller --skip, of 0 or more."
         )
     return frames[first:]
+
+
+def _require_skip(time: float) -> None:
+    if not (np.isfinite(time) and time >= 0):
+        raise PropertyError(f"The --skip is {time:g} ps; it must be zero or more.")
 
 
 def interval_between(path: Path, frames: Sequence[Atoms], interval: float | None) -> float:
@@ -287,7 +295,7 @@ def _trajectory(
         lost = atoms.pbc & ~atoms.cell.array.any(axis=1)
         if lost.any():
             raise DataError(
-                f"{path}: frame {index} is periodic along {atoms.pbc.tolist()} and has no lattice "
+                f"{path}: frame {index} is periodic {directions(atoms.pbc)} and has no lattice "
                 f"vector {'abc'[int(np.argmax(lost))]}; give the cell, or what is periodic, anew."
             )
     try:

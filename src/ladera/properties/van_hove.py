@@ -12,9 +12,10 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, FAINT, INK, PALETTE, style
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.trajectory import Trajectory
 from ladera.properties.unfolding import reduced_cell
+from ladera.tables import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,14 +55,18 @@ class VanHove(Result):
 
     def table(self) -> Table:
         """Most frequent distance, departure from a random walk, and others in an atom's place."""
-        columns = ["time (ps)", "most frequent distance (Å)", "non-Gaussian parameter"]
+        columns = [
+            Column("time", "ps", pattern=".3g"),
+            Column("most frequent distance", "Angstrom", pattern=".2f"),
+            Column("non-Gaussian parameter", pattern=".2f"),
+        ]
         paired = len(self.replaced) > 0
-        columns += [f"others within {PLACE:g} Å of its start"] * paired
+        columns += [Column(f"others within {PLACE:g} Å of its start", pattern=".2f")] * paired
         rows = []
         for i, time in enumerate(self.times):
             most = self.distances[np.argmax(self.distribution[i])]
-            row = [f"{time:.3g}", f"{most:.2f}", f"{self.non_gaussian[i]:.2f}"]
-            rows.append((*row, *([f"{self.replaced[i + 1]:.2f}"] if paired else [])))
+            row = (float(time), float(most), float(self.non_gaussian[i]))
+            rows.append((*row, *([float(self.replaced[i + 1])] if paired else [])))
         return Table(tuple(columns), tuple(rows))
 
     def plot(self) -> Figure:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import Atoms, units
-from ase.thermochemistry import HarmonicThermo, IdealGasThermo
 from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
-from ladera.properties.displacements import derivatives, has_dipole, no_dipole
+from ladera.properties.displacements import Derivatives, derivatives, has_dipole, no_dipole
 from ladera.properties.recorded import recorded
-from ladera.properties.result import Result, Table, quantity
+from ladera.properties.result import Result, quantity
 from ladera.properties.structures import require_molecule, require_relaxed, with_spread
+from ladera.properties.thermochemistry import (
+    KJ_PER_MOL,
+    TEMPERATURES,
+    QuasiRRHO,
+    Thermochemistry,
+    ideal_gas,
+    require_thermochemistry,
+    vibrations_alone,
+)
 from ladera.simulation.held import inner_motions, is_held, is_linear, require_honoured
+from ladera.tables import Cell, Column, Number, Table
 from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
@@ -32,8 +40,6 @@ _WAVENUMBER: Final = float(FEMTOSECOND * 1e15 / (2 * np.pi * units._c * 100))
 INTENSITY: Final = float(
     units._Nav * units._e**2 / (12 * units._eps0 * units._c**2 * units._amu) / 1000
 )
-_PRESSURE: Final = 1e5  # Pa, the standard one
-TEMPERATURES: Final = (200.0, 298.15, 400.0, 600.0, 800.0, 1000.0)
 FRAMES_OF_A_MODE: Final = 12
 _NEARLY_LINEAR: Final = 0.1  # of the length: what soft bends may leave beside the line
 
@@ -57,14 +63,21 @@ class Vibrations(Result):
     intensities: Floats = quantity("km/mol")  # (n_modes,), empty without a dipole
     zero_point_energy: float = quantity("eV")  # half the sum of the real modes' quanta
     temperatures: Floats = quantity("K")
-    enthalpy: Floats = quantity("eV")  # ideal gas, of the potential energy's zero
+    enthalpy: Floats = quantity("eV")  # ideal gas, potential energy included
     entropy: Floats = quantity("eV/K")  # at 1 bar
-    free_energy: Floats = quantity("eV")  # Gibbs's, at 1 bar
+    free_energy: Floats = quantity("eV")  # Gibbs's, at 1 bar, potential energy included
     asymmetry: float = quantity("eV/Angstrom^2")  # of the Hessian: numerical noise
     derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
     symmetry_number: int = 1  # of the rotational entropy
     spin: float = 0.0  # of the electronic entropy
     held: bool = False  # whether something is held or periodic, so that it is no gas
+    # Of Ladera 0.1 there is none of what follows.
+    potential_energy: float = quantity("eV", default=float("nan"))
+    enthalpy_correction: Floats = quantity("eV", default_factory=lambda: np.empty(0))
+    free_energy_correction: Floats = quantity("eV", default_factory=lambda: np.empty(0))
+    quasi_rrho: str = ""  # how soft modes were treated in the following
+    quasi_entropy: Floats = quantity("eV/K", default_factory=lambda: np.empty(0))
+    quasi_free_energy_correction: Floats = quantity("eV", default_factory=lambda: np.empty(0))
 
     @property
     def imaginary(self) -> Floats:
@@ -72,35 +85,68 @@ class Vibrations(Result):
         return -self.frequencies[self.frequencies < 0]
 
     def table(self) -> Table:
-        """One row for each mode, then zero-point energy and thermochemistry."""
-        with_intensities = len(self.intensities) > 0
-        columns = ("mode", "frequency (cm⁻¹)", "reduced mass (amu)")
+        """One row for each mode."""
+        columns = [
+            Column("mode"),
+            Column("frequency", "cm^-1", pattern=".1f"),
+            Column("reduced mass", "amu", pattern=".3f"),
+        ]
+        light = len(self.intensities) > 0
+        columns += [Column("intensity", "km/mol", pattern=".2f")] * light
         rows = []
         for i, frequency in enumerate(self.frequencies):
-            row = [str(i + 1), self.show("frequencies", ".1f", i)]
-            if frequency < 0:
-                row[1] = f"{row[1].lstrip('-')} imaginary"
-            row.append(self.show("reduced_masses", ".3f", i))
-            if with_intensities:
-                row.append(self.show("intensities", ".2f", i))
-            rows.append(tuple(row))
-        blank = ("",) * with_intensities
-        rows.append(("zero point", f"{self.show('zero_point_energy', '.4f')} eV", "", *blank))
-        for i, temperature in enumerate(self.temperatures):
-            rows.append(
-                (
-                    f"{temperature:g} K",
-                    f"H {self.enthalpy[i]:.4f} eV, G {self.free_energy[i]:.4f} eV",
-                    f"S {1e3 * self.entropy[i]:.4f} meV/K",
-                    *blank,
-                )
-            )
-        gas = f"ideal gas at 1 bar, symmetry number {self.symmetry_number}, spin {self.spin:g}"
-        if self.held:
-            gas = "harmonic, of the vibrations alone: held or periodic, no gas"
-        rows.append(("H, S and G", gas, "", *blank))
-        rows.append(("Hessian", self.derivatives, "", *blank))
-        return Table((*columns, "intensity (km/mol)") if with_intensities else columns, tuple(rows))
+            imaginary = "imaginary" if frequency < 0 else ""
+            row: list[Cell] = [float(i + 1), self.number("frequencies", i, note=imaginary)]
+            row.append(self.number("reduced_masses", i))
+            rows.append((*row, *([self.number("intensities", i)] if light else [])))
+        return Table(tuple(columns), tuple(rows))
+
+    def tables(self) -> tuple[Table, ...]:
+        """The modes, the thermochemistry, and what it is of."""
+        zero_point = self.number("zero_point_energy")
+        gas = (
+            "ideal gas at 1 bar" if not self.held else "vibrations alone: held or periodic, no gas"
+        )
+        summary = Table.of_one(
+            (Column("potential energy E", "eV", pattern=".6f"), self.number("potential_energy")),
+            (Column("zero-point energy", "eV", pattern=".4f"), zero_point),
+            (Column("H, S and G"), gas),
+            (Column("symmetry number"), float(self.symmetry_number)),
+            (Column("spin"), self.spin),
+            (Column("Hessian"), self.derivatives),
+            name="summary",
+        )
+        return self.table(), self.thermochemistry(), summary
+
+    def thermochemistry(self) -> Table:
+        """H - E, S and G - E at each temperature, of RRHO and of quasi-RRHO."""
+        first, last = ("U", "F") if self.held else ("H", "G")
+        quasi = f"quasi-RRHO {self.quasi_rrho}".strip()
+        kilo, unit = KJ_PER_MOL, "J/mol/K"
+        shown = (
+            (Column(f"{first} - E", "kJ/mol", pattern=".2f"), "enthalpy_correction", kilo),
+            (Column("S", unit, pattern=".2f"), "entropy", 1e3 * kilo),
+            (Column(f"{last} - E", "kJ/mol", pattern=".2f"), "free_energy_correction", kilo),
+            (Column(f"S, {quasi}", unit, pattern=".2f"), "quasi_entropy", 1e3 * kilo),
+            (
+                Column(f"{last} - E, {quasi}", "kJ/mol", pattern=".2f"),
+                "quasi_free_energy_correction",
+                kilo,
+            ),
+        )
+        rows: tuple[tuple[Cell, ...], ...] = tuple(
+            (float(t), *(self._at(name, i, factor) for _, name, factor in shown))
+            for i, t in enumerate(self.temperatures)
+        )
+        fields = (Column("T", "K", pattern="g"), *(column for column, *_ in shown))
+        words = f"E is the potential energy; {'F is U - T S' if self.held else 'G is H - T S'}."
+        return Table(fields, rows, name="thermochemistry", notes=(words,))
+
+    def _at(self, name: str, index: int, factor: float) -> Number:
+        """A number at one of the temperatures; none of a result that an older Ladera left."""
+        if len(getattr(self, name)) == 0:
+            return Number(np.nan, note="a result of Ladera 0.1: compute it again")
+        return self.number(name, index, factor=factor)
 
     def plot(self) -> Figure:
         """A line for each mode, as high as its intensity where there is one."""
@@ -191,6 +237,7 @@ def vibrations(
     temperatures: Sequence[float] = TEMPERATURES,
     symmetry_number: int = 1,
     spin: float = 0.0,
+    quasi_rrho: QuasiRRHO = "grimme",
     infrared: bool = False,
 ) -> Vibrations:
     """Normal modes of a relaxed molecule, or of what is not held, in the harmonic approximation.
@@ -202,9 +249,11 @@ def vibrations(
     mass 1 / sum_a |e_as|^2 / m_a.
 
     Enthalpy, entropy and free energy are those of an ideal gas of rigid rotors and harmonic
-    oscillators at 1 bar and the ``temperatures`` (K), counted from the potential energy's own
-    zero, with the rotational ``symmetry_number`` (2 for water, 3 for ammonia, 12 for methane) and
-    total electronic ``spin`` (0 for singlets). Imaginary modes are left out of them.
+    oscillators (RRHO) at 1 bar and the ``temperatures`` (K), corrections what they add to the
+    potential energy, with the rotational ``symmetry_number`` (2 for water, 3 for ammonia, 12 for
+    methane) and total electronic ``spin`` (0 for singlets). Imaginary modes are left out of them.
+    Beside them are entropy and free energy with the soft modes by ``quasi_rrho``, grimme or
+    truhlar; see :mod:`ladera.properties.thermochemistry`.
 
     What is held (FixAtoms, FixCartesian, FixedLine, FixedPlane) does not vibrate: the Hessian is
     that of the rest, only such motions of the whole are projected out of it as are still free, and
@@ -223,8 +272,63 @@ def vibrations(
     not relaxed or has nothing left to vibrate, for constraints of other kinds, options that no gas
     has, and, with ``infrared``, for a calculator without a dipole and a periodic structure.
     """
+    require_thermochemistry(temperatures, symmetry_number, spin, quasi_rrho)
     _require_vibrating(atoms, step, infrared)
-    _require_thermochemistry(temperatures, symmetry_number, spin)
+    modes = _modes_of(atoms, step)
+    intensities = np.empty(0)
+    if infrared:
+        if modes.slopes.dipole is None:
+            raise no_dipole(atoms)
+        intensities = INTENSITY * ((modes.slopes.dipole.T @ modes.moves) ** 2).sum(axis=0)
+    frequencies, lengths = modes.frequencies, np.linalg.norm(modes.moves, axis=0)
+    heat = Thermochemistry.of(
+        vibrations_alone(frequencies)
+        if modes.held
+        else ideal_gas(atoms, frequencies, modes.linear, symmetry_number, spin),
+        frequencies,
+        temperatures,
+        quasi_rrho,
+    )
+    energy = float(atoms.get_potential_energy())
+    return Vibrations(
+        symbols=tuple(atoms.get_chemical_symbols()),
+        positions=atoms.positions.copy(),
+        frequencies=frequencies,
+        reduced_masses=1 / lengths**2,
+        modes=(modes.moves / lengths).T.reshape(-1, len(atoms), 3),
+        intensities=intensities,
+        zero_point_energy=float(frequencies[frequencies > 0].sum() * units.invcm / 2),
+        temperatures=np.array(temperatures, dtype=float),
+        enthalpy=energy + heat.enthalpy,
+        entropy=heat.entropy,
+        free_energy=energy + heat.free_energy,
+        asymmetry=modes.slopes.asymmetry,
+        derivatives=modes.slopes.origin,
+        symmetry_number=symmetry_number,
+        spin=spin,
+        held=modes.held,
+        potential_energy=energy,
+        enthalpy_correction=heat.enthalpy,
+        free_energy_correction=heat.free_energy,
+        quasi_rrho=quasi_rrho,
+        quasi_entropy=heat.quasi_entropy,
+        quasi_free_energy_correction=heat.quasi_free_energy,
+    )
+
+
+@dataclass(frozen=True)
+class _Modes:
+    """Eigenvectors of the Hessian of what is free to move."""
+
+    slopes: Derivatives
+    frequencies: Floats  # (n_modes,), cm^-1, negative where imaginary
+    moves: Floats  # (3 n_atoms, n_modes), e / sqrt(m)
+    held: bool
+    linear: bool
+
+
+def _modes_of(atoms: Atoms, step: float | None) -> _Modes:
+    """Normal modes without translations and rotations, or of what is not held."""
     held, linear = is_held(atoms) or bool(atoms.pbc.any()), False
     masses = np.repeat(atoms.get_masses(), 3)
     if held:
@@ -239,38 +343,9 @@ def vibrations(
         linear = _is_linear_at_rest(atoms, dynamical)
         inside = _inner_space(atoms, linear)
     eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
-    vectors = inside @ vectors  # (3 n_atoms, n_modes), mass-weighted
     frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * _WAVENUMBER
-    moves = vectors / np.sqrt(masses)[:, None]
-    lengths = np.linalg.norm(moves, axis=0)
-    intensities = np.empty(0)
-    if infrared:
-        if slopes.dipole is None:
-            raise no_dipole(atoms)
-        intensities = INTENSITY * ((slopes.dipole.T @ moves) ** 2).sum(axis=0)
-    if held:
-        thermo = _harmonic_thermochemistry(atoms, frequencies, temperatures)
-    else:
-        gas = _gas(atoms, frequencies, linear, symmetry_number, spin)
-        thermo = _gas_thermochemistry(gas, temperatures)
-    return Vibrations(
-        symbols=tuple(atoms.get_chemical_symbols()),
-        positions=atoms.positions.copy(),
-        frequencies=frequencies,
-        reduced_masses=1 / lengths**2,
-        modes=(moves / lengths).T.reshape(-1, len(atoms), 3),
-        intensities=intensities,
-        zero_point_energy=float(frequencies[frequencies > 0].sum() * units.invcm / 2),
-        temperatures=np.array(temperatures, dtype=float),
-        enthalpy=thermo[0],
-        entropy=thermo[1],
-        free_energy=thermo[2],
-        asymmetry=slopes.asymmetry,
-        derivatives=slopes.origin,
-        symmetry_number=symmetry_number,
-        spin=spin,
-        held=held,
-    )
+    moves = inside @ vectors / np.sqrt(masses)[:, None]
+    return _Modes(slopes, frequencies, moves, held, linear)
 
 
 def _require_vibrating(atoms: Atoms, step: float | None, infrared: bool) -> None:
@@ -287,26 +362,6 @@ def _require_vibrating(atoms: Atoms, step: float | None, infrared: bool) -> None
         raise no_dipole(atoms)
     require_honoured(atoms, "vibrations", PropertyError)
     require_relaxed(atoms, cell=False)
-
-
-def _require_thermochemistry(
-    temperatures: Sequence[float], symmetry_number: int, spin: float
-) -> None:
-    """Refuse what no molecule and no gas has."""
-    if symmetry_number != int(symmetry_number) or symmetry_number < 1:
-        raise PropertyError(
-            f"The symmetry number is {symmetry_number:g}; it counts the rotations that leave the "
-            "molecule as it is, so give 1 or more."
-        )
-    if not (spin >= 0 and 2 * spin == int(2 * spin)):
-        raise PropertyError(
-            f"The spin is {spin:g}; the total electronic spin is 0, 1/2, 1 and so on."
-        )
-    for temperature in temperatures:
-        if not 0 < temperature < np.inf:
-            raise PropertyError(
-                f"A temperature is {temperature:g} K; thermochemistry needs those above zero."
-            )
 
 
 def _inner_space(atoms: Atoms, linear: bool) -> Floats:
@@ -341,54 +396,3 @@ def _is_linear_at_rest(atoms: Atoms, dynamical: Floats) -> bool:
     forces = (atoms.get_forces(apply_constraint=False) / roots).ravel()
     steps = modes @ ((modes.T @ forces) / eigenvalues[stiff])
     return is_linear(atoms.positions + steps.reshape(-1, 3) / roots)
-
-
-def _harmonic_thermochemistry(
-    atoms: Atoms, frequencies: Floats, temperatures: Sequence[float]
-) -> Floats:
-    """U, S and F (3, n_temperatures) of the real modes alone by ASE."""
-    modes = HarmonicThermo(
-        vib_energies=[complex(f) * units.invcm for f in frequencies if f > 0],
-        potentialenergy=float(atoms.get_potential_energy()),
-    )
-    return np.array(
-        [
-            (
-                modes.get_internal_energy(t, verbose=False),
-                modes.get_entropy(t, verbose=False),
-                modes.get_helmholtz_energy(t, verbose=False),
-            )
-            for t in temperatures
-        ]
-    ).T
-
-
-def _gas(
-    atoms: Atoms, frequencies: Floats, linear: bool, symmetry_number: int, spin: float
-) -> IdealGasThermo:
-    """The ideal gas by ASE, without the imaginary modes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of imaginary modes: the table names them
-        return IdealGasThermo(
-            vib_energies=[complex(f if f > 0 else f * 1j) * units.invcm for f in frequencies],
-            ignore_imag_modes=True,
-            geometry="linear" if linear else "nonlinear",
-            potentialenergy=float(atoms.get_potential_energy()),
-            atoms=atoms,
-            symmetrynumber=symmetry_number,
-            spin=spin,
-        )
-
-
-def _gas_thermochemistry(gas: IdealGasThermo, temperatures: Sequence[float]) -> Floats:
-    """H, S and G (3, n_temperatures) of the ideal gas."""
-    return np.array(
-        [
-            (
-                gas.get_enthalpy(t, verbose=False),
-                gas.get_entropy(t, _PRESSURE, verbose=False),
-                gas.get_gibbs_energy(t, _PRESSURE, verbose=False),
-            )
-            for t in temperatures
-        ]
-    ).T

@@ -61,6 +61,7 @@ def write_report(
     *,
     simulations: Sequence[str | os.PathLike[str]] = (),
     properties: Sequence[str | os.PathLike[str]] = (),
+    skip: float = 0.0,
 ) -> Path:
     """Write the report of a run and return its path.
 
@@ -74,6 +75,8 @@ def write_report(
         Folders of molecular dynamics and relaxations to show as well.
     properties
         Folders of saved results, such as those of ``ladera elastic``, to show as well.
+    skip
+        Time (ps) at the start of molecular dynamics that its averages leave out.
 
     Raises DataError for a folder without a run and for a damaged file, ConfigError where ``output``
     is a file but no report. Warns (ReportWarning) when
@@ -81,7 +84,8 @@ def write_report(
     """
     folder = Path(run)
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; give the folder of a training run.")
+        what = f"{folder} is a file" if folder.exists() else f"There is no folder {folder}"
+        raise DataError(f"{what}; give the folder of a training run, a simulation or a property.")
     folders = [Path(simulation) for simulation in simulations]
     results = [Path(result) for result in properties]
     if is_simulation(folder):
@@ -98,7 +102,7 @@ def write_report(
         require_absent(path)
     training = TrainingRun.read(folder) if is_training(folder) else None
     shown = {name: result.load(name) for name in results}
-    page = _render(folder, training, [SimulationRun.read(name) for name in folders], shown)
+    page = _render(folder, training, [SimulationRun.read(name) for name in folders], shown, skip)
     write_text_atomic(path, page)
     return path
 
@@ -116,12 +120,13 @@ def _render(
     training: TrainingRun | None,
     simulations: list[SimulationRun],
     results: dict[Path, Result],
+    skip: float,
 ) -> str:
     """The page as text."""
     script = viewer.load_script()
     budget = viewer.ATOM_FRAMES // max(len(simulations) + len(results), 1)
     shown = [
-        _simulation(simulation, f"s{number}", budget)
+        _simulation(simulation, f"s{number}", budget, skip)
         for number, simulation in enumerate(simulations)
     ]
     properties = [
@@ -224,13 +229,15 @@ def _training_facts(run: TrainingRun, best: float | None) -> list[tuple[str, str
     return facts
 
 
-def _simulation(simulation: SimulationRun, identifier: str, atom_frames: int) -> dict[str, Any]:
+def _simulation(
+    simulation: SimulationRun, identifier: str, atom_frames: int, skip: float
+) -> dict[str, Any]:
     """What the template shows of a simulation."""
     motion = simulation_section.motion(simulation, atom_frames)
     return {
         "id": identifier,
         "title": simulation_section.title(simulation),
-        "facts": simulation_section.facts(simulation),
+        "facts": simulation_section.facts(simulation, skip),
         "comparison": simulation_section.comparison(simulation),
         "figures": _svgs(simulation_section.plates(simulation), identifier),
         "scene": None if motion is None else motion.scene,
@@ -258,7 +265,7 @@ def _shown(saved: Result, where: Path, identifier: str, atom_frames: int) -> dic
         "id": identifier,
         "title": saved.title,
         "folder": where.resolve().name,
-        "table": saved.table(),
+        "tables": saved.tables(),
         "figure": to_svg(saved.plot(), f"{saved.title}. {saved.caption}", identifier),
         "caption": saved.caption,
         "origin": origin_section.section(saved.provenance),

@@ -10,12 +10,13 @@ import numpy as np
 from ase import Atoms
 
 from ladera.arrays import Floats
+from ladera.properties.mean_squares import error_of_mean
 from ladera.quantities import MILLI
 from ladera.report import figures, viewer
 from ladera.report.training_section import Plate
 from ladera.simulation.comparison import before_and_after
 from ladera.simulation.run_folder import LogRow, SimulationRun
-from ladera.tables import column, columns_of
+from ladera.tables import column, columns_of, with_error
 
 _UNITS: Final = {each.name: each.unit for each in columns_of(LogRow)}
 _TITLES: Final = {"md": "Molecular dynamics", "relax": "Relaxation"}
@@ -36,10 +37,11 @@ def title(simulation: SimulationRun) -> str:
     return f"{_TITLES[simulation.kind]}: {simulation.folder.resolve().name}"
 
 
-def facts(simulation: SimulationRun) -> list[tuple[str, str]]:
-    """What was simulated and what came out, in words."""
+def facts(simulation: SimulationRun, skip: float = 0.0) -> list[tuple[str, str]]:
+    """What was simulated and what came out, in words; averages without the first ``skip`` ps."""
     structure = simulation.description.get("structure", {})
-    rows = list(_md_facts(simulation) if simulation.kind == "md" else _relax_facts(simulation))
+    md = simulation.kind == "md"
+    rows = list(_md_facts(simulation, skip) if md else _relax_facts(simulation))
     if "formula" in structure and "n_atoms" in structure:
         rows = [("Structure", f"{structure['formula']}, {structure['n_atoms']} atoms"), *rows]
     return rows
@@ -86,31 +88,40 @@ def drift(simulation: SimulationRun) -> float | None:
     return float(MILLI * slope[1] / n_atoms) if len(slope) > 1 else 0.0
 
 
-def _md_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
-    settings, table = simulation.settings, simulation.table
+def _md_facts(simulation: SimulationRun, skip: float) -> Iterator[tuple[str, str]]:
+    settings, table = simulation.settings, simulation.after(skip)
     if "ensemble" in settings:
         yield "Ensemble", str(settings["ensemble"])
     if "temperature" in settings:
         end = settings.get("temperature_end")
         ramp = f" to {end:g} K" if end is not None else ""
         yield "Set temperature", f"{settings['temperature']:g} K{ramp}"
-    time = column(table, "time_fs")
+    time = column(simulation.table, "time_fs")
     if len(time):
         step = f", steps of {simulation.timestep:g} fs" if simulation.timestep else ""
         yield "Length", f"{_time(time[-1])}{step}"
-    temperature = column(table, "temperature_k")
-    if len(temperature):
-        yield "Temperature", f"{np.nanmean(temperature):.1f} ± {np.nanstd(temperature):.1f} K"
+    if skip:
+        yield "Averages without", f"the first {skip:g} ps"
+    yield from _average("Temperature", column(table, "temperature_k"), "K", ".1f")
     slope = drift(simulation)
     if slope is not None:
         yield "Drift of the conserved energy", f"{slope:.3g} meV/atom/ps"
-    pressure = column(table, "pressure_gpa")
-    if len(pressure):
-        yield "Pressure", f"{np.nanmean(pressure):.3f} ± {np.nanstd(pressure):.3f} GPa"
+    yield from _average("Pressure", column(table, "pressure_gpa"), "GPa", ".3f")
     outside = column(table, "extrapolating_atoms")
     if len(outside):
         share = np.count_nonzero(outside > 0) / np.count_nonzero(np.isfinite(outside))
         yield "Atoms outside the training domain", f"in {share:.1%} of the rows of the log"
+
+
+def _average(name: str, values: Floats, unit: str, pattern: str) -> Iterator[tuple[str, str]]:
+    """The mean with its error, and how much it fluctuates; nothing of no values."""
+    values = values[np.isfinite(values)]
+    if len(values):
+        error = error_of_mean(values)
+        words = "" if np.isfinite(error) else " (too short to tell its error)"
+        mean = with_error(float(values.mean()), error, pattern=pattern)
+        yield f"{name}, mean", f"{mean} {unit}{words}"
+        yield f"{name}, fluctuation", f"{values.std():{pattern}} {unit}"
 
 
 def _relax_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
@@ -124,9 +135,9 @@ def _relax_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
     if len(force):
         asked = f" (asked: below {settings['fmax']:g})" if "fmax" in settings else ""
         yield "Largest force at the end", f"{force[-1]:.3g} eV/Å{asked}"
-    energy = column(table, "energy_ev")
+    energy = column(table, "potential_energy_ev")
     if len(energy):
-        yield "Energy gained", f"{energy[0] - energy[-1]:.4g} eV"
+        yield "Potential energy gained", f"{energy[0] - energy[-1]:.4g} eV"
 
 
 def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:
@@ -190,16 +201,16 @@ def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:
 
 def _relax_plates(simulation: SimulationRun) -> Iterator[Plate]:
     table, n_atoms = simulation.table, simulation.n_atoms
-    steps, energies = column(table, "step"), column(table, "energy_ev")
+    steps, energies = column(table, "step"), column(table, "potential_energy_ev")
     largest = column(table, "max_force_ev_per_angstrom")
     if not len(steps) == len(energies) == len(largest) > 0:
         return
     factor, unit = (MILLI / n_atoms, "meV/atom") if n_atoms else (1.0, "eV")
     energy = factor * (energies - energies[-1])
-    label = f"Energy above the last ({unit})"
+    label = f"Potential energy above the last ({unit})"
     yield Plate(
         figures.time_series(steps, {label: energy}, label, time_label="Step (number)"),
-        "Energy relative to that of the last step.",
+        "Potential energy relative to that of the last step.",
     )
     label = "Largest force (eV/Å)"
     forces = {label: largest}

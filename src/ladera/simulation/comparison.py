@@ -30,7 +30,7 @@ def before_and_after(before: Atoms, after: Atoms) -> list[Row]:
     Both structures are the same atoms in the same order, with their results.
     """
     rows = [
-        _numbers("energy (eV)", _energy(before), _energy(after), ".6f"),
+        _numbers("potential energy (eV)", _energy(before), _energy(after), ".6f"),
         _numbers("largest force (eV/Å)", _force(before), _force(after), ".2g"),
     ]
     if before.pbc.all():

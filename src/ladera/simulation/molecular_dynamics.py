@@ -245,6 +245,7 @@ class _Run:
     def _stop(self, error: Exception) -> NoReturn:
         """Save the last good frame and say why the run had to end."""
         path = self.folder.write_last_good(self._good)
+        self.files.extrapolation.say_total()
         reason = str(error).rstrip(".")
         raise SimulationError(
             f"The simulation stopped after step {self.step} "

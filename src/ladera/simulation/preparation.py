@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 from ladera.errors import DataError, SimulationError
 from ladera.simulation.held import Purpose, require_honoured, without_free_motions
 from ladera.simulation.settings import MDSettings
+from ladera.structure import directions
 from ladera.units import BOLTZMANN
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def check_species(atoms: Atoms, potential: Potential) -> None:
         atom = int(np.flatnonzero(~known)[0])
         raise DataError(
             f"Atom {atom} is {chemical_symbols[atoms.numbers[atom]]}, which this model does not "
-            f"know; it was made for {', '.join(potential.symbols)}."
+            f"know; it was made for {', '.join(potential.symbols)}. Choose another model."
         )
 
 
@@ -47,8 +48,8 @@ def check_ensemble(atoms: Atoms, settings: MDSettings) -> None:
     """Refuse an open structure for npt, and constraints that the ensemble cannot honour."""
     if settings.ensemble == "npt" and not atoms.pbc.all():
         raise SimulationError(
-            f"The ensemble npt needs a structure that is periodic in all three directions, not "
-            f"{atoms.pbc.tolist()}: only it has a pressure. Choose an nvt ensemble."
+            f"The ensemble npt needs a structure that is periodic in all three directions, and "
+            f"this one is periodic {directions(atoms.pbc)}; choose an nvt ensemble."
         )
     purposes: dict[str, Purpose] = {"npt": "npt", "nvt-langevin": "langevin"}
     require_honoured(atoms, purposes.get(settings.ensemble, "dynamics"))

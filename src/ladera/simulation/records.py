@@ -39,8 +39,8 @@ def writing(path: Path) -> Iterator[None]:
         raise SimulationError(str(error)) from error
     except OSError as error:  # a full disk, a missing permission
         raise SimulationError(
-            f"{path} could not be written: {error.strerror or error}. "
-            "Make room, then go on from the last restart point with --resume."
+            f"{path} could not be written: {error.strerror or error}; mend that and run again, "
+            "molecular dynamics with --resume."
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,6 +14,7 @@ import numpy as np
 
 from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError, did_you_mean
+from ladera.extrapolation import farthest, judgement
 from ladera.identity import describe_run
 from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
@@ -24,6 +25,7 @@ from ladera.simulation.preparation import SimulationWarning, check_species
 from ladera.simulation.records import snapshot
 from ladera.simulation.run_folder import RelaxRow, RunFolder
 from ladera.simulation.structures import as_atoms
+from ladera.structure import directions
 from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ def relax(
                 on_row(row)
         if place is not None:
             place.write_final(frame, "relax")
-    _check_result(row, calculator, len(atoms))
+    _check_result(row, calculator, atoms.symbols)
     return Relaxation(start, frame, converged, row)
 
 
@@ -179,7 +181,7 @@ def _row(step: int, atoms: Atoms, calculator: LaderaCalculator) -> RelaxRow:
         max_stress = None
     return RelaxRow(
         step=step,
-        energy_ev=float(atoms.get_potential_energy()),
+        potential_energy_ev=float(atoms.get_potential_energy()),
         max_force_ev_per_angstrom=float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
         max_stress_gpa=max_stress,
         volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
@@ -202,7 +204,7 @@ def _writer(folder: RunFolder | None, description: Mapping[str, Any]) -> Iterato
 
 def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str) -> None:
     if not (math.isfinite(fmax) and fmax > 0):
-        raise SimulationError(f"fmax is {fmax} eV/Angstrom; it must be finite and above zero.")
+        raise SimulationError(f"fmax is {fmax:g} eV/Angstrom; it must be finite and above zero.")
     if steps < 1:
         raise SimulationError(f"steps is {steps}; it must be one or more.")
     if optimizer not in get_args(OptimizerName):
@@ -211,12 +213,12 @@ def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer
     if cell and not atoms.pbc.all():
         raise SimulationError(
             "Only a structure that is periodic in all three directions has a cell to relax and a "
-            f"space group to keep, and this one is periodic along {atoms.pbc.tolist()}; leave the "
+            f"space group to keep, and this one is periodic {directions(atoms.pbc)}; leave the "
             "cell as it is."
         )
 
 
-def _check_result(row: RelaxRow, calculator: LaderaCalculator, n_atoms: int) -> None:
+def _check_result(row: RelaxRow, calculator: LaderaCalculator, symbols: Sequence[str]) -> None:
     """Refuse a collapsed structure; warn of one that the model does not know."""
     try:
         check_distances(calculator.prediction.graph)
@@ -225,10 +227,13 @@ def _check_result(row: RelaxRow, calculator: LaderaCalculator, n_atoms: int) -> 
             f"The structure collapsed: {str(error).rstrip('.')}. The model is wrong here; train "
             "it on structures like this one."
         ) from error
-    if row.extrapolating_atoms:
+    grades = calculator.grade()
+    if grades is not None and row.extrapolating_atoms:
+        grade, words = farthest(grades, symbols, calculator.explain_grade())
         warnings.warn(
-            f"{row.extrapolating_atoms} of {n_atoms} atoms of the relaxed structure are outside "
-            "the model's training domain; their energies are extrapolated.",
+            f"Extrapolation: {row.extrapolating_atoms} of {len(symbols)} atoms of the relaxed "
+            f"structure are outside the model's training domain; the farthest is {words}. "
+            f"{judgement(grade)}",
             SimulationWarning,
             stacklevel=3,
         )

@@ -41,7 +41,7 @@ class _Stored(BaseModel):
     guard: _Guard
     table: NonNegativeInt
     frames: tuple[NonNegativeInt, str] = Field(strict=False)
-    extrapolation: dict[str, NonNegativeInt] | None = None
+    extrapolation: dict[str, NonNegativeInt | float | str] | None = None
     integrator: dict[str, bool | float] = {}  # of format 1
 
 
@@ -56,7 +56,7 @@ class RestartPoint:
     guard: dict[str, int]
     table: int  # length of md.csv
     frames: tuple[int, str]  # length and header of trajectory.traj
-    extrapolation: dict[str, int] | None = None  # of ExtrapolationLog; older files have none
+    extrapolation: dict[str, Any] | None = None  # of ExtrapolationLog; older files have none
 
 
 def save(path: Path, point: RestartPoint) -> None:

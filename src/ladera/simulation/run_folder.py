@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+import numpy as np
 from ase.io.trajectory import Trajectory
 from pydantic import PositiveFloat, PositiveInt
 
@@ -95,7 +96,7 @@ class RelaxRow:
     """One row of relax.csv; None is an empty field."""
 
     step: int = described("steps of the optimizer done")
-    energy_ev: float = described("potential energy", "eV")
+    potential_energy_ev: float = described("potential energy", "eV")
     max_force_ev_per_angstrom: float = described("largest force on an atom", "eV/Å")
     max_stress_gpa: float | None = described("largest component; None without a volume", "GPa")
     volume_angstrom3: float | None = described("volume of the cell; None without one", "Å³")
@@ -105,6 +106,8 @@ class RelaxRow:
 
 
 HEAT_FLUX: Final = tuple(f"heat_flux_{axis}_ev_angstrom_per_fs" for axis in "xyz")
+# What columns are called now that an older Ladera has named otherwise.
+_FORMER: Final[Mapping[tuple[Kind, str], str]] = {("relax", "energy_ev"): "potential_energy_ev"}
 _ROWS: Final[Mapping[Kind, type[Any]]] = {"md": LogRow, "relax": RelaxRow}
 
 
@@ -257,7 +260,8 @@ class RunFolder:
 
     def table(self, kind: Kind = "md") -> tables.Columns:
         """The columns of :class:`LogRow` or :class:`RelaxRow`; none before there is a row."""
-        return tables.read(self.path / _TABLES[kind])
+        columns = tables.read(self.path / _TABLES[kind])
+        return {_FORMER.get((kind, name), name): values for name, values in columns.items()}
 
     def steps_done(self) -> int:
         """The step in the last complete row of md.csv; 0 before there is one."""
@@ -308,6 +312,20 @@ class SimulationRun:
                 table = RunFolder(folder).table(kind)
                 return cls(folder, kind, table, read_json(folder / _SETTINGS, _Description))
         raise DataError(f"{folder} holds no simulation (neither {' nor '.join(_TABLES.values())}).")
+
+    def after(self, skip: float) -> tables.Columns:
+        """Rows of a run without the first ``skip`` ps; DataError when none is left."""
+        time = self.table.get("time_fs")
+        if not skip or time is None:
+            return self.table
+        kept = time >= 1000 * skip if skip > 0 else np.zeros(len(time), dtype=bool)
+        if not kept.any():
+            last = time[-1] / 1000 if len(time) else 0
+            raise DataError(
+                f"{self.folder} is {last:g} ps long, so {skip:g} ps cannot be left out; give a "
+                "smaller --skip, of 0 or more."
+            )
+        return {name: values[kept] for name, values in self.table.items()}
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from ladera import measures
 from ladera.errors import SimulationError, did_you_mean
 
 _FEMTOSECONDS_PER_PICOSECOND: Final = 1000.0
@@ -44,30 +45,47 @@ class MDSettings(BaseModel):
         "isotropic).",
     )
     temperature: float = Field(
-        300.0, ge=0, description="Temperature of the thermostat and of the initial velocities, K."
+        300.0,
+        json_schema_extra={"unit": "K"},
+        ge=0,
+        description="Temperature of the thermostat and of the initial velocities, K.",
     )
     temperature_end: float | None = Field(
         None,
+        json_schema_extra={"unit": "K"},
         ge=0,
         description="Final temperature of a linear ramp over the whole run, K; without it the "
         "temperature stays.",
     )
     timestep: float = Field(
-        0.5, gt=0, description="Time step, fs. Half a femtosecond suits molecules with hydrogen."
+        0.5,
+        json_schema_extra={"unit": "fs"},
+        gt=0,
+        description="Time step, fs. Half a femtosecond suits molecules with hydrogen.",
     )
     steps: int | None = Field(
         None, gt=0, description="Length of the run in time steps. Give this or --time."
     )
-    time: float | None = Field(None, gt=0, description="Length of the run, ps.")
-    pressure: float = Field(0.0, description="Pressure of the barostat, GPa; npt only.")
+    time: float | None = Field(
+        None, json_schema_extra={"unit": "ps"}, gt=0, description="Length of the run, ps."
+    )
+    pressure: float = Field(
+        0.0,
+        json_schema_extra={"unit": "GPa"},
+        description="Pressure of the barostat, GPa; npt only.",
+    )
     thermostat_time: float = Field(
         100.0,
+        json_schema_extra={"unit": "fs"},
         gt=0,
         description="Coupling time of the thermostat, fs; for nvt-langevin the inverse of the "
         "friction.",
     )
     barostat_time: float = Field(
-        1000.0, gt=0, description="Coupling time of the barostat, fs; npt only."
+        1000.0,
+        json_schema_extra={"unit": "fs"},
+        gt=0,
+        description="Coupling time of the barostat, fs; npt only.",
     )
     initial_velocities: Literal["maxwell-boltzmann", "structure"] = Field(
         "maxwell-boltzmann",
@@ -93,12 +111,14 @@ class MDSettings(BaseModel):
     restart_interval: int = Field(1000, gt=0, description="A restart point every so many steps.")
     max_temperature: float | None = Field(
         None,
+        json_schema_extra={"unit": "K"},
         gt=0,
         description="The run stops as exploded above this temperature, K. Default: ten times the "
         "highest temperature asked for, at least 5000 K.",
     )
     max_extrapolating: float = Field(
         0.5,
+        json_schema_extra={"unit": ""},
         ge=0,
         description="The run stops when more than this fraction of the atoms, 0 to 1, leaves the "
         "model's training domain, in extrapolation_patience rows of md.csv in sequence. 1 never "
@@ -114,6 +134,15 @@ class MDSettings(BaseModel):
         if self.steps is not None:
             return self.steps
         return round((self.time or 0.0) * _FEMTOSECONDS_PER_PICOSECOND / self.timestep)
+
+    @property
+    def name(self) -> str:
+        """A name for the folder of such a run: md-300K, md-300-600K, md-300K-1GPa, md-nve."""
+        if self.ensemble == "nve":
+            return "md-nve"
+        end = "" if self.temperature_end is None else f"-{self.temperature_end:g}"
+        pressure = f"-{self.pressure:g}GPa" if self.ensemble == "npt" else ""
+        return f"md-{self.temperature:g}{end}K{pressure}"
 
     @property
     def explosion_temperature(self) -> float:
@@ -132,13 +161,34 @@ class MDSettings(BaseModel):
     @classmethod
     def _refuse_in_a_sentence(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         try:
-            settings = handler(values)
+            settings = handler(_with_units(cls, values))
         except ValidationError as error:
             raise SimulationError(_sentence(error.errors()[0], list(cls.model_fields))) from None
         _check_fraction(settings)
         _check_length(settings)
         _check_temperatures(settings)
         return settings
+
+
+def _with_units(cls: type[BaseModel], values: Any) -> Any:
+    """The values with numbers in place of what says its unit, such as "300 K"."""
+    if not isinstance(values, dict):
+        return values
+    found = dict(values)
+    for name, value in values.items():
+        unit = _unit_of(cls, name)
+        if isinstance(value, str) and unit is not None:
+            try:
+                found[name] = measures.number(value, unit)
+            except ValueError as error:
+                raise SimulationError(f"{name} {error}") from None
+    return found
+
+
+def _unit_of(cls: type[BaseModel], name: str) -> str | None:
+    """The unit of a setting, "" of a share; None where it has none."""
+    extra = cls.model_fields[name].json_schema_extra if name in cls.model_fields else None
+    return str(extra["unit"]) if isinstance(extra, dict) else None
 
 
 def _sentence(detail: ErrorDetails, names: list[str]) -> str:
@@ -149,20 +199,24 @@ def _sentence(detail: ErrorDetails, names: list[str]) -> str:
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
         return f"{name} is '{value}'; {did_you_mean(str(value), choices)}"
-    return f"{name} is {value}; it must be {_EXPECTED.get(kind, 'of another kind')}."
+    unit = _unit_of(MDSettings, name) or ""
+    shown = f"{value:g} {unit}".rstrip() if isinstance(value, float) else repr(value)
+    return f"{name} is {shown}; it must be {_EXPECTED.get(kind, 'of another kind')}."
 
 
 def _check_fraction(settings: MDSettings) -> None:
     if settings.max_extrapolating > 1:
         raise SimulationError(
-            f"max_extrapolating is {settings.max_extrapolating}; it is a fraction, from 0 to 1."
+            f"max_extrapolating is {settings.max_extrapolating:g}; it is a fraction, from 0 to 1."
         )
 
 
 def _check_length(settings: MDSettings) -> None:
     if (settings.steps is None) == (settings.time is None):
+        given = "missing" if settings.steps is None else "given twice"
         raise SimulationError(
-            "Give the length of the run once, as a number of steps or as a time in ps."
+            f"The length of the run is {given}: give either --steps, a number, or --time, in ps "
+            "(in Python steps= or time=)."
         )
     if settings.n_steps < 1:
         raise SimulationError(

@@ -17,10 +17,12 @@ from ase.collections import g2
 from ase.data import atomic_numbers, chemical_symbols
 from ase.io.formats import filetype, ioformats
 
+from ladera.data.formats import LabelKeys, extended_xyz
 from ladera.data.frame import Frame
 from ladera.data.text import is_input_data
-from ladera.errors import DataError
+from ladera.errors import DataError, reason_of
 from ladera.identity import hash_of_structure
+from ladera.inputs import require_structure
 from ladera.provenance import came_from
 from ladera.simulation.records import restore_constraints
 from ladera.structure import StructureWarning
@@ -46,10 +48,7 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     whose units nobody knows.
     """
     path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; give a structure file, such as one inside it.")
-    if not path.is_file():
-        raise DataError(f"There is no structure file {path}; check the path.")
+    require_structure(path)
     if is_input_data(path):
         raise DataError(
             f"{path} is an input.data file, which does not say its units; say them in "
@@ -115,9 +114,14 @@ def _numbered(path: Path, frame: int) -> Atoms:
     found = _frames(path, slice(frame, stop))
     if len(found) != 1:
         count = len(_frames(path, slice(None)))
+        range_ = (
+            f"give --frame 0 to {count - 1}, or -1 for the last"
+            if count > 1
+            else "leave --frame out"
+        )
         raise DataError(
             f"{path} has no frame {frame}: it holds {count} structure{'s' if count != 1 else ''}; "
-            f"give --frame 0 to {count - 1}, or -1 for the last."
+            f"{range_}."
         )
     return found[0]
 
@@ -131,12 +135,19 @@ def _frames(path: Path, index: slice) -> list[Atoms]:
             of_file = slice(-1, None) if single else index
             found = ase.io.read(str(path), of_file, kind, do_not_split_by_at_sign=True)
     except Exception as error:  # each of ASE's many readers fails in its own way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        _name_line(path)
         raise DataError(
-            f"{path} could not be read as a structure: {reason}. "
-            "Give a file ASE reads, such as extended XYZ, CIF or POSCAR."
+            f"{path} could not be read as a structure{reason_of(error)}; it is damaged or of a "
+            "format that is not known here. Give one such as extended XYZ, CIF or POSCAR."
         ) from error
     return list(found)[index] if single else list(found)
+
+
+def _name_line(path: Path) -> None:
+    """Raise DataError with the line where an XYZ file is wrong; its reader here counts lines."""
+    if path.suffix.lower() in (".xyz", ".extxyz"):
+        for _ in extended_xyz.read(path, LabelKeys(energy=None, forces=None), None):
+            pass
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from ladera.data.formats import AtomColumns, LabelKeys
+from ladera.data.label_keys import AtomColumns, LabelKeys
 from ladera.data.unit_names import FileUnits
 from ladera.models import registry
 from ladera.quantities import QUANTITIES
@@ -312,7 +312,7 @@ class TrainingConfig(Section):
             key = "precision" if self.precision == "base" else "reference_energies"
             raise ValueError(f"{key}: base is for a fine-tuning; choose another one")
         elif self.model is None:
-            raise ValueError("the key 'model' is missing; give it a value")
+            raise ValueError("the key 'model' is missing or empty; give it a value")
         if self.optimizer.name == "lbfgs" and self.batch_size != "all":
             raise ValueError(
                 "lbfgs compares the gradients of successive steps, which must be of the same "

@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ladera.errors import ConfigError, did_you_mean
+from ladera import inputs
+from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.files import write_text_atomic
 from ladera.training import yaml_text
 from ladera.training.config import TrainingConfig
@@ -23,20 +24,47 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
 
     Raises ConfigError, with file and key, for anything that cannot be used.
     """
-    return parse(read_yaml(Path(path)), str(path), overrides)
+    text = _read_text(Path(path))
+    return parse(_values(Path(path), text), str(path), overrides, text)
 
 
-def parse(values: dict[str, Any], name: str, overrides: Sequence[str] = ()) -> TrainingConfig:
+def load_with_files(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """What :func:`load` gives, when the files that it names are there; ConfigError when not."""
+    config = load(path, overrides)
+    data, replay = config.data, None if config.finetune is None else config.finetune.replay
+    named = {
+        "data.files": data.files,
+        "data.validation_files": data.validation_files,
+        "data.test_files": data.test_files,
+        "finetune.replay.files": () if replay is None else replay.files,
+        "data.split.path": [data.split.path] if data.split.method == "stored" else [],
+    }
+    for key, files in named.items():
+        for file in files:
+            try:
+                inputs.require_structure(Path(file), "split" if "split" in key else "data")
+            except DataError as error:
+                text = _read_text(Path(path))
+                place = _place(key.split("."), str(path), overrides, text)
+                said = str(error).replace("There is", "there is")
+                raise ConfigError(f"{place}: '{key}': {said}") from None
+    return config
+
+
+def parse(
+    values: dict[str, Any], name: str, overrides: Sequence[str] = (), text: str = ""
+) -> TrainingConfig:
     """The configuration in nested dicts, which overrides change.
 
-    ``name`` is what error messages call it.
+    ``name`` is what error messages call it; ``text`` is the YAML of it, whose lines they name.
     """
     for override in overrides:
         _set(values, override)
     try:
         return TrainingConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{name}: {_sentence(error)}") from None
+        keys, sentence = _sentence(error)
+        raise ConfigError(f"{_place(keys, name, overrides, text)}: {sentence}") from None
 
 
 def save(config: TrainingConfig, path: str | Path) -> None:
@@ -60,21 +88,36 @@ def as_json(config: TrainingConfig) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys in a YAML file; ConfigError for one that is missing, no YAML or without keys."""
+    return _values(path, _read_text(path))
+
+
+def _read_text(path: Path) -> str:
     try:
-        values = yaml_text.load(path.read_text(encoding="utf-8-sig"))
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"There is no configuration file {path}; 'ladera template > {path}' makes one."
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path} is no text in UTF-8 (byte {error.start}); save it in that encoding."
+            f"{path} is no text in UTF-8 (line {_line(error)}); save it in that encoding."
         ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _line(error: UnicodeDecodeError) -> int:
+    return error.object[: error.start].count(b"\n") + 1
+
+
+def _values(path: Path, text: str) -> dict[str, Any]:
+    try:
+        values = yaml_text.load(text)
     except yaml_text.YAMLTextError as error:
         line = f", line {error.line}" if error.line else ""
-        raise ConfigError(f"{path}{line}: {error}; correct the YAML.") from None
+        remedy = "." if ";" in str(error) else "; correct that line."
+        raise ConfigError(f"{path}{line}: {error}{remedy}") from None
     if not isinstance(values, dict):
         raise ConfigError(
             f"{path} holds no keys; 'ladera template' shows what a configuration looks like."
@@ -106,12 +149,33 @@ def _set(values: dict[str, Any], override: str) -> None:
 # --- errors ------------------------------------------------------------------------------------
 
 
-def _sentence(error: ValidationError) -> str:
-    """One sentence for the first mistake: unknown keys before wrong choices before the others."""
+def _place(keys: Sequence[str], name: str, overrides: Sequence[str], text: str) -> str:
+    """Where a key stands: in a --set, which comes last, or in a line of the file."""
+    for override in reversed(overrides):
+        path = [key.strip() for key in override.partition("=")[0].split(".")]
+        if path == list(keys[: len(path)]):
+            return f"--set {override}"
+    line = yaml_text.line_of(text, keys) if text else 0
+    return f"{name}, line {line}" if line else name
+
+
+def _sentence(error: ValidationError) -> tuple[list[str], str]:
+    """Keys and one sentence of the first mistake.
+
+    Unknown keys come before wrong choices, and these before the others.
+    """
     details = sorted(error.errors(), key=_rank)
     mistakes = {_locate(detail["loc"])[0] for detail in details}
     more = f" ({len(mistakes) - 1} more after this.)" if len(mistakes) > 1 else ""
-    return _explain(details[0]) + more
+    first = _locate(details[0]["loc"])[0]
+    return first.split("."), _explain(details[0], _others(details, first)) + more
+
+
+def _others(details: Sequence[ErrorDetails], path: str) -> str:
+    """What else but the names of its choices a key may be: " or a whole number"."""
+    same = [each["type"] for each in details[1:] if _locate(each["loc"])[0] == path]
+    numbers = [words for start, words in _EXPECTED for kind in same if kind.startswith(start)]
+    return f" or {numbers[0].removeprefix('be ')}" if numbers else ""
 
 
 def _rank(detail: ErrorDetails) -> int:
@@ -126,12 +190,16 @@ def _rank(detail: ErrorDetails) -> int:
             return 2
 
 
-def _explain(detail: ErrorDetails) -> str:
+def _explain(detail: ErrorDetails, others: str = "") -> str:
     path, section = _locate(detail["loc"])
     value, context = detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            hint = did_you_mean(path.rpartition(".")[2], _keys(section))
+            key = path.rpartition(".")[2]
+            home = _home(key)
+            if home and key != home and section is TrainingConfig:
+                return f"'{key}' stands outside of '{home}', whose key it is; indent it there."
+            hint = did_you_mean(key, _keys(section))
             return f"'{path}' is not a key Ladera knows; {hint}"
         case "missing":
             return f"the key '{path}' is missing; give it a value."
@@ -143,10 +211,14 @@ def _explain(detail: ErrorDetails) -> str:
             return f"'{path}.{key}' is '{tag}'; {did_you_mean(tag, tags(section))}"
         case "literal_error":
             choices = re.findall(r"'([^']*)'", context["expected"])
-            return f"'{path}' is {_shown(value)}; {did_you_mean(str(value), choices)}"
+            hint = did_you_mean(str(value), choices)
+            if others and not hint.endswith("?"):
+                hint = f"it should be {', '.join(choices)}{others}."
+            return f"'{path}' is {_shown(value)}; {hint}"
         case "value_error":
-            where = f"'{path}': " if path else ""
-            sentence = f"{where}{context['error']}"
+            said = str(context["error"])
+            where = f"'{path}'{' ' if said.startswith('is ') else ': '}" if path else ""
+            sentence = f"{where}{said}"
             return sentence if sentence.endswith(("?", ".")) else f"{sentence}."
         case "too_short" | "too_long":
             words = ("at least", "min") if detail["type"] == "too_short" else ("at most", "max")
@@ -164,13 +236,13 @@ def _explain(detail: ErrorDetails) -> str:
 # In plain words, by how pydantic's names of errors begin.
 _EXPECTED: Final = (
     ("int_", "be a whole number"),
-    ("float_", "be a valid number"),
+    ("float_", "be a number"),
     ("bool_", "be true or false"),
     ("string_type", "be text"),
     ("tuple_type", "be a list, such as [1, 2]"),
     ("list_type", "be a list, such as [1, 2]"),
-    ("dict_type", "be a section with keys of its own, a dictionary"),
-    ("model_", "be a section with keys of its own, a dictionary"),
+    ("dict_type", "be a section with keys of its own"),
+    ("model_", "be a section with keys of its own"),
     ("finite_number", "be a finite number"),
     ("none_required", "be left out"),
 )
@@ -178,6 +250,8 @@ _EXPECTED: Final = (
 
 def _shown(value: Any) -> str:
     """A value for a sentence, not longer than one can be."""
+    if value is None:
+        return "empty"
     try:
         text = repr(value)
     except ValueError:  # Python writes no number of more than some thousand digits
@@ -232,6 +306,16 @@ def _member(union: Any, tag: str) -> Any:
         if get_origin(member) is dict and tag.startswith("dict"):
             return member
     return None
+
+
+def _home(key: str) -> str:
+    """The section of a configuration, or one of the kinds of it, that has a key; "" for none."""
+    for name, field in TrainingConfig.model_fields.items():
+        kind = _plain(field.annotation)
+        kinds = [_plain(each) for each in get_args(kind)] if get_origin(kind) in _UNIONS else [kind]
+        if any(key in _keys(each) for each in kinds if hasattr(each, "model_fields")):
+            return name
+    return ""
 
 
 def _keys(section: Any) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
-from ladera.extrapolation import COLUMNS, Extrapolation
+from ladera.extrapolation import COLUMNS, Extrapolation, judgement, row_of
 from ladera.files import atomic_path
 
 ROWS_KEPT: Final = 10_000  # in extrapolation.csv
@@ -45,6 +45,7 @@ class ExtrapolationReport:
     def __init__(self, dataset: Dataset, frame_index: Integers) -> None:
         self.rows: list[tuple[int, Extrapolation]] = []  # frame number; atom inside the frame
         self.n_values = 0
+        self._worst: tuple[int, Extrapolation] | None = None  # frame number, and what is farthest
         self._dataset, self._frame_index = dataset, frame_index
         self._functions: dict[tuple[str, int | None], _OfFunction] = {}
         self._values: Counter[int] = Counter()  # by position of the frame in the data set
@@ -55,6 +56,9 @@ class ExtrapolationReport:
         if not found:
             return
         frame = int(self._frame_index[position])
+        most = max(found, key=lambda each: each.grade)
+        if self._worst is None or most.grade > self._worst[1].grade:
+            self._worst = frame, most
         for each in found:
             stored = self._functions.setdefault(
                 (each.element, each.function), _OfFunction(each.kind, each.minimum, each.maximum)
@@ -80,9 +84,17 @@ class ExtrapolationReport:
         """Frames with such an atom."""
         return len(self._atoms)
 
-    def lines(self, limit: int) -> list[str]:
-        """The first values, one readable line each."""
-        return [f"Frame {frame}, {found}" for frame, found in self.rows[:limit]]
+    def in_one_line(self) -> str:
+        """How many atoms were outside, the farthest of them, and what that means."""
+        if self._worst is None:
+            return "Extrapolation: no atom is outside the model's training domain."
+        frame, worst = self._worst
+        return (
+            f"Extrapolation: {self.n_atoms:,} atoms in {self.n_frames:,} of {len(self):,} frames "
+            f"are outside the model's training domain; the farthest, in frame {frame}, is atom "
+            f"{worst.atom} ({worst.element}), grade {worst.grade:.4g} where 1 is the edge: "
+            f"{worst.in_words}. {judgement(worst.grade)}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Totals, each function by element (the most atoms first), and the worst frames."""
@@ -129,6 +141,6 @@ class ExtrapolationReport:
             atomic_path(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.writer(file)
-            writer.writerow(("frame", *COLUMNS))
-            writer.writerows((frame, *found[: len(COLUMNS)]) for frame, found in self.rows)
+            writer = csv.DictWriter(file, ("frame", *COLUMNS), extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows({"frame": frame, **row_of(found)} for frame, found in self.rows)

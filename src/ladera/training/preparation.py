@@ -136,8 +136,8 @@ def _check_sizes(prepared: Prepared) -> None:
     config, available = prepared.config, len(prepared.train)
     if prepared.batch_size > available:
         raise ConfigError(
-            f"batch_size is {config.batch_size}, but there are {available} training frames; "
-            f"set batch_size to {available} or less, or to all."
+            f"The data leave {available} frame{'s' if available > 1 else ''} to train on, and "
+            f"batch_size is {config.batch_size}; give more frames, or set it to {available}."
         )
     if config.processes > prepared.batch_size:
         raise ConfigError(
@@ -187,7 +187,13 @@ def _check_species(prepared: Prepared) -> None:
     view = prepared.dataset[np.concatenate(list(prepared.parts.values()))]
     unknown = [symbol for symbol in view.symbols if symbol not in known]
     if unknown:
+        tuned = prepared.config.finetune
+        origin = (
+            "model.species, or the elements of the training frames"
+            if tuned is None
+            else f"that of {tuned.base}, which fine-tuning does not change"
+        )
         raise ConfigError(
             f"The frames contain {', '.join(unknown)}, but the model is for {', '.join(known)} "
-            "(model.species, or the elements of the training frames); make them agree."
+            f"({origin}); make them agree."
         )

@@ -6,6 +6,7 @@ and aliases may not make more of a file than it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 import yaml
@@ -45,14 +46,34 @@ def load(text: str) -> Any:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise YAMLTextError(_plain(error), line) from None
+        opened = _never_closed(error)
+        began = opened or "could not find expected ':'" in str(error.problem)
+        mark = error.context_mark if began else error.problem_mark
+        raise YAMLTextError(opened or _plain(error), mark.line + 1 if mark else 0) from None
     except yaml.reader.ReaderError as error:
         raise YAMLTextError(
             f"the character U+{int(error.character):04X} has no place in it: it is no YAML file"
         ) from None
     except RecursionError:
         raise YAMLTextError("it is nested deeper than any configuration") from None
+
+
+def line_of(text: str, keys: Sequence[str]) -> int:
+    """The line, from 1, of a key of a document, or of the last section on the way to it; 0: none.
+
+    ``keys`` lead to it from outside; those of a list are its numbers.
+    """
+    node, line = yaml.compose(text, _Loader), 0
+    for key in keys:
+        if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            node = node.value[int(key)]
+            line = node.start_mark.line + 1
+        elif isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in node.value if pair[0].value == key), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+    return line
 
 
 class _Loader(yaml.SafeLoader):
@@ -91,8 +112,8 @@ def _require_text(key: yaml.Node) -> None:
         raise _error("a key is a list or a section; keys are names", key)
     if key.tag.endswith((":int", ":float")):
         raise _error(
-            f"the key {key.value[:20]} is a number, and keys are names; write decimal numbers with "
-            "a point, not with a comma",
+            f"the key {key.value[:20]} is a number, and keys are names; a decimal number has a "
+            "point, not a comma",
             key,
         )
     if not key.tag.endswith(":merge"):
@@ -116,13 +137,29 @@ def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
+def _never_closed(error: yaml.MarkedYAMLError) -> str:
+    """What was opened and not closed, such as quotes; "" where that is not the problem."""
+    opened = {"quoted scalar": "a quote", "flow mapping": "a '{'", "flow sequence": "a '['"}
+    context = str(error.context)
+    return next(
+        (
+            f"{what} opens here and does not close"
+            for name, what in opened.items()
+            if name in context
+        ),
+        "",
+    )
+
+
 def _plain(error: yaml.MarkedYAMLError) -> str:
     """The problem in plain words."""
     problem = str(error.problem)
     if "'\\t'" in problem:
-        return "a tab stands where YAML wants spaces; indent with spaces"
+        return "a tab stands where spaces must; indent with spaces"
     if "could not determine a constructor" in problem:
         return f"the tag {problem.rpartition('tag ')[2]} is not known here; leave it out"
+    if "could not find expected ':'" in problem:
+        return "a key has no ':' after it; write key: value"
     if "mapping values are not allowed" in problem:
         return "a ':' stands where it opens no section; look at the indentation, or put quotes"
     if "found undefined alias" in problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ def find(name: str) -> PublishedModel:
     known, name_here = models(), _as_here(name)
     if name_here not in known:
         sizes = [other for other in known if re.fullmatch(re.escape(name_here) + "-[a-z]+", other)]
+        family = re.escape(name_here.rpartition("-")[0])
+        if not sizes and not difflib.get_close_matches(name_here, known, n=1, cutoff=0.9):
+            sizes = [other for other in known if re.fullmatch(family + "-[a-z]+", other)]
         hint = f"choose one of: {', '.join(sizes)}." if sizes else did_you_mean(name_here, known)
         raise ModelFileError(f"There is no file and no published model '{name}'; {hint}")
     return known[name_here]

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from ladera.data.dataset import Dataset
 from ladera.data.formats import ase_files, extended_xyz, input_data
-from ladera.data.formats.input_data import AtomColumns
-from ladera.data.formats.labels import DataWarning, LabelKeys
+from ladera.data.formats.labels import DataWarning
 from ladera.data.frame import Frame
+from ladera.data.label_keys import AtomColumns, LabelKeys
 from ladera.data.text import ending, is_extended_xyz, is_input_data
 from ladera.errors import DataError, did_you_mean
 from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
@@ -101,7 +101,7 @@ def write(
     elif kind in (".xyz", ".extxyz"):
         extended_xyz.write(dataset, path)
     elif kind == ".data":
-        input_data.write(dataset, path, _required(units, path))
+        input_data.write(dataset, path, _required(units, path, "--output-units"))
         return input_data.lost_labels(dataset)
     else:
         raise DataError(
@@ -164,10 +164,10 @@ def _unit_system(units: UnitSystem | str | None) -> UnitSystem | None:
     return FILE_UNITS[units]
 
 
-def _required(units: UnitSystem | None, path: Path) -> UnitSystem:
+def _required(units: UnitSystem | None, path: Path, flag: str = "--units") -> UnitSystem:
     if units is None:
         raise DataError(
             f"{path} is an input.data file, which does not say its units; "
-            f"give them: {' or '.join(UNIT_SYSTEMS)}."
+            f"give {flag} (data.units): {' or '.join(UNIT_SYSTEMS)}."
         )
     return units

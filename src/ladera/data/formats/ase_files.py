@@ -22,7 +22,7 @@ from ladera.data.formats import convergence
 from ladera.data.formats.labels import FileLabels, LabelKeys
 from ladera.data.frame import Frame
 from ladera.data.text import LineReader
-from ladera.errors import DataError
+from ladera.errors import DataError, reason_of
 from ladera.units import HARTREE, METAL, UnitSystem
 
 _DATABASES: Final = ("db", "json", "postgresql", "mysql", "mariadb", "aselmdb")
@@ -79,10 +79,9 @@ def _format(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    detail = f"{type(error).__name__}: {error}".rstrip(".")
     return DataError(
-        f"{path} cannot be read by ASE ({detail}); "
-        "give an extended XYZ, an input.data or a file of a format that ASE reads."
+        f"{path} could not be read as data{reason_of(error)}; it is damaged or of a format that is "
+        "not known here. Give extended XYZ, HDF5 of Ladera, or an output or trajectory of a code."
     )
 
 

@@ -86,7 +86,9 @@ def _text_frames(reader: LineReader) -> Iterator[TextFrame]:
         count = _count(line, reader)
         comment = reader.line()
         if comment is None:
-            raise reader.error("the file ends after the number of atoms; it is cut short.")
+            raise reader.error(
+                "the file ends after the number of atoms; it is cut short, so take a whole copy."
+            )
         try:
             values = _structural(parse_comment(comment))
         except ValueError as error:
@@ -96,7 +98,7 @@ def _text_frames(reader: LineReader) -> Iterator[TextFrame]:
         if len(lines) < count:
             raise reader.error(
                 f"the file ends after {len(lines)} of the {count} atoms of frame {index}; "
-                "it is cut short."
+                "it is cut short, so take a whole copy."
             )
         columns = values.pop("Properties", _PLAIN)
         yield TextFrame(index, values, AtomTable(first_line, lines), columns)
@@ -108,7 +110,8 @@ def _count(line: str, reader: LineReader) -> int:
         count = int(line)
     except ValueError:
         raise reader.error(
-            f"expected the number of atoms of the next frame, found '{line.strip()[:60]}'."
+            f"expected the number of atoms of the next frame, found '{line.strip()[:60]}'; "
+            "check that it is an XYZ file."
         ) from None
     if count < 1:
         raise reader.error(f"a frame of {count} atoms; expected at least one.")

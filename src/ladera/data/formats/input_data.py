@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -28,6 +28,7 @@ from ladera.data.dataset import Dataset
 from ladera.data.formats.extended_xyz import parse_comment, quote
 from ladera.data.formats.labels import FileLabels, LabelKeys
 from ladera.data.frame import Frame
+from ladera.data.label_keys import AtomColumns
 from ladera.data.text import (
     LineReader,
     TextFrame,
@@ -40,7 +41,6 @@ from ladera.errors import DataError
 from ladera.units import UnitSystem
 
 # What the two columns after the symbol hold: RuNNer's order, or the other one.
-AtomColumns = Literal["charge energy", "energy charge"]
 
 _KEYWORDS = ("begin", "comment", "lattice", "atom", "energy", "charge", "end")
 _LOST = ("stress", "dipole")  # what the format has no place for

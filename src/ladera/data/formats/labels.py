@@ -4,119 +4,29 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ladera.data.formats.unread import check_units, lookalikes, odd_mass
 from ladera.data.frame import Frame
-from ladera.errors import DataError, did_you_mean
+from ladera.data.label_keys import LabelKeys, without
+from ladera.errors import DataError
 from ladera.quantities import QUANTITIES
 from ladera.units import METAL, UnitSystem
 
-# Keys of a virial that are used unasked in a file that has no stress.
-_USUAL_VIRIALS: Final = ("virial", "virials")
 # Labels that few want: one that does not fit is passed over unless it was asked for.
 _UNASKED: Final = ("dipole", "charges")
 
 
+__all__ = ["DataWarning", "FileLabels", "LabelKeys"]
+
+
 class DataWarning(UserWarning):
     """Something of a data file was not read."""
-
-
-class LabelKeys(BaseModel):
-    """The name under which a file stores each label.
-
-    ``energy`` and ``forces`` must be in the file unless set to None. Of the others, a key that was
-    given must be there; a default is used where the file has it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    energy: str | None = Field("energy", description="Key of the total energy; null for none.")
-    forces: str | None = Field("forces", description="Column of the forces; null for none.")
-    stress: str | None = Field(
-        "stress",
-        description="Key of the stress, positive in tension: 9 numbers, or 6 in the order "
-        "xx yy zz yz xz xy.",
-    )
-    virial: str | None = Field(
-        None,
-        description="Key of a virial W = -V * stress (9 or 6 numbers), used instead of the "
-        "stress. 'virial' and 'virials' are found unasked in a file without a stress.",
-    )
-    dipole: str | None = Field("dipole", description="Key of the dipole moment.")
-    charges: str | None = Field("charges", description="Column of the atomic charges.")
-    total_charge: str | None = Field("total_charge", description="Key of the total charge.")
-    config_type: str | None = Field("config_type", description="Key of a frame's group.")
-    head: str | None = Field(
-        "head",
-        description="Key of the level of theory of a frame's labels, for a model with several "
-        "heads; null to make no difference.",
-    )
-    weight: str | None = Field("weight", description="Key of a frame's weight in the loss.")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _none_is_none(cls, key: Any) -> Any:
-        return None if isinstance(key, str) and key.lower() == "none" else key
-
-    def key(self, name: str, found: Iterable[str]) -> str | None:
-        """The key of a label: of a virial that was neither named nor switched off, a usual one."""
-        if name == "virial" and name not in self.model_fields_set:
-            return next((key for key in _USUAL_VIRIALS if key in found), None)
-        key: str | None = getattr(self, name)
-        return key
-
-    def names(self) -> set[str]:
-        """All keys that are looked for, and the usual ones of what was switched off."""
-        chosen = (getattr(self, name) for name in self.model_fields_set)
-        return {*type(self).model_fields, *_USUAL_VIRIALS, *(key for key in chosen if key)}
-
-    def of_frames(self) -> set[str]:
-        """The keys of labels that a frame has one of, not each of its atoms."""
-        atomic = {quantity.name for quantity in QUANTITIES if quantity.per_atom}
-        keys = {getattr(self, name) for name in type(self).model_fields if name not in atomic}
-        usual = () if "virial" in self.model_fields_set else _USUAL_VIRIALS
-        return {key for key in (*keys, *usual) if key}
-
-    def left_out(self, path: object) -> list[str]:
-        """The labels to read a file without whose labels have no keys, such as an ``input.data``.
-
-        Raises DataError for a key that is not the usual one: it cannot be looked for there.
-        """
-        for name in sorted(self.model_fields_set):
-            key = getattr(self, name)
-            if key not in (None, name):
-                raise DataError(
-                    f"{path} has no keys, so that '{key}' for the {name} cannot be looked for; "
-                    "leave the key out."
-                )
-        return [name for name in sorted(self.model_fields_set) if getattr(self, name) is None]
-
-    def check(self, path: object, found: set[str], free_atoms_only: bool) -> None:
-        """Raise DataError when a key that has to be in the file is not.
-
-        ``found`` are the keys and columns of all frames. A file that holds only single atoms needs
-        no forces: they are zero.
-        """
-        required = self.model_fields_set | {"energy", "forces"}
-        if free_atoms_only and "forces" not in self.model_fields_set:
-            required -= {"forces"}
-        for name in type(self).model_fields:
-            key = getattr(self, name)
-            if name not in required or key is None or key in found:
-                continue
-            others = found - {"species", "pos", "numbers", "positions"}
-            hint = did_you_mean(key, others) if others else "it has no keys at all."
-            raise DataError(
-                f"{path} has no '{key}' for the {name}; {hint} "
-                f"Name the right key; {_without(name)}."
-            )
 
 
 class FileLabels:
@@ -222,7 +132,7 @@ class FileLabels:
             expected = " or ".join(str(size) for size in sizes)
             raise DataError(
                 f"{source}: '{key}' has {array.size} numbers, expected {expected} for {name}"
-                f"{'' if name in ('energy', 'forces') else '; ' + _without(name)}."
+                f"{'' if name in ('energy', 'forces') else '; ' + without(name)}."
             )
         except DataError as error:
             if name not in _UNASKED or name in self._keys.model_fields_set:
@@ -275,11 +185,6 @@ class FileLabels:
                 self._remark(
                     "masses", f"{frame.source}: {odd}; is it that element? The mass was not used"
                 )
-
-
-def _without(name: str) -> str:
-    option = f"--{name.replace('_', '-')}-key none"
-    return f"{option} (data.keys.{name}: null) reads the file without it"
 
 
 def _number_or_nan(value: Any) -> float:

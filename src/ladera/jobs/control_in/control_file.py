@@ -23,6 +23,7 @@ from typing import Final, TypeVar
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from ladera.errors import ConfigError, did_you_mean
+from ladera.files import closest
 from ladera.units import ANGSTROM_HARTREE, ATOMIC, ATOMIC_TIME, UnitSystem
 
 T = TypeVar("T")
@@ -285,7 +286,7 @@ def read(path: Path) -> ControlFile:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        raise ConfigError(f"There is no control file {path}; check the path.") from None
+        raise ConfigError(f"There is no control file {path}; {closest(path)}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
     entries = []

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from ladera.errors import ConfigError
-from ladera.graph import Graph
 from ladera.kernels.symmetry_functions.functions import (
     CUTOFF_FUNCTIONS,
     CutoffFunction,
     SymmetryFunction,
 )
-from ladera.kernels.symmetry_functions.plan import Plan, make_plan
-from ladera.models.hdnnp.generation import Size, generate, pool
-from ladera.models.hdnnp.scaling import principal_components
-from ladera.models.hdnnp.selection import SelectionConfig, sample, select
+from ladera.models.hdnnp.generation import Recipe, Size, generate, pool
 from ladera.potential import PotentialConfig
+
+if TYPE_CHECKING:
+    from ladera.graph import Graph
+    from ladera.kernels.symmetry_functions.plan import Plan
+
+Method = Literal["cur", "farthest_point"]
 
 Activation = Literal[
     "linear",
@@ -46,6 +48,24 @@ class NetworkShape(NamedTuple):
 
     hidden_layers: tuple[int, ...]
     activations: tuple[str, ...]  # of each hidden layer and the output
+
+
+class SelectionConfig(BaseModel):
+    """How to choose symmetry functions by the training frames."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: PositiveInt = Field(description="How many symmetry functions each element gets.")
+    method: Method = Field(
+        default="farthest_point",
+        description="farthest_point: those least correlated; cur: those that span the values best.",
+    )
+    pool: tuple[Recipe, ...] = Field(
+        default=("gastegger_centered", "gastegger_shifted"),
+        min_length=1,
+        description="Recipes of the functions to choose from. If symmetry_functions are given, "
+        "those are the pool.",
+    )
 
 
 class HDNNPConfig(PotentialConfig):
@@ -150,6 +170,9 @@ class HDNNPConfig(PotentialConfig):
         ConfigError when the pool has not as many different functions as asked for, DataError when
         the frames lack an element.
         """
+        from ladera.models.hdnnp.scaling import principal_components
+        from ladera.models.hdnnp.selection import sample, select
+
         config = self
         if config.selection is not None:
             functions = config.symmetry_functions or pool(
@@ -181,6 +204,8 @@ class HDNNPConfig(PotentialConfig):
         return tuple(self.components.get(symbol, count) for symbol, count in known)
 
     def _plan(self, functions: Sequence[SymmetryFunction]) -> Plan:
+        from ladera.kernels.symmetry_functions.plan import make_plan
+
         kind = CUTOFF_FUNCTIONS.index(self.cutoff_function)
         return make_plan(self.species, functions, kind, self.cutoff_alpha)
 
@@ -195,6 +220,15 @@ class HDNNPConfig(PotentialConfig):
             )
         functions = generate(self.species, self.cutoff, self.size)
         return self.model_copy(update={"symmetry_functions": functions})
+
+
+class HDNNPDipoleConfig(HDNNPConfig):
+    """A Behler-Parrinello network for the energy, and a second one for the dipole moment."""
+
+    architecture: Literal["hdnnp_dipole"] = "hdnnp_dipole"  # type: ignore[assignment]
+    dipole_layers: Layers = Field(
+        default=(32, 32), description="Nodes of each hidden layer of the networks of the dipole."
+    )
 
 
 def _of_element(value: Any, symbol: str, key: str) -> Any:

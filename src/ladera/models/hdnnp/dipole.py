@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
-
-from ladera.models.hdnnp.config import HDNNPConfig, Layers
+from ladera.models.hdnnp.config import HDNNPDipoleConfig
 from ladera.models.hdnnp.model import HDNNP
 from ladera.models.hdnnp.moments import DipoleNetworks
 from ladera.quantities import ATOMIC_DIPOLES, CHARGES, DIPOLE
 
-
-class HDNNPDipoleConfig(HDNNPConfig):
-    """A Behler-Parrinello network for the energy, and a second one for the dipole moment."""
-
-    architecture: Literal["hdnnp_dipole"] = "hdnnp_dipole"  # type: ignore[assignment]
-    dipole_layers: Layers = Field(
-        default=(32, 32), description="Nodes of each hidden layer of the networks of the dipole."
-    )
+__all__ = ["HDNNPDipole", "HDNNPDipoleConfig"]
 
 
 class HDNNPDipole(HDNNP):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from scipy.sparse.linalg import eigsh
 
 from ladera.arrays import Booleans, Floats, Integers
@@ -18,35 +17,15 @@ from ladera.kernels.symmetry_functions import cpu
 from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan
-from ladera.models.hdnnp.generation import Recipe
+from ladera.models.hdnnp.config import Method, SelectionConfig
 from ladera.models.hdnnp.scaling import RESOLUTION
 
 log = logging.getLogger(__name__)
-
-Method = Literal["cur", "farthest_point"]
 
 # A function whose variance the chosen ones explain but for this part of it is a sum of them.
 DEPENDENT = 1e-10
 # Atoms of each element, and frames, that are looked at; more change the choice little.
 ATOMS, FRAMES = 2000, 500
-
-
-class SelectionConfig(BaseModel):
-    """How to choose symmetry functions by the training frames."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    number: PositiveInt = Field(description="How many symmetry functions each element gets.")
-    method: Method = Field(
-        default="farthest_point",
-        description="farthest_point: those least correlated; cur: those that span the values best.",
-    )
-    pool: tuple[Recipe, ...] = Field(
-        default=("gastegger_centered", "gastegger_shifted"),
-        min_length=1,
-        description="Recipes of the functions to choose from. If symmetry_functions are given, "
-        "those are the pool.",
-    )
 
 
 def select(plan: Plan, values: Sequence[Floats], config: SelectionConfig) -> list[SymmetryFunction]:

@@ -38,7 +38,21 @@ repulsion.*, layers.t.interaction.convolution.matrix (see make_plan) and
 layers.t.product.couplings.L.v.matrix (U, see couplings.symmetrized).
 """
 
-from ladera.models.mace.config import MACEConfig
-from ladera.models.mace.model import MACE
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ladera.lazy import names_of
+
+if TYPE_CHECKING:
+    from ladera.models.mace.config import MACEConfig
+    from ladera.models.mace.model import MACE
 
 __all__ = ["MACE", "MACEConfig"]
+
+_HOMES: Final = {
+    "MACE": "ladera.models.mace.model",
+    "MACEConfig": "ladera.models.mace.config",
+}
+
+__getattr__ = names_of(__name__, _HOMES)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from ladera.data.formats import LabelKeys
+from ladera.data.label_keys import LabelKeys
 
 
 def _as_tuple(value: object) -> object:

@@ -1,0 +1,149 @@
+"""The folder that the command lines of ``answers.txt`` are typed in: models, structures, mistakes.
+
+Its names say what is in them; what is wrong with a YAML file stands in :data:`CONFIGS`.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.io.trajectory import Trajectory
+
+import ladera
+from ladera.data import formats
+from ladera.models.lennard_jones import LennardJonesConfig
+
+_GOOD: Final = """\
+data:
+  files: train.extxyz
+  split: {validation: 2, test: 0}
+model:
+  architecture: hdnnp
+  cutoff: 4.0
+  size: small
+epochs: 1
+"""
+# Each is the good one with something else in the place of some of it.
+_CHANGES: Final[dict[str, tuple[str, str]]] = {
+    "c_good": ("", ""),
+    "c_comma": ("cutoff: 4.0", "cutoff: 4,5"),
+    "c_comma_flow": ("validation: 2, test: 0", "validation: 0,1, test: 0"),
+    "c_tab": ("  cutoff: 4.0", "\tcutoff: 4.0"),
+    "c_twice": ("epochs: 1", "epochs: 1\nepochs: 2"),
+    "c_epochs_two": ("epochs: 1", "epochs: two"),
+    "c_epochs_half": ("epochs: 1", "epochs: 1.5"),
+    "c_epochs_negative": ("epochs: 1", "epochs: -5"),
+    "c_epochs_empty": ("epochs: 1", "epochs:"),
+    "c_cutoff_zero": ("cutoff: 4.0", "cutoff: 0"),
+    "c_cutoff_text": ("cutoff: 4.0", "cutoff: far"),
+    "c_cutoff_time": ("cutoff: 4.0", "cutoff: 4 ps"),
+    "c_cutoff_missing": ("  cutoff: 4.0\n", ""),
+    "c_model_text": (_GOOD[_GOOD.index("model:") : _GOOD.index("epochs")], "model: hdnnp\n"),
+    "c_architecture": ("hdnnp", "hdnp"),
+    "c_architecture_missing": ("  architecture: hdnnp\n", ""),
+    "c_key_typo": ("size: small", "sise: small"),
+    "c_section_typo": ("epochs: 1", "epochs: 1\noptimiser: {name: adam}"),
+    "c_optimizer": ("epochs: 1", "epochs: 1\noptimizer: {name: adan}"),
+    "c_optimizer_key": ("epochs: 1", "epochs: 1\noptimizer: {name: adam, lr: 0.1}"),
+    "c_size": ("size: small", "size: tiny"),
+    "c_list": ("epochs: 1", "epochs: [1, 2]"),
+    "c_batch": ("epochs: 1", "epochs: 1\nbatch_size: some"),
+    "c_species": ("cutoff: 4.0", "species: [H, C, Oo]\n  cutoff: 4.0"),
+    "c_bracket": ("{validation: 2, test: 0}", "{validation: 2, test: 0"),
+    "c_indent": ("  cutoff: 4.0", "   cutoff: 4.0"),
+    "c_quote": ("files: train.extxyz", 'files: "train.extxyz'),
+    "c_missing_file": ("train.extxyz", "trian.extxyz"),
+    "c_nolabel": ("train.extxyz", "unlabelled.extxyz"),
+    "c_one": ("train.extxyz", "one.extxyz"),
+    "c_one_default": ("train.extxyz\n  split: {validation: 2, test: 0}", "one.extxyz"),
+    "c_folder": ("train.extxyz", "adir"),
+    "c_keys": ("  split", "  keys: {energy: REF_energy}\n  split"),
+    "c_split": ("validation: 2, test: 0", "validation: 100, test: 0"),
+    "c_nothing_learned": ("epochs: 1", "epochs: 1\nloss: {energy: 0, forces: 0}"),
+    "c_rate": ("epochs: 1", "epochs: 8\noptimizer: {name: sgd, learning_rate: 1.0e+6}"),
+    "c_dedent": ("  architecture: hdnnp", "architecture: hdnnp"),
+    "c_model_empty": ("  architecture: hdnnp\n  cutoff: 4.0\n  size: small\n", ""),
+    "c_model_outside": (
+        "  architecture: hdnnp\n  cutoff: 4.0\n  size: small\n",
+        "architecture: hdnnp\ncutoff: 4.0\n",
+    ),
+    "c_partly": ("train.extxyz", "partly.extxyz"),
+    "c_colon": ("epochs: 1", "epochs 1"),
+    "c_split_file": ("{validation: 2, test: 0}", "{method: stored, path: nope.json}"),
+    "c_stage": ("epochs: 1", "epochs: 4\nstage_two: {start: 1.5}"),
+}
+CONFIGS: Final = {f"{name}.yaml": _GOOD.replace(*change) for name, change in _CHANGES.items()} | {
+    "c_empty.yaml": "",
+    "c_list_only.yaml": "- data\n- model\n",
+    "c_no_data.yaml": _GOOD[_GOOD.index("model:") :],
+    "c_prose.yaml": "Please train a model on my frames.\n",
+}
+
+
+def lay_out(folder: Path) -> None:
+    """Write all of them into an empty folder."""
+    os.chdir(folder)
+    embedded = files("ladera.data") / "embedded"
+    Path("model.ladera").write_bytes((embedded / "ethanol-hdnnp.ladera").read_bytes())
+    _models()
+    _structures()
+    _frames(embedded)
+    for name, text in CONFIGS.items():
+        Path(name).write_text(text, encoding="utf-8")
+    Path("c_latin.yaml").write_bytes(b"# \xe5ngstr\xf6m\nepochs: 1\n")
+    Path("text.txt").write_text("This is a letter.\nIt is no structure at all.\n")
+    Path("text.xyz").write_text("This is a letter.\nIt is no structure at all.\n")
+    Path("empty.xyz").write_text("")
+    Path("adir").mkdir()
+    Path("unfinished").mkdir()
+    Path("unfinished/split.json").write_text("{}")
+
+
+def _models() -> None:
+    argon = LennardJonesConfig(
+        species=("Ar",), cutoff=6.5, epsilon={"Ar": 0.0104}, sigma={"Ar": 3.4}
+    )
+    ladera.build(argon).save("argon.ladera")
+    whole = Path("model.ladera").read_bytes()
+    Path("cut.ladera").write_bytes(whole[: len(whole) // 2])
+    Path("letter.ladera").write_text("This is no model.\n")
+
+
+def _structures() -> None:
+    molecule("CH3CH2OH").write("ethanol.xyz")
+    bulk("Ar", "fcc", a=5.3).write("argon.extxyz")
+    bulk("Ar", "fcc", a=5.3, cubic=True).write("cube.cif")
+    Atoms().write("nothing.xyz")
+    molecule("NH3").write("ammonia.xyz")
+    lines = Path("ethanol.xyz").read_text().splitlines()
+    Path("cut.xyz").write_text("\n".join(lines[:6]) + "\n")
+    Path("comma.xyz").write_text("\n".join(lines).replace(".", ",") + "\n")
+    with Trajectory("argon.traj", "w") as trajectory:
+        for shift in np.linspace(0, 0.1, 4):
+            moved = bulk("Ar", "fcc", a=5.3, cubic=True)
+            moved.positions[0] += shift
+            trajectory.write(moved)
+
+
+def _frames(embedded: Path) -> None:
+    everything = formats.read(str(embedded / "ethanol.extxyz.gz"))
+    formats.write(everything[:12], "train.extxyz")
+    formats.write(everything[:1], "one.extxyz")
+    bare = [frame.with_(energy=None, forces=None) for frame in everything[:4]]
+    formats.write(ladera.Dataset.from_frames(bare), "unlabelled.extxyz")
+    others = Path("train.extxyz").read_text()
+    Path("other_keys.extxyz").write_text(
+        others.replace("energy=", "REF_energy=").replace(":forces:", ":REF_forces:")
+    )
+    lines = others.splitlines()
+    lines[4] = lines[4].replace(".", ",")
+    Path("bad_line.extxyz").write_text("\n".join(lines) + "\n")
+    mixed = [*everything[:6], *bare]
+    formats.write(ladera.Dataset.from_frames(mixed), "partly.extxyz")
+    formats.write(everything[:2], "units.data", units="bohr-hartree")
