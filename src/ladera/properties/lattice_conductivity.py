@@ -86,9 +86,10 @@ class LatticeConductivity(Result):
             row += [float(worst), float(best)]
             row += [self.number("relaxation_time", i)] * self.direct
             change = float(self.mesh_change[i])
-            note = "" if abs(change) <= _CONVERGED else "not converged: give a larger --mesh"
+            note = "" if abs(change) <= _CONVERGED else "not converged"
             rows.append((*row, Number(100 * change, note=note)))
-        return Table(tuple(columns), tuple(rows))
+        advice = () if self.converged else ("Not converged with the mesh: give a larger --mesh.",)
+        return Table(tuple(columns), tuple(rows), notes=advice)
 
     def tables(self) -> tuple[Table, ...]:
         """The conductivities, and what they were made of."""
