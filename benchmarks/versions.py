@@ -6,7 +6,8 @@ OTHER is the ``src`` folder of another checkout. Each case runs in processes of 
 versions in turns, on the same structures with models of the same seed; printed is the smallest CPU
 time of each (user and system, one thread) and the ratio of this version to the other. What a case
 calls is the public face that both have. Steps are those of the ASE calculator after every atom has
-moved; of a training, the wall time of its fastest epoch; start-up is a whole command.
+moved; of an evaluation, the time of a frame; of a training, the wall time of its fastest epoch;
+start-up is a whole command.
 """
 
 from __future__ import annotations
@@ -129,6 +130,62 @@ def _dynamics(ensemble: str) -> float:
     return 1e3 * min(b - a for a, b in pairwise(rows[1:])) / 100
 
 
+# --- many frames: milliseconds for one of them ---------------------------------------------------
+
+
+def _frames(model: str, whole: bool) -> float:
+    """All that ``ladera evaluate`` does with frames of ethanol; or energies and forces alone."""
+    import numpy as np
+    import torch
+
+    import ladera
+    from ladera import Graph
+    from ladera.data import formats
+    from ladera.training.evaluation import evaluate_dataset
+
+    torch.set_num_threads(1)
+    potential, embedded = ladera.load(model), formats.read(EMBEDDED)
+    dataset = embedded[np.arange(1000) % len(embedded)]
+    graphs = [dataset[k].graph(potential.cutoff) for k in range(0 if whole else len(dataset))]
+    batches = [Graph.batch(graphs[k : k + 100]) for k in range(0, len(graphs), 100)]
+
+    def once() -> None:
+        if whole:
+            evaluate_dataset(potential, dataset)
+        with torch.no_grad():
+            for batch in batches:
+                prediction = ladera.evaluate(potential, batch)
+                _ = prediction.energy, prediction.forces
+
+    once()
+    times = []
+    for _ in range(5):
+        start = process_time()
+        once()
+        times.append(process_time() - start)
+    return 1e3 * min(times) / len(dataset)
+
+
+def evaluate_hdnnp() -> float:
+    """A frame of ethanol in an evaluation, with networks: grades and reasons in it."""
+    return _frames("ethanol-hdnnp", True)
+
+
+def evaluate_mace() -> float:
+    """The same with a MACE, dipoles and charges in it."""
+    return _frames("ethanol-mace", True)
+
+
+def model_hdnnp() -> float:
+    """What the networks alone need for its energy and forces, a hundred frames at once."""
+    return _frames("ethanol-hdnnp", False)
+
+
+def model_mace() -> float:
+    """What the MACE alone needs."""
+    return _frames("ethanol-mace", False)
+
+
 # --- whole commands: CPU seconds ----------------------------------------------------------------
 
 
@@ -186,6 +243,10 @@ CASES: dict[str, Callable[[], float]] = {
     "mace": mace,
     "md-nve": md_nve,
     "md-npt": md_npt,
+    "model-hdnnp": model_hdnnp,
+    "evaluate-hdnnp": evaluate_hdnnp,
+    "model-mace": model_mace,
+    "evaluate-mace": evaluate_mace,
     "train-hdnnp": train_hdnnp,
     "train-mace": train_mace,
     "help": help_,

@@ -1,9 +1,10 @@
 """Run the code of a notebook in order, without Jupyter.
 
-    python scripts/run_notebook.py examples/tutorial.ipynb [--write]
+    python scripts/run_notebook.py examples/tutorial.ipynb [--write] [--twice]
 
 The code runs in the current directory. What it prints and draws, and what a cell ends with, go to
-standard output; with --write they are stored in the notebook, as Jupyter does it.
+standard output; with --write they are stored in the notebook, as Jupyter does it. With --twice it
+runs once more in the same directory, with nothing but its files left of the first time.
 """
 
 from __future__ import annotations
@@ -49,6 +50,15 @@ def _data(value: Any) -> dict[str, Any]:
 def main() -> None:
     path, write = Path(sys.argv[1]), "--write" in sys.argv
     notebook = json.loads(path.read_text(encoding="utf-8"))
+    for _ in range(1 + ("--twice" in sys.argv)):
+        run_all(notebook)
+    if write:
+        text = json.dumps(notebook, indent=1, ensure_ascii=False)
+        path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def run_all(notebook: dict[str, Any]) -> None:
+    """Run the cells from the first, and put their outputs into them."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     for number, cell in enumerate(cells, start=1):
@@ -56,9 +66,6 @@ def main() -> None:
         for output in outputs:
             print("".join(output.get("text", ()) or output["data"]["text/plain"]).rstrip())
         cell.update(execution_count=number, outputs=outputs)
-    if write:
-        text = json.dumps(notebook, indent=1, ensure_ascii=False)
-        path.write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 import ladera
 from conftest import SPECIES, lennard_jones, mixed_functions, water_like
-from ladera import Graph, evaluate
+from ladera import Graph
 from ladera.data.frame import Frame
 from ladera.errors import DataError
 from ladera.models.hdnnp.config import Scaling
 from ladera.models.hdnnp_4g import HDNNP4G, ElectrostaticsConfig, HDNNP4GConfig
 from ladera.models.hdnnp_4g.config import JacksonCatlow, KolafaPerram, ScreeningConfig
-from ladera.potential import TrainingStatistics, differentiate
+from ladera.potential import TrainingStatistics, differentiate, evaluate
 from ladera.quantities import CHARGES
 from ladera.testing import check_contract, check_forces, check_isolated_atom, predict
 

@@ -26,11 +26,10 @@ from ladera import cli
 
 ANSWERS: Final = Path(__file__).with_name("answers.txt")
 _FOREIGN: Final = re.compile(
-    r"cyclopts|pydantic|libyaml|pyyaml|\bASE\b|numpy|torch(?!'s)|h5py|safetensors|header too"
-    r"|\b\w+Error\b|Errno|Traceback|None\b|NoneType|<[a-z]+ |Config\b|\btuple\b|\bdict\b",
-    re.IGNORECASE,
+    r"(?i:cyclopts|pydantic|libyaml|pyyaml|numpy|h5py|header too)|\bASE\b|\btorch\b|\bsafetensors\b"
+    r"|\b\w+Error\b|Errno|Traceback|\bNone|<[a-z]+ |[a-z]Config\b|\btuple\b|\bdict\b"
 )
-_MAY_SAY: Final = re.compile(r"mace-torch")  # what a user of it knows by this name
+_MAY_SAY: Final = re.compile(r"mace-torch|checkpoint\.safetensors")  # a code, and a file of a run
 
 
 def answer(line: str) -> str:
@@ -41,12 +40,13 @@ def answer(line: str) -> str:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        warnings.simplefilter("default")
+        warnings.simplefilter("ignore")  # of good commands as well
         try:
             cli.main(shlex.split(line)[1:])
         except SystemExit as leave:
             code = leave.code
-    said = re.sub(r"^(epoch .*)  \S+ s/epoch$", r"\1", out.getvalue() + err.getvalue(), flags=re.M)
+    said = re.sub(r"^epoch .*\n", "", out.getvalue() + err.getvalue(), flags=re.M)  # with times
+    said = re.sub(r"\d\.\d+e\+\d{3}", "...", said)  # of what diverges, on this processor
     return f"exit {code}\n{said}".rstrip("\n")
 
 
@@ -92,10 +92,10 @@ def test_there_are_enough_of_them() -> None:
 def test_an_answer_is_one_sentence_in_our_words(line: str) -> None:
     code, _, text = recorded()[line].partition("\n")
     assert code in ("exit 1", "exit 2")
-    said = [each for each in text.splitlines() if not each.startswith(("Warning: ", "epoch "))]
+    said = text.splitlines()
     assert len(said) == 1, "more than a sentence"
     assert said[0].startswith("Error: ")
-    assert said[0].endswith((".", "?")), "no end"
+    assert said[0].endswith((".", "?", " more after this.)")), "no end"
     assert len(said[0]) < 500
     assert not _FOREIGN.search(_MAY_SAY.sub("", said[0])), "a word of another library"
 

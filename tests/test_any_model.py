@@ -19,7 +19,7 @@ import ladera
 from ladera.cli import main
 from ladera.codes.calculators import CalculatorPotential, of_calculator
 from ladera.data.frame import Frame
-from ladera.errors import ConfigError, LaderaError, ModelFileError, SimulationError
+from ladera.errors import ArgumentError, ConfigError, ModelFileError, SimulationError
 from ladera.graph import Graph
 from ladera.loading import ModelSource, as_potential, placed
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
@@ -234,11 +234,11 @@ def test_structures_and_models_however_they_are_named(tmp_path):
 def test_swapped_and_wrong_kinds():
     with pytest.raises(ConfigError, match="give the model first"):
         ladera.evaluate(bulk("Ar"), argon())
-    with pytest.raises(ConfigError, match="not int"):
+    with pytest.raises(ArgumentError, match="The model is 3; give a potential"):
         as_potential(3)
     with pytest.raises(ConfigError, match="empty sequence"):
         as_potential([])
-    with pytest.raises(LaderaError, match="not list"):
+    with pytest.raises(ArgumentError, match="The structure is a list of 2, the first 1"):
         as_atoms([1, 2])
     with pytest.raises(ConfigError, match="save it first"):
         ModelSource.of([argon()])

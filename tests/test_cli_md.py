@@ -63,13 +63,13 @@ def test_md_runs_refuses_and_resumes(workplace):
     assert done.stderr == ""  # no progress bar where there is no terminal
     assert "50 steps, 0.25 ps" in done.stdout
     assert "ns/day" in done.stdout
-    assert len((workplace / "md" / "md.csv").read_text().splitlines()) == 7
+    assert len((workplace / "md-30K" / "md.csv").read_text().splitlines()) == 7
     again = ladera(workplace, *words, "--steps", "50", "--ensemble", "nvt-bussi")
     assert again.returncode == 1
-    assert again.stderr.startswith("Error: md holds a run already")
+    assert again.stderr.startswith("Error: md-30K holds a run already")
     longer = ladera(workplace, *words, "--time", "0.4", "--ensemble", "nvt-bussi", "--resume")
     assert longer.returncode == 0, longer.stderr
-    assert len((workplace / "md" / "md.csv").read_text().splitlines()) == 10
+    assert len((workplace / "md-30K" / "md.csv").read_text().splitlines()) == 10
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_progress_bar_on_a_terminal(workplace):
         "--timestep",
         "5",
         "--steps",
-        "400",
+        "1500",
     ]
     process = subprocess.Popen(
         [sys.executable, "-m", "ladera", *words],
@@ -157,5 +157,5 @@ def test_progress_bar_on_a_terminal(workplace):
     os.close(leader)
     process.communicate(timeout=60)
     assert process.returncode == 0
-    for word in (b"400/400", b"steps/s", b"ns/day", b" K, ", b" eV", b"left"):
+    for word in (b"/1,500", b"steps/s", b"ns/day", b" K, ", b" eV", b"left"):
         assert word in screen, word

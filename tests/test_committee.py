@@ -152,8 +152,12 @@ def settings(tmp_path, **changes):
 def test_members_are_runs_of_their_own_and_make_one_model(tmp_path, capsys):
     written = settings(tmp_path)
     run = tmp_path / "run"
-    committee = train(config_file.parse(written, "config.yaml"), run)
+    heard: list[dict[str, float | int]] = []
+    committee = train(config_file.parse(written, "config.yaml"), run, on_epoch=heard.append)
     assert isinstance(committee, Committee)
+    epochs = len(heard)
+    assert [row["epoch"] for row in heard] == list(range(1, epochs + 1))
+    assert {row["member"] for row in heard} == set(range(len(committee.members)))
     alone = train(
         config_file.parse({**written, "committee": None}, "config.yaml"), tmp_path / "one"
     )

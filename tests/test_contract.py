@@ -9,8 +9,9 @@ import torch
 from ase import Atoms
 
 from conftest import SPECIES, hdnnp_mixed, lennard_jones, water_like
-from ladera import Graph, Potential, evaluate
+from ladera import Graph, Potential
 from ladera.errors import DataError
+from ladera.potential import evaluate
 from ladera.testing import (
     check_contract,
     check_cutoff,

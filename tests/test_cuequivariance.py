@@ -17,10 +17,11 @@ import torch
 from ase import Atoms
 
 from conftest import small_mace, water_like
-from ladera import Graph, Potential, evaluate
+from ladera import Graph, Potential
 from ladera.kernels import cuequivariance
 from ladera.kernels.contraction import ops as contraction
 from ladera.kernels.convolution import ops as convolution
+from ladera.potential import evaluate
 
 GPU = torch.device("cuda")
 STRUCTURES = (water_like(5, 3.0, False, 21), water_like(6, 4.0, True, 2), Atoms("O"))

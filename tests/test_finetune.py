@@ -23,10 +23,10 @@ from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.models.mace import MACE
 from ladera.potential import TrainingStatistics
+from ladera.sampling.selection import farthest_points
 from ladera.training import config_file
 from ladera.training.config import TrainingConfig
 from ladera.training.finetune import adapters, reference
-from ladera.training.finetune.selection import farthest_points
 from ladera.training.trainer import train
 
 ATOMS = [water_like(6, 5.0, True, seed) for seed in range(3)]
@@ -187,11 +187,18 @@ def test_replay_forgets_less(bases: Path, tmp_path: Path) -> None:
 
 def test_farthest_points() -> None:
     line = np.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
-    assert farthest_points(line, np.empty((0, 1)), 2).tolist() == [2, 4]  # middle, then the end
-    assert farthest_points(line, np.array([[10.0]]), 1).tolist() == [0]
-    assert farthest_points(line, np.array([[10.0], [0.0]]), 2).tolist() == [1, 2]
-    assert farthest_points(line, np.empty((0, 1)), 9).tolist() == [0, 1, 2, 3, 4]
-    assert len(set(farthest_points(np.zeros((4, 1)), np.zeros((1, 1)), 3).tolist())) == 3
+    none = np.empty((0, 1))
+    assert farthest_points(line, none, 2).indices.tolist() == [2, 4]  # near the mean, then the end
+    assert farthest_points(line, none, 2).radii.tolist() == [8, 2]
+    assert farthest_points(line, none, 2, first=4).indices.tolist() == [4, 0]
+    assert farthest_points(line, np.array([[10.0]]), 1).indices.tolist() == [0]
+    assert sorted(farthest_points(line, np.array([[10.0], [0.0]]), 2).indices) == [1, 2]
+    assert sorted(farthest_points(line, none, 9).indices) == [0, 1, 2, 3, 4]
+    assert len(set(farthest_points(np.zeros((4, 1)), np.zeros((1, 1)), 3).indices)) == 3
+    near = farthest_points(line, none, distance=2.5)
+    assert near.indices.tolist() == [2, 4]
+    assert near.radii[-1] <= 2.5
+    assert len(farthest_points(line, line, distance=0.1).indices) == 0
 
 
 # --- reference energies ------------------------------------------------------------------------

@@ -421,7 +421,7 @@ def test_a_calculation_that_did_not_converge_gives_no_label(tmp_path):
     assert limit in text
     broken = text.replace(limit, "NELM   =      1").replace("aborting loop because", "x")
     put(path, broken)
-    with pytest.raises(DataError, match=r"OUTCAR: .* not reached \(first: frame 0\)"):
+    with pytest.raises(DataError, match=r"OUTCAR is .* not reached \(first: frame 0\)"):
         read(path)
     put(path, text.replace("loop because EDIFF is reached", "loop EDIFF was not reached", 1))
     if n_frames > 1:

@@ -524,15 +524,15 @@ def test_ctrl_c_and_a_killed_process_stop_all_runs(tmp_path, monkeypatch):
     LennardJones(config).save(tmp_path / "argon.ladera")
     words = bulk("Ar", a=5.3, cubic=True), [tmp_path / "argon.ladera"], [90, 200, 300]
 
-    def interrupt(done, total):
+    def interrupt(task, done):
         if done:
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(parallel, "_LOOK", 0.01)
-    with pytest.raises(KeyboardInterrupt, match="same command goes on"):
-        parallel.run_temperatures(
-            *words, MDSettings(steps=10**7), tmp_path, processes=1, on_progress=interrupt
-        )
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel.progress.Task, "show", interrupt)
+        with pytest.raises(KeyboardInterrupt, match="same command goes on"):
+            parallel.run_temperatures(*words, MDSettings(steps=10**7), tmp_path, processes=1)
     assert (tmp_path / "md-90K" / "restart.npz").exists()
     assert not (tmp_path / "md-200K").exists()
 

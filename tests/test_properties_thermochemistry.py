@@ -1,5 +1,7 @@
 """Heat of molecules: published values, and partition functions summed state by state."""
 
+import json
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -15,6 +17,7 @@ from ladera.properties.thermochemistry import (
     require_thermochemistry,
     vibrations_alone,
 )
+from ladera.properties.vibrations import Vibrations
 
 WATER = np.array([1594.7, 3657.1, 3755.9])  # cm^-1, fundamentals (Shimanouchi, NSRDS-NBS 39)
 
@@ -76,6 +79,23 @@ def test_quasi_rrho_changes_entropy_and_free_energy_alone():
     assert heat.quasi_entropy[0] == pytest.approx(harmonic_entropy(raised, 300.0).sum())
     assert heat.entropy[0] == pytest.approx(harmonic_entropy(soft, 300.0).sum())
     assert heat.quasi_free_energy == pytest.approx(heat.enthalpy - 300.0 * heat.quasi_entropy)
+
+
+def test_results_of_older_versions_say_what_they_lack():
+    """Ladera 0.1 kept no corrections: its enthalpies have the potential energy in them."""
+    numbers = {"value": [300.0], "unit": "eV"}
+    fields = dict.fromkeys(
+        ("frequencies", "reduced_masses", "temperatures", "enthalpy", "entropy", "free_energy"),
+        numbers,
+    )
+    fields |= {key: {"value": 0.1, "unit": "eV"} for key in ("zero_point_energy", "asymmetry")}
+    fields |= {"symbols": {"value": ["H", "H"]}, "positions": {"value": [[0, 0, 0], [0, 0, 1]]}}
+    fields |= {"modes": {"value": [[[0, 0, 1], [0, 0, -1]]]}, "intensities": {"value": []}}
+    stored = {"kind": "vibrations", "format_version": 1, "fields": fields, "spread": {}}
+    found = Vibrations.from_json(json.dumps(stored))
+    (row,) = found.thermochemistry().rows
+    assert row[:3] == ("300", "not computed", f"{300e3 * KJ_PER_MOL:.2f}")
+    assert "compute it again" in row[-1]
 
 
 def test_a_treatment_that_is_none_is_named():

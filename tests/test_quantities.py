@@ -8,10 +8,10 @@ import torch
 from ase.build import bulk
 
 import ladera
-from ladera import Committee, Dataset, Graph, evaluate
+from ladera import Committee, Dataset, Graph
 from ladera.errors import ConfigError, DataError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
-from ladera.potential import Calibration
+from ladera.potential import Calibration, evaluate
 from ladera.quantities import (
     CHARGES,
     DIPOLE,

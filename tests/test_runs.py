@@ -124,17 +124,17 @@ def test_evaluations_and_dynamics_have_the_same_record(place: Path) -> None:
     evaluation = json.loads((place / "ev" / "evaluation.json").read_text())["provenance"]
     words = ("md", "argon.ladera", "argon.xyz", "--ensemble", "nve", "--temperature", 20)
     assert ladera(*words, "--steps", 5) == 0
-    dynamics = json.loads((place / "md" / "settings.json").read_text())
+    dynamics = json.loads((place / "md-nve-20K" / "settings.json").read_text())
     assert evaluation["model"] == dynamics["model"]
     assert evaluation["data"]["files"][0]["sha256"] == sha256(place / "frames.extxyz")
     assert dynamics["structure"]["files"][0]["path"] == "argon.xyz"
     assert ladera(*words, "--steps", 9, "--resume") == 0
-    again = json.loads((place / "md" / "settings.json").read_text())
+    again = json.loads((place / "md-nve-20K" / "settings.json").read_text())
     assert again["settings"]["steps"] == 9
     assert again["date"] == dynamics["date"]
     assert len(again["resumed"]) == 1
-    assert ladera("report", "md") == 0
-    assert "How this was made" in (place / "md" / "report.html").read_text()
+    assert ladera("report", "md-nve-20K") == 0
+    assert "How this was made" in (place / "md-nve-20K" / "report.html").read_text()
 
 
 # --- one run a folder ----------------------------------------------------------------------------
@@ -321,7 +321,8 @@ def test_what_is_there_stays(
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     assert ladera(*words) == 1
     error = capsys.readouterr().err
-    assert "exists already; remove it or choose another --output." in error
+    other = "name another file with --json." if "--json" in words else "choose another --output."
+    assert f"exists already; remove it or {other}" in error
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 

@@ -16,7 +16,7 @@ from ase.constraints import FixAtoms
 from ase.io.trajectory import Trajectory
 
 from argon import Argon, argon, cluster, crystal, one_thread  # noqa: F401
-from ladera.errors import DataError, SimulationError
+from ladera.errors import ArgumentError, DataError, SimulationError
 from ladera.graph import Graph
 from ladera.models.lennard_jones import LennardJones
 from ladera.potential import evaluate
@@ -137,7 +137,7 @@ def test_refusals():
         (cluster(), {"fmax": 0.0}, SimulationError, "fmax is 0 eV"),
         (cluster(), {"fmax": float("nan")}, SimulationError, "fmax is nan"),
         (cluster(), {"steps": 0}, SimulationError, "steps is 0"),
-        (cluster(), {"optimizer": "lbgfs"}, SimulationError, "did you mean 'lbfgs'"),
+        (cluster(), {"optimizer": "lbgfs"}, ArgumentError, "did you mean 'lbfgs'"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 1]]), {}, DataError, "Atom 0 is H"),
         (Atoms(), {}, DataError, "no atoms"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ase.build import bulk
 from argon import argon
 from ladera.errors import DataError, SimulationError
 from ladera.identity import describe_run
+from ladera.properties.mean_squares import error_of_mean
 from ladera.properties.trajectory import read_trajectory
 from ladera.report.report import write_report
 from ladera.simulation.molecular_dynamics import run_md
@@ -52,6 +54,39 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert folder.holds_run
     assert folder.steps_done() == 20
+    assert run.after(0.02)["time_fs"].tolist() == [20.0, 30.0, 40.0]
+    for skip in (5.0, -1.0):
+        with pytest.raises(DataError, match=r"0.04 ps long, so .* ps cannot .* smaller --skip"):
+            run.after(skip)
+
+
+def test_a_mean_has_the_error_of_its_correlated_series() -> None:
+    """x' = p x + noise: the mean of n has variance (1 + p) / (1 - p) / n times that of x."""
+    generator, p, n = np.random.default_rng(1), 0.9, 20_000
+    noise = generator.normal(size=(40, n))
+    series = noise / np.sqrt(1 - p**2)
+    for k in range(1, n):
+        series[:, k] = p * series[:, k - 1] + noise[:, k]
+    errors = [error_of_mean(one) for one in series]
+    exact = np.sqrt((1 + p) / (1 - p) / n / (1 - p**2))
+    assert np.mean(errors) == pytest.approx(exact, rel=0.05)
+    assert series.mean(axis=1).std() == pytest.approx(exact, rel=0.3)
+    assert np.isnan(error_of_mean(series[0, :400]))  # too short to tell
+    assert np.isnan(error_of_mean(np.ones(100)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "md-300K"),
+        ({"temperature_end": 600.0}, "md-300-600K"),
+        ({"ensemble": "npt", "pressure": 1.5}, "md-300K-1.5GPa"),
+        ({"ensemble": "nve", "temperature": 20.0}, "md-nve-20K"),
+        ({"ensemble": "nve", "initial_velocities": "structure"}, "md-nve"),
+    ],
+)
+def test_a_folder_is_named_by_what_is_run(settings: dict[str, Any], name: str) -> None:
+    assert MDSettings(steps=10, **settings).name == name
 
 
 def test_a_relaxation_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -438,7 +438,7 @@ def test_errors_are_those_computed_by_hand(tmp_path: Path) -> None:
 def test_evaluation_names_the_frame_with_an_unknown_element() -> None:
     frame = argon(2)[1].with_(numbers=np.array([18, 18, 2, 18]), source="x.xyz, frame 1")
     dataset = Dataset.from_frames([argon(1)[0], frame])
-    with pytest.raises(DataError, match=r"Frame 1 \(x\.xyz, frame 1\) contains He"):
+    with pytest.raises(DataError, match=r"Frame 1 \(x\.xyz, frame 1\), atom 2 is He"):
         evaluate_dataset(potential(), dataset)
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate_dataset(potential(), dataset[[]])

@@ -1,4 +1,4 @@
-"""The notebook of the tutorial runs in order without a network, and what it shows is clean."""
+"""The notebooks run in order without a network, and what they show is clean."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "tutorial.ipynb"
+ONE_PAGE = ROOT / "examples" / "one-page.ipynb"
 OPTIONAL = ("LADERA_MODELS", "HEMATIN")
 
 
@@ -26,6 +27,15 @@ def test_the_code_runs_with_what_the_package_has(tmp_path: Path) -> None:
     before, after = map(int, re.findall(r"(\d+) meV/Å", next(x for x in lines if "before" in x)))
     assert before < 100
     assert after < 100
+
+
+def test_one_page_of_python_runs_again_in_the_same_folder(tmp_path: Path) -> None:
+    script = str(ROOT / "scripts/run_notebook.py")
+    command = [sys.executable, "-W", "error", script, str(ONE_PAGE), "--twice"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    first, second = found.stdout[: len(found.stdout) // 2], found.stdout[len(found.stdout) // 2 :]
+    assert first == second  # the run and the training went on from where they had ended
 
 
 def test_what_is_stored_was_run_in_order_and_names_nobodys_folders() -> None:

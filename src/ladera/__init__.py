@@ -12,14 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ladera.data.dataset import Dataset
+    from ladera.data.formats import read, write
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
     from ladera.graph import Graph
-    from ladera.interface import evaluate, hessian
+    from ladera.interface import evaluate, hessian, train
+    from ladera.labelling import Labelled, predict
     from ladera.loading import load
     from ladera.models.registry import build
-    from ladera.potential import Committee, Potential, Prediction
+    from ladera.potential import Committee, LaderaCalculator, Potential, Prediction
+    from ladera.properties.diffusion import diffusion
+    from ladera.properties.elasticity import elasticity
+    from ladera.properties.energy_path import energy_path
+    from ladera.properties.equation_of_state import equation_of_state
+    from ladera.properties.infrared import infrared
+    from ladera.properties.phonons import phonons
+    from ladera.properties.quasi_harmonic import quasi_harmonic
+    from ladera.properties.spectrum import spectrum
+    from ladera.properties.trajectory import Trajectory, read_trajectory
+    from ladera.properties.vibrations import vibrations
+    from ladera.simulation.mace_calculator import MACECalculator
+    from ladera.simulation.molecular_dynamics import run_md
     from ladera.simulation.published import mace_mp, mace_off
+    from ladera.simulation.relaxation import relax
+    from ladera.simulation.settings import MDSettings
 
 __version__ = "0.2.0"
 
@@ -30,15 +46,36 @@ _HOMES = {
     "Dataset": "ladera.data.dataset",
     "Frame": "ladera.data.frame",
     "Graph": "ladera.graph",
+    "Labelled": "ladera.labelling",
+    "LaderaCalculator": "ladera.potential",
     "LaderaError": "ladera.errors",
+    "MACECalculator": "ladera.simulation.mace_calculator",
+    "MDSettings": "ladera.simulation.settings",
     "Potential": "ladera.potential",
     "Prediction": "ladera.potential",
+    "Trajectory": "ladera.properties.trajectory",
     "build": "ladera.models.registry",
+    "diffusion": "ladera.properties.diffusion",
+    "elasticity": "ladera.properties.elasticity",
+    "energy_path": "ladera.properties.energy_path",
+    "equation_of_state": "ladera.properties.equation_of_state",
     "evaluate": "ladera.interface",
     "hessian": "ladera.interface",
+    "infrared": "ladera.properties.infrared",
     "load": "ladera.loading",
     "mace_mp": "ladera.simulation.published",
     "mace_off": "ladera.simulation.published",
+    "phonons": "ladera.properties.phonons",
+    "predict": "ladera.labelling",
+    "quasi_harmonic": "ladera.properties.quasi_harmonic",
+    "read": "ladera.data.formats",
+    "read_trajectory": "ladera.properties.trajectory",
+    "relax": "ladera.simulation.relaxation",
+    "run_md": "ladera.simulation.molecular_dynamics",
+    "spectrum": "ladera.properties.spectrum",
+    "train": "ladera.interface",
+    "vibrations": "ladera.properties.vibrations",
+    "write": "ladera.data.formats",
 }
 
 __all__ = [
@@ -46,20 +83,48 @@ __all__ = [
     "Dataset",
     "Frame",
     "Graph",
+    "Labelled",
+    "LaderaCalculator",
     "LaderaError",
+    "MACECalculator",
+    "MDSettings",
     "Potential",
     "Prediction",
+    "Trajectory",
     "__version__",
     "build",
+    "diffusion",
+    "elasticity",
+    "energy_path",
+    "equation_of_state",
     "evaluate",
     "hessian",
+    "infrared",
     "load",
     "mace_mp",
     "mace_off",
+    "phonons",
+    "predict",
+    "quasi_harmonic",
+    "read",
+    "read_trajectory",
+    "relax",
+    "run_md",
+    "spectrum",
+    "train",
+    "vibrations",
+    "write",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'ladera' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    from ladera.errors import did_you_mean
+
+    public = [each for each in __all__ if not each.startswith("_")]
+    raise AttributeError(f"ladera has no '{name}'; {did_you_mean(name, public)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -8,12 +8,14 @@
     |-- ModelFileError     a model file or checkpoint
     |-- TrainingError      a training that had to stop
     |-- SimulationError    a simulation that cannot start or had to stop
-    +-- PropertyError      a property that this structure or calculator does not have
+    |-- PropertyError      a property that this structure or calculator does not have
+    +-- ArgumentError      a function was called with what it does not take; also a TypeError
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -48,6 +50,31 @@ class SimulationError(LaderaError):
 
 class PropertyError(LaderaError):
     """A property was asked of a structure or calculator that does not have it."""
+
+
+class ArgumentError(LaderaError, TypeError):
+    """A function was called with an argument that it does not have, or of a kind it does not take.
+
+    Also Python's TypeError, which it is.
+    """
+
+
+def told(value: object) -> str:
+    """What a value is, in a few words for a sentence: a number or a text itself, else its kind."""
+    shape = getattr(value, "shape", None)
+    if value is None or isinstance(value, bool | int | float | str) or shape == ():
+        text = f"'{value}'" if isinstance(value, str) else str(value)
+        return text if len(text) <= 60 else f"{text[:56]}...'"
+    if isinstance(value, os.PathLike):
+        return f"the path {os.fspath(value)!s}"
+    if shape is not None:
+        return f"an array of shape {tuple(shape)}"
+    if isinstance(value, list | tuple):
+        held = f" of {len(value)}, the first {told(value[0])}" if value else " without entries"
+        return f"a {type(value).__name__}{held}"
+    kind = value.__name__ if isinstance(value, type) else type(value).__name__
+    what = "the class" if isinstance(value, type) else "an" if kind[0] in "aeiouAEIOU" else "a"
+    return f"{what} {kind}"
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

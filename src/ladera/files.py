@@ -9,6 +9,7 @@ import difflib
 import errno
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -24,6 +25,8 @@ from ladera.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
+
+log = logging.getLogger(__name__)
 
 _HIDDEN: Final = ".ladera-"  # how the names of temporary files begin
 _DAY: Final = 86400.0  # s
@@ -55,6 +58,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.fsync(written.fileno())
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(target)
+            log.debug("Wrote %s.", target)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:

@@ -12,12 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ladera.errors import DataError
+from ladera import display
+from ladera.arguments import require
+from ladera.errors import ArgumentError, DataError, told
 from ladera.kernels.neighbors import (
     Candidates,
     closest_pair,
     farthest_move,
     find_pairs,
+    pairs_of_molecules,
     within_cutoff,
 )
 from ladera.structure import Structure
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 _FLOATING = ("positions", "cell", "vectors", "total_charge")  # fields of a graph
 _IDENTITY = np.eye(3)
 _SAME_PLACE = 1e-3  # Angstrom
+_SMALL = 300  # atoms: from there on a list of cells is faster than all pairs
+_NEAR = 1e4  # Angstrom: farther out a structure is looked at more closely
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,14 @@ class Graph:
     total_charge: Tensor  # (n_structures,), e; only models with charges look at it
     heads: Tensor | None = None  # (n_structures,) int64, for a model with several; None: its own
     cutoff: float = math.inf  # Angstrom, up to which all pairs are here; inf: the maker's affair
+
+    def __repr__(self) -> str:
+        """How many, up to which distance, and where."""
+        kept = f"{self.vectors.dtype} on {self.vectors.device}".removeprefix("torch.")
+        numbers = (self.n_structures, "structure"), (self.n_atoms, "atom"), (self.n_edges, "edge")
+        structures, atoms, edges = (display.count(*each) for each in numbers)
+        reach = f"{edges} up to {self.cutoff:g} Angstrom"
+        return display.lines("Graph", [structures, atoms, reach, kept])
 
     @property
     def n_atoms(self) -> int:
@@ -128,20 +141,39 @@ class Graph:
 
         Its total charge is that of :meth:`ladera.structure.Structure.from_atoms`.
         """
+        require(cutoff, float, "cutoff", "Graph.from_atoms")
+        if not 0 < cutoff < math.inf:
+            raise DataError(f"The cutoff of a graph is {cutoff:g} Angstrom; give one above zero.")
         return cls.of(Structure.from_atoms(atoms), cutoff)
 
     @classmethod
     def of(cls, structure: Structure, cutoff: float) -> Graph:
         """Graph of one structure; raises DataError as :meth:`NeighborList.build` does."""
-        return NeighborList(cutoff).build(structure)
+        return _of_molecules([structure], cutoff) or NeighborList(cutoff).build(structure)
+
+    @classmethod
+    def of_all(cls, structures: Sequence[Structure], cutoff: float) -> Graph:
+        """Graph of many structures, the same as the :meth:`batch` of the graphs of each.
+
+        Open ones are searched for neighbours all at once, which of small molecules takes a tenth of
+        the time. Raises DataError as :meth:`NeighborList.build` does, of the first that is unsound.
+        """
+        return _of_molecules(structures, cutoff) or cls.batch(
+            [cls.of(structure, cutoff) for structure in structures]
+        )
 
     @classmethod
     def batch(cls, graphs: Sequence[Graph]) -> Graph:
         """Join graphs into one; atoms, edges and structures keep their order."""
-        if len(graphs) == 1:
-            return graphs[0]
         if not graphs:
             raise DataError("A batch of no structures was asked for; give at least one.")
+        other = next((each for each in graphs if not isinstance(each, Graph)), None)
+        if other is not None:
+            raise ArgumentError(
+                f"A batch is made of graphs, not of {told(other)}; make them by Graph.from_atoms."
+            )
+        if len(graphs) == 1:
+            return graphs[0]
         if len({graph.heads is None for graph in graphs}) > 1:
             raise DataError("Of the structures of a batch all have a head of their own, or none.")
         atoms = np.cumsum([0] + [g.n_atoms for g in graphs]).tolist()
@@ -171,6 +203,40 @@ class Graph:
             heads=None if graphs[0].heads is None else joined("heads"),
             cutoff=min(graph.cutoff for graph in graphs),
         )
+
+
+def _of_molecules(structures: Sequence[Structure], cutoff: float) -> Graph | None:
+    """The graph of open structures that are small and sound; None where one is not."""
+    counts = np.array([len(structure.numbers) for structure in structures], dtype=np.int64)
+    sound = [s.positions.shape == (len(s.numbers), 3) for s in structures]
+    periodic = np.array([structure.periodic for structure in structures])
+    if not all(sound) or not 0 < counts.min() <= counts.max() <= _SMALL or periodic.any():
+        return None
+    numbers = np.concatenate([structure.numbers for structure in structures])
+    positions = np.concatenate([structure.positions for structure in structures])
+    cells = np.array([structure.cell for structure in structures])
+    if not max(np.abs(positions).max(), np.abs(cells).max()) < _NEAR:  # nor NaN
+        return None
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    centers, neighbors, rows, vectors, shortest = pairs_of_molecules(
+        numbers, positions, starts, cutoff
+    )
+    if shortest < _SAME_PLACE:
+        return None
+    return Graph(
+        numbers=torch.from_numpy(numbers),
+        positions=torch.from_numpy(positions),
+        cell=torch.from_numpy(cells),
+        periodic=torch.from_numpy(periodic),
+        structure_index=torch.from_numpy(np.repeat(np.arange(len(counts)), counts)),
+        centers=torch.from_numpy(centers),
+        neighbors=torch.from_numpy(neighbors),
+        shifts=torch.zeros((len(centers), 3), dtype=torch.int32),
+        vectors=torch.from_numpy(vectors),
+        row_pointer=torch.from_numpy(rows),
+        total_charge=torch.tensor([s.total_charge for s in structures], dtype=torch.float64),
+        cutoff=cutoff,
+    )
 
 
 class NeighborList:

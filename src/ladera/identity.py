@@ -89,13 +89,20 @@ def describe_model(potential: Potential) -> dict[str, Any]:
     files = provenance.files_of(sha256) or [
         file for member in potential.members for file in provenance.files_of(hash_of_model(member))
     ]
-    return {
+    described = {
         "architecture": potential.config.architecture,
         "species": list(potential.symbols),
         "cutoff": potential.cutoff,
         "sha256": sha256,
         "files": files,
     }
+    named = not potential.storable  # what no model file says
+    more = {
+        "config": potential.config.model_dump(mode="json") if named else None,
+        "published_as": potential.provenance.get("published_as"),
+        "calculator": getattr(potential.config, "calculator", None),
+    }
+    return described | {name: value for name, value in more.items() if value is not None}
 
 
 def describe_structure(atoms: Atoms) -> dict[str, Any]:

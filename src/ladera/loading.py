@@ -6,27 +6,41 @@ package of :mod:`ladera.codes` is a reader; one more is one more name in :data:`
 
 from __future__ import annotations
 
+import logging
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import torch
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from pydantic import ValidationError
 
 from ladera import modelfile
+from ladera.arguments import checked
 from ladera.codes import calculators
-from ladera.errors import ConfigError, LaderaError, ModelFileError, did_you_mean
+from ladera.data.frame import Frame
+from ladera.errors import (
+    ArgumentError,
+    ConfigError,
+    LaderaError,
+    ModelFileError,
+    did_you_mean,
+    told,
+)
+from ladera.graph import Graph
 from ladera.identity import hash_of_model
 from ladera.inputs import require_model
 from ladera.models.registry import build, config_class
 from ladera.potential import Committee, LaderaCalculator, Potential
 from ladera.provenance import came_from
 
+log = logging.getLogger(__name__)
 # What :func:`as_potential` takes.
 ModelLike: TypeAlias = Potential | BaseCalculator | str | os.PathLike[str] | Sequence["ModelLike"]
 
@@ -40,6 +54,7 @@ class Reader(NamedTuple):
     load: Callable[[Path, str | None, str | None], Potential]  # of the path, with units and head
 
 
+@checked
 def load(
     path: str | os.PathLike[str],
     *,
@@ -84,6 +99,7 @@ def load(
             else f"There is no folder {path}; units are those of a folder of n2p2 or RuNNer."
         )
     potential = _reader_of(path).load(path, units, head)
+    log.debug("Read %s: %s for %s.", path, potential.config.architecture, potential.symbols)
     if path.exists():  # a published name ends here a second time, with its file
         came_from(hash_of_model(potential), path)
     return placed(potential, device, dtype)
@@ -169,10 +185,11 @@ def as_potential(
     a sequence of these, which makes a committee. Raises what :func:`load` raises, and ConfigError
     for what is none of these.
     """
-    if isinstance(model, Potential):
-        return placed(model, device, dtype)
     if isinstance(model, LaderaCalculator):
-        return placed(model.potential, device, dtype)
+        model = model.potential
+    if isinstance(model, Potential):
+        same = device is None and dtype is None
+        return model if same else placed(deepcopy(model), device, dtype)  # it is somebody's
     if isinstance(model, (str, os.PathLike)):
         return load(model, device=device, dtype=dtype)
     if isinstance(model, Sequence):
@@ -182,9 +199,13 @@ def as_potential(
         return members[0] if len(members) == 1 else Committee(members)
     if hasattr(model, "get_property"):
         return placed(calculators.of_calculator(model), device, dtype)
-    raise ConfigError(
-        f"A model is a potential, a path or name of one, or an ASE calculator, not "
-        f"{type(model).__name__}."
+    if isinstance(model, (Atoms, Frame, Graph)):
+        raise ArgumentError(
+            f"The model is {told(model)}, a structure; have model and structure been swapped?"
+        )
+    raise ArgumentError(
+        f"The model is {told(model)}; give a potential, the path or name of one, an ASE "
+        "calculator, or several of these."
     )
 
 

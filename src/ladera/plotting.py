@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from ladera.arrays import Reals
+from ladera.errors import ArgumentError, told
 
 INK: Final = "#1b2733"
 FAINT: Final = "#8694a1"
@@ -34,6 +35,7 @@ PALETTE: Final = (
     "#000000",
 )
 DASHES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
+_SCREEN: Final = 96  # pixels of an inch
 PART_COLORS: Final = {"train": "#56B4E9", "validation": "#D55E00", "test": "#0072B2"}
 PART_DASHES: Final = {"train": "-", "validation": (0, (5, 1.5)), "test": "-"}
 
@@ -84,10 +86,71 @@ def style() -> Iterator[None]:
         yield
 
 
-def axes(width: float = 4.4, height: float = 3.3) -> tuple[Figure, Axes]:
-    """A figure of one panel, ``width`` by ``height`` inches; call it inside :func:`style`."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+class Picture(Figure):
+    """A figure that notebooks show, whether pyplot has been imported or not."""
+
+    def __init__(self, width: float, height: float) -> None:
+        super().__init__(figsize=(width, height), layout="constrained")
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, float]]:
+        """Twice as fine as the screen, for those that are; and how large it is meant to be."""
+        picture = io.BytesIO()
+        with style():
+            self.savefig(picture, format="png", dpi=2 * _SCREEN)
+        width, height = (_SCREEN * self.get_size_inches()).round().tolist()
+        return picture.getvalue(), {"width": width, "height": height}
+
+
+def axes(width: float = 4.4, height: float = 3.3, ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """A figure of one panel, ``width`` by ``height`` inches; call it inside :func:`style`.
+
+    With ``ax`` these, and the figure that they are in.
+    """
+    if ax is not None:
+        return _figure_of(ax), ax
+    figure = Picture(width, height)
     return figure, figure.add_subplot()
+
+
+def panel_grid(
+    width: float,
+    height: float,
+    ax: Axes | None = None,
+    *,
+    rows: Sequence[float] = (1,),
+    columns: Sequence[float] = (1,),
+    share: Literal["x", "y", ""] = "",
+) -> tuple[Figure, list[Axes]]:
+    """A figure of several panels whose ``rows`` and ``columns`` are in these proportions.
+
+    They may ``share`` an axis. With ``ax`` they take its place in its figure. Call it inside
+    :func:`style`. Raises ArgumentError for axes that have no place in a grid.
+    """
+    if ax is None:
+        figure: Figure = Picture(width, height)
+        grid: Any = figure.add_gridspec
+    else:
+        figure, place = _figure_of(ax), ax.get_subplotspec()
+        if place is None:
+            raise ArgumentError(
+                f"This figure has {len(rows) * len(columns)} panels, and ax has no place in a grid "
+                "where they could stand; make it with plt.subplots()."
+            )
+        ax.set_axis_off()
+        grid = place.subgridspec
+    spec = grid(len(rows), len(columns), height_ratios=rows, width_ratios=columns)
+    made = spec.subplots(sharex=share == "x", sharey=share == "y", squeeze=False)
+    return figure, list(made.flat)
+
+
+def _figure_of(ax: Axes) -> Figure:
+    if not isinstance(ax, Axes):
+        raise ArgumentError(
+            f"ax is {told(ax)}; give axes of matplotlib, such as those of plt.subplots()."
+        )
+    figure: Any = ax.get_figure(root=True)
+    found: Figure = figure
+    return found
 
 
 def band(

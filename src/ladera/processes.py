@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from ladera import progress
 from ladera.interrupt import StopRequest, interrupted_by_signals
 from ladera.provenance import COMMAND_VARIABLE, command
 
@@ -193,6 +194,7 @@ class _Worker:
 
 def serve(descriptor: int) -> None:
     """Do the tasks that come through a socket until it is closed."""
+    progress.hide()  # who shared out the work watches
     threading.Thread(target=_stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
     with (
         suppress(EOFError, ConnectionError, KeyboardInterrupt),  # nobody listens any more

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 
-from ladera.errors import DataError
+from ladera.errors import ArgumentError, DataError, told
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -48,6 +48,11 @@ class Structure(NamedTuple):
     periodic: Booleans  # (3,)
     total_charge: float = 0.0  # e
 
+    def __repr__(self) -> str:
+        """How many atoms, and whether in the open."""
+        where = f"periodic along {self.periodic.tolist()}" if self.periodic.any() else "open"
+        return f"Structure({len(self.numbers)} atoms; {where}; charge {self.total_charge:g} e)"
+
     @classmethod
     def of(
         cls,
@@ -72,6 +77,10 @@ class Structure(NamedTuple):
 
         Its total charge is that of :func:`total_charge`.
         """
+        if not hasattr(atoms, "arrays"):
+            raise ArgumentError(
+                f"The structure is {told(atoms)}; give an Atoms object of ASE, as ase.io.read has."
+            )
         charge = total_charge(atoms)
         return cls.of(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, charge)
 

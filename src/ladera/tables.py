@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from ladera import display
 from ladera.arrays import Floats
-from ladera.errors import DataError
+from ladera.errors import ConfigError, DataError
 from ladera.files import cut_to
 from ladera.quantities import pretty
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from pandas import DataFrame
 
 Value = float | int | str | None
 Row = Mapping[str, Value]
@@ -200,6 +202,20 @@ class Table:
         writer.writerow(records)
         writer.writerows([map(_plain, row) for row in zip(*records.values(), strict=True)])
         return text.getvalue()
+
+    def to_frame(self) -> DataFrame:
+        """The table of :meth:`to_csv` as a DataFrame of pandas; ConfigError without pandas."""
+        try:
+            import pandas
+        except ImportError:
+            raise ConfigError(
+                "pandas is not installed here, and to_frame() makes a table of it; "
+                "`pip install pandas`, or take to_csv()."
+            ) from None
+        return pandas.read_csv(io.StringIO(self.to_csv()))
+
+    def _repr_html_(self) -> str:
+        return display.table(self.columns, self.rows, foot=self.foot)
 
     @property
     def _shown(self) -> tuple[tuple[Cell, ...], ...]:

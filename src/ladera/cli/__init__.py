@@ -20,9 +20,11 @@ from typing import Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
-from ladera import __version__
+from ladera import __version__, progress
 from ladera.cli import (
+    cite,
     committee,
+    completion,
     data,
     demo,
     diffusion,
@@ -31,12 +33,16 @@ from ladera.cli import (
     exchange,
     finetune,
     functions,
+    info,
     neb,
     phonons,
     precompile,
+    predict,
     properties,
     relax,
     report,
+    sampling,
+    session,
     thermal_conductivity,
     train,
     validate,
@@ -61,8 +67,11 @@ BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., int], ...]], ...]] = (
     (
         "data",
-        "Look at, check, convert and split data sets.",
-        (data.info, data.check, data.convert, data.split),
+        "Look at, check, convert, filter, choose, make and split data sets.",
+        (
+            *(data.info, data.check, data.convert, data.split),
+            *(sampling.filter_, sampling.select, sampling.generate),
+        ),
     ),
     (
         "functions",
@@ -85,7 +94,7 @@ last structure that was sound.
 
     ladera md model.ladera ethanol.xyz --ensemble nvt-bussi --temperature 300 --time 20
 
-The folder is named by what is run: md-300K, md-300-600K (a ramp), md-300K-1GPa, md-nve.
+The folder is named by what is run: md-300K, md-300-600K (a ramp), md-300K-1GPa, md-nve-300K.
 """
 
 # One whose flags are a settings class comes by name, with its help: pydantic can wait.
@@ -95,7 +104,8 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     train.schema,
     train.train,
     evaluate.evaluate,
-    evaluate.info,
+    predict.predict,
+    info.info,
     committee.committee,
     finetune.finetune,
     exchange.import_,
@@ -115,6 +125,7 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     dynamics.spectrum,
     validate.validate,
     report.report,
+    cite.cite,
     precompile.compile_,
 )
 
@@ -122,16 +133,17 @@ HELP: Final = """\
 Machine-learned interatomic potentials, from labelled frames to plotted results.
 
 Start with ladera demo, or with ladera template > config.yaml and your own data.
-Every command explains itself: ladera train --help. With --debug anywhere on the
-line a failure shows its traceback. Units are Angstrom, eV, fs and K throughout.
+Every command explains itself: ladera train --help. Units are Angstrom, eV, fs and K
+throughout.
 """
 
 
-def _make_app() -> App:
+def make_app() -> App:
     """The command line with all its commands."""
     app = App(
         name="ladera",
         help=HELP,
+        help_epilogue=session.HELP,
         help_format="plaintext",  # without the machinery of Markdown: half of the time
         version=__version__,
         default_parameter=Parameter(negative=()),  # no --no-resume beside --resume
@@ -151,24 +163,31 @@ def _make_app() -> App:
         for rank, command in enumerate(commands):
             group.command(inputs_first(command, name), sort_key=rank, help_format="markdown")
         app.command(group)
+    completion.register(app)
     return app
 
 
-app: Final = _make_app()
+app: Final = make_app()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line (that of the process by default) and leave with its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    line = session.Session.of(list(sys.argv[1:] if arguments is None else arguments))
     warnings.formatwarning = _one_line_warning
     _require_home()
     streams = standard_streams()
     with interrupted_by_signals():
-        code = _exit_code(lambda: app(calculator_as_model(app, words)), debug)
+        code = _exit_code(lambda: _run(line), line)
         release()
         sys.exit(code or _exit_code_of(streams))
+
+
+def _run(line: session.Session) -> int:
+    """Run the command of a line, in sight of who watches; its words, for one without a command."""
+    line.begin()
+    with progress.Task(f"ladera {line.words[0]}" if line.words else "ladera"):
+        code: int = app(calculator_as_model(app, line.words))
+        return code
 
 
 def _require_home() -> None:
@@ -179,27 +198,41 @@ def _require_home() -> None:
         os.environ["HOME"] = "/nonexistent"
 
 
-def _exit_code(command: Callable[[], Any], debug: bool) -> int:
+def _exit_code(command: Callable[[], Any], line: session.Session) -> int:
     """Run a command; whatever goes wrong becomes one sentence on stderr and an exit code."""
+    sentence: str | None = None
     try:
         code: int = command()
-        return code
-    except KeyboardInterrupt as stop:
-        return _fail(f"Interrupted: {stop}." if str(stop) else "Interrupted.", INTERRUPTED)
-    except CycloptsError as misuse:
-        return _fail(misuse_in_words(misuse), USAGE)
-    except UsageError as misuse:
-        return _fail(str(misuse), USAGE)
-    except Exception as error:
-        if debug:
+    except BaseException as error:
+        if line.debug and isinstance(error, Exception):
             traceback.print_exc()
-        if isinstance(error, LaderaError):
-            return _fail(str(error), FAILURE)
-        if isinstance(error, OSError):
-            return _fail(_system_sentence(error), FAILURE)
-        if isinstance(error, MemoryError):
-            return _fail("Not enough memory; try smaller batches or structures.", FAILURE)
-        return _fail(_internal_sentence(error), INTERNAL_ERROR)
+        sentence, code = _explain(error)
+        _fail(sentence, code)
+    try:
+        line.end(code, sentence)
+    except OSError as error:
+        return _fail(_system_sentence(error), FAILURE)
+    return code
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """What went wrong, in a sentence, and the exit code; what is no failure is raised again."""
+    match error:
+        case KeyboardInterrupt():
+            return f"Interrupted: {error}." if str(error) else "Interrupted.", INTERRUPTED
+        case CycloptsError():
+            return misuse_in_words(error), USAGE
+        case UsageError():
+            return str(error), USAGE
+        case LaderaError():
+            return str(error), FAILURE
+        case OSError():
+            return _system_sentence(error), FAILURE
+        case MemoryError():
+            return "Not enough memory; try smaller batches or structures.", FAILURE
+        case Exception():
+            return _internal_sentence(error), INTERNAL_ERROR
+    raise error
 
 
 def _exit_code_of(streams: StandardStreams) -> int:

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from ladera.cli.data import Reading, read_files
 from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.outputs import claim_file
+from ladera.cli.session import answer
 
 
 def committee(
@@ -56,6 +57,7 @@ def committee(
     calibrated = calibrate(members, dataset)
     calibrated.save(output)
     evaluation = evaluate_dataset(calibrated, dataset).to_json()
+    answer({"kind": "committee", **evaluation, "provenance": calibrated.provenance}, [output])
     Console().print(reliability_table(evaluation["uncertainty"]))
     print(f"Wrote {output}: {len(models)} members, calibrated on {len(dataset):,} frames.")
     return 0

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from ladera.cli.inputs import DATA
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_file
+from ladera.cli.session import answer
 from ladera.data.unit_names import FileUnits
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ class Reading:
 def info(
     *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
-    json: Annotated[Path | None, Parameter(help="Write the same numbers to this file.")] = None,
 ) -> int:
     """Count frames, elements and labels.
 
@@ -84,17 +84,15 @@ def info(
     """
     from ladera.data.summary import summarize
 
-    _claim_json(json)
     summary = summarize(read_files(files, reading))
+    answer(summary)
     _print_summary(summary)
-    _write_json(json, summary)
     return 0
 
 
 def check(
     *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     reading: Reading | None = None,
-    json: Annotated[Path | None, Parameter(help="Write the findings to this file.")] = None,
 ) -> int:
     """Look for bad labels and geometries before training.
 
@@ -104,11 +102,10 @@ def check(
     """
     from ladera.data.doctor import check as examine
 
-    _claim_json(json)
     dataset = read_files(files, reading)
     report = examine(dataset)
+    answer(report.to_json())
     print_report(report, dataset)
-    _write_json(json, report.to_json())
     return 1 if report.errors else 0
 
 
@@ -131,17 +128,18 @@ def convert(
     from ladera.data import formats
     from ladera.data.dataset import Dataset
 
+    formats.writable(output)
     claim_file(output)
     lost: tuple[str, ...] = ()
     if output.suffix in (".h5", ".hdf5") and output_units in (None, "angstrom-ev"):
-        with _console().status("Converting ..."):
-            dataset = Dataset.store(formats.stream(files, **_options(reading)), output)
+        dataset = Dataset.store(formats.stream(files, **_options(reading)), output)
     else:
         dataset = read_files(files, reading)
         lost = formats.write(dataset, output, units=output_units)
-    _print_line(f"Wrote {len(dataset):,} frames to {output}.")
+    answer({"n_frames": len(dataset), "left_out": lost}, [output])
+    print_line(f"Wrote {len(dataset):,} frames to {output}.")
     if lost:
-        _print_line(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
+        print_line(f"{output.name} has no place for {', '.join(lost)}: left out.", "yellow")
     return 0
 
 
@@ -177,8 +175,9 @@ def split(
     dataset = read_files(files, reading)
     division = _split(dataset, method, validation, test, seed)
     division.save(output)
+    answer(json.loads(output.read_text(encoding="utf-8")), [output])
     parts = {"training": division.train, "validation": division.validation, "test": division.test}
-    _print_line(
+    print_line(
         f"Wrote {output}: "
         + ", ".join(f"{len(indices):,} {name}" for name, indices in parts.items())
         + f" of {len(dataset):,} frames ({division.method})."
@@ -190,8 +189,7 @@ def read_files(files: Sequence[Path], reading: Reading | None) -> Dataset:
     """The frames of some files."""
     from ladera.data import formats
 
-    with _console().status("Reading ..."):
-        return formats.read(files, **_options(reading))
+    return formats.read(files, **_options(reading))
 
 
 def _options(reading: Reading | None) -> dict[str, Any]:
@@ -247,7 +245,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = _console()
-    _print_line(
+    print_line(
         f"{summary['n_frames']:,} frames, {summary['n_atoms']:,} atoms "
         f"({summary['atoms_per_frame']['min']} to {summary['atoms_per_frame']['max']} per frame), "
         f"{summary['periodicity']}"
@@ -275,15 +273,15 @@ def _print_summary(summary: dict[str, Any]) -> None:
     console.print(labels)
     if summary["free_atoms"]:
         free = ", ".join(f"{symbol} ({n:,})" for symbol, n in summary["free_atoms"].items())
-        _print_line(f"Free atoms, which these numbers leave out: {free}")
+        print_line(f"Free atoms, which these numbers leave out: {free}")
     groups = {"Compositions": "compositions", "Heads": "heads", "Groups": "config_types"}
     for title, counted in groups.items():
         counts = summary[counted]
         if len(counts) > 1 or counted == "compositions":
             shown = [f"{name or '(none)'} ({n:,})" for name, n in list(counts.items())[:12]]
             rest = f", {len(counts) - 12:,} more" if len(counts) > 12 else ""
-            _print_line(f"{title}: {', '.join(shown)}{rest}")
-    _print_line(f"Hash: {summary['data_hash']}")
+            print_line(f"{title}: {', '.join(shown)}{rest}")
+    print_line(f"Hash: {summary['data_hash']}")
 
 
 def print_report(report: Report, dataset: Dataset) -> None:
@@ -302,7 +300,7 @@ def print_report(report: Report, dataset: Dataset) -> None:
                 escape(finding.message + _source(dataset, finding.frame)),
             )
         console.print(table)
-    _print_line(
+    print_line(
         f"{report.n_frames:,} frames, {report.n_atoms:,} atoms: "
         f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}, "
         f"{_counted(report.notes, 'note')}."
@@ -314,7 +312,7 @@ def _source(dataset: Dataset, frame: int | None) -> str:
     return f" [{Path(source).name}]" if source else ""
 
 
-def _print_line(sentence: str, style: str | None = None) -> None:
+def print_line(sentence: str, style: str | None = None) -> None:
     """A sentence in one line, however long, so that it can be searched for."""
     _console().print(sentence, style=style, soft_wrap=True, highlight=False, markup=False)
 
@@ -327,15 +325,3 @@ def _console() -> Any:
     from rich.console import Console
 
     return Console()
-
-
-def _claim_json(path: Path | None) -> None:
-    if path is not None:
-        claim_file(path)
-
-
-def _write_json(path: Path | None, content: dict[str, Any]) -> None:
-    from ladera.files import write_text_atomic
-
-    if path is not None:
-        write_text_atomic(path, json.dumps(content, indent=1) + "\n")

@@ -13,6 +13,8 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from ladera.cli.session import answer, quantities
+
 DATA: Final = "ethanol.extxyz.gz"
 CONFIG: Final = "ethanol.yaml"
 STRUCTURE: Final = "ethanol.xyz"
@@ -117,6 +119,14 @@ def _summarize(output: Path, md_seconds: float, all_seconds: float) -> None:
     errors = json.loads(Path("test/evaluation.json").read_text(encoding="utf-8"))["test"]
     steps = SimulationRun.read("nvt").table["step"][-1]
     slope = drift(SimulationRun.read("nve"))
+    fields = {
+        "energy_rmse": (errors["energy"]["rmse"], "meV/atom"),
+        "forces_rmse": (errors["forces"]["rmse"], "meV/Angstrom"),
+        "drift": (slope, "meV/atom/ps"),
+        "speed": (steps / md_seconds, "steps/s"),
+        "seconds": (all_seconds, "s"),
+    }
+    answer(quantities("demo", fields), [output / "report.html"])
     table = Table(show_header=False)
     for name, value in (
         ("Energy of test frames, RMSE", f"{errors['energy']['rmse']:.2f} meV/atom"),

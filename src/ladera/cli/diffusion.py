@@ -12,7 +12,6 @@ from ladera.cli.inputs import MODEL, STRUCTURE, TRAJECTORY
 from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, model_source
 from ladera.cli.numbers import FEMTOSECONDS, KELVIN, PICOSECONDS, in_unit, whole
-from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame, finish, require_free
 
 
@@ -160,15 +159,12 @@ def _run(
             f"Simulations need --model, --structure and --temperature, and {missing} is missing; "
             "add it."
         )
-    words = f"{len(temperatures)} temperature(s), {time:g} ps each"
-    with ProgressBar(f"{words}, %", 100) as bar:
-        return run_for_diffusion(
-            read_structure(runs.structure, runs.frame),
-            model_source(runs.model, options),
-            temperatures,
-            output,
-            time=time,
-            timestep=runs.timestep,
-            processes=runs.processes,
-            on_progress=lambda done, total: bar.show(100 * done / total),
-        )
+    return run_for_diffusion(
+        read_structure(runs.structure, runs.frame),
+        model_source(runs.model, options),
+        temperatures,
+        output,
+        time=time,
+        timestep=runs.timestep,
+        processes=runs.processes,
+    )

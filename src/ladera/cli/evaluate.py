@@ -1,4 +1,4 @@
-"""``ladera evaluate`` and ``ladera info``."""
+"""``ladera evaluate``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ladera.cli.data import Reading, read_files
 from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.outputs import claim_folder
+from ladera.cli.session import answer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.table import Table
 
-    from ladera.codes.published import PublishedModel
     from ladera.data.dataset import Dataset
 
 Part = Literal["train", "validation", "test"]
@@ -57,103 +57,20 @@ def evaluate(
     potential = load_model([model], options)
     dataset = read_files(files, reading)
     frames = _frames(dataset, split, part)
-    with Console(stderr=True).status("Evaluating ...") as status:
-        found = evaluate_dataset(
-            potential,
-            dataset[frames],
-            frames,
-            on_frames=lambda done: status.update(f"Evaluated {done:,} of {len(frames):,} frames"),
-        )
+    found = evaluate_dataset(potential, dataset[frames], frames)
     summary = require_foreign_labels(found).to_json()
     _print_evaluation(summary)
     if summary["uncertainty"] is not None:
         Console().print(reliability_table(summary["uncertainty"]))
     if found.extrapolation is not None:
         print(found.extrapolation.in_one_line())
+    given = [*files, *([] if split is None else [split])]
+    settings = {} if split is None else {"split": str(split), "part": part}
+    record = describe_evaluation(potential, dataset, given, **settings)
+    answer({"kind": "evaluation", **summary, "provenance": record})
     if output is not None:
-        given = [*files, *([] if split is None else [split])]
-        settings = {} if split is None else {"split": str(split), "part": part}
-        record = describe_evaluation(potential, dataset, given, **settings)
         write_evaluations({part: found}, output, provenance=record)
         print(f"Wrote {output / 'evaluation.json'} and {output / f'predictions_{part}.npz'}.")
-    return 0
-
-
-def info(
-    model: Annotated[
-        Path,
-        MODEL,
-        Parameter(help="Model file, folder of a training run, or name of a published model."),
-    ],
-    /,
-) -> int:
-    """Say what a model file holds and where it comes from: configuration, data, code, errors.
-
-    Of the name of a published model: origin, licence, elements. Nothing is downloaded.
-
-        ladera info run/model.ladera
-        ladera info mace-mp-small
-    """
-    import yaml
-    from rich.console import Console
-
-    from ladera import loading
-    from ladera.codes import published
-
-    if not model.exists() and published.is_name(str(model)):
-        known = published.find(str(model))
-        if not known.file:
-            return _print_published(known)
-        model = published.fetch(known)
-    header = loading.read_header(model)
-    config, origin = header["config"], header["provenance"]
-    console = Console(highlight=False, markup=False)
-    console.print(
-        f"{config['architecture']} for {', '.join(config['species'])}, cutoff "
-        f"{config['cutoff']:g} Angstrom (model format {header['format_version']})"
-    )
-    if config.get("calibration"):
-        factors = {name: config["calibration"][name] for name in ("energy", "forces")}
-        shown = ", ".join(f"{k} {v:.3f}" for k, v in factors.items() if v is not None)
-        console.print(f"Spread calibrated with the factors: {shown}")
-    if "imported_from" in origin:
-        units = f", in {origin['units']}" if "units" in origin else ""
-        where = origin.get("folder") or origin["file"]
-        console.print(f"Imported from {origin['imported_from']}: {where}{units}")
-        if "published_as" in origin:
-            console.print(
-                f"Published as {origin['published_as']} at {origin['url']}; licence "
-                f"{origin['licence']}"
-            )
-    elif "errors" in origin:
-        versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
-        console.print(f"Trained {origin['date']} with {versions}, seed {origin['seed']}")
-        console.print(f"Data {', '.join(origin['config']['data']['files'])}")
-        console.print(f"Data hash {origin['data_hash']}")
-        best = [member["epoch"] for member in origin.get("members", [origin])]
-        epochs = f"{', '.join(map(str, best))} of {origin['config']['epochs']}"
-        console.print(f"Best epoch {epochs}")
-        console.print(error_table(origin["errors"]))
-    elif "members" in origin:
-        console.print(f"Made of {len(origin['members'])} models.")
-    else:
-        console.print("Not trained: its parameters are those of its configuration.")
-    settings = origin.get("config", {"model": config})
-    console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
-    return 0
-
-
-def _print_published(model: PublishedModel) -> int:
-    """What is known of a published model without its file."""
-    from ladera.codes import published
-
-    path = published.folder_of_models() / model.file_name
-    print(f"{model.name}: {model.about}")
-    print(f"Elements: {' '.join(model.elements)}")
-    print(f"Licence: {model.licence}")
-    print(f"Origin: {model.url}")
-    print(f"SHA-256: {model.sha256 or 'not published; that of the first download will be kept'}")
-    print(f"Here: {path}" if path.is_file() else f"Not here yet; its place is {path}")
     return 0
 
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from ladera.cli.data import Units
 from ladera.cli.inputs import MODEL
 from ladera.cli.outputs import claim_file, claim_folder
+from ladera.cli.session import answer
 
 _FILES = {
     "n2p2": ("input.nn", "scaling.data", "weights.*.data"),
@@ -60,11 +61,13 @@ def import_(
     potential = loading.load(source, units=units, head=head)
     modelfile.save(potential, output)
     known = potential.provenance
+    n_weights = sum(parameter.numel() for parameter in potential.parameters())
+    about = {"symbols": potential.symbols, "cutoff": potential.cutoff, "n_parameters": n_weights}
+    answer({"kind": "model", **about, "provenance": known}, [output])
     origin = known.get("units") or known.get("imported_from") or f"head {head}"
     print(
         f"Wrote {output}: {potential.config.architecture} for {', '.join(potential.symbols)}, "
-        f"cutoff {potential.cutoff:.4g} Å, {sum(p.numel() for p in potential.parameters()):,} "
-        f"weights, from {source} ({origin})."
+        f"cutoff {potential.cutoff:.4g} Å, {n_weights:,} weights, from {source} ({origin})."
     )
     return 0
 
@@ -100,6 +103,7 @@ def export(
         if to == "n2p2"
         else mace_torch.export(potential, folder)
     )
+    answer({"kind": "export", "to": to}, files)
     for file in files:
         print(f"Wrote {file}.")
     return 0

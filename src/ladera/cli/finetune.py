@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.numbers import whole
+from ladera.cli.session import answer
 
 if TYPE_CHECKING:
     from ladera.training.config import TrainingConfig
@@ -60,16 +61,16 @@ def finetune(
     from rich.console import Console
 
     from ladera.cli.evaluate import error_table
-    from ladera.cli.train import TrainingDisplay
+    from ladera.cli.train import trained
 
     config = _config(base, data, method, replay, epochs, set_ or ())
     from ladera.training.evaluation_files import read_finetune
     from ladera.training.trainer import train
 
-    with TrainingDisplay(config.epochs) as display:
-        potential = train(config, output, resume=resume, observer=display)
+    potential = train(config, output, resume=resume)
     Console().print(error_table(potential.provenance["errors"]))
     result = read_finetune(output)
+    answer({**trained(potential), "finetune": result}, [output / "model.ladera"])
     references = result["reference_energies"]
     print(
         f"{result['n_trainable']:,} of {result['n_parameters']:,} parameters could change; "

@@ -11,6 +11,7 @@ from ladera.cli.data import Reading, read_files
 from ladera.cli.inputs import CONFIG, DATA, MODEL
 from ladera.cli.numbers import PLAIN
 from ladera.cli.outputs import claim_file, claim_folder
+from ladera.cli.session import answer
 
 if TYPE_CHECKING:
     from ladera.kernels.symmetry_functions.functions import SymmetryFunction
@@ -64,6 +65,8 @@ def select(
         table.add_row(center, kind, str(count))
     Console(highlight=False).print(table)
     write_text_atomic(output, _as_yaml(functions))
+    chosen = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in functions]
+    answer({"symmetry_functions": chosen}, [output])
     print(f"Wrote {len(functions)} symmetry functions to {output}.")
     return 0
 
@@ -110,6 +113,7 @@ def report(
         "provenance": describe_evaluation(potential, dataset, files, threshold=threshold),
         "elements": {element.symbol: element.to_json() for element in elements},
     }
+    answer(summary, [output / "functions.json", output / "functions.svg"])
     write_text_atomic(output / "functions.json", json.dumps(summary) + "\n")
     with atomic_path(output / "functions.svg") as path, style():
         functions_figure(elements).savefig(path, format="svg", metadata={"Date": None})

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from ladera.cli.inputs import MODEL_AND_STRUCTURE, inputs_first
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import in_unit, whole
-from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame
+from ladera.cli.session import answer, quantities
 from ladera.errors import SimulationError
 from ladera.simulation.settings import MDSettings
 
@@ -82,9 +84,9 @@ def md(
     output = output or _folder(settings, resume)
     atoms = read_structure(files[-1], frame)
     potential = load_model(files[:-1], options)
-    with _Display(settings) as display:
-        run_md(atoms, potential, settings, output, resume=resume, on_row=display.show_row)
-    display.summarize(output)
+    seen = _Seen(settings)
+    run_md(atoms, potential, settings, output, resume=resume, on_row=seen.row)
+    seen.summarize(output)
     return 0
 
 
@@ -101,9 +103,9 @@ def _run_control(
         )
     job = control_in.read_simulation(files[0])
     output = output or _folder(job.settings, resume)
-    with _Display(job.settings) as display:
-        job.run(output, resume=resume, on_row=display.show_row)
-    display.summarize(output)
+    seen = _Seen(job.settings)
+    job.run(output, resume=resume, on_row=seen.row)
+    seen.summarize(output)
     return 0
 
 
@@ -113,39 +115,55 @@ def _folder(settings: MDSettings, resume: bool) -> Path:
     return former if resume and former.is_dir() and not folder.is_dir() else folder
 
 
-class _Display(ProgressBar):
-    """The speed, temperature and energy on a bar; quiet without a terminal."""
+class _Seen:
+    """What was seen of a run, for a sentence at its end."""
 
     def __init__(self, settings: MDSettings) -> None:
-        super().__init__("step", settings.n_steps)
         self._settings = settings
+        self._first: tuple[int, float] | None = None  # step and when
         self._last: LogRow | None = None
 
-    def show_row(self, row: LogRow) -> None:
-        """Draw a row of the log."""
+    def row(self, row: LogRow) -> None:
+        """Keep a row of the log."""
+        self._first = self._first or (row.step, monotonic())
         self._last = row
-        state = f"{row.temperature_k:.0f} K, total energy {row.total_energy_ev:.3f} eV"
-        if row.extrapolating_atoms:
-            state += f", {row.extrapolating_atoms} atoms outside the training domain"
-        self.show(row.step, speed=self._speed(row.step), words=state)
 
     def summarize(self, output: Path) -> None:
         """Say what was done and where it is."""
         row = self._last
-        if row is None:
+        self._answer(output)
+        if row is None or self._first is None:
             print(f"The run in {output} was complete already.")
             return
-        steps = self._settings.n_steps
-        speed = self._speed(steps)
+        steps, (first, began) = self._settings.n_steps, self._first
+        speed, seconds = "", monotonic() - began
+        if steps > first and seconds > 0:
+            rate = (steps - first) / seconds
+            nanoseconds_per_day = rate * self._settings.timestep * 1e-6 * 86400
+            speed = f", {rate:.1f} steps/s, {nanoseconds_per_day:.3g} ns/day"
         print(
-            f"{steps} steps, {steps * self._settings.timestep / 1000:g} ps"
-            f"{speed and f', {speed}'}; in the last row {row.temperature_k:.1f} K, potential "
-            f"energy {row.potential_energy_ev:.4f} eV. Results in {output}."
+            f"{steps} steps, {steps * self._settings.timestep / 1000:g} ps{speed}; in the last row "
+            f"{row.temperature_k:.1f} K, potential energy {row.potential_energy_ev:.4f} eV. "
+            f"Results in {output}."
         )
 
-    def _speed(self, step: int) -> str:
-        rate = self.rate(step)
-        if rate is None:
-            return ""
-        nanoseconds_per_day = rate * self._settings.timestep * 1e-6 * 86400
-        return f"{rate:.1f} steps/s, {nanoseconds_per_day:.3g} ns/day"
+    def _answer(self, output: Path) -> None:
+        """The last row, and the means of the run, as a document."""
+        from ladera.simulation.run_folder import SimulationRun
+
+        run = SimulationRun.read(output)
+        names = {
+            "temperature": ("temperature_k", "K"),
+            "potential_energy": ("potential_energy_ev", "eV"),
+            "kinetic_energy": ("kinetic_energy_ev", "eV"),
+            "total_energy": ("total_energy_ev", "eV"),
+        }
+        fields: dict[str, tuple[Any, str]] = {
+            "steps": (run.table["step"][-1], ""),
+            "time": (run.table["time_fs"][-1] / 1000, "ps"),
+        }
+        for name, (column, unit) in names.items():
+            fields[f"last_{name}"] = run.table[column][-1], unit
+            fields[f"mean_{name}"] = run.table[column].mean(), unit
+        record = json.loads((output / "settings.json").read_text(encoding="utf-8"))
+        answer(quantities("molecular_dynamics", fields, record), sorted(output.iterdir()))

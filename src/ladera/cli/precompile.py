@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+
+from ladera.cli.session import answer
+from ladera.progress import Task
+
+log = logging.getLogger(__name__)
 
 Family = Literal["hdnnp", "hdnnp-triplets", "mace"]
 
@@ -30,7 +36,14 @@ def compile_(
     from ladera.processes import available_cores
 
     start = time.perf_counter()
-    for name, done, total in precompile(families or get_args(Family), available_cores()):
-        print(f"{done}/{total}  {name}", flush=True)
-    print(f"Compiled in {time.perf_counter() - start:.0f} s; later runs load it from disk.")
+    names = []
+    with Task("compiled") as task:
+        for name, done, total in precompile(families or get_args(Family), available_cores()):
+            names.append(name)
+            task.total = total
+            task.show(done, name)
+            log.info("%d/%d  %s", done, total, name)
+    seconds = time.perf_counter() - start
+    answer({"compiled": names, "seconds": seconds})
+    print(f"Compiled in {seconds:.0f} s; later runs load it from disk.")
     return 0

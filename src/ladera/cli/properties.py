@@ -12,6 +12,7 @@ from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import FORCE, PLAIN, whole
 from ladera.cli.outputs import claim_folder
+from ladera.cli.session import answer
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -126,10 +127,14 @@ def with_model(
 
 def finish(result: Result, output: Path) -> int:
     """Save a result, show its tables, say where the rest is."""
+    import json
+
     from ladera.properties.memory import forget
+    from ladera.properties.result import FIGURE, FILE, TABLE
 
     result.save(output)
     forget(output)
+    answer(json.loads(result.to_json()), [output / name for name in (FILE, TABLE, FIGURE)])
     show(result)
     names = ", ".join(f"{each.name}.csv" for each in result.tables())
     print(f"Wrote {output / 'result.json'}, {names} and figure.svg.")
@@ -157,7 +162,7 @@ def print_table(contents: Contents, title: str = "") -> None:
             table.add_column(head, overflow="fold")
         else:  # the head is folded to it; no digit goes to another line
             width = max(longest, *map(len, head.split()))
-            head = textwrap.fill(head, width, break_long_words=False)
+            head = textwrap.fill(head, width, break_long_words=False, break_on_hyphens=False)
             table.add_column(head, justify="left" if is_words else "right", no_wrap=True)
     for row in contents.rows:
         table.add_row(*row)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -12,9 +11,7 @@ from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import FORCE, whole
 from ladera.cli.properties import Frame
-
-if TYPE_CHECKING:
-    from ladera.simulation.run_folder import RelaxRow
+from ladera.cli.session import answer, quantities
 
 
 def relax(
@@ -43,6 +40,8 @@ def relax(
 
         ladera relax model.ladera ethanol.xyz --fmax 0.01
     """
+    import json
+
     from ladera.errors import SimulationError
     from ladera.simulation.relaxation import relax as run
     from ladera.simulation.structures import read_structure
@@ -58,9 +57,20 @@ def relax(
         symmetry=symmetry,
         optimizer=optimizer,
         folder=output,
-        on_row=_show if sys.stderr.isatty() else None,
     )
     last = result.last
+    record = json.loads((output / "settings.json").read_text(encoding="utf-8"))
+    fields = {
+        "converged": (result.converged, ""),
+        "steps": (last.step, ""),
+        "energy": (last.potential_energy_ev, "eV"),
+        "max_force": (last.max_force_ev_per_angstrom, "eV/Angstrom"),
+        "max_stress": (last.max_stress_gpa, "GPa"),
+        "positions": (result.atoms.positions, "Angstrom"),
+        "cell": (result.atoms.cell.array, "Angstrom"),
+        "symbols": (result.atoms.get_chemical_symbols(), ""),
+    }
+    answer(quantities("relaxation", fields, record), [output / "relaxed.extxyz"])
     reached = (
         f"potential energy {last.potential_energy_ev:.6f} eV, largest force "
         f"{last.max_force_ev_per_angstrom:.2g} eV/Angstrom"
@@ -87,12 +97,3 @@ def _print_table(rows: list[tuple[str, str, str, str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console(highlight=False, markup=False).print(table)
-
-
-def _show(row: RelaxRow) -> None:
-    """One line a step on a terminal: how many there will be nobody knows."""
-    print(
-        f"step {row.step:5d}  potential energy {row.potential_energy_ev:14.6f} eV  largest force "
-        f"{row.max_force_ev_per_angstrom:9.5f} eV/Angstrom",
-        file=sys.stderr,
-    )

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ladera.cli.dynamics import Skip
+from ladera.cli.session import answer
 
 
 def report(
@@ -42,5 +43,6 @@ def report(
     from ladera.report.report import write_report
 
     path = write_report(run, output, simulations=md or (), properties=properties or (), skip=skip)
+    answer({"kind": "report"}, [path])
     print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB); open it in any browser.")
     return 0

@@ -11,7 +11,6 @@ from cyclopts import Parameter
 from ladera.cli.models import ModelOptions, model_source
 from ladera.cli.numbers import whole
 from ladera.cli.phonons import Displacement, Supercell
-from ladera.cli.progress import ProgressBar
 from ladera.cli.properties import Frame, Model, Structure, finish, require_free, with_model
 
 
@@ -156,14 +155,12 @@ def _run(runs: Runs, options: ModelOptions | None, skip: float, output: Path) ->
         trajectory_interval=max(1, round(1000 / runs.timestep)),
         heat_flux=True,
     )
-    with ProgressBar(f"{runs.runs} run(s), {settings.time:g} ps each, %", 100) as bar:
-        return run_independent(
-            read_structure(runs.structure, runs.frame),
-            model_source(runs.model, options),
-            settings,
-            output,
-            count=runs.runs,
-            equilibration=runs.equilibration,
-            processes=runs.processes,
-            on_progress=lambda done, total: bar.show(100 * done / total),
-        )
+    return run_independent(
+        read_structure(runs.structure, runs.frame),
+        model_source(runs.model, options),
+        settings,
+        output,
+        count=runs.runs,
+        equilibration=runs.equilibration,
+        processes=runs.processes,
+    )

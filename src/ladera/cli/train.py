@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from ladera import progress
 from ladera.cli.data import Units
 from ladera.cli.inputs import CONFIG
-from ladera.cli.progress import ProgressBar
+from ladera.cli.session import answer
 
 if TYPE_CHECKING:
     from ladera.potential import Potential
     from ladera.training.config import TrainingConfig
-    from ladera.training.observer import Row
-
-_SECONDS_BETWEEN_LINES = 10.0
-_SHOWN_IN_FULL = 1e6
 
 
 def train(
@@ -71,15 +66,15 @@ def train(
 
     if not is_first_process():
         return _train_silently(run, output, resume)
-    members = 1 if settings.committee is None else settings.committee.members
-    with TrainingDisplay(settings.epochs * members) as display:
-        potential = run(output, resume=resume, observer=display)
+    potential = run(output, resume=resume)
+    answer(trained(potential), [output / "model.ladera"])
     Console().print(error_table(potential.provenance["errors"]))
     for part, row in potential.provenance["errors"].items():
         for name in (name for name, errors in row.items() if errors and (errors["r2"] or 0) < 0):
             print(f"Warning: {name} of the {part} frames: worse than guessing the labels' mean.")
     if settings.committee is not None:
-        print(f"Committee of {members} members, calibrated, in {output / 'model.ladera'}.")
+        members, model = settings.committee.members, output / "model.ladera"
+        print(f"Committee of {members} members, calibrated, in {model}.")
         return 0
     print(f"Best model: epoch {potential.provenance['epoch']}, in {output / 'model.ladera'}.")
     return 0
@@ -116,8 +111,11 @@ def template() -> int:
 
     ladera template > config.yaml
     """
+    import yaml
+
     from ladera.training.template import template as text
 
+    answer(yaml.safe_load(text()))
     print(text(), end="")
     return 0
 
@@ -127,8 +125,11 @@ def schema() -> int:
 
     ladera schema > ladera.schema.json
     """
+    import json
+
     from ladera.training.template import schema as text
 
+    answer(json.loads(text()))
     print(text(), end="")
     return 0
 
@@ -151,11 +152,27 @@ def _check(settings: TrainingConfig) -> int:
         print(f"The frames have labels that are not trained on: {weights} = 0.")
     parts = (prepared.train, prepared.validation, prepared.test)
     train_, validation, test = (len(part) for part in parts)
+    counts = {"train": train_, "validation": validation, "test": test}
+    answer({"n_frames": counts, "species": prepared.model.species} | prepared.report.to_json())
     print(
         f"Configuration and data fit: {train_:,} training, {validation:,} validation and "
         f"{test:,} test frames of {', '.join(prepared.model.species)}."
     )
     return 0
+
+
+def trained(potential: Potential) -> dict[str, Any]:
+    """What a training came to, as a document."""
+    from ladera.quantities import QUANTITIES
+
+    record = dict(potential.provenance)
+    return {
+        "kind": "training",
+        "errors": record.pop("errors"),
+        "units": {quantity.name: quantity.unit_of_errors for quantity in QUANTITIES},
+        "epoch": record.get("epoch"),
+        "provenance": record,
+    }
 
 
 def _train_silently(run: Callable[..., Potential], output: Path, resume: bool) -> int:
@@ -164,6 +181,7 @@ def _train_silently(run: Callable[..., Potential], output: Path, resume: bool) -
     from ladera.errors import LaderaError
 
     warnings.simplefilter("ignore")
+    progress.hide()
     try:
         run(output, resume=resume)
     except LaderaError:
@@ -171,43 +189,3 @@ def _train_silently(run: Callable[..., Potential], output: Path, resume: bool) -
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
-
-
-class TrainingDisplay(ProgressBar):
-    """The errors of each epoch on a bar; without a terminal a line every few seconds."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__("epoch", epochs)
-        self._epochs, self._next_line = epochs, 0.0
-
-    def step(self, epoch: int, batch: int, n_batches: int) -> None:
-        """Move the bar."""
-        if self.on_terminal:
-            done = epoch - 1 + batch / n_batches
-            rate = self.rate(done)
-            self.show(done, speed="" if rate is None else f"{rate:.2g} epochs/s")
-
-    def epoch(self, row: Row) -> None:
-        """Show the errors of an epoch."""
-        epoch, errors = int(row["epoch"] or 0), _errors(row)
-        self.show(epoch, words=errors)
-        if self.on_terminal or (epoch < self._epochs and monotonic() < self._next_line):
-            return
-        self._next_line = monotonic() + _SECONDS_BETWEEN_LINES
-        line = f"epoch {epoch}/{self._epochs}  {errors}  {row['seconds']:.2f} s/epoch"
-        print(line, file=sys.stderr, flush=True)
-
-
-def _errors(row: Row) -> str:
-    """Errors of an epoch: on the validation frames, or else on the training frames."""
-    from ladera.quantities import ENERGY, QUANTITIES, pretty
-
-    part = "train" if row["validation_loss"] is None else "validation"
-    shown = []
-    for quantity in QUANTITIES:
-        error = row.get(quantity.column(part, "rmse"))
-        if error is not None and (quantity.basic or not quantity.derivative):
-            digits = 2 if quantity == ENERGY else 1
-            number = f"{error:.{digits}f}" if error < _SHOWN_IN_FULL else f"{error:.3g}"
-            shown.append(f"{number} {pretty(quantity.unit_of_errors)}")
-    return f"{part} RMSE {', '.join(shown)}"

@@ -11,6 +11,7 @@ from ladera.cli.inputs import DATA, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import KELVIN, PICOSECONDS
 from ladera.cli.properties import Frame, Model
+from ladera.cli.session import answer
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -53,30 +54,29 @@ def validate(
 
         ladera validate run/model.ladera --output validation
     """
-    from rich.console import Console
+    import json
 
     from ladera.cli.properties import show
     from ladera.properties.card import validate as compute
-    from ladera.properties.result import load
+    from ladera.properties.result import FILE, load
     from ladera.report.report import write_report
 
     potential = load_model(model, options)
     dataset = _frames(potential, data)
     atoms = _structure(structure, frame, dataset)
-    console = Console(stderr=True)
-    with console.status("Validating ...") as status:
-        errors = _errors(potential, dataset if data else None)
-        folders = compute(
-            potential,
-            atoms,
-            output,
-            name=", ".join(map(str, model)),
-            errors=errors,
-            temperature=temperature if temperature is not None else _hottest(dataset),
-            time=time,
-            on_piece=lambda piece: status.update(f"Validating: {piece} ..."),
-        )
+    errors = _errors(potential, dataset if data else None)
+    folders = compute(
+        potential,
+        atoms,
+        output,
+        name=", ".join(map(str, model)),
+        errors=errors,
+        temperature=temperature if temperature is not None else _hottest(dataset),
+        time=time,
+    )
     page = write_report(output, properties=folders[1:])
+    card, *results = (json.loads((folder / FILE).read_text("utf-8")) for folder in folders)
+    answer({**card, "results": {result["kind"]: result for result in results}}, [page])
     show(load(folders[0]))
     print(f"Wrote {page}.")
     return 0

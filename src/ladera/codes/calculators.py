@@ -191,8 +191,10 @@ def load(
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        why = f"there is no module {error.name}" if missing else error
         raise ConfigError(
-            f"The module of the calculator {label} could not be imported ({error}); install the "
+            f"The module of the calculator {label} could not be imported ({why}); install the "
             "package it belongs to, or check the name."
         ) from error
     make = getattr(module, name, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ladera import display
 from ladera.data.frame import Frame
 from ladera.data.store import (
     BLOCK,
@@ -27,6 +28,7 @@ from ladera.data.store import (
     stack,
     write_file,
 )
+from ladera.errors import ArgumentError, did_you_mean, told
 from ladera.files import sweep, temporary_prefix
 
 _READ_AT_ONCE: Final = 256  # frames: each may map half a megabyte of a file, all around it
@@ -99,6 +101,26 @@ class Dataset(Sequence[Frame]):
                 arrays[name] = blank
         return Dataset(arrays, self._rows)
 
+    def labelled(
+        self, labels: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]]
+    ) -> Dataset:
+        """The same frames with these labels and no others but the total charge.
+
+        By name: values, shaped as those of :meth:`column`, and which frames have one (n_frames,).
+        """
+        kept = [n for n, column in COLUMNS.items() if not column.label or n == "total_charge"]
+        arrays: Arrays = {"offsets": self.offsets}
+        arrays |= {name: self.raw(name) for name in kept if name in self._arrays}
+        present = {"total_charge": self.has("total_charge")}
+        for name, (values, known) in labels.items():
+            arrays[name], present[name] = values, known
+        for name, known in present.items():
+            if known.any():
+                arrays[f"has_{name}"] = known
+            else:
+                arrays.pop(name, None)
+        return Dataset(arrays)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an HDF5 file in one step; DataError when that fails, say on a full disk."""
         write_file(path, [self])
@@ -113,10 +135,29 @@ class Dataset(Sequence[Frame]):
     def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> Frame | Dataset:
         if isinstance(index, int | np.integer):
             return self._frame(int(index))
-        index = index if isinstance(index, slice) else np.asarray(index)
-        if isinstance(index, np.ndarray) and index.size == 0:
-            index = index.astype(np.int64)
+        if not isinstance(index, slice):
+            index = self._rows_asked_for(index)
         return Dataset(self._arrays, self._all_rows[index])
+
+    def _rows_asked_for(self, index: Any) -> NDArray[Any]:
+        """Numbers or truths that are an index of this data set."""
+        rows = np.asarray(index) if not isinstance(index, str) else np.array(index)
+        if rows.size == 0 and rows.ndim == 1:
+            return rows.astype(np.int64)
+        if rows.dtype.kind not in "iub" or rows.ndim != 1:
+            raise ArgumentError(
+                "Frames of a data set are asked for by a number, a slice, or an array of numbers "
+                f"or of truths, not by {told(index)}; a column is dataset.column('energy')."
+            )
+        n = len(self)
+        if rows.dtype.kind == "b" and len(rows) != n:
+            raise IndexError(
+                f"The truths are {len(rows)} and the frames of the data set {n}; give one for each."
+            )
+        if rows.dtype.kind != "b" and not (-n <= rows.min() and rows.max() < n):
+            worst = rows.max() if rows.max() >= n else rows.min()
+            raise IndexError(f"Frame {worst} was asked for; the data set has {n} frames.")
+        return rows
 
     def blocks(self) -> Iterator[Dataset]:
         """The frames in views of a few thousand each: what is made of one is small."""
@@ -138,7 +179,20 @@ class Dataset(Sequence[Frame]):
         return (self._frame(index) for index in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"Dataset({len(self)} frames of {', '.join(self.symbols) or 'nothing'})"
+        frames = display.count(len(self), "frame")
+        what = f"{frames} of {', '.join(self.symbols) or 'nothing'}"
+        return display.lines("Dataset", [what, ", ".join(self.labels) or "no labels"])
+
+    def _repr_html_(self) -> str:
+        counts, total = self.atom_counts, len(self)
+        rows = [("frames", f"{total:,}"), ("elements", ", ".join(self.symbols) or "none")]
+        if total:
+            few, many = counts.min(), counts.max()
+            rows.append(("atoms of a frame", f"{few}" if few == many else f"{few} to {many}"))
+        rows += [
+            (name, f"{int(self.has(name).sum()):,} of {total:,} frames") for name in self.labels
+        ]
+        return display.table(("", ""), rows, "Data set")
 
     def has(self, label: str) -> NDArray[np.bool_]:
         """Which frames carry a label, whatever its value, (n_frames,)."""
@@ -158,6 +212,9 @@ class Dataset(Sequence[Frame]):
 
     def raw(self, name: str) -> NDArray[Any]:
         """A :meth:`column` as it is stored: text in UTF-8."""
+        if name not in COLUMNS:
+            hint = did_you_mean(str(name), COLUMNS)
+            raise ArgumentError(f"A data set has no column {told(name)}; {hint}")
         column = COLUMNS[name]
         if name not in self._arrays:
             count = int(self.atom_counts.sum()) if column.per_atom else len(self)

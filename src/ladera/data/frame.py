@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ladera import display
 from ladera.graph import Graph
 from ladera.quantities import QUANTITIES
 from ladera.structure import Structure
@@ -42,6 +43,19 @@ class Frame:
     weight: float = 1.0  # factor on this frame's loss
     source: str = ""  # where it came from, such as "train.xyz, frame 12", for messages
 
+    def __repr__(self) -> str:
+        """Composition, labels with their units, and where it came from."""
+        labels = [
+            f"{each.name} {display.short(value, each.unit)}"
+            for each in QUANTITIES
+            if (value := getattr(self, each.name)) is not None
+        ]
+        axes = "".join(name for name, on in zip("abc", self.periodic, strict=True) if on)
+        where = f"periodic along {axes}" if axes else "open"
+        source = f"from {self.source}" if self.source else ""
+        what = f"{self.formula}, {self.n_atoms} atoms, {where}"
+        return display.lines("Frame", [what, ", ".join(labels) or "no labels", source])
+
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
@@ -68,6 +82,24 @@ class Frame:
     def graph(self, cutoff: float) -> Graph:
         """Graph with every neighbour closer than ``cutoff`` (Angstrom)."""
         return Graph.of(self.structure, cutoff)
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms, source: str = "") -> Self:
+        """The structure of an ``ase.Atoms``, its total charge, group and head, without labels.
+
+        With those that files have, see :func:`ladera.data.formats.read`.
+        """
+        structure = Structure.from_atoms(atoms)
+        return cls(
+            numbers=structure.numbers.copy(),
+            positions=structure.positions.copy(),
+            cell=structure.cell.copy(),
+            periodic=structure.periodic.copy(),
+            total_charge=structure.total_charge or None,
+            config_type=str(atoms.info.get("config_type", "")),
+            head=str(atoms.info.get("head", "")),
+            source=source,
+        )
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""

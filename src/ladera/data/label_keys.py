@@ -70,6 +70,11 @@ class LabelKeys(BaseModel):
         chosen = (getattr(self, name) for name in self.model_fields_set)
         return {*type(self).model_fields, *_USUAL_VIRIALS, *(key for key in chosen if key)}
 
+    @property
+    def any_label(self) -> bool:
+        """Whether any label is looked for, not the structures alone."""
+        return any(getattr(self, quantity.name) for quantity in QUANTITIES)
+
     def of_frames(self) -> set[str]:
         """The keys of labels that a frame has one of, not each of its atoms."""
         atomic = {quantity.name for quantity in QUANTITIES if quantity.per_atom}

@@ -130,6 +130,15 @@ def _check(frame: Frame) -> None:
             raise DataError(f"{where}: {name} has shape {np.shape(value)}, expected {expected}.")
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a file is HDF5, but no data set of Ladera's."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("format") != FORMAT_NAME)
+    except OSError:  # missing or damaged: map_file says so
+        return False
+
+
 def map_file(path: Path) -> Arrays:
     """The arrays of a data set file, mapped read-only into memory."""
     if not path.is_file():

@@ -64,6 +64,15 @@ class LineReader:
         self.number += len(lines)
         return lines
 
+    def __iter__(self) -> Iterator[str]:
+        """The lines that are left."""
+        try:
+            for line in self._file:
+                self.number += 1
+                yield line
+        except _DAMAGED as error:
+            raise unreadable(self.path, error) from error
+
     def error(self, message: str, number: int | None = None) -> DataError:
         """A DataError that names the file and a line, by default the last one read."""
         return DataError(f"{self.path}, line {number or self.number}: {message}")
@@ -238,7 +247,7 @@ def is_input_data(path: Path) -> bool:
     Its first word is ``begin``, or one of its first lines is ``begin`` with a line of a structure
     next: what stands before is free text. Raises DataError for a file that cannot be read.
     """
-    lines = [line for line in _head(path) if line.strip() and line.strip()[0] not in "#!"]
+    lines = [line for line in head(path) if line.strip() and line.strip()[0] not in "#!"]
     first = [line.split()[0] for line in lines]
     if first[:1] == ["begin"] or not first:
         return bool(first) or path.name.startswith("input.data")
@@ -250,10 +259,11 @@ def is_input_data(path: Path) -> bool:
 
 def is_extended_xyz(path: Path) -> bool:
     """Whether a file, whatever its name, is an extended XYZ file; raises as is_input_data does."""
-    first, second = (*(line.strip().lower() for line in _head(path)[:2]), "", "")[:2]
+    first, second = (*(line.strip().lower() for line in head(path)[:2]), "", "")[:2]
     return first.isdecimal() and ("properties=" in second or "lattice=" in second)
 
 
-def _head(path: Path) -> list[str]:
+def head(path: Path) -> list[str]:
+    """The first lines of a text file; raises as is_input_data does."""
     with LineReader(path) as reader:
         return reader.lines(_HEAD)

@@ -9,6 +9,7 @@ warning says so.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 import warnings
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from numba.core import caching
+
+log = logging.getLogger(__name__)
 
 _CHECKSUM = 32  # bytes of SHA-256, behind what Numba writes
 
@@ -80,10 +83,14 @@ class CheckedCache(caching.FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function, or nothing where there is none, or a damaged one."""
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # a damaged pickle fails in any way; all is compiled and written anew
             self._drop_index()
-            return None
+            found = None
+        if found is None:
+            _say_once()
+            log.debug("Compiling %s.", self._name)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function, if the disk has room for it."""
@@ -111,6 +118,13 @@ def usable(folder: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+@cache
+def _say_once() -> None:
+    log.info(
+        "Compiling loops, which later runs load from disk: this takes seconds to minutes, once."
+    )
 
 
 @cache

@@ -102,6 +102,57 @@ def _both_directions(
     return centers, neighbors, ordered, row_pointer
 
 
+def pairs_of_molecules(
+    numbers: Integers, positions: Floats, starts: Integers, cutoff: float
+) -> tuple[Integers, Integers, Integers, Floats, float]:
+    """All pairs within many open structures, whose atoms lie one structure after the other.
+
+    ``starts`` (n_structures + 1,) are where they begin. Returns centres, neighbours, where each
+    atom's pairs begin and the vectors, as :class:`Pairs` and :func:`within_cutoff` have them, and
+    the shortest distance; inf without pairs. Each atom is compared with all of its structure: fast
+    while they are small.
+    """
+    structure = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    order = np.lexsort((numbers, structure))  # stable: atoms of an element stay in their order
+    return _pairs_of_molecules(order, positions, starts, cutoff)
+
+
+@strict
+def _pairs_of_molecules(
+    order: Integers, positions: Floats, starts: Integers, cutoff: float
+) -> tuple[Integers, Integers, Integers, Floats, float]:
+    most, found = 0, 0
+    for s in range(len(starts) - 1):
+        most += (starts[s + 1] - starts[s]) * (starts[s + 1] - starts[s] - 1)
+    rows = np.zeros(len(positions) + 1, np.int64)
+    centers = np.empty(most, np.int64)
+    neighbors = np.empty(most, np.int64)
+    vectors = np.empty((most, 3), np.float64)
+    shortest = np.inf
+    for s in range(len(starts) - 1):
+        for i in range(starts[s], starts[s + 1]):
+            for place in range(starts[s], starts[s + 1]):
+                j = order[place]
+                dx = positions[j, 0] - positions[i, 0]
+                dy = positions[j, 1] - positions[i, 1]
+                dz = positions[j, 2] - positions[i, 2]
+                squared = dx * dx + dy * dy + dz * dz
+                if j != i and squared < cutoff * cutoff:
+                    centers[found] = i
+                    neighbors[found] = j
+                    vectors[found, 0], vectors[found, 1], vectors[found, 2] = dx, dy, dz
+                    found += 1
+                    shortest = min(shortest, squared)
+            rows[i + 1] = found
+    return (
+        centers[:found].copy(),
+        neighbors[:found].copy(),
+        rows,
+        vectors[:found].copy(),
+        math.sqrt(shortest),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Pairs that may come within a cutoff, with each of the shifts that many share once."""

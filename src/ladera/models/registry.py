@@ -7,9 +7,10 @@ then by its name.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-from ladera.errors import ConfigError, did_you_mean
+from ladera.errors import ArgumentError, ConfigError, did_you_mean, first_problem, told
 
 if TYPE_CHECKING:
     from ladera.potential import Potential, PotentialConfig
@@ -33,14 +34,46 @@ def config_class(architecture: str) -> type[PotentialConfig]:
     return cls
 
 
-def build(config: PotentialConfig) -> Potential:
+def build(config: PotentialConfig | Mapping[str, Any]) -> Potential:
     """A new potential with the parameters its configuration (and torch's seed) give it.
 
-    Raises ConfigError for an architecture that does not exist.
+    The configuration may be what would stand in a file: a dictionary. The potential is ready for
+    inference, as a loaded one; ``potential.train()`` makes its predictions differentiable.
+
+    Raises ConfigError for an architecture that does not exist and for keys or values that are not
+    of it.
     """
+    config = _configuration(config)
     module, _, name = _entry(config.architecture)
     potential: Potential = getattr(importlib.import_module(module), name)(config)
-    return potential
+    return potential.eval()
+
+
+def _configuration(values: PotentialConfig | Mapping[str, Any]) -> PotentialConfig:
+    from pydantic import ValidationError
+
+    if not isinstance(values, Mapping):
+        if not hasattr(values, "architecture"):
+            raise ArgumentError(
+                f"config of build is {told(values)}; give a configuration, or a dictionary with "
+                "architecture, species, cutoff and what else the model needs."
+            )
+        return values
+    if "architecture" not in values:
+        names = ", ".join(ARCHITECTURES)
+        raise ConfigError(f"The configuration names no architecture; give one of {names}.")
+    kind = config_class(values["architecture"])
+    unknown = [key for key in values if key not in kind.model_fields]
+    if unknown:
+        hint = did_you_mean(str(unknown[0]), kind.model_fields)
+        raise ConfigError(f"The {values['architecture']} model has no key '{unknown[0]}'; {hint}")
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        key, problem = first_problem(error)
+        raise ConfigError(
+            f"'{key}' of the {values['architecture']} model is wrong: {problem}; correct it."
+        ) from None
 
 
 def _entry(architecture: str) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 
+from ladera import display
+from ladera.arguments import require
 from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError
 from ladera.extrapolation import Extrapolation
@@ -94,7 +97,8 @@ class LaderaCalculator(Calculator):
         # Loading stands above this module: a potential at hand needs none of it.
         as_potential = import_module("ladera.loading").as_potential
         potential: Potential = as_potential(model, device=device, dtype=dtype)
-        if skin < 0:
+        require(skin, float, "skin", "the calculator")
+        if not 0 <= skin < math.inf:
             raise SimulationError(f"The skin is {skin} Angstrom; it must be zero or more.")
         self.potential = potential
         self.neighbor_list = NeighborList(potential.cutoff, skin)
@@ -113,8 +117,17 @@ class LaderaCalculator(Calculator):
     def prediction(self) -> Prediction:
         """The last structure's graph with its energies and edge gradients."""
         if self._prediction is None:
-            raise SimulationError("This calculator has not been given a structure yet.")
+            raise SimulationError(
+                "This calculator has not been given a structure yet; ask for an energy first, as "
+                "in atoms.calc = calculator; atoms.get_potential_energy()."
+            )
         return self._prediction
+
+    def __repr__(self) -> str:
+        """Of which model."""
+        elements, *facts = self.potential.facts().items()
+        of = f"of {type(self.potential).__name__}"
+        return display.lines(type(self).__name__, [of, elements[1], *map(" ".join, facts)])
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What has changed since the last calculation, by exact comparison."""
@@ -183,7 +196,10 @@ class LaderaCalculator(Calculator):
         if name in _OF_ATOMS and not self.potential.partitions_energy:
             return f"The calculator gives no {name} of single atoms."
         if name.endswith("_std") and not self.potential.members:
-            return f"{name} is the spread of a committee's members, and this is a single model."
+            return (
+                f"{name} is the spread of a committee's members, and this is a single model; give "
+                "several."
+            )
         remedy = next((q.remedy for q in QUANTITIES if q.name == name), "")
         return (
             f"The {self.potential.config.architecture} model gives no {name}; it gives "

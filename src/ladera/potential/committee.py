@@ -19,7 +19,7 @@ from pydantic import (
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from ladera.errors import ConfigError
+from ladera.errors import ArgumentError, ConfigError, told
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
 from ladera.potential.config import PotentialConfig
@@ -108,6 +108,12 @@ class Committee(Potential):
     def __init__(
         self, members: Sequence[Potential], calibration: Calibration | None = None
     ) -> None:
+        other = next((each for each in members if not isinstance(each, Potential)), None)
+        if other is not None:
+            raise ArgumentError(
+                f"A member of the committee is {told(other)}; give potentials, as "
+                "ladera.load(PATH) reads them."
+            )
         if len(members) < 2:
             raise ConfigError(
                 f"A committee needs two or more members, and here is {len(members)}; name another."
@@ -189,6 +195,12 @@ class Committee(Potential):
         """
         grades = [grade for grade in self._grades(graph, prediction) if grade is not None]
         return torch.stack([grade.double() for grade in grades]).amax(0) if grades else None
+
+    def descriptors(self, graph: Graph) -> Tensor | None:
+        """Those of all members side by side, (n_atoms, n); None unless all have some."""
+        found = [member.descriptors(graph.to(member.dtype)) for member in self.members]
+        known = [each.double() for each in found if each is not None]
+        return torch.cat(known, dim=1) / len(known) ** 0.5 if len(known) == len(found) else None
 
     def explain_grade(
         self, graph: Graph, prediction: Prediction | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, field_validator
 
-from ladera import measures
+from ladera import display, measures
 from ladera.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ class PotentialConfig(BaseModel):
     cutoff: Annotated[PositiveFloat, BeforeValidator(_in_angstrom)] = Field(
         description="Interaction cutoff in Angstrom."
     )
+
+    def __repr__(self) -> str:
+        """What makes a model large or small; the whole is ``model_dump()``."""
+        parts = [f"{name} {display.short(getattr(self, name))}" for name in self.model_fields_set]
+        return display.lines(type(self).__name__, sorted(parts))
+
+    __str__ = __repr__
 
     @field_validator("species")
     @classmethod

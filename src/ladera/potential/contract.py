@@ -17,6 +17,8 @@ import torch
 from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
+from ladera import display
+from ladera.arguments import checked
 from ladera.errors import ConfigError, DataError
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
@@ -79,6 +81,29 @@ class Potential(nn.Module, ABC):
         lookup = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
         lookup[list(self.numbers)] = torch.arange(len(self.numbers))
         self.register_buffer("_lookup", lookup, persistent=False)
+
+    def __repr__(self) -> str:
+        """Architecture, elements, cutoff, size, and what it gives."""
+        elements, *facts = self.facts().items()
+        return display.lines(type(self).__name__, [elements[1], *map(" ".join, facts)])
+
+    def _repr_html_(self) -> str:
+        return display.table(("", ""), list(self.facts().items()), type(self).__name__)
+
+    @final
+    def facts(self) -> dict[str, str]:
+        """What is told of it at a glance."""
+        where = f"{self.dtype} on {self.device}".removeprefix("torch.")
+        facts = {
+            "elements": ", ".join(self.symbols),
+            "members": ", ".join(type(member).__name__ for member in self.members),
+            "cutoff": f"{self.cutoff:g} Angstrom",
+            "parameters": f"{sum(p.numel() for p in self.parameters()):,} ({where})",
+            "gives": ", ".join(each.name.replace("_", " ") for each in self.gives),
+            "heads": ", ".join(self.heads) if len(self.heads) > 1 else "",
+            "published as": self.provenance.get("published_as", ""),
+        }
+        return {name: fact for name, fact in facts.items() if fact}
 
     @abstractmethod
     def atomic_energies(self, graph: Graph) -> Tensor:
@@ -228,6 +253,7 @@ class Potential(nn.Module, ABC):
             )
         return index
 
+    @checked
     def calculator(
         self,
         skin: float = 1.0,
@@ -240,6 +266,7 @@ class Potential(nn.Module, ABC):
 
         return LaderaCalculator(self, skin, device=device, dtype=dtype)
 
+    @checked
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.ladera`` model file; see :mod:`ladera.modelfile`."""
         from ladera import modelfile

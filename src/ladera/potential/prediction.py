@@ -10,6 +10,7 @@ from typing import Final, final
 import torch
 from torch import Tensor
 
+from ladera import display
 from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.potential.sums import forces, over_structures, virials
@@ -101,6 +102,24 @@ class Prediction:
         self._values: dict[Quantity, Tensor] = {}
         self._present: dict[Quantity, Tensor] = {}
         self._spreads: dict[Quantity, Tensor] = {}
+
+    def __repr__(self) -> str:
+        """What it is of, and what is known without computing more, with shapes and units."""
+        graph = self.graph
+        known = [ENERGY] * (self._energies is not None)
+        known += [q for q in (FORCES, STRESS) if self._gradients is not None and self._somewhere(q)]
+        known += [q for q in self._values if q not in known]
+        said = [
+            f"{q.name} {(graph.n_atoms if q.per_atom else graph.n_structures, *q.shape)} {q.unit}"
+            for q in known
+        ]
+        committee = f"of a committee of {len(self.members)}" if self.members else ""
+        structures = display.count(graph.n_structures, "structure")
+        atoms = display.count(graph.n_atoms, "atom")
+        return display.lines("Prediction", [structures, atoms, *said, committee])
+
+    def _somewhere(self, quantity: Quantity) -> bool:
+        return bool(self.exists(quantity).any())
 
     def __getitem__(self, quantity: Quantity) -> Tensor:
         if quantity not in self._values:
@@ -276,7 +295,8 @@ class Prediction:
             return torch.stack([member[DIPOLE] for member in self.members]).mean(0)
         if self.charges is None and self.atomic_dipoles is None:
             raise DataError(
-                "This model has no charges and no atomic dipoles, and so no dipole moment."
+                "This model has no charges and no atomic dipoles, and so no dipole moment; take "
+                f"one that has, with {DIPOLE.remedy}."
             )
         moments = torch.zeros_like(self.graph.positions, dtype=torch.float64)
         if self.charges is not None:
@@ -290,7 +310,7 @@ class Prediction:
 
     def _spread(self, quantity: Quantity) -> Tensor:
         if not self.members:
-            raise DataError("A single model has no spread; only a committee has.")
+            raise DataError("A single model has no spread, only a committee has; give several.")
         if quantity not in self._spreads:
             values = torch.stack([member[quantity].double() for member in self.members])
             self._spreads[quantity] = values.std(0)

@@ -74,7 +74,7 @@ class Arrhenius(Result):
             ("error of the prefactor, a factor", "", ".3g", "prefactor_factor", line),
             (f"D {at}", "cm^2/s", ".3g", "target_coefficient", line),
             (f"conductivity {at}", "mS/cm", ".3g", "target_conductivity", line or _NO_DENSITY),
-            ("error of these, a factor", "", ".3g", "target_factor", line),
+            (f"error at {self.target:g} K, a factor", "", ".3g", "target_factor", line),
             ("χ² per degree of freedom", "", ".2f", "chi_squared", line or _NO_FREEDOM),
         ):
             entries.append((Column(name, unit, pattern=pattern), self._told(field, reason)))
@@ -101,10 +101,10 @@ class Arrhenius(Result):
             number, note="no deviation: the ions of a member do not move" if lost else ""
         )
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Coefficients on a logarithmic axis against inverse temperature, line and band."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             if np.isfinite(self.activation_energy):
                 self._plot_line(panel)
             panel.errorbar(

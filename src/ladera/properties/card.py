@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ladera.errors import LaderaError, PropertyError
 from ladera.identity import changes_of_run, describe_run
-from ladera.plotting import FAINT, PALETTE, style
+from ladera.plotting import FAINT, PALETTE, axes, style
+from ladera.progress import Task
 from ladera.properties import result
 from ladera.properties.conservation import EnergyConservation, energy_conservation
 from ladera.properties.dimers import Dimers, dimers
@@ -44,6 +46,17 @@ SUPERCELL: Final = 9.0  # Angstrom, least height of the cell that is simulated
 MOST_ELEMENTS: Final = 10  # of a model whose pairs are all looked at
 LARGEST: Final = 300  # atoms, of a crystal that elastic constants and phonons are made for
 GOOD, LIMIT, BAD = "good", "with care", "no"
+# Of the time that a validation takes, of the pieces in their order: measured on networks.
+SHARES: Final = {
+    "dimers": 1,
+    "relaxation": 2,
+    "equation_of_state": 3,
+    "elasticity": 5,
+    "phonons": 5,
+    "vibrations": 1,
+    "energy_conservation": 30,
+    "survival": 53,
+}
 UNCOMPARED: Final = "no reference"  # a number that nothing was held against
 # Largest root mean square errors, in standard deviations of the labels: guessing their mean has 1.
 GOOD_ERROR, LIMIT_ERROR = 0.1, 0.3
@@ -68,13 +81,12 @@ class Card(Result):
         columns = (Column(self.model), Column("found"), Column("to be trusted"))
         return Table(columns, tuple(rows))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """How many of the things looked at came out well."""
         judged = [verdict for verdict in self.verdicts if verdict]
         names = (GOOD, LIMIT, BAD, UNCOMPARED)
         with style():
-            figure = Figure(figsize=(4.4, 1.7), layout="constrained")
-            panel = figure.add_subplot()
+            figure, panel = axes(4.4, 1.7, ax)
             counts = [judged.count(name) for name in names]
             bars = panel.barh(names, counts, color=[*(PALETTE[k] for k in (2, 4, 1)), FAINT])
             panel.bar_label(bars, padding=3)
@@ -94,7 +106,6 @@ def validate(
     errors: dict[str, Any] | None = None,
     temperature: float | None = None,
     time: float = 10.0,
-    on_piece: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Look at a potential from all sides that fit ``atoms``; the folders of the results.
 
@@ -116,14 +127,15 @@ def validate(
         raise PropertyError(f"Temperature ({hottest:g} K) and time ({time:g} ps) must be positive.")
     record = describe_run({"temperature": hottest, "time": time}, potential, atoms)
     _claim(Path(folder), record)
-    work = _Work(potential, Path(folder), on_piece or (lambda piece: None))
-    work.labels(errors or {})
-    work.pair_curves(atoms)
-    structure = work.relaxed(atoms)
-    if structure is not None:
-        work.statics(structure)
-        assumed = "" if temperature is not None else " (hottest training temperature not known)"
-        work.dynamics(structure, hottest, time, assumed)
+    work = _Work(potential, Path(folder))
+    with work.task:
+        work.labels(errors or {})
+        work.pair_curves(atoms)
+        structure = work.relaxed(atoms)
+        if structure is not None:
+            work.statics(structure)
+            assumed = "" if temperature is not None else " (hottest training temperature not known)"
+            work.dynamics(structure, hottest, time, assumed)
     card = Card(
         model=name,
         subjects=tuple(line[0] for line in work.lines),
@@ -162,20 +174,26 @@ def _claim(folder: Path, description: Mapping[str, Any]) -> None:
 class _Work:
     """A validation in progress."""
 
-    def __init__(self, potential: Potential, folder: Path, on_piece: Callable[[str], None]) -> None:
+    def __init__(self, potential: Potential, folder: Path) -> None:
         self.potential, self.folder = potential, folder
         self.lines: list[tuple[str, str, str]] = []
         self.saved: list[Path] = []
         self.of_cell = (UNCOMPARED, "")  # verdict on what follows from the stress, and why
-        self._on_piece = on_piece
+        self.task = Task("validation", float(sum(SHARES.values())))
 
     def say(self, subject: str, finding: str, verdict: str) -> None:
         """Add a line to the card."""
         self.lines.append((subject, finding, verdict))
 
+    def _begin(self, piece: str) -> None:
+        """Say what comes now, after all that stands before it in the table of shares."""
+        before = list(SHARES)[: list(SHARES).index(piece)]
+        self.task.unit = SHARES[piece]
+        self.task.show(sum(SHARES[name] for name in before), piece.replace("_", " "))
+
     def relaxed(self, atoms: Atoms) -> Atoms | None:
         """The structure at its minimum; None when it finds none."""
-        self._on_piece("relaxation")
+        self._begin("relaxation")
         solid = bool(atoms.pbc.all())
         kept = self.folder / "relaxed.extxyz"
         if kept.is_file():
@@ -204,7 +222,7 @@ class _Work:
     def piece(self, name: str, compute: Callable[[], Result]) -> Result | None:
         """A result: that in the folder, or a new one; None when it cannot be had."""
         place = self.folder / name
-        self._on_piece(name.replace("_", " "))
+        self._begin(name)
         try:
             if (place / FILE).is_file():
                 found = result.load(place)

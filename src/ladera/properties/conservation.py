@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError, SimulationError
-from ladera.plotting import FAINT, PALETTE, log_scale, style
+from ladera.plotting import FAINT, PALETTE, axes, log_scale, style
+from ladera.progress import track
+from ladera.properties.given import of_structure_and_model
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.simulation.molecular_dynamics import run_md
@@ -73,12 +76,11 @@ class EnergyConservation(Result):
         words = f"Each of them {self.duration:.3g} ps, from {self.temperature:g} K."
         return Table(columns, tuple(rows), notes=(words,))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Drift and fluctuation against the time step."""
         limit = 1e3 * FLUCTUATION * BOLTZMANN * self.temperature
         with style():
-            figure = Figure(figsize=(4.6, 3.3), layout="constrained")
-            panel = figure.add_subplot()
+            figure, panel = axes(4.6, 3.3, ax)
             panel.plot(
                 self.timesteps,
                 np.abs(self.drift),
@@ -106,6 +108,7 @@ class EnergyConservation(Result):
         return figure
 
 
+@of_structure_and_model
 @recorded
 def energy_conservation(
     atoms: Atoms,
@@ -132,7 +135,10 @@ def energy_conservation(
     if not (temperature > 0 and (steps > 0).all()):
         raise PropertyError("Temperature and time steps must be above zero.")
     duration = DURATION * root
-    runs = [_run(atoms, potential, Path(folder), float(s), duration, temperature) for s in steps]
+    runs = [
+        _run(atoms, potential, Path(folder), float(step), duration, temperature)
+        for step in track(steps, "runs, one for each time step")
+    ]
     drift, fluctuation = np.array(runs).T
     limit = 1e3 * FLUCTUATION * BOLTZMANN * temperature
     sound = (np.abs(drift) < DRIFT) & (fluctuation < limit)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import units as ase_units
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, INK, PALETTE, axes, style
+from ladera.properties.given import of_trajectory
 from ladera.properties.mobility import BALLISTIC, framework_motion, motion_of
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
@@ -164,10 +166,10 @@ class Diffusion(Result):
         missing = [name for name, is_known in known.items() if not is_known]
         return f"no {' and no '.join(missing)} known" if missing else ""
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """MSD with its error band, components, and the fit in its window."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             panel.axvspan(*self.window, color=FAINT, alpha=0.15, lw=0, label="fit window")
             low, high = self.msd - self.msd_error, self.msd + self.msd_error
             panel.fill_between(self.lags, low, high, color=PALETTE[0], alpha=0.25, lw=0)
@@ -206,6 +208,7 @@ class Diffusion(Result):
         return figure
 
 
+@of_trajectory
 @recorded
 def diffusion(
     trajectory: Trajectory,

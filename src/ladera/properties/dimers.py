@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 import torch
 from ase.data import atomic_numbers, covalent_radii
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
 from ladera.graph import Graph
 from ladera.plotting import DASHES, PALETTE, axes, style
 from ladera.potential import evaluate
+from ladera.progress import track
+from ladera.properties.given import of_model
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import deviations
@@ -82,10 +85,10 @@ class Dimers(Result):
         )
         return Table(columns, tuple(rows))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """All curves, cut off at the top."""
         with style():
-            figure, panel = axes(5.2, 3.6)
+            figure, panel = axes(5.2, 3.6, ax)
             for i, pair in enumerate(self.pairs):
                 look: dict[str, Any] = {
                     "color": PALETTE[i % len(PALETTE)],
@@ -103,6 +106,7 @@ class Dimers(Result):
         return figure
 
 
+@of_model
 @recorded
 def dimers(potential: Potential, /, species: Collection[str] | None = None) -> Dimers:
     """Energy curves of pairs of elements of a potential, from 0.5 Angstrom to its cutoff.
@@ -134,7 +138,7 @@ def _dimers(potential: Potential, species: Collection[str] | None) -> Dimers:
     couples = list(combinations_with_replacement(range(len(numbers)), 2))
     energies = np.empty((len(couples), len(distances)))
     alone = _energies(potential, [([number], [[0.0, 0.0, 0.0]]) for number in numbers])
-    for row, (a, b) in enumerate(couples):
+    for row, (a, b) in enumerate(track(couples, "pairs of elements")):
         places = [([numbers[a], numbers[b]], [[0, 0, 0], [0, 0, r]]) for r in distances]
         energies[row] = _energies(potential, places) - alone[a] - alone[b]
     bonds = np.array([covalent_radii[numbers[a]] + covalent_radii[numbers[b]] for a, b in couples])

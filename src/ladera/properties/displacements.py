@@ -15,6 +15,7 @@ from ladera.curvature import HessianBlocks, dipole_derivatives
 from ladera.errors import PropertyError
 from ladera.graph import Graph
 from ladera.potential import LaderaCalculator, evaluate
+from ladera.progress import Task, track
 from ladera.properties.memory import Arrays, RememberingCalculator
 from ladera.quantities import DIPOLE
 from ladera.structure import Structure
@@ -106,7 +107,7 @@ def model_hessian(
     part = "" if chosen is None or len(chosen) == 3 * len(atoms) else f" of {chosen.tolist()}"
     columns = [
         _piece(atoms, calculator, f"Hessian, columns {ends}{part}", partial(blocks.columns, *ends))
-        for ends in blocks.ends
+        for ends in track(blocks.ends, "blocks of the Hessian")
     ]
     return np.hstack(columns)
 
@@ -151,7 +152,7 @@ def evaluate_displaced(atoms: Atoms, displacements: Floats) -> Displaced:
         return _by_batches(atoms, atoms.calc, displacements)
     forces: list[Floats] = []
     dipoles: list[Floats] | None = []
-    for displacement in displacements:
+    for displacement in track(displacements, "displaced copies"):
         copy = atoms.copy()
         copy.set_constraint()
         copy.positions += displacement
@@ -183,13 +184,15 @@ def no_dipole(atoms: Atoms) -> PropertyError:
 def _by_batches(atoms: Atoms, calculator: LaderaCalculator, displacements: Floats) -> Displaced:
     count = max(1, _ATOMS_IN_A_BATCH // len(atoms))
     batches: list[Arrays] = []
-    for start in range(0, len(displacements), count):
-        part = displacements[start : start + count]
-        compute = partial(_batch, atoms, calculator.potential, part)
-        if isinstance(calculator, RememberingCalculator):
-            batches.append(calculator.remember(atoms, "displaced copies", compute, part))
-        else:
-            batches.append(compute())
+    with Task("displaced copies", len(displacements)) as task:
+        for start in range(0, len(displacements), count):
+            part = displacements[start : start + count]
+            compute = partial(_batch, atoms, calculator.potential, part)
+            if isinstance(calculator, RememberingCalculator):
+                batches.append(calculator.remember(atoms, "displaced copies", compute, part))
+            else:
+                batches.append(compute())
+            task.advance(len(part))
     forces = np.concatenate([batch["forces"] for batch in batches])
     dipoles = [batch["dipoles"] for batch in batches if "dipoles" in batch]
     return Displaced(

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
-from ladera.plotting import DASHES, FAINT, PALETTE, band, style
+from ladera.plotting import DASHES, FAINT, PALETTE, band, panel_grid, style
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.pair_statistics import ANGLE_BINS, BIN, PairStatistics
 from ladera.properties.recorded import recorded
@@ -130,12 +131,12 @@ class Structure(Result):
         angles = [Table(columns, tuple(rows), name="angles")] if rows else []
         return (self.table(), *angles, highest)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """g(r) with its integral, angles, and structure factor, one above the other."""
         with style():
             rows = 3 if self.triplets else 2  # no neighbours, no angles
-            figure = Figure(figsize=(5.2, 2.7 * rows), layout="constrained")
-            radial, *angular, factor = figure.subplots(rows, 1)
+            size = 5.2, 2.7 * rows
+            figure, (radial, *angular, factor) = panel_grid(*size, ax, rows=(1,) * rows)
             running = radial.twinx()
             for i, pair in enumerate(self.pairs):
                 band(radial, self.distances, self.radial[i], self.radial_error[i], pair, i)
@@ -211,7 +212,7 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
     pick = np.linspace(0, len(frames) - 1, min(FRAMES, len(frames))).astype(int)
     blocks = np.array_split(pick, BLOCKS)
     work = PairStatistics(frames, farthest)
-    histograms = np.array([[work.pair_counts(f) for f in block] for block in _even(blocks)])
+    histograms = work.histograms(_even(blocks))
     counts = histograms.mean(
         axis=1
     )  # (n_blocks, n_pairs, n_bins), neighbours of one atom a in a shell

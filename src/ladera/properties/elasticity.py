@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats, Reals
@@ -137,12 +138,12 @@ class Elasticity(Result):
             for name, axis in rows
         ]
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Young's modulus by direction in three planes; a circle where the crystal is isotropic."""
         compliance: Reals = np.linalg.inv(self.stiffness * np.outer(KELVIN, KELVIN))
         angles = np.linspace(0, 2 * np.pi, 361)
         with style():
-            figure, panel = axes(4.2, 4.2)
+            figure, panel = axes(4.2, 4.2, ax)
             for number, ((i, j), dashes) in enumerate(
                 zip(((0, 1), (0, 2), (1, 2)), ("-", "--", ":"), strict=True)
             ):

@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import FIRE
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
@@ -19,10 +20,12 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.potential import LaderaCalculator
+from ladera.progress import Task
+from ladera.properties.given import of_two_structures
 from ladera.properties.memory import alike
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
-from ladera.properties.structures import require_calculator, require_relaxed
+from ladera.properties.structures import require_relaxed
 from ladera.simulation.held import is_held, require_honoured
 from ladera.structure import spin_state, total_charge
 from ladera.tables import Column, Table
@@ -88,10 +91,10 @@ class EnergyPath(Result):
         )
         return self.table(), Table(columns, rows, name="images")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Energy along the path, with two spreads."""
         with style():
-            figure, panel = axes(5.0, 3.3)
+            figure, panel = axes(5.0, 3.3, ax)
             if "energies" in self.spread:
                 panel.errorbar(
                     self.distances,
@@ -119,6 +122,7 @@ class EnergyPath(Result):
         return frames, [f"image {i}, {self.energies[i]:.3f} eV" for i in order]
 
 
+@of_two_structures
 @recorded
 def energy_path(
     start: Atoms,
@@ -131,8 +135,9 @@ def energy_path(
 ) -> EnergyPath:
     """Nudged elastic band between two relaxed structures of the same atoms, by ASE.
 
-    ``start`` carries the calculator. The first path is that of the image-dependent pair potential,
-    atoms going the shorter way through periodic cells; ``images`` counts the ends. Once the band
+    ``start`` carries the calculator, unless a model follows the ends. The first path is that of the
+    image-dependent pair potential, atoms going the shorter way through periodic cells; ``images``
+    counts the ends. Once the band
     is at 0.3 eV/Angstrom its highest image climbs (Henkelman, Uberuaga and Jonsson, J. Chem. Phys.
     113, 9901 (2000)); done when no force across the path is larger than ``fmax`` (eV/Angstrom).
     Atoms that are held must be held in both ends, at the same places.
@@ -142,7 +147,6 @@ def energy_path(
     constraints a path cannot honour, and for a band that has not converged in
     ``steps``.
     """
-    require_calculator(start)
     _check_ends(start, end, images)
     _check_held(start, end)
     calculator = start.calc
@@ -155,15 +159,24 @@ def energy_path(
         image.calc = _another(calculator)
     neb = NEB(band, climb=False, method="improvedtangent", allow_shared_calculator=True)
     neb.interpolate("idpp", mic=bool(start.pbc.any()), apply_constraint=True)
-    FIRE(neb, logfile=None).run(fmax=max(ROUGH, fmax), steps=steps)
-    neb.climb = True
-    if not FIRE(neb, logfile=None).run(fmax=fmax, steps=steps):
+    with Task("steps of the band") as task:
+        rough, climbing = (FIRE(neb, logfile=None) for _ in range(2))
+        for optimizer in (rough, climbing):
+            optimizer.attach(lambda: task.show(rough.nsteps + climbing.nsteps, _words(neb, fmax)))
+        rough.run(fmax=max(ROUGH, fmax), steps=steps)
+        neb.climb = True
+        converged = climbing.run(fmax=fmax, steps=steps)
+    if not converged:
         raise PropertyError(
             f"The path has not converged: after {steps} steps a force of "
             f"{neb.get_residual():.3g} eV/Angstrom is left across it, {fmax:g} was asked for; give "
             "more --steps, more --images, or ends that are nearer to each other."
         )
     return _result(neb, band, calculator)
+
+
+def _words(neb: NEB, fmax: float) -> str:
+    return f"force across the path {neb.get_residual():.3f} of {fmax:g} eV/Angstrom"
 
 
 def _result(neb: NEB, band: Sequence[Atoms], calculator: Calculator) -> EnergyPath:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import OptimizeWarning, curve_fit
 
@@ -108,10 +109,10 @@ class EquationOfState(Result):
         )
         return Table(columns, rows, error="error of the fit")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Energies and both curves against volume."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             grid = np.linspace(self.volumes.min(), self.volumes.max(), 200)
             for i, (form, dashes) in enumerate(zip(self.forms, ("-", "--"), strict=True)):
                 parameters = self.energy[i], self.volume[i], self.bulk_modulus[i] * GIGAPASCAL

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
@@ -94,10 +95,10 @@ class Infrared(Result):
         found = comparison(self.source, self.shifts, self.unmatched)
         return self.table(), Table.of_one(*found, name="comparison")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Spectrum with a line for each mode; the measured one dashed, as high as it."""
         with style():
-            figure, panel = axes(5.6, 3.2)
+            figure, panel = axes(5.6, 3.2, ax)
             panel.fill_between(
                 self.wavenumbers, self.absorption, color=PALETTE[0], alpha=0.15, lw=0
             )

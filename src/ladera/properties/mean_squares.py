@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ladera.arrays import Floats, Integers, Reals
+from ladera.progress import track
 
 
 def mean_squared_displacements(positions: Floats) -> Floats:
@@ -30,7 +31,7 @@ def mean_squared_displacements(positions: Floats) -> Floats:
     # Counted from their mean, positions keep their digits in the difference of large sums.
     r = positions - positions.mean(axis=0)
     total = np.zeros((n_frames, 3))
-    for particle in range(r.shape[1]):
+    for particle in track(range(r.shape[1]), "particles, displacements"):
         spectrum = np.fft.rfft(r[:, particle], 2 * n_frames, axis=0)
         total += np.fft.irfft(np.abs(spectrum) ** 2, 2 * n_frames, axis=0)[:n_frames]
     squares = (r**2).sum(axis=1)
@@ -51,7 +52,7 @@ def variances(positions: Floats, lags: Integers, msd: Floats) -> tuple[Floats, F
     displacements do not show their scatter.
     """
     whole, parts = [], []
-    for lag in lags:
+    for lag in track(lags, "times, scatter of displacements"):
         # Origins much closer than the lag see the same displacement again.
         origins = np.arange(0, len(positions) - lag, max(1, lag // 20))
         squares = (positions[origins + lag] - positions[origins]) ** 2

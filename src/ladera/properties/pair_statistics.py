@@ -10,6 +10,7 @@ from ase.data import chemical_symbols
 
 from ladera.arrays import Floats, Integers
 from ladera.graph import Graph
+from ladera.progress import track
 from ladera.properties.unfolding import in_one_basis, reduced_cell
 from ladera.structure import Structure
 
@@ -50,6 +51,12 @@ class PairStatistics:
         cells = in_one_basis(np.array([atoms.cell.array for atoms in frames]))
         self._cells = reduced_cell(cells[0]) @ np.linalg.inv(cells[0]) @ cells
 
+    def histograms(self, blocks: Integers) -> Floats:
+        """What :meth:`pair_counts` gives of every frame, (n_blocks, n_frames, n_pairs, n_bins)."""
+        frames = track(blocks.ravel().tolist(), "frames, distances")
+        counts = np.array([self.pair_counts(frame) for frame in frames])
+        return counts.reshape(*blocks.shape, *counts.shape[1:])
+
     def pair_counts(self, frame: int) -> Floats:
         """Neighbours b of an atom a in each shell of a frame, (n_pairs, n_bins)."""
         graph = self._graph(frame, self._farthest)
@@ -74,7 +81,7 @@ class PairStatistics:
         for (a, b), r in zip(self._pairs, reach, strict=True):
             radius[a, b] = radius[b, a] = np.nan_to_num(r)
         sums = np.zeros((len(blocks), n, n, n, ANGLE_BINS))
-        for k, block in enumerate(blocks):
+        for k, block in enumerate(track(blocks, "blocks, angles")):
             for frame in _thinned(block) if radius.max() > 0 else ():
                 graph = self._graph(frame, float(radius.max()))
                 sums[k] += _angle_counts(graph, self._element, radius)
@@ -107,7 +114,7 @@ class PairStatistics:
         values = np.array(
             [
                 np.mean([self._scattering(f, indices[chosen]) for f in _thinned(block)], axis=0)
-                for block in blocks
+                for block in track(blocks, "blocks, structure factor")
             ]
         )
         _, place = np.unique(bins[chosen], return_inverse=True)

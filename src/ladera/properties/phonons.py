@@ -11,6 +11,7 @@ import numpy as np
 from ase import units
 from ase.cell import Cell
 from ase.geometry import minkowski_reduce
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
@@ -18,7 +19,7 @@ from phonopy.structure.cells import guess_primitive_matrix
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
-from ladera.plotting import INK, PALETTE, style
+from ladera.plotting import INK, PALETTE, panel_grid, style
 from ladera.properties.displacements import evaluate_displaced
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
@@ -125,11 +126,10 @@ class Phonons(Result):
         shown = tuple(range(min(len(rows), _MOST_ROWS)))
         return self.table(), Table(columns, rows, name="points", shown=shown)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Bands along the path, and the density of states beside them."""
         with style():
-            figure = Figure(figsize=(6.2, 3.4), layout="constrained")
-            panel, side = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+            figure, (panel, side) = panel_grid(6.2, 3.4, ax, columns=(3, 1), share="y")
             for band in self.bands.T:
                 panel.plot(self.distances, band, color=PALETTE[0], lw=1.1)
             if "bands" in self.spread:
@@ -159,7 +159,7 @@ class Phonons(Result):
 @with_spread(at_rest="atoms")
 @recorded
 def phonons(
-    atoms: Atoms, /, *, supercell: Sequence[int] | None = None, displacement: float = 0.01
+    atoms: Atoms, /, *, supercell: int | Sequence[int] | None = None, displacement: float = 0.01
 ) -> Phonons:
     """Phonons of a relaxed crystal with a calculator, by finite displacements (phonopy).
 
@@ -280,8 +280,9 @@ def to_ase(supercell: Any, like: Atoms) -> Atoms:
     return atoms
 
 
-def supercell_of(atoms: Atoms, supercell: Sequence[int] | None) -> tuple[Atoms, Integers]:
-    """The cell to repeat, and how often along each vector (3,): as asked, or 12 Angstrom high.
+def supercell_of(atoms: Atoms, supercell: int | Sequence[int] | None) -> tuple[Atoms, Integers]:
+    """The cell to repeat, and how often along each vector (3,): as asked (one number for
+    all), or 12 Angstrom high.
 
     Where nothing is asked it is the cell of the lattice's shortest vectors: a supercell of many
     skewed cells would be no higher. Raises PropertyError for a size that makes no sense.
@@ -296,7 +297,7 @@ def supercell_of(atoms: Atoms, supercell: Sequence[int] | None) -> tuple[Atoms, 
         heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
         cells: Integers = np.ceil(_SUPERCELL_HEIGHT / heights - 1e-6).astype(np.int64)
         return atoms, cells
-    size = np.array(supercell, dtype=np.int64)
+    size = np.array([supercell] * 3 if isinstance(supercell, int) else supercell, dtype=np.int64)
     if size.shape != (3,) or (size < 1).any():
         raise PropertyError(f"The supercell is {size.tolist()}; give three numbers from 1 up.")
     return atoms, size

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import units
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from phonopy import run_qha
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import PALETTE, axes, style
+from ladera.progress import track
 from ladera.properties.phonons import (
     LARGEST_NOISE,
     force_constants,
@@ -90,10 +92,10 @@ class QuasiHarmonic(Result):
             )
         return Table(columns, rows, notes=tuple(notes), shown=tuple(picked or [len(rows) - 1]))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Volume expansion coefficient against temperature."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             panel.plot(self.temperatures, 1e6 * self.expansion, color=PALETTE[0])
             if "expansion" in self.spread:
                 low = 1e6 * (self.expansion - self.spread["expansion"])
@@ -110,7 +112,7 @@ def quasi_harmonic(
     atoms: Atoms,
     /,
     *,
-    supercell: Sequence[int] | None = None,
+    supercell: int | Sequence[int] | None = None,
     strain: float = 0.08,
     points: int = 8,
     displacement: float = 0.01,
@@ -132,7 +134,8 @@ def quasi_harmonic(
     atoms, size = supercell_of(atoms, supercell)  # the same of all volumes
     energies, crystals = [], []
     factors = np.linspace(1 - strain / 2, 1 + strain, points)
-    for factor, scaled in zip(factors, scaled_crystals(atoms, factors, fmax), strict=True):
+    scaled_cells = track(scaled_crystals(atoms, factors, fmax), "volumes, phonons")
+    for factor, scaled in zip(factors, scaled_cells, strict=True):
         energies.append(float(scaled.get_potential_energy()))
         crystals.append(force_constants(scaled, size, displacement))
         lowest = float(frequencies(crystals[-1], _COARSE_MESH).min())

@@ -10,8 +10,9 @@ included), and model, structure, data and other results by their hashes and file
 from __future__ import annotations
 
 import functools
-import inspect
+import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, ParamSpec, TypeVar
@@ -19,7 +20,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import numpy as np
 from ase import Atoms
 
-from ladera import provenance
+from ladera import arguments, provenance
 from ladera.identity import describe_model, describe_structure
 from ladera.potential import LaderaCalculator, Potential
 from ladera.properties.experiment import MeasuredSpectrum
@@ -29,20 +30,27 @@ from ladera.properties.trajectory import Trajectory
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 
+log = logging.getLogger(__name__)
+
 _LONGEST: Final = 100  # numbers of an array that counts as a setting
 
 
 def recorded(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, whose results say how they were made."""
-    signature = inspect.signature(function)
+    """The function, whose results say how they were made.
+
+    Raises ArgumentError for a call that it does not understand.
+    """
 
     @functools.wraps(function)
     def record(*args: P.args, **kwargs: P.kwargs) -> R:
-        bound = signature.bind(*args, **kwargs)
+        bound = arguments.bind(function, args, kwargs)
         bound.apply_defaults()
         # Before the work: what it was given may be changed by then.
         described = _describe(bound.arguments) | provenance.how()
-        return replace(function(*args, **kwargs), provenance=described)
+        began = time.perf_counter()
+        result = replace(function(*args, **kwargs), provenance=described)
+        log.debug("%s took %.2f s.", result.title, time.perf_counter() - began)
+        return result
 
     return record
 

@@ -12,19 +12,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import numpy as np
 from ase import Atoms
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import ladera
-from ladera import provenance
+from ladera import display, provenance
 from ladera.errors import DataError
 from ladera.files import check_form, write_text_atomic
-from ladera.plotting import style
+from ladera.plotting import style, to_svg
 from ladera.schemas import Record, Stored
 from ladera.tables import Number, Table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMAT_VERSION: Final = 1
 FILE: Final = "result.json"
@@ -89,8 +93,37 @@ class Result(ABC):
         return (self.table(),)
 
     @abstractmethod
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """The figure people draw of it, axes labelled with units."""
+
+    def to_frame(self) -> DataFrame:
+        """Its table as a DataFrame of pandas; ConfigError where pandas is not installed."""
+        return self.table().to_frame()
+
+    def __init_subclass__(cls) -> None:
+        """Keep a dataclass from printing all its arrays."""
+        super().__init_subclass__()
+        cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        """Scalars, and the shapes of arrays, with units."""
+        known = [f for f in dataclasses.fields(self) if f.name not in ("spread", "provenance")]
+        parts = [
+            f"{field.name} {display.short(getattr(self, field.name), field.metadata['unit'])}"
+            for field in known
+            if "unit" in field.metadata
+        ]
+        return display.lines(type(self).__name__, [*parts, "with spread" if self.spread else ""])
+
+    def _repr_html_(self) -> str:
+        """Title, table and figure, for notebooks."""
+        name = f"{self.kind}-{id(self)}"  # every identifier of a page is its own
+        figure = to_svg(self.plot(), self.caption, name)
+        tables = [
+            display.table(each.columns, each.rows, "" if number else self.title, each.foot)
+            for number, each in enumerate(self.tables())
+        ]
+        return "".join([*tables, figure])
 
     def in_this_order(self, member: Self) -> Self:
         """What a member of the committee found, its parts in the order of those here."""

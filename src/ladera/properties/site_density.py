@@ -9,13 +9,15 @@ from typing import ClassVar, Final
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.files import write_text_atomic
-from ladera.plotting import style
+from ladera.plotting import axes, style
+from ladera.properties.given import of_trajectory
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.trajectory import Trajectory
@@ -58,7 +60,7 @@ class SiteDensity(Result):
             (Column("share of the cell inside it", "%", pattern=".1f"), 100 * self.share),
         )
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Density summed along the third vector, in the plane of the first two."""
         height = float(np.linalg.norm(self.cell[2]))
         shape = self.density.shape
@@ -70,8 +72,7 @@ class SiteDensity(Result):
         e2 /= np.linalg.norm(e2)
         points = i[..., None] * self.cell[0] + j[..., None] * self.cell[1]
         with style():
-            figure = Figure(figsize=(4.6, 3.8), layout="constrained")
-            panel = figure.add_subplot()
+            figure, panel = axes(4.6, 3.8, ax)
             image = panel.pcolormesh(
                 points @ e1, points @ e2, flat, cmap="cividis", shading="gouraud", rasterized=True
             )
@@ -108,6 +109,7 @@ class SiteDensity(Result):
         write_text_atomic(os.path.join(folder, CUBE), self.isosurface()[0])
 
 
+@of_trajectory
 @recorded
 def site_density(trajectory: Trajectory, species: str, /) -> SiteDensity:
     """Density of a species in the mean cell of a trajectory, without the drift of the others.

@@ -9,13 +9,16 @@ from typing import ClassVar, Final
 import numpy as np
 from ase import units
 from ase.data import atomic_masses, chemical_symbols
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.signal import find_peaks
 
 from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
-from ladera.plotting import DASHES, PALETTE, band, style
+from ladera.plotting import DASHES, PALETTE, band, panel_grid, style
+from ladera.progress import track
 from ladera.properties.experiment import MeasuredSpectrum, comparison
+from ladera.properties.given import of_trajectory
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
@@ -114,7 +117,7 @@ class Spectrum(Result):
             facts += comparison(self.measured_source, self.shifts, self.unmatched)
         return self.table(), Table.of_one(*facts, name="summary")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Density of states, in all and by species, infrared spectrum, and velocities in time.
 
         What was measured is dashed, as high as the spectrum it was compared with.
@@ -123,9 +126,8 @@ class Spectrum(Result):
         seen = self.wavenumbers <= self._end()
         x = self.wavenumbers[seen]
         with style():
-            figure = Figure(figsize=(5.6, 6.6 if light else 4.6), layout="constrained")
-            ratios = [2.2, 2.2, 1] if light else [2.2, 1]
-            *panels, decay = figure.subplots(len(ratios), 1, height_ratios=ratios)
+            ratios, height = ((2.2, 2.2, 1), 6.6) if light else ((2.2, 1), 4.6)
+            figure, (*panels, decay) = panel_grid(5.6, height, ax, rows=ratios)
             states = panels[0]
             band(states, x, self.states[seen], self.states_error[seen], "all atoms")
             for i, symbol in enumerate(self.species if len(self.species) > 1 else ()):
@@ -161,6 +163,7 @@ class Spectrum(Result):
         return float(min(1.08 * self.wavenumbers[last] + 50, self.wavenumbers[-1]))
 
 
+@of_trajectory
 @recorded
 def spectrum(
     trajectory: Trajectory,
@@ -199,7 +202,8 @@ def spectrum(
     count = max(1, min(BLOCKS, trajectory.n_frames // (2 * lags)))
     size = trajectory.n_frames // count
     blocks = [
-        _Block(trajectory, slice(k * size, (k + 1) * size), wavenumbers, lags) for k in range(count)
+        _Block(trajectory, slice(k * size, (k + 1) * size), wavenumbers, lags)
+        for k in track(range(count), "blocks, spectra")
     ]
     n_atoms = len(trajectory.numbers)
     energy = float(np.mean([block.area for block in blocks])) / FEMTOSECOND**2  # twice the kinetic

@@ -22,6 +22,7 @@ from ladera.arrays import Floats
 from ladera.curvature import strain_derivatives
 from ladera.errors import PropertyError
 from ladera.potential import LaderaCalculator
+from ladera.progress import track
 from ladera.properties.displacements import model_hessian
 from ladera.properties.memory import alike
 from ladera.properties.structures import relax_ions, stress_of
@@ -94,7 +95,7 @@ def by_derivatives(
     expansions = np.trace(np.array(strains), axis1=1, axis2=2)
     slopes = virials / atoms.cell.volume - expansions[:, None, None] * stress
     sides = np.empty((len(_RUNGS), 2, len(strains), 3, 3))
-    for n, (strain, move) in enumerate(zip(strains, moves.T, strict=True)):
+    for n, (strain, move) in enumerate(zip(track(strains, "strains"), moves.T, strict=True)):
         for rung, size in enumerate(_RUNGS):
             for side, step in enumerate((size, -size)):
                 moved = _copy(atoms, double)
@@ -161,7 +162,7 @@ def _at_rest(
 ) -> tuple[Atoms, _Modes]:
     """The atoms at the minimum that is near, by Newton's steps, and their modes there."""
     atoms = _copy(atoms, double)
-    for _ in range(_NEWTON_STEPS):
+    for _ in track(range(_NEWTON_STEPS), "steps to the minimum, at most"):
         modes = _Modes(model_hessian(atoms, calculator))
         moves = modes.moves(-atoms.get_forces().reshape(-1, 1)).reshape(-1, 3)
         farthest = float(np.linalg.norm(moves, axis=1).max())
@@ -233,7 +234,7 @@ def _sides(
     relax_ions(resting, min(forces))
     stress = stress_of(resting)
     sides = np.empty((2, len(strains), 3, 3))
-    for n, (strain, force) in enumerate(zip(strains, forces, strict=True)):
+    for n, (strain, force) in enumerate(zip(track(strains, "strains"), forces, strict=True)):
         for side, step in enumerate((size, -size)):
             strained = _copy(resting, resting.calc)
             _deform(strained, step * strain)

@@ -14,6 +14,8 @@ from ase.optimize import LBFGS
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.potential import Potential
+from ladera.progress import track
+from ladera.properties.given import OfStructure, of_structure
 from ladera.properties.memory import alike
 from ladera.properties.result import Result
 from ladera.simulation.held import require_honoured
@@ -34,26 +36,26 @@ _LEAST_FORCE = 1e-5  # eV/Angstrom, what rounding may leave
 
 def with_spread(
     at_rest: Literal["nothing", "atoms", "cell"],
-) -> Callable[[Callable[Concatenate[Atoms, P], R]], Callable[Concatenate[Atoms, P], R]]:
-    """A property of atoms that, with a committee, carries its members' standard deviations.
+) -> Callable[[Callable[Concatenate[Atoms, P], R]], OfStructure[P, R]]:
+    """A property of a structure that, with a committee, carries its members' standard deviations.
+
+    The structure may be ASE's Atoms, a Frame, a path or a name, and a model may follow it; without
+    one it is the structure's own calculator that is asked.
 
     The property is computed with the committee's mean and with each member by itself. A member's
     minimum is not the committee's: for a property of the minimum its ``atoms``, or these and the
     ``cell``, come to rest first.
     """
 
-    def decorated(
-        compute: Callable[Concatenate[Atoms, P], R],
-    ) -> Callable[Concatenate[Atoms, P], R]:
+    def decorated(compute: Callable[Concatenate[Atoms, P], R]) -> OfStructure[P, R]:
         @wraps(compute)
         def computed(atoms: Atoms, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            require_calculator(atoms)
             result = compute(atoms, *args, **kwargs)
             potential = getattr(atoms.calc, "potential", None)
             if not (isinstance(potential, Potential) and potential.members):
                 return result
             alone = []
-            for member in potential.members:
+            for member in track(potential.members, "members"):
                 copy = atoms.copy()
                 copy.calc = alike(atoms.calc, member)
                 if at_rest != "nothing":
@@ -61,7 +63,7 @@ def with_spread(
                 alone.append(result.in_this_order(compute(copy, *args, **kwargs)))
             return replace(result, spread=deviations(alone))
 
-        return computed
+        return of_structure(computed)
 
     return decorated
 
@@ -89,15 +91,6 @@ def deviations(results: list[R]) -> dict[str, Any]:
         if numeric and len({value.shape for value in values}) == 1:
             spread[field.name] = np.std(values, axis=0, ddof=1)
     return spread
-
-
-def require_calculator(atoms: Atoms) -> None:
-    """PropertyError unless a calculator is attached."""
-    if atoms.calc is None:
-        raise PropertyError(
-            "The structure has no calculator; set atoms.calc = ladera.load(MODEL).calculator(), "
-            "or any other ASE calculator."
-        )
 
 
 def require_crystal(atoms: Atoms, what: str) -> None:
@@ -184,7 +177,7 @@ def scaled_crystals(atoms: Atoms, factors: Floats, fmax: float) -> list[Atoms]:
         copy.set_cell(atoms.cell.array * np.cbrt(factor), scale_atoms=True)
         copy.calc = atoms.calc
     brought = max(np.linalg.norm(end.get_forces(), axis=1).max() for end in (copies[0], copies[-1]))
-    for copy in copies:
+    for copy in track(copies, "volumes at rest"):
         relax_ions(copy, max(min(fmax, _SHARE * brought), min(fmax, _LEAST_FORCE)))
     return copies
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
 from ladera.errors import SimulationError
-from ladera.plotting import PALETTE, style
+from ladera.plotting import PALETTE, panel_grid, style
+from ladera.properties.given import of_structure_and_model
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.simulation.molecular_dynamics import run_md
@@ -66,12 +68,12 @@ class Survival(Result):
             ),
         )
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Temperature, and below it the atoms outside the training domain."""
         known = bool(np.isfinite(self.extrapolating).any())
         with style():
-            figure = Figure(figsize=(5.2, 4.2 if known else 2.6), layout="constrained")
-            panels = figure.subplots(2 if known else 1, 1, sharex=True, squeeze=False)[:, 0]
+            height, rows = (4.2, (1, 1)) if known else (2.6, (1,))
+            figure, panels = panel_grid(5.2, height, ax, rows=rows, share="x")
             panels[0].plot(self.times, self.temperatures, color=PALETTE[0], lw=0.9)
             panels[0].axhline(self.temperature, color=PALETTE[1], ls="--", lw=1)
             panels[0].set(ylabel="temperature (K)")
@@ -82,6 +84,7 @@ class Survival(Result):
         return figure
 
 
+@of_structure_and_model
 @recorded
 def survival(
     atoms: Atoms,

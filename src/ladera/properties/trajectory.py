@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from ladera import display
+from ladera.arguments import checked
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.formats.lammps_dump import UNFOLDED
 from ladera.errors import DataError, PropertyError, did_you_mean
@@ -136,6 +138,21 @@ class Trajectory:
         followed, cells, wrapped = unfold(given.positions, given.cells, whole=whole)
         return replace(given, positions=followed, cells=cells, wrapped=wrapped)
 
+    def __repr__(self) -> str:
+        """Frames, atoms, times, and what is known besides the positions."""
+        elements = ", ".join(chemical_symbols[number] for number in np.unique(self.numbers))
+        length = (self.n_frames - 1) * self.interval / 1000
+        known = [name for name in ("velocities", "dipoles") if getattr(self, name) is not None]
+        return display.lines(
+            "Trajectory",
+            [
+                f"{self.n_frames} frames of {len(self.numbers)} atoms of {elements}",
+                f"every {self.interval:g} fs, {length:g} ps",
+                "" if self.temperature is None else f"{self.temperature:.4g} K",
+                f"with {' and '.join(known)}" if known else "",
+            ],
+        )
+
     @property
     def hash(self) -> str:
         """The hash of what it ends with, by which the file it was read from is known."""
@@ -203,6 +220,7 @@ class Trajectory:
         )
 
 
+@checked
 def read_trajectory(
     path: str | os.PathLike[str],
     *,
@@ -275,7 +293,7 @@ def interval_between(path: Path, frames: Sequence[Atoms], interval: float | None
     if time is None:
         raise DataError(
             f"{path} does not say how much time passes between its frames; give it with "
-            "--interval, in fs (the time step times the steps from frame to frame)."
+            "--interval (interval=), in fs: the time step times the steps from frame to frame."
         )
     return time
 

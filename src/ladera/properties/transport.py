@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ladera.errors import ConfigError
+from ladera.progress import track
 from ladera.properties.arrhenius import arrhenius
 from ladera.properties.diffusion import diffusion
 from ladera.properties.site_density import site_density
@@ -38,7 +39,6 @@ def run_for_diffusion(
     time: float,
     timestep: float = 1.0,
     processes: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[list[Path]]:
     """Dynamics of ``time`` ps at each temperature (K): at each the run of the mean, then members'.
 
@@ -51,15 +51,7 @@ def run_for_diffusion(
         time=time,
         trajectory_interval=max(1, round(_FRAME / timestep)),
     )
-    runs = run_temperatures(
-        atoms,
-        model,
-        temperatures,
-        settings,
-        folder,
-        processes=processes,
-        on_progress=on_progress,
-    )
+    runs = run_temperatures(atoms, model, temperatures, settings, folder, processes=processes)
     return [[each.mean, *each.members] for each in runs]
 
 
@@ -123,7 +115,7 @@ def transport(
     Raises what these functions and the reading of trajectories raise.
     """
     results = []
-    for number in range(len(files.groups)):
+    for number in track(range(len(files.groups)), "trajectories"):
         first, *members = files.read(number)
         result = diffusion(
             first, species, charge=charge, window=window, viscosity=viscosity, members=members

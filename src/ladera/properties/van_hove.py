@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
-from ladera.plotting import DASHES, FAINT, INK, PALETTE, style
+from ladera.plotting import DASHES, FAINT, INK, PALETTE, panel_grid, style
+from ladera.progress import track
+from ladera.properties.given import of_trajectory
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.trajectory import Trajectory
@@ -69,12 +71,12 @@ class VanHove(Result):
             rows.append((*row, *([float(self.replaced[i + 1])] if paired else [])))
         return Table(tuple(columns), tuple(rows))
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """One curve for each time; dotted, that of a random walk as long as the longest."""
         paired = len(self.replaced) > 0
         with style():
-            figure = Figure(figsize=(5.0, 5.8 if paired else 3.2), layout="constrained")
-            panel, *others = figure.subplots(1 + paired, 1, squeeze=False)[:, 0]
+            height, rows = (5.8, (1, 1)) if paired else (3.2, (1,))
+            figure, (panel, *others) = panel_grid(5.0, height, ax, rows=rows)
             for i, time in enumerate(self.times):
                 panel.plot(
                     self.distances,
@@ -113,6 +115,7 @@ def _look(number: int) -> dict[str, Any]:
     return {"color": PALETTE[number], "ls": DASHES[number % len(DASHES)], "lw": WIDTHS[number]}
 
 
+@of_trajectory
 @recorded
 def van_hove(trajectory: Trajectory, species: str, /) -> VanHove:
     r"""Van Hove's functions at five times, up to a quarter of the trajectory.
@@ -139,7 +142,7 @@ def van_hove(trajectory: Trajectory, species: str, /) -> VanHove:
         )
     lags = np.unique(np.geomspace(max(1, n_frames // 100), n_frames // 4, TIMES).astype(int))
     gone = []
-    for lag in lags:
+    for lag in track(lags, "times, distances gone"):
         stride = max(1, (n_frames - lag) * positions.shape[1] // SAMPLES)
         origins = np.arange(0, n_frames - lag, stride)
         gone.append(np.linalg.norm(positions[origins + lag] - positions[origins], axis=2).ravel())
@@ -181,7 +184,8 @@ class _Pairs:
         """The distinct part over the density, and the number of others near an atom's start."""
         if len(self.edges) < 2:
             return np.empty((0, 0)), np.empty(0)
-        counts = np.array([self._counts(int(lag)) for lag in lags])  # others of one atom
+        # Others of one atom.
+        counts = np.array([self._counts(int(lag)) for lag in track(lags, "times, pairs")])
         n_others = self._positions.shape[1] - 1
         density = n_others / abs(float(np.linalg.det(self._cell)))
         shells = 4 / 3 * np.pi * np.diff(self.edges**3)

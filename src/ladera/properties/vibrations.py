@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import Atoms, units
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 
@@ -103,13 +104,12 @@ class Vibrations(Result):
 
     def tables(self) -> tuple[Table, ...]:
         """The modes, the thermochemistry, and what it is of."""
-        zero_point = self.number("zero_point_energy")
         gas = (
             "ideal gas at 1 bar" if not self.held else "vibrations alone: held or periodic, no gas"
         )
         summary = Table.of_one(
             (Column("potential energy E", "eV", pattern=".6f"), self.number("potential_energy")),
-            (Column("zero-point energy", "eV", pattern=".4f"), zero_point),
+            (Column("zero-point energy", "eV", pattern=".4f"), self.number("zero_point_energy")),
             (Column("H, S and G"), gas),
             (Column("symmetry number"), float(self.symmetry_number)),
             (Column("spin"), self.spin),
@@ -140,6 +140,8 @@ class Vibrations(Result):
         )
         fields = (Column("T", "K", pattern="g"), *(column for column, *_ in shown))
         words = f"E is the potential energy; {'F is U - T S' if self.held else 'G is H - T S'}."
+        if count := len(self.imaginary):
+            words += f" Imaginary modes ({count}) are LEFT OUT: this is no minimum."
         return Table(fields, rows, name="thermochemistry", notes=(words,))
 
     def _at(self, name: str, index: int, factor: float) -> Number:
@@ -148,11 +150,11 @@ class Vibrations(Result):
             return Number(np.nan, note="a result of Ladera 0.1: compute it again")
         return self.number(name, index, factor=factor)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """A line for each mode, as high as its intensity where there is one."""
         heights = self.intensities if len(self.intensities) else np.ones(len(self.frequencies))
         with style():
-            figure, panel = axes(5.2, 2.8)
+            figure, panel = axes(5.2, 2.8, ax)
             real = self.frequencies > 0
             panel.vlines(self.frequencies[real], 0, heights[real], color=PALETTE[0])
             panel.vlines(

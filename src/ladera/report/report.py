@@ -24,6 +24,7 @@ import ladera
 from ladera.errors import DataError
 from ladera.files import require_absent, write_text_atomic
 from ladera.plotting import to_svg
+from ladera.progress import track
 from ladera.properties import result
 from ladera.properties.result import Result
 from ladera.report import (
@@ -127,11 +128,11 @@ def _render(
     budget = viewer.ATOM_FRAMES // max(len(simulations) + len(results), 1)
     shown = [
         _simulation(simulation, f"s{number}", budget, skip)
-        for number, simulation in enumerate(simulations)
+        for number, simulation in enumerate(track(simulations, "simulations drawn"))
     ]
     properties = [
         _property(saved, where, f"p{number}", budget)
-        for number, (where, saved) in enumerate(results.items())
+        for number, (where, saved) in enumerate(track(results.items(), "results drawn"))
     ]
     if script is None and any(item["scene"] for item in (*shown, *properties)):
         warnings.warn(HOW_TO_GET_3D, ReportWarning, stacklevel=3)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ladera import progress
 from ladera.errors import SimulationError
 from ladera.loading import ModelSource
 from ladera.potential.heat_flux import HeatFlux
@@ -63,7 +64,6 @@ def run_independent(
     count: int,
     equilibration: float,
     processes: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """``count`` runs with the heat flux at constant energy; their folders run-1, run-2...
 
@@ -99,17 +99,18 @@ def run_independent(
         place = Path(folder) / f"run-{number + 1}"
         pieces.append(_Piece(atoms, source, before, after, place))
 
-    def look() -> None:
-        if on_progress is not None:
-            total = sum(piece.before.n_steps + piece.settings.n_steps for piece in pieces)
-            on_progress(sum(piece.done() for piece in pieces), total)
+    def steps_done() -> int:
+        return sum(piece.done() for piece in pieces)
 
     runner = Processes(
         min(processes or available_cores(), count),
         interval=_LOOK,
         stopped="the runs are at restart points; the same command goes on",
     )
-    run_all(runner, [Task(partial(_run, piece), explain=piece.explain) for piece in pieces], look)
+    tasks = [Task(partial(_run, piece), explain=piece.explain) for piece in pieces]
+    steps = sum(piece.before.n_steps + piece.settings.n_steps for piece in pieces)
+    with progress.Task(f"{count} runs, steps", steps, done=steps_done()) as task:
+        run_all(runner, tasks, lambda: task.show(steps_done()))
     return [piece.folder for piece in pieces]
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ladera.errors import DataError, SimulationError
+from ladera.arguments import checked
+from ladera.errors import ArgumentError, DataError, SimulationError
 from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
 from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
 from ladera.potential.heat_flux import HeatFlux
+from ladera.progress import Task
 from ladera.quantities import ENERGY, FORCES
 from ladera.simulation import restart
 from ladera.simulation.dynamics import Dynamics
@@ -39,19 +41,23 @@ if TYPE_CHECKING:
     from ladera.simulation.structures import StructureLike
 
 
+@checked
 def run_md(
     structure: StructureLike,
     model: ModelLike,
-    settings: MDSettings | Mapping[str, Any],
-    folder: str | os.PathLike[str],
+    settings: MDSettings | Mapping[str, Any] | None = None,
+    folder: str | os.PathLike[str] | None = None,
     *,
     resume: bool = False,
     on_row: Callable[[LogRow], None] | None = None,
+    **changes: Any,
 ) -> Atoms:
     """Run molecular dynamics and return the last structure; what is given stays as it is.
 
     ``structure`` is what :func:`ladera.simulation.structures.as_atoms` takes, ``model`` what
-    :func:`ladera.loading.as_potential` does, ``settings`` may be a dict.
+    :func:`ladera.loading.as_potential` does. Settings are those of
+    :class:`ladera.simulation.settings.MDSettings`: an object, a dictionary, keywords (such as
+    ``temperature=300, time=10``), or one of the former with keywords that change it.
 
     ``folder`` receives md.csv (see :class:`LogRow`), trajectory.traj, restart.npz, settings.json,
     extrapolation.csv and final.extxyz. With ``resume`` the run in it continues from its last
@@ -68,8 +74,12 @@ def run_md(
     know. Warns (SimulationWarning) of a long time step and of extrapolation.
     """
     atoms, potential = as_atoms(structure), as_potential(model)
-    if not isinstance(settings, MDSettings):
-        settings = MDSettings(**settings)
+    settings = MDSettings.of(settings, changes)
+    if folder is None:
+        raise ArgumentError(
+            "run_md was not given folder, where the log and the trajectory go; say it, as in "
+            'folder="md".'
+        )
     check_species(atoms, potential)
     check_ensemble(atoms, settings)
     check_timestep(atoms, settings.timestep)
@@ -78,7 +88,11 @@ def run_md(
         point = run.restart_point() if resume else None
         if point is None:
             run.folder.require_new("md")
-        with StopRequest() as stop, run.folder.open_run(point) as run.files:
+        with (
+            StopRequest() as stop,
+            run.folder.open_run(point) as run.files,
+            Task("steps", settings.n_steps, done=run.step) as run.task,
+        ):
             run.begin(point)
             while run.step < settings.n_steps:
                 run.advance()
@@ -93,6 +107,7 @@ class _Run:
     """A run in progress: its dynamics, its guard and its files."""
 
     files: RunFiles
+    task: Task
 
     def __init__(
         self,
@@ -155,6 +170,7 @@ class _Run:
             self._check_and_record()
         except (SimulationError, DataError) as error:
             self._stop(error)
+        self.task.done = self.step
         if self.step % self._settings.restart_interval == 0 or self.step == self._settings.n_steps:
             self.save_restart()
 
@@ -211,6 +227,12 @@ class _Run:
         self._guard.check_domain(row.extrapolating_atoms)
         if self.step > 0:
             self._good, self._good_step = self.frame(), self.step
+        rate = self.task.rate or 0.0
+        speed = f"{rate:.1f} steps/s, {rate * self._settings.timestep * 1e-6 * 86400:.3g} ns/day"
+        state = f"{row.temperature_k:.0f} K, total energy {row.total_energy_ev:.3f} eV"
+        if row.extrapolating_atoms:
+            state += f", {row.extrapolating_atoms} atoms outside the training domain"
+        self.task.words = f"{speed}, {state}"
         if self._on_row is not None:
             self._on_row(row)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ladera import progress
 from ladera.errors import SimulationError
 from ladera.loading import ModelSource
 from ladera.processes import ProcessEndedError, Processes, Task, available_cores, run_all
@@ -38,16 +39,14 @@ def run_temperatures(
     folder: str | os.PathLike[str],
     *,
     processes: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Runs]:
     """Molecular dynamics of ``atoms`` at each temperature (K); the folders, in their order.
 
     ``model`` is its path or name, or those of a committee's members; ``settings`` are those of all
     runs but for the temperature and a seed that follows from it, so that more temperatures can be
     added later. A committee runs as its mean, and each member by itself besides. ``processes`` run
-    at a time, one core each, as many as there are cores by default; ``on_progress`` is called now
-    and then with the steps done and those of all runs. Runs in ``folder`` that were interrupted go
-    on where they were, finished ones stay as they are.
+    at a time, one core each, as many as there are cores by default. Runs in ``folder`` that were
+    interrupted go on where they were, finished ones stay as they are.
 
     Raises SimulationError for temperatures that are equal or not positive, DataError for an element
     the model does not know, and what a run raises.
@@ -72,17 +71,18 @@ def run_temperatures(
         for of_one, temperature in zip(runs, temperatures, strict=True)
     ]
 
-    def look() -> None:
-        if on_progress is not None:
-            done = sum(RunFolder(piece.folder).steps_done() for piece in pieces)
-            on_progress(done, settings.n_steps * len(pieces))
+    def steps_done() -> int:
+        return sum(RunFolder(piece.folder).steps_done() for piece in pieces)
 
     runner = Processes(
         min(processes or available_cores(), len(pieces)),
         interval=_LOOK,
         stopped="the runs are at restart points; the same command goes on",
     )
-    run_all(runner, [Task(partial(_run, piece), explain=piece.explain) for piece in pieces], look)
+    tasks = [Task(partial(_run, piece), explain=piece.explain) for piece in pieces]
+    words, steps = f"{len(temperatures)} temperatures, steps", settings.n_steps * len(pieces)
+    with progress.Task(words, steps, done=steps_done()) as task:
+        run_all(runner, tasks, lambda: task.show(steps_done()))
     return runs
 
 

@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from ase.calculators.mixing import SumCalculator
 
+from ladera.arguments import checked
 from ladera.codes.published import of_family
-from ladera.errors import ConfigError, did_you_mean
-from ladera.loading import load, load_published
+from ladera.loading import load, load_published, placed
 from ladera.simulation.dispersion import D3
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ Folder = str | os.PathLike[str]
 Precision = Literal["float32", "float64"]
 
 
+@checked
 def mace_mp(
     model: str | os.PathLike[str] = "medium-mpa-0",
     device: str = "cpu",
@@ -46,6 +46,7 @@ def mace_mp(
     return SumCalculator([calculator, D3(dispersion_xc)])
 
 
+@checked
 def mace_off(
     model: str | os.PathLike[str] = "medium",
     device: str = "cpu",
@@ -69,15 +70,9 @@ def _calculator(
     head: str | None,
     folder: Folder | None,
 ) -> LaderaCalculator:
-    if device.partition(":")[0] not in ("", "cpu", "cuda"):
-        raise ConfigError(f"There is no device '{device}'; {did_you_mean(device, ('cpu', 'cuda'))}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"There is no GPU here for the device '{device}'; take 'cpu'.")
     if Path(model).is_file():
         potential = load(model, head=head)
     else:
         name = of_family(family, str(model)).name
         potential = load_published(name, head=head, folder=folder)
-    potential.to(device=device or "cpu", dtype=getattr(torch, dtype))
-    calculator: LaderaCalculator = potential.calculator()
-    return calculator
+    return placed(potential, device or "cpu", dtype).calculator()

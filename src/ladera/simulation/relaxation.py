@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ladera import display
+from ladera.arguments import checked
 from ladera.arrays import Floats
-from ladera.errors import DataError, SimulationError, did_you_mean
+from ladera.errors import DataError, SimulationError
 from ladera.extrapolation import farthest, judgement
 from ladera.identity import describe_run
 from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
-from ladera.simulation.comparison import SYMMETRY_TOLERANCE, Row, before_and_after
+from ladera.progress import Task
+from ladera.simulation.comparison import COLUMNS, SYMMETRY_TOLERANCE, Row, before_and_after
 from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.held import require_honoured
 from ladera.simulation.preparation import SimulationWarning, check_species
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 LOGARITHM_TERMS = 200  # far more than any cell needs
 
 OptimizerName = Literal["lbfgs", "bfgs", "fire"]
+log = logging.getLogger(__name__)
+
 _Writer = Callable[[RelaxRow, "Atoms"], None]
 
 
@@ -49,11 +55,24 @@ class Relaxation:
     converged: bool
     last: RelaxRow
 
+    def __repr__(self) -> str:
+        """Whether it has converged, after how many steps, and what is left."""
+        state = "converged" if self.converged else "not converged"
+        force = f"largest force {self.last.max_force_ev_per_angstrom:.3g} eV/Angstrom"
+        energy = f"energy {self.last.potential_energy_ev:.6f} eV"
+        what = self.atoms.get_chemical_formula()
+        steps = f"{state} after {self.last.step} steps"
+        return display.lines("Relaxation", [what, steps, energy, force])
+
+    def _repr_html_(self) -> str:
+        return display.table(COLUMNS, self.table(), repr(self))
+
     def table(self) -> list[Row]:
         """Quantity, before, after and change; see :mod:`ladera.simulation.comparison`."""
         return before_and_after(self.start, self.atoms)
 
 
+@checked
 def relax(
     structure: StructureLike,
     model: ModelLike,
@@ -88,7 +107,7 @@ def relax(
     element.
     """
     atoms, potential = as_atoms(structure), as_potential(model)
-    _check_settings(atoms, fmax, steps, cell or symmetry, optimizer)
+    _check_settings(atoms, fmax, steps, cell or symmetry)
     if cell:
         require_honoured(atoms, "cell relaxation")
     check_species(atoms, potential)
@@ -105,13 +124,20 @@ def relax(
         "optimizer": optimizer,
     }
     place = None if folder is None else RunFolder(folder)
-    with _writer(place, describe_run(settings, potential, atoms)) as write:
+    with (
+        _writer(place, describe_run(settings, potential, atoms)) as write,
+        Task("steps of the relaxation") as task,
+    ):
         for step, done in enumerate(_iterations(moving, fmax, steps, cell, optimizer)):
             if step == 0:
                 start = _frame(moving, atoms)
             converged, row = done, _row(step, moving, calculator)
             frame = _frame(moving, atoms)
             write(row, frame)
+            force = row.max_force_ev_per_angstrom
+            state = f"{row.potential_energy_ev:.6f} eV, {force:.5f} of {fmax:g} eV/Angstrom"
+            log.debug("step %5d  %s", step, state)
+            task.show(step, state)
             if on_row is not None:
                 on_row(row)
         if place is not None:
@@ -202,14 +228,11 @@ def _writer(folder: RunFolder | None, description: Mapping[str, Any]) -> Iterato
             yield write
 
 
-def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str) -> None:
+def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool) -> None:
     if not (math.isfinite(fmax) and fmax > 0):
         raise SimulationError(f"fmax is {fmax:g} eV/Angstrom; it must be finite and above zero.")
     if steps < 1:
         raise SimulationError(f"steps is {steps}; it must be one or more.")
-    if optimizer not in get_args(OptimizerName):
-        hint = did_you_mean(optimizer, get_args(OptimizerName))
-        raise SimulationError(f"There is no optimizer '{optimizer}'; {hint}")
     if cell and not atoms.pbc.all():
         raise SimulationError(
             "Only a structure that is periodic in all three directions has a cell to relax and a "

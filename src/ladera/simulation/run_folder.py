@@ -155,8 +155,8 @@ class RunFolder:
         table = self.path / _TABLES[kind]
         if kind == "md" and self.holds_run:
             raise SimulationError(
-                f"{self.path} holds a run already; continue it with --resume or choose "
-                "another folder."
+                f"{self.path} holds a run already; continue it with --resume (resume=True) or "
+                "choose another folder."
             )
         if table.exists() and tables.last_row(table)[:1] in ([], ["0"] if kind == "md" else []):
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 from pydantic import (
@@ -15,8 +16,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from ladera import measures
-from ladera.errors import SimulationError, did_you_mean
+from ladera import display, measures
+from ladera.errors import SimulationError, did_you_mean, told
 
 _FEMTOSECONDS_PER_PICOSECOND: Final = 1000.0
 
@@ -128,6 +129,26 @@ class MDSettings(BaseModel):
         10, gt=0, description="How many rows of md.csv in sequence may be beyond max_extrapolating."
     )
 
+    @classmethod
+    def of(
+        cls, settings: MDSettings | Mapping[str, Any] | None, changes: Mapping[str, Any]
+    ) -> MDSettings:
+        """Settings that are given as an object, a dictionary or nothing, with some changed."""
+        if isinstance(settings, MDSettings):
+            settings = settings.model_dump(exclude_unset=True)
+        return cls(**{**(settings or {}), **changes})
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, and the ensemble."""
+        names = [
+            name
+            for name in type(self).model_fields
+            if name == "ensemble" or (getattr(self, name) != type(self).model_fields[name].default)
+        ]
+        return display.lines("MDSettings", [f"{name}={getattr(self, name)!r}" for name in names])
+
+    __str__ = __repr__
+
     @property
     def n_steps(self) -> int:
         """Length of the run in time steps."""
@@ -137,9 +158,10 @@ class MDSettings(BaseModel):
 
     @property
     def name(self) -> str:
-        """A name for the folder of such a run: md-300K, md-300-600K, md-300K-1GPa, md-nve."""
+        """A name for the folder of such a run: md-300K, md-300-600K, md-300K-1GPa, md-nve-300K."""
         if self.ensemble == "nve":
-            return "md-nve"
+            drawn = self.initial_velocities == "maxwell-boltzmann"
+            return f"md-nve-{self.temperature:g}K" if drawn else "md-nve"
         end = "" if self.temperature_end is None else f"-{self.temperature_end:g}"
         pressure = f"-{self.pressure:g}GPa" if self.ensemble == "npt" else ""
         return f"md-{self.temperature:g}{end}K{pressure}"
@@ -198,9 +220,9 @@ def _sentence(detail: ErrorDetails, names: list[str]) -> str:
         return f"'{name}' is no setting of a simulation; {did_you_mean(name, names)}"
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-        return f"{name} is '{value}'; {did_you_mean(str(value), choices)}"
+        return f"{name} is {told(value)}; {did_you_mean(str(value), choices)}"
     unit = _unit_of(MDSettings, name) or ""
-    shown = f"{value:g} {unit}".rstrip() if isinstance(value, float) else repr(value)
+    shown = f"{value:g} {unit}".rstrip() if isinstance(value, float) else told(value)
     return f"{name} is {shown}; it must be {_EXPECTED.get(kind, 'of another kind')}."
 
 

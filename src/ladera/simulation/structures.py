@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -20,15 +23,18 @@ from ase.io.formats import filetype, ioformats
 from ladera.data.formats import LabelKeys, extended_xyz
 from ladera.data.frame import Frame
 from ladera.data.text import is_input_data
-from ladera.errors import DataError, reason_of
+from ladera.errors import ArgumentError, DataError, did_you_mean, reason_of, told
 from ladera.identity import hash_of_structure
 from ladera.inputs import require_structure
+from ladera.potential import Potential
 from ladera.provenance import came_from
 from ladera.simulation.records import restore_constraints
 from ladera.structure import StructureWarning
 
 # What :func:`as_atoms` takes.
 StructureLike: TypeAlias = Atoms | Frame | str | os.PathLike[str]
+
+log = logging.getLogger(__name__)
 
 _ISOTOPES: Final = {"D": 2.014101778, "T": 3.016049281}  # amu, of hydrogen (AME 2020)
 _DEUTERON: Final = 2.01355  # amu, what ASE's reader of CIF gives deuterium
@@ -62,29 +68,47 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     _require_full_sites(atoms, path)
     restore_constraints(atoms, path)
     came_from(hash_of_structure(atoms, atoms.get_masses()), path)
+    log.debug("Read %s: %s, %d atoms.", path, atoms.get_chemical_formula(), len(atoms))
     return atoms
 
 
 def as_atoms(structure: object) -> Atoms:
     """The structure that somebody means: ASE's Atoms as they are, a Frame, a path or a name.
 
+    Of a :class:`ladera.simulation.relaxation.Relaxation` the last structure.
+
     A name is one of ASE's molecules of the G2 set, such as "H2O" or "CH3CH2OH". A frame's atoms
-    carry its labels. Raises what :func:`read_structure` raises, and DataError for what is none of
-    these.
+    carry its labels. Raises what :func:`read_structure` raises, and ArgumentError for what is none
+    of these.
     """
     if isinstance(structure, Atoms):
         return structure
     if isinstance(structure, Frame):
         return structure.to_atoms()
-    if not isinstance(structure, (str, os.PathLike)):
-        raise DataError(
-            "A structure is ASE's Atoms, a Frame, or the path of a file, not "
-            f"{type(structure).__name__}."
+    held = getattr(structure, "atoms", None)  # of a relaxation
+    if isinstance(held, Atoms) and not hasattr(structure, "get_property"):
+        return held
+    if isinstance(structure, Potential) or hasattr(structure, "get_property"):
+        raise ArgumentError(
+            f"The structure is {told(structure)}, a model; have model and structure been swapped?"
         )
-    if not Path(structure).exists() and str(structure) in g2.names:
-        found: Atoms = molecule(str(structure))
+    if not isinstance(structure, (str, os.PathLike)):
+        raise ArgumentError(
+            f"The structure is {told(structure)}; give ASE's Atoms, a Frame, a path, or the name "
+            'of a molecule such as "CH3CH2OH": one structure at a time.'
+        )
+    name = str(structure)
+    if not Path(structure).exists() and re.fullmatch(r"\w+", name):
+        if name not in g2.names:
+            hint = did_you_mean(name, g2.names) if _near(name) else "check the path."
+            raise DataError(f"There is no file and no molecule '{name}'; {hint}")
+        found: Atoms = molecule(name)
         return found
     return read_structure(structure)
+
+
+def _near(name: str) -> bool:
+    return bool(get_close_matches(name, g2.names, n=1, cutoff=0.6))
 
 
 def _last(path: Path) -> Atoms:

@@ -197,17 +197,6 @@ def interleaved(some: Sequence[Integers], others: Sequence[Integers]) -> list[In
     return [batch for _, batch in sorted(places, key=lambda place: place[0])]
 
 
-def within(indices: Integers, atom_counts: Integers, atoms: int) -> Iterator[Integers]:
-    """As ``in_order``, of so many atoms or little more each; ``atom_counts`` are of ``indices``."""
-    ends = np.cumsum(atom_counts)
-    start = 0
-    while start < len(indices):
-        before = ends[start - 1] if start else 0
-        stop = int(np.searchsorted(ends, before + atoms)) + 1
-        yield indices[start:stop]
-        start = stop
-
-
 def in_order(indices: Integers, batch_size: int) -> Iterator[Integers]:
     """The frames one after the other, in batches."""
     for start in range(0, len(indices), batch_size):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ladera import loading
+from ladera import loading, progress
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, TrainingError
 from ladera.potential.committee import CALIBRATED, Calibration, Committee
@@ -22,7 +22,7 @@ from ladera.quantities import ENERGY, FORCES
 from ladera.training import config_file
 from ladera.training.config import CommitteeSection, TrainingConfig
 from ladera.training.evaluation import evaluate_dataset
-from ladera.training.observer import Observer, Row
+from ladera.training.observer import Observer, Row, Teller, in_words
 from ladera.training.prepared import Prepared
 from ladera.training.run_folder import RunFolder, read_log
 from ladera.training.uncertainty import fit_factor
@@ -137,7 +137,10 @@ def _train_members(
             rows = member.rows()
             epochs = done + sum(heard.values())
             for epoch, row in enumerate(rows[heard[member] :], start=epochs + 1):
-                observer.epoch({**row, "epoch": epoch})
+                told = {**row, "epoch": epoch, "member": member.number}
+                teller.tell(told)
+                observer.epoch(told)
+                bar.show(epoch, in_words(row))
             heard[member] = len(rows)  # fewer where epochs after the checkpoint are done again
 
     runner = Processes(
@@ -146,7 +149,10 @@ def _train_members(
         interval=0.5,
         stopped="every member has written a checkpoint where it was, continue with --resume",
     )
-    with closing(runner.run(list(waiting), look)) as results:
+    epochs = sum(member.config.epochs for member in members)
+    teller = Teller(epochs)
+    bar = progress.Task("epochs of all members", epochs, done=done + sum(heard.values()))
+    with bar, closing(runner.run(list(waiting), look)) as results:
         for task, (code, reason) in results:
             waiting[task].require_trained(code, reason)
 

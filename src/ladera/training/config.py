@@ -136,6 +136,13 @@ class DataConfig(Section):
         description="Train on a random sample of the training frames, drawn with the run's seed: "
         "as many with repetition (bootstrap), or 80 % of them (subsample).",
     )
+    level: str | None = Field(
+        None,
+        description="Level of theory of the labels, such as PBE-D3/def2-TZVP; kept with the model.",
+    )
+    cite: str | None = Field(
+        None, description="How to cite the data, such as a DOI; kept with the model."
+    )
     graph_memory: PositiveFloat = Field(
         4.0,
         description="GiB of neighbour lists to keep; those beyond are built again when needed.",

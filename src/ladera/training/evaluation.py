@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import torch
 from ase.data import atomic_numbers, chemical_symbols
 
-from ladera.array_files import InParts, blank, save_arrays
+from ladera.array_files import InParts, save_arrays
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.data.store import BLOCK, release
 from ladera.errors import DataError
+from ladera.extrapolation import Extrapolation
 from ladera.files import atomic_path
 from ladera.graph import Graph
-from ladera.potential import Potential, Prediction, evaluate
-from ladera.potential.committee import CALIBRATED, calibration_of
+from ladera.labelling.asking import answers
+from ladera.labelling.labelled import Values
+from ladera.potential import Potential, Prediction
+from ladera.potential.committee import calibration_of
+from ladera.progress import Task
 from ladera.quantities import ENERGY, FORCES, MILLI, QUANTITIES, Quantity, pretty
-from ladera.structure import StructureWarning
-from ladera.training.batches import in_order, within
+from ladera.training.batches import in_order
 from ladera.training.extrapolation import ExtrapolationReport
-from ladera.training.heads import by_head
 from ladera.training.metrics import RunningErrors
 from ladera.training.uncertainty import Uncertainty, reliability
 
 N_WORST: Final = 5
 
-# What a call costs is lost in so many atoms, and their graphs are small.
-_ATOMS_AT_ONCE: Final = 1000
 # Largest differences in meV/atom and meV/Angstrom that rounding in a file makes of one number.
 OWN: Final = {ENERGY: 1e-3, FORCES: 1e-2}
 
@@ -217,7 +216,6 @@ def evaluate_dataset(
     potential: Potential,
     dataset: Dataset,
     frame_index: Integers | None = None,
-    on_frames: Callable[[int], None] | None = None,
     *,
     head: str | None = None,
     graphs: Sequence[Graph] | None = None,
@@ -227,117 +225,52 @@ def evaluate_dataset(
     With ``head`` all frames by that one; else, of a model with several, each frame by its own,
     unless one was chosen for all. ``frame_index`` (n_frames,) are the numbers by which the frames
     are called, when they are part of a larger set; ``graphs`` are those of the larger set, else
-    each is built; ``on_frames`` hears how many frames are done.
+    each is built.
 
     Raises DataError for an empty data set, and for an element or a head the model does not know,
     naming the frame.
     """
-    _check(potential, dataset)
-    every = np.arange(len(dataset))
-    index, done = every if frame_index is None else frame_index, 0
-    found = _Predictions(potential, dataset, index, graphs)
-    for name, frames in by_head(potential, dataset) if head is None else [(head, every)]:
-        for indices in within(frames, dataset.atom_counts[frames], _ATOMS_AT_ONCE):
-            found.add(indices, name)
-            done += len(indices)
-            if on_frames:
-                on_frames(done)
-    return found.evaluation()
+    index = np.arange(len(dataset)) if frame_index is None else frame_index
+    values, report = Values(potential, dataset), _Outside(potential, dataset, index)
+    asked = answers(potential, dataset, head=head, names=index, graphs=graphs)
+    with Task("frames evaluated", len(dataset)) as task:
+        for frames, prediction in asked:
+            values.add(frames, prediction)
+            report.add(frames, prediction)
+            task.advance(len(frames))
+    uncertainty = None
+    if potential.members and ENERGY in potential.gives:
+        uncertainty = Uncertainty(len(potential.members), calibration_of(potential), values.spreads)
+    return Evaluation(dataset, index, values.of, values.exists, uncertainty, report.found)
 
 
-class _Predictions:
-    """What a potential says about the frames of a data set, as far as it has been asked."""
+class _Outside:
+    """What is outside a model's training domain; nothing of a model that does not know it."""
 
-    def __init__(
-        self,
-        potential: Potential,
-        dataset: Dataset,
-        index: Integers,
-        graphs: Sequence[Graph] | None,
-    ) -> None:
-        self._potential, self._dataset, self._index = potential, dataset, index
-        self._graphs = graphs
-        n_atoms, n_frames = int(dataset.offsets[-1]), len(dataset)
+    def __init__(self, potential: Potential, dataset: Dataset, index: Integers) -> None:
+        self._potential, self._first = potential, True
+        self.found: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
 
-        def unknown(quantity: Quantity, given: bool) -> Floats:
-            shape = (n_atoms if quantity.per_atom else n_frames, *quantity.shape)
-            # What is not given takes no memory: one NaN, seen everywhere.
-            return blank(shape) if given else np.broadcast_to(np.nan, shape)
-
-        self._values = {q: unknown(q, q in potential.gives) for q in QUANTITIES}
-        self._exists = {quantity: np.zeros(n_frames, dtype=bool) for quantity in QUANTITIES}
-        self._spreads = {q: unknown(q, bool(potential.members)) for q in CALIBRATED}
-        self._extrapolation: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
-
-    def add(self, indices: Integers, head: str | None) -> None:
-        """Ask it about some frames."""
-        potential, dataset = self._potential, self._dataset
-        graphs = {int(k): self._graph(int(k)) for k in indices}
-        indices = np.array([k for k in indices.tolist() if graphs[k] is not None], dtype=np.int64)
-        if not len(indices):
+    def add(self, frames: Integers, prediction: Prediction) -> None:
+        """Look at some frames."""
+        report, potential, graph = self.found, self._potential, prediction.graph
+        if report is None:
             return
-        graph = Graph.batch([graph for graph in graphs.values() if graph is not None])
-        with torch.no_grad():
-            prediction = evaluate(potential, graph, head=head)
-        atoms = np.concatenate([np.arange(*dataset.offsets[k : k + 2]) for k in indices])
-        for quantity in QUANTITIES:
-            if quantity not in potential.gives:
-                continue
-            rows = atoms if quantity.per_atom else indices
-            self._values[quantity][rows] = prediction[quantity].double().cpu().numpy()
-            self._exists[quantity][indices] = prediction.exists(quantity).cpu().numpy()
-            if quantity in self._spreads and potential.members:
-                self._spreads[quantity][rows] = prediction.spread[quantity].cpu().numpy()
-        release({q.name: values for q, values in self._values.items()})
-        if self._extrapolation is not None:
-            self._add_extrapolations(self._extrapolation, prediction, indices)
-
-    def _graph(self, k: int) -> Graph | None:
-        """The graph of a frame; None, and a warning, of one that is no structure."""
-        try:
-            if self._graphs is not None:
-                return self._graphs[int(self._index[k])]
-            return self._dataset[k].graph(self._potential.cutoff)
-        except DataError as error:
-            source = self._dataset[k].source
-            reason = f"Frame {self._index[k]} ({source}) cannot be evaluated: {error}"
-            if len(self._dataset) == 1:
-                raise DataError(reason) from error
-            warnings.warn(f"{reason} The other frames are.", StructureWarning, stacklevel=4)
-            return None
-
-    def evaluation(self) -> Evaluation:
-        """All of it."""
-        uncertainty, potential = None, self._potential
-        if potential.members and ENERGY in potential.gives:
-            uncertainty = Uncertainty(
-                len(potential.members), calibration_of(potential), self._spreads
-            )
-        return Evaluation(
-            self._dataset,
-            self._index,
-            self._values,
-            self._exists,
-            uncertainty,
-            self._extrapolation,
-        )
-
-    def _add_extrapolations(
-        self, report: ExtrapolationReport, prediction: Prediction, indices: Integers
-    ) -> None:
-        """Note what is outside the training domain; no report of a model that does not know it."""
-        graph = prediction.graph
-        grade = self._potential.grade(graph, prediction)
-        if grade is None:
-            self._extrapolation = None
-        elif bool((grade > 1).any()):
-            ends = np.cumsum(graph.atom_counts.cpu().numpy())
-            found = self._potential.explain_grade(graph, prediction)
-            structures = np.searchsorted(ends, [each.atom for each in found], side="right")
-            starts = np.concatenate([[0], ends])
-            for k, index in enumerate(indices.tolist()):
-                mine = [each for each, at in zip(found, structures, strict=True) if at == k]
-                report.add(index, [each._replace(atom=each.atom - int(starts[k])) for each in mine])
+        # Reasons are as cheap as grades, but for a committee's.
+        if potential.members or self._first:
+            grade = potential.grade(graph, prediction)
+            if grade is None:
+                self.found = None
+            if grade is None or not bool((grade > 1).any()):
+                return
+        self._first = False
+        ends = np.cumsum(graph.atom_counts.cpu().numpy()).tolist()
+        found = [list[Extrapolation]() for _ in ends]
+        for each in potential.explain_grade(graph, prediction):
+            k = bisect_right(ends, each.atom)
+            found[k].append(each._replace(atom=each.atom - (ends[k - 1] if k else 0)))
+        for frame, reasons in zip(frames.tolist(), found, strict=True):
+            report.add(frame, reasons)
 
 
 def _in_parts(values: Floats) -> Iterator[Floats]:
@@ -365,17 +298,3 @@ def require_foreign_labels(evaluation: Evaluation) -> Evaluation:
             f"{source}), as in a trajectory of its own; take labels of the reference instead."
         )
     return evaluation
-
-
-def _check(potential: Potential, dataset: Dataset) -> None:
-    if len(dataset) == 0:
-        raise DataError("The data set is empty; there is nothing to evaluate.")
-    unknown = set(dataset.symbols) - set(potential.symbols)
-    if unknown:
-        symbol = min(unknown)
-        column = dataset.symbols.index(symbol)
-        frame = int(np.flatnonzero(dataset.compositions[:, column])[0])
-        raise DataError(
-            f"Frame {frame} ({dataset[frame].source}) contains {symbol}, which this model does not "
-            f"know; it was made for {', '.join(potential.symbols)}."
-        )

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from ladera import progress
 from ladera.errors import LaderaError
 from ladera.interrupt import interrupted_by_signals
 from ladera.training.config_file import parse
@@ -25,6 +26,7 @@ _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 def main(arguments: Sequence[str]) -> int:
     """Train the member; the exit code."""
     text, folder, *flags = arguments
+    progress.hide()  # the committee watches
     config = parse(json.loads(text), "The configuration of the member")
     try:
         with interrupted_by_signals():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from ladera.errors import ConfigError
+from ladera.labelling.heads import names
 from ladera.models import registry
 from ladera.training import config_file
 from ladera.training import heads as head_names
@@ -64,7 +65,7 @@ class FromScratch:
         if model is None:
             raise ConfigError("The configuration has neither a model nor the base of one.")
         if model.head_names and "heads" not in model.model_fields_set:
-            choices = {"heads": head_names.names(dataset) or model.head_names}
+            choices = {"heads": names(dataset) or model.head_names}
         if not model.species:
             choices["species"] = dataset[train].symbols
         if not choices:

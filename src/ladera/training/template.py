@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ladera.data.formats import LabelKeys
+from ladera.data.label_keys import LabelKeys
 from ladera.training.config import TrainingConfig
 from ladera.training.config_file import parse, tags
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
 from ladera.interrupt import StopRequest
+from ladera.progress import Task
 from ladera.quantities import MILLI, QUANTITIES, pretty
 from ladera.tables import TableWriter
 from ladera.training import metrics
@@ -22,7 +23,7 @@ from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
 from ladera.training.committee import train_committee
 from ladera.training.config import TrainingConfig
 from ladera.training.loss import COUNT, SQUARE, Objective
-from ladera.training.observer import Observer, Silent
+from ladera.training.observer import Observer, OnEpoch, Silent, Teller, in_words
 from ladera.training.preparation import prepare
 from ladera.training.prepared import Prepared
 from ladera.training.processes import launch, over_processes
@@ -47,12 +48,18 @@ def train(
     *,
     resume: bool = False,
     observer: Observer | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Potential:
     """Train a potential and return the best one.
 
     ``folder`` receives the files of :mod:`ladera.training.run_folder`. With ``resume`` the run in
     it goes on from its checkpoint to exactly the parameters it would have had; configuration and
     data must be the same.
+
+    ``on_epoch`` is called with one dictionary after each epoch, for trackers of experiments: the
+    names and numbers of a row of log.csv, such as ``epoch``, ``validation_loss`` and
+    ``validation_force_rmse_mev_per_angstrom``; of a committee with the ``member``, epochs counted
+    over all of them. An ``observer`` hears of every step besides.
 
     Ctrl-C and the signals of queue systems (:mod:`ladera.interrupt`) finish the step, write a
     checkpoint and raise KeyboardInterrupt.
@@ -66,6 +73,7 @@ def train(
     """
     if not resume:
         RunFolder(folder).require_new()
+    observer = observer or Silent(on_epoch)
     return train_prepared(prepare(config), folder, resume=resume, observer=observer)
 
 
@@ -114,6 +122,8 @@ def _train(
 class _Run:
     """The state of a run and its loop."""
 
+    task: Task
+
     def __init__(
         self,
         prepared: Prepared,
@@ -143,6 +153,7 @@ class _Run:
         else:
             sums = self._sums_over(self._few_frames())
             self.first_loss = float(self.objective.total(sums, sums[:, COUNT]))
+        self._teller = Teller(self.config.epochs)
         self.log: TableWriter | None = None  # of the process that writes
 
     # --- the loop ------------------------------------------------------------------------------
@@ -151,7 +162,8 @@ class _Run:
         """Train until the end, evaluate, write the model."""
         self._open_folder()
         try:
-            with StopRequest() as stop:
+            total = self.config.epochs
+            with StopRequest() as stop, Task("epochs", total, done=self.epoch) as self.task:
                 while not self._finished():
                     self._train_epoch(stop)
         finally:
@@ -224,6 +236,7 @@ class _Run:
             self.steps.take(steps[self.batch], self.batch)
             self.batch += 1
             self.seconds = time.perf_counter() - started
+            self.task.done = self.epoch + self.batch / len(steps)
             self.observer.step(self.epoch + 1, self.batch, len(steps))
             if self._any_process(stop.requested):
                 self._interrupt()
@@ -260,6 +273,9 @@ class _Run:
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
         if self.log is not None:
             self.log.write(row)
+        self.task.words = in_words(row)
+        if self.fabric.is_global_zero:
+            self._teller.tell(row)
         self.observer.epoch(row)
         if self.epoch % self.config.checkpoint_interval == 0:
             self._save()

@@ -28,6 +28,10 @@ class PublishedModel:
     short: str = ""  # what mace-torch calls it among its family
     family: str = "mace-mp"
     file: str = ""  # of one that comes with Ladera: its file among the embedded data
+    data: str = ""  # what it was trained on
+    level: str = ""  # of theory, of these data
+    cite: tuple[str, ...] = ()  # works on the model, keys of ladera/citing/references.yaml
+    data_cite: tuple[str, ...] = ()  # works on the data
 
     @property
     def file_name(self) -> str:
@@ -91,9 +95,10 @@ def of_family(family: str, short: str) -> PublishedModel:
 
 def _entry(name: str, values: Mapping[str, Any], table: Mapping[str, Any]) -> PublishedModel:
     elements = values.get("elements", "materials")
-    optional = {
-        key: values[key] for key in ("about", "sha256", "short", "family", "file") if key in values
-    }
+    values = table["families"][values.get("family", PublishedModel.family)] | values
+    plain = ("about", "sha256", "short", "family", "file", "data", "level")
+    optional = {key: values[key] for key in plain if key in values}
+    optional |= {key: tuple(values.get(key, ())) for key in ("cite", "data_cite")}
     return PublishedModel(
         name=name,
         url=values.get("url", ""),

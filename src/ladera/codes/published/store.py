@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from ladera.codes.published.registry import PublishedModel
 from ladera.errors import ModelFileError
 from ladera.files import atomic_path, hash_of_file, write_text_atomic
+from ladera.progress import Task
 
 FOLDER_VARIABLE: Final = "LADERA_MODELS"
 _TIMEOUT: Final = 30.0  # seconds without an answer
@@ -119,8 +120,11 @@ def _receive(model: PublishedModel, path: Path) -> None:
             path.open("wb") as file,
         ):
             length = answer.headers.get("Content-Length")
-            while block := answer.read(_BLOCK):
-                file.write(block)
+            known = length is not None and length.strip().isdecimal()
+            with Task(f"bytes of {model.name}", int(length) if known else None) as task:
+                while block := answer.read(_BLOCK):
+                    file.write(block)
+                    task.advance(len(block))
             received = file.tell()
     except urllib.error.HTTPError as error:
         error.close()

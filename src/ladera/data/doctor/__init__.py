@@ -14,8 +14,19 @@ from ladera.data.dataset import Dataset
 from ladera.data.doctor import consistency, geometry, labels, stresses, units
 from ladera.data.doctor.findings import Finding, Report, Severity, renumber, sort_findings
 from ladera.errors import DataError
+from ladera.progress import track
 
-__all__ = ["Finding", "Report", "Severity", "check"]
+__all__ = ["CODES", "Finding", "Report", "Severity", "check"]
+
+# The short names of all findings.
+CODES = (
+    *("not-finite", "no-labels", "missing-label", "zero-energies", "zero-forces", "no-cell"),
+    *("far-away", "overlap", "close-atoms", "contradiction", "duplicate", "stale-energy"),
+    *("energy-outlier", "length-unit", "energy-unit", "force-unit", "force-energy-ratio"),
+    *("force-energy-mismatch", "force-energy-outlier", "stress-ratio", "stress-unit"),
+    *("impossible-charge", "charge-sum", "large-force", "net-force", "mixed-periodicity"),
+    "rare-species",
+)
 
 # Frames that these find at fault are kept out of the other checks.
 GATES = (labels.not_finite, geometry.impossible)
@@ -63,5 +74,5 @@ def _findings(dataset: Dataset) -> Iterator[Finding]:
                 rows = rows[sound]
                 view = dataset[rows]
     if len(view):
-        for examine in CHECKS:
+        for examine in track(CHECKS, "checks of the data"):
             yield from (renumber(finding, rows) for finding in examine(view))

@@ -6,6 +6,7 @@ file                            handled by
 ``*.xyz``, ``*.extxyz``         :mod:`~ladera.data.formats.extended_xyz`
 begins with ``begin``           :mod:`~ladera.data.formats.input_data` (RuNNer, n2p2)
 ``*.h5``, ``*.hdf5``            :class:`ladera.data.dataset.Dataset`, larger than memory
+other ``*.h5``, ``*.npz``       :mod:`~ladera.data.formats.array_file`, reading only
 any other                       :mod:`~ladera.data.formats.ase_files`, reading only
 ==============================  ==================================================================
 
@@ -14,42 +15,59 @@ The first two may be compressed by gzip, bzip2 or xz.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
+from ase import Atoms
+
+from ladera.arguments import checked
 from ladera.data.dataset import Dataset
-from ladera.data.formats import ase_files, extended_xyz, input_data
+from ladera.data.formats import array_file, ase_files, extended_xyz, input_data
 from ladera.data.formats.labels import DataWarning
 from ladera.data.frame import Frame
 from ladera.data.label_keys import AtomColumns, LabelKeys
+from ladera.data.store import is_foreign
 from ladera.data.text import ending, is_extended_xyz, is_input_data
-from ladera.errors import DataError, did_you_mean
+from ladera.errors import ArgumentError, DataError, did_you_mean, told
+from ladera.progress import Task
 from ladera.units import FILE_UNITS, METAL, UNIT_SYSTEMS, UnitSystem
 
-__all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "write"]
+__all__ = ["AtomColumns", "DataWarning", "LabelKeys", "read", "stream", "writable", "write"]
+
+log = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
+# What :func:`read` takes.
+DataLike = PathLike | Atoms | Frame | Sequence[PathLike] | Iterable[Atoms | Frame]
+
+_LARGE: Final = 2**28  # bytes of files whose frames are better not in memory
 
 
+@checked
 def read(
-    paths: PathLike | Sequence[PathLike],
+    source: DataLike,
     *,
     units: UnitSystem | str | None = None,
     keys: LabelKeys | None = None,
     atom_columns: AtomColumns = "charge energy",
     types: Sequence[str] = (),
 ) -> Dataset:
-    """All frames of one or several files.
+    """All frames of one or several files, or of structures at hand.
 
     Raises DataError, with file and line where there is one, for anything that cannot be read, for
     a file without frames, for a label key that is not in the file and for units that it is not in.
-    Warns (DataWarning) of what looks like a label and was not read.
+    Warns (DataWarning) of what looks like a label and was not read. The frames of large files are
+    not held in memory, but in a temporary file that goes with the data set.
 
     Parameters
     ----------
-    paths
-        One file or several, in any of the formats of this module's table.
+    source
+        One file or several, in any of the formats of this module's table; or structures, each
+        ASE's Atoms with their labels (results of a calculator, arrays and info) or a Frame.
     units
         Units of the file, or their name in ``ladera.units.FILE_UNITS``. An ``input.data`` needs
         them said; extended XYZ is in Angstrom and eV unless told otherwise; other files know their
@@ -61,11 +79,13 @@ def read(
     types
         Species of the types 1, 2, 3... of a LAMMPS dump.
     """
-    files, units = _files(paths), _unit_system(units)
-    if len(files) == 1 and _is_hdf5(files[0]):
+    if (structures := _structures(source)) is not None:
+        return Dataset.from_frames(_of_structures(structures, units, keys))
+    files, units = _files(source), _unit_system(units)
+    if len(files) == 1 and _is_hdf5(files[0]) and not is_foreign(files[0]):
         return _open_hdf5(files[0], units, keys or LabelKeys())
     frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
-    return Dataset.from_frames(frames)
+    return _on_disk(frames) if sum(map(_size, files)) > _LARGE else Dataset.from_frames(frames)
 
 
 def stream(
@@ -78,10 +98,16 @@ def stream(
 ) -> Iterator[Frame]:
     """The frames that :func:`read` gives, one after the other, for data larger than memory."""
     keys = LabelKeys() if keys is None else keys
-    for file in _files(paths):
-        yield from _some(_frames(file, _unit_system(units), keys, atom_columns, types), file)
+    with Task("frames read") as task:
+        for file in _files(paths):
+            frames = _frames(file, _unit_system(units), keys, atom_columns, types)
+            for frame in _some(frames, file):
+                yield frame
+                task.advance(1, file.name)
+            log.debug("Read %s: %d frames so far.", file, task.done)
 
 
+@checked
 def write(
     dataset: Dataset, path: PathLike, *, units: UnitSystem | str | None = None
 ) -> tuple[str, ...]:
@@ -93,29 +119,81 @@ def write(
     fails.
     """
     path, units = Path(path), _unit_system(units)
-    kind = ending(path)
+    kind = writable(path)
     if kind != ".data" and units not in (None, METAL):
         raise DataError(f"{path} is always written in Angstrom and eV; give no other units.")
     if _is_hdf5(path):
         dataset.save(path)
     elif kind in (".xyz", ".extxyz"):
         extended_xyz.write(dataset, path)
-    elif kind == ".data":
+    else:
         input_data.write(dataset, path, _required(units, path, "--output-units"))
         return input_data.lost_labels(dataset)
-    else:
+    return ()
+
+
+def writable(path: PathLike) -> str:
+    """The ending of a file that :func:`write` can write, without that of a compression.
+
+    Raises DataError for any other: what takes long asks before.
+    """
+    path = Path(path)
+    kind = ending(path)
+    if not _is_hdf5(path) and kind not in (".xyz", ".extxyz", ".data"):
         raise DataError(
             f"{path} has the ending '{path.suffix}', which Ladera does not write; "
             "choose .extxyz, .extxyz.gz, .data or .h5."
         )
-    return ()
+    return kind
 
 
-def _files(paths: PathLike | Sequence[PathLike]) -> list[Path]:
-    files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(p) for p in paths]
-    if not files:
+def _size(path: Path) -> float:
+    """Length of a file in bytes, roughly what a compressed one would have without."""
+    if not path.is_file():  # which the reader says better
+        return 0.0
+    return path.stat().st_size * (4 if ending(path) != path.suffix.lower() else 1)
+
+
+def _on_disk(frames: Iterator[Frame]) -> Dataset:
+    """A data set in a file without a name: it is gone with the last who reads it."""
+    with TemporaryDirectory(prefix="ladera-") as folder:
+        return Dataset.store(frames, Path(folder) / "frames.h5")
+
+
+def _files(paths: Any) -> list[Path]:
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not isinstance(given, Sequence) or not all(isinstance(p, str | os.PathLike) for p in given):
+        raise ArgumentError(
+            f"The data are {told(paths)}; give the path of a file, several paths, or structures: "
+            "Atoms of ASE or frames, all of one kind."
+        )
+    if not given:
         raise DataError("No data file was given; name at least one.")
-    return files
+    return [Path(path) for path in given]
+
+
+def _structures(source: Any) -> list[Atoms | Frame] | None:
+    """Structures at hand; None of paths and anything else."""
+    if isinstance(source, Atoms | Frame):
+        return [source]
+    if isinstance(source, str | os.PathLike) or not isinstance(source, Iterable):
+        return None
+    if not isinstance(source, Sequence):
+        source = list(source)
+    found = [each for each in source if isinstance(each, Atoms | Frame)]
+    return found if found and len(found) == len(source) else None
+
+
+def _of_structures(
+    structures: Sequence[Atoms | Frame], units: object, keys: LabelKeys | None
+) -> Iterator[Frame]:
+    if units is not None:
+        raise DataError("Structures of Python are in Angstrom and eV already; give no other units.")
+    if all(isinstance(each, Frame) for each in structures):
+        yield from (each for each in structures if isinstance(each, Frame))
+        return
+    atoms = [each.to_atoms() if isinstance(each, Frame) else each for each in structures]
+    yield from ase_files.of_atoms(atoms, keys)
 
 
 def _frames(
@@ -125,6 +203,8 @@ def _frames(
     atom_columns: AtomColumns,
     types: Sequence[str],
 ) -> Iterator[Frame]:
+    if path.suffix.lower() == ".npz" or (_is_hdf5(path) and is_foreign(path)):
+        return array_file.read(path, keys, units)
     if _is_hdf5(path):
         return iter(_open_hdf5(path, units, keys))
     if ending(path) in (".xyz", ".extxyz") or is_extended_xyz(path):

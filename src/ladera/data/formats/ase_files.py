@@ -7,7 +7,7 @@ takes units for granted, this module puts it right or asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,17 +16,19 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io.formats import filetype
+from ase.io.formats import UnknownFileTypeError, filetype
 
-from ladera.data.formats import convergence
-from ladera.data.formats.labels import FileLabels, LabelKeys
+from ladera.data.formats import outputs
+from ladera.data.formats.labels import AT_ZERO_BROADENING, FileLabels
 from ladera.data.frame import Frame
+from ladera.data.label_keys import LabelKeys
 from ladera.data.text import LineReader
 from ladera.errors import DataError, reason_of
 from ladera.units import HARTREE, METAL, UnitSystem
 
 _DATABASES: Final = ("db", "json", "postgresql", "mysql", "mariadb", "aselmdb")
 _LAMMPS: Final = ("lammps-dump-text", "lammps-dump-binary", "lammps-data")
+_OBJECTS: Final = (".lmdb", ".pt", ".pth", ".pkl", ".pickle")
 # Formats whose numbers are in Angstrom and eV already, so that saying so is true.
 _METAL: Final = ("traj", "bundletrajectory", "xsf", "xyz", "vasp", "cif", *_DATABASES)
 
@@ -38,7 +40,7 @@ def read(
 
     ``types`` are the species of LAMMPS's types 1, 2, 3... Raises DataError when ASE cannot read
     the file, when a label that was asked for is in no frame, and for units that are not ASE's.
-    Calculations that did not converge are left out with a warning.
+    Of a program's output what is no label is left out with a warning.
     """
     format_ = _format(path)
     if format_ == "runnerdata":  # ASE would take it for Bohr and Hartree, whatever the user said
@@ -55,30 +57,72 @@ def read(
             "Angstrom and eV; give no other units."
         )
     labels = FileLabels(path, keys, METAL)
-    structures = convergence.converged(_structures(path, format_, units, types), path, format_)
+    if format_ in outputs.PROGRAMS:
+        wanted = [name for name in ("energy", "forces") if getattr(keys, name) == name]
+        structures = outputs.read(path, format_, wanted)
+    else:
+        structures = enumerate(_structures(path, format_, units, types))
     for index, atoms in structures:
-        source = f"{path}, frame {index}"
-        yield labels.frame(
-            _values(atoms, keys, source),
-            numbers=atoms.numbers.astype(np.int64),
-            positions=np.array(atoms.positions, dtype=np.float64),
-            cell=np.array(atoms.cell.array, dtype=np.float64),
-            periodic=np.array(atoms.pbc, dtype=bool),
-            source=source,
-            subset=str(atoms.info.get("subset", "")),
-        )
+        yield _frame(atoms, labels, keys, f"{path}, frame {index}")
     labels.check()
     labels.warn()
 
 
+def of_atoms(structures: Iterable[Atoms], named: LabelKeys | None) -> Iterator[Frame]:
+    """Frames of structures at hand, with the labels that :func:`read` would find in their file.
+
+    Results of a calculator count where it has them already, of the structure as it is now. Keys
+    that are ``named`` must be there.
+    """
+    keys = named or LabelKeys()
+    labels = FileLabels(Path("structures"), keys, METAL)
+    for index, atoms in enumerate(structures):
+        source = f"structure {index}"
+        if atoms.calc is not None and atoms.calc.check_state(atoms):
+            atoms = atoms.copy()  # without results, which are of another structure
+        yield _frame(atoms, labels, keys, source)
+    if named is not None:
+        labels.check()
+    labels.warn()
+
+
+def _frame(atoms: Atoms, labels: FileLabels, keys: LabelKeys, source: str) -> Frame:
+    return labels.frame(
+        _values(atoms, keys, source),
+        numbers=atoms.numbers.astype(np.int64),
+        positions=np.array(atoms.positions, dtype=np.float64),
+        cell=np.array(atoms.cell.array, dtype=np.float64),
+        periodic=np.array(atoms.pbc, dtype=bool),
+        source=source,
+        subset=str(atoms.info.get("subset", "")),
+    )
+
+
 def _format(path: Path) -> str:
+    known = outputs.kind(path)
+    if known is not None:
+        return known
     try:
-        return str(filetype(str(path), read=True))
+        format_ = str(filetype(str(path), read=True))
     except Exception as error:
         raise _unreadable(path, error) from error
+    if format_ in outputs.TOLD:  # only by its name
+        raise _unreadable(path, UnknownFileTypeError())
+    return format_
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
+    if path.suffix.lower() in _OBJECTS:
+        return DataError(
+            f"{path} holds Python objects, which only running code could read, and Ladera never "
+            "does; write its frames as extended XYZ, or as an .aselmdb of fairchem, with the "
+            "program that it is from."
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return DataError(
+            f"{path} can only be read with the package '{error.name}'; install it, or convert the "
+            "file where it is installed."
+        )
     return DataError(
         f"{path} could not be read as data{reason_of(error)}; it is damaged or of a format that is "
         "not known here. Give extended XYZ, HDF5 of Ladera, or an output or trajectory of a code."
@@ -190,6 +234,9 @@ def _values(atoms: Atoms, keys: LabelKeys, source: str) -> dict[str, Any]:
         for name in keys.names() & values.keys() & layer.keys():
             _require_same(name, values[name], layer[name], source)
         values.update(layer)
+    if "free_energy" in results and "energy" not in keys.model_fields_set:
+        values[AT_ZERO_BROADENING] = values.get("energy")
+        values["energy"] = results["free_energy"]  # whose derivatives the forces are
     return values
 
 

@@ -1,74 +1,18 @@
-"""Calculations whose self-consistency was not reached: what they print is no label."""
+"""Steps of VASP whose self-consistency was not reached: what they print is no label."""
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
 
-from ase import Atoms
-
-from ladera.data.formats.labels import DataWarning
 from ladera.data.text import LineReader
-from ladera.errors import DataError
-
-# What programs print when they give up, in the formats of ASE.
-_GIVEN_UP: Final = {
-    "espresso-out": r"convergence NOT achieved",
-    "cp2k-output": r"SCF run NOT converged",
-    "aims-output": r"Self-consistency cycle not converged",
-    "gaussian-out": r"Convergence (failure|criterion not met)|SCF has not converged",
-    "orca-output": r"SCF NOT CONVERGED|not fully converged",
-    "nwchem-out": r"Calculation failed to converge",
-    "castep-castep": r"SCF cycles performed but system has not reached the groundstate",
-    "gamess-us-out": r"SCF IS UNCONVERGED",
-    "qchem-out": r"SCF failed to converge",
-    "abinit-out": r"was not enough SCF cycles to converge",
-    "siesta-out": r"SCF_NOT_CONV",
-}
 
 
-def converged(structures: Iterable[Atoms], path: Path, format_: str) -> Iterator[tuple[int, Atoms]]:
-    """The structures whose calculation converged, with their numbers in the file.
-
-    Those that did not are left out with a warning. Raises DataError when none is left, and for a
-    file that says so without saying of which structure.
-    """
-    bad = _unconverged(path, format_)
-    skipped, index = 0, -1
-    for index, atoms in enumerate(structures):
-        if index in bad:
-            skipped += 1
-        else:
-            yield index, atoms
-    if not skipped:
-        return
-    sentence = (
-        f"{path}: the electronic self-consistency of {skipped} of {index + 1} frames was not "
-        f"reached (first: frame {min(bad)}); their energies and forces are no labels"
-    )
-    if skipped == index + 1:
-        raise DataError(f"{sentence}. Repeat the calculation with more steps.")
-    warnings.warn(f"{sentence}, and they were left out.", DataWarning, stacklevel=2)
-
-
-def _unconverged(path: Path, format_: str) -> set[int]:
+def unconverged(path: Path, format_: str) -> set[int]:
+    """The numbers of the ionic steps of an OUTCAR or vasprun.xml that did not converge."""
     if format_ == "vasp-out":
         return _of_outcar(path)
-    if format_ == "vasp-xml":
-        return _of_vasprun(path)
-    if format_ in _GIVEN_UP:
-        pattern = re.compile(_GIVEN_UP[format_], re.IGNORECASE)
-        with LineReader(path) as reader:
-            while (line := reader.line()) is not None:
-                if pattern.search(line):
-                    raise reader.error(
-                        f"'{line.strip()[:60]}': the self-consistency was not reached, so that "
-                        "energy and forces are no labels; repeat the calculation."
-                    )
-    return set()
+    return _of_vasprun(path) if format_ == "vasp-xml" else set()
 
 
 def _of_outcar(path: Path) -> set[int]:
@@ -76,7 +20,7 @@ def _of_outcar(path: Path) -> set[int]:
     bad: set[int] = set()
     step, limit, iteration, reached, failed = 0, 0, 0, False, False
     with LineReader(path) as reader:
-        while (line := reader.line()) is not None:
+        for line in reader:
             if "Iteration" in line and (match := re.search(r"Iteration\s+\d+\(\s*(\d+)\)", line)):
                 iteration = int(match[1])
             elif "aborting loop" in line:
@@ -84,7 +28,7 @@ def _of_outcar(path: Path) -> set[int]:
                 reached = not failed
             elif "NELM " in line and (match := re.search(r"NELM\s*=\s*(\d+)", line)):
                 limit = int(match[1])
-            elif "FREE ENERGIE OF THE ION-ELECTRON SYSTEM" in line:
+            elif "FREE ENERGIE OF THE ION-ELECTRON SYSTEM" in line and "ML FREE" not in line:
                 if failed or (not reached and iteration >= limit):
                     bad.add(step)
                 step, iteration, reached, failed = step + 1, 0, False, False
@@ -92,13 +36,18 @@ def _of_outcar(path: Path) -> set[int]:
 
 
 def _of_vasprun(path: Path) -> set[int]:
-    """Ionic steps that used up NELM electronic steps."""
+    """Ionic steps that used up NELM electronic steps.
+
+    The first NELM of a run counts: that of its linear response comes after.
+    """
     bad: set[int] = set()
     step, limit, steps = 0, 0, 0
     with LineReader(path) as reader:
-        while (line := reader.line()) is not None:
-            if "NELM" in line and (match := re.search(r'name="NELM"\s*>\s*(\d+)', line)):
-                limit = int(match[1])
+        for line in reader:
+            if "<modeling>" in line:
+                limit = 0
+            elif "NELM" in line and (match := re.search(r'name="NELM"\s*>\s*(\d+)', line)):
+                limit = limit or int(match[1])
             elif "<scstep>" in line:
                 steps += 1
             elif "</calculation>" in line:

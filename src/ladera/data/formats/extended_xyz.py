@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,14 +69,15 @@ def read(path: Path, keys: LabelKeys, units: UnitSystem | None = None) -> Iterat
     labels.warn()
 
 
-def write(dataset: Dataset, path: Path) -> None:
+def write(dataset: Dataset, path: Path, more: Iterable[Mapping[str, Any]] = repeat({})) -> None:
     """Write an extended XYZ file (gzipped when ``path`` ends in .gz), every number exactly.
 
-    Keys are those of LabelKeys; a label that a frame misses is left out of that frame.
+    Keys are those of LabelKeys; a label that a frame misses is left out of that frame. ``more`` are
+    other numbers and texts of each frame, and arrays (n_atoms, ...) of its atoms, by their keys.
     """
     with text_writer(path) as file:
-        for frame in dataset:
-            _write_frame(file, frame)
+        for frame, others in zip(dataset, more, strict=False):
+            _write_frame(file, frame, others)
 
 
 def _text_frames(reader: LineReader) -> Iterator[TextFrame]:
@@ -279,7 +281,7 @@ def _cell(values: dict[str, str], where: str) -> tuple[Floats, Booleans]:
     return cell, np.array(flags if len(flags) == 3 else 3 * flags)
 
 
-def _write_frame(file: IO[Any], frame: Frame) -> None:
+def _write_frame(file: IO[Any], frame: Frame, more: Mapping[str, Any]) -> None:
     columns = [("pos:R:3", frame.positions)]
     labels: dict[str, str | None] = {}
     for quantity in QUANTITIES:
@@ -291,6 +293,12 @@ def _write_frame(file: IO[Any], frame: Frame) -> None:
             columns.append((f"{quantity.name}:R:{rows.shape[1]}", rows))
         else:
             labels[quantity.name] = _joined(value) if quantity.shape else repr(value)
+    for name, value in more.items():
+        if np.ndim(value):
+            rows = np.reshape(value, (frame.n_atoms, -1))
+            columns.append((f"{name}:R:{rows.shape[1]}", rows))
+        else:
+            labels[name] = quote(value) if isinstance(value, str) else repr(float(value))
     values = {
         "Lattice": _joined(frame.cell) if frame.periodic.any() or frame.cell.any() else None,
         "Properties": ":".join(["species:S:1", *(name for name, _ in columns)]),

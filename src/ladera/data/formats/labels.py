@@ -20,6 +20,7 @@ from ladera.units import METAL, UnitSystem
 
 # Labels that few want: one that does not fit is passed over unless it was asked for.
 _UNASKED: Final = ("dipole", "charges")
+AT_ZERO_BROADENING: Final = "energy at zero broadening"  # where the energy is the free energy
 
 
 __all__ = ["DataWarning", "FileLabels", "LabelKeys"]
@@ -58,7 +59,7 @@ class FileLabels:
         the file is not read in.
         """
         keys, units = self._keys, self._units
-        self._found |= set(values)
+        self._found |= set(values) - {AT_ZERO_BROADENING}
         self._free_atoms_only &= len(numbers) == 1
         check_units(values, units, self._units_said, source)
         labels: dict[str, Any] = {}
@@ -96,7 +97,7 @@ class FileLabels:
         """Warn once of each kind of thing that was found in the file and not read."""
         used = self._keys.names() | {"species", "pos", "Z", "numbers", "subset"}
         unread = lookalikes(self._found, used)
-        if unread:
+        if unread and self._keys.any_label:
             names = ", ".join(f"'{key}'" for key in unread[:8]) + ", ..." * (len(unread) > 8)
             found = (
                 "looks like a label and was" if len(unread) == 1 else "look like labels and were"
@@ -170,7 +171,16 @@ class FileLabels:
         """Remark on a free energy that is another than the energy, and on masses."""
         if frame.energy is not None and "energy" not in self._keys.model_fields_set:
             free = _number_or_nan(values.get("free_energy")) * self._units.energy
-            if abs(free - frame.energy) > 1e-6:
+            zero = _number_or_nan(values.get(AT_ZERO_BROADENING))
+            if abs(zero - frame.energy) > 1e-6:
+                self._remark(
+                    "free_energy",
+                    f"{frame.source}: the energy is the free energy, whose derivatives the forces "
+                    f"are; that at zero broadening, {abs(zero - frame.energy):.3g} eV away, is "
+                    "read with --energy-key energy (--energy-key free_energy goes without this "
+                    "remark)",
+                )
+            elif abs(free - frame.energy) > 1e-6:
                 self._remark(
                     "free_energy",
                     f"{frame.source}: 'free_energy' differs from 'energy' by "

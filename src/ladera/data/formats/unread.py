@@ -16,12 +16,17 @@ from ase.data import atomic_masses, chemical_symbols
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import DataError
+from ladera.quantities import QUANTITIES
 from ladera.units import BOHR, FILE_UNITS, GIGAPASCAL, HARTREE, KCAL_PER_MOL, RYDBERG, UnitSystem
 
 _STEMS: Final = re.compile(r"energ|forc|stress|virial|dipole|charge|weight|conf\w*type|pressure")
 _LABELS: Final = ("configtype", "totalcharge", "head", "dipole", "charges", "virials", "stress")
-# Results of ASE that say nothing new: per-atom parts, and the free energy, which is compared.
-_HARMLESS: Final = {"energies", "stresses", "freeenergy", "kineticenergy"}
+# Results of ASE that say nothing new: parts of atoms, energies that are compared, what is no label.
+_HARMLESS: Final = {
+    *("energies", "stresses", "freeenergy", "energyatzerobroadening", "kineticenergy"),
+    *("initialcharges", "borneffectivecharges"),
+    *(f"{quantity.name}std" for quantity in QUANTITIES),  # that a committee's labels come with
+}
 
 _ENERGIES: Final = {
     **dict.fromkeys(("ev", "electronvolt", "electronvolts"), 1.0),

@@ -73,6 +73,20 @@ class Inference:
             invariants[order] = np.concatenate(features, axis=1)
             return invariants
 
+    def features(self, system: System) -> list[Reals]:
+        """Features after every layer, (n_atoms, components, channels), degree after degree."""
+        with self._lock:
+            prepared, local = self._prepare(system)
+            run, order, steps = self._forward(system, self._preparation.unfolded(prepared), local)
+            found = []
+            for _, product in steps:
+                degrees = product.result.degrees
+                parts = [part.reshape(run.n_atoms, -1, run.channels) for part in degrees]
+                features = np.empty_like(joined := np.concatenate(parts, axis=1))
+                features[order] = joined
+                found.append(features)
+            return found
+
     def _prepare(self, system: System) -> tuple[Prepared, Integers]:
         """What the elements of a system need, and which of them each atom is."""
         present, local = np.unique(system.species, return_inverse=True)

@@ -95,6 +95,20 @@ class SymmetryFunctionPotential(Potential):
         values: Tensor = ops.values(graph.vectors, *arguments, self.plan_number)
         return values
 
+    def descriptors(self, graph: Graph) -> Tensor:
+        """Symmetry functions of each atom, in units of their spread over the training set.
+
+            (G - mean) / sigma        (n_atoms, n_functions); 0 for those that did not vary there
+
+        Beyond the functions of its element an atom has zeros.
+        """
+        values = self.symmetry_functions(graph.to(self.dtype, self.device)).double()
+        index = self.element_index(graph)
+        deviation = self.deviation[index]
+        varied = deviation > 0
+        scaled = (values - self.mean[index]) / torch.where(varied, deviation, 1.0)
+        return torch.where(varied, scaled, 0.0)
+
     def last_layers(self) -> tuple[str, ...]:
         """The last two layers of every network."""
         return tuple(
@@ -146,7 +160,8 @@ class SymmetryFunctionPotential(Potential):
             components = components_of(covariance, self.input_counts[element])
             self.mixing[element] = 0.0
             self.mixing[element, :count, : components.shape[1]] = torch.from_numpy(components)
-        log.info(
+        log.log(
+            logging.INFO if constant.any() else logging.DEBUG,
             "%d of the %d symmetry functions of %s are constant in the training data.",
             int(constant.sum()),
             count,

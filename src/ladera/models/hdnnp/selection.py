@@ -19,6 +19,7 @@ from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.kernels.symmetry_functions.plan import Plan
 from ladera.models.hdnnp.config import Method, SelectionConfig
 from ladera.models.hdnnp.scaling import RESOLUTION
+from ladera.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,8 @@ def sample(plan: Plan, graphs: Sequence[Graph]) -> list[Floats]:
     generator = np.random.default_rng(0)
     quota = -(-ATOMS // min(len(graphs), FRAMES))
     rows: list[list[Floats]] = [[] for _ in plan.species]
-    for visited, frame in enumerate(generator.permutation(len(graphs))):
+    frames = track(generator.permutation(len(graphs)), "frames, symmetry functions")
+    for visited, frame in enumerate(frames):
         if visited >= FRAMES and all(len(blocks) >= FRAMES // 10 for blocks in rows):
             break
         _add_rows(rows, plan, graphs[int(frame)], quota, generator)

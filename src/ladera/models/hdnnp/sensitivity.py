@@ -16,6 +16,7 @@ from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.models.hdnnp.model import HDNNP
 from ladera.models.hdnnp.selection import constant, correlation, sample
 from ladera.potential import Potential
+from ladera.progress import track
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,10 @@ def examine(
     if not 0 < threshold < 1:
         raise ConfigError(f"The threshold is {threshold}; it must be between 0 and 1.")
     values = sample(potential.plan, graphs)
-    slopes = [_slopes(potential, element, G) for element, G in enumerate(values)]
+    slopes = [
+        _slopes(potential, element, G)
+        for element, G in enumerate(track(values, "elements, sensitivities"))
+    ]
     groups = zip(potential.symbols, potential.plan.functions, values, slopes, strict=True)
     return [_element_report(*group, threshold) for group in groups]
 

@@ -60,7 +60,10 @@ class FastPath:
             if group
         ]
         self._state = self._current()
-        self._inference = Inference(_model(deepcopy(potential).double(), head), potential.dtype)
+        double, dtype = deepcopy(potential).double(), potential.dtype
+        self._inference = self._of_moments = Inference(_model(double, head), dtype)
+        if potential.config.has_dipole:
+            self._of_moments = Inference(_model(double, head, every_degree=True), dtype)
 
     def _current(self) -> list[tuple[int, int]]:
         """Which tensors the modules have, and how often these have changed."""
@@ -81,6 +84,10 @@ class FastPath:
         energies, gradients = self._inference.energies_and_edge_gradients(_system(graph, index))
         found = torch.from_numpy(energies), torch.from_numpy(gradients)
         return found if self._repulsion is None else self._repel(graph, index, *found)
+
+    def features(self, graph: Graph, index: Tensor) -> list[Tensor]:
+        """Features after every layer, of which dipoles are made: see :meth:`MACE.features`."""
+        return [torch.from_numpy(x) for x in self._of_moments.features(_system(graph, index))]
 
     def descriptors(self, graph: Graph, index: Tensor) -> Tensor:
         """Invariant features after every layer, (n_atoms, layers * channels)."""
@@ -118,8 +125,11 @@ def _system(graph: Graph, index: Tensor) -> System:
     )
 
 
-def _model(potential: MACE, head: int) -> tables.Model:
-    """The parameters with all normalisations, in float64."""
+def _model(potential: MACE, head: int, every_degree: bool = False) -> tables.Model:
+    """The parameters with all normalisations, in float64.
+
+    Without ``every_degree`` the last layer has the scalars alone, of which energies are made.
+    """
     config = potential.config
     layers: list[Layer] = _list(potential.layers)
     *linear, last = [layer.readout for layer in layers if layer.readout is not None]
@@ -127,7 +137,10 @@ def _model(potential: MACE, head: int) -> tables.Model:
         cutoff=config.cutoff,
         degree=config.max_l,
         embedding=_array(potential.embedding) / sqrt(len(potential.embedding)),
-        layers=tuple(_layer(potential, layer, t) for t, layer in enumerate(layers)),
+        layers=tuple(
+            _layer(potential, layer, _degrees(potential, layer, t, every_degree), t)
+            for t, layer in enumerate(layers)
+        ),
         readouts=tuple(_readout(readout, head, config.gate).weights[0][:, 0] for readout in linear),
         last_readout=_readout(last, head, config.gate),
         reference_energies=_array(potential.reference_energies[head] + potential.shift[head]),
@@ -142,13 +155,12 @@ def _pairs(potential: MACE) -> tables.Pairs:
     return "same" if potential.transform is None else "unordered"
 
 
-def _layer(potential: MACE, layer: Layer, t: int) -> tables.Layer:
+def _layer(potential: MACE, layer: Layer, degrees: int, t: int) -> tables.Layer:
     if isinstance(layer.interaction, NonlinearInteraction):
-        return _nonlinear_layer(potential, layer, layer.interaction, t)
+        return _nonlinear_layer(potential, layer, layer.interaction, degrees)
     interaction = layer.interaction
     assert isinstance(interaction, Interaction)
     mix = _linear(interaction.down)
-    degrees = _degrees(potential, layer, t)
     if interaction.density is None:
         mix = tuple(matrix / float(potential.average_neighbors[t]) for matrix in mix)
     return tables.Layer(
@@ -167,9 +179,8 @@ def _layer(potential: MACE, layer: Layer, t: int) -> tables.Layer:
 
 
 def _nonlinear_layer(
-    potential: MACE, layer: Layer, interaction: NonlinearInteraction, t: int
+    potential: MACE, layer: Layer, interaction: NonlinearInteraction, degrees: int
 ) -> tables.Layer:
-    degrees = _degrees(potential, layer, t)
     assert isinstance(layer.skip, Linear)
     first, *others = _linear(interaction.last)
     return tables.Layer(
@@ -190,12 +201,13 @@ def _nonlinear_layer(
     )
 
 
-def _degrees(potential: MACE, layer: Layer, t: int) -> int:
-    """How many degrees of a layer's result energies need.
+def _degrees(potential: MACE, layer: Layer, t: int, every: bool) -> int:
+    """How many degrees of a layer's result are wanted: all, or those that energies need.
 
     The vectors of the last layer are there for the dipole.
     """
-    return 1 if t == potential.config.num_interactions - 1 else len(layer.out)
+    last = t == potential.config.num_interactions - 1
+    return 1 if last and not every else len(layer.out)
 
 
 class _Sampler:

@@ -131,7 +131,10 @@ class MACE(Potential):
 
     def _moments(self, graph: Graph, features: Iterable[Tensor] = ()) -> AtomicValues:
         """q (n_atoms,) in e, if it has charges, and p (n_atoms, 3) in e*Angstrom, float64."""
-        features = features or self._features(graph, self.element_index(graph))
+        if not features:
+            index = self.element_index(graph)
+            fast = self._is_fast(graph)
+            features = (self._tables(graph).features if fast else self._features)(graph, index)
         found = [
             layer.dipole(of_layer)
             for layer, of_layer in zip(self._layers(), features, strict=True)

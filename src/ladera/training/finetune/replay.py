@@ -13,9 +13,9 @@ from ladera.data.dataset import Dataset
 from ladera.data.formats import LabelKeys
 from ladera.errors import DataError
 from ladera.potential import Potential
+from ladera.sampling.selection import farthest_points, fingerprints
 from ladera.training.finetune import base as bases
 from ladera.training.finetune.config import Method, MultiHeadReplay, ReplayConfig
-from ladera.training.finetune.selection import farthest_points, fingerprints
 
 
 def _none() -> Integers:
@@ -64,7 +64,8 @@ def prepare_replay(method: Method, section: ReplayConfig, base: Potential, new: 
     symbols = sorted(set(frames.symbols) | set(new.symbols), key=atomic_numbers.__getitem__)
     elements = tuple(atomic_numbers[symbol] for symbol in symbols)
     candidates, known = (fingerprints(base, each, elements) for each in (frames, new))
-    return Replay(frames, farthest_points(candidates, known, section.frames))
+    chosen = farthest_points(candidates, known, section.frames).indices
+    return Replay(frames, np.sort(chosen))
 
 
 def _require_sound(frames: Dataset, config: ReplayConfig) -> None:

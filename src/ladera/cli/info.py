@@ -1,0 +1,158 @@
+"""``ladera info``: what a model is, where it comes from, and on which terms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from ladera.cli.inputs import MODEL
+from ladera.cli.session import answer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ladera.codes.published import PublishedModel
+
+
+def info(
+    model: Annotated[
+        Path,
+        MODEL,
+        Parameter(help="Model file, folder of a training run, or name of a published model."),
+    ],
+    /,
+) -> int:
+    """Say what a model is and where it comes from: parameters, data, level of theory, licence.
+
+    And configuration, code and errors. Of the name of a published model that is not here yet what
+    is known of it; nothing is downloaded. `ladera cite MODEL` says what to cite.
+
+        ladera info run/model.ladera
+        ladera info mace-mp-small
+    """
+    import yaml
+    from rich.console import Console
+
+    from ladera import loading
+    from ladera.codes import published
+
+    name, known = model, None
+    if not model.exists() and published.is_name(str(model)):
+        known = published.find(str(model))
+        if not known.file:
+            return _print_published(known)
+        model = published.fetch(known)
+    potential = loading.load(name if known else model)
+    header = loading.read_header(model)
+    config, origin = header["config"], header["provenance"] | potential.provenance
+    n_parameters = sum(parameter.numel() for parameter in potential.parameters())
+    terms = _terms(origin, known)
+    if potential.heads:
+        terms["heads"] = ", ".join(potential.heads)
+    answer(
+        {
+            "kind": "model",
+            "config": config,
+            "n_parameters": n_parameters,
+            "format_version": header["format_version"],
+            **terms,
+            "provenance": origin,
+        }
+    )
+    console = Console(highlight=False, markup=False)
+    console.print(
+        f"{config['architecture']} for {', '.join(config['species'])}, cutoff "
+        f"{config['cutoff']:g} Angstrom, {n_parameters:,} parameters (model format "
+        f"{header['format_version']})"
+    )
+    if config.get("calibration"):
+        factors = {name: config["calibration"][name] for name in ("energy", "forces")}
+        shown = ", ".join(f"{k} {v:.3f}" for k, v in factors.items() if v is not None)
+        console.print(f"Spread calibrated with the factors: {shown}")
+    _print_origin(console, origin)
+    for title, words in terms.items():
+        console.print(f"{title.replace('_', ' ').capitalize()}: {words}", soft_wrap=True)
+    settings = origin.get("config", {"model": config})
+    console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
+    return 0
+
+
+def _print_origin(console: Console, origin: dict[str, Any]) -> None:
+    """How it came to be."""
+    from ladera.cli.evaluate import error_table
+
+    if "imported_from" in origin:
+        units = f", in {origin['units']}" if "units" in origin else ""
+        where = origin.get("folder") or origin["file"]
+        console.print(f"Imported from {origin['imported_from']}: {where}{units}")
+        if "published_as" in origin:
+            console.print(f"Published as {origin['published_as']} at {origin['url']}")
+    elif "errors" in origin:
+        versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
+        console.print(f"Trained {origin['date']} with {versions}, seed {origin['seed']}")
+        console.print(f"Data {', '.join(origin['config']['data']['files'])}")
+        console.print(f"Data hash {origin['data_hash']}")
+        best = [member["epoch"] for member in origin.get("members", [origin])]
+        epochs = f"{', '.join(map(str, best))} of {origin['config']['epochs']}"
+        console.print(f"Best epoch {epochs}")
+        console.print(error_table(origin["errors"]))
+    elif "members" in origin:
+        console.print(f"Made of {len(origin['members'])} models.")
+    else:
+        console.print("Not trained: its parameters are those of its configuration.")
+
+
+def _terms(origin: dict[str, Any], known: PublishedModel | None) -> dict[str, str]:
+    """Data, level, licence, and what to cite."""
+    from ladera.codes import published
+
+    if known is None and "published_as" in origin:
+        known = published.find(origin["published_as"])
+    base = (origin.get("config", {}).get("finetune") or {}).get("base")
+    data = origin.get("config", {}).get("data", {})
+    licence = "that of who trained it; none is written down here"
+    if known is not None:
+        licence = known.licence
+    elif base and published.is_name(base):
+        licence = f"made from {base}, whose licence is {published.find(base).licence}"
+    files = f"{', '.join(data['files'])}" if data.get("files") else "not written down"
+    if data.get("cite"):
+        files += f" ({data['cite']})"
+    return {
+        "training_data": known.data if known is not None else files,
+        "level_of_theory": known.level
+        if known is not None
+        else data.get("level") or "not written down (data.level of a training configuration)",
+        "licence": licence,
+        "to_cite": f"ladera cite {'MODEL' if known is None else known.name}",
+    }
+
+
+def _print_published(model: PublishedModel) -> int:
+    """What is known of a published model without its file."""
+    from ladera.citing import works
+    from ladera.codes import published
+
+    path = published.folder_of_models() / model.file_name
+    found, _ = works(model.name)
+    cite = [work.text() for work in found if work.key in (*model.cite, *model.data_cite)]
+    facts = {
+        "elements": " ".join(model.elements),
+        "training data": model.data,
+        "level of theory": model.level,
+        "licence": model.licence,
+        "origin": model.url,
+        "SHA-256": model.sha256 or "not published; that of the first download will be kept",
+    }
+    answer({"kind": "published_model", "name": model.name, "about": model.about, **facts})
+    print(f"{model.name}: {model.about}")
+    for title, words in facts.items():
+        print(f"{title[0].upper()}{title[1:]}: {words}")
+    print("Parameters: known when it is here")
+    print(f"Here: {path}" if path.is_file() else f"Not here yet; its place is {path}")
+    print(f"To cite (all: ladera cite {model.name}):")
+    for words in cite:
+        print(f"  {words}")
+    return 0

@@ -1,0 +1,369 @@
+"""Every command that takes a model, on a model of every family: it works, or says why it cannot.
+
+The models are small and random, but of each there is a crystal of copper and a molecule CuO in
+which no force is left, so that all properties can be asked of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+
+import ladera
+from ladera import Graph, Potential
+from ladera.cli import COMMANDS, GROUPS, main
+from ladera.data import formats
+from ladera.data.dataset import Dataset
+from ladera.data.frame import Frame
+from ladera.loading import as_potential
+from ladera.models.hdnnp import HDNNPConfig
+from ladera.models.hdnnp_4g import HDNNP4GConfig
+from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.models.mace import MACEConfig
+from ladera.potential import Calibration, Committee, TrainingStatistics
+
+SPECIES: Final = ("O", "Cu")
+CUTOFF: Final = 3.2
+MACE: Final = {
+    "species": SPECIES,
+    "cutoff": CUTOFF,
+    "channels": 2,
+    "max_l": 1,
+    "correlation": 2,
+    "num_radial": 4,
+    "radial_layers": (4,),
+}
+NETWORKS: Final = {
+    "species": SPECIES,
+    "cutoff": CUTOFF,
+    "size": "small",
+    "hidden_layers": (4,),
+}
+
+
+def crystal(a: float) -> Atoms:
+    return bulk("Cu", "fcc", a=a)
+
+
+def molecule(d: float) -> Atoms:
+    return Atoms("CuO", [[0, 0, 0], [0, 0, d]])
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def _fitted(config: Any, seed: int) -> Potential:
+    torch.manual_seed(seed)
+    potential = ladera.build(config)
+    frames = [crystal(a) * (2, 2, 2) for a in np.linspace(2.6, 4.8, 12)]
+    frames += [molecule(d) for d in np.linspace(1.0, 3.1, 12)]
+    for k, atoms in enumerate(frames):
+        atoms.rattle(0.1, seed=k)
+    graphs = [Graph.from_atoms(atoms, config.cutoff) for atoms in frames]
+    zero = dict.fromkeys(SPECIES, 0.0)
+    potential.fit_statistics(graphs, TrainingStatistics(zero, energy_shift=-1.0, force_scale=1.0))
+    return potential.eval().requires_grad_(False)
+
+
+def hdnnp(seed: int) -> Potential:
+    return _fitted(HDNNPConfig(**NETWORKS), seed)
+
+
+def fourth_generation(seed: int) -> Potential:
+    return _fitted(HDNNP4GConfig(**NETWORKS), seed)
+
+
+def mace(seed: int) -> Potential:
+    return _fitted(MACEConfig(**MACE), seed)
+
+
+def mace_with_dipoles(seed: int) -> Potential:
+    return _fitted(MACEConfig(**MACE, outputs=("energy", "dipole"), hidden_l=1), seed)
+
+
+def lennard_jones(seed: int) -> Potential:
+    return ladera.build(
+        LennardJonesConfig(
+            species=SPECIES,
+            cutoff=4.5,
+            epsilon={"O": 0.1, "Cu": 0.4},
+            sigma={"O": 1.5, "Cu": 2.3},
+        )
+    )
+
+
+def committee(seed: int) -> Potential:
+    one = hdnnp(seed)
+    other = hdnnp(seed)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter *= 1.01
+    return Committee([one, other], Calibration(energy=2.0, forces=2.0, largest_force_std=5.0))
+
+
+FAMILIES: Final[dict[str, Callable[[int], Potential] | str]] = {
+    "hdnnp": hdnnp,
+    "hdnnp_4g": fourth_generation,
+    "mace": mace,
+    "mace-dipoles": mace_with_dipoles,
+    "lennard_jones": lennard_jones,
+    "committee": committee,
+    "emt": "ase.calculators.emt:EMT",
+    "tblite": "tblite.ase:TBLite",
+}
+
+
+class Case(NamedTuple):
+    """A model by the words that name it, and the files that commands are given."""
+
+    model: str
+    other: str  # a model a little beside it
+    calculator: bool
+    crystal: Path
+    block: Path  # eight atoms of the crystal
+    molecule: Path
+    turned: Path  # the molecule, turned by 40 degrees
+    data: Path
+
+
+def _lowest(potential: Potential, make: Callable[[float], Atoms], sizes: Any) -> Atoms | None:
+    """The structure at a minimum of the energy along one length; None where there is none."""
+    from scipy.optimize import minimize_scalar
+
+    calculator = potential.calculator()
+
+    def energy(size: float) -> float:
+        atoms = make(float(size))
+        atoms.calc = calculator
+        return float(atoms.get_potential_energy())
+
+    energies = np.array([energy(size) for size in sizes])
+    inner = np.flatnonzero((energies[1:-1] < energies[:-2]) & (energies[1:-1] < energies[2:])) + 1
+    if not len(inner):
+        return None
+    k = int(inner[np.argmin(energies[inner])])
+    found = minimize_scalar(energy, sizes[k - 1 : k + 2], options={"xtol": 1e-9})
+    return make(float(found.x))
+
+
+def _prepared(name: str, folder: Path) -> Case:
+    """A model of a family with a minimum of both structures, the first of its seeds that has."""
+    source = FAMILIES[name]
+    for seed in range(60):
+        potential = as_potential(source) if isinstance(source, str) else source(seed)
+        solid = _lowest(potential, crystal, np.linspace(2.9, 4.4, 16))
+        pair = solid and _lowest(potential, molecule, np.linspace(1.3, 2.7, 15))
+        if pair:
+            break
+    else:
+        raise AssertionError(f"no model of {name} binds copper and CuO")
+    folder.mkdir()
+    turned = pair.copy()
+    turned.rotate(40, "x")
+    paths = {n: folder / f"{n}.extxyz" for n in ("crystal", "block", "molecule", "turned", "data")}
+    for path, atoms in zip(paths.values(), (solid, solid * 2, pair, turned), strict=False):
+        ase.io.write(path, atoms)
+    frames = []
+    for k in range(4):
+        atoms = (solid * (2, 2, 1), pair)[k % 2].copy()
+        atoms.rattle(0.03, seed=k)
+        atoms.calc = lennard_jones(0).calculator()
+        # Those of no model here: its own labels would be refused.
+        energy, forces = 1.1 * atoms.get_potential_energy(), 1.1 * atoms.get_forces()
+        labels = {"energy": energy, "forces": forces}
+        frames.append(Frame.from_atoms(atoms).with_(**labels))
+    formats.write(Dataset.from_frames(frames), paths["data"])
+    if isinstance(source, str):
+        return Case(source, source, True, *paths.values())
+    names = [str(folder / f"{name}.ladera") for name in ("model", "other")]
+    potential.save(names[0])
+    for parameter in potential.parameters():
+        parameter.data.mul_(1.01)
+    potential.save(names[1])
+    return Case(*names, False, *paths.values())
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
+    """The model of a family, made when it is first asked for."""
+    made: dict[str, Case] = {}
+    folder = tmp_path_factory.mktemp("families")
+
+    def case(name: str) -> Case:
+        if name not in made:
+            made[name] = _prepared(name, folder / name)
+        return made[name]
+
+    return case
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+class Command(NamedTuple):
+    """How a command is called, in a folder of its own; MODEL stands for the model."""
+
+    words: str  # of the command
+    line: Callable[[Case], str]
+
+
+def line(text: str) -> Callable[[Case], str]:
+    return lambda case: text.format(**case._asdict())
+
+
+CALLS: Final[dict[str, Command]] = {
+    name: Command(words, line(text))
+    for name, words, text in (
+        ("evaluate", "evaluate", "MODEL {data}"),
+        ("predict", "predict", "MODEL {data} --output out.extxyz"),
+        ("info", "info", "MODEL"),
+        ("committee", "committee", "MODEL {other} --data {data} --output out.ladera"),
+        ("finetune", "finetune", "MODEL {data} --epochs 1 --output out"),
+        ("import", "import", "MODEL --output out.ladera"),
+        ("export to n2p2", "export", "MODEL out --to n2p2"),
+        ("export to mace", "export", "MODEL out --to mace"),
+        ("relax", "relax", "MODEL {crystal} --fmax 0.001 --output out"),
+        ("relax the cell", "relax", "MODEL {crystal} --cell --steps 50 --output out"),
+        ("md", "md", "MODEL {molecule} --steps 2 --temperature 10 --output out"),
+        ("eos", "eos", "MODEL {crystal} --strain 0.01 --points 6 --output out"),
+        ("elastic", "elastic", "MODEL {crystal} --output out"),
+        ("phonons", "phonons", "MODEL {crystal} --supercell 2 2 2 --output out"),
+        (
+            "expansion",
+            "expansion",
+            "MODEL {crystal} --supercell 2 2 2 --strain 0.06 --points 6 --output out",
+        ),
+        ("vibrations", "vibrations", "MODEL {molecule} --output out"),
+        ("ir", "ir", "MODEL {molecule} --output out"),
+        (
+            "diffusion",
+            "diffusion",
+            "--model MODEL --structure {block} --species Cu --temperature 50 --time 1 "
+            "--processes 1 --output out",
+        ),
+        ("neb", "neb", "MODEL {molecule} {turned} --images 4 --fmax 5 --output out"),
+        (
+            "validate",
+            "validate",
+            "MODEL --structure {molecule} --time 0.02 --temperature 10 --output out",
+        ),
+        ("functions report", "functions report", "MODEL {data} --output out"),
+    )
+}
+
+# Why a command has no answer for a family: a part of the sentence in which it says so.
+_OURS: Final = "is a model of Ladera already; add --head to choose one of several heads"
+_NO_DIPOLE: Final = "gives no dipole, and infrared intensities are made of its changes"
+_NO_FUNCTIONS: Final = "has no energy that is a function of symmetry functions alone"
+_NO_MACE: Final = "; export a MACE"
+_NO_N2P2: Final = "cannot be written for n2p2; export an hdnnp model"
+_CODE: Final = "cannot hold an ASE calculator, which is code and not parameters"
+_REASONS: Final = {
+    "committee": {
+        # Two of one calculator: another class would do, but a file could hold neither.
+        "emt": "no value has both a label and a spread (are its members the same model?)",
+        "tblite": "no value has both a label and a spread (are its members the same model?)",
+    },
+    "finetune": dict.fromkeys(("emt", "tblite"), "has no parameters to fine-tune"),
+    "import": dict.fromkeys(FAMILIES, _OURS) | dict.fromkeys(("emt", "tblite"), _CODE),
+    "export to n2p2": dict.fromkeys([name for name in FAMILIES if name != "hdnnp"], _NO_N2P2),
+    "export to mace": dict.fromkeys([name for name in FAMILIES if name != "mace"], _NO_MACE),
+    "ir": dict.fromkeys(("hdnnp", "mace", "lennard_jones", "committee", "emt"), _NO_DIPOLE),
+    "functions report": dict.fromkeys(
+        [name for name in FAMILIES if name != "hdnnp"], _NO_FUNCTIONS
+    ),
+}
+# Ten seconds each, for what the other rows ask piece by piece: these are taken for the others.
+_VALIDATED: Final = ("lennard_jones",)
+REFUSED: Final = {
+    (name, family): reason
+    for name, families in _REASONS.items()
+    for family, reason in families.items()
+}
+
+
+def _words(command: Command, case: Case) -> list[str]:
+    text = command.line(case)
+    takes_calculator = command.words in _with_options()
+    if case.calculator and takes_calculator:
+        text = text.replace("--model MODEL", "").replace("MODEL", "")
+        text += f" --calculator {case.model}"
+    return [*command.words.split(), *text.replace("MODEL", case.model).split()]
+
+
+def _functions() -> Iterator[tuple[str, Callable[..., int]]]:
+    """All commands by their words."""
+    for command in COMMANDS:
+        if isinstance(command, tuple):
+            module, name = command[0].split(":")
+            yield name, getattr(importlib.import_module(module), name)
+        else:
+            yield command.__name__.strip("_"), command
+    for group, _, commands in GROUPS:
+        for command in commands:
+            yield f"{group} {command.__name__}", command
+
+
+def _with_options() -> set[str]:
+    """The commands that take a calculator in the place of a model."""
+    return {
+        name
+        for name, function in _functions()
+        if any("ModelOptions" in str(p.annotation) for p in _parameters(function))
+    }
+
+
+def _parameters(function: Callable[..., int]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
+
+
+def test_no_command_with_a_model_is_left_out() -> None:
+    models = {"model", "models", "base", "source"}
+    named = {n for n, f in _functions() if models & {p.name for p in _parameters(f)}}
+    assert named | _with_options() == {command.words for command in CALLS.values()}
+    assert {family for _, family in REFUSED} <= set(FAMILIES)
+    assert {name for name, _ in REFUSED} <= set(CALLS)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", CALLS)
+def test_command(
+    name: str,
+    family: str,
+    cases: Callable[[str], Case],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if family == "tblite" and importlib.util.find_spec("tblite") is None:
+        pytest.skip("tblite is not installed (pip install ladera[xtb])")
+    if name == "validate" and family not in _VALIDATED:
+        pytest.skip(
+            f"validate takes ten seconds; its pieces are in other rows, its page is that of "
+            f"{_VALIDATED[0]}"
+        )
+    case = cases(family)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(_words(CALLS[name], case))
+    said = capsys.readouterr()
+    reason = REFUSED.get((name, family))
+    if reason is None:
+        assert not stop.value.code, said.err
+        assert said.out.strip()
+    else:
+        assert stop.value.code == 1
+        (sentence,) = [line for line in said.err.splitlines() if line.startswith("Error: ")]
+        assert reason in sentence
