@@ -44,6 +44,7 @@ from ladera.cli import (
     report,
     sampling,
     session,
+    thermal_conductivity,
     train,
     validate,
     vibrations,
@@ -77,6 +78,11 @@ GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., int], ...]], ...]] = (
         "functions",
         "Choose symmetry functions by data, and see what those of a model do.",
         (functions.select, functions.report),
+    ),
+    (
+        "thermal-conductivity",
+        "Thermal conductivity: of a crystal by its phonons, or of any matter by its heat flux.",
+        (thermal_conductivity.lattice, thermal_conductivity.green_kubo),
     ),
 )
 MD_HELP: Final = """\
@@ -115,6 +121,7 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     defects.surface,
     vibrations.vibrations,
     vibrations.ir,
+    vibrations.raman,
     diffusion.diffusion,
     neb.neb,
     dynamics.structure,

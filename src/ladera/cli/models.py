@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ladera.potential import Potential
 
 CALCULATOR: Final = "--calculator"
-_BY_FLAG: Final = ("diffusion",)  # commands whose model is a flag
+_BY_FLAG: Final = ("diffusion", "green-kubo")  # commands whose model is a flag
 
 
 @Parameter(name="*", group="Model")

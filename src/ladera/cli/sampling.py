@@ -260,8 +260,8 @@ def _candidates(
     """The frames to choose from, ascending, and the score of each frame, if there is one."""
     import numpy as np
 
-    from ladera.cli.progress import ProgressBar
     from ladera.errors import ConfigError
+    from ladera.progress import Task
     from ladera.sampling import selection
 
     if by == "descriptors":
@@ -276,9 +276,9 @@ def _candidates(
             "worth a calculation; give it, such as --above 0.1."
         )
     limit = 1.0 if above is None else above
-    with ProgressBar("Judging", len(dataset)) as bar:
+    with Task("frames judged", len(dataset)) as task:
         kind: Any = by
-        scores = selection.scores(potential, dataset, kind, bar.show)
+        scores = selection.scores(potential, dataset, kind, task.show)
     rows = np.flatnonzero(scores > limit)
     print_line(f"{len(rows):,} of {len(dataset):,} frames have a {by} above {limit:g}.")
     if not len(rows):
@@ -301,8 +301,8 @@ def _farthest(
     import numpy as np
     from ase.data import atomic_numbers
 
-    from ladera.cli.progress import ProgressBar
     from ladera.errors import ConfigError
+    from ladera.progress import Task
     from ladera.sampling import selection
 
     if (number is None) == (distance is None):
@@ -311,8 +311,8 @@ def _farthest(
         raise ConfigError("--number must be at least 1, and --distance above zero.")
     symbols = {*dataset.symbols, *(known.symbols if known else ())}
     elements = tuple(sorted(atomic_numbers[symbol] for symbol in symbols))
-    with ProgressBar("Describing", len(dataset)) as bar:
-        points = selection.fingerprints(potential, dataset, elements, bar.show)
+    with Task("frames described", len(dataset)) as task:
+        points = selection.fingerprints(potential, dataset, elements, task.show)
         others = np.empty((0, points.shape[1]))
         if known is not None:
             others = selection.fingerprints(potential, known, elements)

@@ -106,3 +106,43 @@ def ir(
     atoms = with_model(structure, model, options, output, frame)
     result = compute(atoms, step=step, scale=scale, shape=shape, width=width, measured=measured)
     return finish(result, output)
+
+
+def raman(
+    model: Model,
+    structure: Structure,
+    /,
+    *,
+    options: ModelOptions | None = None,
+    laser: Annotated[float, Parameter(help="Wavelength of the laser, nm.")] = 532.0,
+    temperature: Annotated[float, Parameter(help="Temperature of the gas, K.")] = 298.15,
+    scale: Annotated[float, Parameter(help="Factor on the frequencies.")] = 1.0,
+    shape: Annotated[
+        Literal["lorentzian", "gaussian"], Parameter(help="Shape of a line.")
+    ] = "lorentzian",
+    width: Annotated[float, Parameter(help="Full width of a line at half maximum, cm^-1.")] = 10.0,
+    step: Step = None,
+    frame: Frame = None,
+    output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("raman"),
+) -> int:
+    """Raman spectrum of a relaxed molecule: frequencies (cm^-1) and activities (Angstrom^4/amu).
+
+    Takes a calculator with a polarisability, or with a dipole and an electric field as tblite's;
+    no model has one yet. Tells depolarisation ratios and cross-sections at the laser's wavelength.
+    Writes result.json, table.csv and figure.svg.
+
+        ladera raman --calculator tblite.ase:TBLite relax/relaxed.extxyz --laser 785
+    """
+    from ladera.properties.raman import raman as compute
+
+    require_free(output)
+    result = compute(
+        with_model(structure, model, options, output, frame),
+        laser=laser,
+        temperature=temperature,
+        step=step,
+        scale=scale,
+        shape=shape,
+        width=width,
+    )
+    return finish(result, output)

@@ -58,6 +58,7 @@ class CalculatorPotential(Potential):
     """
 
     differentiable = False
+    hops = None
     slow_hessian = True
     storable = False
 

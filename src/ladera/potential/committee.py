@@ -140,6 +140,8 @@ class Committee(Potential):
         # The name in model files is that of the property below, which torch would refuse.
         self._modules["members"] = nn.ModuleList(members)
         self.knows_charge = all(member.knows_charge for member in members)
+        hops = [member.hops for member in members]
+        self.hops = None if None in hops else max(each or 0 for each in hops)
         self.slow_hessian = any(member.slow_hessian for member in members)
         self.differentiable = all(member.differentiable for member in members)
         self.partitions_energy = all(member.partitions_energy for member in members)

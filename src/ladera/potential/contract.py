@@ -57,6 +57,8 @@ class Potential(nn.Module, ABC):
     double_buffers: ClassVar[tuple[str, ...]] = ()
     atoms_per_thread: ClassVar[int] = 1  # of a training step that are worth a thread
     knows_charge: bool = False  # whether the energy depends on the total charge
+    # How many edges away an atom may be that changes an atomic energy; None: at any distance.
+    hops: int | None = 1
     slow_hessian: bool = False  # whether differences of forces are a better way to one
     differentiable: bool = True  # whether torch can follow its energy
     partitions_energy: bool = True  # whether the energies of single atoms mean something

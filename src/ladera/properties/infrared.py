@@ -181,7 +181,7 @@ def infrared(
         shape=shape,
         width=width,
         wavenumbers=grid,
-        absorption=_broadened(grid, bands[real], harmonic.intensities[real], shape, width),
+        absorption=broadened(grid, bands[real], harmonic.intensities[real], shape, width),
         observed=observed,
         unmatched=unmatched,
         measured_wavenumbers=np.empty(0) if measured is None else measured.wavenumbers,
@@ -191,9 +191,10 @@ def infrared(
     )
 
 
-def _broadened(
+def broadened(
     grid: Floats, bands: Floats, intensities: Floats, shape: Shape, width: float
 ) -> Floats:
+    """Lines at ``bands`` with areas ``intensities`` on a grid, all in cm^-1; see above."""
     apart = grid[:, None] - bands
     if shape == "lorentzian":
         lines = width / (2 * np.pi) / (apart**2 + width**2 / 4)

@@ -225,20 +225,9 @@ def force_constants(
 
     Of the cell given, or with ``primitive`` of the primitive one in it.
     """
-    if not 0 < displacement <= _LARGEST_DISPLACEMENT:
-        raise PropertyError(
-            f"The displacement is {displacement:g} Angstrom; it must be above zero and at most "
-            f"{_LARGEST_DISPLACEMENT:g}, such as 0.01."
-        )
-    # phonopy wants right-handed vectors: their opposites are those of the same lattice.
-    hand = np.sign(np.linalg.det(atoms.cell.array))
-    cell = PhonopyAtoms(
-        symbols=_kinds(atoms),
-        cell=hand * atoms.cell.array,
-        scaled_positions=hand * atoms.get_scaled_positions(wrap=False),
-        masses=atoms.get_masses(),
-    )
-    part = _primitive_matrix(cell) if primitive else np.eye(3)
+    require_displacement(displacement)
+    cell = phonopy_cell(atoms)
+    part = primitive_matrix(cell) if primitive else np.eye(3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a supercell of another shape is no mistake
         phonopy = Phonopy(
@@ -249,13 +238,34 @@ def force_constants(
             log_level=0,
         )
     phonopy.generate_displacements(distance=displacement)
-    perfect = _to_ase(phonopy.supercell, atoms)
+    perfect = to_ase(phonopy.supercell, atoms)
     moved = np.array([c.positions for c in phonopy.supercells_with_displacements or ()])
     forces = evaluate_displaced(perfect, moved - perfect.positions).forces
     phonopy.forces = forces.astype(np.float64)
     phonopy.produce_force_constants()
     phonopy.symmetrize_force_constants()
     return phonopy
+
+
+def require_displacement(displacement: float) -> None:
+    """PropertyError unless atoms can be moved as far (Angstrom) for a derivative."""
+    if not 0 < displacement <= _LARGEST_DISPLACEMENT:
+        raise PropertyError(
+            f"The displacement is {displacement:g} Angstrom; it must be above zero and at most "
+            f"{_LARGEST_DISPLACEMENT:g}, such as 0.01."
+        )
+
+
+def phonopy_cell(atoms: Atoms) -> PhonopyAtoms:
+    """phonopy's structure of a crystal, with one symbol for each element and mass."""
+    # phonopy wants right-handed vectors: their opposites are those of the same lattice.
+    hand = np.sign(np.linalg.det(atoms.cell.array))
+    return PhonopyAtoms(
+        symbols=_kinds(atoms),
+        cell=hand * atoms.cell.array,
+        scaled_positions=hand * atoms.get_scaled_positions(wrap=False),
+        masses=atoms.get_masses(),
+    )
 
 
 def _kinds(atoms: Atoms) -> list[str]:
@@ -272,7 +282,7 @@ def _kinds(atoms: Atoms) -> list[str]:
     return [f"{pair[0]}{numbers[pair] or ''}" for pair in pairs]
 
 
-def _primitive_matrix(cell: PhonopyAtoms) -> Floats:
+def primitive_matrix(cell: PhonopyAtoms) -> Floats:
     """Vectors of the primitive cell in columns, in those of ``cell``; one if that is primitive."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # spglib's, of exceptions to come
@@ -282,7 +292,7 @@ def _primitive_matrix(cell: PhonopyAtoms) -> Floats:
     return matrix if abs(np.linalg.det(matrix)) < 0.99 else np.eye(3)
 
 
-def _to_ase(supercell: Any, like: Atoms) -> Atoms:
+def to_ase(supercell: Any, like: Atoms) -> Atoms:
     """phonopy's supercell with all that the atoms of the cell are labelled with."""
     cells = len(supercell) // len(like)
     places = [supercell.u2u_map[i] for i in supercell.s2u_map]

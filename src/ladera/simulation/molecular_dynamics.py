@@ -14,6 +14,7 @@ from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
 from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
+from ladera.potential.heat_flux import HeatFlux
 from ladera.progress import Task
 from ladera.quantities import ENERGY, FORCES
 from ladera.simulation import restart
@@ -27,11 +28,11 @@ from ladera.simulation.preparation import (
 )
 from ladera.simulation.records import snapshot
 from ladera.simulation.restart import RestartPoint
-from ladera.simulation.run_folder import LogRow, RunFiles, RunFolder
+from ladera.simulation.run_folder import HEAT_FLUX, LogRow, RunFiles, RunFolder
 from ladera.simulation.settings import MDSettings
 from ladera.simulation.stopping import StopRule, force_deviations
 from ladera.simulation.structures import as_atoms
-from ladera.units import GIGAPASCAL
+from ladera.units import FEMTOSECOND, GIGAPASCAL
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -134,6 +135,7 @@ class _Run:
         self._dynamics = Dynamics(self._atoms, settings, self._rng)
         self._guard = Guard(settings, atoms)
         self._stop_rule = StopRule(settings.stop_grade, settings.stop_deviation)
+        self._heat_flux = HeatFlux(potential, atoms) if settings.heat_flux else None
         self._good_step = -1  # there is no good frame yet
 
     def restart_point(self) -> RestartPoint:
@@ -284,7 +286,17 @@ class _Run:
             volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
             extrapolating_atoms=self._calculator.extrapolating_atoms(),
             **_spread(self._calculator.prediction),
+            **self._flux(),
         )
+
+    def _flux(self) -> dict[str, float]:
+        """The heat flux, where it is asked for."""
+        if self._heat_flux is None:
+            return {}
+        velocities = self._atoms.get_velocities() * FEMTOSECOND
+        masses, prediction = self._atoms.get_masses(), self._calculator.prediction
+        flux = self._heat_flux(prediction, masses, velocities)
+        return dict(zip(HEAT_FLUX, flux.tolist(), strict=True))
 
     def _stop(self, error: Exception) -> NoReturn:
         """Save the last good frame and say why the run had to end."""

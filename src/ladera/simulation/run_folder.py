@@ -85,6 +85,17 @@ class LogRow:
     max_force_std_ev_per_angstrom: float | None = described(
         "that of the force component it is least sure of", "eV/Å", default=None
     )
+    heat_flux_x_ev_angstrom_per_fs: float | None = described(
+        "heat flux along x times the volume; None where it was not asked for",
+        "eV Å/fs",
+        default=None,
+    )
+    heat_flux_y_ev_angstrom_per_fs: float | None = described(
+        "that along y", "eV Å/fs", default=None
+    )
+    heat_flux_z_ev_angstrom_per_fs: float | None = described(
+        "that along z", "eV Å/fs", default=None
+    )
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ class RelaxRow:
     )
 
 
+HEAT_FLUX: Final = tuple(f"heat_flux_{axis}_ev_angstrom_per_fs" for axis in "xyz")
 # What columns are called now that an older Ladera has named otherwise.
 _FORMER: Final[Mapping[tuple[Kind, str], str]] = {("relax", "energy_ev"): "potential_energy_ev"}
 _ROWS: Final[Mapping[Kind, type[Any]]] = {"md": LogRow, "relax": RelaxRow}

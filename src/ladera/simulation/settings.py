@@ -104,6 +104,11 @@ class MDSettings(BaseModel):
     trajectory_interval: int = Field(
         20, gt=0, description="A frame of trajectory.traj every so many steps."
     )
+    heat_flux: bool | None = Field(
+        None,
+        description="Write the heat flux into md.csv, for `ladera thermal-conductivity "
+        "green-kubo`; with nve, and rows a few femtoseconds apart.",
+    )
     restart_interval: int = Field(1000, gt=0, description="A restart point every so many steps.")
     max_temperature: float | None = Field(
         None,

@@ -41,6 +41,7 @@ class HDNNP4G(SymmetryFunctionPotential):
     double_buffers = (*SymmetryFunctionPotential.double_buffers, "electronegativity_scale")
     gives = (*SymmetryFunctionPotential.gives, DIPOLE, CHARGES)
     knows_charge = True
+    hops = None  # charges depend on all atoms
 
     electronegativity_scale: Tensor  # eV/e
 

@@ -72,6 +72,7 @@ class MACE(Potential):
         moments = (DIPOLE, ATOMIC_DIPOLES) if config.has_dipole else ()
         charges = (CHARGES,) if config.has_dipole and config.charges else ()
         self.gives = (*(Potential.gives if config.has_energy else ()), *moments, *charges)
+        self.hops = config.num_interactions
         self._fast: dict[int, FastPath | None] = {}  # by the number of the head
         n_species, n_heads = len(self.numbers), len(config.heads)
         self.embedding = normal(n_species, config.channels)
