@@ -10,12 +10,13 @@ from typing import ClassVar, Final
 
 import numpy as np
 from ase import units
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import chi2
 
 from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
-from ladera.plotting import FAINT, PALETTE, band, log_scale, style
+from ladera.plotting import FAINT, PALETTE, band, log_scale, panel_grid, style
 from ladera.properties.cepstrum import Cepstrum, cepstrum, correlations
 from ladera.properties.heat_flux_series import HeatFluxSeries, read_heat_flux
 from ladera.properties.mean_squares import standard_error
@@ -115,11 +116,10 @@ class GreenKubo(Result):
         ]
         return self.table(), Table.of_one(*facts, name="summary")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Autocorrelation, running integral with the conductivity, and the spectrum."""
         with style():
-            figure = Figure(figsize=(5.6, 6.4), layout="constrained")
-            top, middle, bottom = figure.subplots(3, 1)
+            figure, (top, middle, bottom) = panel_grid(5.6, 6.4, ax, rows=(1, 1, 1))
             band(top, self.times, self.autocorrelation, self.autocorrelation_error, "flux")
             top.set(ylabel="⟨J(0)·J(t)⟩ / ⟨J²⟩", xlabel="time (ps)")
             band(middle, self.times, self.running, self.running_error, "integral")

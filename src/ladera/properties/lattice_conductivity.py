@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from ase.geometry import minkowski_reduce
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.errors import PropertyError
-from ladera.plotting import DASHES, PALETTE, log_scale, style
+from ladera.plotting import DASHES, PALETTE, log_scale, panel_grid, style
 from ladera.properties.displacements import evaluate_displaced
 from ladera.properties.phonons import (
     LARGEST_NOISE,
@@ -108,11 +109,10 @@ class LatticeConductivity(Result):
         ]
         return self.table(), Table.of_one(*facts, name="summary")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Conductivity against temperature, and its accumulation with frequency."""
         with style():
-            figure = Figure(figsize=(6.4, 3.1), layout="constrained")
-            panel, side = figure.subplots(1, 2)
+            figure, (panel, side) = panel_grid(6.4, 3.1, ax, columns=(1, 1))
             panel.plot(self.temperatures, self.conductivity, "o-", color=PALETTE[0], ms=4)
             if self.direct:
                 panel.lines[0].set_label("Boltzmann's equation")

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 from ase import Atoms, units
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
@@ -101,10 +102,10 @@ class Raman(Result):
         ]
         return self.table(), Table.of_one(*facts, name="summary")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Spectrum with a mark for each mode."""
         with style():
-            figure, panel = axes(5.6, 3.2)
+            figure, panel = axes(5.6, 3.2, ax)
             color = PALETTE[2]
             panel.fill_between(self.wavenumbers, self.scattering, color=color, alpha=0.15, lw=0)
             panel.plot(self.wavenumbers, self.scattering, color=color, label="all")

@@ -9,6 +9,7 @@ from math import ceil, gcd
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats, Integers
@@ -95,10 +96,10 @@ class Surfaces(Result):
         )
         return Table(columns, rows, error="error of the fit")
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Convergence with the thickness."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             for i, facet in enumerate(self.facets):
                 color = PALETTE[i % 8]
                 label = f"{facet} {self.terminations[i]}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats, Integers
@@ -117,10 +118,10 @@ class Vacancies(Result):
         )
         return Table(columns, tuple(rows), notes=notes)
 
-    def plot(self) -> Figure:
+    def plot(self, ax: Axes | None = None) -> Figure:
         """Convergence with the size of the supercell."""
         with style():
-            figure, panel = axes()
+            figure, panel = axes(ax=ax)
             for i, site in enumerate(self.sites):
                 relative = 1000 * (self.removal[i] - self.removal[i, -1])
                 panel.plot(1 / self.sizes, relative, "o-", color=PALETTE[i % 8], label=site)
