@@ -16,7 +16,7 @@ import ladera
 from conftest import lennard_jones, water_like
 from ladera import Graph
 from ladera.curvature import hessian, strain_derivatives
-from ladera.errors import ConfigError
+from ladera.errors import ConfigError, LaderaError
 from ladera.identity import describe_model, hash_of_model
 from ladera.models.corrected import Corrected, corrected
 from ladera.models.lennard_jones import LennardJonesConfig
@@ -196,11 +196,11 @@ def test_the_precision_of_the_model_stays(tmp_path: Path) -> None:
         (lambda p: corrected(corrected(p, zbl=True), zbl=True), "has the repulsion of nuclei"),
         (lambda p: corrected(p, "pbe:nought"), "no damping 'nought' .of 'pbe:nought'.; choose one"),
         (lambda p: corrected(p, "pbee"), "did you mean 'pbe'"),
-        (lambda p: mace_mp(dispersion="False"), "dispersion is 'False'; it is True or False"),
+        (lambda p: mace_mp(dispersion="False"), "dispersion of mace_mp is 'False'; give True"),
     ],
 )
 def test_what_cannot_be_added_with_dispersion(make: Any, sentence: str) -> None:
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(LaderaError, match=sentence):
         make(lennard_jones())
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from ladera.arguments import checked
 from ladera.codes.published import of_family
-from ladera.errors import ConfigError
 from ladera.loading import load, load_published, placed
 from ladera.models.corrected import corrected
 
@@ -37,10 +36,6 @@ def mace_mp(
     dynamics; take float64 to relax structures and for vibrations. ``dispersion`` adds D3(BJ) of
     the functional ``dispersion_xc``, see :class:`ladera.models.dispersion.Dispersion`.
     """
-    if not isinstance(dispersion, bool):  # the word 'False' would be as good as true
-        raise ConfigError(
-            f"dispersion is {dispersion!r}; it is True or False, and dispersion_xc the functional."
-        )
     functional = dispersion_xc if dispersion else None
     return _calculator("mace-mp", model, device, default_dtype, head, folder, functional)
 
