@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from ladera.cli.data import Reading, read_files
 from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.outputs import claim_file
+from ladera.cli.session import answer, asked
 from ladera.data.unit_names import FileUnits
 
 if TYPE_CHECKING:
@@ -81,13 +81,6 @@ def predict(
             "one of the atoms) or .json."
         ),
     ] = None,
-    json: Annotated[
-        Path | None,
-        Parameter(
-            help="Write everything to this JSON file; - for standard output.",
-            allow_leading_hyphen=True,
-        ),
-    ] = None,
 ) -> int:
     """Label structures with a model's energies, forces, stress, dipoles, charges and grades.
 
@@ -99,27 +92,26 @@ def predict(
 
         ladera predict run/model.ladera trajectory.traj --output labelled.extxyz
     """
-    from ladera.labelling.files import outputs, write_json, write_json_to
+    import json
+    from io import StringIO
+
+    from ladera.labelling.files import outputs, write_json_to
     from ladera.labelling.labelled import label, quantities_of
 
-    on_standard_output = json == _STANDARD_OUTPUT
-    for path in (*(() if output is None else outputs(output)), json):
-        if path not in (None, _STANDARD_OUTPUT):
-            claim_file(path)
+    for path in () if output is None else outputs(output):
+        claim_file(path)
     potential = load_model([model], options)
-    asked = quantities_of(potential, quantities)
+    wanted = quantities_of(potential, quantities)
     dataset = read_files(files, (reading or StructureReading()).without_labels())
-    found = label(potential, dataset, asked, files=files)
+    found = label(potential, dataset, wanted, files=files)
     lost = () if output is None else found.save(output)
-    if json is not None and not on_standard_output:
-        write_json(found, json)
-    if on_standard_output:
-        write_json_to(found, sys.stdout)
-        return 0
+    if asked():
+        text = StringIO()
+        write_json_to(found, text)
+        answer(json.loads(text.getvalue()), () if output is None else outputs(output))
     _print(found, potential)
-    for path in (output, json):
-        if path is not None:
-            print(f"Wrote {len(found):,} frames to {path}.")
+    if output is not None:
+        print(f"Wrote {len(found):,} frames to {output}.")
     if lost:
         print(f"{output} has no place for {', '.join(lost)}: left out; .extxyz has one.")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,13 +11,12 @@ from ladera.cli.data import Reading, print_line, read_files
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_file
+from ladera.cli.session import answer
 
 if TYPE_CHECKING:
     from ladera.data.dataset import Dataset
     from ladera.potential import Potential
     from ladera.sampling.selection import Selection
-
-Json = Annotated[Path | None, Parameter(help="Write what was done, frame by frame, to this file.")]
 
 
 def filter_(
@@ -53,7 +51,6 @@ def filter_(
         ),
     ] = None,
     reading: Reading | None = None,
-    json: Json = None,
 ) -> int:
     """Leave out frames that would spoil a training, and say why each was left out.
 
@@ -68,7 +65,7 @@ def filter_(
     from ladera.errors import DataError
     from ladera.sampling.filtering import Conditions, filter_frames
 
-    _claim(output, json)
+    claim_file(output)
     dataset = read_files(files, reading)
     conditions = Conditions(
         max_force=max_force,
@@ -91,7 +88,7 @@ def filter_(
         raise DataError(
             f"Of {len(dataset):,} frames none meets all conditions; the table says which to loosen."
         )
-    _write_json(json, found.to_json(dataset))
+    answer(found.to_json(dataset))
     formats.write(dataset[found.kept], output)
     print_line(f"Wrote {len(found.kept):,} of {len(dataset):,} frames to {output}.")
     return 0
@@ -135,7 +132,6 @@ def select(
     ] = None,
     reading: Reading | None = None,
     options: ModelOptions | None = None,
-    json: Json = None,
 ) -> int:
     """Choose the frames that differ most from each other, by a model's descriptors.
 
@@ -146,7 +142,7 @@ def select(
     """
     from ladera.data import formats
 
-    _claim(output, json)
+    claim_file(output)
     potential = load_model([model], options)
     dataset = read_files(files, reading)
     before = None if known is None else read_files(tuple(known), reading)
@@ -165,7 +161,7 @@ def select(
     }
     if scores is not None:
         record[by] = scores[chosen].tolist()
-    _write_json(json, record)
+    answer(record)
     formats.write(dataset[sorted(chosen.tolist())], output)
     print_line(f"Wrote {len(chosen):,} of {len(dataset):,} frames to {output}.")
     print_line(
@@ -210,7 +206,6 @@ def generate(
     ] = 0.7,
     seed: Annotated[int, Parameter(help="Seed of what is random.", converter=whole)] = 0,
     reading: Reading | None = None,
-    json: Json = None,
 ) -> int:
     """Make structures to label: rattled, strained, with vacancies, in contact, and dimers.
 
@@ -224,7 +219,7 @@ def generate(
     from ladera.sampling.generation import Recipe
     from ladera.sampling.generation import generate as frames_of
 
-    _claim(output, json)
+    claim_file(output)
     recipe = Recipe(
         supercell=supercell,
         vacancies=vacancies,
@@ -240,7 +235,7 @@ def generate(
     )
     made = Dataset.from_frames(frames_of(_structures(files, reading), recipe))
     record = _print_made(made)
-    _write_json(json, {"seed": seed, "frames": record})
+    answer({"seed": seed, "frames": record})
     formats.write(made, output)
     print_line(f"Wrote {len(made):,} frames without labels to {output}.")
     return 0
@@ -356,19 +351,3 @@ def _print_made(made: Dataset) -> list[dict[str, Any]]:
 
 def _share(part: float, whole_: float) -> str:
     return f"{100 * part / whole_:.0f} %" if whole_ > 0 else "0 %"
-
-
-def _claim(output: Path, json: Path | None) -> None:
-    from ladera.data import formats
-
-    formats.writable(output)
-    claim_file(output)
-    if json is not None:
-        claim_file(json)
-
-
-def _write_json(path: Path | None, content: dict[str, Any]) -> None:
-    from ladera.files import write_text_atomic
-
-    if path is not None:
-        write_text_atomic(path, json_module.dumps(content, indent=1) + "\n")

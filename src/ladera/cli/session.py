@@ -32,6 +32,7 @@ HELP: Final = (
 
 _QUIET, _VERBOSE, _DEBUG = ("--quiet", "-q"), ("--verbose", "-v"), ("--debug",)
 _answers: Final[dict[str, Any]] = {}  # of the command that runs
+_ASKED: Final[list[str]] = []  # where the document goes
 
 
 def answer(document: Mapping[str, Any], files: Iterable[str | os.PathLike[str]] = ()) -> None:
@@ -39,6 +40,11 @@ def answer(document: Mapping[str, Any], files: Iterable[str | os.PathLike[str]] 
     _answers.clear()
     written = [os.fspath(file) for file in files]
     _answers.update({**document, **({"files": written} if written else {})})
+
+
+def asked() -> bool:
+    """Whether anybody wants the document: one that is large need not be made else."""
+    return bool(_ASKED)
 
 
 def quantities(
@@ -114,6 +120,7 @@ class Session:
         log.handlers = [each for each in log.handlers if not isinstance(each, _Notices)]
         log.addHandler(_Notices())
         log.setLevel(level)
+        _ASKED[:] = [] if self.json is None else [self.json]
         if self.json is None:
             return
         if self.json == "-":
