@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ladera.quantities import Quantity
 
 _LINES = 10  # frames that are shown
-_STANDARD_OUTPUT = Path("-")
 
 
 @Parameter(name="*")
