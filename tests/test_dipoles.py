@@ -125,7 +125,7 @@ def test_mace_makes_dipoles_only_when_asked() -> None:
     _ = found.forces
     assert not runs
     assert found.dipole.numpy() == pytest.approx(plain.dipole.numpy(), abs=1e-12)
-    assert len(runs) == 2
+    assert not runs  # their loops are compiled, too
     assert not found.dipole.requires_grad
     assert DIPOLE not in energy_alone.gives
 

@@ -25,6 +25,7 @@ from cyclopts import App
 
 from ladera import cli
 from ladera.cli.models import calculator_as_model
+from ladera.cli.session import Session
 from ladera.data import formats
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +69,7 @@ def blocks(page: Path) -> list[Block]:
 def parse(command: str) -> None:
     """Raise CycloptsError unless ``ladera`` understands the command line."""
     words = shlex.split(command.split(" | ")[0].split(" > ")[0], comments=True)
-    meant = calculator_as_model(cli.app, words[1:])
+    meant = calculator_as_model(cli.app, Session.of(words[1:]).words)
     cli.app.parse_args(meant, exit_on_error=False, print_error=False)
 
 

@@ -389,6 +389,7 @@ def test_select_writes_what_a_configuration_takes(
     assert written_functions(taken.model) == written_functions(chosen_.config.model)
 
     path.write_text(yaml.safe_dump(values(tmp_path, model=training_runs.hdnnp())))
+    capsys.readouterr()
     assert "has no model.selection" in refusal(capsys, "functions", "select", path)
 
 

@@ -178,7 +178,7 @@ def test_a_file_is_read_again_by_ladera_and_ase(
         np.testing.assert_array_equal(
             again.column(quantity.name), found.frames.column(quantity.name)
         )
-    record = json.loads((tmp_path / "a.provenance.json").read_text())["provenance"]
+    record = json.loads((tmp_path / f"{name}.provenance.json").read_text())["provenance"]
     assert record["model"]["architecture"] == "committee"
     assert record["data"]["frames"] == len(found)
     if name == "a.h5":

@@ -294,7 +294,7 @@ def test_bad_questions_are_answered_with_the_next_step():
     for tolerance in (0.0, -1.0):
         with pytest.raises(PropertyError, match=r"tolerance is .* a share"):
             elasticity(relaxed_copper(), tolerance=tolerance)
-    with pytest.raises(PropertyError, match=r"force is 0 .*above zero"):
+    with pytest.raises(PropertyError, match=r"fmax is 0 .*above zero"):
         elasticity(relaxed_copper(), fmax=0.0)
 
     class Stressless(EMT):

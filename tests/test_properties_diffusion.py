@@ -494,7 +494,7 @@ def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit):
         main(line)
     assert [(folder / "trajectory.traj").read_bytes() for folder in folders] == done
-    with pytest.raises(SystemExit, match=r"^1$"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         main(["diffusion", "--model", "soft.ladera", "--species", "Ar", "--output", "other"])
     assert "--structure and --temperature" in capsys.readouterr().err
 

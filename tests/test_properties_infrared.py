@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.io import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -296,6 +297,8 @@ def test_command_and_report(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(viewer, "load_script", lambda: viewer.Script("const a = {};", "as if here"))
     monkeypatch.setattr("ladera.cli.vibrations.with_model", lambda *paths: molecule())
     (tmp_path / "measured.csv").write_text("2900,1\n1200,0.4\n")
+    (tmp_path / "model.ladera").write_bytes(b"\0 a model, in the place of which a spring answers")
+    write("relaxed.extxyz", molecule())
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["ir", "model.ladera", "relaxed.extxyz", "--experiment", "measured.csv"])
     said = capsys.readouterr().out

@@ -88,6 +88,6 @@ def test_command(tmp_path, monkeypatch, capsys):
         main(["neb", "model.ladera", "start.extxyz", "end.extxyz", "--images", "5"])
     assert "barrier" in capsys.readouterr().out
     assert (tmp_path / "neb" / "path.extxyz").is_file()
-    with pytest.raises(SystemExit, match=r"^1$"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         main(["neb", "model.ladera", "start.extxyz"])
-    assert "MODEL START END" in capsys.readouterr().err
+    assert "needs MODEL, START and END" in capsys.readouterr().err

@@ -272,7 +272,7 @@ def test_nohup_is_heard() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("data", "convert", "frames.extxyz", "--output", "there"),
+        ("data", "convert", "frames.extxyz", "--output", "there.extxyz"),
         ("data", "convert", "frames.extxyz", "--output", "frames.extxyz"),
         ("data", "split", "frames.extxyz", "--output", "there"),
         ("data", "info", "frames.extxyz", "--json", "there"),
@@ -305,7 +305,8 @@ def test_nohup_is_heard() -> None:
 def test_what_is_there_stays(
     place: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (place / "there").write_text("mine")
+    for name in ("there", "there.extxyz"):
+        (place / name).write_text("mine")
     (place / "md").mkdir()
     (place / "md" / "md.csv").write_text("step\n")
     (place / "folder").mkdir()
@@ -383,7 +384,7 @@ def test_a_full_disk_is_a_sentence_with_the_file(place: Path, words: str, named:
 
 def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(ConfigError, match="file is a file; choose another --output"):
         lock.locked(tmp_path / "file").__enter__()
 
 

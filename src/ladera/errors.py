@@ -97,7 +97,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     close = close or difflib.get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
     close = close or difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     close = close or [each for each in choices if len(word) > 1 and each.startswith(begin)]
-    if len(close) == 1:
+    if close and all(each.startswith(close[0]) for each in close):  # the others are longer forms
         return f"did you mean '{close[0]}'?"
     choices = close or choices
     return f"choose one of: {', '.join(choices)}."

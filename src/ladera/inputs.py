@@ -119,10 +119,11 @@ def require_config(path: Path) -> None:
             "as `ladera template` prints one, a control.in, or a folder of n2p2."
         )
     if kind == "missing":
-        hint = closest(path)
-        made = f"`ladera template > {path}` makes one."
+        hint, control = closest(path), path.suffix == ".in"
+        if not hint.endswith("?") and not control:
+            hint = f"`ladera template > {path}` makes one."
         raise ConfigError(
-            f"There is no configuration file {path}; {hint if hint.endswith('?') else made}"
+            f"There is no {'control' if control else 'configuration'} file {path}; {hint}"
         )
     if kind == "folder":
         raise ConfigError(

@@ -128,7 +128,7 @@ def placed(
             )
         potential = potential.to(wanted)
     if device is not None:
-        place = _device(device)
+        place = require_device(device)
         if not potential.differentiable and place.type != "cpu":
             raise ConfigError(
                 "An ASE calculator computes where it is made to; leave --device out (device=), and "
@@ -138,8 +138,8 @@ def placed(
     return potential
 
 
-def _device(name: str | torch.device) -> torch.device:
-    """A device that is there, by its name."""
+def require_device(name: str | torch.device) -> torch.device:
+    """The device of a name; ConfigError unless it is here."""
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:

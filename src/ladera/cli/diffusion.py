@@ -155,10 +155,7 @@ def _run(
             "--temperature": temperatures,
         }
         missing = " and ".join(name for name, value in needs.items() if not value)
-        raise UsageError(
-            f"Simulations need --model, --structure and --temperature, and {missing} is missing; "
-            "add it."
-        )
+        raise UsageError(f"Simulations need --model, --structure and --temperature; add {missing}.")
     return run_for_diffusion(
         read_structure(runs.structure, runs.frame),
         model_source(runs.model, options),

@@ -10,7 +10,7 @@ ending                 what is in it
 ``.json``              all of it, and how it was made
 =====================  =============================================================================
 
-Beside a file of the others ``NAME.provenance.json`` says how it was made.
+Beside a file of the others ``NAME.ENDING.provenance.json`` says how it was made.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def outputs(path: Path) -> tuple[Path, ...]:
     if kind == _JSON:
         return (path,)
     more = (_beside(path, "_atoms.csv"),) if kind == _TABLE else ()
-    return (path, *more, _beside(path, ".provenance.json"))
+    return (path, *more, path.with_name(f"{path.name}.provenance.json"))
 
 
 def _kind(path: Path) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from ladera.graph import Graph
+from ladera.graph import Graph, NeighborList
 from ladera.kernels.symmetry_functions import cpu, moments
 from ladera.kernels.symmetry_functions.environment import (
     Edges,
@@ -30,6 +30,7 @@ from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.model import MACE
 from ladera.potential import Potential, evaluate
 from ladera.processes import Processes, Task
+from ladera.structure import Structure
 
 _WATER: Final = Atoms("OH2", [(0, 0, 0), (0.8, 0.6, 0), (-0.8, 0.6, 0)])
 _CUTOFF: Final = 3.0
@@ -113,7 +114,9 @@ def _mace(precision: torch.dtype, training: bool) -> None:
 
 def _simulate(potential: Potential, atoms: Atoms) -> None:
     with torch.no_grad():
-        prediction = evaluate(potential, Graph.from_atoms(atoms, potential.cutoff))
+        _ = Graph.from_atoms(atoms, potential.cutoff)  # molecules are searched by a loop of theirs
+        graph = NeighborList(potential.cutoff).build(Structure.from_atoms(atoms))
+        prediction = evaluate(potential, graph)
         _ = prediction.forces, prediction.virial  # which have loops of their own
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ladera.arguments import checked
 from ladera.codes.published import of_family
-from ladera.loading import load, load_published, placed
+from ladera.loading import load, load_published, placed, require_device
 from ladera.models.corrected import corrected
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _calculator(
     folder: Folder | None,
     dispersion: str | None = None,
 ) -> LaderaCalculator:
+    require_device(device or "cpu")  # before anything is downloaded
     if Path(model).is_file():
         potential = load(model, head=head)
     else:

@@ -30,6 +30,18 @@ class _Guard(BaseModel):
     rows_outside: NonNegativeInt
 
 
+class _Extrapolation(BaseModel):
+    """What :class:`ladera.simulation.extrapolation.ExtrapolationLog` remembers."""
+
+    model_config = ConfigDict(extra="allow")  # older runs remember other things besides
+
+    position: NonNegativeInt = 0
+    values: NonNegativeInt = 0
+    structures: NonNegativeInt = 0
+    grade: float = 0.0
+    farthest: str = ""
+
+
 class _Stored(BaseModel):
     """The JSON text of a restart file."""
 
@@ -41,7 +53,7 @@ class _Stored(BaseModel):
     guard: _Guard
     table: NonNegativeInt
     frames: tuple[NonNegativeInt, str] = Field(strict=False)
-    extrapolation: dict[str, NonNegativeInt | float | str] | None = None
+    extrapolation: _Extrapolation | None = None
     integrator: dict[str, bool | float] = {}  # of format 1
 
 
