@@ -191,13 +191,15 @@ def diffusing() -> Table:
 
 def test_a_table_is_for_people_and_for_programs():
     table = diffusing()
-    assert table.columns == ("T (K)", "D (cm²/s)", "from", "note")
-    assert table.rows == (("300", "3.70(61)(20)e-5", "run, one", ""),)
+    assert table.columns == ("T (K)", "D (cm²/s)", "from")
+    assert table.rows == (("300", "3.70(61)(20)e-5", "run, one"),)
     assert table.foot == (
         "In parentheses: standard error, then deviation of the members, of the last digits.",
         "1 more rows in table.csv.",
     )
-    assert replace(table, shown=None).rows[1][1:] == ("not computed", "run two", "it is too short")
+    whole = replace(table, shown=None)
+    assert whole.rows[1][1:] == ("not computed", "run two")
+    assert whole.foot[1:] == ("400: D: it is too short",)
     lines = list(csv.DictReader(io.StringIO(table.to_csv())))
     assert lines[0] == {
         "T (K)": "300",

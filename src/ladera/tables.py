@@ -18,7 +18,7 @@ import errno
 import io
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +137,7 @@ class Table:
         """Heads, with units."""
         if self.upright:
             return ("quantity", "value", "note")[: 2 + self._noted]
-        return (*(field.head for field in self.fields), *["note"] * self._noted)
+        return tuple(field.head for field in self.fields)
 
     @property
     def of_words(self) -> tuple[bool, ...]:
@@ -145,7 +145,7 @@ class Table:
         if self.upright:
             return (True,) * len(self.columns)
         words = tuple(isinstance(cell, str) for cell in (self.cells or [()])[0])
-        return (*(words or (True,) * len(self.fields)), *[True] * self._noted)
+        return words or (True,) * len(self.fields)
 
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:
@@ -155,10 +155,7 @@ class Table:
             shown = tuple((f.head, _text(cell, f), _note(cell)) for f, cell in both)
             return tuple(row[: len(self.columns)] for row in shown)
         return tuple(
-            (
-                *(_text(cell, field) for field, cell in zip(self.fields, row, strict=True)),
-                *["; ".join(filter(None, map(_note, row)))] * self._noted,
-            )
+            tuple(_text(cell, field) for field, cell in zip(self.fields, row, strict=True))
             for row in self._shown
         )
 
@@ -171,7 +168,7 @@ class Table:
         lines = [f"In parentheses: {', then '.join(kinds)}, of the last digits."] if kinds else []
         hidden = len(self.cells) - len(self._shown)
         lines += [f"{hidden} more rows in {self.name}.csv."] if hidden else []
-        return (*lines, *self.notes)
+        return (*lines, *self._said_of_cells(), *self.notes)
 
     def records(self) -> dict[str, list[str | float]]:
         """Columns of words or numbers by their heads, each error a column of its own."""
@@ -220,6 +217,19 @@ class Table:
     @property
     def _shown(self) -> tuple[tuple[Cell, ...], ...]:
         return self.cells if self.shown is None else tuple(self.cells[i] for i in self.shown)
+
+    def _said_of_cells(self) -> Iterator[str]:
+        """The notes of numbers, each once; an upright table has a column for them."""
+        if self.upright:
+            return
+        found: dict[str, list[str]] = {}
+        for row in self._shown:
+            for field, cell in zip(self.fields, row, strict=True):
+                if _note(cell):
+                    place = _text(row[0], self.fields[0])
+                    found.setdefault(f"{field.name}: {_note(cell)}", []).append(place)
+        for note, places in found.items():
+            yield note if len(places) == len(self._shown) else f"{', '.join(places)}: {note}"
 
     @property
     def _noted(self) -> bool:

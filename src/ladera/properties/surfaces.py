@@ -90,7 +90,7 @@ class Surfaces(Result):
                 float(self.unrelaxed[i]),
                 float(self.thicknesses[i, -1]),
                 float(self.slope[i]),
-                self.number("grade", i, instead="none"),
+                self.number("grade", i, instead="not known"),
             )
             for i, facet in enumerate(self.facets)
         )

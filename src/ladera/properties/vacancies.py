@@ -100,7 +100,7 @@ class Vacancies(Result):
                 float(self.unrelaxed[i, last]),
                 float(self.change[i]),
                 self.number("limit", i, note=never if known and np.isnan(self.limit[i]) else ""),
-                self.number("grade", i, instead="none"),
+                self.number("grade", i, instead="not known"),
             )
             for i, (site, known) in enumerate(
                 zip(self.sites, np.isfinite(self.formation), strict=True)
