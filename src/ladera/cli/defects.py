@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import STRUCTURE
 from ladera.cli.models import ModelOptions
+from ladera.cli.numbers import ANGSTROM
 from ladera.cli.properties import Frame, Largest, Model, Structure, finish, require_free, with_model
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ def vacancy(
     *,
     heights: Annotated[
         list[float] | None,
+        ANGSTROM,
         Parameter(
             help="Least heights of the supercells, Angstrom; two or more, 8 and 12 by default.",
             consume_multiple=True,
@@ -29,6 +32,7 @@ def vacancy(
     ] = None,
     reference: Annotated[
         list[Path] | None,
+        STRUCTURE,
         Parameter(
             help="Relaxed structures of pure elements, whose energy per atom is the chemical "
             "potential in a compound.",
@@ -74,7 +78,7 @@ def surface(
         ),
     ] = None,
     thickness: Annotated[
-        float, Parameter(help="Least thickness of the thinnest of four slabs, Angstrom.")
+        float, ANGSTROM, Parameter(help="Least thickness of the thinnest of four slabs, Angstrom.")
     ] = 10.0,
     fmax: Largest = 0.005,
     frame: Frame = None,
