@@ -27,7 +27,7 @@ def vacancy(
         ANGSTROM,
         Parameter(
             help="Least heights of the supercells, Angstrom; two or more, 8 and 12 by default.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     reference: Annotated[
@@ -36,7 +36,7 @@ def vacancy(
         Parameter(
             help="Relaxed structures of pure elements, whose energy per atom is the chemical "
             "potential in a compound.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     fmax: Largest = 0.005,
@@ -74,7 +74,7 @@ def surface(
         Parameter(
             help="Miller indices of the conventional cell: 111, 0001 or 1,-1,0. Left out, all of "
             "0 and 1 that differ.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     thickness: Annotated[

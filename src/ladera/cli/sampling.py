@@ -38,18 +38,18 @@ def filter_(
     max_atoms: Annotated[int | None, Parameter(help="Most atoms.", converter=whole)] = None,
     elements: Annotated[
         list[str] | None,
-        Parameter(help="The elements that may be there.", consume_multiple=True),
+        Parameter(help="The elements that may be there.", consume_multiple=1),
     ] = None,
     without: Annotated[
         list[str] | None,
-        Parameter(help="Elements that may not be there.", consume_multiple=True),
+        Parameter(help="Elements that may not be there.", consume_multiple=1),
     ] = None,
     findings: Annotated[
         list[str] | None,
         Parameter(
             help="Findings of ladera data check that frames are left out for: none, errors, "
             "warnings (and errors), or their names, such as duplicate. (errors)",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     reading: Reading | None = None,
@@ -130,7 +130,7 @@ def select(
         DATA,
         Parameter(
             help="Frames that are there already: choose what differs from them, too.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     seed: Annotated[
@@ -314,9 +314,14 @@ def _farthest(
     from ladera.sampling import selection
 
     if (number is None) == (distance is None):
-        raise ConfigError("Give either --number or --distance, how many frames or how close.")
-    if (number is not None and number < 1) or (distance is not None and not distance > 0):
-        raise ConfigError("--number must be at least 1, and --distance above zero.")
+        found = "Neither" if number is None else "Each"
+        raise ConfigError(
+            f"{found} of --number and --distance is given; give one, how many frames or how close."
+        )
+    if number is not None and number < 1:
+        raise ConfigError(f"--number is {number}; it must be at least 1.")
+    if distance is not None and not distance > 0:
+        raise ConfigError(f"--distance is {distance:g}; it must be above zero.")
     symbols = {*dataset.symbols, *(known.symbols if known else ())}
     elements = tuple(sorted(atomic_numbers[symbol] for symbol in symbols))
     with Task("frames described", len(dataset)) as task:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import MODEL, STRUCTURE, TRAJECTORY
+from ladera.cli.inputs import MODEL, STRUCTURE
+from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, model_source
 from ladera.cli.numbers import ANGSTROM, FEMTOSECONDS, KELVIN, PICOSECONDS, whole
 from ladera.cli.phonons import Displacement, Supercell
@@ -24,7 +25,7 @@ def lattice(
     temperature: Annotated[
         list[float] | None,
         KELVIN,
-        Parameter(help="Temperatures, K; 300 by default.", consume_multiple=True),
+        Parameter(help="Temperatures, K; 300 by default.", consume_multiple=1),
     ] = None,
     direct: Annotated[
         bool,
@@ -84,7 +85,7 @@ class Runs:
         MODEL,
         Parameter(
             help="Run simulations with this model (several make a committee) instead.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None
     structure: Annotated[
@@ -110,9 +111,7 @@ class Runs:
 
 
 def green_kubo(
-    *folders: Annotated[
-        Path, TRAJECTORY, Parameter(help="Folders of `ladera md --heat-flux --ensemble nve`.")
-    ],
+    *folders: Annotated[Path, Parameter(help="Folders of `ladera md --heat-flux --ensemble nve`.")],
     options: ModelOptions | None = None,
     runs: Runs | None = None,
     skip: Annotated[
@@ -154,13 +153,21 @@ def green_kubo(
 
 def _run(runs: Runs, options: ModelOptions | None, skip: float, output: Path) -> list[Path]:
     """Folders of the runs, made or finished first."""
-    from ladera.errors import ConfigError
     from ladera.simulation.independent import run_independent
     from ladera.simulation.settings import MDSettings
     from ladera.simulation.structures import read_structure
 
     if not (runs.model and runs.structure and runs.temperature):
-        raise ConfigError("Simulations need --model, --structure and --temperature.")
+        needs = {
+            "--model": runs.model,
+            "--structure": runs.structure,
+            "--temperature": runs.temperature,
+        }
+        missing = " and ".join(name for name, value in needs.items() if not value)
+        raise UsageError(
+            f"Simulations need --model, --structure and --temperature, and {missing} is missing; "
+            "add it."
+        )
     settings = MDSettings(
         ensemble="nve",
         temperature=runs.temperature,

@@ -27,7 +27,7 @@ def vibrations(
     temperature: Annotated[
         list[float] | None,
         KELVIN,
-        Parameter(help="Temperatures of the thermochemistry, K.", consume_multiple=True),
+        Parameter(help="Temperatures of the thermochemistry, K.", consume_multiple=1),
     ] = None,
     symmetry_number: Annotated[
         int,
