@@ -29,7 +29,10 @@ _FOREIGN: Final = re.compile(
     r"(?i:cyclopts|pydantic|libyaml|pyyaml|numpy|h5py|header too)|\bASE\b|\btorch\b|\bsafetensors\b"
     r"|\b\w+Error\b|Errno|Traceback|\bNone|<[a-z]+ |[a-z]Config\b|\btuple\b|\bdict\b"
 )
-_MAY_SAY: Final = re.compile(r"mace-torch|checkpoint\.safetensors")  # a code, and a file of a run
+_TALK: Final = r"^(?:epoch|\d+ of the \d+ symmetry functions) .*\n"  # of a training, with times
+_MAY_SAY: Final = re.compile(
+    r"mace-torch|ASE calculator|checkpoint\.safetensors"
+)  # a code, and a file of a run
 
 
 def answer(line: str) -> str:
@@ -45,7 +48,7 @@ def answer(line: str) -> str:
             cli.main(shlex.split(line)[1:])
         except SystemExit as leave:
             code = leave.code
-    said = re.sub(r"^epoch .*\n", "", out.getvalue() + err.getvalue(), flags=re.M)  # with times
+    said = re.sub(_TALK, "", out.getvalue() + err.getvalue(), flags=re.M)
     said = re.sub(r"\d\.\d+e\+\d{3}", "...", said)  # of what diverges, on this processor
     return f"exit {code}\n{said}".rstrip("\n")
 

@@ -27,12 +27,17 @@ CASES = (
     "data check frames.extxyz",
     "data convert frames.extxyz --output frames.h5",
     "data split frames.extxyz --output split.json",
+    "data filter frames.extxyz --output kept.extxyz --max-force 1000eV/A",
+    "data generate cell.extxyz --output made.extxyz --rattle 0.05 --number 2",
     "template",
     "schema",
     "train config.yaml --check",
     "train config.yaml --output run",
     "finetune run frames.extxyz --epochs 1 --output finetuned",
     "evaluate run frames.extxyz",
+    "predict run frames.extxyz",
+    "predict run frames.extxyz --output labelled.extxyz",
+    "data select run frames.extxyz --number 2 --output chosen.extxyz",
     "info run",
     "info mace-mp-small",
     "committee run finetuned --data frames.extxyz --output committee.ladera",
@@ -44,6 +49,8 @@ CASES = (
     "eos argon.ladera relax/relaxed.extxyz --points 6",
     "elastic argon.ladera relax/relaxed.extxyz",
     "phonons argon.ladera relax/relaxed.extxyz --supercell 2 2 2",
+    "vacancy argon.ladera relax/relaxed.extxyz --heights 8 9",
+    "surface argon.ladera relax/relaxed.extxyz --facets 111 --thickness 5",
     "md argon.ladera large.extxyz --temperature 40 --ensemble nvt-bussi --timestep 2 --steps 400 "
     "--trajectory-interval 10 --output md",
     "structure md",
@@ -59,6 +66,9 @@ ELSEWHERE = {
     "demo": "takes minutes: tests/test_demo.py",
     "expansion": "ends as phonons does",
     "ir": "needs dipoles; ends as vibrations does",
+    "raman": "needs a calculator with a polarisability; ends as vibrations does",
+    "thermal-conductivity green-kubo": "needs long runs: tests/test_properties_conductivity.py",
+    "thermal-conductivity lattice": "takes long: tests/test_properties_conductivity.py",
     "neb": "ends as vibrations does",
     "validate": "takes long: tests/test_properties_validation.py",
     "compile": "tests/test_precompile.py",
@@ -89,7 +99,11 @@ def names() -> set[str]:
         command[0].rpartition(":")[2] if isinstance(command, tuple) else command.__name__.strip("_")
         for command in cli.COMMANDS
     }
-    return plain | {f"{group} {each.__name__}" for group, _, all_ in cli.GROUPS for each in all_}
+    return plain | {
+        f"{group} {each.__name__.strip('_').replace('_', '-')}"
+        for group, _, all_ in cli.GROUPS
+        for each in all_
+    }
 
 
 def inputs() -> None:

@@ -136,6 +136,7 @@ def require(
     models: Sequence[Path], structures: Sequence[Path], command: str, what: str = "structure"
 ) -> None:
     """Raise for the first of some models or structures that is none, also for those swapped."""
+    given = models
     models = [path for path in models if not _is_calculator(path)]
     wrong = [path for path in models if kind_of(path) in ("structure", "text")]
     swapped = [path for path in structures if kind_of(path) == "model"]
@@ -145,7 +146,7 @@ def require(
             f"the model comes first: {command} {swapped[0]} {wrong[0]}."
         )
     two = bool(wrong) and what == "structure" and len(structures) == 1
-    if two and wrong[-1] == models[-1] != models[0] and kind_of(wrong[-1]) == "structure":
+    if two and wrong[-1] == given[-1] != given[0] and kind_of(wrong[-1]) == "structure":
         first, second = wrong[-1], structures[-1]
         remedy = "give one at a time" if kind_of(second) != "missing" else f"take {second} out"
         raise LaderaError(
@@ -154,6 +155,11 @@ def require(
         )
     for path in models:
         require_model(path)
+    if models and models != given and command != "ladera committee":
+        raise LaderaError(
+            f"{models[0]} is a model, and --calculator {given[0]} stands in the place of one; leave "
+            "one of them out."
+        )
     for path in structures:
         require_structure(path, what)
 

@@ -44,6 +44,7 @@ _UNITS: Final[dict[str, Unit]] = {
     "kJ": Unit(1e3 * _JOULE, energy=1),
     "kcal": Unit(4184 * _JOULE, energy=1),
     "mol": Unit(_MOLE),
+    "atom": Unit(1.0),
     **{name: Unit(1.0, length=1) for name in ("Angstrom", "angstrom", "A", "Å", "Ang", "ang")},
     **{name: Unit(_BOHR, length=1) for name in ("Bohr", "bohr", "a0")},
     "pm": Unit(1e-2, length=1),

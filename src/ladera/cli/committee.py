@@ -21,7 +21,7 @@ def committee(
         Parameter(
             help="Labelled frames to calibrate on, which no member was trained on; several files "
             "may follow.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ],
     output: Annotated[Path, Parameter(help="Model file to write.")],

@@ -64,7 +64,7 @@ class Reading:
     weight_key: Annotated[str | None, Parameter(help="Key of the weight (weight).")] = None
     types: Annotated[
         list[str] | None,
-        Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=True),
+        Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=1),
     ] = None
     atom_columns: Annotated[
         Literal["charge energy", "energy charge"],

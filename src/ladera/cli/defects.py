@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import STRUCTURE
 from ladera.cli.models import ModelOptions
+from ladera.cli.numbers import ANGSTROM
 from ladera.cli.properties import Frame, Largest, Model, Structure, finish, require_free, with_model
 
 if TYPE_CHECKING:
@@ -22,17 +24,19 @@ def vacancy(
     *,
     heights: Annotated[
         list[float] | None,
+        ANGSTROM,
         Parameter(
             help="Least heights of the supercells, Angstrom; two or more, 8 and 12 by default.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     reference: Annotated[
         list[Path] | None,
+        STRUCTURE,
         Parameter(
             help="Relaxed structures of pure elements, whose energy per atom is the chemical "
             "potential in a compound.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     fmax: Largest = 0.005,
@@ -70,11 +74,11 @@ def surface(
         Parameter(
             help="Miller indices of the conventional cell: 111, 0001 or 1,-1,0. Left out, all of "
             "0 and 1 that differ.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     thickness: Annotated[
-        float, Parameter(help="Least thickness of the thinnest of four slabs, Angstrom.")
+        float, ANGSTROM, Parameter(help="Least thickness of the thinnest of four slabs, Angstrom.")
     ] = 10.0,
     fmax: Largest = 0.005,
     frame: Frame = None,

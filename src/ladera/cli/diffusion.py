@@ -25,7 +25,7 @@ class Runs:
         MODEL,
         Parameter(
             help="Run simulations with this model (several make a committee) instead.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None
     structure: Annotated[
@@ -51,11 +51,11 @@ class Files:
     temperature: Annotated[
         list[float] | None,
         KELVIN,
-        Parameter(help="Temperature of each trajectory or run, K.", consume_multiple=True),
+        Parameter(help="Temperature of each trajectory or run, K.", consume_multiple=1),
     ] = None
     types: Annotated[
         list[str] | None,
-        Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=True),
+        Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=1),
     ] = None
 
 

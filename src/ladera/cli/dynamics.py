@@ -16,7 +16,7 @@ Run = Annotated[
 ]
 Types = Annotated[
     list[str] | None,
-    Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=True),
+    Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=1),
 ]
 
 Interval = Annotated[

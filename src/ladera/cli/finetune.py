@@ -35,7 +35,7 @@ def finetune(
         Parameter(
             help="Frames like those of the base, on which to measure what is forgotten; with "
             "--method replay also to repeat.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     epochs: Annotated[int, Parameter(help="Passes through the new frames.", converter=whole)] = 100,

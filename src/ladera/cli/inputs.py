@@ -38,7 +38,8 @@ def inputs_first(command: Callable[..., int], group: str = "") -> Callable[..., 
     @wraps(command)
     def run(*words: Any, **flags: Any) -> int:
         bound = inspect.signature(command).bind(*words, **flags)
-        name = " ".join(filter(None, ("ladera", group, command.__name__.rstrip("_"))))
+        own = command.__name__.rstrip("_").replace("_", "-")
+        name = " ".join(filter(None, ("ladera", group, own)))
         _require_some(command, name, bound)
         _look(command, name, bound.arguments)
         return command(*words, **flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 from cyclopts import App, CycloptsError
@@ -32,6 +33,16 @@ _SYNONYMS: Final = {
     "data convert": ("convert",),
     "data check": ("check", "doctor"),
     "data split": ("split",),
+    "data filter": ("filter", "clean"),
+    "data select": ("select", "sample", "fps"),
+    "data generate": ("generate", "rattle", "perturb"),
+    "predict": ("label", "infer", "inference", "singlepoint", "energy"),
+    "vacancy": ("defect", "defects", "vacancies"),
+    "surface": ("surfaces", "slab"),
+    "thermal-conductivity": ("kappa", "thermal", "phono3py"),
+    "thermal-conductivity lattice": ("lattice",),
+    "thermal-conductivity green-kubo": ("green-kubo", "gk"),
+    "cite": ("citation", "citations", "bibtex"),
 }
 
 
@@ -75,6 +86,11 @@ def _explanation(misuse: CycloptsError, command: str) -> str:
 
 def _unknown_command(misuse: UnknownCommandError, command: str) -> str:
     word = (misuse.unused_tokens or [""])[0]
+    if command == "ladera" and Path(word).exists():
+        return (
+            f"{word} stands where a command is expected; the command comes first, as in "
+            "`ladera relax model.ladera ethanol.xyz`."
+        )
     names = [name for name in misuse.app or () if not name.startswith("-")]
     same = [name for name, others in _SYNONYMS.items() if word.lower() in others]
     hint = f"did you mean '{same[0]}'?" if same and command == "ladera" else ""
@@ -89,6 +105,8 @@ def _unknown_flag(misuse: UnknownOptionError, command: str) -> str:
         for name in argument.names
         if name.startswith("--")
     ]
+    if not flags:
+        return f"{command} has no flag {flag}; leave it out."
     # Of a single letter: whatever begins with it.
     hint = did_you_mean(flag if flag.startswith("--") else f"-{flag}", flags)
     if "--set" in flags and hint.startswith("choose"):

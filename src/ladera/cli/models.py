@@ -89,7 +89,7 @@ def _calculator_options(models: Sequence[Path], options: ModelOptions) -> dict[s
             f"{path} has the options of a calculator, and the model is {named}; name a calculator "
             f"with {CALCULATOR} MODULE:NAME, or leave --calculator-options out."
         )
-    return read_yaml(path)
+    return read_yaml(path, "give one a line, such as method: GFN2-xTB")
 
 
 def calculator_as_model(app: App, words: Sequence[str]) -> list[str]:
@@ -98,7 +98,7 @@ def calculator_as_model(app: App, words: Sequence[str]) -> list[str]:
     name = _value(words)
     if name is None:
         return words
-    if ":" not in name:
+    if not all(name.partition(":")):
         raise UsageError(
             f"{CALCULATOR} is '{name}'; expected MODULE:NAME, such as ase.calculators.emt:EMT."
         )

@@ -33,7 +33,7 @@ def neb(
         list[int] | None,
         Parameter(
             help="Which structures of files with several: of the start, and of the end.",
-            consume_multiple=True,
+            consume_multiple=1,
             converter=whole,
         ),
     ] = None,

@@ -54,5 +54,7 @@ FEMTOSECONDS = in_unit("fs")
 PICOSECONDS = in_unit("ps")
 ANGSTROM = in_unit("Angstrom")
 FORCE = in_unit("eV/Angstrom")
+STRESS = in_unit("eV/Angstrom^3")
 WAVENUMBER = in_unit("cm^-1")
+WAVELENGTH = in_unit("nm")
 PLAIN = in_unit("")  # a share may be in per cent

@@ -34,7 +34,7 @@ def phonons(
         Parameter(
             help="Electronic dielectric tensor, 1, 3 or 9 numbers, for a model with dipoles of "
             "periodic cells, which gives the Born charges.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     frame: Frame = None,

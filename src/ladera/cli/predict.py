@@ -43,7 +43,7 @@ class StructureReading:
     head_key: Annotated[str | None, Parameter(help="Key of the level of theory (head).")] = None
     types: Annotated[
         list[str] | None,
-        Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=True),
+        Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=1),
     ] = None
 
     def without_labels(self) -> Reading:
@@ -68,7 +68,7 @@ def predict(
         list[str] | None,
         Parameter(
             help="What to predict, such as energy forces; all that the model gives.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     reading: StructureReading | None = None,

@@ -19,14 +19,14 @@ def report(
         list[Path] | None,
         Parameter(
             help="Folder of `ladera md` or `ladera relax` to show too; several may follow.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     properties: Annotated[
         list[Path] | None,
         Parameter(
             help="Folder of a property, such as one of `ladera elastic`; several may follow.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     skip: Skip = 0.0,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, print_line, read_files
+from ladera.cli.inputs import DATA, MODEL
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import ANGSTROM, FORCE, PLAIN, STRESS, in_unit, whole
 from ladera.cli.outputs import claim_file
 from ladera.cli.session import answer
 
@@ -20,34 +21,35 @@ if TYPE_CHECKING:
 
 
 def filter_(
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[Path, Parameter(help="File for the frames that are kept, as for convert.")],
     max_force: Annotated[
-        float | None, Parameter(help="Largest length of a force, eV/Angstrom.")
+        float | None, FORCE, Parameter(help="Largest length of a force, eV/Angstrom.")
     ] = None,
     max_energy: Annotated[
         float | None,
+        in_unit("eV/atom"),
         Parameter(help="Most above the lowest frame of the same composition, eV/atom."),
     ] = None,
     max_stress: Annotated[
-        float | None, Parameter(help="Largest component of a stress, eV/Angstrom^3.")
+        float | None, STRESS, Parameter(help="Largest component of a stress, eV/Angstrom^3.")
     ] = None,
     min_atoms: Annotated[int | None, Parameter(help="Fewest atoms.", converter=whole)] = None,
     max_atoms: Annotated[int | None, Parameter(help="Most atoms.", converter=whole)] = None,
     elements: Annotated[
         list[str] | None,
-        Parameter(help="The elements that may be there.", consume_multiple=True),
+        Parameter(help="The elements that may be there.", consume_multiple=1),
     ] = None,
     without: Annotated[
         list[str] | None,
-        Parameter(help="Elements that may not be there.", consume_multiple=True),
+        Parameter(help="Elements that may not be there.", consume_multiple=1),
     ] = None,
     findings: Annotated[
         list[str] | None,
         Parameter(
             help="Findings of ladera data check that frames are left out for: none, errors, "
             "warnings (and errors), or their names, such as duplicate. (errors)",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     reading: Reading | None = None,
@@ -96,16 +98,19 @@ def filter_(
 
 def select(
     model: Annotated[
-        Path, Parameter(help="Model whose descriptors tell frames apart: file, run, or name.")
+        Path,
+        MODEL,
+        Parameter(help="Model whose descriptors tell frames apart: file, run, or name."),
     ],
     /,
-    *files: Annotated[Path, Parameter(help="Data files, read as one data set.")],
+    *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[Path, Parameter(help="File for the frames that are chosen.")],
     number: Annotated[
         int | None, Parameter(help="How many frames to choose.", converter=whole)
     ] = None,
     distance: Annotated[
         float | None,
+        PLAIN,
         Parameter(help="Choose until no frame is farther than this from a chosen one."),
     ] = None,
     by: Annotated[
@@ -117,13 +122,15 @@ def select(
     ] = "descriptors",
     above: Annotated[
         float | None,
+        FORCE,
         Parameter(help="Least deviation (eV/Angstrom) or grade (1) of the worst atom of a frame."),
     ] = None,
     known: Annotated[
         list[Path] | None,
+        DATA,
         Parameter(
             help="Frames that are there already: choose what differs from them, too.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None,
     seed: Annotated[
@@ -172,13 +179,15 @@ def select(
 
 
 def generate(
-    *files: Annotated[Path, Parameter(help="Files with the structures to begin with.")],
+    *files: Annotated[Path, DATA, Parameter(help="Files with the structures to begin with.")],
     output: Annotated[Path, Parameter(help="File to write.")],
     rattle: Annotated[
-        float | None, Parameter(help="Standard deviation of random displacements, Angstrom.")
+        float | None,
+        ANGSTROM,
+        Parameter(help="Standard deviation of random displacements, Angstrom."),
     ] = None,
     strain: Annotated[
-        float | None, Parameter(help="Largest component of a random strain of the cell.")
+        float | None, PLAIN, Parameter(help="Largest component of a random strain of the cell.")
     ] = None,
     vacancies: Annotated[
         int, Parameter(help="How many atoms to take out at random.", converter=whole)
@@ -197,12 +206,16 @@ def generate(
     dimers: Annotated[
         bool, Parameter(help="Two atoms alone, for each pair of elements; each element alone.")
     ] = False,
-    cutoff: Annotated[float, Parameter(help="Where the curves of dimers end, Angstrom.")] = 6.0,
+    cutoff: Annotated[
+        float, ANGSTROM, Parameter(help="Where the curves of dimers end, Angstrom.")
+    ] = 6.0,
     points: Annotated[
         int, Parameter(help="Frames of each curve of dimers and contacts.", converter=whole)
     ] = 20,
     closest: Annotated[
-        float, Parameter(help="Least distance of two atoms over the sum of their covalent radii.")
+        float,
+        PLAIN,
+        Parameter(help="Least distance of two atoms over the sum of their covalent radii."),
     ] = 0.7,
     seed: Annotated[int, Parameter(help="Seed of what is random.", converter=whole)] = 0,
     reading: Reading | None = None,
@@ -301,9 +314,14 @@ def _farthest(
     from ladera.sampling import selection
 
     if (number is None) == (distance is None):
-        raise ConfigError("Give either --number or --distance, how many frames or how close.")
-    if (number is not None and number < 1) or (distance is not None and not distance > 0):
-        raise ConfigError("--number must be at least 1, and --distance above zero.")
+        found = "Neither" if number is None else "Each"
+        raise ConfigError(
+            f"{found} of --number and --distance is given; give one, how many frames or how close."
+        )
+    if number is not None and number < 1:
+        raise ConfigError(f"--number is {number}; it must be at least 1.")
+    if distance is not None and not distance > 0:
+        raise ConfigError(f"--distance is {distance:g}; it must be above zero.")
     symbols = {*dataset.symbols, *(known.symbols if known else ())}
     elements = tuple(sorted(atomic_numbers[symbol] for symbol in symbols))
     with Task("frames described", len(dataset)) as task:

@@ -8,8 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ladera.cli.inputs import MODEL, STRUCTURE
+from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, model_source
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import ANGSTROM, FEMTOSECONDS, KELVIN, PICOSECONDS, whole
 from ladera.cli.phonons import Displacement, Supercell
 from ladera.cli.properties import Frame, Model, Structure, finish, require_free, with_model
 
@@ -22,7 +24,8 @@ def lattice(
     options: ModelOptions | None = None,
     temperature: Annotated[
         list[float] | None,
-        Parameter(help="Temperatures, K; 300 by default.", consume_multiple=True),
+        KELVIN,
+        Parameter(help="Temperatures, K; 300 by default.", consume_multiple=1),
     ] = None,
     direct: Annotated[
         bool,
@@ -39,6 +42,7 @@ def lattice(
     supercell: Supercell = None,
     pair_cutoff: Annotated[
         float | None,
+        ANGSTROM,
         Parameter(help="Displace only pairs of atoms closer than this together, Angstrom."),
     ] = None,
     displacement: Displacement = 0.03,
@@ -78,20 +82,27 @@ class Runs:
 
     model: Annotated[
         list[Path] | None,
+        MODEL,
         Parameter(
             help="Run simulations with this model (several make a committee) instead.",
-            consume_multiple=True,
+            consume_multiple=1,
         ),
     ] = None
-    structure: Annotated[Path | None, Parameter(help="Structure that these start from.")] = None
+    structure: Annotated[
+        Path | None, STRUCTURE, Parameter(help="Structure that these start from.")
+    ] = None
     frame: Frame = None
-    temperature: Annotated[float | None, Parameter(help="Their temperature, K.")] = None
+    temperature: Annotated[float | None, KELVIN, Parameter(help="Their temperature, K.")] = None
     runs: Annotated[int, Parameter(help="How many, six or more.", converter=whole)] = 8
-    time: Annotated[float, Parameter(help="Length of each after --skip, ps.")] = 100.0
-    equilibration: Annotated[float, Parameter(help="Before each, with a thermostat, ps.")] = 10.0
-    timestep: Annotated[float, Parameter(help="Their time step, fs.")] = 1.0
+    time: Annotated[float, PICOSECONDS, Parameter(help="Length of each after --skip, ps.")] = 100.0
+    equilibration: Annotated[
+        float, PICOSECONDS, Parameter(help="Before each, with a thermostat, ps.")
+    ] = 10.0
+    timestep: Annotated[float, FEMTOSECONDS, Parameter(help="Their time step, fs.")] = 1.0
     flux_interval: Annotated[
-        float, Parameter(help="The heat flux is written so often, fs; fast motion must be seen.")
+        float,
+        FEMTOSECONDS,
+        Parameter(help="The heat flux is written so often, fs; fast motion must be seen."),
     ] = 5.0
     processes: Annotated[
         int | None,
@@ -103,9 +114,12 @@ def green_kubo(
     *folders: Annotated[Path, Parameter(help="Folders of `ladera md --heat-flux --ensemble nve`.")],
     options: ModelOptions | None = None,
     runs: Runs | None = None,
-    skip: Annotated[float, Parameter(help="Time left out at the start of each, ps.")] = 0.0,
+    skip: Annotated[
+        float, PICOSECONDS, Parameter(help="Time left out at the start of each, ps.")
+    ] = 0.0,
     window: Annotated[
         float | None,
+        PICOSECONDS,
         Parameter(help="End of the integral, ps; where its noise begins by default."),
     ] = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("green-kubo"),
@@ -139,13 +153,21 @@ def green_kubo(
 
 def _run(runs: Runs, options: ModelOptions | None, skip: float, output: Path) -> list[Path]:
     """Folders of the runs, made or finished first."""
-    from ladera.errors import ConfigError
     from ladera.simulation.independent import run_independent
     from ladera.simulation.settings import MDSettings
     from ladera.simulation.structures import read_structure
 
     if not (runs.model and runs.structure and runs.temperature):
-        raise ConfigError("Simulations need --model, --structure and --temperature.")
+        needs = {
+            "--model": runs.model,
+            "--structure": runs.structure,
+            "--temperature": runs.temperature,
+        }
+        missing = " and ".join(name for name, value in needs.items() if not value)
+        raise UsageError(
+            f"Simulations need --model, --structure and --temperature, and {missing} is missing; "
+            "add it."
+        )
     settings = MDSettings(
         ensemble="nve",
         temperature=runs.temperature,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ladera.cli.models import ModelOptions
-from ladera.cli.numbers import ANGSTROM, KELVIN, PLAIN, WAVENUMBER, whole
+from ladera.cli.numbers import ANGSTROM, KELVIN, PLAIN, WAVELENGTH, WAVENUMBER, whole
 from ladera.cli.properties import Frame, Model, Structure, finish, require_free, with_model
 
 Step = Annotated[
@@ -27,7 +27,7 @@ def vibrations(
     temperature: Annotated[
         list[float] | None,
         KELVIN,
-        Parameter(help="Temperatures of the thermochemistry, K.", consume_multiple=True),
+        Parameter(help="Temperatures of the thermochemistry, K.", consume_multiple=1),
     ] = None,
     symmetry_number: Annotated[
         int,
@@ -114,13 +114,15 @@ def raman(
     /,
     *,
     options: ModelOptions | None = None,
-    laser: Annotated[float, Parameter(help="Wavelength of the laser, nm.")] = 532.0,
-    temperature: Annotated[float, Parameter(help="Temperature of the gas, K.")] = 298.15,
-    scale: Annotated[float, Parameter(help="Factor on the frequencies.")] = 1.0,
+    laser: Annotated[float, WAVELENGTH, Parameter(help="Wavelength of the laser, nm.")] = 532.0,
+    temperature: Annotated[float, KELVIN, Parameter(help="Temperature of the gas, K.")] = 298.15,
+    scale: Annotated[float, PLAIN, Parameter(help="Factor on the frequencies.")] = 1.0,
     shape: Annotated[
         Literal["lorentzian", "gaussian"], Parameter(help="Shape of a line.")
     ] = "lorentzian",
-    width: Annotated[float, Parameter(help="Full width of a line at half maximum, cm^-1.")] = 10.0,
+    width: Annotated[
+        float, WAVENUMBER, Parameter(help="Full width of a line at half maximum, cm^-1.")
+    ] = 10.0,
     step: Step = None,
     frame: Frame = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("raman"),

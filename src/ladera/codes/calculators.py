@@ -201,16 +201,22 @@ def load(
     if make is None:
         names = [n for n, v in vars(module).items() if inspect.isclass(v) and n[0] != "_"]
         raise ConfigError(f"{module_name} has no '{name}'; {did_you_mean(name, names)}")
+    if not callable(make):
+        raise _no_calculator(label, make)
     try:
         calculator = make(**(options or {}))
     except Exception as error:
         _refuse(label, options or {}, error)
     if not hasattr(calculator, "get_property"):
-        raise ConfigError(
-            f"{label} is no ASE calculator but {type(calculator).__name__}; name a class such as "
-            "ase.calculators.emt:EMT, or a function that returns a calculator."
-        )
+        raise _no_calculator(label, calculator)
     return _potential(calculator, label, options or {})
+
+
+def _no_calculator(label: str, found: Any) -> ConfigError:
+    return ConfigError(
+        f"{label} is no ASE calculator but {type(found).__name__}; name a class such as "
+        "ase.calculators.emt:EMT, or a function that returns a calculator."
+    )
 
 
 def _refuse(label: str, options: Mapping[str, Any], error: Exception) -> NoReturn:

@@ -67,8 +67,14 @@ def filter_frames(dataset: Dataset, conditions: Conditions) -> Filtered:
     A frame without a label meets the conditions on it; one whose label is no number does not.
     Free atoms meet those on forces, energy and the number of atoms: they set E0.
 
-    Raises ConfigError for an element or a finding that does not exist.
+    Raises ConfigError for an element or a finding that does not exist, or a limit below zero.
     """
+    for name in ("max_force", "max_energy", "max_stress", "min_atoms", "max_atoms"):
+        limit = getattr(conditions, name)
+        if limit is not None and not limit >= 0:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} ({name}=) is {limit:g}; it must be zero or more."
+            )
     free = np.isin(np.arange(len(dataset)), isolated_atoms(dataset))
     reasons: dict[str, Integers] = {}
     for reason, bad, spare in _judged(dataset, conditions):

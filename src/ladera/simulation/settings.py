@@ -131,12 +131,14 @@ class MDSettings(BaseModel):
 
     stop_grade: float | None = Field(
         None,
+        json_schema_extra={"unit": ""},
         gt=0,
         description="The run ends, with exit code 3 and the frame in stopped.extxyz, when an atom "
         "has a larger grade in a row of md.csv; 1 is the edge of the training domain.",
     )
     stop_deviation: float | None = Field(
         None,
+        json_schema_extra={"unit": "eV/Angstrom"},
         gt=0,
         description="The same when the force on an atom deviates by more among the members of a "
         "committee, eV/Angstrom.",

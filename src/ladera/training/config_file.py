@@ -87,9 +87,12 @@ def as_json(config: TrainingConfig) -> dict[str, Any]:
 # --- YAML --------------------------------------------------------------------------------------
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+_TEMPLATE = "'ladera template' shows what a configuration looks like"
+
+
+def read_yaml(path: Path, remedy: str = _TEMPLATE) -> dict[str, Any]:
     """The keys in a YAML file; ConfigError for one that is missing, no YAML or without keys."""
-    return _values(path, _read_text(path))
+    return _values(path, _read_text(path), remedy)
 
 
 def _read_text(path: Path) -> str:
@@ -111,7 +114,7 @@ def _line(error: UnicodeDecodeError) -> int:
     return error.object[: error.start].count(b"\n") + 1
 
 
-def _values(path: Path, text: str) -> dict[str, Any]:
+def _values(path: Path, text: str, without_keys: str = _TEMPLATE) -> dict[str, Any]:
     try:
         values = yaml_text.load(text)
     except yaml_text.YAMLTextError as error:
@@ -119,9 +122,7 @@ def _values(path: Path, text: str) -> dict[str, Any]:
         remedy = "." if ";" in str(error) else "; correct that line."
         raise ConfigError(f"{path}{line}: {error}{remedy}") from None
     if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path} holds no keys; 'ladera template' shows what a configuration looks like."
-        )
+        raise ConfigError(f"{path} holds no keys; {without_keys}.")
     return values
 
 
