@@ -107,7 +107,7 @@ class Surfaces(Result):
                 panel.axhline(self.surface_energy[i], color=color, lw=0.8)
             panel.set_xlabel("thickness of the slab (Å)")
             panel.set_ylabel("surface energy (J/m²)")
-            panel.legend()
+            panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
         return figure
 
 
