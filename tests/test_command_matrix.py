@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.constraints import FixAtoms
 
 import ladera
 from ladera import Graph, Potential
@@ -32,6 +33,7 @@ from ladera.models.hdnnp_4g import HDNNP4GConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.models.mace import MACEConfig
 from ladera.potential import Calibration, Committee, TrainingStatistics
+from ladera.processes import Processes, Task
 
 SPECIES: Final = ("O", "Cu")
 CUTOFF: Final = 3.2
@@ -132,7 +134,9 @@ class Case(NamedTuple):
     calculator: bool
     crystal: Path
     molecule: Path
-    turned: Path  # the molecule, turned by 40 degrees
+    start: Path  # the molecule with its copper held
+    end: Path  # the same, its oxygen gone round by 40 degrees
+    cell: Path  # eight atoms of the crystal
     data: Path
 
 
@@ -168,10 +172,14 @@ def _prepared(name: str, folder: Path) -> Case:
     else:
         raise AssertionError(f"no model of {name} binds copper and CuO")
     folder.mkdir()
-    turned = pair.copy()
-    turned.rotate(40, "x")
-    paths = {n: folder / f"{n}.extxyz" for n in ("crystal", "molecule", "turned", "data")}
-    for path, atoms in zip(paths.values(), (solid, pair, turned), strict=False):
+    start = pair.copy()
+    start.set_constraint(FixAtoms([0]))
+    end = start.copy()
+    end.rotate(40, "x")
+    paths = {n: folder / f"{n}.extxyz" for n in Case._fields[3:]}
+    for path, atoms in zip(
+        paths.values(), (solid, pair, start, end, solid * (2, 2, 2)), strict=False
+    ):
         ase.io.write(path, atoms)
     frames = []
     for k in range(4):
@@ -248,16 +256,31 @@ CALLS: Final[dict[str, Command]] = {
         (
             "diffusion",
             "diffusion",
-            "--model MODEL --structure {crystal} --species Cu --temperature 50 --time 1 "
-            "--processes 1 --output out",
+            "--model MODEL --structure {cell} --species Cu --temperature 5 --time 0.6 "
+            "--window 0.05 0.3 --timestep 2 --processes 1 --output out",
         ),
-        ("neb", "neb", "MODEL {molecule} {turned} --images 4 --fmax 5 --output out"),
+        ("neb", "neb", "MODEL {start} {end} --images 4 --fmax 0.5 --output out"),
         (
             "validate",
             "validate",
             "MODEL --structure {molecule} --time 0.02 --temperature 10 --output out",
         ),
         ("functions report", "functions report", "MODEL {data} --output out"),
+        ("data select", "data select", "MODEL {data} --number 2 --output out.extxyz"),
+        ("vacancy", "vacancy", "MODEL {crystal} --heights 4 5 --output out"),
+        ("surface", "surface", "MODEL {crystal} --facets 111 --thickness 3 --output out"),
+        ("raman", "raman", "MODEL {molecule} --output out"),
+        (
+            "lattice conductivity",
+            "thermal-conductivity lattice",
+            "MODEL {crystal} --supercell 3 3 3 --mesh 3 3 3 --output out",
+        ),
+        (
+            "conductivity by heat flux",
+            "thermal-conductivity green-kubo",
+            "--model MODEL --structure {cell} --temperature 5 --time 0.2 --equilibration 0.01 "
+            "--runs 6 --flux-interval 1 --processes 1 --output out",
+        ),
     )
 }
 
@@ -291,10 +314,17 @@ _REASONS: Final = {
         "relax the cell first, or take a larger strain|a mode is imaginary",
     ),
     "ir": dict.fromkeys(("hdnnp", "mace", "lennard_jones", "committee", "emt"), _NO_DIPOLE),
-    # Structures for which these have an answer are too dear for a matrix: what is looked at here is
-    # that every family gets as far as the structure.
-    "diffusion": dict.fromkeys(FAMILIES, "has nothing left to move once momentum"),
-    "neb": dict.fromkeys(FAMILIES, "Both ends are the same structure, moved as a whole"),
+    "data select": dict.fromkeys(
+        ("lennard_jones", "emt", "tblite"), "model has no descriptors to choose frames by"
+    ),
+    "raman": dict.fromkeys(
+        [name for name in FAMILIES if name != "tblite"],
+        "gives no polarisability and takes no electric_field",
+    ),
+    "conductivity by heat flux": dict.fromkeys(
+        ("hdnnp_4g", "emt", "tblite"),
+        "which neither electrostatics nor an ASE calculator has; take a model without charges",
+    ),
     "functions report": dict.fromkeys(
         [name for name in FAMILIES if name != "hdnnp"], _NO_FUNCTIONS
     ),
@@ -327,7 +357,8 @@ def _functions() -> Iterator[tuple[str, Callable[..., int]]]:
             yield command.__name__.strip("_"), command
     for group, _, commands in GROUPS:
         for command in commands:
-            yield f"{group} {command.__name__}", command
+            name = command.__name__.strip("_").replace("_", "-")
+            yield f"{group} {name}", command
 
 
 def _with_options() -> set[str]:
@@ -351,6 +382,15 @@ def test_no_command_with_a_model_is_left_out() -> None:
     assert {name for name, _ in REFUSED} <= set(CALLS)
 
 
+def _here(
+    self: Processes, tasks: Sequence[Task[Any]], look: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Task[Any], Any]]:
+    """What processes do, in this one: each takes seconds to begin (tests/test_processes.py)."""
+    for task in tasks:
+        yield task, task.call()
+        look()
+
+
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", CALLS)
@@ -364,6 +404,8 @@ def test_command(
 ) -> None:
     if family == "tblite" and importlib.util.find_spec("tblite") is None:
         pytest.skip("tblite is not installed (pip install ladera[xtb])")
+    if name == "lattice conductivity" and importlib.util.find_spec("phono3py") is None:
+        pytest.skip("phono3py is not installed (pip install ladera[thermal])")
     if name == "validate" and family not in _VALIDATED:
         pytest.skip(
             f"validate takes ten seconds; its pieces are in other rows, its page is that of "
@@ -371,6 +413,7 @@ def test_command(
         )
     case = cases(family)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Processes, "run", _here)
     with pytest.raises(SystemExit) as stop:
         main(_words(CALLS[name], case))
     said = capsys.readouterr()
