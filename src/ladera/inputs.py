@@ -157,8 +157,8 @@ def require(
         require_model(path)
     if models and models != given and command != "ladera committee":
         raise LaderaError(
-            f"{models[0]} is a model, and --calculator {given[0]} stands in the place of one; leave "
-            "one of them out."
+            f"{models[0]} is a model, and --calculator {given[0]} stands in the place "
+            "of one; leave one of them out."
         )
     for path in structures:
         require_structure(path, what)

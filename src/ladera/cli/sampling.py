@@ -314,9 +314,9 @@ def _farthest(
     from ladera.sampling import selection
 
     if (number is None) == (distance is None):
-        found = "Neither" if number is None else "Each"
+        which = "Neither" if number is None else "Each"
         raise ConfigError(
-            f"{found} of --number and --distance is given; give one, how many frames or how close."
+            f"{which} of --number and --distance is given; give one, how many frames or how close."
         )
     if number is not None and number < 1:
         raise ConfigError(f"--number is {number}; it must be at least 1.")

@@ -196,7 +196,8 @@ def _supercells(atoms: Atoms, heights: Sequence[float]) -> list[Integers]:
     if len(heights) < 2 or not all(np.isfinite(h) and h > 0 for h in heights):
         raise PropertyError(
             f"The heights of the supercells are {', '.join(f'{h:g}' for h in heights) or 'none'}; "
-            "give two or more in Angstrom, such as 8 12: one alone says nothing of convergence."
+            "give two or more above zero, in Angstrom, such as 8 12: one alone says nothing of "
+            "convergence."
         )
     of_cell = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
     found: list[Integers] = []

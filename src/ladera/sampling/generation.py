@@ -56,10 +56,12 @@ def generate(frames: Iterable[Frame], recipe: Recipe) -> Iterator[Frame]:
             "Nothing was asked for; name what to make: --rattle, --strain, --vacancies, "
             "--supercell, --contacts or --dimers."
         )
-    if recipe.number < 1 or not 0 < recipe.closest <= 1:
+    if recipe.number < 1:
+        raise ConfigError(f"--number (number=) is {recipe.number}; it must be at least 1.")
+    if not 0 < recipe.closest <= 1:
         raise ConfigError(
-            f"{recipe.number} frames not closer than {recipe.closest:g} of the sum of covalent "
-            "radii were asked for; give a number from 1, and a share above 0 and at most 1."
+            f"--closest (closest=) is {recipe.closest:g}; it must be above 0 and at most 1, a "
+            "share of the sum of covalent radii."
         )
     symbols: set[str] = set()
     empty = True
@@ -179,9 +181,11 @@ def without_atoms(frame: Frame, count: int, generator: np.random.Generator) -> F
     Raises DataError where no atom would be left.
     """
     if not 0 < count < frame.n_atoms:
+        atoms = f"{frame.n_atoms} atom{'s' * (frame.n_atoms != 1)}"
         raise DataError(
-            f"{_name(frame)} has {frame.n_atoms} atoms, of which {count} cannot be taken out; at "
-            "least one has to be taken, and one to be left."
+            f"{_name(frame)} has {atoms}, of which {count} "
+            "cannot be taken out; take one at least, and leave one: change --vacancies, or make "
+            "the cell larger with --supercell."
         )
     keep = np.sort(generator.permutation(frame.n_atoms)[count:])
     new = _bare(frame, numbers=frame.numbers[keep], positions=frame.positions[keep])

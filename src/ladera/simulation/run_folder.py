@@ -324,7 +324,10 @@ class SimulationRun:
             if (folder / name).exists():
                 table = RunFolder(folder).table(kind)
                 return cls(folder, kind, table, read_json(folder / _SETTINGS, _Description))
-        raise DataError(f"{folder} holds no simulation (neither {' nor '.join(_TABLES.values())}).")
+        raise DataError(
+            f"{folder} holds no simulation (neither {' nor '.join(_TABLES.values())}); give the "
+            "folder of a run of `ladera md` or `ladera relax`."
+        )
 
     def after(self, skip: float) -> tables.Columns:
         """Rows of a run without the first ``skip`` ps; DataError when none is left."""
