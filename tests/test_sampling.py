@@ -281,7 +281,10 @@ def test_commands(tmp_path, monkeypatch, capsys, ethanol: Dataset) -> None:
         ("generate salt.cif --output a.xyz --strain 3", "The largest strain is 3; it must be"),
         ("generate salt.cif --output a.xyz --rattle -1", "rattle is -1 Angstrom; it must be above"),
         ("filter md.extxyz --output a.xyz --max-force 0", "none meets all conditions"),
-        ("select ethanol-mace md.extxyz --output a.xyz", "Give either --number or --distance"),
+        (
+            "select ethanol-mace md.extxyz --output a.xyz",
+            "of --number and --distance is given; give one",
+        ),
         ("select ethanol-mace salt.xyz --output a.xyz --number 1", "contains Na, which the model"),
         ("select ethanol-mace md.extxyz --output a.xyz --number 0", "must be at least 1"),
         (
