@@ -259,6 +259,12 @@ def test_commands(tmp_path, monkeypatch, capsys, ethanol: Dataset) -> None:
     assert run(words) == 0
     chosen = json.loads(Path("few.json").read_text())
     few = formats.read("few.extxyz")
+    ase.io.write("bare.xyz", [frame.to_atoms() for frame in ethanol[:9]], plain=True)
+    assert run("data select ethanol-mace bare.xyz --number 3 --output three.extxyz") == 0
+    assert len(ase.io.read("three.extxyz", ":")) == 3
+    assert (
+        run("data select ethanol-mace bare.xyz --number 3 --output no.extxyz --energy-key E") == 1
+    )
     assert few.hash == ethanol[sorted(chosen["frames"])].hash
     assert "Covering radius" in capsys.readouterr().out
     more = "data select ethanol-mace md.extxyz --known few.extxyz --number 1 --output more.extxyz"
