@@ -259,6 +259,12 @@ def test_commands(tmp_path, monkeypatch, capsys, ethanol: Dataset) -> None:
     assert run(words) == 0
     chosen = json.loads(Path("few.json").read_text())
     few = formats.read("few.extxyz")
+    ase.io.write("bare.xyz", [frame.to_atoms() for frame in ethanol[:9]], plain=True)
+    assert run("data select ethanol-mace bare.xyz --number 3 --output three.extxyz") == 0
+    assert len(ase.io.read("three.extxyz", ":")) == 3
+    assert (
+        run("data select ethanol-mace bare.xyz --number 3 --output no.extxyz --energy-key E") == 1
+    )
     assert few.hash == ethanol[sorted(chosen["frames"])].hash
     assert "Covering radius" in capsys.readouterr().out
     more = "data select ethanol-mace md.extxyz --known few.extxyz --number 1 --output more.extxyz"
@@ -281,7 +287,10 @@ def test_commands(tmp_path, monkeypatch, capsys, ethanol: Dataset) -> None:
         ("generate salt.cif --output a.xyz --strain 3", "The largest strain is 3; it must be"),
         ("generate salt.cif --output a.xyz --rattle -1", "rattle is -1 Angstrom; it must be above"),
         ("filter md.extxyz --output a.xyz --max-force 0", "none meets all conditions"),
-        ("select ethanol-mace md.extxyz --output a.xyz", "Give either --number or --distance"),
+        (
+            "select ethanol-mace md.extxyz --output a.xyz",
+            "of --number and --distance is given; give one",
+        ),
         ("select ethanol-mace salt.xyz --output a.xyz --number 1", "contains Na, which the model"),
         ("select ethanol-mace md.extxyz --output a.xyz --number 0", "must be at least 1"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -151,8 +152,8 @@ def select(
 
     claim_file(output)
     potential = load_model([model], options)
-    dataset = read_files(files, reading)
-    before = None if known is None else read_files(tuple(known), reading)
+    dataset = _candidates_in(files, reading)
+    before = None if known is None else _candidates_in(tuple(known), reading)
     rows, scores = _candidates(potential, dataset, by, above)
     found, spread = _farthest(potential, dataset[rows], before, number, distance, seed)
     chosen = rows[found.indices]
@@ -260,6 +261,21 @@ def _structures(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
     reading.energy_key = reading.energy_key or "none"
     reading.forces_key = reading.forces_key or "none"
     return read_files(files, reading)
+
+
+def _candidates_in(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
+    """The frames of files with the labels that they have: to be chosen none is needed."""
+    from ladera.data.label_keys import MissingLabelError
+
+    reading = replace(reading) if reading else Reading()
+    while True:
+        try:
+            return read_files(files, reading)
+        except MissingLabelError as missing:
+            flag = f"{missing.name}_key"
+            if getattr(reading, flag) is not None:  # it was asked for
+                raise
+            setattr(reading, flag, "none")
 
 
 def _candidates(

@@ -93,7 +93,13 @@ class Runs:
     ] = None
     frame: Frame = None
     temperature: Annotated[float | None, KELVIN, Parameter(help="Their temperature, K.")] = None
-    runs: Annotated[int, Parameter(help="How many, six or more.", converter=whole)] = 8
+    runs: Annotated[
+        int,
+        Parameter(
+            help="How many; with fewer than six the errors come from blocks of them.",
+            converter=whole,
+        ),
+    ] = 8
     time: Annotated[float, PICOSECONDS, Parameter(help="Length of each after --skip, ps.")] = 100.0
     equilibration: Annotated[
         float, PICOSECONDS, Parameter(help="Before each, with a thermostat, ps.")

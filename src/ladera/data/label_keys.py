@@ -115,10 +115,19 @@ class LabelKeys(BaseModel):
             ]
             there = f"its labels are {', '.join(others)}." if others else "it has no labels at all."
             hint = f"did you mean '{like[0]}'?" if like else there
-            raise DataError(
+            raise MissingLabelError(
+                name,
                 f"{path} has no '{key}' for the {name}; {hint} Give labelled frames or name the "
-                f"right key; {without(name)}."
+                f"right key; {without(name)}.",
             )
+
+
+class MissingLabelError(DataError):
+    """A file has not the label of this ``name``, which data for training have."""
+
+    def __init__(self, name: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.name = name
 
 
 def without(name: str) -> str:
