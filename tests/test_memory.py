@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ladera.array_files import blank, read_arrays, save_arrays
 from ladera.data import dataset as dataset_module
 from ladera.data.dataset import Dataset
 from ladera.data.doctor.pairs import same_atoms
+from ladera.data.splits import Split
 from ladera.data.store import release
 from ladera.errors import DataError
 from ladera.graph import Graph
@@ -168,6 +170,18 @@ def test_predictions_are_written_in_parts(tmp_path: Path, monkeypatch: pytest.Mo
     assert peak < 100 * n_frames  # the forces alone are 240 bytes a frame, their rows 80 more
     stored = read_arrays(tmp_path / "predictions.npz")
     assert np.array_equal(stored["forces_reference"], data.column("forces"))
+
+
+def test_a_split_is_written_in_parts(tmp_path: Path) -> None:
+    n_frames = 100_000
+    order = np.random.default_rng(0).permutation(n_frames)
+    split = Split(order[2000:], order[:1000], order[1000:2000], "0123", 'of "all", ångström')
+    tracemalloc.start()
+    split.save(tmp_path / "split.json")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * n_frames  # 7 bytes a frame in the file, held a few times
+    assert json.loads((tmp_path / "split.json").read_text("utf-8")) == split.to_json()
 
 
 def test_arrays_in_parts_are_read_as_one(tmp_path: Path) -> None:
