@@ -29,7 +29,8 @@ _FOREIGN: Final = re.compile(
     r"(?i:cyclopts|pydantic|libyaml|pyyaml|numpy|h5py|header too)|\bASE\b|\btorch\b|\bsafetensors\b"
     r"|\b\w+Error\b|Errno|Traceback|\bNone|<[a-z]+ |[a-z]Config\b|\btuple\b|\bdict\b"
 )
-_TALK: Final = r"^(?:epoch|\d+ of the \d+ symmetry functions) .*\n"  # of a training, with times
+# Of a training, with times, and of the first run on a machine.
+_TALK: Final = r"^(?:epoch|\d+ of the \d+ symmetry functions|Compiling loops).*\n"
 _MAY_SAY: Final = re.compile(
     r"mace-torch|ASE calculator|checkpoint\.safetensors"
 )  # a code, and a file of a run

@@ -185,7 +185,7 @@ def test_a_temperature_without_diffusion_is_listed_and_left_out(tmp_path):
     alone, found = arrhenius([others[0], hot]), arrhenius([hot, cold, others[0]])
     assert found.activation_energy == alone.activation_energy
     assert found.left_out[0, 0] == 400.0
-    assert "left out" in found.tables()[1].rows[2][2]
+    assert any("left out" in line for line in found.tables()[1].foot)
     one = arrhenius([cold, hot])
     one.save(tmp_path)
     reason = ("activation energy (eV)", "not computed", "one temperature makes no line")
