@@ -110,8 +110,8 @@ class CalculatorPotential(Potential):
         """
         n = len(atoms)
         energy = float(self._get("energy", atoms))
-        results = getattr(self.ase_calculator, "results", {})
-        energy = float(results.get("free_energy", energy))
+        free = getattr(self.ase_calculator, "results", {}).get("free_energy")
+        energy = energy if free is None else float(free)
         energies = np.full(n, energy / n)
         if self.partitions_energy:
             parts = np.asarray(self._get("energies", atoms), dtype=float)
