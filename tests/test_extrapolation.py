@@ -43,12 +43,17 @@ def test_each_value_is_listed_with_its_range(model):
     G = model.symmetry_functions(graph).numpy()
     counts = np.bincount([each.atom for each in found], minlength=graph.n_atoms)
     assert counts.tolist() == model.extrapolations(graph).tolist()
-    for each in found:
+    of_functions = [each for each in found if each.function is not None]
+    gamma = model.active_set_grade(graph)
+    assert {each.atom for each in found if each not in of_functions} == {
+        atom for atom in range(graph.n_atoms) if gamma[atom] > 1
+    }
+    for each in of_functions:
         assert G[each.atom, each.function - 1] == each.value
         assert not each.minimum <= each.value <= each.maximum
         assert model.plan.functions[0][each.function - 1].number == each.kind
-    assert str(found[0]).startswith(f"atom {found[0].atom} (Ar): symmetry function ")
-    first = found[0]
+    first = of_functions[0]
+    assert str(first).startswith(f"atom {first.atom} (Ar): symmetry function ")
     beyond = max(first.value - first.maximum, first.minimum - first.value)
     assert f"is {first.value:.6g}, by {beyond:.2g} outside" in str(first)
     committee = Committee([model, model])

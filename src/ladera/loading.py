@@ -275,7 +275,7 @@ def _load_ladera(path: Path, units: str | None, head: str | None) -> Potential:
         ) from error
     _take_precision(potential, tensors)
     try:
-        potential.load_state_dict(tensors)
+        potential.load_stored_tensors(tensors)
     except RuntimeError as error:
         raise ModelFileError(
             f"{path}: its tensors do not fit its configuration ({error}); the file is damaged."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ladera.errors import SimulationError
+from ladera.extrapolation import in_words
 from ladera.quantities import FORCES
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ class StopRule:
         if grades is not None and self.grade is not None and grades.max() > self.grade:
             atom = int(grades.argmax())
             reasons = [each for each in calculator.explain_grade() if each.atom == atom]
-            worst = max(reasons, key=lambda each: each.grade, default=None)
+            why = in_words(reasons)
             found.append(
                 f"{_name(calculator, atom)} has the grade {grades[atom]:.3g}, above stop_grade = "
-                f"{self.grade:g}" + (f" ({worst.in_words})" if worst else "")
+                f"{self.grade:g}" + (f" ({why})" if why else "")
             )
         deviations = force_deviations(calculator) if self.deviation is not None else None
         if deviations is not None and self.deviation is not None:
