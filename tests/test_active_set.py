@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from itertools import combinations
 
@@ -19,6 +20,8 @@ from ladera.data.frame import Frame
 from ladera.errors import ModelFileError
 from ladera.potential import ActiveSet, active_set
 from ladera.potential.active_set import MaxVol
+from ladera.simulation.preparation import SimulationWarning
+from ladera.simulation.relaxation import relax
 from ladera.training.active_set import choose_active_set
 from ladera.training.batches import GraphStore
 from ladera.training.trainer import train
@@ -295,3 +298,22 @@ def test_more_frames_than_memory_holds_give_the_same(run, monkeypatch):
     graphs = GraphStore(data, model.cutoff, memory=0)
     choose_active_set(model, data, graphs, train_frames)
     assert torch.equal(model.active_set.inverses[18], kept.inverses[18])
+
+
+def test_a_relaxed_energy_below_all_that_was_learned_is_said(run):
+    """Argon at rest is a little below frames of 0.1 Angstrom's unrest, not 0.5 eV an atom."""
+    model, _ = run
+    floor = model.active_set.floor
+    assert floor is not None
+    lowest = min(frame.energy / frame.n_atoms for frame in argon())
+    free = float(model.free_atom_energies()[0])
+    assert lowest - free - 0.16 < floor < lowest - free
+    deep = ladera.build(model.config)
+    deep.load_stored_tensors(model.stored_tensors())
+    atoms = argon()[0].to_atoms()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        relax(atoms, deep, steps=1)
+    deep.energy_shift -= 0.5
+    with pytest.warns(SimulationWarning, match="meV/atom below all that the training frames"):
+        relax(atoms, deep, steps=1)

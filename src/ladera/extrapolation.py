@@ -74,7 +74,9 @@ class Extrapolation(NamedTuple):
 # The columns of extrapolation.csv.
 COLUMNS: Final = (*Extrapolation._fields[:7], "grade")
 ACTIVE_SET: Final = "active set"  # what a reason is about that is a gamma
-EDGE, FAR = 1.01, 2.0  # grades up to which an atom is on the edge of what is known, and not far
+# Grades up to which an atom is on the edge of what is known, and not far; from FAR on frames are
+# worth labelling, beyond LOST dynamics stops (the habits of Podryabinkin and Shapeev, 2017).
+EDGE, FAR, LOST = 1.01, 2.0, 10.0
 
 
 def row_of(found: Extrapolation) -> dict[str, Any]:

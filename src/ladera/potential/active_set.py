@@ -29,6 +29,7 @@ TOLERANCE: Final = 1e-3
 SWAP: Final = 1 + 1e-3  # the largest |c_k| of an atom that does not take the place of row k
 MOST_PASSES: Final = 20
 ACTIVE_SET: Final = "active_set"  # what names of tensors in model files begin with
+_FLOOR: Final = "floor"
 UNKNOWN: Final = 1e6  # grade of an atom whose element was in no frame
 
 # Goes once through all atoms: atomic numbers (n,) and features (n, m) of some of them at a time.
@@ -37,9 +38,14 @@ Passes = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True, eq=False)
 class ActiveSet:
-    """A^-1 of each element, (m, m), float64, by atomic number."""
+    """A^-1 of each element, (m, m), float64, by atomic number.
+
+    ``floor`` is an energy, eV/atom over free atoms, that no structure should be below: that of the
+    lowest frame, less what its heat may add; see :mod:`ladera.training.active_set`.
+    """
 
     inverses: Mapping[int, Tensor]
+    floor: float | None = None
 
     def grade(self, numbers: Tensor, features: Tensor) -> Tensor:
         """gamma / SWAP of atoms with numbers (n_atoms,) and features (n_atoms, m), float64.
@@ -57,19 +63,27 @@ class ActiveSet:
 
     def stored(self) -> dict[str, Tensor]:
         """What a model file holds of it, by name."""
-        return {chemical_symbols[number]: inverse for number, inverse in self.inverses.items()}
+        tensors = {chemical_symbols[number]: each for number, each in self.inverses.items()}
+        if self.floor is not None:
+            tensors[_FLOOR] = torch.tensor(self.floor, dtype=torch.float64)
+        return tensors
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor]) -> ActiveSet:
         """From what :meth:`stored` gave; RuntimeError for what is none."""
-        for symbol, inverse in tensors.items():
+        floor = tensors.get(_FLOOR)
+        matrices = {name: each for name, each in tensors.items() if name != _FLOOR}
+        for symbol, inverse in matrices.items():
             square = inverse.ndim == 2 and len(set(inverse.shape)) == 1
             if symbol not in atomic_numbers or not square or inverse.dtype != torch.float64:
                 raise RuntimeError(f"{ACTIVE_SET}.{symbol} is no square matrix of an element")
-        return cls({atomic_numbers[symbol]: inverse for symbol, inverse in tensors.items()})
+        return cls(
+            {atomic_numbers[symbol]: inverse for symbol, inverse in matrices.items()},
+            None if floor is None else float(floor),
+        )
 
     @classmethod
-    def of(cls, passes: Passes) -> ActiveSet:
+    def of(cls, passes: Passes, floor: float | None = None) -> ActiveSet:
         """Chosen from all atoms that ``passes`` goes through.
 
         It does so once for the scale of the features, and until no atom takes another's place: two
@@ -84,7 +98,7 @@ class ActiveSet:
                         swaps += chosen.offer(features[numbers == number].double().cpu())
                 if not swaps:
                     break
-        return cls({number: chosen.inverse for number, chosen in sets.items()})
+        return cls({number: chosen.inverse for number, chosen in sets.items()}, floor)
 
 
 class MaxVol:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from ladera.errors import SimulationError
-from ladera.extrapolation import in_words
+from ladera.extrapolation import LOST, in_words
 from ladera.quantities import FORCES
 
 if TYPE_CHECKING:
     from ladera.arrays import Floats
-    from ladera.potential import LaderaCalculator
+    from ladera.potential import LaderaCalculator, Potential
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,15 @@ class StopRule:
 
     grade: float | None = None
     deviation: float | None = None
+    asked: bool = True  # whether somebody has set it
+
+    @classmethod
+    def of(cls, grade: float | None, deviation: float | None, potential: Potential) -> StopRule:
+        """The rule of settings: a grade of 0 is none, and None that of a model's active set."""
+        if grade is not None:
+            return cls(grade or None, deviation)
+        default = LOST if potential.is_active_set_known else None
+        return cls(default, deviation, asked=deviation is not None)
 
     def require_known(self, calculator: LaderaCalculator) -> None:
         """SimulationError where the model has not what the rule looks at.
@@ -45,8 +54,8 @@ class StopRule:
         if self.grade is not None and calculator.grade() is None:
             raise SimulationError(
                 f"stop_grade is {self.grade:g}, and the {architecture} model keeps no record of "
-                "its training domain; take a model with symmetry functions or a calibrated "
-                "committee, or leave it out."
+                "its training domain; give it one with 'ladera grade', take a model with symmetry "
+                "functions or a calibrated committee, or leave it out."
             )
 
     def breach(self, calculator: LaderaCalculator) -> str | None:
