@@ -245,6 +245,7 @@ CALLS: Final[dict[str, Command]] = {
         ("predict", "predict", "MODEL {data} --output out.extxyz"),
         ("info", "info", "MODEL"),
         ("committee", "committee", "MODEL {other} --data {data} --output out.ladera"),
+        ("grade", "grade", "MODEL {data} --output out.ladera"),
         ("finetune", "finetune", "MODEL {data} --epochs 1 --output out"),
         ("import", "import", "MODEL --output out.ladera"),
         ("export to n2p2", "export", "MODEL out --to n2p2"),
@@ -311,6 +312,7 @@ _REASONS: Final = {
         "committee": "is a committee; fine-tune its members, and make a new one",
         "mace-dipoles": "has dipoles that nothing would train; set loss.dipole",  # as labels have
     },
+    "grade": dict.fromkeys(("lennard_jones", "emt", "tblite"), "has no last layer that an active"),
     "import": dict.fromkeys(FAMILIES, _OURS) | dict.fromkeys(("emt", "tblite"), _CODE),
     "export to n2p2": dict.fromkeys([name for name in FAMILIES if name != "hdnnp"], _NO_N2P2),
     "export to mace": {

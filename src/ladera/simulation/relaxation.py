@@ -142,7 +142,7 @@ def relax(
                 on_row(row)
         if place is not None:
             place.write_final(frame, "relax")
-    _check_result(row, calculator)
+    _check_result(row, calculator, moving)
     return Relaxation(start, frame, converged, row)
 
 
@@ -241,7 +241,7 @@ def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool) -> None:
         )
 
 
-def _check_result(row: RelaxRow, calculator: LaderaCalculator) -> None:
+def _check_result(row: RelaxRow, calculator: LaderaCalculator, atoms: Atoms) -> None:
     """Refuse a collapsed structure; warn of one that the model does not know."""
     try:
         check_distances(calculator.prediction.graph)
@@ -250,28 +250,27 @@ def _check_result(row: RelaxRow, calculator: LaderaCalculator) -> None:
             f"The structure collapsed: {str(error).rstrip('.')}. The model is wrong here; train "
             "it on structures like this one."
         ) from error
-    _warn_of_energy(calculator)
+    _warn_of_energy(calculator, len(atoms))
     if row.extrapolating_atoms:
-        relaxed = [calculator.atoms]
         warn_of_structures(
-            calculator.potential, relaxed, "the relaxed structure", above=1.0, stacklevel=4
+            calculator.potential, [atoms], "the relaxed structure", above=1.0, stacklevel=4
         )
 
 
-def _warn_of_energy(calculator: LaderaCalculator) -> None:
+def _warn_of_energy(calculator: LaderaCalculator, n_atoms: int) -> None:
     """SimulationWarning for an energy that the training frames do not explain."""
-    potential, atoms = calculator.potential, calculator.atoms
+    potential = calculator.potential
     floors = [
         part.active_set.floor
         for part in (potential, *potential.members)
         if part.active_set is not None and part.active_set.floor is not None
     ]
     free = potential.free_atom_energies() if potential.members == () else None
-    if atoms is None or not floors or free is None:
+    if not floors or free is None:
         return
     graph = calculator.prediction.graph
     references = float(free[potential.element_index(graph)].sum())
-    energy = (float(calculator.results["energy"]) - references) / len(atoms)
+    energy = (float(calculator.results["energy"]) - references) / n_atoms
     if energy < min(floors):
         warnings.warn(
             f"The relaxed structure is {1000 * (min(floors) - energy):.3g} meV/atom below all that "
