@@ -259,16 +259,13 @@ def _check_result(row: RelaxRow, calculator: LaderaCalculator, atoms: Atoms) -> 
 
 def _warn_of_energy(calculator: LaderaCalculator, n_atoms: int) -> None:
     """SimulationWarning for an energy that the training frames do not explain."""
-    potential = calculator.potential
-    floors = [
-        part.active_set.floor
-        for part in (potential, *potential.members)
-        if part.active_set is not None and part.active_set.floor is not None
-    ]
-    free = potential.free_atom_energies() if potential.members == () else None
+    potential, graph = calculator.potential, calculator.prediction.graph
+    parts = potential.members or (potential,)
+    sets = [part.active_set for part in parts if part.active_set is not None]
+    floors = [each.floor for each in sets if each.floor is not None]
+    free = parts[0].free_atom_energies()
     if not floors or free is None:
         return
-    graph = calculator.prediction.graph
     references = float(free[potential.element_index(graph)].sum())
     energy = (float(calculator.results["energy"]) - references) / n_atoms
     if energy < min(floors):

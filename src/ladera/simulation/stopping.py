@@ -54,8 +54,8 @@ class StopRule:
         if self.grade is not None and calculator.grade() is None:
             raise SimulationError(
                 f"stop_grade is {self.grade:g}, and the {architecture} model keeps no record of "
-                "its training domain; give it one with 'ladera grade', take a model with symmetry "
-                "functions or a calibrated committee, or leave it out."
+                "its training domain; take a model with an active set ('ladera grade' makes one), "
+                "one with symmetry functions or a calibrated committee, or leave it out."
             )
 
     def breach(self, calculator: LaderaCalculator) -> str | None:
