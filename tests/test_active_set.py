@@ -112,6 +112,17 @@ def test_what_the_data_never_spanned_is_extrapolation():
     assert float(graded(random_rows(1, 8, 9), few)) > 10
 
 
+def test_an_impurity_alone_in_its_cell_has_an_active_set():
+    """Features that are zero in all frames, as of a pair that never met, and equal rows."""
+    rows = torch.zeros(5, 4, dtype=torch.float64)
+    rows[:, 0], rows[:, 1] = 1.0, 0.3
+    assert float(graded(rows, rows).max()) <= 1
+    other = rows[:1].clone()
+    other[0, 3] = 0.02  # now it meets another
+    assert float(graded(other, rows)) > 10
+    assert torch.isfinite(graded(rows, 0 * rows)).all()
+
+
 def test_an_element_without_a_frame_is_unknown():
     kinds, rows = torch.tensor([1, 1, 8]), random_rows(3, 2)
     chosen = ActiveSet.of(lambda: [(kinds[:2], rows[:2])])

@@ -114,7 +114,8 @@ class MaxVol:
     """
 
     def __init__(self, scale: Tensor) -> None:
-        floor = TOLERANCE * torch.where(scale > 0, scale, scale.max())
+        largest = float(scale.max()) or 1.0  # of atoms that nothing is known of
+        floor = TOLERANCE * torch.where(scale > 0, scale, largest)
         self.rows = torch.diag(floor)  # A, (m, m)
         self.inverse = torch.diag(1 / floor)
 
