@@ -63,7 +63,7 @@ class _Builder:
         return self.numbers[key]
 
     def _make(self, key: Key) -> None:
-        graph, legs = key
+        graph, _ = key
         if len(graph.radial) == 1:
             self.numbers[key] = self._next()
             return

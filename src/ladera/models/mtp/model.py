@@ -57,7 +57,7 @@ class MTP(Potential):
 
     @classmethod
     def with_program(cls, config: MTPConfig, program: MomentProgram) -> MTP:
-        """A model with functions of its own; the level of ``config`` says only where they are from."""
+        """A model with functions of its own, whatever the level of ``config``."""
         size = ProgramSize(
             basic=len(program.basic), products=len(program.products), scalars=len(program.scalars)
         )
