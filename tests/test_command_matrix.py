@@ -341,8 +341,6 @@ _REASONS: Final = {
         [name for name in FAMILIES if name != "hdnnp"], _NO_FUNCTIONS
     ),
 }
-# Ten seconds each, for what the other rows ask piece by piece: these are taken for the others.
-_VALIDATED: Final = ("lennard_jones",)
 REFUSED: Final = {
     (name, family): reason
     for name, families in _REASONS.items()
@@ -420,11 +418,6 @@ def test_command(
         pytest.skip("phono3py is not installed (pip install ladera[thermal])")
     if CALLS[name].of_crystal and family in WITHOUT_CRYSTAL and (name, family) not in REFUSED:
         pytest.skip(f"{family} has one wave vector, of which no crystal is made")
-    if name == "validate" and family not in _VALIDATED:
-        pytest.skip(
-            f"validate takes ten seconds; its pieces are in other rows, its page is that of "
-            f"{_VALIDATED[0]}"
-        )
     case = cases(family)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Processes, "run", _here)
