@@ -155,7 +155,7 @@ def require_device(name: str | torch.device) -> torch.device:
             if torch.version.cuda
             else f"torch {torch.__version__} is a build for the CPU alone"
         )
-        raise ConfigError(f"There is no device '{name}': {reason}; give --device cpu, or none.")
+        raise ConfigError(f"There is no device '{name}': {reason}; give cpu, or no device at all.")
     return device
 
 
@@ -288,7 +288,8 @@ def _choose_head(path: Path, header: dict[str, Any], head: str) -> None:
     """Have the configuration of a model file predict with another head."""
     heads = header["config"].get("heads", ())
     if head not in heads:
-        hint = did_you_mean(head, heads) if heads else "it has one for everything."
+        one = "it has one for everything; leave the head out."
+        hint = did_you_mean(head, heads) if heads else one
         raise ConfigError(f"{path} has no head '{head}'; {hint}")
     header["config"]["head"] = head
 

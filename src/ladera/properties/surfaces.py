@@ -21,6 +21,7 @@ from ladera.properties.structures import (
     largest_grade,
     relax_ions,
     require_crystal,
+    require_fmax,
     require_relaxed,
     with_spread,
 )
@@ -37,6 +38,7 @@ _SAME_PLACE: Final = 1e-3  # Angstrom, of atoms that symmetry makes one
 _SAME_PLANE: Final = 0.1  # Angstrom, of the heights of atoms
 _SAME_ENERGY: Final = 1e-7  # eV per atom: terminations that are one
 _VACUUM: Final = 10.0  # Angstrom above and below a slab, for files and pictures
+_THICKEST: Final = 1000.0  # Angstrom, of the thinnest slab
 _SIZES: Final = 4  # slabs of one facet
 
 
@@ -140,9 +142,11 @@ def surfaces(
     plane, and where atoms do not come to rest.
     """
     require_crystal(atoms, "A surface")
+    require_fmax(fmax)
+    if not 0 < thickness <= _THICKEST:
+        what = f"it must be above zero, and at most {_THICKEST:g}"
+        raise PropertyError.of("thickness", f"{thickness:g} Angstrom", what)
     require_relaxed(atoms, cell=True)
-    if not (np.isfinite(thickness) and thickness > 0):
-        raise PropertyError(f"The thickness is {thickness:g} Angstrom; it must be above zero.")
     dataset = symmetry_dataset(atoms, _SAME_PLACE)
     if dataset is None:
         raise PropertyError("The symmetry of the structure was not found; are atoms in one place?")

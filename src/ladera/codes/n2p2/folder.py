@@ -33,7 +33,9 @@ def load(
     """
     folder = Path(path)
     if head is not None:
-        raise ConfigError(f"{folder} has no head '{head}'; it has one for everything.")
+        raise ConfigError(
+            f"{folder} has no head '{head}'; it has one for everything; leave the head out."
+        )
     settings = reading.read_settings(folder)
     settings.check_unknown(MODEL_KEYWORDS)
     system = of_folder(settings, units)

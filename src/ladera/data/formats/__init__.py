@@ -139,6 +139,8 @@ def writable(path: PathLike) -> str:
     """
     path = Path(path)
     kind = ending(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file, such as {path / 'frames.extxyz'}.")
     if not _is_hdf5(path) and kind not in (".xyz", ".extxyz", ".data"):
         raise DataError(
             f"{path} has the ending '{path.suffix}', which Ladera does not write; "
