@@ -92,6 +92,8 @@ def told(value: object) -> str:
     if isinstance(value, list | tuple):
         held = f" of {len(value)}, the first {told(value[0])}" if value else " without entries"
         return f"a {type(value).__name__}{held}"
+    if isinstance(value, bytes):
+        return "bytes"
     kind = value.__name__ if isinstance(value, type) else type(value).__name__
     what = "the class" if isinstance(value, type) else "an" if kind[0] in "aeiouAEIOU" else "a"
     return f"{what} {kind}"
@@ -137,5 +139,11 @@ def reason_of(error: Exception) -> str:
 
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """Where a validation by pydantic failed first, such as ``model.cutoff``, and why."""
+    from ladera.schemas import Truth
+
     problem = error.errors()[0]
-    return ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+    said, value = problem["msg"].removeprefix("Value error, "), problem["input"]
+    if said.startswith("Input should "):
+        given = repr(value) if isinstance(value, Truth) else told(value)
+        said = f"it is {given} and should {said[13:]}"
+    return ".".join(map(str, problem["loc"])), said.replace("a valid ", "a ")

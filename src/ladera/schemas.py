@@ -6,10 +6,10 @@ there: older and newer versions write others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 
 
 class Configured(BaseModel):
@@ -20,22 +20,35 @@ class Configured(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields[info.field_name or ""]
-        if _holds_truth(value) and not _holds(field.annotation, bool):
-            kind = "int_type" if not _holds(field.annotation, float) else "float_type"
-            raise PydanticCustomError(kind, "this should be a number")
-        return value
+    def _no_truth_for_a_number(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
+        return {
+            key: value if _holds(kind, bool) else _without_truths(value)
+            for key, value in values.items()
+            for kind in [fields[key].annotation if key in fields else Any]
+        }
 
 
-def _holds_truth(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_truth, value.values()))
+class Truth:
+    """A truth where none is wanted: nothing takes it."""
+
+    def __init__(self, value: bool) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "true" if self._value else "false"
+
+
+def _without_truths(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_truths(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return any(map(_holds_truth, value))
-    return isinstance(value, bool)
+        return [_without_truths(each) for each in value]
+    return Truth(value) if isinstance(value, bool) else value
 
 
 def _holds(kind: Any, wanted: type) -> bool:

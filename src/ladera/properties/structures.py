@@ -102,10 +102,8 @@ def require_crystal(atoms: Atoms, what: str) -> None:
             f"{what} belongs to a crystal, and this structure ({atoms.get_chemical_formula()}) is "
             f"periodic {directions(atoms.pbc)}; "
             + (
-                "give a film or a wire as a crystal with vacuum: a cell with more of it than the "
-                "model's cutoff along the open directions, periodic along these too (in extended "
-                'XYZ pbc="T T T"), for phonons with --supercell 1 along them; the vibrations of '
-                "its cell are those of `ladera vibrations`."
+                'make it periodic along all of them (in extended XYZ pbc="T T T"), a film or a '
+                "wire with more vacuum than the model's cutoff along the open ones."
                 if atoms.pbc.any()
                 else "give a cell that is periodic in all directions. For a molecule there is "
                 "`ladera vibrations`."

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from ladera import inputs
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.files import write_text_atomic
+from ladera.schemas import Truth
 from ladera.training import yaml_text
 from ladera.training.config import TrainingConfig
 
@@ -230,7 +231,7 @@ def _explain(detail: ErrorDetails, others: str = "") -> str:
             count = context[f"{words[1]}_length"]
             found = context["actual_length"]
             return f"'{path}' has {found} entries; it should have {words[0]} {count}."
-        case "string_type" if isinstance(value, bool):
+        case "string_type" if isinstance(value, bool | Truth):
             return (
                 f"'{path}' is {_shown(value)} without quotes (as yes, no, on and off are); put the "
                 "word in quotes."
@@ -246,7 +247,7 @@ def _explain(detail: ErrorDetails, others: str = "") -> str:
 
 
 def _elsewhere(path: str) -> str:
-    """The choices beside the one that was made which have a key, such as "finetune.method: lora"."""
+    """The choices beside the one made that have a key, such as "finetune.method: lora"."""
     *sections, key = path.split(".")
     kind: Any = TrainingConfig
     for section in sections:
