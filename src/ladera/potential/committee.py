@@ -147,6 +147,7 @@ class Committee(Potential):
         self.slow_hessian = any(member.slow_hessian for member in members)
         self.differentiable = all(member.differentiable for member in members)
         self.partitions_energy = all(member.partitions_energy for member in members)
+        self.partly_periodic = all(member.partly_periodic for member in members)
         self.storable = all(member.storable for member in members)
         self.gives = tuple(
             quantity

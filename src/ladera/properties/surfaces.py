@@ -136,7 +136,8 @@ def surfaces(
     that differ with indices of -1, 0 and 1. Of each every termination that keeps the composition is
     cut, in four thicknesses from ``thickness`` (Angstrom) up, one repeat unit more each, and the
     atoms come to rest (largest force ``fmax``, eV/Angstrom) in the cell of the bulk. Slabs are
-    periodic along their faces and open across.
+    periodic along their faces and open across; those of a potential that must have three periodic
+    directions stand in vacuum instead, 10 Angstrom or its cutoff on each side.
 
     Raises PropertyError for a structure without a lattice or not at rest, for indices that are no
     plane, and where atoms do not come to rest.
@@ -171,12 +172,11 @@ def _surface(atoms: Atoms, cut: _Cut, bulk: float, thickness: float, fmax: float
     """One termination: all that :class:`Surfaces` says of it, in its units."""
     height = float(cut.unit.cell.array[2, 2])
     first = max(1, ceil(thickness / height - 1e-6))
-    slabs = [_slab(cut, first + k) for k in range(_SIZES)]
+    slabs = [_slab(cut, first + k, atoms.calc) for k in range(_SIZES)]
     area = float(np.linalg.norm(np.cross(*slabs[0].cell.array[:2])))
     numbers = np.array([len(slab) for slab in slabs])
     before, after = np.zeros((2, _SIZES))
     for k, slab in enumerate(slabs):
-        slab.calc = atoms.calc
         before[k] = slab.get_potential_energy()
         relax_ions(slab, fmax, what="of a slab")
         after[k] = slab.get_potential_energy()
@@ -187,7 +187,7 @@ def _surface(atoms: Atoms, cut: _Cut, bulk: float, thickness: float, fmax: float
     others = [np.polyfit(np.delete(numbers, k), np.delete(excess, k), 1)[1] for k in range(_SIZES)]
     return {
         "planes": cut.planes,
-        "alike": _faces_alike(_slab(cut, first)),
+        "alike": _faces_alike(slabs[0]),
         "areas": area,
         "thicknesses": np.array([np.ptp(slab.positions[:, 2]) for slab in slabs]),
         "energies": scale * excess,
@@ -207,8 +207,7 @@ def _distinct(cuts: list[_Cut], atoms: Atoms) -> list[_Cut]:
     """Those that are not another one: by energies and faces before anything moves."""
     kept: list[tuple[float, _Cut]] = []
     for cut in cuts:
-        slab = _slab(cut, 2)
-        slab.calc = atoms.calc
+        slab = _slab(cut, 2, atoms.calc)
         energy = float(slab.get_potential_energy())
         if all(abs(energy - other) > _SAME_ENERGY * len(slab) for other, _ in kept):
             kept.append((energy, cut))
@@ -308,13 +307,20 @@ def _cut(unit: Atoms, lowest: float) -> _Cut:
     return _Cut(unit, words[0] if words[0] == words[1] else " and ".join(words))
 
 
-def _slab(cut: _Cut, repeats: int) -> Atoms:
-    """So many units one on the other, periodic along their faces."""
+def _slab(cut: _Cut, repeats: int, calculator: Any) -> Atoms:
+    """So many units one on the other, periodic along their faces.
+
+    Across them it is open; of a potential that takes no such slab, as of one with Ewald sums, it is
+    periodic there too, with more vacuum than the cutoff.
+    """
     slab: Atoms = cut.unit.repeat((1, 1, repeats))
     slab.set_cell([*slab.cell.array[:2], [0, 0, 1]])
-    slab.pbc = (True, True, False)
-    slab.center(vacuum=_VACUUM, axis=2)
+    potential = getattr(calculator, "potential", None)
+    across = potential is not None and not potential.partly_periodic
+    slab.pbc = (True, True, across)
+    slab.center(vacuum=max(_VACUUM, potential.cutoff) if across else _VACUUM, axis=2)
     slab.wrap()
+    slab.calc = calculator
     return slab
 
 
