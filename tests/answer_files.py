@@ -101,7 +101,6 @@ CONFIGS: Final = {f"{name}.yaml": _GOOD.replace(*change) for name, change in _CH
     "c_list_only.yaml": "- data\n- model\n",
     "c_no_data.yaml": _GOOD[_GOOD.index("model:") :],
     "c_prose.yaml": "Please train a model on my frames.\n",
-    "o_key.yaml": "fixed_cutof: true\n",
     "o_tab.yaml": "a:\n\tb: 1\n",
     "o_twice.yaml": "a: 1\na: 2\n",
 }

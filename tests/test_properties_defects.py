@@ -241,7 +241,7 @@ def test_commands(alloy: Atoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         (["surface", "--facets", "11"], "'11' is no plane; give Miller indices such as 111, 0001"),
         (["surface", "--facets", "000"], "'000' is no plane"),
-        (["surface", "--thickness", "-1"], "The thickness is -1 Angstrom; it must be above zero"),
+        (["surface", "--thickness", "-1"], "--thickness is -1 Angstrom; it must be above zero"),
         (["vacancy", "--heights", "8"], "give two or more above zero, in Angstrom, such as 8 12"),
         (["vacancy", "--reference", "alloy.extxyz"], "alloy.extxyz is AuCu3; a chemical potential"),
     ],

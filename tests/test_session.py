@@ -285,7 +285,7 @@ class Loud(EMT):
 def test_what_a_library_prints_past_python_is_no_part_of_the_document(tmp_path: Path) -> None:
     (tmp_path / "loud.py").write_text(_LOUD)
     molecule("CO").write(tmp_path / "co.xyz")
-    words = ["predict", "co.xyz", "--calculator", "loud:Loud", "--quantities", "energy", "--json", "-"]
+    words = ["predict", "co.xyz", "--calculator", "loud:Loud", "--json", "-"]
     done = subprocess.run(
         [sys.executable, "-m", "ladera", *words],
         cwd=tmp_path,

@@ -81,6 +81,8 @@ class ArgumentError(LaderaError, TypeError):
 
 def told(value: object) -> str:
     """What a value is, in a few words for a sentence: a number or a text itself, else its kind."""
+    if isinstance(words := getattr(value, "in_words", None), str):  # what stands for a value
+        return words
     shape = getattr(value, "shape", None)
     if value is None or isinstance(value, bool | int | float | str) or shape == ():
         text = f"'{value}'" if isinstance(value, str) else str(value)
@@ -139,11 +141,8 @@ def reason_of(error: Exception) -> str:
 
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """Where a validation by pydantic failed first, such as ``model.cutoff``, and why."""
-    from ladera.schemas import Truth
-
     problem = error.errors()[0]
     said, value = problem["msg"].removeprefix("Value error, "), problem["input"]
     if said.startswith("Input should "):
-        given = repr(value) if isinstance(value, Truth) else told(value)
-        said = f"it is {given} and should {said[13:]}"
+        said = f"it is {told(value)} and should {said[13:]}"
     return ".".join(map(str, problem["loc"])), said.replace("a valid ", "a ")

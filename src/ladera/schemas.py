@@ -34,13 +34,13 @@ class Configured(BaseModel):
 
 
 class Truth:
-    """A truth where none is wanted: nothing takes it."""
+    """Stands for a truth where none is wanted: nothing takes it."""
 
     def __init__(self, value: bool) -> None:
-        self._value = value
+        self.in_words = "true" if value else "false"
 
     def __repr__(self) -> str:
-        return "true" if self._value else "false"
+        return self.in_words
 
 
 def _without_truths(value: Any) -> Any:

@@ -91,7 +91,7 @@ def require_values(app: App, words: Sequence[str]) -> None:
             continue
         stray = " ".join(after[count:])
         takes = f"{count} numbers" if count else "no value"
-        whole = word if after[-1].lower() in _UNTRUE else stray
+        whole = word if not count and after[0].lower() in _UNTRUE else stray
         what = f"leave {whole} out" if whole == word else f"take {whole} out"
         raise UsageError(f"{word} takes {takes}, and '{stray}' follows; {what}.")
 

@@ -306,10 +306,8 @@ def _require_one(number: int | None, distance: float | None) -> None:
     from ladera.errors import ConfigError
 
     if (number is None) == (distance is None):
-        which = "Neither" if number is None else "Both"
-        raise UsageError(
-            f"{which} of --number and --distance given; give one, how many frames or how close."
-        )
+        given = "Neither --number nor" if number is None else "Not only --number but also"
+        raise UsageError(f"{given} --distance is given; give one, how many frames or how close.")
     if number is not None and number < 1:
         raise ConfigError.of("number", number, "it must be at least 1")
     if distance is not None and not distance > 0:

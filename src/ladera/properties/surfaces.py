@@ -316,9 +316,11 @@ def _slab(cut: _Cut, repeats: int, calculator: Any) -> Atoms:
     slab: Atoms = cut.unit.repeat((1, 1, repeats))
     slab.set_cell([*slab.cell.array[:2], [0, 0, 1]])
     potential = getattr(calculator, "potential", None)
-    across = potential is not None and not potential.partly_periodic
+    vacuum, across = _VACUUM, False
+    if potential is not None and not potential.partly_periodic:
+        vacuum, across = max(_VACUUM, potential.cutoff), True
     slab.pbc = (True, True, across)
-    slab.center(vacuum=max(_VACUUM, potential.cutoff) if across else _VACUUM, axis=2)
+    slab.center(vacuum=vacuum, axis=2)
     slab.wrap()
     slab.calc = calculator
     return slab

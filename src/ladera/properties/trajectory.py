@@ -326,6 +326,8 @@ def _trajectory(
             whole=all(atoms.info.get(UNFOLDED, False) for atoms in frames),
         )
     except DataError as error:
+        if error.argument is not None:  # no fault of the file
+            raise
         raise DataError(f"{path}: {error}") from error
     velocities = np.array([atoms.get_velocities() for atoms in frames]) * FEMTOSECOND
     dipoles = [atoms.calc.results.get("dipole") for atoms in frames if atoms.calc is not None]

@@ -158,9 +158,9 @@ def _iterations(
     if cell:
         target = FrechetCellFilter(atoms)
         target.logm = _logarithm  # SciPy's warns of its last digits, which no step depends on
-    atoms.get_forces()
-    check_finite(atoms.calc.results)
+    atoms.get_forces()  # a structure that no model takes is refused as it is
     try:
+        check_finite(atoms.calc.results)
         for converged in kind(target, logfile=None).irun(fmax=fmax, steps=steps):
             check_finite(atoms.calc.results)
             yield bool(converged)
@@ -236,8 +236,8 @@ def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool) -> None:
         raise SimulationError.of("steps", steps, "it must be one or more")
     if cell and not atoms.pbc.all():
         raise SimulationError(
-            "To relax the cell (--cell, in Python cell=True) takes a structure that is periodic in "
-            f"all three directions, and this one is periodic {directions(atoms.pbc)}; leave it out."
+            "--cell (in Python cell=True) needs a structure that is periodic in all three "
+            f"directions, and this one is periodic {directions(atoms.pbc)}; leave it out."
         )
 
 
