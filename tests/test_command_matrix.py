@@ -323,7 +323,6 @@ _REASONS: Final = {
         "relax the cell first, or take a larger strain|a mode is imaginary",
     ),
     "vacancy": {"hdnnp_4g": "atoms beside a vacancy did not come to rest"},
-    "surface": {"hdnnp_4g": "Ewald sums need all three"},
     "lattice conductivity": {"hdnnp_4g": "The crystal has an imaginary mode"},
     "ir": dict.fromkeys(("hdnnp", "mace", "lennard_jones", "committee", "emt"), _NO_DIPOLE),
     "data select": dict.fromkeys(

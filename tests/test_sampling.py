@@ -282,14 +282,20 @@ def test_commands(tmp_path, monkeypatch, capsys, ethanol: Dataset) -> None:
     [
         ("generate salt.cif --output a.xyz", "Nothing was asked for; name what to make"),
         ("generate salt.cif --output a.pdb --rattle 0.1", "ending '.pdb', which Ladera does not"),
-        ("generate salt.cif --output a.xyz --contacts --points 0", "curve of 0 frames was asked"),
+        (
+            "generate salt.cif --output a.xyz --contacts --points 0",
+            "--points is 0; a curve needs two",
+        ),
         ("generate salt.cif --output a.xyz --supercell 0 1 1", "give three whole numbers"),
-        ("generate salt.cif --output a.xyz --strain 3", "The largest strain is 3; it must be"),
-        ("generate salt.cif --output a.xyz --rattle -1", "rattle is -1 Angstrom; it must be above"),
+        ("generate salt.cif --output a.xyz --strain 3", "--strain is 3; it must be"),
+        (
+            "generate salt.cif --output a.xyz --rattle -1",
+            "--rattle is -1 Angstrom; it must be finite",
+        ),
         ("filter md.extxyz --output a.xyz --max-force 0", "none meets all conditions"),
         (
             "select ethanol-mace md.extxyz --output a.xyz",
-            "of --number and --distance is given; give one",
+            "Neither --number nor --distance is given; give one",
         ),
         ("select ethanol-mace salt.xyz --output a.xyz --number 1", "contains Na, which the model"),
         ("select ethanol-mace md.extxyz --output a.xyz --number 0", "must be at least 1"),

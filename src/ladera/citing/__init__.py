@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ladera
-from ladera import modelfile
+from ladera import inputs, modelfile
 from ladera.codes import published
 from ladera.errors import DataError
 from ladera.files import read_json
@@ -147,6 +147,11 @@ def _subject(subject: str) -> Reasons:
             if not known.file:  # all others are MACE; none is downloaded for this
                 yield from _model("mace", {"published_as": known.name})
                 return
+        if path.is_file() and inputs.kind_of(path) != "model":
+            raise DataError(
+                f"{path} is neither a model nor the folder of a run; give the folder of a run or a "
+                "result, a model file, or the name of a published model."
+            )
         header = read_header(path) if path.exists() else modelfile.header_of(load(subject))
         yield from _model(header["config"]["architecture"], header["provenance"])
         yield from _training(header["provenance"])

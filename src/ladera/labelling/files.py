@@ -47,6 +47,8 @@ _VOIGT: Final = ("xx", "yy", "zz", "yz", "xz", "xy")
 def outputs(path: Path) -> tuple[Path, ...]:
     """All files that :func:`write` makes for one. DataError for an ending that is none of them."""
     kind = _kind(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file, such as {path / 'labelled.extxyz'}.")
     if kind not in (_TABLE, _JSON, *_BINARY, *_TEXT):
         raise DataError(
             f"{path} has the ending '{path.suffix}', which predictions are not written to; choose "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import torch
@@ -113,7 +113,9 @@ class Committee(Potential):
     def __init__(
         self, members: Sequence[Potential], calibration: Calibration | None = None
     ) -> None:
-        other = next((each for each in members if not isinstance(each, Potential)), None)
+        several = isinstance(members, Iterable) and not isinstance(members, str)
+        each = list(members) if several else [members]
+        other = next((one for one in each if not isinstance(one, Potential)), None)
         if other is not None:
             raise ArgumentError(
                 f"A member of the committee is {told(other)}; give potentials, as "
@@ -145,6 +147,7 @@ class Committee(Potential):
         self.slow_hessian = any(member.slow_hessian for member in members)
         self.differentiable = all(member.differentiable for member in members)
         self.partitions_energy = all(member.partitions_energy for member in members)
+        self.partly_periodic = all(member.partly_periodic for member in members)
         self.storable = all(member.storable for member in members)
         self.gives = tuple(
             quantity

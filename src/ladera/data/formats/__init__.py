@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -52,7 +52,7 @@ def read(
     source: DataLike,
     *,
     units: UnitSystem | str | None = None,
-    keys: LabelKeys | None = None,
+    keys: LabelKeys | Mapping[str, str | None] | None = None,
     atom_columns: AtomColumns = "charge energy",
     types: Sequence[str] = (),
 ) -> Dataset:
@@ -73,12 +73,15 @@ def read(
         them said; extended XYZ is in Angstrom and eV unless told otherwise; other files know their
         own.
     keys
-        Under which keys an extended XYZ (or ASE) file stores the labels.
+        Under which keys an extended XYZ (or ASE) file stores the labels: LabelKeys, or a
+        dictionary such as ``{"energy": "REF_energy", "forces": None}``.
     atom_columns
         What the two columns after the symbol hold in an ``input.data``.
     types
         Species of the types 1, 2, 3... of a LAMMPS dump.
     """
+    if isinstance(keys, Mapping):
+        keys = _label_keys(keys)
     if (structures := _structures(source)) is not None:
         return Dataset.from_frames(_of_structures(structures, units, keys))
     files, units = _files(source), _unit_system(units)
@@ -86,6 +89,17 @@ def read(
         return _open_hdf5(files[0], units, keys or LabelKeys())
     frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
     return _on_disk(frames) if sum(map(_size, files)) > _LARGE else Dataset.from_frames(frames)
+
+
+def _label_keys(keys: Mapping[str, str | None]) -> LabelKeys:
+    """The names of labels in a dictionary. ArgumentError for what is none."""
+    known = LabelKeys.model_fields
+    for name, key in keys.items():
+        if name not in known:
+            raise ArgumentError(f"keys of read has '{name}'; {did_you_mean(str(name), known)}")
+        if not isinstance(key, str | None):
+            raise ArgumentError(f"The key of '{name}' is {told(key)}; give a text, or None.")
+    return LabelKeys(**keys)
 
 
 def stream(
@@ -139,6 +153,8 @@ def writable(path: PathLike) -> str:
     """
     path = Path(path)
     kind = ending(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file, such as {path / 'frames.extxyz'}.")
     if not _is_hdf5(path) and kind not in (".xyz", ".extxyz", ".data"):
         raise DataError(
             f"{path} has the ending '{path.suffix}', which Ladera does not write; "
