@@ -21,8 +21,8 @@ class FastPath:
     """Tables of a potential's parameters, and what is computed with them."""
 
     def __init__(self, potential: MTP, tables: Tables) -> None:
-        self._tensors = (*potential.parameters(), *potential.buffers())
-        self._versions = self._current()
+        self._groups = (potential._parameters, potential._buffers)
+        self._state = self._current()
         self._tables = tables
         coefficients = _array(potential.radial_coefficients)
         self._radial = radial_tables(coefficients, potential.distances, tables.dtype)
@@ -31,11 +31,17 @@ class FastPath:
 
     @property
     def outdated(self) -> bool:
-        """Whether a parameter has changed since the tables were made."""
-        return self._versions != self._current()
+        """Whether a parameter has changed, or has been replaced, since the tables were made."""
+        return self._state != self._current()
 
-    def _current(self) -> list[int]:
-        return [tensor._version for tensor in self._tensors]
+    def _current(self) -> list[tuple[int, int]]:
+        """Which tensors the model has, and how often these have changed."""
+        return [
+            (id(tensor), tensor._version)
+            for group in self._groups
+            for tensor in group.values()
+            if tensor is not None
+        ]
 
     @cached_property
     def _potential(self) -> inference.Potential:
