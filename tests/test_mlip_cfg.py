@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cases import shared
-from data_frames import random_frame
+from data_frames import copper, water
 from ladera.data.dataset import Dataset
 from ladera.data.formats import DataWarning, read, write
 from ladera.data.formats.mlip_cfg import is_cfg
@@ -105,7 +105,7 @@ def test_directions_that_are_not_periodic(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("BEGIN_CFG\n Size\n    1", "BEGIN\n Size\n    1", "line 20: expected BEGIN_CFG, found"),
+        ("BEGIN_CFG\n Size\n    1", "BEGIN\n Size\n    1", "line 19: expected BEGIN_CFG, found"),
         ("    2\n", "    two\n", "line 3: Size is followed by 'two'"),
         ("    2\n", "    3\n", "line 11: Size is 3, and 2 atoms stand here"),
         ("    2\n", "    1\n", "line 10: .*is no part of a structure"),
@@ -148,7 +148,8 @@ def test_types_are_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_the_way_out_and_back(tmp_path: Path) -> None:
-    frames = [random_frame(seed) for seed in range(4)]
+    frames = [*copper(2), *water(2)]
+    frames[0] = frames[0].with_(charges=np.linspace(-1, 1, frames[0].n_atoms))
     frames[1] = frames[1].with_(energy=None, stress=None)
     frames[2] = frames[2].with_(
         config_type="md 300 K", head="pbe", subset="test", weight=2.5, total_charge=-1.0
