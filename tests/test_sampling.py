@@ -286,7 +286,7 @@ def test_commands(tmp_path, monkeypatch, capsys, ethanol: Dataset) -> None:
         ("generate salt.cif --output a.pdb --rattle 0.1", "ending '.pdb', which Ladera does not"),
         (
             "generate salt.cif --output a.xyz --contacts --points 0",
-            "--points is 0; a curve needs two",
+            "--points is 0; a curve needs one",
         ),
         ("generate salt.cif --output a.xyz --supercell 0 1 1", "give three whole numbers"),
         ("generate salt.cif --output a.xyz --strain 3", "--strain is 3; it must be"),
