@@ -22,6 +22,7 @@ ARCHITECTURES: Final = {
     "hdnnp_dipole": ("ladera.models.hdnnp", "HDNNPDipoleConfig", "HDNNPDipole"),
     "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
     "mace": ("ladera.models.mace", "MACEConfig", "MACE"),
+    "mtp": ("ladera.models.mtp", "MTPConfig", "MTP"),
 }
 # Not trained as such, but made of trained models.
 _COMPOSED: Final = {
