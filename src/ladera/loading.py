@@ -113,7 +113,7 @@ def load(
 
 
 def _read(path: Path, said: Mapping[str, Any]) -> Potential:
-    """What its reader makes of a path and of what was said of it; ConfigError for what is no use."""
+    """What its reader makes of a path and what was said of it; ConfigError for what is no use."""
     if "units" in said and not path.is_dir():
         raise ConfigError(
             _NEEDLESS["units"].format(path=path)
