@@ -133,5 +133,5 @@ class MissingLabelError(DataError):
 def without(name: str) -> str:
     """End of a sentence: how to read a file without a label."""
     option = f"--{name.replace('_', '-')}-key none"
-    others = f"data.keys.{name}: null; in Python keys={{'{name}': None}}"
+    others = f"data.keys.{name}: null; keys= in Python"
     return f"{option} ({others}) reads the file without it"

@@ -113,12 +113,13 @@ class Committee(Potential):
     def __init__(
         self, members: Sequence[Potential], calibration: Calibration | None = None
     ) -> None:
-        several = isinstance(members, Iterable) and not isinstance(members, str)
-        each = list(members) if several else [members]
-        other = next((one for one in each if not isinstance(one, Potential)), None)
-        if other is not None:
+        given: Any = members  # whatever somebody gave
+        several = isinstance(given, Iterable) and not isinstance(given, str)
+        members = tuple(given) if several else (given,)
+        others = [one for one in members if not isinstance(one, Potential)]
+        if others:
             raise ArgumentError(
-                f"A member of the committee is {told(other)}; give potentials, as "
+                f"A member of the committee is {told(others[0])}; give potentials, as "
                 "ladera.load(PATH) reads them."
             )
         if len(members) < 2:

@@ -220,7 +220,7 @@ def contacts(frame: Frame, points: int = 5, closest: float = CLOSEST) -> list[Fr
     other atoms around.
     """
     if points < 1:
-        raise ConfigError(f"A curve of {points} frames was asked for; give at least one.")
+        raise ConfigError.of("points", points, "a curve needs one frame or more")
     i, j, vectors, distances = _neighbors(frame, _REACH)
     radii = covalent_radii[frame.numbers]
     frames: list[Frame] = []

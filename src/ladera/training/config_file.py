@@ -254,9 +254,9 @@ def _elsewhere(path: str) -> str:
         kind = _inner(kind, section)
     if get_origin(kind) not in _UNIONS:
         return ""
-    members = [_plain(member) for member in get_args(kind)]
-    names = [_names(each)[0] for each in members if _names(each) and key in _keys(each)]
-    what = next((each for each in _DISCRIMINATORS if each in _keys(members[0])), "")
+    members = [each for each in map(_plain, get_args(kind)) if _names(each)]
+    names = [_names(each)[0] for each in members if key in _keys(each)]
+    what = next((each for each in _DISCRIMINATORS if members and each in _keys(members[0])), "")
     return f"{'.'.join((*sections, what))}: {' or '.join(names)}" if names else ""
 
 
