@@ -253,7 +253,7 @@ def _parse(
             values["forces"] = _vectors(rows, ("fx", "fy", "fz"), path, block)
         if "charge" in columns:
             values["charges"] = rows["charge"]
-        if block.virial is not None and with_stress:
+        if block.virial is not None and block.cell and with_stress:  # molecules have no stress
             values["virial"] = np.array(block.virial)
         direct = "direct_x" in columns
         positions = _vectors(rows, _triple("direct_" if direct else "cartes_"), path, block)
