@@ -14,6 +14,8 @@ import ladera
 from cases import shared
 from conftest import mtp as moment_tensor
 from conftest import water_like
+from ladera.citing import works
+from ladera.cli import main
 from ladera.codes import mtp
 from ladera.codes.mtp.parsing import first_fault
 from ladera.data.formats import read
@@ -246,3 +248,31 @@ def test_numbers_of_mlip(name: str) -> None:
         if frame.stress is not None:
             volume_stress = frame.volume * (found.stress.detach()[0].numpy() - frame.stress)
             assert abs(volume_stress).max() < 5.1e-6
+
+
+def test_what_a_file_says_of_itself(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a word on its elements; and how it becomes a model."""
+    model, out = str(tmp_path / "model.ladera"), str(tmp_path / "out.mtp")
+    said = [
+        _run(capsys, *words)
+        for words in (
+            ("info", str(file)),
+            ("import", str(file), "--types", "O", "H", "--output", model),
+            ("export", model, out, "--to", "mtp"),
+        )
+    ]
+    assert "Types: 2, whose elements it does not say" in said[0]
+    assert "Level: 8, 9 functions" in said[0]
+    assert "0 H, 1 O (from 1 on in LAMMPS)" in said[2]
+    assert {"shapeev2016", "novikov2021"} <= {work.key for work in works(str(file))[0]}
+    assert_same(ladera.load(model), ladera.load(out))  # type: ignore[arg-type]
+
+
+def _run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(list(words))
+    said = capsys.readouterr()
+    assert not stop.value.code, said.err
+    return said.out
