@@ -64,6 +64,7 @@ class Potential(nn.Module, ABC):
     slow_hessian: bool = False  # whether differences of forces are a better way to one
     differentiable: bool = True  # whether torch can follow its energy
     partitions_energy: bool = True  # whether the energies of single atoms mean something
+    partly_periodic: bool = True  # whether it takes films and wires, open along some directions
     storable: bool = True  # whether a model file can hold it
     gives: tuple[Quantity, ...] = (ENERGY, FORCES, STRESS)  # what its predictions hold
     active_set: ActiveSet | None = None  # of the atoms it was trained on, if that is known
