@@ -11,7 +11,8 @@ import torch
 from ase import Atoms
 
 import ladera
-from conftest import moment_tensor, water_like
+from conftest import mtp as moment_tensor
+from conftest import water_like
 from ladera.codes import mtp
 from ladera.codes.mtp.parsing import first_fault
 from ladera.errors import ConfigError, ModelFileError
@@ -116,8 +117,8 @@ def test_an_active_set_is_left_aside(file: Path, caplog: pytest.LogCaptureFixtur
         ("species_count = 2", "species_count = 2 # two", "line 5: expected a whole number"),
         ("species_count", "species_cuont", "line 5: .* did you mean 'species_count'"),
         ("max_dist", "min_dist", "'min_dist' stands a second time, first on line 8"),
-        ("min_dist = 0.5", "min_dist = 9", "expected 0 < min_dist < max_dist"),
-        ("_size = 5", "_size = 6", "line 14: 5 coefficients stand here"),
+        ("min_dist = 0.9", "min_dist = 9", "expected 0 < min_dist < max_dist"),
+        ("_size = 8", "_size = 9", "line 14: 8 coefficients stand here"),
         ("_funcs_count = 2", "_funcs_count = 3", "have 2 radial functions, and radial_funcs_count"),
         ("0-1", "1-0", "line 12: .*not in order"),
         ("basic_count = 11", "basic_count = 12", "has 11 entries, and alpha_index_basic_count"),

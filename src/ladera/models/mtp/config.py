@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -16,12 +14,11 @@ from pydantic import (
 )
 
 from ladera.models.repelled import RepelledConfig
+from ladera.schemas import Configured
 
 
-class ProgramSize(BaseModel):
+class ProgramSize(Configured):
     """How large the program is that a model holds; see :class:`.MomentProgram`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     basic: PositiveInt
     products: NonNegativeInt
