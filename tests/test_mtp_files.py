@@ -11,8 +11,7 @@ import torch
 from ase import Atoms
 
 import ladera
-from conftest import mtp as moment_tensor
-from conftest import water_like
+from conftest import moment_tensor, water_like
 from ladera.codes import mtp
 from ladera.codes.mtp.parsing import first_fault
 from ladera.errors import ConfigError, ModelFileError

@@ -11,7 +11,7 @@ from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
 from cases import shared
-from conftest import mtp
+from conftest import moment_tensor
 from ladera.codes.mtp.parsing import parse
 from ladera.kernels.moment_tensors import reference
 from ladera.kernels.moment_tensors.program import MomentProgram
@@ -89,4 +89,4 @@ def test_functions_of_a_file_are_those_of_its_level(name: str) -> None:
 def test_contract_of_one_element() -> None:
     crystal = bulk("O", "bcc", a=2.6, cubic=True) * (1, 1, 2)
     crystal.rattle(0.1, seed=1)
-    check_contract(mtp(("O",), level=12), crystal)
+    check_contract(moment_tensor(12, ("O",)), crystal)
