@@ -35,6 +35,7 @@ class MTP(Potential):
     """
 
     double_buffers: ClassVar[tuple[str, ...]] = ("reference_energies",)
+    slow_hessian = True  # forces are compiled, their derivatives are torch's
 
     reference_energies: Tensor
     basic: Tensor
