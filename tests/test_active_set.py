@@ -13,7 +13,7 @@ from ase import Atoms
 from torch import Tensor
 
 import ladera
-from conftest import POTENTIALS, hdnnp_generated, small_mace, water_like
+from conftest import POTENTIALS, hdnnp_generated, moment_tensor, small_mace, water_like
 from ladera import Committee, Graph, Potential, modelfile
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
@@ -328,3 +328,18 @@ def test_a_relaxed_energy_below_all_that_was_learned_is_said(run):
     deep.energy_shift -= 0.5
     with pytest.warns(SimulationWarning, match="meV/atom below all that the training frames"):
         relax(atoms, deep, steps=1)
+
+
+def test_a_moment_tensor_potential_without_active_set_knows_its_shortest_distance() -> None:
+    potential = moment_tensor()
+    shortest, cutoff = potential.config.min_distance, potential.cutoff
+    for distance in (0.8 * shortest, shortest, 1.3 * shortest, 1.5 * cutoff):
+        atoms = Atoms("OHO", [[0, 0, 0], [0, 0, distance], [0, 0, distance + 1.5 * cutoff]])
+        graph = Graph.from_atoms(atoms, cutoff)
+        expected = 1 + (shortest - min(distance, cutoff)) / (cutoff - shortest)
+        grade = potential.grade(graph)
+        assert grade.tolist() == pytest.approx([expected, expected, 0.0])
+        reasons = potential.explain_grade(graph)
+        assert [each.atom for each in reasons] == ([0, 1] if distance < shortest else [])
+        assert all(each.grade == pytest.approx(expected) for each in reasons)
+        assert all("nearest neighbour" in each.in_words for each in reasons)

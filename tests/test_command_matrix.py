@@ -349,7 +349,7 @@ _REASONS: Final = {
     "lattice conductivity": {"hdnnp_4g": "The crystal has an imaginary mode"},
     "ir": dict.fromkeys(("hdnnp", "mace", "mtp", "lennard_jones", "committee", "emt"), _NO_DIPOLE),
     "data select": dict.fromkeys(
-        ("mtp", "lennard_jones", "emt", "tblite"), "model has no descriptors to choose frames by"
+        ("lennard_jones", "emt", "tblite"), "model has no descriptors to choose frames by"
     ),
     "raman": dict.fromkeys(
         [name for name in FAMILIES if name != "tblite"],

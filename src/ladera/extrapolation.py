@@ -13,7 +13,8 @@ class Extrapolation(NamedTuple):
 
     A symmetry function; or, with ``function`` None and ``about`` saying which: the standard
     deviation of the atom's force in a committee (eV/Angstrom), whose range ends at the largest of
-    the frames of the calibration, or gamma of the model's active set, whose range ends at 1.
+    the frames of the calibration, gamma of the model's active set, whose range ends at 1, or the
+    distance of the nearest neighbour (Angstrom), from the shortest that the model was made for.
     """
 
     atom: int
@@ -41,6 +42,8 @@ class Extrapolation(NamedTuple):
         """What has the value, in the words of n2p2."""
         if self.about == ACTIVE_SET:
             return "gamma of the active set"
+        if self.about == NEAREST:
+            return "distance of the nearest neighbour"
         if self.function is None:
             return "standard deviation of the force"
         return f"symmetry function {self.function} (type {self.kind})"
@@ -52,6 +55,11 @@ class Extrapolation(NamedTuple):
             return (
                 f"its surroundings are {self.value:.3g} times as far out as those that span the "
                 "training data"
+            )
+        if self.about == NEAREST:
+            return (
+                f"its nearest neighbour is {self.value:.3g} Angstrom away, and the model was made "
+                f"for {self.minimum:.3g} and more"
             )
         if self.function is None:
             return (
@@ -74,6 +82,7 @@ class Extrapolation(NamedTuple):
 # The columns of extrapolation.csv.
 COLUMNS: Final = (*Extrapolation._fields[:7], "grade")
 ACTIVE_SET: Final = "active set"  # what a reason is about that is a gamma
+NEAREST: Final = "nearest neighbour"  # and one that is its distance
 # Grades up to which an atom is on the edge of what is known, and not far; from FAR on frames are
 # worth labelling, beyond LOST dynamics stops (the habits of Podryabinkin and Shapeev, 2017).
 EDGE, FAR, LOST = 1.01, 2.0, 10.0
