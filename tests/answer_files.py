@@ -16,8 +16,10 @@ from ase.build import bulk, molecule
 from ase.io.trajectory import Trajectory
 
 import ladera
+from ladera.codes import mtp
 from ladera.data import formats
 from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.models.mtp import MTP, MTPConfig
 
 _GOOD: Final = """\
 data:
@@ -114,6 +116,7 @@ def lay_out(folder: Path) -> None:
     _models()
     _structures()
     _frames(embedded)
+    _of_mlip()
     for name, text in CONFIGS.items():
         Path(name).write_text(text, encoding="utf-8")
     Path("c_latin.yaml").write_bytes(b"# \xe5ngstr\xf6m\nepochs: 1\n")
@@ -123,6 +126,25 @@ def lay_out(folder: Path) -> None:
     Path("adir").mkdir()
     Path("unfinished").mkdir()
     Path("unfinished/split.json").write_text("{}")
+
+
+def _of_mlip() -> None:
+    """Two types that have no names, and what can be wrong with such files."""
+    config = MTPConfig(species=("C", "H"), cutoff=4.0, level=4, radial_basis_size=2)
+    mtp.export(MTP(config), "named.mtp")
+    text = Path("named.mtp").read_text().replace("types H C", "")
+    Path("types.mtp").write_text(text)
+    Path("cut.mtp").write_text(text[: text.index("alpha_index_times_count")])
+    Path("repuls.mtp").write_text(text.replace("RBChebyshev", "RBChebyshev_repuls"))
+    Path("order.mtp").write_text(text.replace("times = {{0, 0", "times = {{0, 1"))
+    first, coefficients = text.index("\tradial_coeffs"), text.index("species_coeffs")
+    moments = text.index("alpha_moments_count")
+    Path("untrained.mtp").write_text(text[:first] + text[moments:coefficients])
+    formats.write(formats.read("one.extxyz"), "named.cfg")
+    structure = Path("named.cfg").read_text().replace(" Feature   types H C O\n", "")
+    Path("types.cfg").write_text(structure)
+    Path("cut.cfg").write_text(structure[: structure.index(" Energy")])
+    Path("size.cfg").write_text(structure.replace("    9\n", "    10\n", 1))
 
 
 def _models() -> None:

@@ -143,7 +143,6 @@ def _print_mtp(path: Path) -> int:
     print(f"Moment tensor potential, file of MLIP: {path}")
     for title, words in facts.items():
         print(f"{title[0].upper()}{title[1:]}: {words}")
-    print(f"To compute with it: ladera import {path} --types ... names the element of each type.")
     return 0
 
 

@@ -24,7 +24,7 @@ Lengths are in Angstrom, energies in eV. AtomEye has another format with files o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -253,7 +253,7 @@ def _parse(
             values["forces"] = _vectors(rows, ("fx", "fy", "fz"), path, block)
         if "charge" in columns:
             values["charges"] = rows["charge"]
-        if block.virial is not None and with_stress:
+        if block.virial is not None and block.cell and with_stress:  # molecules have no stress
             values["virial"] = np.array(block.virial)
         direct = "direct_x" in columns
         positions = _vectors(rows, _triple("direct_" if direct else "cartes_"), path, block)
@@ -351,7 +351,9 @@ def _features(frame: Frame, named: str) -> dict[str, str]:
     return {name: value for name, value in features.items() if value}
 
 
-def _row(values: Any) -> str:
+def _row(values: Iterable[float]) -> str:
+    """Numbers with all their digits and without exponents, which not every program reads."""
     return "    " + " ".join(
-        f"{value!r:>22}" if isinstance(value, float) else f"{value:5d}" for value in values
+        f"{value:5d}" if isinstance(value, int) else f"{np.format_float_positional(value):>21}"
+        for value in values
     )
