@@ -135,7 +135,7 @@ def lennard_jones() -> Potential:
 def moment_tensor(level: int = 8, species: tuple[str, ...] = SPECIES) -> MTP:
     """A moment tensor potential with random coefficients."""
     torch.manual_seed(3)
-    config = MTPConfig(species=species, cutoff=3.9, min_distance=0.9, level=level)
+    config = MTPConfig(species=species, cutoff=3.9, level=level, radial_basis_size=5)
     potential = MTP(config)
     with torch.no_grad():
         potential.radial_coefficients.copy_(torch.randn_like(potential.radial_coefficients) / 50)
