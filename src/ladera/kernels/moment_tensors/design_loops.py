@@ -1,6 +1,8 @@
 """Loops over atoms that fill the rows of the linear problem; see :mod:`~.design`.
 
-Tangents go through the program LANES at a time, each row of a moment's tangents being contiguous.
+Tangents go through the program several at a time, those of each moment being contiguous: LANES
+along coordinates, on which all moments depend, and NARROW along the coefficients of one radial
+function, with the few products that depend on it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import numpy as np
 from ladera.arrays import Floats, Integers
 from ladera.kernels.compilation import inlined, simd
 
-LANES: Final = 24  # of a cell's three axes times the numbers of a SIMD register
+LANES: Final = 24  # three axes times the numbers of a SIMD register
+NARROW: Final = 8
 
 
 class Tables(NamedTuple):
@@ -31,6 +34,30 @@ class Tables(NamedTuple):
     second: Integers  # (n_products,)
     factor: Floats  # (n_products,)
     scalars: Integers  # (n_scalars,)
+
+
+class Chain(NamedTuple):
+    """The terms of sums over products that depend on each radial function, in their order.
+
+    Forward, the tangent of ``moment[n]`` is the sum of factor M_other times the tangent of ``one``
+    over the terms start[n] to start[n + 1]; in reverse, the bar of ``moment[n]`` goes to ``one``.
+    """
+
+    bounds: Integers  # (n_radial + 1,) moments of each radial function
+    moment: Integers  # (n_moments,)
+    start: Integers  # (n_moments + 1,)
+    one: Integers  # (n_terms,)
+    other: Integers  # (n_terms,)
+    factor: Floats  # (n_terms,)
+
+
+class Chains(NamedTuple):
+    """What depends on each radial function."""
+
+    forward: Chain
+    reverse: Chain
+    start: Integers  # (n_radial + 1,) of ``basic``
+    basic: Integers  # basic moments whose bars change with the coefficients of a radial function
 
 
 class Atoms(NamedTuple):
@@ -64,9 +91,10 @@ class Scratch(NamedTuple):
     moments: Floats  # (n_moments,)
     bars: Floats  # (n_moments,) dE/dM
     tangents: Floats  # (n_moments, LANES)
-    bar_tangents: Floats  # (n_moments, LANES)
-    curvature: Floats  # (n_lanes, n_basic) d^2 E / dc dM
-    mixed: Floats  # (n_lanes, width) d^2 E / dc dr_ij
+    narrow: Floats  # (n_moments, NARROW)
+    bar_narrow: Floats  # (n_moments, NARROW)
+    mixed: Floats  # (NARROW, width) d^2 E / dc dr_ij
+    columns: Integers  # (NARROW,) of these c
     sums: Floats  # (n_radial, width) sum_k dE/dM_k u^abc of the moments of a radial function
     sum_slopes: Floats  # (n_radial, width) and its gradient in r_ij
 
@@ -77,7 +105,9 @@ def add_rows(
     stop: int,
     atoms: Atoms,
     tables: Tables,
+    chains: Chains,
     functions: Functions,
+    radial: bool,
     ws: Scratch,
     rows: Floats,
 ) -> None:
@@ -96,6 +126,10 @@ def add_rows(
                     ws.tangents[k, lane] = ws.slopes[k, block + lane]
             _tangents(tables, ws.moments, ws.tangents)
             _collect(i, first, block, min(LANES, width - block), atoms, tables, ws.tangents, rows)
+        if radial:
+            _bars(tables, functions.weights, ws)
+            _sums(width, tables, ws)
+            _add_radial_columns(i, first, last, atoms, tables, chains, functions, ws, rows)
 
 
 @inlined
@@ -240,38 +274,6 @@ def _collect(
                 row[s] += length * tangents[tables.scalars[s], lane]
 
 
-@simd
-def add_radial_columns(
-    start: int,
-    stop: int,
-    atoms: Atoms,
-    tables: Tables,
-    functions: Functions,
-    ws: Scratch,
-    rows: Floats,
-) -> None:
-    """Add what the radial coefficients change in the present energy and its gradients.
-
-    ``rows`` (n_rows, n_species^2 n_radial size) are as in :func:`add_rows`.
-    """
-    n_lanes = ws.mixed.shape[0]
-    for i in range(start, stop):
-        first, last = atoms.row_pointer[i], atoms.row_pointer[i + 1]
-        _prepare_edges(i, first, last, atoms, tables, functions, ws)
-        _values(last - first, tables, ws)
-        _bars(tables, functions.weights, ws)
-        column = atoms.elements[i] * n_lanes
-        for block in range(0, n_lanes, LANES):
-            _basic_changes(block, column, first, last, atoms, tables, ws, rows[0])
-            _tangents(tables, ws.moments, ws.tangents)
-            _bar_tangents(tables, ws)
-            for lane in range(min(LANES, n_lanes - block)):
-                for k in range(tables.radial.size):
-                    ws.curvature[block + lane, k] = ws.bar_tangents[k, lane]
-        _mixed(first, last, atoms, tables, ws)
-        _collect_mixed(i, first, last, column, atoms, ws, rows)
-
-
 @inlined
 def _bars(tables: Tables, weights: Floats, ws: Scratch) -> None:
     """dE/dM of all moments."""
@@ -287,60 +289,8 @@ def _bars(tables: Tables, weights: Floats, ws: Scratch) -> None:
 
 
 @inlined
-def _basic_changes(
-    block: int,
-    column: int,
-    first: int,
-    last: int,
-    atoms: Atoms,
-    tables: Tables,
-    ws: Scratch,
-    energy_row: Floats,
-) -> None:
-    """Tangents of the basic moments for LANES radial coefficients, and dE/dc of these."""
-    size, n_radial, n_lanes = ws.basis.shape[0], ws.radial.shape[0], ws.mixed.shape[0]
-    n_basic = tables.radial.size
-    ws.tangents[:n_basic] = 0.0
-    for lane in range(min(LANES, n_lanes - block)):
-        element, rest = divmod(block + lane, n_radial * size)
-        radial, b = divmod(rest, size)
-        change = 0.0
-        for k in range(n_basic):
-            if tables.radial[k] != radial:
-                continue
-            v, total = tables.monomial[k], 0.0
-            for e in range(last - first):
-                if atoms.elements[atoms.neighbors[first + e]] == element:
-                    total += ws.basis[b, 3 * e] * ws.monomials[v, 3 * e]
-            ws.tangents[k, lane] = total
-            change += ws.bars[k] * total
-        energy_row[column + block + lane] += change
-
-
-@simd
-def _bar_tangents(tables: Tables, ws: Scratch) -> None:
-    """From the tangents of all moments those of dE/dM."""
-    bar_tangents, tangents = ws.bar_tangents, ws.tangents
-    bar_tangents[:] = 0.0
-    for g in range(tables.made.size - 1, -1, -1):
-        bar, of_bar = ws.bars[tables.made[g]], bar_tangents[tables.made[g]]
-        for row in range(tables.start[g], tables.start[g + 1]):
-            p, q, factor = tables.first[row], tables.second[row], tables.factor[row]
-            value_p, value_q = factor * ws.moments[p], factor * ws.moments[q]
-            other = factor * bar
-            one, two = bar_tangents[p], tangents[q]
-            for lane in range(LANES):
-                one[lane] += value_q * of_bar[lane] + other * two[lane]
-            one, two = bar_tangents[q], tangents[p]
-            for lane in range(LANES):
-                one[lane] += value_p * of_bar[lane] + other * two[lane]
-
-
-@inlined
-def _mixed(first: int, last: int, atoms: Atoms, tables: Tables, ws: Scratch) -> None:
-    """d^2 E / dc dr_ij: by the moments that c changes, and by the slope of the edge itself."""
-    size, n_radial, n_lanes = ws.basis.shape[0], ws.radial.shape[0], ws.mixed.shape[0]
-    width = 3 * (last - first)
+def _sums(width: int, tables: Tables, ws: Scratch) -> None:
+    """What each radial function of each edge counts for in the energy, and its slope."""
     ws.sums[:] = 0.0
     ws.sum_slopes[:] = 0.0
     for k in range(tables.radial.size):
@@ -348,36 +298,154 @@ def _mixed(first: int, last: int, atoms: Atoms, tables: Tables, ws: Scratch) -> 
         for place in range(width):
             ws.sums[mu, place] += bar * ws.monomials[v, place]
             ws.sum_slopes[mu, place] += bar * ws.monomial_slopes[v, place]
-    for lane in range(n_lanes):
-        element, rest = divmod(lane, n_radial * size)
-        mu, b = divmod(rest, size)
-        mixed, curvature = ws.mixed[lane], ws.curvature[lane]
+
+
+@inlined
+def _add_radial_columns(
+    i: int,
+    first: int,
+    last: int,
+    atoms: Atoms,
+    tables: Tables,
+    chains: Chains,
+    functions: Functions,
+    ws: Scratch,
+    rows: Floats,
+) -> None:
+    """What the radial coefficients change in the present energy and its gradients."""
+    n_species, _, n_radial, size = functions.coefficients.shape
+    for mu in range(n_radial):
+        for block in range(0, n_species * size, NARROW):
+            _basic_changes(mu, block, first, last, atoms, tables, ws)
+            _narrow_tangents(mu, chains, ws)
+            _mixed(mu, block, first, last, atoms, chains, ws)
+            for lane in range(min(NARROW, n_species * size - block)):
+                element, b = divmod(block + lane, size)
+                pair = atoms.elements[i] * n_species + element
+                ws.columns[lane] = tables.scalars.size + (pair * n_radial + mu) * size + b
+            _collect_mixed(i, first, last, min(NARROW, n_species * size - block), atoms, ws, rows)
+            for k in range(tables.radial.size):
+                for lane in range(min(NARROW, n_species * size - block)):
+                    rows[0, ws.columns[lane]] += ws.bars[k] * ws.narrow[k, lane]
+
+
+@inlined
+def _basic_changes(
+    mu: int, block: int, first: int, last: int, atoms: Atoms, tables: Tables, ws: Scratch
+) -> None:
+    """Tangents of the basic moments for some coefficients of a radial function."""
+    size, n_basic = ws.basis.shape[0], tables.radial.size
+    ws.narrow[:] = 0.0
+    for k in range(n_basic):
+        if tables.radial[k] != mu:
+            continue
+        v = tables.monomial[k]
         for e in range(last - first):
-            same = 1.0 if atoms.elements[atoms.neighbors[first + e]] == element else 0.0
+            lane = atoms.elements[atoms.neighbors[first + e]] * size - block
+            for b in range(max(0, -lane), min(size, NARROW - lane)):
+                ws.narrow[k, lane + b] += ws.basis[b, 3 * e] * ws.monomials[v, 3 * e]
+
+
+@simd
+def _narrow_tangents(mu: int, chains: Chains, ws: Scratch) -> None:
+    """From the tangents of the basic moments those of all, and of dE/dM."""
+    chain = chains.forward
+    for n in range(chain.bounds[mu], chain.bounds[mu + 1]):
+        first, last = chain.start[n], chain.start[n + 1]
+        _narrow_sum(first, last, chain, ws.moments, ws.narrow, ws.narrow[chain.moment[n]])
+    ws.bar_narrow[:] = 0.0
+    chain = chains.reverse
+    for n in range(chain.bounds[mu], chain.bounds[mu + 1]):
+        bar, of_bar = ws.bars[chain.moment[n]], ws.bar_narrow[chain.moment[n]]
+        _narrow_spread(chain.start[n], chain.start[n + 1], bar, of_bar, chain, ws)
+
+
+# For so few lanes LLVM does not check whether arrays overlap, and would take one number after the
+# other; so all are read before one is written.
+
+
+@inlined
+def _narrow_sum(
+    first: int, last: int, chain: Chain, moments: Floats, tangents: Floats, total: Floats
+) -> None:
+    t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = 0.0
+    for term in range(first, last):
+        value, t = chain.factor[term] * moments[chain.other[term]], tangents[chain.one[term]]
+        t0 += value * t[0]
+        t1 += value * t[1]
+        t2 += value * t[2]
+        t3 += value * t[3]
+        t4 += value * t[4]
+        t5 += value * t[5]
+        t6 += value * t[6]
+        t7 += value * t[7]
+    total[0], total[1], total[2], total[3] = t0, t1, t2, t3
+    total[4], total[5], total[6], total[7] = t4, t5, t6, t7
+
+
+@inlined
+def _narrow_spread(
+    first: int, last: int, bar: float, of_bar: Floats, chain: Chain, ws: Scratch
+) -> None:
+    b0, b1, b2, b3 = of_bar[0], of_bar[1], of_bar[2], of_bar[3]
+    b4, b5, b6, b7 = of_bar[4], of_bar[5], of_bar[6], of_bar[7]
+    for term in range(first, last):
+        factor, number = chain.factor[term], chain.other[term]
+        v, w = factor * ws.moments[number], factor * bar
+        t, one = ws.narrow[number], ws.bar_narrow[chain.one[term]]
+        t0, t1, t2, t3 = one[0], one[1], one[2], one[3]
+        t4, t5, t6, t7 = one[4], one[5], one[6], one[7]
+        t0 += v * b0 + w * t[0]
+        t1 += v * b1 + w * t[1]
+        t2 += v * b2 + w * t[2]
+        t3 += v * b3 + w * t[3]
+        t4 += v * b4 + w * t[4]
+        t5 += v * b5 + w * t[5]
+        t6 += v * b6 + w * t[6]
+        t7 += v * b7 + w * t[7]
+        one[0], one[1], one[2], one[3] = t0, t1, t2, t3
+        one[4], one[5], one[6], one[7] = t4, t5, t6, t7
+
+
+@inlined
+def _mixed(
+    mu: int, block: int, first: int, last: int, atoms: Atoms, chains: Chains, ws: Scratch
+) -> None:
+    """d^2 E / dc dr_ij: by the slope of the edge itself, and by the bars that c changes."""
+    size, n_lanes = ws.basis.shape[0], ws.mixed.shape[0]
+    width = 3 * (last - first)
+    ws.mixed[:, :width] = 0.0
+    for e in range(last - first):
+        lane = atoms.elements[atoms.neighbors[first + e]] * size - block
+        for b in range(max(0, -lane), min(size, NARROW - lane)):
+            mixed = ws.mixed[lane + b]
             for place in range(3 * e, 3 * e + 3):
-                mixed[place] = same * (
+                mixed[place] = (
                     ws.basis_slope[b, place] * ws.sums[mu, place]
                     + ws.basis[b, place] * ws.sum_slopes[mu, place]
                 )
-        for k in range(tables.radial.size):
-            value, slopes = curvature[k], ws.slopes[k]
+    for lane in range(n_lanes):
+        mixed = ws.mixed[lane]
+        for n in range(chains.start[mu], chains.start[mu + 1]):
+            k = chains.basic[n]
+            value, slopes = ws.bar_narrow[k, lane], ws.slopes[k]
             for place in range(width):
                 mixed[place] += value * slopes[place]
 
 
 @inlined
 def _collect_mixed(
-    i: int, first: int, last: int, column: int, atoms: Atoms, ws: Scratch, rows: Floats
+    i: int, first: int, last: int, count: int, atoms: Atoms, ws: Scratch, rows: Floats
 ) -> None:
-    """Add d^2 E / dc dr_ij to the rows of positions and strain."""
-    strain, n_lanes = 1 + 3 * atoms.elements.size, ws.mixed.shape[0]
+    """Add d^2 E / dc dr_ij of some coefficients to the rows of positions and strain."""
+    strain = 1 + 3 * atoms.elements.size
     for place in range(3 * (last - first)):
         e, axis = first + place // 3, place % 3
         of_neighbor, of_center = rows[1 + 3 * atoms.neighbors[e] + axis], rows[1 + 3 * i + axis]
-        for lane in range(n_lanes):
-            of_neighbor[column + lane] += ws.mixed[lane, place]
-            of_center[column + lane] -= ws.mixed[lane, place]
+        for lane in range(count):
+            of_neighbor[ws.columns[lane]] += ws.mixed[lane, place]
+            of_center[ws.columns[lane]] -= ws.mixed[lane, place]
         for other in range(axis + 1 if rows.shape[0] > strain else 0):
             row, length = rows[strain + axis * (axis + 1) // 2 + other], atoms.vectors[e, other]
-            for lane in range(n_lanes):
-                row[column + lane] += length * ws.mixed[lane, place]
+            for lane in range(count):
+                row[ws.columns[lane]] += length * ws.mixed[lane, place]

@@ -39,8 +39,8 @@ class FrameRows:
         train: Integers,
     ) -> None:
         self._potential, self._whole, self._batches = potential, whole, batches
-        self._tables = design.tables_of(potential.program)
-        self._n_scalars = len(self._tables.scalars)
+        self._design = design.Design(potential.program)
+        self._n_scalars = len(potential.program.scalars)
         self.n_linear = self._n_scalars + len(potential.numbers)
         self.n_columns = self.n_linear + potential.radial_coefficients.numel() + 1
         view = batches.dataset[train]
@@ -74,7 +74,7 @@ class FrameRows:
             model.cutoff,
         )
         stress = labels.stress is not None and factors[STRESS] > 0
-        rows = design.rows_of(atoms, self._tables, functions, strain=stress, radial=radial)
+        rows = self._design.rows(atoms, functions, strain=stress, radial=radial)
         energy, forces, given = self._unlearned(frame)
         species = np.bincount(index.numpy(), minlength=len(model.numbers)).astype(np.float64)
         if labels.energy is not None and factors[ENERGY]:
