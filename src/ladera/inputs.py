@@ -25,8 +25,8 @@ _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin
 _HEADER: Final = b'{"'  # of a model file, after eight bytes with its length
 MODELS: Final = (
-    "a model file (.ladera, or of mace-torch), the folder of a training or of n2p2, or the name of "
-    "a published model"
+    "a model file (.ladera, .mtp, or of mace-torch), the folder of a training or of n2p2, or the "
+    "name of a published model"
 )
 
 
@@ -41,7 +41,7 @@ def kind_of(path: Path) -> Kind:
         head = file.read(512)
     plain = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
     archive = head.startswith(b"PK") and path.suffix in (".model", ".pt", ".pth")
-    if head[8:10] == _HEADER or archive:
+    if head[8:10] == _HEADER or archive or head.split(b"\n", 1)[0].strip() == b"MTP":
         return "model"
     structure = plain.suffix.lower() in _STRUCTURES or plain.name.startswith(_NAMES)
     if plain != path or head.startswith(_TRAJECTORY):

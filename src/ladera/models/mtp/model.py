@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from ladera.graph import Graph
 from ladera.kernels.moment_tensors import reference
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.models.mtp.config import MTPConfig, ProgramSize
+from ladera.models.mtp.fast import FastPath
 from ladera.models.mtp.generation import program_of_level
 from ladera.potential import Potential, TrainingStatistics
 
@@ -44,6 +45,7 @@ class MTP(Potential):
         n_radial = config.n_radial or program.n_radial  # a placeholder always comes with one
         self.config: MTPConfig = config.model_copy(update={"program": size, "n_radial": n_radial})
         self._program: tuple[object, MomentProgram] | None = None
+        self._fast: FastPath | None = None
         self.register_buffer("basic", torch.from_numpy(program.basic.copy()))
         self.register_buffer("products", torch.from_numpy(program.products.copy()))
         self.register_buffer("scalars", torch.from_numpy(program.scalars.copy()))
@@ -93,6 +95,8 @@ class MTP(Potential):
 
     def functions(self, graph: Graph) -> Tensor:
         """The invariant functions B of each atom, (n_atoms, n_scalars)."""
+        if self._is_fast():
+            return self._tables().functions(graph, self.element_index(graph))
         radial = self.radial_functions(graph, self.element_index(graph))
         basic = reference.basic_moments(
             self.program, graph.vectors, radial, graph.centers, graph.n_atoms
@@ -104,6 +108,26 @@ class MTP(Potential):
         index = self.element_index(graph)
         learned = self.functions(graph) @ self.moment_coefficients + self.species_energies[index]
         return learned + self.reference_energies[index]
+
+    def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """One compiled pass while torch records no gradients."""
+        if self._is_fast():
+            return self._tables().energies_and_edge_gradients(graph, self.element_index(graph))
+        return super().energies_and_edge_gradients(graph)
+
+    def _is_fast(self) -> bool:
+        """Whether compiled loops do it."""
+        return not torch.is_grad_enabled() and self.device.type == "cpu"
+
+    def _tables(self) -> FastPath:
+        if self._fast is None or self._fast.outdated:
+            self._fast = FastPath(self)
+        return self._fast
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Forget the tables of the compiled loops when tensors are moved or converted."""
+        self._fast = None
+        return super()._apply(fn, recurse)
 
     def free_atom_energies(self, head: str | None = None) -> Tensor:
         """E0 of each element, (n_species,), eV."""
