@@ -387,7 +387,11 @@ class TrainingConfig(Section):
             "gradient_clip": self.gradient_clip is not None,
             "gradient_clip_value": self.gradient_clip_value is not None,
             "ema_decay": self.ema_decay is not None,
-            **{f"loss.{q.name}": getattr(self.loss, q.name) > 0 for q in QUANTITIES if q not in learnt},
+            **{
+                f"loss.{q.name}": getattr(self.loss, q.name) > 0
+                for q in QUANTITIES
+                if q not in learnt
+            },
             "loss.function": self.loss.function != "mse",
             "stage_two": self.stage_two is not None,
         }

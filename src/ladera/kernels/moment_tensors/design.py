@@ -119,7 +119,9 @@ def _chains(program: MomentProgram) -> Chains:
             moves[k] |= moves[p] or moves[q]
         forward.append(terms)
         bars, terms = np.zeros(program.n_moments, dtype=bool), []
-        for (p, q, k), factor in zip(rows[::-1].tolist(), tables.factor[::-1].tolist(), strict=True):
+        for (p, q, k), factor in zip(
+            rows[::-1].tolist(), tables.factor[::-1].tolist(), strict=True
+        ):
             for one, other in ((p, q), (q, p)):
                 if bars[k] or moves[other]:
                     terms.append((k, one, other, factor))

@@ -66,8 +66,9 @@ class VariableProjectionSteps:
         self._expected = 0.0  # the loss that the linear problem expects
         self.condition = math.nan
         self._done = False
-        # What a pass is: the first knows no w, so that c changes nothing; a step has the w that was
-        # expected, which is not quite the best one; an exact one repeats the best c with its best w.
+        # What a pass is: the first knows no w, so that c changes nothing; a step has the w that
+        # was expected, which is not quite the best one; an exact one repeats the best c with its
+        # best w.
         self._pass: Literal["first", "step", "exact"] = "first"
 
     @property
