@@ -188,7 +188,7 @@ def test_the_sums_are_those_of_the_loss_and_its_slope(tmp_path: Path) -> None:
     for epoch in range(2):
         for number, frames in enumerate(steps.of_epoch(epoch)):
             steps.take(frames, number)
-        best = steps._best
+        best = steps.search._best
         if epoch == 0:
             steps.end_epoch(None)
     model.train()
@@ -197,7 +197,7 @@ def test_the_sums_are_those_of_the_loss_and_its_slope(tmp_path: Path) -> None:
     assert best["loss"] == pytest.approx(float(total.detach()), rel=1e-6)
     (slope,) = torch.autograd.grad(total, model.radial_coefficients)
     # d|r|^2/dc = -2 J^T r, r = y - A w, of the sums of products; w is at its minimum.
-    gram, n = best["gram"].numpy(), steps._n_linear
+    gram, n = best["gram"].numpy(), steps.search._n_linear
     found = -2 * (gram[n:-1, -1] - gram[n:-1, :n] @ best["weights"].numpy())
     np.testing.assert_allclose(found, slope.ravel(), atol=1e-6 * float(slope.abs().max()))
 
@@ -252,7 +252,7 @@ def test_what_a_correction_explains_is_not_learned(tmp_path: Path) -> None:
         found.uncorrected.radial_coefficients.copy_(truth.uncorrected.radial_coefficients)
     for number, frames in enumerate(steps.of_epoch(0)):
         steps.take(frames, number)
-    assert steps._best["loss"] < 1e-10
+    assert steps.search._best["loss"] < 1e-10
 
 
 def test_gradients_train_it_as_well(tmp_path: Path) -> None:

@@ -165,7 +165,8 @@ class VariableProjection(Section):
         "variable_projection", description="Which optimizer."
     )
     ridge: PositiveFloat = Field(
-        1e-9, description="Pull of the linear coefficients towards zero, relative to their squares."
+        1e-10,
+        description="Pull of the linear coefficients towards zero, relative to their squares.",
     )
     damping: PositiveFloat = Field(
         1e-2, description="First pull of a step towards zero, relative; it adapts itself."
