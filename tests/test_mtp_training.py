@@ -14,11 +14,14 @@ from ase.build import bulk
 
 import ladera
 from ladera import Graph, evaluate
+from ladera.cli import main
 from ladera.data.dataset import Dataset
+from ladera.data.formats import write
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError
 from ladera.kernels.moment_tensors.design import Atoms, Design, Functions
 from ladera.models.mtp import MTP, MTPConfig
+from ladera.models.mtp.pruning import cost_of
 from ladera.threads import torch_threads
 from ladera.training.batches import Batches
 from ladera.training.loss import Objective
@@ -26,6 +29,7 @@ from ladera.training.preparation import prepare
 from ladera.training.processes import launch
 from ladera.training.steps import make_steps
 from ladera.training.trainer import train
+from ladera.training.variable_projection.pruning import prune
 from training_runs import argon, config, same_bits
 
 CUTOFF = 4.5
@@ -271,3 +275,40 @@ def test_variable_projection_is_what_an_mtp_is_trained_by(tmp_path: Path) -> Non
         settings(tmp_path, data, loss={"function": "huber"})
     with pytest.raises(ConfigError, match="Variable projection trains models of architecture mtp"):
         train(config(tmp_path, data, optimizer={"name": "variable_projection"}), tmp_path / "run")
+
+
+# --- pruning -----------------------------------------------------------------------------------
+
+
+def test_what_explains_nothing_is_pruned_without_loss() -> None:
+    """Labels of a model of a lower level: the functions above it go, and nothing is lost."""
+    truth, large = potential(6, ("Cu",)), potential(10, ("Cu",))
+    with torch.no_grad():
+        large.radial_coefficients[:, :, : truth.radial_coefficients.shape[2]] = (
+            truth.radial_coefficients
+        )
+    data = labelled(truth)
+    small = truth.program
+    cost = cost_of(small, 40) / cost_of(large.program, 40)
+    found = prune(large, data, cost=1.05 * cost, epochs=0)
+    assert found.cost <= 1.05 * cost
+    # But for the ridge.
+    spread = np.square(data.column("forces")).mean()
+    assert found.loss[1] < 1e-6 * spread
+    assert len(found.potential.program.products) < len(large.program.products)
+    graph = data[0].graph(CUTOFF)
+    with torch.no_grad():
+        one, two = evaluate(truth, graph), evaluate(found.potential, graph)
+    np.testing.assert_allclose(two.forces, one.forces, atol=1e-3 * float(one.forces.abs().max()))
+
+
+def test_pruning_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, frames, output = (tmp_path / name for name in ("m.ladera", "f.extxyz", "p.ladera"))
+    potential(8, ("Ar",)).save(model)
+    write(argon(6), frames)
+    call = ["prune", str(model), str(frames), "--cost", "0.6", "--epochs", "1"]
+    assert main([*call, "--output", str(output)]) == 0
+    assert "of the arithmetic" in capsys.readouterr().out
+    assert len(ladera.load(output).program.scalars) < 9
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        prune(ladera.load(model), argon(2), cost=1.5)

@@ -314,7 +314,7 @@ def _add_radial_columns(
 ) -> None:
     """What the radial coefficients change in the present energy and its gradients."""
     n_species, _, n_radial, size = functions.coefficients.shape
-    for mu in range(n_radial):
+    for mu in range(chains.start.size - 1):  # a pruned model may use no more of them
         for block in range(0, n_species * size, NARROW):
             _basic_changes(mu, block, first, last, atoms, tables, ws)
             _narrow_tangents(mu, chains, ws)
