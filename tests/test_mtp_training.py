@@ -277,6 +277,24 @@ def test_variable_projection_is_what_an_mtp_is_trained_by(tmp_path: Path) -> Non
         train(config(tmp_path, data, optimizer={"name": "variable_projection"}), tmp_path / "run")
 
 
+def test_radial_coefficients_of_low_rank_stay_so(tmp_path: Path) -> None:
+    data = labelled(potential(10, seed=3))
+    optimizer = {"name": "variable_projection", "radial_rank": 2}
+    model = {"architecture": "mtp", "level": 8, "cutoff": CUTOFF}
+    chosen = settings(tmp_path, data, model=model, optimizer=optimizer)
+    steps, found, *_ = steps_of(chosen)
+    losses = []
+    for epoch in range(5):
+        for number, frames in enumerate(steps.of_epoch(epoch)):
+            steps.take(frames, number)
+        losses.append(steps.search.loss)
+        radial = found.radial_coefficients.detach().reshape(-1, 8)
+        values = torch.linalg.svdvals(radial)
+        assert float(values[2]) < 1e-10 * float(values[0])
+        steps.end_epoch(None)
+    assert losses[-1] < 0.7 * losses[0]
+
+
 # --- pruning -----------------------------------------------------------------------------------
 
 
@@ -307,7 +325,8 @@ def test_pruning_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     potential(8, ("Ar",)).save(model)
     write(argon(6), frames)
     call = ["prune", str(model), str(frames), "--cost", "0.6", "--epochs", "1"]
-    assert main([*call, "--output", str(output)]) == 0
+    with pytest.raises(SystemExit, match="0"):
+        main([*call, "--output", str(output)])
     assert "of the arithmetic" in capsys.readouterr().out
     assert len(ladera.load(output).program.scalars) < 9
     with pytest.raises(ConfigError, match="between 0 and 1"):

@@ -168,6 +168,11 @@ class VariableProjection(Section):
         1e-10,
         description="Pull of the linear coefficients towards zero, relative to their squares.",
     )
+    radial_rank: PositiveInt | None = Field(
+        None,
+        description="Rank of the radial coefficients as a matrix of pairs and functions by "
+        "polynomials: fewer numbers to learn, for many elements. Left out: any.",
+    )
     damping: PositiveFloat = Field(
         1e-2, description="First pull of a step towards zero, relative; it adapts itself."
     )

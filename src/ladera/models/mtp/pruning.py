@@ -64,11 +64,12 @@ def kept_functions(
                 candidates.append(
                     (some, float(weights[some] @ np.linalg.solve(block, weights[some])))
                 )
-        chosen, saved, rate = [], 0.0, np.inf
+        chosen, saved, least = [], 0.0, np.inf
         for some, loss in candidates:
             idle = _remove(uses, [scalars[s] for s in some], undo=True)
-            if loss / (idle + 1.0) < rate:
-                chosen, saved, rate = some, idle, loss / (idle + 1.0)
+            rate = loss / (min(idle, left - cost * total) + 1.0)  # more than enough is no use
+            if rate < least:
+                chosen, saved, least = some, idle, rate
         _remove(uses, [scalars[s] for s in chosen], undo=False)
         kept[chosen] = False
         left -= saved

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+import scipy.linalg
 import torch
 from scipy.linalg.blas import dsyrk
 from torch import Tensor
@@ -15,7 +16,7 @@ from ladera.arrays import Floats
 from ladera.errors import TrainingError
 from ladera.models.mtp.model import MTP
 from ladera.training.optimizer_config import VariableProjection
-from ladera.training.variable_projection import least_squares
+from ladera.training.variable_projection import least_squares, low_rank
 from ladera.training.variable_projection.rows import FrameRows
 
 
@@ -38,6 +39,11 @@ class Search:
         # was expected, which is not quite the best one; an exact one repeats the best c with its
         # best w.
         self._pass: Literal["first", "step", "exact"] = "first"
+        if optimizer.radial_rank is not None:
+            radial = potential.radial_coefficients.detach()
+            radial.copy_(
+                torch.from_numpy(low_rank.truncated(radial.numpy(), optimizer.radial_rank))
+            )
 
     @property
     def loss(self) -> float:
@@ -96,13 +102,16 @@ class Search:
     def go_on(self) -> None:
         """Go to the next radial coefficients to try, or again to the best with the best w."""
         best = self._best
-        gram, radial = best["gram"].numpy(), best["radial"].numpy().ravel()
+        gram, radial = best["gram"].numpy(), best["radial"].numpy()
         self.sums = self._nothing()
         if self._pass == "step":
+            directions = self._directions(radial)
+            if directions is not None:
+                gram = directions.T @ gram @ directions
             step = least_squares.step(gram, self._n_linear, self._config.ridge, self._damping)
             self._expected = step.loss
             if best["loss"] - step.loss > self._config.tolerance * best["loss"]:
-                self._set(radial + step.change, step.weights)
+                self._set(self._moved(radial, step.change), step.weights)
                 return
             self.converged = best["exact"]
             self._pass = "exact"
@@ -124,6 +133,20 @@ class Search:
         self._best, self._expected = dict(state["best"]), state["expected"]
         self._damping, self._growth = state["damping"], state["growth"]
         self.converged, self._pass = state["converged"], state["pass"]
+
+    def _directions(self, radial: Floats) -> Floats | None:
+        """What the columns change with, where that is not the radial coefficients themselves."""
+        if self._config.radial_rank is None:
+            return None
+        along = low_rank.tangent(radial, self._config.radial_rank)
+        parts: list[Floats] = [np.eye(self._n_linear), along, np.eye(1)]
+        return np.asarray(scipy.linalg.block_diag(*parts))
+
+    def _moved(self, radial: Floats, change: Floats) -> Floats:
+        """The radial coefficients after a step."""
+        if self._config.radial_rank is None:
+            return radial + change.reshape(radial.shape)
+        return low_rank.moved(radial, self._config.radial_rank, change)
 
     def _nothing(self) -> Floats:
         return np.zeros((self._rows.n_columns, self._rows.n_columns), order="F")
