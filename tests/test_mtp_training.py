@@ -19,7 +19,8 @@ from ladera.data.dataset import Dataset
 from ladera.data.formats import write
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError
-from ladera.kernels.moment_tensors.design import Atoms, Design, Functions
+from ladera.kernels.moment_tensors.design import Design
+from ladera.kernels.moment_tensors.design_loops import Atoms, Functions
 from ladera.models.mtp import MTP, MTPConfig
 from ladera.models.mtp.pruning import cost_of
 from ladera.threads import torch_threads

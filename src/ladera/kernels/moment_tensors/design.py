@@ -82,8 +82,8 @@ def _tables(program: MomentProgram) -> Tables:
     ]
     number = {monomial: v for v, monomial in enumerate(monomials)}
     lower = [
-        [number.get(tuple(n - (axis == one) for axis, n in enumerate(each)), 0) for one in range(3)]
-        for each in monomials
+        [number.get(less, 0) for less in ((a - 1, b, c), (a, b - 1, c), (a, b, c - 1))]
+        for a, b, c in monomials
     ]
     # A moment is complete with its last product; all its factors were before its first.
     complete = {k: row for row, k in enumerate(products[:, 3].tolist())}

@@ -14,7 +14,7 @@ a moment tensor three for each neighbour.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -106,7 +106,7 @@ def _remove(uses: Uses, functions: Iterable[int], undo: bool) -> float:
     return saved
 
 
-def _groups(program: MomentProgram) -> list[Sequence[int]]:
+def _groups(program: MomentProgram) -> list[list[int]]:
     """Of each moment tensor the functions that need it."""
     tensors = np.unique(
         np.stack([program.basic[:, 0], program.basic[:, 1:].sum(axis=1)], axis=1), axis=0

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from ladera.arrays import Floats, Integers
-from ladera.kernels.moment_tensors import design
+from ladera.kernels.moment_tensors.design import Design
+from ladera.kernels.moment_tensors.design_loops import Atoms, Functions
 from ladera.models.mtp.model import MTP
 from ladera.potential import Potential, evaluate
 from ladera.quantities import ENERGY, FORCES, STRESS
@@ -39,7 +40,7 @@ class FrameRows:
         train: Integers,
     ) -> None:
         self._potential, self._whole, self._batches = potential, whole, batches
-        self._design = design.Design(potential.program)
+        self._design = Design(potential.program)
         self._n_scalars = len(potential.program.scalars)
         self.n_linear = self._n_scalars + len(potential.numbers)
         self.n_columns = self.n_linear + potential.radial_coefficients.numel() + 1
@@ -61,20 +62,20 @@ class FrameRows:
         weight = math.sqrt(float(self._batches.weights[frame]))
         factors = {quantity: weight * factor for quantity, factor in self._factors.items()}
         model, index = self._potential, self._potential.element_index(graph)
-        atoms = design.Atoms(
+        atoms = Atoms(
             graph.row_pointer.numpy(),
             graph.neighbors.numpy(),
             graph.vectors.numpy(),
             index.numpy(),
         )
-        functions = design.Functions(
+        functions = Functions(
             model.radial_coefficients.detach().numpy(),
             model.moment_coefficients.detach().numpy(),
             model.config.min_distance,
             model.cutoff,
         )
-        stress = labels.stress is not None and factors[STRESS] > 0
-        rows = self._design.rows(atoms, functions, strain=stress, radial=radial)
+        strain = labels.stress is not None and factors[STRESS] > 0
+        rows = self._design.rows(atoms, functions, strain=strain, radial=radial)
         energy, forces, given = self._unlearned(frame)
         species = np.bincount(index.numpy(), minlength=len(model.numbers)).astype(np.float64)
         if labels.energy is not None and factors[ENERGY]:
@@ -85,7 +86,7 @@ class FrameRows:
         if labels.forces is not None and factors[FORCES]:
             against = forces - np.reshape(labels.forces, -1)  # a force is no gradient
             yield factors[FORCES] * self._assembled(rows.positions, against)
-        if stress:
+        if strain and labels.stress is not None:
             volume = float(graph.volumes[0])
             target = (np.reshape(labels.stress, (3, 3)) - given)[_TRIANGLE]
             strains = self._assembled(rows.strain, volume * target)
