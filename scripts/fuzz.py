@@ -48,7 +48,7 @@ from markupsafe import Markup
 from safetensors.torch import load_file
 
 import ladera
-from ladera.codes import mace_torch
+from ladera.codes import mace_torch, mtp
 from ladera.data import formats
 from ladera.data.splits import Split, random_split
 from ladera.errors import LaderaError
@@ -56,6 +56,7 @@ from ladera.graph import Graph
 from ladera.jobs import control_in
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.models.mace import MACE, MACEConfig
+from ladera.models.mtp import MTP, MTPConfig
 from ladera.potential import LaderaCalculator
 from ladera.properties.equation_of_state import equation_of_state
 from ladera.properties.experiment import read_spectrum
@@ -106,6 +107,7 @@ def readers(folder: Path) -> list[Reader]:
         ("gzip", "a.extxyz.gz", lambda p: formats.write(argon[:2], p), formats.read),
         ("hdf5", "a.h5", lambda p: formats.write(argon[:2], p), formats.read),
         ("input.data", "a.data", lambda p: formats.write(argon[:2], p, units=ATOMIC), _input_data),
+        ("cfg of MLIP", "a.cfg", lambda p: formats.write(argon[:2], p), formats.read),
         ("poscar", "POSCAR", lambda p: write_atoms(p, salt, "vasp"), read_frames),
         ("cif", "a.cif", lambda p: write_atoms(p, salt), read_frames),
         ("traj", "a.traj", _write_trajectory, lambda p: read_trajectory(p, interval=1.0)),
@@ -117,6 +119,7 @@ def readers(folder: Path) -> list[Reader]:
         ("jcamp packed", "a.dx", lambda p: p.write_text(PACKED), read_spectrum),
         ("split", "split.json", random_split(argon, 0.2).save, lambda p: Split.load(p, argon)),
         ("torch archive", "model.pt", _write_torch, ladera.load),
+        ("mtp", "a.mtp", lambda p: mtp.export(_moments(), p), ladera.load),
         ("state dict", "model.safetensors", _write_state_dict, ladera.load),
         ("resumed simulation", "run", _simulate, _resume_simulation),
         ("report of a run", "run", _simulate, _report),
@@ -191,6 +194,10 @@ def _mace() -> MACE:
         species=("H", "O"), cutoff=4.0, channels=2, max_l=1, correlation=2, radial_layers=(4,)
     )
     return MACE(settings)
+
+
+def _moments() -> MTP:
+    return MTP(MTPConfig(species=("H", "O"), cutoff=4.0, level=6, radial_basis_size=4))
 
 
 def _write_state_dict(path: Path) -> None:

@@ -135,7 +135,7 @@ def lennard_jones() -> Potential:
 def moment_tensor(level: int = 8, species: tuple[str, ...] = SPECIES) -> MTP:
     """A moment tensor potential with random coefficients."""
     torch.manual_seed(3)
-    config = MTPConfig(species=species, cutoff=4.0, level=level, radial_basis_size=5)
+    config = MTPConfig(species=species, cutoff=3.9, level=level, radial_basis_size=5)
     potential = MTP(config)
     with torch.no_grad():
         potential.radial_coefficients.copy_(torch.randn_like(potential.radial_coefficients) / 50)
@@ -192,26 +192,12 @@ def mace_mixed() -> Potential:
     return small_mace(interactions=kinds, transform="agnesi", zbl=True, correlation=2, channels=3)
 
 
-def mtp(species: tuple[str, ...] = SPECIES, level: int = 8, seed: int = 5) -> MTP:
-    """A moment tensor potential with random coefficients, and energies of free atoms."""
-    torch.manual_seed(seed)
-    config = MTPConfig(species=species, cutoff=3.9, min_distance=0.9, level=level)
-    potential = MTP(config)
-    references = {"H": -13.6, "O": -2041.8}
-    potential.fit_statistics([], TrainingStatistics(references, energy_shift=0.0, force_scale=1.0))
-    with torch.no_grad():
-        potential.radial_coefficients.mul_(0.02)
-        potential.moment_coefficients.copy_(torch.randn(len(potential.scalars)))
-        potential.species_energies.copy_(torch.randn(len(species)))
-    return potential.eval()
-
-
 POTENTIALS: dict[str, Callable[[], Potential]] = {
     "lennard_jones": lennard_jones,
     "hdnnp_mixed": hdnnp_mixed,
     "hdnnp_generated": hdnnp_generated,
     "mace": mace_mixed,
-    "mtp": mtp,
+    "mtp": moment_tensor,
 }
 
 

@@ -11,13 +11,19 @@ import torch
 from ase import Atoms
 
 import ladera
+from cases import shared
 from conftest import moment_tensor, water_like
+from ladera.citing import works
+from ladera.cli import main
 from ladera.codes import mtp
 from ladera.codes.mtp.parsing import first_fault
+from ladera.data.formats import read
 from ladera.errors import ConfigError, ModelFileError
 from ladera.models.mtp import MTP
 from ladera.models.mtp.generation import program_of_level
+from ladera.models.mtp.graphs import scalars
 from ladera.testing import predict
+from ladera.training.evaluation import evaluate_dataset
 
 WATER = water_like(9, 5.5, True, 2)
 
@@ -191,3 +197,81 @@ def test_generated_programs_are_in_order(level: int) -> None:
     program = program_of_level(level)
     n_basic = len(program.basic)
     assert not first_fault(n_basic, program.n_moments, program.products.tolist())
+
+
+@pytest.mark.parametrize(
+    ("name", "types"),
+    [(f"mlearn_potentials/{symbol}/mtp/fitted.mtp", (symbol,)) for symbol in ("Li", "Ni", "Si")]
+    + [
+        ("ionic_conductors/mtp_potentials/Li3YCl6/fitted.mtp.PBE.PBE", ("Li", "Y", "Cl")),
+        (
+            "ionic_conductors/mtp_potentials/Li0.33La0.56TiO3/fitted.mtp.PBE.PBE",
+            ("Li", "La", "Ti", "O"),
+        ),
+    ],
+)
+def test_published_potentials(name: str, types: tuple[str, ...]) -> None:
+    potential = ladera.load(shared(f"data/{name}"), types=types)
+    assert set(potential.symbols) == set(types)
+    assert isinstance(potential, MTP)
+    assert len(potential.program.scalars) == len(scalars(potential.config.level))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "energy", "forces"), [("Li", 0.66, 13.2), ("Ni", 0.75, 26.9)], ids=["Li", "Ni"]
+)
+def test_errors_of_published_potentials(symbol: str, energy: float, forces: float) -> None:
+    """On the test frames of Zuo et al. (2020), as another program has them (meV)."""
+    frames = read(shared(f"data/mlearn/{symbol}_test.extxyz.gz"))
+    potential = ladera.load(
+        shared(f"data/mlearn_potentials/{symbol}/mtp/fitted.mtp"), types=(symbol,)
+    )
+    found = evaluate_dataset(potential, frames).to_json()
+    assert found["energy"]["rmse"] == pytest.approx(energy, rel=0.01)
+    assert found["forces"]["rmse"] == pytest.approx(forces, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["cubic/16", "multi/10", "molecules/291/10"])
+def test_numbers_of_mlip(name: str) -> None:
+    """What the MLIP code itself computed, printed with six decimals in forces."""
+    symbols = ("O", "C", "H")  # not in the order of their numbers, which is the model's
+    folder = shared(f"data/mtp_golden/{name}/pot.mtp").parent
+    (outputs,) = folder.glob("out.cfg*")
+    types = symbols[: int(mtp.described(folder / "pot.mtp")["types"].split(",")[0])]
+    potential = ladera.load(folder / "pot.mtp", types=types)
+    for frame in read(outputs, types=types)[:3]:
+        found = predict(potential, frame.to_atoms())
+        assert float(found.energy) == pytest.approx(frame.energy, abs=1e-11)
+        expected = torch.from_numpy(frame.forces)
+        torch.testing.assert_close(found.forces.detach(), expected, rtol=0, atol=5.1e-7)
+        if frame.stress is not None:
+            volume_stress = frame.volume * (found.stress.detach()[0].numpy() - frame.stress)
+            assert abs(volume_stress).max() < 5.1e-6
+
+
+def test_what_a_file_says_of_itself(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a word on its elements; and how it becomes a model."""
+    model, out = str(tmp_path / "model.ladera"), str(tmp_path / "out.mtp")
+    said = [
+        _run(capsys, *words)
+        for words in (
+            ("info", str(file)),
+            ("import", str(file), "--types", "O", "H", "--output", model),
+            ("export", model, out, "--to", "mtp"),
+        )
+    ]
+    assert "Types: 2, whose elements it does not say" in said[0]
+    assert "Level: 8, 9 functions" in said[0]
+    assert "0 H, 1 O (from 1 on in LAMMPS)" in said[2]
+    assert {"shapeev2016", "novikov2021"} <= {work.key for work in works(str(file))[0]}
+    assert_same(ladera.load(model), ladera.load(out))  # type: ignore[arg-type]
+
+
+def _run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(list(words))
+    said = capsys.readouterr()
+    assert not stop.value.code, said.err
+    return said.out

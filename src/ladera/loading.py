@@ -113,7 +113,7 @@ def load(
 
 
 def _read(path: Path, said: Mapping[str, Any]) -> Potential:
-    """What its reader makes of a path and of what was said of it; ConfigError for what is no use."""
+    """What its reader makes of a path and of what was said; ConfigError for what is no use."""
     if "units" in said and not path.is_dir():
         raise ConfigError(
             _NEEDLESS["units"].format(path=path)
@@ -130,7 +130,7 @@ def _read(path: Path, said: Mapping[str, Any]) -> Potential:
 # What is said where an option is given that a file or folder has no use for.
 _NEEDLESS: Final = {
     "units": "{path} is a model file, always in Angstrom and eV; give no units.",
-    "head": "{path} has no head '{value}'; it has one for everything.",
+    "head": "{path} has no head '{value}'; it has one for everything; leave the head out.",
     "types": "{path} names its elements itself; give no types.",
 }
 
@@ -179,7 +179,7 @@ def require_device(name: str | torch.device) -> torch.device:
             if torch.version.cuda
             else f"torch {torch.__version__} is a build for the CPU alone"
         )
-        raise ConfigError(f"There is no device '{name}': {reason}; give --device cpu, or none.")
+        raise ConfigError(f"There is no device '{name}': {reason}; give cpu, or no device at all.")
     return device
 
 
@@ -312,7 +312,8 @@ def _choose_head(path: Path, header: dict[str, Any], head: str) -> None:
     """Have the configuration of a model file predict with another head."""
     heads = header["config"].get("heads", ())
     if head not in heads:
-        hint = did_you_mean(head, heads) if heads else "it has one for everything."
+        one = "it has one for everything; leave the head out."
+        hint = did_you_mean(head, heads) if heads else one
         raise ConfigError(f"{path} has no head '{head}'; {hint}")
     header["config"]["head"] = head
 

@@ -64,7 +64,10 @@ class Reading:
     weight_key: Annotated[str | None, Parameter(help="Key of the weight (weight).")] = None
     types: Annotated[
         list[str] | None,
-        Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=1),
+        Parameter(
+            help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
+            consume_multiple=1,
+        ),
     ] = None
     atom_columns: Annotated[
         Literal["charge energy", "energy charge"],
@@ -112,7 +115,8 @@ def check(
 def convert(
     *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[
-        Path, Parameter(help="File to write: .extxyz, .extxyz.gz, .h5, or .data (input.data).")
+        Path,
+        Parameter(help="File to write: .extxyz, .extxyz.gz, .cfg, .h5, or .data (input.data)."),
     ],
     output_units: Annotated[
         FileUnits | None, Parameter(help="Units to write an input.data in.")

@@ -16,7 +16,10 @@ Run = Annotated[
 ]
 Types = Annotated[
     list[str] | None,
-    Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=1),
+    Parameter(
+        help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
+        consume_multiple=1,
+    ),
 ]
 
 Interval = Annotated[

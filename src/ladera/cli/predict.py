@@ -43,7 +43,10 @@ class StructureReading:
     head_key: Annotated[str | None, Parameter(help="Key of the level of theory (head).")] = None
     types: Annotated[
         list[str] | None,
-        Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=1),
+        Parameter(
+            help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
+            consume_multiple=1,
+        ),
     ] = None
 
     def without_labels(self) -> Reading:
@@ -76,8 +79,8 @@ def predict(
     output: Annotated[
         Path | None,
         Parameter(
-            help="File to write: .extxyz, .extxyz.gz, .h5, .csv (a table of the frames, and "
-            "one of the atoms) or .json."
+            help="File to write: .extxyz, .extxyz.gz, .cfg, .h5, .csv (a table of the frames, "
+            "and one of the atoms) or .json."
         ),
     ] = None,
 ) -> int:

@@ -83,6 +83,8 @@ def _configuration(values: PotentialConfig | Mapping[str, Any]) -> PotentialConf
         key, problem = first_problem(error)
         raise ConfigError(
             f"'{key}' of the {values['architecture']} model is wrong: {problem}; correct it."
+            if key
+            else f"The configuration of the {values['architecture']} model is wrong: {problem}."
         ) from None
 
 

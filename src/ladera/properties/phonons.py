@@ -250,10 +250,8 @@ def force_constants(
 def require_displacement(displacement: float) -> None:
     """PropertyError unless atoms can be moved as far (Angstrom) for a derivative."""
     if not 0 < displacement <= _LARGEST_DISPLACEMENT:
-        raise PropertyError(
-            f"The displacement is {displacement:g} Angstrom; it must be above zero and at most "
-            f"{_LARGEST_DISPLACEMENT:g}, such as 0.01."
-        )
+        what = f"it must be above zero and at most {_LARGEST_DISPLACEMENT:g}, such as 0.01"
+        raise PropertyError.of("displacement", f"{displacement:g} Angstrom", what)
 
 
 def phonopy_cell(atoms: Atoms) -> PhonopyAtoms:
@@ -324,7 +322,8 @@ def supercell_of(atoms: Atoms, supercell: int | Sequence[int] | None) -> tuple[A
         return atoms, cells
     size = np.array([supercell] * 3 if isinstance(supercell, int) else supercell, dtype=np.int64)
     if size.shape != (3,) or (size < 1).any():
-        raise PropertyError(f"The supercell is {size.tolist()}; give three numbers from 1 up.")
+        given = " ".join(map(str, size.ravel().tolist()))
+        raise PropertyError.of("supercell", given, "give three numbers from 1 up, such as 2 2 2")
     return atoms, size
 
 

@@ -80,6 +80,9 @@ def described(path: str | os.PathLike[str]) -> dict[str, str]:
         "polynomials for each pair of types",
         "trained": "no" if found.coefficients is None else "yes",
         "active set": "yes, which Ladera does not read" if found.active_set else "none",
+        "to compute": "give it as a model"
+        if named
+        else f"ladera import {path} --types ... names the element of each type",
     }
 
 

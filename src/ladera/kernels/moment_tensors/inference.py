@@ -43,22 +43,9 @@ class Memory(NamedTuple):
     M_bar: Reals
 
 
-def radial_tables(
-    coefficients: Reals, minimum: float, cutoff: float, dtype: np.dtype[Any]
-) -> RadialTables:
-    """Of coefficients (n_species, n_species, n_radial, basis_size); distances in Angstrom."""
-    n_species, _, n_radial, size = coefficients.shape
-    width = cutoff - minimum
-    shift = np.array([-(cutoff + minimum) / width, 2 / width, cutoff])
-    flat = np.ascontiguousarray(coefficients.reshape(-1, n_radial, size), dtype=dtype)
-    return RadialTables(n_species, flat, shift.astype(dtype))
-
-
-def potential(
-    tables: Tables, radial: RadialTables, coefficients: Reals, dtype: np.dtype[Any]
-) -> Potential:
+def potential(tables: Tables, radial: RadialTables, coefficients: Reals) -> Potential:
     """Of a program and its linear coefficients (n_scalars,), eV."""
-    return Potential(radial, tables.sums, *tables.energy(coefficients, dtype))
+    return Potential(radial, tables.sums, tables.inner_products, tables.energy(coefficients))
 
 
 class Blocks:
@@ -98,9 +85,8 @@ def energies_and_edge_gradients(
 
 def functions(tables: Tables, radial: RadialTables, edges: Edges) -> Reals:
     """The invariant functions of each atom, (n_atoms, n_scalars)."""
-    dtype = edges.vectors.dtype
+    dtype, program = tables.dtype, tables.every_product
     blocks = Blocks(edges, dtype)
-    program = tables.every_product(dtype)
     result = np.empty((len(edges.elements), len(tables.scalars)), dtype)
 
     def work(thread: int, start: int, stop: int) -> None:

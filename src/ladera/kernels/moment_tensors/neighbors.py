@@ -31,6 +31,25 @@ class RadialTables(NamedTuple):
     shift: Reals  # (3,) numbers s, t and cutoff of x = s + t r
 
 
+class RadialRange(NamedTuple):
+    """The distances of the Chebyshev polynomials, Angstrom."""
+
+    minimum: float
+    cutoff: float
+
+
+def radial_tables(
+    coefficients: Reals, distances: RadialRange, dtype: np.dtype[Any]
+) -> RadialTables:
+    """Of coefficients (n_species, n_species, n_radial, basis_size)."""
+    n_species, _, n_radial, size = coefficients.shape
+    minimum, cutoff = distances
+    width = cutoff - minimum
+    shift = np.array([-(cutoff + minimum) / width, 2 / width, cutoff])
+    flat = np.ascontiguousarray(coefficients.reshape(-1, n_radial, size), dtype=dtype)
+    return RadialTables(n_species, flat, shift.astype(dtype))
+
+
 class Edges(NamedTuple):
     """The edges of a structure."""
 
@@ -105,7 +124,7 @@ def radial_functions(n_slots: int, radial: RadialTables, near: Neighborhood) -> 
         store(u, 4 * k + 1, y / r)
         store(u, 4 * k + 2, z / r)
         store(u, 4 * k + 3, r)
-        _polynomials(r, radial.shift, near.basis)
+        polynomials(r, radial.shift, near.basis)
         if radial.coefficients.shape[0] == 1:
             for mu in range(radial.coefficients.shape[1]):
                 value, slope = _combined(radial.coefficients[0, mu], near.basis)
@@ -115,12 +134,12 @@ def radial_functions(n_slots: int, radial: RadialTables, near: Neighborhood) -> 
             for row in range(rows * k, rows * (k + 1)):
                 store(f, row, zero(f))
             for lane in range(near.pairs.shape[1]):
-                if _marks(lane, near.pairs[k], near.mask[0]):
+                if marks(lane, near.pairs[k], near.mask[0]):
                     _add_masked(k, radial.coefficients[near.pairs[k, lane]], near)
 
 
 @inlined
-def _polynomials(r: Any, shift: Reals, basis: Reals) -> None:
+def polynomials(r: Any, shift: Reals, basis: Reals) -> None:
     """Q_b and dQ_b/dr of a slot, b from 0."""
     x = shift[0] + shift[1] * r
     slope = shift[1] + zero(basis)
@@ -148,7 +167,7 @@ def _combined(coefficients: Reals, basis: Reals) -> Any:
 
 
 @inlined
-def _marks(lane: int, pairs: Integers, mask: Reals) -> bool:
+def marks(lane: int, pairs: Integers, mask: Reals) -> bool:
     """Fill the mask with where the pair of this lane is; False if that was done before."""
     if pairs[lane] < 0:
         return False
@@ -172,7 +191,7 @@ def _add_masked(k: int, coefficients: Reals, near: Neighborhood) -> None:
 
 
 @inlined
-def _monomials(degree: int, k: int, u: Reals, first: int, X: Reals) -> None:
+def monomials(degree: int, k: int, u: Reals, first: int, X: Reals) -> None:
     """X_ab of slot k in rows from ``first``, by a + b and then by b."""
     x, y = load(u, 4 * k), load(u, 4 * k + 1)
     store(X, first, X.dtype.type(1) + zero(X))
@@ -211,8 +230,8 @@ def moments(n_slots: int, sums: SumTables, near: Neighborhood, M: Reals) -> None
     for row in range(sums.n_summed):
         store(M, row, zero(M))
     for k in range(0, n_slots, 2):
-        _monomials(sums.degree, k, u, 0, X)
-        _monomials(sums.degree, k + 1, u, half, X)
+        monomials(sums.degree, k, u, 0, X)
+        monomials(sums.degree, k + 1, u, half, X)
         z0, z1 = load(u, 4 * k + 2), load(u, 4 * k + 6)
         for mu in range(n_radial):
             f0, f1 = load(f, 2 * (n_radial * k + mu)), load(f, 2 * (n_radial * (k + 1) + mu))
@@ -234,8 +253,8 @@ def gradients(
     u, f, X, X_bar = near.u, near.f, near.X, near.X_bar
     n_radial, half = sums.starts.shape[0], X.shape[0] // 2
     for k in range(0, n_slots, 2):
-        _monomials(sums.degree, k, u, 0, X)
-        _monomials(sums.degree, k + 1, u, half, X)
+        monomials(sums.degree, k, u, 0, X)
+        monomials(sums.degree, k + 1, u, half, X)
         for row in range(2 * half):
             store(X_bar, row, zero(X))
         z0, z1 = load(u, 4 * k + 2), load(u, 4 * k + 6)

@@ -64,3 +64,38 @@ def energy_and_gradient(
             bar = bar + table.shares[row] * (load(M_bar, k) * load(M, q))
         store(M_bar, p, bar)
     store(result, 0, total)
+
+
+@simd
+def multiply_tangent(table: ProductTables, M: Reals, M_dot: Reals) -> None:
+    """The change of the moments that products make, with that of the others."""
+    for t in range(table.made_starts.size - 1):
+        total = zero(M)
+        for row in range(table.made_starts[t], table.made_starts[t + 1]):
+            p, q = table.made[row, 0], table.made[row, 1]
+            change = load(M_dot, p) * load(M, q) + load(M, p) * load(M_dot, q)
+            total = total + table.multiplicities[row] * change
+        store(M_dot, table.first + t, total)
+
+
+@simd
+def reverse_twice(
+    linear: Reals, table: ProductTables, M: Reals, M_dot: Reals, M_bar: Reals, M_bar_dot: Reals
+) -> None:
+    """Gradients of the energy and of what training asks of it, in all moments.
+
+    With E = sum_p linear_p M_p and its change E_dot along M_dot these are M_bar = dE/dM and
+    M_bar_dot = d(e E + E_dot)/dM, where e (a number for each atom) is in row 0 of M_bar_dot.
+    """
+    weight = load(M_bar_dot, 0)
+    for p in range(linear.size - 1, -1, -1):
+        bar = linear[p] + zero(M)
+        bar_dot = linear[p] * weight
+        for row in range(table.used_starts[p], table.used_starts[p + 1]):
+            k, q = table.used[row, 0], table.used[row, 1]
+            factor, above = table.shares[row] * load(M, q), load(M_bar, k)
+            bar = bar + above * factor
+            change = above * (table.shares[row] * load(M_dot, q))
+            bar_dot = bar_dot + load(M_bar_dot, k) * factor + change
+        store(M_bar, p, bar)
+        store(M_bar_dot, p, bar_dot)

@@ -11,7 +11,6 @@ then those that follow from them, then what products make.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ladera.arrays import Integers, Reals
+from ladera.arrays import Floats, Integers, Reals
 from ladera.kernels.moment_tensors.program import MomentProgram
 
 
@@ -58,8 +57,10 @@ class ProductTables(NamedTuple):
 class EnergyTables(NamedTuple):
     """The energy as a form in the moments: sum_p M_p (linear_p + sum_q A_pq M_q / 2).
 
-    Row r with column ``partners[r]`` = q and value ``weights[r]`` = A_pq belongs to moment p from
-    ``starts[p]`` to ``starts[p + 1]``.
+    A moment that is added to the energy and is no factor of another need not be known by itself:
+    the products that make it are terms of the form, those of equal factors together one. Row r, in
+    column ``partners[r]`` = q with ``weights[r]`` = A_pq, belongs to moment p from ``starts[p]`` to
+    ``starts[p + 1]``.
     """
 
     linear: Reals  # (n_moments,)
@@ -70,27 +71,30 @@ class EnergyTables(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """A program with its moments numbered anew; see the module."""
+    """A program with its moments numbered anew, in one precision; see the module."""
 
+    dtype: np.dtype[Any]
     sums: SumTables
     products: Integers  # (n_products, 4) rows p, q, m, k, by k
     scalars: Integers  # (n_scalars,)
-    basic: Integers  # (n_basic,) the new number of each basic moment
 
     @classmethod
-    def of(cls, program: MomentProgram) -> Tables:
+    def of(cls, program: MomentProgram, dtype: np.dtype[Any]) -> Tables:
         """Tables of a program without idle rows."""
         numbers, sums = _sums(program)
         n_basic = len(program.basic)
-        basic = np.array([numbers[tuple(row)] for row in program.basic.tolist()], dtype=np.int64)
-        first = sums.n_summed + len(sums.derived)
-        new = np.concatenate([basic, first + np.arange(program.n_moments - n_basic)])
+        basic = [numbers[tuple(row)] for row in program.basic.tolist()]
+        # In the order in which they are complete: a product comes after its factors.
+        completed = np.full(program.n_moments - n_basic, -1)
+        np.maximum.at(completed, program.products[:, 3] - n_basic, np.arange(len(program.products)))
+        ranks = np.argsort(np.argsort(completed, kind="stable"))
+        new = np.concatenate([np.array(basic), sums.n_summed + len(sums.derived) + ranks])
         products = program.products.copy()
         products[:, [0, 1, 3]] = new[products[:, [0, 1, 3]]]
         order = np.argsort(products[:, 3], kind="stable")
-        return cls(sums, products[order], new[program.scalars], basic)
+        return cls(dtype, sums, products[order], new[program.scalars])
 
-    @property
+    @cached_property
     def first(self) -> int:
         """The first moment that products make."""
         return self.sums.n_summed + len(self.sums.derived)
@@ -100,40 +104,69 @@ class Tables:
         """All moments, with those that are neither basic nor made by products."""
         return max(self.first, int(self.products[:, 3].max(initial=-1)) + 1)
 
-    def every_product(self, dtype: np.dtype[Any]) -> ProductTables:
+    @cached_property
+    def every_product(self) -> ProductTables:
         """The products of all functions."""
-        return _product_tables(self.products, self.first, self.n_moments, dtype)
+        return _product_tables(self.products, self.first, self.n_moments, self.dtype)
 
-    def energy(
-        self, coefficients: Reals, dtype: np.dtype[Any]
-    ) -> tuple[ProductTables, EnergyTables]:
-        """What the energy sum_s w_s B_s needs: the products of products, and a quadratic form.
+    @cached_property
+    def inner_products(self) -> ProductTables:
+        """The products that make factors: what is left beside the form of the energy."""
+        inner = self._form.inner
+        return _product_tables(inner, self.first, len(self._form.kept), self.dtype)
 
-        What is added to the energy and is no factor of anything need not be known by itself: the
-        products that make it are terms of the form, those of equal factors as one.
-        """
-        linear = np.zeros(self.n_moments)
-        np.add.at(linear, self.scalars, coefficients)
-        inner = np.zeros(self.n_moments, dtype=bool)
-        inner[self.products[:, :2]] = True
-        last = ~inner[self.products[:, 3]]
-        form: defaultdict[tuple[int, int], float] = defaultdict(float)
-        for p, q, m, k in self.products[last].tolist():
-            form[p, q] += m * linear[k]
-            form[q, p] += m * linear[k]
-        # Moments that are left have new numbers, without gaps.
-        kept = np.flatnonzero(inner | (np.arange(self.n_moments) < self.first))
-        new = np.cumsum(inner | (np.arange(self.n_moments) < self.first)) - 1
-        products = self.products[~last].copy()
-        products[:, [0, 1, 3]] = new[products[:, [0, 1, 3]]]
-        pairs = new[np.array(sorted(form), dtype=np.int64).reshape(-1, 2)]
-        energy = EnergyTables(
-            linear=linear[kept].astype(dtype),
-            starts=_starts(pairs[:, 0], len(kept)),
-            partners=pairs[:, 1].astype(np.int32),
-            weights=np.array([form[pair] for pair in sorted(form)], dtype=dtype),
+    def linear(self, coefficients: Reals) -> Floats:
+        """The coefficient of every moment in the energy sum_s w_s B_s, (n_moments,), float64."""
+        found = np.zeros(self.n_moments)
+        np.add.at(found, self.scalars, coefficients)
+        return found
+
+    def energy(self, coefficients: Reals) -> EnergyTables:
+        """The energy sum_s w_s B_s of coefficients w (n_scalars,)."""
+        form = self._form
+        linear = self.linear(coefficients)
+        weights = np.bincount(form.entries, form.factors * linear[form.targets], len(form.partners))
+        return EnergyTables(
+            linear[form.kept].astype(self.dtype),
+            form.starts,
+            form.partners,
+            weights.astype(self.dtype),
         )
-        return _product_tables(products, self.first, len(kept), dtype), energy
+
+    @cached_property
+    def _form(self) -> _Form:
+        """Rows whose moment is no factor of another, put together where their factors agree."""
+        factor = np.zeros(self.n_moments, dtype=bool)
+        factor[self.products[:, :2]] = True
+        last = ~factor[self.products[:, 3]]
+        kept = factor | (np.arange(self.n_moments) < self.first)
+        new = np.cumsum(kept) - 1
+        inner = self.products[~last].copy()
+        inner[:, [0, 1, 3]] = new[inner[:, [0, 1, 3]]]
+        p, q, m, k = self.products[last].T
+        pairs = np.concatenate([np.stack([p, q], axis=1), np.stack([q, p], axis=1)])
+        distinct, entries = np.unique(new[pairs], axis=0, return_inverse=True)
+        return _Form(
+            kept=np.flatnonzero(kept),
+            inner=inner,
+            starts=_starts(distinct[:, 0], int(kept.sum())),
+            partners=distinct[:, 1].astype(np.int32),
+            entries=entries.ravel(),
+            factors=np.concatenate([m, m]),
+            targets=np.concatenate([k, k]),
+        )
+
+
+class _Form(NamedTuple):
+    """How the quadratic form of the energy depends on the coefficients."""
+
+    kept: Integers  # the moments that are left, which have new numbers, without gaps
+    inner: Integers  # (n_products, 4) the products that are left, of the new numbers
+    starts: Integers  # as in EnergyTables
+    partners: Integers
+    entries: Integers  # to which row of the form something is added: factor times linear[target]
+    factors: Integers
+    targets: Integers
 
 
 def _sums(program: MomentProgram) -> tuple[dict[tuple[int, ...], int], SumTables]:

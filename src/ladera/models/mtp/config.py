@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -17,6 +15,7 @@ from pydantic import (
 )
 
 from ladera.models.repelled import RepelledConfig
+from ladera.schemas import Configured
 
 if TYPE_CHECKING:
     from ladera.graph import Graph
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
 _BELOW: Final = 0.95
 
 
-class ProgramSize(BaseModel):
+class ProgramSize(Configured):
     """How large the program is that a model holds; see :class:`.MomentProgram`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     basic: PositiveInt
     products: NonNegativeInt

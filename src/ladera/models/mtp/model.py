@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from ladera.errors import ConfigError
 from ladera.graph import Graph
-from ladera.kernels.moment_tensors import reference
+from ladera.kernels.moment_tensors import ops, reference
+from ladera.kernels.moment_tensors.neighbors import RadialRange
 from ladera.kernels.moment_tensors.program import MomentProgram
+from ladera.kernels.moment_tensors.tables import Tables
 from ladera.models.mtp.config import MTPConfig, ProgramSize
-from ladera.models.mtp.fast import FastPath
+from ladera.models.mtp.fast import FastPath, edges_of
 from ladera.models.mtp.generation import program_of_level
 from ladera.potential import Potential, TrainingStatistics
 
@@ -44,7 +46,7 @@ class MTP(Potential):
         program, size = _sized(config)
         n_radial = config.n_radial or program.n_radial  # a placeholder always comes with one
         self.config: MTPConfig = config.model_copy(update={"program": size, "n_radial": n_radial})
-        self._program: tuple[object, MomentProgram] | None = None
+        self._program: tuple[object, MomentProgram, dict[np.dtype[Any], Tables]] | None = None
         self._fast: FastPath | None = None
         self.register_buffer("basic", torch.from_numpy(program.basic.copy()))
         self.register_buffer("products", torch.from_numpy(program.products.copy()))
@@ -72,6 +74,10 @@ class MTP(Potential):
     @property
     def program(self) -> MomentProgram:
         """How its functions are made; raises ConfigError where that was never said."""
+        return self._known_program()[0]
+
+    def _known_program(self) -> tuple[MomentProgram, dict[np.dtype[Any], Tables]]:
+        """The program, and the tables of it that were made, which are kept while it stays."""
         buffers = (self.basic, self.products, self.scalars)
         version = tuple((id(buffer), buffer._version) for buffer in buffers)
         if self._program is None or self._program[0] != version:
@@ -81,8 +87,25 @@ class MTP(Potential):
                     "('program'), and there are none; leave program out for those of the level."
                 )
             arrays = (buffer.cpu().numpy().copy() for buffer in buffers)
-            self._program = version, MomentProgram(*arrays)
-        return self._program[1]
+            self._program = version, MomentProgram(*arrays), {}
+        return self._program[1:]
+
+    def tables(self) -> Tables:
+        """The program as the compiled loops take it."""
+        program, known = self._known_program()
+        dtype = np.dtype(str(self.dtype).removeprefix("torch."))
+        if dtype not in known:
+            known[dtype] = Tables.of(program.without_idle(), dtype)
+        return known[dtype]
+
+    @property
+    def distances(self) -> RadialRange:
+        """Of its radial functions."""
+        return RadialRange(self.config.min_distance, self.cutoff)
+
+    def constants(self) -> Tensor:
+        """E0_z + e_z of each element, (n_species,), eV, float64."""
+        return self.reference_energies + self.species_energies
 
     def radial_functions(self, graph: Graph, index: Tensor) -> Tensor:
         """f_mu of each edge, (n_edges, n_radial); ``index`` (n_atoms,) the element of each atom."""
@@ -95,7 +118,7 @@ class MTP(Potential):
 
     def functions(self, graph: Graph) -> Tensor:
         """The invariant functions B of each atom, (n_atoms, n_scalars)."""
-        if self._is_fast():
+        if not torch.is_grad_enabled() and self.device.type == "cpu":
             return self._tables().functions(graph, self.element_index(graph))
         radial = self.radial_functions(graph, self.element_index(graph))
         basic = reference.basic_moments(
@@ -105,23 +128,28 @@ class MTP(Potential):
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """E0_z + e_z + sum_s w_s B_s of each atom, (n_atoms,), eV."""
-        index = self.element_index(graph)
-        learned = self.functions(graph) @ self.moment_coefficients + self.species_energies[index]
-        return learned + self.reference_energies[index]
+        learned = self.functions(graph) @ self.moment_coefficients
+        return learned + self.constants()[self.element_index(graph)]
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """One compiled pass while torch records no gradients."""
-        if self._is_fast():
-            return self._tables().energies_and_edge_gradients(graph, self.element_index(graph))
-        return super().energies_and_edge_gradients(graph)
-
-    def _is_fast(self) -> bool:
-        """Whether compiled loops do it."""
-        return not torch.is_grad_enabled() and self.device.type == "cpu"
+        """One compiled pass; in training, one that is differentiable in the parameters."""
+        if self.device.type != "cpu":
+            return super().energies_and_edge_gradients(graph)
+        index = self.element_index(graph)
+        if not torch.is_grad_enabled():
+            return self._tables().energies_and_edge_gradients(graph, index)
+        energies, gradients = ops.energies_and_edge_gradients(
+            self.radial_coefficients,
+            self.moment_coefficients,
+            self.tables(),
+            self.distances,
+            edges_of(graph, index),
+        )
+        return energies + self.constants()[index], gradients
 
     def _tables(self) -> FastPath:
         if self._fast is None or self._fast.outdated:
-            self._fast = FastPath(self)
+            self._fast = FastPath(self, self.tables())
         return self._fast
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
