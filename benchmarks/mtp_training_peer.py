@@ -1,6 +1,6 @@
 """motep's training of a moment tensor potential, for benchmarks/mtp_training.py; prints JSON.
 
-    python mtp_peer.py FRAMES FITTED.mtp ENERGY_WEIGHT SECONDS
+    python mtp_training_peer.py FRAMES FITTED.mtp ENERGY_WEIGHT SECONDS
 
 In an environment with motep. The functions and the cutoff are those of FITTED.mtp, its
 coefficients are forgotten; the loss is the mean over the frames of ENERGY_WEIGHT (dE / n_atoms)^2
