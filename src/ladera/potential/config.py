@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
 
@@ -22,6 +22,9 @@ def _in_angstrom(value: Any) -> Any:
 
 class PotentialConfig(Configured):
     """What every model's configuration has; models add their own keys."""
+
+    # Name of the optimizer that trains it where the user names none.
+    optimizer: ClassVar[str] = "adam"
 
     architecture: str = Field(description="Which model, such as hdnnp.")
     species: tuple[str, ...] = Field(

@@ -311,6 +311,18 @@ class TrainingConfig(Section):
             return {"model": None} | values
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _optimizer_of_model(cls, values: Any) -> Any:
+        """Each architecture has its own, where the user names none."""
+        if not isinstance(values, dict) or values.get("finetune") is not None:
+            return values
+        model, given = values.get("model"), values.get("optimizer", {})
+        name = model.get("architecture") if isinstance(model, dict) else None
+        if name not in registry.ARCHITECTURES or not isinstance(given, dict):
+            return values
+        return values | {"optimizer": {"name": registry.config_class(name).optimizer} | given}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.finetune is not None:
@@ -325,8 +337,8 @@ class TrainingConfig(Section):
                 "lbfgs compares the gradients of successive steps, which must be of the same "
                 "frames; set batch_size: all, or take another optimizer"
             )
-        if self.optimizer.name == "kalman":
-            self._check_kalman()
+        if self.optimizer.name in ("kalman", "variable_projection"):
+            self._check_unused()
         if self.optimizer.name == "schedule_free":
             self._check_schedule_free()
         if not self.loss_of(self.epochs).learns:
@@ -350,6 +362,7 @@ class TrainingConfig(Section):
         unused = {
             "committee": self.committee is not None,
             "optimizer.name: kalman": self.optimizer.name == "kalman",
+            "optimizer.name: variable_projection": self.optimizer.name == "variable_projection",
         }
         for key, given in unused.items():
             if given:
@@ -365,19 +378,25 @@ class TrainingConfig(Section):
                 f"{self.schedule.name}"
             )
 
-    def _check_kalman(self) -> None:
-        """The filter has no gradient to clip and its own loss."""
+    def _check_unused(self) -> None:
+        """The Kalman filter and variable projection have no gradient to clip; both want squares."""
+        kalman = self.optimizer.name == "kalman"
+        words = "the Kalman filter" if kalman else "variable projection"
+        learnt = [q for q in QUANTITIES if q.basic or (q.derivative and not kalman)]
         unused = {
             "gradient_clip": self.gradient_clip is not None,
             "gradient_clip_value": self.gradient_clip_value is not None,
             "ema_decay": self.ema_decay is not None,
-            **{f"loss.{q.name}": getattr(self.loss, q.name) > 0 for q in QUANTITIES if not q.basic},
+            **{
+                f"loss.{q.name}": getattr(self.loss, q.name) > 0
+                for q in QUANTITIES
+                if q not in learnt
+            },
             "loss.function": self.loss.function != "mse",
             "stage_two": self.stage_two is not None,
         }
         for key, given in unused.items():
             if given:
                 raise ValueError(
-                    f"the Kalman filter makes no use of {key}; leave it out, or take another "
-                    "optimizer"
+                    f"{words} makes no use of {key}; leave it out, or take another optimizer"
                 )

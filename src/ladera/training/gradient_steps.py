@@ -63,6 +63,11 @@ class GradientSteps:
         rate: float = self._optimizer.param_groups[0]["lr"]
         return rate
 
+    @property
+    def converged(self) -> bool:
+        """It cannot tell."""
+        return False
+
     def of_epoch(self, epoch: int) -> Sequence[Integers]:
         """The batches of an epoch; they depend on nothing but the seed and its number."""
         batches = self._shuffled(self._prepared.train, epoch)

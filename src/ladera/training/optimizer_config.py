@@ -155,9 +155,35 @@ class Kalman(Section):
     )
 
 
+class VariableProjection(Section):
+    """Linear coefficients by least squares, the others by steps of Levenberg and Marquardt.
+
+    For MTP, in float64. An epoch is one step; schedule and batch_size have no part in it.
+    """
+
+    name: Literal["variable_projection"] = Field(
+        "variable_projection", description="Which optimizer."
+    )
+    ridge: PositiveFloat = Field(
+        1e-10,
+        description="Pull of the linear coefficients towards zero, relative to their squares.",
+    )
+    radial_rank: PositiveInt | None = Field(
+        None,
+        description="Rank of the radial coefficients as a matrix of pairs and functions by "
+        "polynomials: fewer numbers to learn, for many elements. Left out: any.",
+    )
+    damping: PositiveFloat = Field(
+        1e-2, description="First pull of a step towards zero, relative; it adapts itself."
+    )
+    tolerance: NonNegativeFloat = Field(
+        1e-3, description="The training ends when a step is to lower the loss by less, relative."
+    )
+
+
 GradientOptimizer = SGD | Adagrad | RMSprop | Adam | AdamW | ScheduleFree | LBFGS
 OptimizerConfig = Annotated[
-    GradientOptimizer | Kalman,
+    GradientOptimizer | Kalman | VariableProjection,
     Field(discriminator="name"),
     named("name", "adam"),
 ]

@@ -71,7 +71,8 @@ class FromScratch:
         if not choices:
             return config
         values = config_file.as_json(config)
-        values["model"] |= choices
+        # What was not given is left to the model, which may ask the training frames.
+        values["model"] = model.model_dump(mode="json", exclude_unset=True) | choices
         return config_file.parse(values, f"The configuration, for {', '.join(dataset.symbols)}")
 
     def prepare(self, prepared: Prepared) -> Prepared:

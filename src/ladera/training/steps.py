@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ladera.training.batches import Batches
 from ladera.training.loss import Objective
-from ladera.training.optimizer_config import Kalman
+from ladera.training.optimizer_config import Kalman, VariableProjection
 from ladera.training.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ class Steps(Protocol):
     @property
     def learning_rate(self) -> float | None:
         """For the log; None where there is no such thing."""
+
+    @property
+    def converged(self) -> bool:
+        """Whether further epochs would change nothing; never of most."""
 
     def of_epoch(self, epoch: int) -> Sequence[Any]:
         """The steps of an epoch, the same ones whenever they are asked for.
@@ -61,6 +65,10 @@ def make_steps(prepared: Prepared, batches: Batches, objective: Objective, fabri
             from ladera.training.kalman.steps import KalmanSteps
 
             return KalmanSteps(optimizer, *parts)
+        case VariableProjection() as optimizer:
+            from ladera.training.variable_projection.steps import VariableProjectionSteps
+
+            return VariableProjectionSteps(optimizer, *parts)
         case optimizer:
             from ladera.training.gradient_steps import GradientSteps
 

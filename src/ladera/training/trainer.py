@@ -230,7 +230,8 @@ class _Run:
     def _finished(self) -> bool:
         patience = self.config.early_stopping
         stale = patience is not None and self.epoch - self.best["epoch"] >= patience
-        return self.epoch >= self.config.epochs or (stale and self.batch == 0)
+        ended = self.epoch >= self.config.epochs or self.steps.converged
+        return ended or (stale and self.batch == 0)
 
     def _train_epoch(self, stop: StopRequest) -> None:
         self.objective.weigh(self.config.loss_of(self.epoch))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -16,6 +17,12 @@ from pydantic import (
 from ladera.models.repelled import RepelledConfig
 from ladera.schemas import Configured
 
+if TYPE_CHECKING:
+    from ladera.graph import Graph
+
+# Of the shortest distance of the training frames: what dynamics needs beyond them.
+_BELOW: Final = 0.95
+
 
 class ProgramSize(Configured):
     """How large the program is that a model holds; see :class:`.MomentProgram`."""
@@ -28,6 +35,8 @@ class ProgramSize(Configured):
 class MTPConfig(RepelledConfig):
     """What decides the size of a moment tensor potential: its level, and its radial functions."""
 
+    optimizer: ClassVar[str] = "variable_projection"
+
     architecture: Literal["mtp"] = "mtp"
     level: int = Field(
         default=16,
@@ -37,8 +46,8 @@ class MTPConfig(RepelledConfig):
     )
     min_distance: PositiveFloat = Field(
         default=0.5,
-        description="The shortest distance that radial functions are made for, Angstrom; a little "
-        "below the shortest of the training data.",
+        description="The shortest distance that radial functions are made for, Angstrom. Left out "
+        "in training: a little below the shortest of the training data.",
     )
     radial_basis_size: PositiveInt = Field(
         default=8, description="Chebyshev polynomials of the distance in each radial function."
@@ -69,3 +78,11 @@ class MTPConfig(RepelledConfig):
                 f"min_distance {self.min_distance:g} is not below the cutoff {self.cutoff:g}"
             )
         return self
+
+    def for_training(self, graphs: Sequence[Graph]) -> Self:
+        """With the shortest distance of the frames, if none was given."""
+        if "min_distance" in self.model_fields_set:
+            return self
+        lengths = (graph.vectors.norm(dim=1) for graph in graphs if graph.n_edges)
+        shortest = min((float(each.min()) for each in lengths), default=self.min_distance / _BELOW)
+        return self.model_copy(update={"min_distance": round(_BELOW * shortest, 3)})

@@ -211,9 +211,25 @@ class MTP(Potential):
         return self.reference_energies
 
     def fit_statistics(self, graphs: Iterable[Graph], statistics: TrainingStatistics) -> None:
-        """Take the reference energies."""
+        """Take the reference energies, and radial functions that are orthonormal in the data.
+
+        f_mu, the same for all pairs of elements, is a polynomial of degree mu times what makes it
+        vanish at the cutoff; sum_j f_mu f_nu is 1 for mu = nu and else 0 in the mean of the atoms.
+        """
         energies = [statistics.reference_energies[symbol] for symbol in self.symbols]
         self.reference_energies.copy_(torch.tensor(energies, dtype=torch.float64))
+        size, n_atoms = self.config.radial_basis_size, 0
+        products = torch.zeros(size, size, dtype=torch.float64)
+        for graph in graphs:
+            distances = graph.vectors.double().norm(dim=1)
+            basis = reference.chebyshev(distances, size, self.config.min_distance, self.cutoff)
+            products, n_atoms = products + basis.T @ basis, n_atoms + graph.n_atoms
+        count = min(size, self.radial_coefficients.shape[2])
+        lower, failed = torch.linalg.cholesky_ex(products / max(n_atoms, 1))
+        if not failed:  # else there are fewer distances than polynomials: stay with random ones
+            orthonormal = torch.linalg.inv(lower)[:count]
+            with torch.no_grad():
+                self.radial_coefficients[:, :, :count] = orthonormal.to(self.radial_coefficients)
 
 
 def _sized(config: MTPConfig) -> tuple[MomentProgram, ProgramSize]:

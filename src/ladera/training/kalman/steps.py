@@ -95,6 +95,11 @@ class KalmanSteps:
         self._residuals: dict[str, Tensor] = {}
         self._sums = torch.zeros(len(QUANTITIES), 4, dtype=torch.float64)  # of the epoch so far
 
+    @property
+    def converged(self) -> bool:
+        """It cannot tell."""
+        return False
+
     def of_epoch(self, epoch: int) -> Sequence[Update]:
         """The updates of an epoch. They depend on its number and the residuals at its start."""
         config, rng = self._config, np.random.default_rng([self._seed, epoch])

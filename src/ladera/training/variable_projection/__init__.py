@@ -1,0 +1,1 @@
+"""Training by linear least squares inside a search for what is not linear."""

@@ -1,0 +1,124 @@
+"""Pruning of a moment tensor potential: functions removed by cost against error, and a refit."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+
+from ladera.arguments import checked
+from ladera.data.dataset import Dataset
+from ladera.errors import ConfigError, DataError
+from ladera.kernels.moment_tensors.program import MomentProgram
+from ladera.models.mtp.model import MTP
+from ladera.models.mtp.pruning import cost_of, kept_functions
+from ladera.potential import Potential
+from ladera.quantities import QUANTITIES
+from ladera.training.batches import GIBIBYTE, Batches, GraphStore
+from ladera.training.config import LossConfig
+from ladera.training.optimizer_config import VariableProjection
+from ladera.training.variable_projection.rows import FrameRows
+from ladera.training.variable_projection.search import Search
+
+_MEMORY: Final = 4 * GIBIBYTE  # of neighbour lists
+
+
+class Pruned(NamedTuple):
+    """A smaller potential, and what it costs and explains beside the one it was made of."""
+
+    potential: MTP
+    functions: tuple[int, int]  # before and after
+    products: tuple[int, int]
+    components: tuple[int, int]  # of moment tensors, which cost time for each neighbour
+    cost: float  # arithmetic over that of before
+    loss: tuple[float, float]  # of least squares on the frames, before and after the last step
+
+
+@checked
+def prune(
+    potential: Potential,
+    frames: Dataset,
+    *,
+    cost: float = 0.5,
+    epochs: int = 10,
+    loss: LossConfig | None = None,
+) -> Pruned:
+    """Remove functions until the arithmetic is at most ``cost`` of what it was, and fit again.
+
+    Which ones go is decided on the ``frames``, those of the training or ones like them
+    (:mod:`ladera.models.mtp.pruning`); the coefficients of the others are found anew by least
+    squares, and the radial ones follow in up to ``epochs`` passes. ``loss`` are the weights, by
+    default those of a training.
+
+    Raises ConfigError for a model that is no plain MTP and for a cost not between 0 and 1,
+    DataError for frames without labels.
+    """
+    if not isinstance(potential, MTP):
+        raise ConfigError(
+            f"Pruning removes functions of moment tensor potentials, and this is a "
+            f"{potential.config.architecture} model; give an mtp."
+        )
+    if not 0 < cost < 1:
+        raise ConfigError(f"The cost is {cost:g} of the model's; give a number between 0 and 1.")
+    loss = LossConfig() if loss is None else loss
+    if not any(frames.has(q.name).any() for q in QUANTITIES if getattr(loss, q.name)):
+        raise DataError("The frames have no labels to fit to; give frames with energies or forces.")
+    model = _copy(potential, potential.program, np.arange(len(potential.program.scalars)))
+    graphs = GraphStore(frames, model.cutoff, _MEMORY)
+    batches = Batches(frames, graphs)
+    search = _search(model, batches, loss)
+    before, n_linear = search.loss, len(model.program.scalars) + len(model.numbers)
+    normal = search.gram[:n_linear, :n_linear]
+    ridge = np.diag(np.maximum(np.diag(normal), 1e-300)) * VariableProjection().ridge
+    edges = sum(graphs[k].n_edges for k in range(len(frames)))
+    n_neighbors = edges / max(int(frames.atom_counts.sum()), 1)
+    kept = np.flatnonzero(
+        kept_functions(
+            model.program,
+            normal + ridge,
+            search.gram[:n_linear, -1],
+            cost=cost,
+            n_neighbors=n_neighbors,
+        )
+    )
+    program = model.program
+    smaller = MomentProgram(program.basic, program.products, program.scalars[kept]).without_idle()
+    pruned = _copy(model, smaller, kept)
+    search = _search(pruned, batches, loss, epochs)
+    pruned.provenance = {**potential.provenance, "pruned_from": len(program.scalars)}
+    return Pruned(
+        pruned.eval().requires_grad_(False),
+        (len(program.scalars), len(smaller.scalars)),
+        (len(program.products), len(smaller.products)),
+        (len(program.basic), len(smaller.basic)),
+        cost_of(smaller, n_neighbors) / cost_of(program, n_neighbors),
+        (before, search.loss),
+    )
+
+
+def _copy(model: MTP, program: MomentProgram, functions: Any) -> MTP:
+    """A model with some of the functions of another, by a program of their own."""
+    config = model.config.model_copy(update={"n_radial": program.n_radial})
+    made = MTP.with_program(config, program)
+    with torch.no_grad():
+        made.radial_coefficients.copy_(model.radial_coefficients[:, :, : program.n_radial])
+        made.moment_coefficients.copy_(model.moment_coefficients[torch.from_numpy(functions)])
+        made.species_energies.copy_(model.species_energies)
+    made.reference_energies.copy_(model.reference_energies)
+    return made
+
+
+def _search(model: MTP, batches: Batches, loss: LossConfig, epochs: int = 0) -> Search:
+    """The search after one pass and so many steps, the model having its best parameters."""
+    every = np.arange(len(batches.dataset))
+    search = Search(model, FrameRows(model, model, batches, loss, every), VariableProjection())
+    for epoch in range(epochs + 1):
+        if epoch:
+            search.go_on()
+        if search.converged:
+            break
+        for frame in every:
+            search.add(int(frame))
+        search.judge(torch.from_numpy(search.sums))
+    return search
