@@ -20,6 +20,7 @@ from ase.collections import g2
 from ase.data import atomic_numbers, chemical_symbols
 from ase.io.formats import filetype, ioformats
 
+from ladera.data.counts import require_counts
 from ladera.data.formats import LabelKeys, extended_xyz
 from ladera.data.frame import Frame
 from ladera.data.text import is_input_data
@@ -155,9 +156,12 @@ def _frames(path: Path, index: slice) -> list[Atoms]:
     try:
         with _isotopes_are_elements():
             kind = filetype(str(path))
+            require_counts(path, kind)
             single = ioformats[kind].single  # its reader knows no index
             of_file = slice(-1, None) if single else index
             found = ase.io.read(str(path), of_file, kind, do_not_split_by_at_sign=True)
+    except DataError:
+        raise
     except Exception as error:  # each of ASE's many readers fails in its own way
         _name_line(path)
         raise DataError(
@@ -217,9 +221,15 @@ def _require_full_sites(atoms: Atoms, path: Path) -> None:
         # Programs that do not know occupancies write zeros.
         shares = [{s: v or 1.0} for s, v in zip(atoms.symbols, values.tolist(), strict=True)]
     for atom, share in enumerate(shares):
-        if not isinstance(share, dict) or (len(share) == 1 and min(share.values()) >= _FULL):
+        if not isinstance(share, dict):
             continue
-        what = ", ".join(f"{symbol} {value:g}" for symbol, value in share.items())
+        try:
+            full = len(share) == 1 and min(map(float, share.values())) >= _FULL
+            what = ", ".join(f"{symbol} {float(value):g}" for symbol, value in share.items())
+        except (TypeError, ValueError):
+            full, what = False, f"'{share}'"[:80]
+        if full:
+            continue
         raise DataError(
             f"{path}: the site of atom {atom}, at {np.round(atoms.positions[atom], 3).tolist()}, "
             f"is occupied by {what}; a simulation needs one whole atom on each site, so give an "

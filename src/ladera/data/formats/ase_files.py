@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.formats import UnknownFileTypeError, filetype
 
+from ladera.data.counts import require_counts
 from ladera.data.formats import outputs
 from ladera.data.formats.labels import AT_ZERO_BROADENING, FileLabels
 from ladera.data.frame import Frame
@@ -132,6 +133,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 def _structures(
     path: Path, format_: str, units: UnitSystem | None, types: Sequence[str]
 ) -> Iterator[Atoms]:
+    require_counts(path, format_)
     options = _lammps_options(path, format_, types) if format_ in _LAMMPS else {}
     in_ev = format_ == "xsf" and (units is not None or _is_from_aenet(path))
     try:
