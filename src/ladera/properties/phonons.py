@@ -25,6 +25,7 @@ from ladera.properties.born_charges import apply, polar_crystal, with_directions
 from ladera.properties.displacements import evaluate_displaced
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
+from ladera.properties.smoothness import kink_of_forces
 from ladera.properties.structures import require_crystal, require_relaxed, with_spread
 from ladera.structure import total_charge
 from ladera.tables import Column, Number, Table
@@ -77,6 +78,9 @@ class Phonons(Result):
     born: Floats = quantity("e", default_factory=lambda: np.zeros((0, 3, 3)))  # (n_atoms, 3, 3)
     dielectric: Floats = quantity(default_factory=lambda: np.zeros((0, 3)))  # (3, 3), electronic
     without_field: Floats = quantity("THz", default_factory=lambda: np.zeros(0))  # at the centre
+    kink_slopes: Floats = quantity(  # (2,), of a force to plus and minus, where they differ
+        "eV/Angstrom^2", default_factory=lambda: np.full(2, np.nan)
+    )
     n_atoms: int = 0  # in the primitive cell
     n_given: int = 0  # in the cell that was given
 
@@ -118,6 +122,11 @@ class Phonons(Result):
             *([(Column("primitive cell"), found)] if self.n_atoms != self.n_given else []),
             (Column("supercell"), size),
             (Column("change from the next smaller one", "THz", pattern=".3f"), self._change()),
+            *(
+                (Column(f"NOT SMOOTH: slope of a force to {side}", "eV/Å²", pattern=".4f"), slope)
+                for side, slope in zip(("plus", "minus"), self.kink_slopes.tolist(), strict=True)
+                if np.isfinite(slope)
+            ),
         )
 
     def tables(self) -> tuple[Table, ...]:
@@ -190,6 +199,9 @@ def phonons(
     accounted for where Born charges and dielectric tensor are given: by ``born`` and
     ``dielectric``, see :func:`ladera.properties.born_charges.polar_crystal`.
 
+    Forces that are not smooth, as where a shell of neighbours is at the cutoff of a model that
+    does not go to zero there, are said with their slopes to two sides.
+
     Raises PropertyError for a molecule, for a structure that is not relaxed and for a supercell
     that makes no sense.
     """
@@ -215,6 +227,7 @@ def phonons(
         if polar is not None:
             apply(other, polar)
         change = _largest_difference(phonopy, other)
+    extra["kink_slopes"] = kink_of_forces(*_displaced(phonopy, atoms))
     return replace(_result(atoms, phonopy, size, change), **extra)
 
 
@@ -238,13 +251,18 @@ def force_constants(
             log_level=0,
         )
     phonopy.generate_displacements(distance=displacement)
-    perfect = to_ase(phonopy.supercell, atoms)
-    moved = np.array([c.positions for c in phonopy.supercells_with_displacements or ()])
-    forces = evaluate_displaced(perfect, moved - perfect.positions).forces
+    forces = evaluate_displaced(*_displaced(phonopy, atoms)).forces
     phonopy.forces = forces.astype(np.float64)
     phonopy.produce_force_constants()
     phonopy.symmetrize_force_constants()
     return phonopy
+
+
+def _displaced(phonopy: Phonopy, atoms: Atoms) -> tuple[Atoms, Floats]:
+    """The perfect supercell, and how atoms are moved in it, (n, n_atoms, 3)."""
+    perfect = to_ase(phonopy.supercell, atoms)
+    moved = np.array([c.positions for c in phonopy.supercells_with_displacements or ()])
+    return perfect, moved - perfect.positions
 
 
 def require_displacement(displacement: float) -> None:

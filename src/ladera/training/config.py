@@ -125,6 +125,9 @@ class DataConfig(Section):
         "charge energy",
         description="What the two columns after the symbol hold in an input.data.",
     )
+    types: tuple[str, ...] = Field(
+        (), description="Species of the types 1, 2, 3... of LAMMPS files that do not name them."
+    )
     keys: LabelKeys = Field(
         default_factory=LabelKeys, description="The names of the labels in the files."
     )
