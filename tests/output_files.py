@@ -110,7 +110,7 @@ OUTCAR = """\
  vasp.6.4.2 20Jul23 (build) complex
  POTCAR:    PAW_PBE Cu 22Jun2005
  POTCAR:    PAW_PBE Cu 22Jun2005
-   k-points           NKPTS =      1   k-points in BZ     NKDIM =      1   number of bands    NBANDS=      2
+   k-points   NKPTS =      1   k-points in BZ   NKDIM =      1   number of bands  NBANDS=   2
    ions per type =               2
    ISPIN  =      1    spin polarized calculation?
    NELM   =     60;   NELMIN=  2; NELMDL= -5     # of ELM steps

@@ -21,6 +21,7 @@ from output_files import (
     POINT,
     archive,
     calculation,
+    outcar,
     positions,
     pw,
     step,
@@ -210,3 +211,27 @@ def test_a_file_that_is_only_named_like_an_output(tmp_path):
     path = put(tmp_path / "bands.out", "0.0 1.0 2.0\n")
     with pytest.raises(DataError, match="could not be read as data; it is damaged or"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (" CELL| Vector c", " CELL| Vektor c", "does not say the three vectors of its cell"),
+        ("     5.000     0.000     0.000   |a|", "  5.000   |a|", "'CELL. Vector a.* cannot be"),
+        ("1 O      8 ", "1 Ox     8 ", "cannot be read; it is cut short"),
+        ("COORDINATES IN ANGSTROM", "COORDINATES", "does not say the coordinates of its atoms"),
+        ("0.00000000     0.00000000     0.01000000", "0.00000000     0.01000000", "cannot be read"),
+        ("tensor [GPa]", "tensor [a]", "cannot be read"),
+    ],
+)
+def test_a_damaged_output_of_cp2k(tmp_path, old, new, said):
+    text = HEAD.format(kind="ENERGY_FORCE", more="") + step(-17.2)
+    assert old in text
+    with pytest.raises(DataError, match=said):
+        read(put(tmp_path / "run.out", text.replace(old, new, 1)))
+
+
+def test_a_limit_of_electronic_steps_that_is_no_number(tmp_path):
+    text = outcar(-7.0, -6.5)
+    assert len(silently(put(tmp_path / "OUTCAR", text))) == 2
+    assert len(silently(put(tmp_path / "OUTCAR", text.replace("60;", "9" * 5000 + ";")))) == 2

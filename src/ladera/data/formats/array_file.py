@@ -73,7 +73,11 @@ def _sets(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for group in groups:
                 yield f"{path}, {group.name}", _arrays(group)
     except _DAMAGED as error:
-        why = "arrays of Python objects, which Ladera never runs" if "pickle" in str(error) else ""
+        why = (
+            "arrays of Python objects, which Ladera never runs"
+            if "Object arrays" in str(error)
+            else ""
+        )
         raise DataError(
             f"{path} holds {why}; write numbers only."
             if why
@@ -107,8 +111,9 @@ def _arrays(group: h5py.Group) -> dict[str, Any]:
     for name, each in _members(group):
         if isinstance(each, h5py.Dataset):
             if each.nbytes > _PACKED * (each.id.get_storage_size() + 64):
-                raise ValueError(f"its '{name}' is to have the shape {each.shape}, for which it "
-                                 "is too short")  # fmt: skip
+                raise ValueError(
+                    f"its '{name}' is to have {each.size} numbers, for which it is too short"
+                )
             arrays[name] = each[()]
     return arrays
 
