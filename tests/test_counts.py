@@ -30,8 +30,8 @@ def dump(path: Path) -> object:
 @pytest.mark.parametrize(
     ("name", "text", "before", "read"),
     [
-        ("POSCAR", None, r"Na +Cl *\n +", read_structure),
-        ("POSCAR", None, r"Na +Cl *\n +", read_frames),
+        ("POSCAR", None, r"Na +Cl *\n +(?=\d+ +\d)", read_structure),
+        ("POSCAR", None, r"Na +Cl *\n +(?=\d+ +\d)", read_frames),
         ("a.extxyz", None, r"\A", read_structure),
         ("a.extxyz", None, r"pos:R:", read_structure),
         ("OUTCAR", outputs.outcar(-7.0), r"ions per type = +", formats.read),

@@ -14,7 +14,7 @@ import numpy as np
 from ladera.arrays import Booleans, Floats
 from ladera.data.counts import require_counts
 from ladera.data.formats import lammps_dump
-from ladera.errors import DataError, reason_of
+from ladera.errors import DataError, needs_package, reason_of
 from ladera.files import closest
 from ladera.identity import hash_of_structure
 from ladera.provenance import came_from
@@ -118,6 +118,8 @@ def _read(path: Path, types: Sequence[str]) -> list[Atoms]:
         return frames
     except DataError:
         raise
+    except ModuleNotFoundError as error:
+        raise needs_package(path, error) from error
     except Exception as error:  # each of ASE's many readers fails in its own way
         raise DataError(
             f"{path} could not be read as a trajectory{reason_of(error)}; it is damaged or of a "

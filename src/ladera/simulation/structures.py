@@ -24,7 +24,14 @@ from ladera.data.counts import require_counts
 from ladera.data.formats import LabelKeys, extended_xyz
 from ladera.data.frame import Frame
 from ladera.data.text import is_input_data
-from ladera.errors import ArgumentError, DataError, did_you_mean, reason_of, told
+from ladera.errors import (
+    ArgumentError,
+    DataError,
+    did_you_mean,
+    needs_package,
+    reason_of,
+    told,
+)
 from ladera.identity import hash_of_structure
 from ladera.inputs import require_structure
 from ladera.potential import Potential
@@ -39,6 +46,7 @@ log = logging.getLogger(__name__)
 
 _ISOTOPES: Final = {"D": 2.014101778, "T": 3.016049281}  # amu, of hydrogen (AME 2020)
 _DEUTERON: Final = 2.01355  # amu, what ASE's reader of CIF gives deuterium
+_HYDROGEN: Final = re.compile(r"\d*[HDT]([ABGDEZHXNOC'*\d]|$)")  # names in PDB files
 _FULL: Final = 0.999  # of a site
 
 
@@ -65,6 +73,7 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     atoms = _last(path) if frame is None else _numbered(path, frame)
     if len(atoms) == 0:
         raise DataError(f"{path} holds no atoms; give a file with a structure.")
+    _require_no_dummies(atoms, path)
     _name_isotopes(atoms)
     _require_full_sites(atoms, path)
     restore_constraints(atoms, path)
@@ -162,6 +171,8 @@ def _frames(path: Path, index: slice) -> list[Atoms]:
             found = ase.io.read(str(path), of_file, kind, do_not_split_by_at_sign=True)
     except DataError:
         raise
+    except ModuleNotFoundError as error:
+        raise needs_package(path, error) from error
     except Exception as error:  # each of ASE's many readers fails in its own way
         _name_line(path)
         raise DataError(
@@ -191,6 +202,17 @@ def _isotopes_are_elements() -> Iterator[None]:
         del chemical_symbols[first:]
         for symbol in _ISOTOPES:
             atomic_numbers.pop(symbol, None)
+
+
+def _require_no_dummies(atoms: Atoms, path: Path) -> None:
+    """Refuse what a PDB file has by a name that begins with D or T and is no hydrogen's: DUM."""
+    names = atoms.arrays.get("atomtypes", [])
+    for atom, (name, number) in enumerate(zip(names, atoms.numbers, strict=False)):
+        if number >= len(chemical_symbols) and not _HYDROGEN.match(str(name)):
+            raise DataError(
+                f"{path}: atom {atom} is called '{name}', which is a place and no atom, or an "
+                "unknown element; take it out, or write its element in columns 77 and 78."
+            )
 
 
 def _name_isotopes(atoms: Atoms) -> None:

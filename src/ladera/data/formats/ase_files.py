@@ -24,7 +24,7 @@ from ladera.data.formats.labels import AT_ZERO_BROADENING, FileLabels
 from ladera.data.frame import Frame
 from ladera.data.label_keys import LabelKeys
 from ladera.data.text import LineReader
-from ladera.errors import DataError, reason_of
+from ladera.errors import DataError, needs_package, reason_of
 from ladera.units import HARTREE, METAL, UnitSystem
 
 _DATABASES: Final = ("db", "json", "postgresql", "mysql", "mariadb", "aselmdb")
@@ -120,10 +120,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
             "program that it is from."
         )
     if isinstance(error, ModuleNotFoundError):
-        return DataError(
-            f"{path} can only be read with the package '{error.name}'; install it, or convert the "
-            "file where it is installed."
-        )
+        return needs_package(path, error)
     return DataError(
         f"{path} could not be read as data{reason_of(error)}; it is damaged or of a format that is "
         "not known here. Give extended XYZ, HDF5 of Ladera, or an output or trajectory of a code."
