@@ -207,7 +207,7 @@ def _relax_plates(simulation: SimulationRun) -> Iterator[Plate]:
         return
     factor, unit = (MILLI / n_atoms, "meV/atom") if n_atoms else (1.0, "eV")
     energy = factor * (energies - energies[-1])
-    label = f"Potential energy above the last ({unit})"
+    label = f"Energy above the last ({unit})"
     yield Plate(
         figures.time_series(steps, {label: energy}, label, time_label="Step (number)"),
         "Potential energy relative to that of the last step.",
