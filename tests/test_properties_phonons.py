@@ -19,8 +19,9 @@ from ladera.cli import main
 from ladera.errors import PropertyError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.properties import result
-from ladera.properties.phonons import phonons, supercell_of
+from ladera.properties.phonons import phonons
 from ladera.properties.quasi_harmonic import quasi_harmonic
+from ladera.properties.supercells import supercell_of
 
 A, K = 3.0, 2.5  # Angstrom, eV/Angstrom^2
 

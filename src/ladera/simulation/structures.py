@@ -206,7 +206,7 @@ def _isotopes_are_elements() -> Iterator[None]:
 
 def _require_no_dummies(atoms: Atoms, path: Path) -> None:
     """Refuse what a PDB file has by a name that begins with D or T and is no hydrogen's: DUM."""
-    names = atoms.arrays.get("atomtypes", [])
+    names = atoms.arrays.get("atomtypes", np.zeros(0, str))
     for atom, (name, number) in enumerate(zip(names, atoms.numbers, strict=False)):
         if number >= len(chemical_symbols) and not _HYDROGEN.match(str(name)):
             raise DataError(
