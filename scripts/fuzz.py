@@ -155,7 +155,7 @@ def _array(data: bytes, chance: random.Random) -> bytes:
             array = np.array(json.dumps(_changed(json.loads(str(array)), chance)))
         else:
             array = chance.choice(REPLACEMENTS)(array)
-    except (ValueError, SyntaxError, EOFError, TypeError, OSError, MemoryError):
+    except Exception:  # damaged already
         return _flip(data, chance)
     packed = io.BytesIO()
     np.save(packed, array, allow_pickle=False)
