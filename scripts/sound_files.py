@@ -28,7 +28,7 @@ from sound_texts import CONTROL, FUNCTIONS, INPUT_NN, JCAMP, PACKED, SPECTRUM, T
 
 import ladera
 from ladera import citing, labelling
-from ladera.codes import mace_torch
+from ladera.codes import mace_torch, mtp
 from ladera.data import doctor, formats
 from ladera.data.label_keys import LabelKeys
 from ladera.data.splits import Split, random_split
@@ -37,6 +37,7 @@ from ladera.jobs import control_in, n2p2
 from ladera.lock import locked
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.models.mace import MACE, MACEConfig
+from ladera.models.mtp import MTP, MTPConfig
 from ladera.potential import LaderaCalculator
 from ladera.properties.equation_of_state import equation_of_state
 from ladera.properties.experiment import read_spectrum
@@ -127,6 +128,7 @@ def _data() -> Iterator[Made]:
     yield "gzip", "a.extxyz.gz", lambda p: write(argon, p), read
     yield "hdf5", "a.h5", lambda p: write(argon, p), read
     yield "input.data", "a.data", lambda p: write(argon, p, units=ATOMIC), _input_data
+    yield "cfg of mlip", "a.cfg", lambda p: write(argon, p), read
     yield "checked data", "a.extxyz", lambda p: write(some[:4], p), lambda p: doctor.check(read(p))
     yield "evaluated data", "a.extxyz", lambda p: write(argon, p), _evaluate
     yield "predicted frames", "a.extxyz", lambda p: write(argon, p), _predict
@@ -211,6 +213,7 @@ def _others() -> Iterator[Made]:
     yield "jcamp", "a.jdx", lambda p: p.write_text(JCAMP), read_spectrum
     yield "jcamp packed", "a.dx", lambda p: p.write_text(PACKED), read_spectrum
     yield "torch archive", "model.pt", _write_torch, ladera.load
+    yield "mtp", "a.mtp", lambda p: mtp.export(_moments(), p), ladera.load
     yield "state dict", "model.safetensors", _write_state_dict, ladera.load
 
 
@@ -341,6 +344,10 @@ def _mace() -> MACE:
         species=("H", "O"), cutoff=4.0, channels=2, max_l=1, correlation=2, radial_layers=(4,)
     )
     return MACE(settings)
+
+
+def _moments() -> MTP:
+    return MTP(MTPConfig(species=("H", "O"), cutoff=4.0, level=6, radial_basis_size=4))
 
 
 def _write_state_dict(path: Path) -> None:

@@ -16,8 +16,10 @@ from ase.build import bulk, molecule
 from ase.io.trajectory import Trajectory
 
 import ladera
+from ladera.codes import mtp
 from ladera.data import formats
 from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.models.mtp import MTP, MTPConfig
 
 _GOOD: Final = """\
 data:
@@ -77,12 +79,32 @@ _CHANGES: Final[dict[str, tuple[str, str]]] = {
     "c_colon": ("epochs: 1", "epochs 1"),
     "c_split_file": ("{validation: 2, test: 0}", "{method: stored, path: nope.json}"),
     "c_stage": ("epochs: 1", "epochs: 4\nstage_two: {start: 1.5}"),
+    "c_epochs_yes": ("epochs: 1", "epochs: yes"),
+    "c_cutoff_yes": ("cutoff: 4.0", "cutoff: true"),
+    "c_cutoff_nan": ("cutoff: 4.0", "cutoff: .nan"),
+    "c_cutoff_list": ("cutoff: 4.0", "cutoff: [4.0]"),
+    "c_validation_yes": ("validation: 2", "validation: yes"),
+    "c_size_number": ("size: small", "size: 3"),
+    "c_species_yes": ("cutoff: 4.0", "species: [H, C, No]\n  cutoff: 4.0"),
+    "c_files_number": ("train.extxyz", "3"),
+    "c_files_model": ("train.extxyz", "model.ladera"),
+    "c_optimizer_text": ("epochs: 1", "epochs: 1\noptimizer: adam"),
+    "c_rate_negative": ("epochs: 1", "epochs: 1\noptimizer: {name: adam, learning_rate: -0.1}"),
+    "c_rate_unit": ("epochs: 1", "epochs: 1\noptimizer: {name: adam, learning_rate: 1e-3eV}"),
+    "c_batch_zero": ("epochs: 1", "epochs: 1\nbatch_size: 0"),
+    "c_seed_negative": ("epochs: 1", "epochs: 1\nseed: -3"),
+    "c_alias": ("epochs: 1", "epochs: *many"),
+    "c_documents": ("epochs: 1", "---\nepochs: 1"),
+    "c_huge": ("cutoff: 4.0", "cutoff: 1e9"),
+    "c_section_list": ("{validation: 2, test: 0}", "[2, 0]"),
 }
 CONFIGS: Final = {f"{name}.yaml": _GOOD.replace(*change) for name, change in _CHANGES.items()} | {
     "c_empty.yaml": "",
     "c_list_only.yaml": "- data\n- model\n",
     "c_no_data.yaml": _GOOD[_GOOD.index("model:") :],
     "c_prose.yaml": "Please train a model on my frames.\n",
+    "o_tab.yaml": "a:\n\tb: 1\n",
+    "o_twice.yaml": "a: 1\na: 2\n",
 }
 
 
@@ -94,6 +116,7 @@ def lay_out(folder: Path) -> None:
     _models()
     _structures()
     _frames(embedded)
+    _of_mlip()
     for name, text in CONFIGS.items():
         Path(name).write_text(text, encoding="utf-8")
     Path("c_latin.yaml").write_bytes(b"# \xe5ngstr\xf6m\nepochs: 1\n")
@@ -103,6 +126,25 @@ def lay_out(folder: Path) -> None:
     Path("adir").mkdir()
     Path("unfinished").mkdir()
     Path("unfinished/split.json").write_text("{}")
+
+
+def _of_mlip() -> None:
+    """Two types that have no names, and what can be wrong with such files."""
+    config = MTPConfig(species=("C", "H"), cutoff=4.0, level=4, radial_basis_size=2)
+    mtp.export(MTP(config), "named.mtp")
+    text = Path("named.mtp").read_text().replace("types H C", "")
+    Path("types.mtp").write_text(text)
+    Path("cut.mtp").write_text(text[: text.index("alpha_index_times_count")])
+    Path("repuls.mtp").write_text(text.replace("RBChebyshev", "RBChebyshev_repuls"))
+    Path("order.mtp").write_text(text.replace("times = {{0, 0", "times = {{0, 1"))
+    first, coefficients = text.index("\tradial_coeffs"), text.index("species_coeffs")
+    moments = text.index("alpha_moments_count")
+    Path("untrained.mtp").write_text(text[:first] + text[moments:coefficients])
+    formats.write(formats.read("one.extxyz"), "named.cfg")
+    structure = Path("named.cfg").read_text().replace(" Feature   types H C O\n", "")
+    Path("types.cfg").write_text(structure)
+    Path("cut.cfg").write_text(structure[: structure.index(" Energy")])
+    Path("size.cfg").write_text(structure.replace("    9\n", "    10\n", 1))
 
 
 def _models() -> None:
@@ -121,6 +163,16 @@ def _structures() -> None:
     bulk("Ar", "fcc", a=5.3, cubic=True).write("cube.cif")
     Atoms().write("nothing.xyz")
     molecule("NH3").write("ammonia.xyz")
+    molecule("CH3CH2OH").write("äthanol.xyz")
+    Atoms("H").write("atom.xyz")
+    Atoms("OXH", positions=[[0, 0, 0], [0, 0, 1], [0, 1, 0]]).write("dummy.xyz")
+    Atoms("OHH", positions=[[0, 0, 0], [0, 0, 1], [0, 0, 1]]).write("overlap.xyz")
+    Atoms("OH", positions=[[0, 0, 0], [0, 0, np.nan]]).write("nan.xyz")
+    slab = bulk("Ar", "fcc", a=5.3, cubic=True)
+    slab.pbc = (True, True, False)
+    slab.write("layer.extxyz")
+    bulk("Cu", "fcc", a=3.6).write("copper.cif")
+    Path("picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1")
     lines = Path("ethanol.xyz").read_text().splitlines()
     Path("cut.xyz").write_text("\n".join(lines[:6]) + "\n")
     Path("comma.xyz").write_text("\n".join(lines).replace(".", ",") + "\n")

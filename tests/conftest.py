@@ -19,6 +19,7 @@ from ladera.kernels.symmetry_functions.functions import SymmetryFunction
 from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.models.mace import MACEConfig
+from ladera.models.mtp import MTP, MTPConfig
 from ladera.potential import TrainingStatistics
 
 # The same examples in every run; `pytest --hypothesis-profile default` looks for new ones.
@@ -131,6 +132,19 @@ def lennard_jones() -> Potential:
     )
 
 
+def moment_tensor(level: int = 8, species: tuple[str, ...] = SPECIES) -> MTP:
+    """A moment tensor potential with random coefficients."""
+    torch.manual_seed(3)
+    config = MTPConfig(species=species, cutoff=3.9, level=level, radial_basis_size=5)
+    potential = MTP(config)
+    with torch.no_grad():
+        potential.radial_coefficients.copy_(torch.randn_like(potential.radial_coefficients) / 50)
+        potential.moment_coefficients.normal_()
+        potential.species_energies.normal_()
+        potential.reference_energies.copy_(torch.arange(1, 1 + len(species)) * -13.6)
+    return potential.eval()
+
+
 def fitted(config: HDNNPConfig) -> Potential:
     """An HDNNP with random weights and the scaling of a few random structures."""
     torch.manual_seed(7)
@@ -183,6 +197,7 @@ POTENTIALS: dict[str, Callable[[], Potential]] = {
     "hdnnp_mixed": hdnnp_mixed,
     "hdnnp_generated": hdnnp_generated,
     "mace": mace_mixed,
+    "mtp": moment_tensor,
 }
 
 

@@ -15,8 +15,8 @@ from ladera.errors import ConfigError
 @pytest.mark.parametrize("name", loading.CODES)
 def test_a_code_reads_and_loads(name: str, tmp_path: Path) -> None:
     code = import_module(f"ladera.codes.{name}")
-    assert list(inspect.signature(code.load).parameters) == ["path", "units", "head"]
-    assert list(inspect.signature(code.export).parameters)[:2] == ["potential", "folder"]
+    assert list(inspect.signature(code.load).parameters) == ["path", *loading.CODES[name]]
+    assert next(iter(inspect.signature(code.export).parameters)) == "potential"
     for content in (b"", b"PK\x03\x04 damaged", b"nonsense"):
         (tmp_path / "file").write_bytes(content)
         assert not code.reads(tmp_path / "file")

@@ -117,7 +117,7 @@ def test_what_a_file_does_not_have_is_refused(capsys, file, tmp_path):
         assert "is no input.data, whose two columns after the symbol could be meant" in error
         code, _, error = run(capsys, "data", "info", path, "--types", "O", "H")
         assert code == 1
-        assert "is no file of LAMMPS; its atoms have names, so leave --types" in error
+        assert "is no file of LAMMPS or MLIP; its atoms have names, so leave --types" in error
 
 
 @pytest.mark.parametrize(

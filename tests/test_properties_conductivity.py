@@ -299,7 +299,7 @@ def test_command_runs_goes_on_and_refuses(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "green-kubo" / "run-1" / "final.extxyz").exists()
     with pytest.raises(SystemExit, match="1"):
         main(["thermal-conductivity", "green-kubo", "nothing"])
-    assert "nothing holds no simulation" in capsys.readouterr().err
+    assert "nothing does not exist" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="1"):
         main(["thermal-conductivity", "green-kubo"])
     assert "Give folders of runs" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from ase.optimize import BFGS
 import ladera
 from ladera.cli import main
 from ladera.errors import PropertyError
-from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.properties import result
 from ladera.properties.surfaces import JOULE_PER_SQUARE_METRE, low_index_facets, surfaces
 from ladera.properties.vacancies import vacancies
@@ -57,6 +57,26 @@ def pairs(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
         pair.calc = atoms.calc
         energies.append(pair.get_potential_energy())
     return vectors, np.array(energies)
+
+
+class WithWaves(LennardJones):
+    """One that is defined in three periodic directions alone, as with Ewald sums."""
+
+    partly_periodic = False
+
+    def predict(self, graph: ladera.Graph, gradients: bool = True) -> ladera.Prediction:
+        assert graph.periodic.all()
+        return super().predict(graph, gradients)
+
+
+def test_slabs_stand_in_vacuum_where_a_potential_needs_three_directions() -> None:
+    open_ = argon("fcc", 5.26)
+    periodic = open_.copy()
+    periodic.calc = WithWaves(open_.calc.potential.config).calculator()
+    one, other = (surfaces(each, facets=[(1, 1, 1)], thickness=6.0) for each in (open_, periodic))
+    assert other.surface_energy == pytest.approx(one.surface_energy, rel=1e-6)
+    committee = ladera.Committee([open_.calc.potential, periodic.calc.potential])
+    assert not committee.partly_periodic
 
 
 @pytest.mark.parametrize(("structure", "a"), [("fcc", 5.26), ("bcc", 4.2)])
@@ -221,7 +241,7 @@ def test_commands(alloy: Atoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         (["surface", "--facets", "11"], "'11' is no plane; give Miller indices such as 111, 0001"),
         (["surface", "--facets", "000"], "'000' is no plane"),
-        (["surface", "--thickness", "-1"], "The thickness is -1 Angstrom; it must be above zero"),
+        (["surface", "--thickness", "-1"], "--thickness is -1 Angstrom; it must be above zero"),
         (["vacancy", "--heights", "8"], "give two or more above zero, in Angstrom, such as 8 12"),
         (["vacancy", "--reference", "alloy.extxyz"], "alloy.extxyz is AuCu3; a chemical potential"),
     ],

@@ -400,7 +400,7 @@ def test_what_is_skipped_is_no_part_of_the_temperature(tmp_path, monkeypatch, ca
         ({"positions": np.zeros((1, 3, 3))}, "two frames or more"),
         ({"positions": np.full((4, 3, 3), np.nan)}, "positions that are not finite"),
         ({"cells": np.zeros((3, 3, 3))}, r"Cells of shape \(3, 3, 3\) do not fit 4 frames"),
-        ({"interval": 0}, "time between frames is 0 fs; it must be positive"),
+        ({"interval": 0}, "interval is 0; it must be a number of fs above zero"),
         ({"interval": -1.0}, "is -1.0 fs"),
         ({"interval": np.nan}, "is nan fs"),
         ({"interval": None}, "is None fs"),

@@ -115,7 +115,7 @@ def answer(call: str, names: dict[str, Any]) -> str:
 def _is_of_python(error: Exception) -> bool:
     """Whether it is Python's own answer to a name or an index that is not there."""
     where = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    names = ("call", "__init__.py")  # of the module ladera
+    names = ("call", "__init__.py", "prediction.py")  # of the module ladera, of predictions
     return isinstance(error, IndexError) or (
         isinstance(error, AttributeError) and where.name in names
     )

@@ -116,7 +116,9 @@ def test_dimers_of_all_pairs_from_contact_to_the_cutoff() -> None:
     assert curve[0] == pytest.approx(0.7 * (covalent_radii[1] + covalent_radii[8]))
     assert curve[-1] == pytest.approx(5.0)
     assert (np.diff(curve, 2) > 0).all()  # finer where it is steep
-    with pytest.raises(ConfigError, match=r"end at 0.5; give a longer cutoff"):
+    with pytest.raises(
+        ConfigError, match=r"cutoff is 0.5 Angstrom; the curve of .* give a longer one"
+    ):
         dimers(["O"], 0.5)
 
 
@@ -282,14 +284,20 @@ def test_commands(tmp_path, monkeypatch, capsys, ethanol: Dataset) -> None:
     [
         ("generate salt.cif --output a.xyz", "Nothing was asked for; name what to make"),
         ("generate salt.cif --output a.pdb --rattle 0.1", "ending '.pdb', which Ladera does not"),
-        ("generate salt.cif --output a.xyz --contacts --points 0", "curve of 0 frames was asked"),
+        (
+            "generate salt.cif --output a.xyz --contacts --points 0",
+            "--points is 0; a curve needs one",
+        ),
         ("generate salt.cif --output a.xyz --supercell 0 1 1", "give three whole numbers"),
-        ("generate salt.cif --output a.xyz --strain 3", "The largest strain is 3; it must be"),
-        ("generate salt.cif --output a.xyz --rattle -1", "rattle is -1 Angstrom; it must be above"),
+        ("generate salt.cif --output a.xyz --strain 3", "--strain is 3; it must be"),
+        (
+            "generate salt.cif --output a.xyz --rattle -1",
+            "--rattle is -1 Angstrom; it must be finite",
+        ),
         ("filter md.extxyz --output a.xyz --max-force 0", "none meets all conditions"),
         (
             "select ethanol-mace md.extxyz --output a.xyz",
-            "of --number and --distance is given; give one",
+            "Neither --number nor --distance is given; give one",
         ),
         ("select ethanol-mace salt.xyz --output a.xyz --number 1", "contains Na, which the model"),
         ("select ethanol-mace md.extxyz --output a.xyz --number 0", "must be at least 1"),
@@ -310,6 +318,6 @@ def test_mistakes_get_a_sentence(
     formats.write(ethanol[:3], "md.extxyz")
     formats.write(Dataset.from_frames([SALT.with_(forces=np.zeros((8, 3)))]), "salt.xyz")
     ase.io.write("salt.cif", SALT.to_atoms())
-    assert run(f"data {words}") == 1
+    assert run(f"data {words}") in (1, 2)
     assert sentence in capsys.readouterr().err
     assert not Path("a.xyz").exists()

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from ase.build import bulk
+from ase.build import bulk, molecule
 
 import training_runs
 from ladera import cli
@@ -268,3 +269,30 @@ def test_an_answer_replaces_the_one_before() -> None:
     from ladera.cli import session
 
     assert session._answers == {"b": 2, "files": ["x"]}
+
+
+_LOUD = """
+import os
+from ase.calculators.emt import EMT
+
+class Loud(EMT):
+    def calculate(self, *args, **kwargs):
+        os.write(1, b"total energy: a table of a library in another language\\n")
+        super().calculate(*args, **kwargs)
+"""
+
+
+def test_what_a_library_prints_past_python_is_no_part_of_the_document(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(_LOUD)
+    molecule("CO").write(tmp_path / "co.xyz")
+    words = ["predict", "co.xyz", "--calculator", "loud:Loud", "--json", "-"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ladera", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(json.loads(done.stdout)["frames"]) == 1
+    assert "of a library in another language" in done.stderr

@@ -213,7 +213,7 @@ def test_bonds_of_a_molecule_are_tabled():
     assert float(before) == 2.3
     assert float(after) == pytest.approx(found.atoms.get_distance(0, 1), abs=1e-4)
     assert "space group" not in rows
-    with pytest.raises(SimulationError, match="space group to keep"):
+    with pytest.raises(SimulationError, match="needs a structure that is periodic in all three"):
         relax(start, argon(), symmetry=True)
 
 

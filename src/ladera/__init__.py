@@ -25,11 +25,16 @@ if TYPE_CHECKING:
     from ladera.properties.elasticity import elasticity
     from ladera.properties.energy_path import energy_path
     from ladera.properties.equation_of_state import equation_of_state
+    from ladera.properties.green_kubo import green_kubo
     from ladera.properties.infrared import infrared
+    from ladera.properties.lattice_conductivity import lattice_conductivity
     from ladera.properties.phonons import phonons
     from ladera.properties.quasi_harmonic import quasi_harmonic
+    from ladera.properties.raman import raman
     from ladera.properties.spectrum import spectrum
+    from ladera.properties.surfaces import surfaces
     from ladera.properties.trajectory import Trajectory, read_trajectory
+    from ladera.properties.vacancies import vacancies
     from ladera.properties.vibrations import vibrations
     from ladera.simulation.mace_calculator import MACECalculator
     from ladera.simulation.molecular_dynamics import run_md
@@ -60,20 +65,25 @@ _HOMES = {
     "energy_path": "ladera.properties.energy_path",
     "equation_of_state": "ladera.properties.equation_of_state",
     "evaluate": "ladera.interface",
+    "green_kubo": "ladera.properties.green_kubo",
     "hessian": "ladera.interface",
     "infrared": "ladera.properties.infrared",
+    "lattice_conductivity": "ladera.properties.lattice_conductivity",
     "load": "ladera.loading",
     "mace_mp": "ladera.simulation.published",
     "mace_off": "ladera.simulation.published",
     "phonons": "ladera.properties.phonons",
     "predict": "ladera.labelling",
     "quasi_harmonic": "ladera.properties.quasi_harmonic",
+    "raman": "ladera.properties.raman",
     "read": "ladera.data.formats",
     "read_trajectory": "ladera.properties.trajectory",
     "relax": "ladera.simulation.relaxation",
     "run_md": "ladera.simulation.molecular_dynamics",
     "spectrum": "ladera.properties.spectrum",
+    "surfaces": "ladera.properties.surfaces",
     "train": "ladera.interface",
+    "vacancies": "ladera.properties.vacancies",
     "vibrations": "ladera.properties.vibrations",
     "write": "ladera.data.formats",
 }
@@ -98,20 +108,25 @@ __all__ = [
     "energy_path",
     "equation_of_state",
     "evaluate",
+    "green_kubo",
     "hessian",
     "infrared",
+    "lattice_conductivity",
     "load",
     "mace_mp",
     "mace_off",
     "phonons",
     "predict",
     "quasi_harmonic",
+    "raman",
     "read",
     "read_trajectory",
     "relax",
     "run_md",
     "spectrum",
+    "surfaces",
     "train",
+    "vacancies",
     "vibrations",
     "write",
 ]

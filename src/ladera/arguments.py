@@ -199,7 +199,8 @@ def _said(kind: Any, many: bool = False) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(repr, parts))}"
     if origin in (Sequence, Iterable, list, tuple):
-        return f"a sequence of {_said(parts[0], many=True) if parts else 'values'}"
+        held = _said(parts[0], many=True) if parts else "values"
+        return f"sequences of {held}" if many else f"a sequence of {held}"
     if origin in _WORDS:
         return _WORDS[origin][many]
     name = getattr(origin, "__name__", str(origin))

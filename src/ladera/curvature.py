@@ -68,7 +68,7 @@ class HessianBlocks:
         chosen: Integers | None = None,
     ) -> None:
         if not memory > 0:
-            raise ConfigError(f"The memory for a Hessian is {memory:g} GB; it must be above zero.")
+            raise ConfigError.of("memory", f"{memory:g} GB", "it must be above zero")
         self._model, self._graph = _prepared(potential, structure)
         self._chosen = np.arange(3 * self._graph.n_atoms) if chosen is None else chosen
         size = len(self._chosen)

@@ -19,7 +19,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -29,6 +29,17 @@ class LaderaError(Exception):
     """Base class: catch it to catch everything Ladera raises on purpose."""
 
     exit_code: ClassVar[int] = 1  # of a command that ends with it
+    argument: str | None = None  # whose value is wrong; then the sentence begins with it
+
+    @classmethod
+    def of(cls, argument: str, value: object, expected: str) -> Self:
+        """The error of an argument with an impossible value, by its name in Python.
+
+        The command line says the flag in its place.
+        """
+        error = cls(f"{argument} is {value}; {expected}.")
+        error.argument = argument
+        return error
 
 
 class ConfigError(LaderaError):
@@ -70,6 +81,8 @@ class ArgumentError(LaderaError, TypeError):
 
 def told(value: object) -> str:
     """What a value is, in a few words for a sentence: a number or a text itself, else its kind."""
+    if isinstance(words := getattr(value, "in_words", None), str):  # what stands for a value
+        return words
     shape = getattr(value, "shape", None)
     if value is None or isinstance(value, bool | int | float | str) or shape == ():
         text = f"'{value}'" if isinstance(value, str) else str(value)
@@ -81,9 +94,14 @@ def told(value: object) -> str:
     if isinstance(value, list | tuple):
         held = f" of {len(value)}, the first {told(value[0])}" if value else " without entries"
         return f"a {type(value).__name__}{held}"
+    if isinstance(value, bytes):
+        return "bytes"
     kind = value.__name__ if isinstance(value, type) else type(value).__name__
     what = "the class" if isinstance(value, type) else "an" if kind[0] in "aeiouAEIOU" else "a"
     return f"{what} {kind}"
+
+
+_MOST_CHOICES = 25  # in a sentence
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
@@ -100,6 +118,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     if close and all(each.startswith(close[0]) for each in close):  # the others are longer forms
         return f"did you mean '{close[0]}'?"
     choices = close or choices
+    if len(choices) > _MOST_CHOICES:
+        return f"choose one of {len(choices)}, such as {', '.join(choices[:: len(choices) // 8])}."
     return f"choose one of: {', '.join(choices)}."
 
 
@@ -112,7 +132,10 @@ def reason_of(error: Exception) -> str:
     """What another library says of a file, where people understand it: ": " and its first line."""
     said = (str(error).splitlines() or [""])[0].rstrip(".")
     said = re.sub(r"^[\w.]*\b(?:ase|Error)\b[\w.]*: *", "", said)
-    foreign = r"Error|Errno|ase\b|[<>_()\[\]]|\w\.\w+\.|invalid literal|object|^\W*\w*\W*$|index"
+    foreign = (
+        r"Can't read from|Error|Errno|ase\b|[<>_()\[\]]|\w\.\w+\.|invalid literal|object|"
+        r"^\W*\w*\W*$|index"
+    )
     return "" if re.search(foreign, said) else f": {said}"
 
 
@@ -127,4 +150,7 @@ def needs_package(path: object, error: ModuleNotFoundError) -> DataError:
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """Where a validation by pydantic failed first, such as ``model.cutoff``, and why."""
     problem = error.errors()[0]
-    return ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+    said, value = problem["msg"].removeprefix("Value error, "), problem["input"]
+    if said.startswith("Input should "):
+        said = f"it is {told(value)} and should {said[13:]}"
+    return ".".join(map(str, problem["loc"])), said.replace("a valid ", "a ")

@@ -156,6 +156,8 @@ def closest(path: Path) -> str:
     parent = path.parent
     if not parent.is_dir():
         return f"there is no folder {parent} either; check the path."
+    if path.is_dir():
+        return "it is a folder; name a file."
     names = [each.name for each in parent.iterdir()]
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
     return f"did you mean '{parent / close[0]}'?" if close else "check the path."

@@ -20,13 +20,14 @@ _STRUCTURES: Final = (
     *(".cube", ".mol", ".sdf", ".mol2", ".res", ".cell", ".lammpstrj", ".dump", ".cfg", ".db"),
     *(".data", ".h5", ".hdf5"),
 )
+_MODELS: Final = (".ladera", ".model", ".pt", ".pth", ".ckpt", ".zip", ".safetensors", "")
 _NAMES: Final = ("POSCAR", "CONTCAR", "XDATCAR", "OUTCAR", "geometry.in", "input.data")
 _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin
 _HEADER: Final = b'{"'  # of a model file, after eight bytes with its length
 MODELS: Final = (
-    "a model file (.ladera, or of mace-torch), the folder of a training or of n2p2, or the name of "
-    "a published model"
+    "a model file (.ladera, .mtp, or of mace-torch), the folder of a training or of n2p2, or the "
+    "name of a published model"
 )
 
 
@@ -41,7 +42,7 @@ def kind_of(path: Path) -> Kind:
         head = file.read(512)
     plain = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
     archive = head.startswith(b"PK") and path.suffix in (".model", ".pt", ".pth")
-    if head[8:10] == _HEADER or archive:
+    if head[8:10] == _HEADER or archive or head.split(b"\n", 1)[0].strip() == b"MTP":
         return "model"
     structure = plain.suffix.lower() in _STRUCTURES or plain.name.startswith(_NAMES)
     if plain != path or head.startswith(_TRAJECTORY):
@@ -74,6 +75,8 @@ def require_model(path: Path) -> None:
             raise ModelFileError(f"{path} is empty, where a model is expected; give {MODELS}.")
         case "text":
             raise ModelFileError(f"{path} is a text and no model; give {MODELS}.")
+        case "other" if path.suffix.lower() not in _MODELS:
+            raise ModelFileError(f"{path} is no model but another kind of file; give {MODELS}.")
 
 
 def require_structure(path: Path, what: str = "structure") -> None:
@@ -121,7 +124,8 @@ def require_config(path: Path) -> None:
     if kind == "missing":
         hint, control = closest(path), path.suffix == ".in"
         if not hint.endswith("?") and not control:
-            hint = f"`ladera template > {path}` makes one."
+            name = path if path.suffix in (".yaml", ".yml") else "config.yaml"
+            hint = f"`ladera template > {name}` makes one."
         raise ConfigError(
             f"There is no {'control' if control else 'configuration'} file {path}; {hint}"
         )
@@ -133,9 +137,16 @@ def require_config(path: Path) -> None:
 
 
 def require(
-    models: Sequence[Path], structures: Sequence[Path], command: str, what: str = "structure"
+    models: Sequence[Path],
+    structures: Sequence[Path],
+    command: str,
+    what: str = "structure",
+    in_order: bool = True,
 ) -> None:
-    """Raise for the first of some models or structures that is none, also for those swapped."""
+    """Raise for the first of some models or structures that is none, also for those swapped.
+
+    ``in_order`` are those that no flag names.
+    """
     given = models
     models = [path for path in models if not _is_calculator(path)]
     wrong = [path for path in models if kind_of(path) in ("structure", "text")]
@@ -143,7 +154,7 @@ def require(
     if wrong and swapped and kind_of(wrong[0]) == "structure":
         raise LaderaError(
             f"{wrong[0]} holds structures and {swapped[0]} is a model, each in the other's place; "
-            f"the model comes first: {command} {swapped[0]} {wrong[0]}."
+            + _right_order(command, [*map(Path, models), *structures], in_order)
         )
     two = bool(wrong) and what == "structure" and len(structures) == 1
     if two and wrong[-1] == given[-1] != given[0] and kind_of(wrong[-1]) == "structure":
@@ -153,8 +164,14 @@ def require(
             f"{command} takes one structure, and {first} and {second} come after the model; "
             f"{remedy}."
         )
+    twice = next((path for path in models if list(models).count(path) > 1), None)
     for path in models:
         require_model(path)
+    if twice is not None:
+        raise LaderaError(
+            f"The model {twice} is given twice; a committee is of models that differ, so give each "
+            "once."
+        )
     if models and models != given and command != "ladera committee":
         raise LaderaError(
             f"{models[0]} is a model, and --calculator {given[0]} stands in the place "
@@ -162,6 +179,15 @@ def require(
         )
     for path in structures:
         require_structure(path, what)
+
+
+def _right_order(command: str, paths: Sequence[Path], in_order: bool) -> str:
+    """How to write a command line whose models and structures were swapped."""
+    if not in_order:
+        return "exchange them."
+    models = [path for path in paths if kind_of(path) == "model"]
+    words = " ".join(map(str, (*models, *(path for path in paths if path not in models))))
+    return f"the model comes first: {command} {words}."
 
 
 def _is_known(word: str) -> bool:

@@ -52,7 +52,8 @@ class Reader(NamedTuple):
     """What one code writes."""
 
     reads: Callable[[Path], bool]  # whether a path is its own; looks at little of it
-    load: Callable[[Path, str | None, str | None], Potential]  # of the path, with units and head
+    load: Callable[..., Potential]  # of the path, with those of its options that are given
+    options: tuple[str, ...] = ()  # of load: "units", "head", "types"
 
 
 @checked
@@ -61,6 +62,7 @@ def load(
     *,
     units: str | None = None,
     head: str | None = None,
+    types: Sequence[str] = (),
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     options: Mapping[str, Any] | None = None,
@@ -75,6 +77,8 @@ def load(
       ``units`` are "bohr-hartree" or "angstrom-ev"; they may be left out where comments of its
       ``input.nn`` state them, as in the folders that Ladera writes;
     - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
+    - an ``.mtp`` file of MLIP, whose ``types`` are the elements of its types 0, 1, 2..., such as
+      ("Li", "P", "S"); they may be left out of files that Ladera wrote, which name them;
     - the name of a published model, such as "ethanol-mace", which comes with Ladera, or
       "mace-mp-small", which is downloaded once (see :mod:`ladera.codes.published`);
     - the name of an ASE calculator as MODULE:NAME, such as "ase.calculators.emt:EMT", which is
@@ -92,23 +96,43 @@ def load(
     """
     path = modelfile.in_run(Path(path))
     if calculators.reads(path):
-        found = placed(calculators.load(path, units, head, options), device, dtype)
-        return corrected(found, dispersion, zbl)
+        for name, value in {"units": units, "head": head, "types": types}.items():
+            if value:
+                raise ConfigError(f"{path} is an ASE calculator, which takes no {name}.")
+        return corrected(placed(calculators.load(path, options), device, dtype), dispersion, zbl)
     if options is not None:
         raise ConfigError(
             f"{path} is a model, which takes no options; they are of ASE calculators."
         )
-    if units is not None and not path.is_dir():
-        raise ConfigError(
-            f"{path} is a model file, always in Angstrom and eV; give no units."
-            if path.is_file()
-            else f"There is no folder {path}; units are those of a folder of n2p2 or RuNNer."
-        )
-    potential = _reader_of(path).load(path, units, head)
+    said = {"units": units, "head": head, "types": tuple(types)}
+    potential = _read(path, {name: value for name, value in said.items() if value})
     log.debug("Read %s: %s for %s.", path, potential.config.architecture, potential.symbols)
     if path.exists():  # a published name ends here a second time, with its file
         came_from(hash_of_model(potential), path)
     return corrected(placed(potential, device, dtype), dispersion, zbl)
+
+
+def _read(path: Path, said: Mapping[str, Any]) -> Potential:
+    """What its reader makes of a path and of what was said; ConfigError for what is no use."""
+    if "units" in said and not path.is_dir():
+        raise ConfigError(
+            _NEEDLESS["units"].format(path=path)
+            if path.is_file()
+            else f"There is no folder {path}; units are those of a folder of n2p2 or RuNNer."
+        )
+    reader = _reader_of(path)
+    for name, value in said.items():
+        if name not in reader.options:
+            raise ConfigError(_NEEDLESS[name].format(path=path, value=value))
+    return reader.load(path, **said)
+
+
+# What is said where an option is given that a file or folder has no use for.
+_NEEDLESS: Final = {
+    "units": "{path} is a model file, always in Angstrom and eV; give no units.",
+    "head": "{path} has no head '{value}'; it has one for everything; leave the head out.",
+    "types": "{path} names its elements itself; give no types.",
+}
 
 
 def placed(
@@ -155,7 +179,7 @@ def require_device(name: str | torch.device) -> torch.device:
             if torch.version.cuda
             else f"torch {torch.__version__} is a build for the CPU alone"
         )
-        raise ConfigError(f"There is no device '{name}': {reason}; give --device cpu, or none.")
+        raise ConfigError(f"There is no device '{name}': {reason}; give cpu, or no device at all.")
     return device
 
 
@@ -262,7 +286,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
 # --- Ladera's own files ------------------------------------------------------------------------
 
 
-def _load_ladera(path: Path, units: str | None, head: str | None) -> Potential:
+def _load_ladera(path: Path, head: str | None = None) -> Potential:
     header, tensors = modelfile.read(path)
     if head is not None:
         _choose_head(path, header, head)
@@ -288,7 +312,8 @@ def _choose_head(path: Path, header: dict[str, Any], head: str) -> None:
     """Have the configuration of a model file predict with another head."""
     heads = header["config"].get("heads", ())
     if head not in heads:
-        hint = did_you_mean(head, heads) if heads else "it has one for everything."
+        one = "it has one for everything; leave the head out."
+        hint = did_you_mean(head, heads) if heads else one
         raise ConfigError(f"{path} has no head '{head}'; {hint}")
     header["config"]["head"] = head
 
@@ -314,7 +339,7 @@ def _is_name(path: Path) -> bool:
     return not path.exists() and published.is_name(str(path))
 
 
-def _load_published(path: Path, units: str | None, head: str | None) -> Potential:
+def _load_published(path: Path, head: str | None = None) -> Potential:
     return load_published(str(path), head=head)
 
 
@@ -337,24 +362,25 @@ def load_published(
     return potential
 
 
-def _of_code(name: str) -> Reader:
+def _of_code(name: str, options: tuple[str, ...]) -> Reader:
     """The reader of a package of :mod:`ladera.codes`."""
 
     def reads(path: Path) -> bool:
         return bool(import_module(f"ladera.codes.{name}").reads(path))
 
-    def load_with(path: Path, units: str | None, head: str | None) -> Potential:
-        potential: Potential = import_module(f"ladera.codes.{name}").load(path, units, head)
+    def load_with(path: Path, **said: Any) -> Potential:
+        potential: Potential = import_module(f"ladera.codes.{name}").load(path, **said)
         return potential
 
-    return Reader(reads, load_with)
+    return Reader(reads, load_with, options)
 
 
-CODES: Final = ("n2p2", "mace_torch")  # in the order in which they are asked
+# What is asked of each code, in the order in which they are asked whether a path is theirs.
+CODES: Final = {"n2p2": ("units",), "mtp": ("types",), "mace_torch": ("head",)}
 READERS: Final = (
-    Reader(modelfile.is_model, _load_ladera),
-    Reader(_is_name, _load_published),
-    *map(_of_code, CODES),
+    Reader(modelfile.is_model, _load_ladera, ("head",)),
+    Reader(_is_name, _load_published, ("head",)),
+    *(_of_code(name, options) for name, options in CODES.items()),
 )
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import ladera
-from ladera import modelfile
-from ladera.codes import published
+from ladera import inputs, modelfile
+from ladera.codes import mtp, published
 from ladera.errors import DataError
 from ladera.files import read_json
 from ladera.loading import load, read_header
@@ -29,8 +29,9 @@ _ARCHITECTURES: Final = {
     "hdnnp_dipole": ("behler2007", "behler2011", "gastegger2017"),
     "hdnnp_4g": ("behler2007", "behler2011", "ko2021"),
     "mace": ("batatia2022", "batatia2025"),
+    "mtp": ("shapeev2016",),
 }
-_COMPILED: Final = ("hdnnp", "hdnnp_dipole", "hdnnp_4g", "mace")  # whose loops Numba makes
+_COMPILED: Final = ("hdnnp", "hdnnp_dipole", "hdnnp_4g", "mace", "mtp")  # whose loops Numba makes
 _KINDS: Final = {
     "phonons": ("phonopy", "phonopy2", "spglib", "setyawan2010"),
     "quasi_harmonic": ("phonopy", "phonopy2", "spglib"),
@@ -50,7 +51,7 @@ _OPTIMIZERS: Final = {
     "schedule_free": ("defazio2024",),
 }
 _CALCULATORS: Final = {"EMT": ("emt",), "TBLite": ("xtb",), "XTB": ("xtb",)}
-_IMPORTED: Final = {"n2p2": ("n2p2",)}
+_IMPORTED: Final = {"n2p2": ("n2p2",), "MLIP": ("novikov2021",)}
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,14 @@ def _subject(subject: str) -> Reasons:
             if not known.file:  # all others are MACE; none is downloaded for this
                 yield from _model("mace", {"published_as": known.name})
                 return
+        if path.is_file() and inputs.kind_of(path) != "model":
+            raise DataError(
+                f"{path} is neither a model nor the folder of a run; give the folder of a run or a "
+                "result, a model file, or the name of a published model."
+            )
+        if mtp.reads(path):  # whose elements need not be known for this
+            yield from _model("mtp", {"imported_from": "MLIP"})
+            return
         header = read_header(path) if path.exists() else modelfile.header_of(load(subject))
         yield from _model(header["config"]["architecture"], header["provenance"])
         yield from _training(header["provenance"])

@@ -50,7 +50,7 @@ from ladera.cli import (
     vibrations,
 )
 from ladera.cli.inputs import inputs_first
-from ladera.cli.misuse import UsageError
+from ladera.cli.misuse import UsageError, as_typed, require_values
 from ladera.cli.misuse import sentence as misuse_in_words
 from ladera.cli.models import calculator_as_model
 from ladera.cli.outputs import release
@@ -189,6 +189,7 @@ def _run(line: session.Session) -> int:
     """Run the command of a line, in sight of who watches; its words, for one without a command."""
     line.begin()
     with progress.Task(f"ladera {line.words[0]}" if line.words else "ladera"):
+        require_values(app, line.words)
         code: int = app(calculator_as_model(app, line.words))
         return code
 
@@ -209,7 +210,7 @@ def _exit_code(command: Callable[[], Any], line: session.Session) -> int:
     except BaseException as error:
         if line.debug and isinstance(error, Exception):
             traceback.print_exc()
-        sentence, code = _explain(error)
+        sentence, code = _explain(error, line.words)
         _fail(sentence, code)
     try:
         line.end(code, sentence)
@@ -218,7 +219,7 @@ def _exit_code(command: Callable[[], Any], line: session.Session) -> int:
     return code
 
 
-def _explain(error: BaseException) -> tuple[str, int]:
+def _explain(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
     """What went wrong, in a sentence, and the exit code; what is no failure is raised again."""
     match error:
         case KeyboardInterrupt():
@@ -228,7 +229,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
         case UsageError():
             return str(error), USAGE
         case LaderaError():
-            return str(error), error.exit_code
+            return as_typed(error, words), error.exit_code
         case OSError():
             return _system_sentence(error), FAILURE
         case MemoryError():

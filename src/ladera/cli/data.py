@@ -109,7 +109,8 @@ def check(
 def convert(
     *files: Annotated[Path, DATA, Parameter(help="Data files, read as one data set.")],
     output: Annotated[
-        Path, Parameter(help="File to write: .extxyz, .extxyz.gz, .h5, or .data (input.data).")
+        Path,
+        Parameter(help="File to write: .extxyz, .extxyz.gz, .cfg, .h5, or .data (input.data)."),
     ],
     output_units: Annotated[
         FileUnits | None, Parameter(help="Units to write an input.data in.")

@@ -16,6 +16,7 @@ _FILES = {
     "n2p2": ("input.nn", "scaling.data", "weights.*.data"),
     "mace": ("model.safetensors", "model.json"),
 }
+_MTP = (".mtp", ".almtp")
 
 
 def import_(
@@ -23,8 +24,9 @@ def import_(
         Path,
         MODEL,
         Parameter(
-            help="Folder of n2p2 or RuNNer, with its input.nn; a model of mace-torch, or its "
-            "published name, such as mace-mp-small; or a model of Ladera with several heads."
+            help="Folder of n2p2 or RuNNer, with its input.nn; an .mtp file of MLIP; a model of "
+            "mace-torch, or its published name, such as mace-mp-small; or a model of Ladera with "
+            "several heads."
         ),
     ],
     /,
@@ -37,15 +39,22 @@ def import_(
         str | None,
         Parameter(help="The level of theory by which it is to predict, if it has several."),
     ] = None,
+    types: Annotated[
+        list[str] | None,
+        Parameter(
+            help="Elements of the types of an .mtp file, in its order: Li P S.", consume_multiple=1
+        ),
+    ] = None,
     output: Annotated[Path, Parameter(help="Model file to write.")] = Path("model.ladera"),
 ) -> int:
-    """Make a model file of a potential of n2p2, RuNNer or mace-torch, with the same energies.
+    """Make a model file of a potential of n2p2, RuNNer, MLIP or mace-torch, with the same energies.
 
     A folder holds input.nn, scaling.data and one weights.ZZZ.data for each element. What the
     settings say of training has no effect here. A .model file of mace-torch is read without
     running anything in it; mace-torch need not be installed.
 
         ladera import FOLDER --units bohr-hartree --output water.ladera
+        ladera import fitted.mtp --types Li P S --output li7p3s11.ladera
         ladera import MACE.model --output mace.ladera
         ladera import run --head pbe --output pbe.ladera
     """
@@ -58,7 +67,7 @@ def import_(
         raise ModelFileError(
             f"{source} is a model of Ladera already; add --head to choose one of several heads."
         )
-    potential = loading.load(source, units=units, head=head)
+    potential = loading.load(source, units=units, head=head, types=types or ())
     modelfile.save(potential, output)
     known = potential.provenance
     n_weights = sum(parameter.numel() for parameter in potential.parameters())
@@ -74,10 +83,10 @@ def import_(
 
 def export(
     model: Annotated[Path, MODEL, Parameter(help="Model file.")],
-    folder: Annotated[Path, Parameter(help="Folder to write.")],
+    place: Annotated[Path, Parameter(help="Folder to write; for MLIP a file, such as pot.mtp.")],
     /,
     *,
-    to: Annotated[Literal["n2p2", "mace"], Parameter(help="Whose files to write.")],
+    to: Annotated[Literal["n2p2", "mace", "mtp"], Parameter(help="Whose files to write.")],
     units: Annotated[Units, Parameter(help="Units of the files, for n2p2.")] = "bohr-hartree",
 ) -> int:
     """Write a model for another code, which then computes the same energies.
@@ -85,25 +94,44 @@ def export(
     n2p2: a folder with input.nn, scaling.data and one weights.ZZZ.data for each element, for n2p2
     itself and for pair_style hdnnp of LAMMPS; comments in input.nn say how to call that.
     mace: model.safetensors, a state dict, and model.json, the settings of mace-torch for it.
+    mtp: one file of MLIP-2 and MLIP-3, which number the elements: 0, 1, ... in the order printed.
 
         ladera export model.ladera FOLDER --to n2p2
         ladera export mace.ladera FOLDER --to mace
+        ladera export model.ladera pot.mtp --to mtp
     """
     from ladera import loading
-    from ladera.codes import mace_torch, n2p2
-    from ladera.errors import ConfigError
+    from ladera.codes import mace_torch, mtp, n2p2
     from ladera.units import UNIT_SYSTEMS
 
-    if folder.is_file():
-        raise ConfigError(f"{folder} is a file; name a folder for the files of {to}.")
-    claim_folder(folder, *_FILES[to])
+    _claim(place, to)
     potential = loading.load(model)
-    files = (
-        n2p2.export(potential, folder, UNIT_SYSTEMS[units])
-        if to == "n2p2"
-        else mace_torch.export(potential, folder)
-    )
+    files: tuple[Path, ...]
+    match to:
+        case "n2p2":
+            files = n2p2.export(potential, place, UNIT_SYSTEMS[units])
+        case "mace":
+            files = mace_torch.export(potential, place)
+        case "mtp":
+            files = mtp.export(potential, place)
     answer({"kind": "export", "to": to}, files)
     for file in files:
         print(f"Wrote {file}.")
+    if to == "mtp":
+        named = ", ".join(f"{type_} {symbol}" for type_, symbol in enumerate(potential.symbols))
+        print(f"Its types, which the file only numbers: {named} (from 1 on in LAMMPS).")
     return 0
+
+
+def _claim(place: Path, to: str) -> None:
+    """Raise ConfigError where the files of a code cannot go, or where there are such already."""
+    from ladera.errors import ConfigError
+
+    if to == "mtp":
+        if place.suffix not in _MTP or place.is_dir():
+            raise ConfigError(f"{place} is no name of an .mtp file; name one, such as pot.mtp.")
+        claim_file(place)
+        return
+    if place.is_file():
+        raise ConfigError(f"{place} is a file; name a folder for the files of {to}.")
+    claim_folder(place, *_FILES[to])

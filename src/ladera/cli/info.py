@@ -20,7 +20,9 @@ def info(
     model: Annotated[
         Path,
         MODEL,
-        Parameter(help="Model file, folder of a training run, or name of a published model."),
+        Parameter(
+            help="Model file, folder of a training run, name of a published model, or .mtp file."
+        ),
     ],
     /,
 ) -> int:
@@ -36,8 +38,10 @@ def info(
     from rich.console import Console
 
     from ladera import loading
-    from ladera.codes import published
+    from ladera.codes import mtp, published
 
+    if mtp.reads(model):
+        return _print_mtp(model)
     name, known = model, None
     if not model.exists() and published.is_name(str(model)):
         known = published.find(str(model))
@@ -128,6 +132,18 @@ def _terms(origin: dict[str, Any], known: PublishedModel | None) -> dict[str, st
         "licence": licence,
         "to_cite": f"ladera cite {'MODEL' if known is None else known.name}",
     }
+
+
+def _print_mtp(path: Path) -> int:
+    """What an .mtp file says of itself, which is not what its elements are."""
+    from ladera.codes import mtp
+
+    facts = mtp.described(path)
+    answer({"kind": "mtp_file", **{title.replace(" ", "_"): said for title, said in facts.items()}})
+    print(f"Moment tensor potential, file of MLIP: {path}")
+    for title, words in facts.items():
+        print(f"{title[0].upper()}{title[1:]}: {words}")
+    return 0
 
 
 def _print_published(model: PublishedModel) -> int:

@@ -33,7 +33,10 @@ MODEL_AND_STRUCTURE: Final = Role("model", 1)
 MODEL_AND_ENDS: Final = Role("model", 2)
 Types = Annotated[
     list[str] | None,
-    Parameter(help="Species of a LAMMPS dump's types 1, 2, 3...", consume_multiple=1),
+    Parameter(
+        help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
+        consume_multiple=1,
+    ),
 ]
 _NEEDS: Final = {1: "MODEL and STRUCTURE", 2: "MODEL, START and END"}
 
@@ -46,8 +49,8 @@ def inputs_first(command: Callable[..., int], group: str = "") -> Callable[..., 
         bound = inspect.signature(command).bind(*words, **flags)
         own = command.__name__.rstrip("_").replace("_", "-")
         name = " ".join(filter(None, ("ladera", group, own)))
-        _require_some(command, name, bound)
         _look(command, name, bound.arguments)
+        _require_some(command, name, bound)
         return command(*words, **flags)
 
     return run
@@ -88,14 +91,17 @@ def _look(command: Callable[..., int], name: str, values: dict[str, Any]) -> Non
         "config": [],
         "trajectory": [],
     }
-    for role, paths in _paths(command, values):
+    in_order = True
+    for role, paths, flag in _paths(command, values):
+        in_order = in_order and not flag
         first = len(paths) - role.last
         if role.last and (first < 1 or paths[0].suffix == ".in"):
             continue  # a control.in names its files itself
         found[role.name] += paths[:first]
         found["structure"] += paths[first:]
     what = "data" if found["data"] else "structure"
-    inputs.require(found["model"], found["structure"] + found["data"], name, what)
+    structures = found["structure"] + found["data"]
+    inputs.require(found["model"], structures, name, what, in_order)
     for path in found["trajectory"]:
         inputs.require_trajectory(path)
     for path in found["config"]:
@@ -104,8 +110,9 @@ def _look(command: Callable[..., int], name: str, values: dict[str, Any]) -> Non
         require_place(output)
 
 
-def _paths(owner: Any, values: dict[str, Any]) -> Iterator[tuple[Role, list[Path]]]:
-    """The paths given for parameters with a role, also in groups of flags."""
+def _paths(owner: Any, values: dict[str, Any]) -> Iterator[tuple[Role, list[Path], bool]]:
+    """The paths given for parameters with a role, also in groups of flags; whether by a flag."""
+    parameters = {} if isinstance(owner, type) else inspect.signature(owner).parameters
     for name, hint in get_type_hints(owner, include_extras=True).items():
         value = values.get(name)
         if is_dataclass(value):
@@ -113,4 +120,5 @@ def _paths(owner: Any, values: dict[str, Any]) -> Iterator[tuple[Role, list[Path
         role = _role(hint)
         if role is not None and value is not None:
             given = [value] if isinstance(value, str | Path) else value
-            yield role, [Path(path) for path in given]
+            flag = name not in parameters or parameters[name].kind == inspect.Parameter.KEYWORD_ONLY
+            yield role, [Path(path) for path in given], flag

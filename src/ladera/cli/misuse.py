@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -43,11 +46,75 @@ _SYNONYMS: Final = {
     "thermal-conductivity lattice": ("lattice",),
     "thermal-conductivity green-kubo": ("green-kubo", "gk"),
     "cite": ("citation", "citations", "bibtex"),
+    "--install-completion": ("completion", "completions", "complete"),
+    "--version": ("version",),
+    "--help": ("help",),
 }
 
 
 class UsageError(LaderaError):
     """The words of a command line do not make sense together: exit code 2."""
+
+
+def as_typed(error: LaderaError, words: Sequence[str]) -> str:
+    """The sentence of an error, which calls an argument by the flag that stands in the line."""
+    if error.argument is None:
+        return str(error)
+    typed = [word.partition("=")[0] for word in words if word.startswith("--")]
+    name = error.argument.replace("_", "-")
+    flag = next((each for each in typed if each[2:].rstrip("s") == name.rstrip("s")), name)
+    return f"{flag}{str(error).removeprefix(error.argument)}"
+
+
+def require_values(app: App, words: Sequence[str]) -> None:
+    """UsageError for empty words, and what follows a flag that takes no value or fewer numbers."""
+    empty = [
+        place
+        for place, word in enumerate(words)
+        if not word or (word.startswith("--") and word.endswith("="))
+    ]
+    if empty:
+        place = empty[0]
+        flag = next(
+            (w.rstrip("=") for w in words[max(place - 1, 0) : place + 1] if w[:2] == "--"), ""
+        )
+        name = flag or f"Word {place + 1} of the command line"
+        raise UsageError(f"{name} is empty; give it a value, or see whether a variable is unset.")
+    for place, word in enumerate(words):
+        if not word.startswith("--") or "=" in word:
+            continue
+        after = list(takewhile(_is_value, words[place + 1 :]))
+        if not after or Path(after[-1]).exists():
+            continue
+        count = _token_count(app, words, word)
+        if count is None or len(after) <= count:
+            continue
+        stray = " ".join(after[count:])
+        takes = f"{count} numbers" if count else "no value"
+        whole = word if not count and after[0].lower() in _UNTRUE else stray
+        what = f"leave {whole} out" if whole == word else f"take {whole} out"
+        raise UsageError(f"{word} takes {takes}, and '{stray}' follows; {what}.")
+
+
+def _is_value(word: str) -> bool:
+    """Whether a word is a number, or says that something is so or not."""
+    return word.lower() in (*_TRUE, *_UNTRUE) or re.fullmatch(r"-?[\d.]+", word) is not None
+
+
+def _token_count(app: App, words: Sequence[str], flag: str) -> int | None:
+    """How many words a flag of a command takes; None for any number, or no such flag."""
+    _, apps, _ = app.parse_commands(list(words))
+    for argument in apps[-1].assemble_argument_collection():
+        if flag in argument.names:
+            if argument.hint is bool or bool in get_args(argument.hint):
+                return 0
+            count, any_number = argument.token_count()
+            return None if any_number or count == 1 else count
+    return None
+
+
+_TRUE: Final = ("yes", "true", "on")
+_UNTRUE: Final = ("no", "false", "off")
 
 
 def sentence(misuse: CycloptsError) -> str:
@@ -111,7 +178,12 @@ def _unknown_flag(misuse: UnknownOptionError, command: str) -> str:
     hint = did_you_mean(flag if flag.startswith("--") else f"-{flag}", flags)
     if "--set" in flags and hint.startswith("choose"):
         hint = f"a key of the configuration is changed by --set {flag.lstrip('-')}=VALUE."
+    elif hint.count(",") > _MOST_FLAGS:
+        hint = f"`{command} --help` lists those that it has."
     return f"{command} has no flag {flag}; {hint}".replace("'", "")
+
+
+_MOST_FLAGS: Final = 4  # in a sentence, less one
 
 
 def _missing(misuse: MissingArgumentError, command: str) -> str:
@@ -121,17 +193,32 @@ def _missing(misuse: MissingArgumentError, command: str) -> str:
     if misuse.keyword is not None:
         count, found = argument.token_count()[0], list(misuse.tokens_so_far)
         if count < 2 or not found:
-            return f"{misuse.keyword} has no value; give it one"
+            return f"{misuse.keyword} has no value; give it one{_purpose(argument)}"
         return (
             f"{misuse.keyword} has {len(found)} of its {count} numbers ({' '.join(found)}); "
             f"give all {count}, with spaces between"
         )
-    if argument.name.startswith("-") and not _is_positional(argument):
-        return f"{command} needs {argument.name}; add it"
     names = _positionals(misuse.app)
+    words = _given(misuse)
+    if argument.name.startswith("-") and not _is_positional(argument):
+        if names and not words:
+            return f"{command} needs {_and([*names, argument.name])}; add them"
+        return f"{command} needs {argument.name}; add it"
     one = "name one or more" if names[:1] and names[0].endswith("S") else "name it"
     how = "name them in this order" if len(names) > 1 else one
-    return f"{command} needs {_and(names)}; {how}"
+    have = f", and was given {_and(words)}" if words else ""
+    return f"{command} needs {_and(names)}{have}; {how}"
+
+
+def _given(misuse: MissingArgumentError) -> list[str]:
+    """What a command was given to work on, before its flags."""
+    words = (misuse.root_input_tokens or [])[len(misuse.command_chain or ()) :]
+    return list(takewhile(lambda word: not word.startswith("-"), words))
+
+
+def _purpose(argument: Any) -> str:
+    """What the value of a flag is, as its help says."""
+    return f" ({help_.rstrip('.')})" if (help_ := argument.parameter.help) else ""
 
 
 def _wrong_value(misuse: CoercionError) -> str:

@@ -12,7 +12,7 @@ from ladera.progress import Task
 
 log = logging.getLogger(__name__)
 
-Family = Literal["hdnnp", "hdnnp-triplets", "mace"]
+Family = Literal["hdnnp", "hdnnp-triplets", "mace", "mtp"]
 
 
 def compile_(

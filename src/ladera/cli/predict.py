@@ -73,8 +73,8 @@ def predict(
     output: Annotated[
         Path | None,
         Parameter(
-            help="File to write: .extxyz, .extxyz.gz, .h5, .csv (a table of the frames, and "
-            "one of the atoms) or .json."
+            help="File to write: .extxyz, .extxyz.gz, .cfg, .h5, .csv (a table of the frames, "
+            "and one of the atoms) or .json."
         ),
     ] = None,
 ) -> int:

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from ladera.cli.data import Reading, print_line, read_files
 from ladera.cli.inputs import DATA, MODEL
+from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import ANGSTROM, FORCE, PLAIN, STRESS, in_unit, whole
 from ladera.cli.outputs import claim_file
@@ -122,8 +123,7 @@ def select(
         ),
     ] = "descriptors",
     above: Annotated[
-        float | None,
-        FORCE,
+        str | None,
         Parameter(help="Least deviation (eV/Angstrom) or grade (1) of the worst atom of a frame."),
     ] = None,
     known: Annotated[
@@ -150,11 +150,13 @@ def select(
     """
     from ladera.data import formats
 
+    least = _least(by, above)
+    _require_one(number, distance)
     claim_file(output)
     potential = load_model([model], options)
     dataset = _candidates_in(files, reading)
     before = None if known is None else _candidates_in(tuple(known), reading)
-    rows, scores = _candidates(potential, dataset, by, above)
+    rows, scores = _candidates(potential, dataset, by, least)
     found, spread = _farthest(potential, dataset[rows], before, number, distance, seed)
     chosen = rows[found.indices]
     radius = found.radii[-1]
@@ -278,8 +280,42 @@ def _candidates_in(files: tuple[Path, ...], reading: Reading | None) -> Dataset:
             setattr(reading, flag, "none")
 
 
+def _least(by: str, above: str | None) -> float | None:
+    """Above which score a frame is worth a calculation; None where all are."""
+    from ladera import measures
+
+    if by == "descriptors":
+        if above is not None:
+            raise UsageError(
+                f"--above is {above}, which is one of --by deviation or --by grade; name which."
+            )
+        return None
+    if above is None and by == "deviation":
+        raise UsageError(
+            "--by deviation needs --above, the deviation in eV/Angstrom from which on a frame is "
+            "worth a calculation; give it, such as --above 0.1."
+        )
+    try:
+        return measures.number(above or "1", "eV/Angstrom" if by == "deviation" else "")
+    except ValueError as error:
+        raise UsageError(f"--above {error}") from None
+
+
+def _require_one(number: int | None, distance: float | None) -> None:
+    """Refuse both or neither, and what chooses no frame."""
+    from ladera.errors import ConfigError
+
+    if (number is None) == (distance is None):
+        given = "Neither --number nor" if number is None else "Not only --number but also"
+        raise UsageError(f"{given} --distance is given; give one, how many frames or how close.")
+    if number is not None and number < 1:
+        raise ConfigError.of("number", number, "it must be at least 1")
+    if distance is not None and not distance > 0:
+        raise ConfigError.of("distance", f"{distance:g}", "it must be above zero")
+
+
 def _candidates(
-    potential: Potential, dataset: Dataset, by: str, above: float | None
+    potential: Potential, dataset: Dataset, by: str, limit: float | None
 ) -> tuple[Any, Any]:
     """The frames to choose from, ascending, and the score of each frame, if there is one."""
     import numpy as np
@@ -288,18 +324,8 @@ def _candidates(
     from ladera.progress import Task
     from ladera.sampling import selection
 
-    if by == "descriptors":
-        if above is not None:
-            raise ConfigError(
-                f"--above is {above:g}, which is one of --by deviation or --by grade; name which."
-            )
+    if limit is None:
         return np.arange(len(dataset)), None
-    if by == "deviation" and above is None:
-        raise ConfigError(
-            "--by deviation needs --above, the deviation in eV/Angstrom from which on a frame is "
-            "worth a calculation; give it, such as --above 0.1."
-        )
-    limit = 1.0 if above is None else above
     with Task("frames judged", len(dataset)) as task:
         kind: Any = by
         scores = selection.scores(potential, dataset, kind, task.show)
@@ -329,15 +355,6 @@ def _farthest(
     from ladera.progress import Task
     from ladera.sampling import selection
 
-    if (number is None) == (distance is None):
-        which = "Neither" if number is None else "Each"
-        raise ConfigError(
-            f"{which} of --number and --distance is given; give one, how many frames or how close."
-        )
-    if number is not None and number < 1:
-        raise ConfigError(f"--number is {number}; it must be at least 1.")
-    if distance is not None and not distance > 0:
-        raise ConfigError(f"--distance is {distance:g}; it must be above zero.")
     symbols = {*dataset.symbols, *(known.symbols if known else ())}
     elements = tuple(sorted(atomic_numbers[symbol] for symbol in symbols))
     with Task("frames described", len(dataset)) as task:

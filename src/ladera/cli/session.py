@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from ladera import progress
+from ladera.cli.streams import document_stream
 
 HELP: Final = (
     "Every command takes --json FILE (or -) for its result as one JSON document, --quiet for no "
@@ -124,7 +125,7 @@ class Session:
         if self.json is None:
             return
         if self.json == "-":
-            self._output, sys.stdout = sys.stdout, sys.stderr
+            self._output = document_stream()
         else:
             self._require_file(self.json)
 

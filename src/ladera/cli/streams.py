@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 # What stands for a character in an encoding without it; for any other a question mark.
 _SPELLED: Final[Mapping[str, str]] = {
@@ -34,12 +34,13 @@ class _Patient(io.FileIO):
     """A file descriptor whose first failure is remembered, and hidden from who writes."""
 
     error: OSError | None = None
+    descriptor: int | None = None  # where it leads, if no longer to the one it was opened with
 
     def write(self, data: Any, /) -> int:
         """Write, or pretend to."""
         if self.error is None:
             try:
-                return super().write(data)
+                return os.write(self.fileno() if self.descriptor is None else self.descriptor, data)
             except OSError as error:
                 self.error = error
         return len(memoryview(data).cast("B"))
@@ -74,6 +75,22 @@ def standard_streams() -> StandardStreams:
     if sys.stderr is sys.__stderr__:
         sys.stderr = _text(_Patient(2, "w", closefd=False), sys.stderr, buffered=False)
     return StandardStreams(output)
+
+
+def document_stream() -> TextIO:
+    """Standard output for one document; all that prints from now on goes to standard error.
+
+    Also what libraries of other languages print, past Python: descriptor 1 is led to standard error
+    and stays there, as they may write what they keep when the process ends.
+    """
+    document = sys.stdout
+    raw = getattr(getattr(document, "buffer", None), "raw", None)
+    if isinstance(raw, _Patient) and raw.descriptor is None:
+        document.flush()
+        raw.descriptor = os.dup(raw.fileno())
+        os.dup2(2, raw.fileno())
+    sys.stdout = sys.stderr
+    return document
 
 
 def _text(raw: _Patient, old: Any, *, buffered: bool = True) -> io.TextIOWrapper:

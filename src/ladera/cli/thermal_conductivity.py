@@ -153,7 +153,11 @@ def green_kubo(
             )
         folders = tuple(_run(runs, options, skip, output))
     if not folders:
-        raise ConfigError("Give folders of runs, or --model, --structure and --temperature to run.")
+        raise UsageError(
+            "ladera thermal-conductivity green-kubo needs folders of runs, or --model, --structure "
+            "and --temperature to make some; name them, as in `ladera thermal-conductivity "
+            "green-kubo md-300K`."
+        )
     return finish(compute(folders, skip=skip, window=window), output)
 
 

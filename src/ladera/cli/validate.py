@@ -60,10 +60,12 @@ def validate(
     from ladera.properties.card import validate as compute
     from ladera.properties.result import FILE, load
     from ladera.report.report import write_report
+    from ladera.simulation.preparation import check_species
 
     potential = load_model(model, options)
     dataset = _frames(potential, data)
     atoms = _structure(structure, frame, dataset)
+    check_species(atoms, potential)
     errors = _errors(potential, dataset if data else None)
     folders = compute(
         potential,

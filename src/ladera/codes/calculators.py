@@ -172,10 +172,7 @@ def reads(path: Path) -> bool:
 
 
 def load(
-    path: str | os.PathLike[str],
-    units: str | None = None,
-    head: str | None = None,
-    options: Mapping[str, Any] | None = None,
+    path: str | os.PathLike[str], options: Mapping[str, Any] | None = None
 ) -> CalculatorPotential:
     """The calculator of a name, made with ``options``.
 
@@ -183,10 +180,6 @@ def load(
     calculator, and for options that it does not take.
     """
     label = str(path)
-    if units is not None or head is not None:
-        raise ConfigError(
-            f"{label} is an ASE calculator, which has no units and no heads to choose."
-        )
     module_name, _, name = label.partition(":")
     try:
         module = importlib.import_module(module_name)

@@ -133,4 +133,5 @@ class MissingLabelError(DataError):
 def without(name: str) -> str:
     """End of a sentence: how to read a file without a label."""
     option = f"--{name.replace('_', '-')}-key none"
-    return f"{option} (data.keys.{name}: null) reads the file without it"
+    others = f"data.keys.{name}: null; keys= in Python"
+    return f"{option} ({others}) reads the file without it"

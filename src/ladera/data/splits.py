@@ -125,7 +125,7 @@ def random_split(
     Warns (UserWarning) where a fraction is of so few frames that it comes to none.
     """
     if seed < 0:
-        raise ConfigError(f"The seed is {seed}; it must be zero or more.")
+        raise ConfigError.of("seed", seed, "it must be zero or more")
     free = np.isin(np.arange(len(dataset)), isolated_atoms(dataset))
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~free))
     n_validation = size(validation, len(drawn), "validation")
@@ -134,7 +134,7 @@ def random_split(
     if held_back > len(drawn) or (held_back == len(drawn) and not free.any()):
         raise DataError(
             f"{n_validation} validation and {n_test} test frames leave none of {len(drawn)} to "
-            "train on; make them fewer."
+            "train on; lower --validation or --test (data.split.validation, data.split.test)."
         )
     return Split(
         train=np.concatenate([np.flatnonzero(free), drawn[held_back:]]),
@@ -228,9 +228,7 @@ def _joined(indices: Integers) -> str:
 def size(part: float, n_frames: int, name: str) -> int:
     """Number of frames that a fraction below 1, or a whole number, means."""
     if not 0 <= part < math.inf or (part >= 1 and part != int(part)):
-        raise DataError(
-            f"The {name} part is {part:g}; expected a fraction below 1 or a number of frames."
-        )
+        raise DataError.of(name, f"{part:g}", "give a fraction below 1 or a number of frames")
     count = round(part * n_frames) if part < 1 else int(part)
     if part and not count:
         warnings.warn(

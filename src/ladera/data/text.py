@@ -189,6 +189,14 @@ def symbols_to_numbers(symbols: Iterable[str], path: Path, table: AtomTable) -> 
     return np.array(numbers, dtype=np.int64)
 
 
+def numbers_of_types(types: Sequence[str]) -> list[int]:
+    """Atomic numbers of what types are said to be, 0 of an X; DataError for what is no element."""
+    for name in types:
+        if name not in atomic_numbers:
+            raise DataError(f"'{name}' is no element; name each type by one, as in Li P S.")
+    return [atomic_numbers[name] for name in types]
+
+
 _NUMBERS = {symbol: number for symbol, number in atomic_numbers.items() if number > 0}
 _NUMBERS |= {"D": 1, "T": 1}  # energies and forces know no isotopes
 

@@ -40,17 +40,19 @@ if TYPE_CHECKING:
 _TABLE: Final = ".csv"
 _JSON: Final = ".json"
 _BINARY: Final = (".h5", ".hdf5")
-_TEXT: Final = (".xyz", ".extxyz")
+_TEXT: Final = (".xyz", ".extxyz", ".cfg")
 _VOIGT: Final = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
 def outputs(path: Path) -> tuple[Path, ...]:
     """All files that :func:`write` makes for one. DataError for an ending that is none of them."""
     kind = _kind(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file, such as {path / 'labelled.extxyz'}.")
     if kind not in (_TABLE, _JSON, *_BINARY, *_TEXT):
         raise DataError(
             f"{path} has the ending '{path.suffix}', which predictions are not written to; choose "
-            ".extxyz, .extxyz.gz, .h5, .csv or .json."
+            ".extxyz, .extxyz.gz, .cfg, .h5, .csv or .json."
         )
     if kind == _JSON:
         return (path,)
@@ -84,9 +86,8 @@ def write(labelled: Labelled, path: str | os.PathLike[str]) -> tuple[str, ...]:
         return ()
     if kind == _TABLE:
         _write_tables(labelled, path, others[0])
-    elif kind in _BINARY:
-        formats.write(labelled.frames, path)
-        lost = tuple(labelled.extras)
+    elif kind in _BINARY or kind == ".cfg":
+        lost = (*formats.write(labelled.frames, path), *labelled.extras)
     else:
         extended_xyz.write(labelled.frames, path, more=_more(labelled))
     text = json.dumps({"provenance": labelled.provenance}, indent=1)

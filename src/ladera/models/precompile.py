@@ -28,6 +28,8 @@ from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.model import HDNNP
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.model import MACE
+from ladera.models.mtp.config import MTPConfig
+from ladera.models.mtp.model import MTP
 from ladera.potential import Potential, evaluate
 from ladera.processes import Processes, Task
 from ladera.structure import Structure
@@ -105,11 +107,22 @@ def _mace(precision: torch.dtype, training: bool) -> None:
     """Every loop that a MACE of this precision calls."""
     torch.manual_seed(0)
     mace = MACE(MACEConfig(species=("H", "O"), cutoff=_CUTOFF, channels=4)).to(precision)
-    if not training:
-        return _simulate(mace, _WATER)
-    forces = evaluate(mace, Graph.from_atoms(_WATER, _CUTOFF)).forces
+    return _learn(mace, _WATER) if training else _simulate(mace, _WATER)
+
+
+def _mtp(precision: torch.dtype, training: bool) -> None:
+    """Every loop that a moment tensor potential of this precision calls."""
+    mtp = MTP(MTPConfig(species=("H", "O"), cutoff=_CUTOFF, level=6)).to(precision)
+    if training:
+        return _learn(mtp, _WATER)
+    with torch.no_grad():
+        mtp.functions(Graph.from_atoms(_WATER, _CUTOFF).to(precision))
+    return _simulate(mtp, _WATER)
+
+
+def _learn(potential: Potential, atoms: Atoms) -> None:
+    forces = evaluate(potential, Graph.from_atoms(atoms, potential.cutoff)).forces
     torch.autograd.backward(forces.square().sum())
-    return None
 
 
 def _simulate(potential: Potential, atoms: Atoms) -> None:
@@ -137,9 +150,9 @@ def _hdnnp_tasks(narrow: bool) -> Tasks:
     return {**shared, **loops, f"{label}: network": partial(_network, narrow)}
 
 
-def _mace_tasks() -> Tasks:
+def _tasks(label: str, task: Callable[[torch.dtype, bool], None]) -> Tasks:
     return {
-        f"MACE, {name}: {what}": partial(_mace, precision, training)
+        f"{label}, {name}: {what}": partial(task, precision, training)
         for name, precision in (("float64", torch.float64), ("float32", torch.float32))
         for what, training in (("simulation", False), ("training", True))
     }
@@ -148,5 +161,6 @@ def _mace_tasks() -> Tasks:
 FAMILIES: Final[dict[str, Tasks]] = {
     "hdnnp": _hdnnp_tasks(narrow=False),
     "hdnnp-triplets": _hdnnp_tasks(narrow=True),
-    "mace": _mace_tasks(),
+    "mace": _tasks("MACE", _mace),
+    "mtp": _tasks("MTP", _mtp),
 }

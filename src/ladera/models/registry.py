@@ -22,6 +22,7 @@ ARCHITECTURES: Final = {
     "hdnnp_dipole": ("ladera.models.hdnnp", "HDNNPDipoleConfig", "HDNNPDipole"),
     "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
     "mace": ("ladera.models.mace", "MACEConfig", "MACE"),
+    "mtp": ("ladera.models.mtp", "MTPConfig", "MTP"),
 }
 # Not trained as such, but made of trained models.
 _COMPOSED: Final = {
@@ -82,6 +83,8 @@ def _configuration(values: PotentialConfig | Mapping[str, Any]) -> PotentialConf
         key, problem = first_problem(error)
         raise ConfigError(
             f"'{key}' of the {values['architecture']} model is wrong: {problem}; correct it."
+            if key
+            else f"The configuration of the {values['architecture']} model is wrong: {problem}."
         ) from None
 
 

@@ -99,7 +99,7 @@ class LaderaCalculator(Calculator):
         potential: Potential = as_potential(model, device=device, dtype=dtype)
         require(skin, float, "skin", "the calculator")
         if not 0 <= skin < math.inf:
-            raise SimulationError(f"The skin is {skin} Angstrom; it must be zero or more.")
+            raise SimulationError.of("skin", f"{skin:g} Angstrom", "it must be zero or more")
         self.potential = potential
         self.neighbor_list = NeighborList(potential.cutoff, skin)
         self._prediction: Prediction | None = None

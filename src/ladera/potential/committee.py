@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import torch
@@ -113,10 +113,13 @@ class Committee(Potential):
     def __init__(
         self, members: Sequence[Potential], calibration: Calibration | None = None
     ) -> None:
-        other = next((each for each in members if not isinstance(each, Potential)), None)
-        if other is not None:
+        given: Any = members  # whatever somebody gave
+        several = isinstance(given, Iterable) and not isinstance(given, str)
+        members = tuple(given) if several else (given,)
+        others = [one for one in members if not isinstance(one, Potential)]
+        if others:
             raise ArgumentError(
-                f"A member of the committee is {told(other)}; give potentials, as "
+                f"A member of the committee is {told(others[0])}; give potentials, as "
                 "ladera.load(PATH) reads them."
             )
         if len(members) < 2:
@@ -145,6 +148,7 @@ class Committee(Potential):
         self.slow_hessian = any(member.slow_hessian for member in members)
         self.differentiable = all(member.differentiable for member in members)
         self.partitions_energy = all(member.partitions_energy for member in members)
+        self.partly_periodic = all(member.partly_periodic for member in members)
         self.storable = all(member.storable for member in members)
         self.gives = tuple(
             quantity

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, field_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
 
 from ladera import display, measures
 from ladera.errors import ConfigError, did_you_mean
+from ladera.schemas import Configured
 
 if TYPE_CHECKING:
     from ladera.graph import Graph
@@ -19,10 +20,8 @@ def _in_angstrom(value: Any) -> Any:
     return measures.number(value, "Angstrom") if isinstance(value, str) else value
 
 
-class PotentialConfig(BaseModel):
+class PotentialConfig(Configured):
     """What every model's configuration has; models add their own keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     architecture: str = Field(description="Which model, such as hdnnp.")
     species: tuple[str, ...] = Field(

@@ -62,6 +62,7 @@ class Potential(nn.Module, ABC):
     slow_hessian: bool = False  # whether differences of forces are a better way to one
     differentiable: bool = True  # whether torch can follow its energy
     partitions_energy: bool = True  # whether the energies of single atoms mean something
+    partly_periodic: bool = True  # whether it takes films and wires, open along some directions
     storable: bool = True  # whether a model file can hold it
     gives: tuple[Quantity, ...] = (ENERGY, FORCES, STRESS)  # what its predictions hold
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
 
 from ladera import display
-from ladera.errors import DataError
+from ladera.errors import ArgumentError, DataError, did_you_mean, told
 from ladera.graph import Graph
 from ladera.potential.sums import forces, over_structures, virials
 from ladera.quantities import (
@@ -121,7 +121,18 @@ class Prediction:
     def _somewhere(self, quantity: Quantity) -> bool:
         return bool(self.exists(quantity).any())
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        known = [each for each in dir(type(self)) if not each.startswith("_")]
+        raise AttributeError(f"A prediction has no '{name}'; {did_you_mean(name, known)}")
+
     def __getitem__(self, quantity: Quantity) -> Tensor:
+        if not isinstance(quantity, Quantity):
+            raise ArgumentError(
+                f"A prediction is asked for a quantity such as ladera.quantities.FORCES, not for "
+                f"{told(quantity)}; prediction.forces and its like have the values, too."
+            )
         if quantity not in self._values:
             self._values[quantity] = self._derive(quantity)
         return self._values[quantity]

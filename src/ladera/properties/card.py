@@ -124,7 +124,8 @@ def validate(
     """
     hottest = 300.0 if temperature is None else temperature
     if not (hottest > 0 and time > 0):
-        raise PropertyError(f"Temperature ({hottest:g} K) and time ({time:g} ps) must be positive.")
+        name, value = ("time", f"{time:g} ps") if hottest > 0 else ("temperature", f"{hottest:g} K")
+        raise PropertyError.of(name, value, "it must be above zero")
     record = describe_run({"temperature": hottest, "time": time}, potential, atoms)
     _claim(Path(folder), record)
     work = _Work(potential, Path(folder))

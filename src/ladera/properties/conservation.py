@@ -132,8 +132,11 @@ def energy_conservation(
     """
     root = float(np.sqrt(atoms.get_masses().min() / _HYDROGEN))
     steps = np.array(timesteps or [float(f"{step * root:.2g}") for step in STEPS])
-    if not (temperature > 0 and (steps > 0).all()):
-        raise PropertyError("Temperature and time steps must be above zero.")
+    if not temperature > 0:
+        raise PropertyError.of("temperature", f"{temperature:g} K", "it must be above zero")
+    if not (steps > 0).all():
+        given = " ".join(f"{step:g}" for step in steps)
+        raise PropertyError.of("timesteps", f"{given} fs", "they must be above zero")
     duration = DURATION * root
     runs = [
         _run(atoms, potential, Path(folder), float(step), duration, temperature)

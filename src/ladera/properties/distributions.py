@@ -254,9 +254,8 @@ def structure(frames: Sequence[Atoms], /, *, farthest: float | None = None) -> S
 
 def _check(frames: Sequence[Atoms], farthest: float | None) -> None:
     if farthest is not None and not farthest > 10 * BIN:
-        raise PropertyError(
-            f"g(r) to {farthest:g} Angstrom is too short; give --farthest some Angstrom, such as 6."
-        )
+        what = "give some Angstrom, such as 6: the atoms around an atom are counted up to there"
+        raise PropertyError.of("farthest", f"{farthest:g} Angstrom", what)
     if len(frames) and len(frames[0]) < 2:
         raise PropertyError("g(r) is made of pairs, and the structure has one atom.")
     if len(frames) < 2 * BLOCKS:

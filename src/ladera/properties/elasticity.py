@@ -28,6 +28,7 @@ from ladera.properties.standard_axes import (
 from ladera.properties.strain_response import Response, by_derivatives, by_relaxation
 from ladera.properties.structures import (
     require_crystal,
+    require_fmax,
     require_relaxed,
     with_spread,
 )
@@ -183,12 +184,10 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
     minimum, a calculator without stress, and constants that do not converge with the strain.
     """
     require_crystal(atoms, "An elastic constant")
-    if not (np.isfinite(fmax) and fmax > 0):
-        raise PropertyError(f"fmax is {fmax:g} eV/Angstrom; it must be finite and above zero.")
+    require_fmax(fmax)
     if not 0 < tolerance < 1:
-        raise PropertyError(
-            f"The tolerance is {tolerance:g}; it is a share of the largest constant, such as 0.01."
-        )
+        what = "it is a share of the largest constant, between 0 and 1, such as 0.01"
+        raise PropertyError.of("tolerance", f"{tolerance:g}", what)
     require_relaxed(atoms, cell=True)
     setting = standard_setting(atoms)
     columns = _independent_strains(setting)

@@ -236,7 +236,7 @@ def _another(calculator: Calculator) -> Calculator:
 
 def _check_ends(start: Atoms, end: Atoms, images: int) -> None:
     if images < 4:
-        raise PropertyError(f"{images} images, the ends among them, are no path; give 4 or more.")
+        raise PropertyError.of("images", images, "give 4 or more, the ends among them")
     if not np.array_equal(start.numbers, end.numbers):
         raise PropertyError(
             f"The ends have different atoms ({start.get_chemical_formula()} and "

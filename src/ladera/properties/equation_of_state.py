@@ -19,6 +19,7 @@ from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import (
     require_crystal,
+    require_fmax,
     require_strain,
     scaled_crystals,
     with_spread,
@@ -59,6 +60,7 @@ def vinet(
     return result
 
 
+_MOST_POINTS: Final = 1000
 FORMS: Final[dict[str, Callable[..., Floats]]] = {
     "Birch-Murnaghan": birch_murnaghan,
     "Vinet": vinet,
@@ -144,10 +146,10 @@ def equation_of_state(
     """
     require_crystal(atoms, "An equation of state")
     require_strain(strain)
-    if points < 6:
-        raise PropertyError(
-            f"{points} points cannot determine four parameters and their errors; take six or more."
-        )
+    require_fmax(fmax)
+    if not 6 <= points <= _MOST_POINTS:
+        what = f"four parameters and their errors need six volumes or more, up to {_MOST_POINTS}"
+        raise PropertyError.of("points", points, what)
     n_atoms, factors = len(atoms), np.linspace(1 - strain, 1 + strain, points)
     crystals = scaled_crystals(atoms, factors, fmax)
     energies = np.array([crystal.get_potential_energy() for crystal in crystals]) / n_atoms

@@ -13,7 +13,7 @@ import numpy as np
 
 from ladera.arrays import Booleans, Floats
 from ladera.data.counts import require_counts
-from ladera.data.formats import lammps_dump
+from ladera.data.formats import lammps_dump, mlip_cfg
 from ladera.errors import DataError, needs_package, reason_of
 from ladera.files import closest
 from ladera.identity import hash_of_structure
@@ -106,6 +106,8 @@ def _read(path: Path, types: Sequence[str]) -> list[Atoms]:
         raise DataError(f"There is no trajectory {path}; {closest(path)}")
     if lammps_dump.is_dump(path):
         return list(lammps_dump.read(path, types))
+    if mlip_cfg.is_cfg(path):
+        return [frame.to_atoms() for frame in mlip_cfg.read(path, types=types)]
     if types:
         raise DataError(f"{path} is no LAMMPS dump; its atoms have names, so leave --types out.")
     try:

@@ -167,7 +167,7 @@ def green_kubo(
     and for a flux written too seldom.
     """
     if window is not None and not window > 0:
-        raise PropertyError(f"The window is {window:g} ps; it must be above zero.")
+        raise PropertyError.of("window", f"{window:g} ps", "it must be above zero")
     series = read_heat_flux([Path(folder) for folder in folders], skip)
     flux = series.flux * np.sqrt(_SI / (series.volume * BOLTZMANN))
     flux /= series.temperatures[:, None, None]  # (n_runs, 3, n): their correlation's integral is it

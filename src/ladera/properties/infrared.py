@@ -158,8 +158,9 @@ def infrared(
 
     Raises PropertyError as vibrations does, for a calculator without a dipole among others.
     """
-    if not (scale > 0 and width > 0):
-        raise PropertyError(f"Scale ({scale:g}) and width ({width:g} cm^-1) must be above zero.")
+    for name, value, unit in (("scale", scale, ""), ("width", width, " cm^-1")):
+        if not 0 < value < np.inf:
+            raise PropertyError.of(name, f"{value:g}{unit}", "it must be finite and above zero")
     harmonic = vibrations.__wrapped__(atoms, step=step, infrared=True)  # type: ignore[attr-defined]
     bands = scale * harmonic.frequencies
     end = 1.1 * max(float(bands.max()), 1000.0)

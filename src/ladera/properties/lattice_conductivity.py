@@ -222,7 +222,7 @@ def _require_sound(
         raise PropertyError("No temperature is given; give one or more, such as 300.")
     for temperature in temperatures:
         if not 0 < temperature < np.inf:
-            raise PropertyError(f"A temperature is {temperature:g} K; give those above zero.")
+            raise PropertyError.of("temperatures", f"{temperature:g} K", "give those above zero")
     masses = atoms.get_masses()
     for symbol in sorted(set(atoms.get_chemical_symbols())):
         of_element = masses[[s == symbol for s in atoms.get_chemical_symbols()]]
@@ -321,7 +321,8 @@ def _converged(solver: Any, mesh: Sequence[int] | None, how: dict[str, Any]) -> 
     if mesh is not None:
         last = np.array(mesh, dtype=np.int64)
         if last.shape != (3,) or (last < 2).any():
-            raise PropertyError(f"The mesh is {last.tolist()}; give three numbers from 2 up.")
+            given = " ".join(map(str, last.ravel().tolist()))
+            raise PropertyError.of("mesh", given, "give three numbers from 2 up, such as 9 9 9")
         first = np.maximum(np.round(last / 1.5).astype(np.int64), 1)
         return [_solve(solver, _take_mesh(solver, each), how) for each in (first, last)]
     length, found = _MESH_LENGTH, list[_OnMesh]()

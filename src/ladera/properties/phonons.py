@@ -263,10 +263,8 @@ def _displaced(phonopy: Phonopy, atoms: Atoms) -> tuple[Atoms, Floats]:
 def require_displacement(displacement: float) -> None:
     """PropertyError unless atoms can be moved as far (Angstrom) for a derivative."""
     if not 0 < displacement <= _LARGEST_DISPLACEMENT:
-        raise PropertyError(
-            f"The displacement is {displacement:g} Angstrom; it must be above zero and at most "
-            f"{_LARGEST_DISPLACEMENT:g}, such as 0.01."
-        )
+        what = f"it must be above zero and at most {_LARGEST_DISPLACEMENT:g}, such as 0.01"
+        raise PropertyError.of("displacement", f"{displacement:g} Angstrom", what)
 
 
 def _largest_difference(one: Phonopy, other: Phonopy) -> float:

@@ -126,7 +126,7 @@ def quasi_harmonic(
     require_crystal(atoms, "A thermal expansion")
     require_strain(strain)
     if points < 5:
-        raise PropertyError(f"{points} volumes are too few for a fit; take five or more.")
+        raise PropertyError.of("points", points, "a fit needs five volumes or more")
     atoms, size = supercell_of(atoms, supercell)  # the same of all volumes
     energies, crystals = [], []
     factors = np.linspace(1 - strain / 2, 1 + strain, points)

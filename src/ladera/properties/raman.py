@@ -170,11 +170,12 @@ def raman(
     Raises PropertyError as vibrations does, for a crystal, a calculator without a polarisability or
     a field, and for a laser with less energy than a mode.
     """
-    for name, value in (("scale", scale), ("width", width), ("laser wavelength", laser)):
+    above_zero = (("scale", scale, ""), ("width", width, " cm^-1"), ("laser", laser, " nm"))
+    for name, value, unit in above_zero:
         if not 0 < value < np.inf:
-            raise PropertyError(f"The {name} is {value:g}; it must be above zero.")
+            raise PropertyError.of(name, f"{value:g}{unit}", "it must be finite and above zero")
     if not 0 <= temperature < np.inf:
-        raise PropertyError(f"The temperature is {temperature:g} K; it must be zero or more.")
+        raise PropertyError.of("temperature", f"{temperature:g} K", "it must be zero or more")
     require_molecule(atoms, "A Raman intensity")
     polarizability = Polarizability(atoms)
     harmonic = vibrations.__wrapped__(atoms, step=step)  # type: ignore[attr-defined]

@@ -258,9 +258,8 @@ def _peaks(curve: Floats) -> tuple[list[int], list[slice]]:
 
 def _require_resolution(resolution: float) -> None:
     if not (np.isfinite(resolution) and resolution > 0):
-        raise PropertyError(
-            f"The resolution is {resolution:g} cm^-1; it must be above zero, such as 10."
-        )
+        what = "it must be above zero, such as 10"
+        raise PropertyError.of("resolution", f"{resolution:g} cm^-1", what)
 
 
 def _check(trajectory: Trajectory, resolution: float, lags: int) -> None:

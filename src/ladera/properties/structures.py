@@ -102,10 +102,8 @@ def require_crystal(atoms: Atoms, what: str) -> None:
             f"{what} belongs to a crystal, and this structure ({atoms.get_chemical_formula()}) is "
             f"periodic {directions(atoms.pbc)}; "
             + (
-                "give a film or a wire as a crystal with vacuum: a cell with more of it than the "
-                "model's cutoff along the open directions, periodic along these too (in extended "
-                'XYZ pbc="T T T"), for phonons with --supercell 1 along them; the vibrations of '
-                "its cell are those of `ladera vibrations`."
+                'make it periodic along all of them (in extended XYZ pbc="T T T"), a film or a '
+                "wire with more vacuum than the model's cutoff along the open ones."
                 if atoms.pbc.any()
                 else "give a cell that is periodic in all directions. For a molecule there is "
                 "`ladera vibrations`."
@@ -132,7 +130,8 @@ def require_relaxed(atoms: Atoms, *, cell: bool, fmax: float = LARGEST_FORCE) ->
         flag = " --cell" if cell else ""
         raise PropertyError(
             f"The structure is not relaxed: a force of {force:.3g} eV/Angstrom is left, at most "
-            f"{fmax:g} may be; run `ladera relax MODEL STRUCTURE{flag} --fmax 0.001` first."
+            f"{fmax:g} may be; run `ladera relax MODEL STRUCTURE{flag} --fmax 0.001` first (relax "
+            "in Python)."
         )
     if cell:
         stress = float(np.abs(stress_of(atoms)).max() / GIGAPASCAL)
@@ -140,17 +139,22 @@ def require_relaxed(atoms: Atoms, *, cell: bool, fmax: float = LARGEST_FORCE) ->
             raise PropertyError(
                 f"The cell is not relaxed: a stress of {stress:.3g} GPa is left, at most "
                 f"{LARGEST_STRESS:g} may be; run `ladera relax MODEL STRUCTURE --cell "
-                "--fmax 0.001` first."
+                "--fmax 0.001` first (relax in Python)."
             )
 
 
 def require_strain(strain: float) -> None:
     """PropertyError unless a largest relative change of the volume makes sense."""
     if not 0 < strain < 0.5:
-        raise PropertyError(
-            f"The strain is {strain:g}; it is the largest relative change of the volume, a number "
-            "between 0 and 0.5 such as 0.05."
-        )
+        what = "it is the largest relative change of the volume, between 0 and 0.5, such as 0.05"
+        raise PropertyError.of("strain", f"{strain:g}", what)
+
+
+def require_fmax(fmax: float) -> None:
+    """PropertyError unless a largest force (eV/Angstrom) can be what is left."""
+    if not 0 < fmax < np.inf:
+        what = "it must be finite and above zero, such as 0.001"
+        raise PropertyError.of("fmax", f"{fmax:g} eV/Angstrom", what)
 
 
 def stress_of(atoms: Atoms) -> Floats:
@@ -192,10 +196,7 @@ def relax_ions(
     Raises PropertyError when the forces do not fall below ``fmax`` (eV/Angstrom), which must be
     above zero.
     """
-    if not fmax > 0:
-        raise PropertyError(
-            f"The largest force is {fmax:g} eV/Angstrom; it must be above zero, such as 0.001."
-        )
+    require_fmax(fmax)
     if np.linalg.norm(atoms.get_forces(), axis=1).max() <= fmax:
         return
     optimizer = LBFGS(atoms, logfile=None)  # type: ignore[arg-type]

@@ -91,5 +91,6 @@ def supercell_of(atoms: Atoms, supercell: int | Sequence[int] | None) -> tuple[A
         return atoms, cells
     size = np.array([supercell] * 3 if isinstance(supercell, int) else supercell, dtype=np.int64)
     if size.shape != (3,) or (size < 1).any():
-        raise PropertyError(f"The supercell is {size.tolist()}; give three numbers from 1 up.")
+        given = " ".join(map(str, size.ravel().tolist()))
+        raise PropertyError.of("supercell", given, "give three numbers from 1 up, such as 2 2 2")
     return atoms, size

@@ -21,6 +21,7 @@ from ladera.properties.structures import (
     largest_grade,
     relax_ions,
     require_crystal,
+    require_fmax,
     require_relaxed,
     with_spread,
 )
@@ -37,6 +38,7 @@ _SAME_PLACE: Final = 1e-3  # Angstrom, of atoms that symmetry makes one
 _SAME_PLANE: Final = 0.1  # Angstrom, of the heights of atoms
 _SAME_ENERGY: Final = 1e-7  # eV per atom: terminations that are one
 _VACUUM: Final = 10.0  # Angstrom above and below a slab, for files and pictures
+_THICKEST: Final = 1000.0  # Angstrom, of the thinnest slab
 _SIZES: Final = 4  # slabs of one facet
 
 
@@ -134,15 +136,18 @@ def surfaces(
     that differ with indices of -1, 0 and 1. Of each every termination that keeps the composition is
     cut, in four thicknesses from ``thickness`` (Angstrom) up, one repeat unit more each, and the
     atoms come to rest (largest force ``fmax``, eV/Angstrom) in the cell of the bulk. Slabs are
-    periodic along their faces and open across.
+    periodic along their faces and open across; those of a potential that must have three periodic
+    directions stand in vacuum instead, 10 Angstrom or its cutoff on each side.
 
     Raises PropertyError for a structure without a lattice or not at rest, for indices that are no
     plane, and where atoms do not come to rest.
     """
     require_crystal(atoms, "A surface")
+    require_fmax(fmax)
+    if not 0 < thickness <= _THICKEST:
+        what = f"it must be above zero, and at most {_THICKEST:g}"
+        raise PropertyError.of("thickness", f"{thickness:g} Angstrom", what)
     require_relaxed(atoms, cell=True)
-    if not (np.isfinite(thickness) and thickness > 0):
-        raise PropertyError(f"The thickness is {thickness:g} Angstrom; it must be above zero.")
     dataset = symmetry_dataset(atoms, _SAME_PLACE)
     if dataset is None:
         raise PropertyError("The symmetry of the structure was not found; are atoms in one place?")
@@ -167,12 +172,11 @@ def _surface(atoms: Atoms, cut: _Cut, bulk: float, thickness: float, fmax: float
     """One termination: all that :class:`Surfaces` says of it, in its units."""
     height = float(cut.unit.cell.array[2, 2])
     first = max(1, ceil(thickness / height - 1e-6))
-    slabs = [_slab(cut, first + k) for k in range(_SIZES)]
+    slabs = [_slab(cut, first + k, atoms.calc) for k in range(_SIZES)]
     area = float(np.linalg.norm(np.cross(*slabs[0].cell.array[:2])))
     numbers = np.array([len(slab) for slab in slabs])
     before, after = np.zeros((2, _SIZES))
     for k, slab in enumerate(slabs):
-        slab.calc = atoms.calc
         before[k] = slab.get_potential_energy()
         relax_ions(slab, fmax, what="of a slab")
         after[k] = slab.get_potential_energy()
@@ -183,7 +187,7 @@ def _surface(atoms: Atoms, cut: _Cut, bulk: float, thickness: float, fmax: float
     others = [np.polyfit(np.delete(numbers, k), np.delete(excess, k), 1)[1] for k in range(_SIZES)]
     return {
         "planes": cut.planes,
-        "alike": _faces_alike(_slab(cut, first)),
+        "alike": _faces_alike(slabs[0]),
         "areas": area,
         "thicknesses": np.array([np.ptp(slab.positions[:, 2]) for slab in slabs]),
         "energies": scale * excess,
@@ -203,8 +207,7 @@ def _distinct(cuts: list[_Cut], atoms: Atoms) -> list[_Cut]:
     """Those that are not another one: by energies and faces before anything moves."""
     kept: list[tuple[float, _Cut]] = []
     for cut in cuts:
-        slab = _slab(cut, 2)
-        slab.calc = atoms.calc
+        slab = _slab(cut, 2, atoms.calc)
         energy = float(slab.get_potential_energy())
         if all(abs(energy - other) > _SAME_ENERGY * len(slab) for other, _ in kept):
             kept.append((energy, cut))
@@ -304,13 +307,22 @@ def _cut(unit: Atoms, lowest: float) -> _Cut:
     return _Cut(unit, words[0] if words[0] == words[1] else " and ".join(words))
 
 
-def _slab(cut: _Cut, repeats: int) -> Atoms:
-    """So many units one on the other, periodic along their faces."""
+def _slab(cut: _Cut, repeats: int, calculator: Any) -> Atoms:
+    """So many units one on the other, periodic along their faces.
+
+    Across them it is open; of a potential that takes no such slab, as of one with Ewald sums, it is
+    periodic there too, with more vacuum than the cutoff.
+    """
     slab: Atoms = cut.unit.repeat((1, 1, repeats))
     slab.set_cell([*slab.cell.array[:2], [0, 0, 1]])
-    slab.pbc = (True, True, False)
-    slab.center(vacuum=_VACUUM, axis=2)
+    potential = getattr(calculator, "potential", None)
+    vacuum, across = _VACUUM, False
+    if potential is not None and not potential.partly_periodic:
+        vacuum, across = max(_VACUUM, potential.cutoff), True
+    slab.pbc = (True, True, across)
+    slab.center(vacuum=vacuum, axis=2)
     slab.wrap()
+    slab.calc = calculator
     return slab
 
 

@@ -115,19 +115,14 @@ def require_thermochemistry(
 ) -> None:
     """Refuse what no molecule and no gas has."""
     if symmetry_number != int(symmetry_number) or symmetry_number < 1:
-        raise PropertyError(
-            f"The symmetry number is {symmetry_number:g}; it counts the rotations that leave the "
-            "molecule as it is, so give 1 or more."
-        )
+        what = "it counts the rotations that leave the molecule as it is, so give 1 or more"
+        raise PropertyError.of("symmetry_number", f"{symmetry_number:g}", what)
     if not (spin >= 0 and 2 * spin == int(2 * spin)):
-        raise PropertyError(
-            f"The spin is {spin:g}; the total electronic spin is 0, 1/2, 1 and so on."
-        )
+        raise PropertyError.of("spin", f"{spin:g}", "give the total spin: 0, 0.5, 1 and so on")
     for temperature in temperatures:
         if not 0 < temperature < np.inf:
-            raise PropertyError(
-                f"A temperature is {temperature:g} K; thermochemistry needs those above zero."
-            )
+            what = "thermochemistry needs temperatures above zero"
+            raise PropertyError.of("temperatures", f"{temperature:g} K", what)
     if treatment not in TREATMENTS:
         raise PropertyError(
             f"There is no quasi-RRHO treatment '{treatment}'; {did_you_mean(treatment, TREATMENTS)}"

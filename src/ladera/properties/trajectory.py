@@ -15,7 +15,7 @@ from ladera import display
 from ladera.arguments import checked
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.formats.lammps_dump import UNFOLDED
-from ladera.errors import DataError, PropertyError, did_you_mean
+from ladera.errors import DataError, PropertyError, did_you_mean, told
 from ladera.identity import sha256
 from ladera.properties.frames import even_frames, read_frames, stored_interval
 from ladera.properties.unfolding import unfold
@@ -110,12 +110,12 @@ class Trajectory:
             if not np.isfinite(array).all():
                 raise DataError(f"The trajectory has {name} that are not finite numbers.")
         if not _positive(self.interval):
-            raise DataError(
-                f"The time between frames is {self.interval} fs; it must be positive. Give "
-                "interval, the time step times the steps from frame to frame."
-            )
+            what = "it must be a number of fs above zero, the time from one frame to the next"
+            given = told(self.interval) if self.interval == self.interval else "not given"
+            raise DataError.of("interval", given, what)
         if self.temperature is not None and not _positive(self.temperature):
-            raise DataError(f"The temperature is {self.temperature} K; it must be positive.")
+            what = "it must be a number of K above zero"
+            raise DataError.of("temperature", told(self.temperature), what)
 
     @classmethod
     def from_positions(
@@ -275,7 +275,7 @@ def frames_after(
 
 def _require_skip(time: float) -> None:
     if not (np.isfinite(time) and time >= 0):
-        raise PropertyError(f"The --skip is {time:g} ps; it must be zero or more.")
+        raise PropertyError.of("skip", f"{time:g} ps", "it must be zero or more")
 
 
 def interval_between(path: Path, frames: Sequence[Atoms], interval: float | None) -> float:
@@ -326,6 +326,8 @@ def _trajectory(
             whole=all(atoms.info.get(UNFOLDED, False) for atoms in frames),
         )
     except DataError as error:
+        if error.argument is not None:  # no fault of the file
+            raise
         raise DataError(f"{path}: {error}") from error
     velocities = np.array([atoms.get_velocities() for atoms in frames]) * FEMTOSECOND
     dipoles = [atoms.calc.results.get("dipole") for atoms in frames if atoms.calc is not None]

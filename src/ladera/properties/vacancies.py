@@ -19,6 +19,7 @@ from ladera.properties.structures import (
     largest_grade,
     relax_ions,
     require_crystal,
+    require_fmax,
     require_relaxed,
     with_spread,
 )
@@ -155,8 +156,9 @@ def vacancies(
     sizes, and where atoms do not come to rest.
     """
     require_crystal(atoms, "A vacancy")
-    require_relaxed(atoms, cell=True)
+    require_fmax(fmax)
     sizes = _supercells(atoms, heights)
+    require_relaxed(atoms, cell=True)
     dataset = symmetry_dataset(atoms, _SAME_PLACE)
     kinds = np.arange(len(atoms)) if dataset is None else np.asarray(dataset.equivalent_atoms)
     letters = "" if dataset is None else "".join(dataset.wyckoffs)
@@ -194,11 +196,11 @@ def vacancies(
 def _supercells(atoms: Atoms, heights: Sequence[float]) -> list[Integers]:
     """Cells along each vector for each height, ascending and all different."""
     if len(heights) < 2 or not all(np.isfinite(h) and h > 0 for h in heights):
-        raise PropertyError(
-            f"The heights of the supercells are {', '.join(f'{h:g}' for h in heights) or 'none'}; "
-            "give two or more above zero, in Angstrom, such as 8 12: one alone says nothing of "
-            "convergence."
+        given = " ".join(f"{height:g}" for height in heights) or "empty"
+        what = (
+            "give two or more above zero, in Angstrom, such as 8 12, to see what the size changes"
         )
+        raise PropertyError.of("heights", given, what)
     of_cell = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
     found: list[Integers] = []
     for height in sorted(heights):

@@ -353,7 +353,7 @@ def _modes_of(atoms: Atoms, step: float | None) -> _Modes:
 def _require_vibrating(atoms: Atoms, step: float | None, infrared: bool) -> None:
     """Refuse what has no vibrations or no intensities, before the work."""
     if step is not None and not step > 0:
-        raise PropertyError(f"The step is {step:g} Angstrom; it must be above zero.")
+        raise PropertyError.of("step", f"{step:g} Angstrom", "it must be above zero, such as 0.01")
     if infrared:
         require_molecule(atoms, "An infrared intensity")
     elif atoms.pbc.all() and not is_held(atoms):

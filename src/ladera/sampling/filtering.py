@@ -72,9 +72,11 @@ def filter_frames(dataset: Dataset, conditions: Conditions) -> Filtered:
     for name in ("max_force", "max_energy", "max_stress", "min_atoms", "max_atoms"):
         limit = getattr(conditions, name)
         if limit is not None and not limit >= 0:
-            raise ConfigError(
-                f"--{name.replace('_', '-')} ({name}=) is {limit:g}; it must be zero or more."
-            )
+            raise ConfigError.of(name, f"{limit:g}", "it must be zero or more")
+    least, most = conditions.min_atoms, conditions.max_atoms
+    if least is not None and most is not None and least > most:
+        what = f"no frame has as many and at most {most} (max_atoms)"
+        raise ConfigError.of("min_atoms", least, f"{what}; lower it, or raise the other")
     free = np.isin(np.arange(len(dataset)), isolated_atoms(dataset))
     reasons: dict[str, Integers] = {}
     for reason, bad, spare in _judged(dataset, conditions):

@@ -57,12 +57,10 @@ def generate(frames: Iterable[Frame], recipe: Recipe) -> Iterator[Frame]:
             "--supercell, --contacts or --dimers."
         )
     if recipe.number < 1:
-        raise ConfigError(f"--number (number=) is {recipe.number}; it must be at least 1.")
+        raise ConfigError.of("number", recipe.number, "it must be at least 1")
     if not 0 < recipe.closest <= 1:
-        raise ConfigError(
-            f"--closest (closest=) is {recipe.closest:g}; it must be above 0 and at most 1, a "
-            "share of the sum of covalent radii."
-        )
+        what = "it must be above 0 and at most 1, a share of the sum of covalent radii"
+        raise ConfigError.of("closest", f"{recipe.closest:g}", what)
     symbols: set[str] = set()
     empty = True
     for place, frame in enumerate(frames):
@@ -102,7 +100,7 @@ def rattled(
     Atoms that come too close are moved anew, each from its old place. Raises DataError where that
     does not end.
     """
-    _require_above_zero(deviation, "The standard deviation of a rattle", "Angstrom")
+    _require_above_zero(deviation, "rattle", "Angstrom")
     limit = min(closest, closest_contact(frame)[0])
     moves = generator.normal(0.0, deviation, frame.positions.shape)
     for _ in range(_TRIES):
@@ -128,7 +126,7 @@ def strained(
     come too close.
     """
     if not 0 < largest < 0.5:
-        raise ConfigError(f"The largest strain is {largest:g}; it must be above 0 and below 0.5.")
+        raise ConfigError.of("strain", f"{largest:g}", "it must be above 0 and below 0.5")
     if not frame.periodic.all():
         raise DataError(
             f"{_name(frame)} is not periodic in all directions, so that it cannot be strained; "
@@ -153,9 +151,8 @@ def supercell(frame: Frame, repeats: Sequence[int]) -> Frame:
     Raises DataError for a repetition along an open direction.
     """
     if len(repeats) != 3 or min(repeats) < 1:
-        raise ConfigError(
-            f"A supercell of {tuple(repeats)} was asked for; give three whole numbers."
-        )
+        given = " ".join(map(str, repeats))
+        raise ConfigError.of("supercell", given, "give three whole numbers from 1 up")
     for axis, count in enumerate(repeats):
         if count > 1 and not frame.periodic[axis]:
             raise DataError(
@@ -201,17 +198,15 @@ def dimers(
     alone comes first, of the group IsolatedAtom: that is where the curves end, and it sets E0.
     """
     if points < 2:
-        raise ConfigError(f"A curve of {points} frames was asked for; give at least two.")
+        raise ConfigError.of("points", points, "a curve needs two frames or more")
     numbers = sorted(atomic_numbers[symbol] for symbol in set(symbols))
     frames = [_open([number], [[0, 0, 0]], ISOLATED_ATOM) for number in numbers]
     for a, b in combinations_with_replacement(numbers, 2):
         contact = closest * (covalent_radii[a] + covalent_radii[b])
         name = f"dimer-{chemical_symbols[a]}-{chemical_symbols[b]}"
         if contact >= cutoff:
-            raise ConfigError(
-                f"The curve of {name[6:]} would begin at {contact:.2f} Angstrom and end at "
-                f"{cutoff:g}; give a longer cutoff."
-            )
+            what = f"the curve of {name[6:]} begins at {contact:.2f}, so give a longer one"
+            raise ConfigError.of("cutoff", f"{cutoff:g} Angstrom", what)
         distances = 1 / np.linspace(1 / contact, 1 / cutoff, points)
         frames += [_open([a, b], [[0, 0, 0], [0, 0, d]], name) for d in distances]
     return frames
@@ -225,7 +220,7 @@ def contacts(frame: Frame, points: int = 5, closest: float = CLOSEST) -> list[Fr
     other atoms around.
     """
     if points < 1:
-        raise ConfigError(f"A curve of {points} frames was asked for; give at least one.")
+        raise ConfigError.of("points", points, "a curve needs one frame or more")
     i, j, vectors, distances = _neighbors(frame, _REACH)
     radii = covalent_radii[frame.numbers]
     frames: list[Frame] = []
@@ -311,4 +306,4 @@ def _open(numbers: list[int], positions: object, name: str) -> Frame:
 
 def _require_above_zero(value: float, what: str, unit: str) -> None:
     if not value > 0 or not np.isfinite(value):
-        raise ConfigError(f"{what} is {value:g} {unit}; it must be above zero.")
+        raise ConfigError.of(what, f"{value:g} {unit}", "it must be finite and above zero")

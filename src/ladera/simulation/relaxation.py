@@ -158,8 +158,8 @@ def _iterations(
     if cell:
         target = FrechetCellFilter(atoms)
         target.logm = _logarithm  # SciPy's warns of its last digits, which no step depends on
+    atoms.get_forces()  # a structure that no model takes is refused as it is
     try:
-        atoms.get_forces()
         check_finite(atoms.calc.results)
         for converged in kind(target, logfile=None).irun(fmax=fmax, steps=steps):
             check_finite(atoms.calc.results)
@@ -230,14 +230,14 @@ def _writer(folder: RunFolder | None, description: Mapping[str, Any]) -> Iterato
 
 def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool) -> None:
     if not (math.isfinite(fmax) and fmax > 0):
-        raise SimulationError(f"fmax is {fmax:g} eV/Angstrom; it must be finite and above zero.")
+        what = "it must be finite and above zero"
+        raise SimulationError.of("fmax", f"{fmax:g} eV/Angstrom", what)
     if steps < 1:
-        raise SimulationError(f"steps is {steps}; it must be one or more.")
+        raise SimulationError.of("steps", steps, "it must be one or more")
     if cell and not atoms.pbc.all():
         raise SimulationError(
-            "Only a structure that is periodic in all three directions has a cell to relax and a "
-            f"space group to keep, and this one is periodic {directions(atoms.pbc)}; leave the "
-            "cell as it is."
+            "--cell (in Python cell=True) needs a structure that is periodic in all three "
+            f"directions, and this one is periodic {directions(atoms.pbc)}; leave it out."
         )
 
 

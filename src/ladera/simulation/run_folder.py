@@ -324,6 +324,11 @@ class SimulationRun:
             if (folder / name).exists():
                 table = RunFolder(folder).table(kind)
                 return cls(folder, kind, table, read_json(folder / _SETTINGS, _Description))
+        if not folder.is_dir():
+            what = "is a file" if folder.exists() else "does not exist"
+            raise DataError(
+                f"{folder} {what}; give the folder of a run of `ladera md` or `ladera relax`."
+            )
         raise DataError(
             f"{folder} holds no simulation (neither {' nor '.join(_TABLES.values())}); give the "
             "folder of a run of `ladera md` or `ladera relax`."

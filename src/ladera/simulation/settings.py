@@ -21,6 +21,7 @@ from ladera.errors import SimulationError, did_you_mean, told
 
 _FEMTOSECONDS_PER_PICOSECOND: Final = 1000.0
 
+_MOST_STEPS: Final = 10**13
 _EXPECTED: Final = {
     "greater_than": "above zero",
     "greater_than_equal": "zero or more",
@@ -200,8 +201,9 @@ class MDSettings(BaseModel):
         try:
             settings = handler(_with_units(cls, values))
         except ValidationError as error:
-            raise SimulationError(_sentence(error.errors()[0], list(cls.model_fields))) from None
+            raise _wrong(error.errors()[0], list(cls.model_fields)) from None
         _check_fraction(settings)
+        _check_ensemble(settings)
         _check_length(settings)
         _check_temperatures(settings)
         return settings
@@ -228,24 +230,35 @@ def _unit_of(cls: type[BaseModel], name: str) -> str | None:
     return str(extra["unit"]) if isinstance(extra, dict) else None
 
 
-def _sentence(detail: ErrorDetails, names: list[str]) -> str:
+def _wrong(detail: ErrorDetails, names: list[str]) -> SimulationError:
     """What is wrong with one setting."""
     name, value, kind = str(detail["loc"][0]), detail["input"], detail["type"]
     if kind == "extra_forbidden":
-        return f"'{name}' is no setting of a simulation; {did_you_mean(name, names)}"
+        hint = did_you_mean(name, names)
+        return SimulationError(f"'{name}' is no setting of a simulation; {hint}")
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-        return f"{name} is {told(value)}; {did_you_mean(str(value), choices)}"
+        hint = did_you_mean(str(value), choices)
+        return SimulationError(f"{name} is {told(value)}; {hint}")
     unit = _unit_of(MDSettings, name) or ""
     shown = f"{value:g} {unit}".rstrip() if isinstance(value, float) else told(value)
-    return f"{name} is {shown}; it must be {_EXPECTED.get(kind, 'of another kind')}."
+    expected = f"it must be {_EXPECTED.get(kind, 'of another kind')}"
+    return SimulationError.of(name, shown, expected)
 
 
 def _check_fraction(settings: MDSettings) -> None:
     if settings.max_extrapolating > 1:
-        raise SimulationError(
-            f"max_extrapolating is {settings.max_extrapolating:g}; it is a fraction, from 0 to 1."
-        )
+        share = f"{settings.max_extrapolating:g}"
+        raise SimulationError.of("max_extrapolating", share, "it is a fraction, from 0 to 1")
+
+
+def _check_ensemble(settings: MDSettings) -> None:
+    for name in ("pressure", "barostat_time"):
+        value = getattr(settings, name)
+        if settings.ensemble != "npt" and value != MDSettings.model_fields[name].default:
+            what = f"only the ensemble npt has a barostat, and this one is {settings.ensemble}"
+            shown = f"{value:g} {_unit_of(MDSettings, name)}"
+            raise SimulationError.of(name, shown, f"{what}; take npt, or leave it out")
 
 
 def _check_length(settings: MDSettings) -> None:
@@ -257,7 +270,13 @@ def _check_length(settings: MDSettings) -> None:
         )
     if settings.n_steps < 1:
         raise SimulationError(
-            f"A time of {settings.time} ps is shorter than one time step of {settings.timestep} fs."
+            f"A time of {settings.time} ps is shorter than one time step of {settings.timestep} "
+            "fs; run longer, or take a shorter time step."
+        )
+    if settings.n_steps > _MOST_STEPS:
+        raise SimulationError(
+            f"The run is {settings.n_steps:.1e} steps long, which no computer ends; is its length "
+            "(--steps, or --time in ps) in another unit?"
         )
 
 

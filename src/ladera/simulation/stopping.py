@@ -37,16 +37,14 @@ class StopRule:
         """
         architecture = calculator.potential.config.architecture
         if self.deviation is not None and not calculator.potential.members:
-            raise SimulationError(
-                f"stop_deviation is {self.deviation:g}, and a single {architecture} model has no "
-                "deviation; give the model files of a committee, or leave it out."
-            )
+            what = f"a single {architecture} model has no deviation, so take a committee"
+            raise SimulationError.of("stop_deviation", f"{self.deviation:g} eV/Angstrom", what)
         if self.grade is not None and calculator.grade() is None:
-            raise SimulationError(
-                f"stop_grade is {self.grade:g}, and the {architecture} model keeps no record of "
-                "its training domain; take a model with symmetry functions or a calibrated "
-                "committee, or leave it out."
+            what = (
+                f"the {architecture} model keeps no record of its training domain, so take one "
+                "with symmetry functions, a calibrated committee, or leave it out"
             )
+            raise SimulationError.of("stop_grade", f"{self.grade:g}", what)
 
     def breach(self, calculator: LaderaCalculator) -> str | None:
         """What breaks the rule in the calculator's last structure, in words; None within limits."""

@@ -32,6 +32,7 @@ from ladera.errors import (
     reason_of,
     told,
 )
+from ladera.graph import Graph
 from ladera.identity import hash_of_structure
 from ladera.inputs import require_structure
 from ladera.potential import Potential
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 _ISOTOPES: Final = {"D": 2.014101778, "T": 3.016049281}  # amu, of hydrogen (AME 2020)
 _DEUTERON: Final = 2.01355  # amu, what ASE's reader of CIF gives deuterium
 _HYDROGEN: Final = re.compile(r"\d*[HDT]([ABGDEZHXNOC'*\d]|$)")  # names in PDB files
+_CONTACT: Final = 0.1  # Angstrom, within which atoms are looked at for being in one place
 _FULL: Final = 0.999  # of a site
 
 
@@ -77,9 +79,18 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     _name_isotopes(atoms)
     _require_full_sites(atoms, path)
     restore_constraints(atoms, path)
+    _require_sound(atoms, path)
     came_from(hash_of_structure(atoms, atoms.get_masses()), path)
     log.debug("Read %s: %s, %d atoms.", path, atoms.get_chemical_formula(), len(atoms))
     return atoms
+
+
+def _require_sound(atoms: Atoms, path: Path) -> None:
+    """DataError, with the file, for positions, a cell or contacts that no model can take."""
+    try:
+        Graph.from_atoms(atoms, _CONTACT)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def as_atoms(structure: object) -> Atoms:

@@ -126,7 +126,7 @@ class DataConfig(Section):
         description="What the two columns after the symbol hold in an input.data.",
     )
     types: tuple[str, ...] = Field(
-        (), description="Species of the types 1, 2, 3... of LAMMPS files that do not name them."
+        (), description="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2..."
     )
     keys: LabelKeys = Field(
         default_factory=LabelKeys, description="The names of the labels in the files."

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from ladera import inputs
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.files import write_text_atomic
+from ladera.schemas import Truth
 from ladera.training import yaml_text
 from ladera.training.config import TrainingConfig
 
@@ -154,7 +155,9 @@ def _place(keys: Sequence[str], name: str, overrides: Sequence[str], text: str) 
     """Where a key stands: in a --set, which comes last, or in a line of the file."""
     for override in reversed(overrides):
         path = [key.strip() for key in override.partition("=")[0].split(".")]
-        if path == list(keys[: len(path)]):
+        common = min(len(path), len(keys))
+        inside = len(path) <= len(keys) or not yaml_text.line_of(text, keys)  # it made the section
+        if path[:common] == list(keys[:common]) and inside:
             return f"--set {override}"
     line = yaml_text.line_of(text, keys) if text else 0
     return f"{name}, line {line}" if line else name
@@ -200,6 +203,8 @@ def _explain(detail: ErrorDetails, others: str = "") -> str:
             home = _home(key)
             if home and key != home and section is TrainingConfig:
                 return f"'{key}' stands outside of '{home}', whose key it is; indent it there."
+            if others_have := _elsewhere(path):
+                return f"'{path}' is a key of {others_have}; choose that, or leave the key out."
             hint = did_you_mean(key, _keys(section))
             return f"'{path}' is not a key Ladera knows; {hint}"
         case "missing":
@@ -226,12 +231,40 @@ def _explain(detail: ErrorDetails, others: str = "") -> str:
             count = context[f"{words[1]}_length"]
             found = context["actual_length"]
             return f"'{path}' has {found} entries; it should have {words[0]} {count}."
+        case "string_type" if isinstance(value, bool | Truth):
+            return (
+                f"'{path}' is {_shown(value)} without quotes (as yes, no, on and off are); put the "
+                "word in quotes."
+            )
+        case "tuple_type" if _is_of_text(detail["loc"]):
+            return f"'{path}' is {_shown(value)}; it should be a list of words, such as [one, two]."
         case kind:
             expected = next((words for start, words in _EXPECTED if kind.startswith(start)), "")
             expected = expected or detail["msg"].partition(" should ")[2] or detail["msg"]
             comma = isinstance(value, str) and re.fullmatch(r"[-+]?\d+,\d+", value)
             hint = f" Write {value.replace(',', '.')}, with a point." if comma else ""
             return f"'{path}' is {_shown(value)}; it should {expected}.{hint}"
+
+
+def _elsewhere(path: str) -> str:
+    """The choices beside the one made that have a key, such as "finetune.method: lora"."""
+    *sections, key = path.split(".")
+    kind: Any = TrainingConfig
+    for section in sections:
+        kind = _inner(kind, section)
+    if get_origin(kind) not in _UNIONS:
+        return ""
+    members = [each for each in map(_plain, get_args(kind)) if _names(each)]
+    names = [_names(each)[0] for each in members if key in _keys(each)]
+    what = next((each for each in _DISCRIMINATORS if members and each in _keys(members[0])), "")
+    return f"{'.'.join((*sections, what))}: {' or '.join(names)}" if names else ""
+
+
+def _is_of_text(location: tuple[int | str, ...]) -> bool:
+    """Whether a list is one of words."""
+    keys, section = _locate(location)
+    field = getattr(section, "model_fields", {}).get(keys.rpartition(".")[2])
+    return field is not None and str in get_args(_plain(field.annotation))
 
 
 # In plain words, by how pydantic's names of errors begin.
@@ -253,6 +286,8 @@ def _shown(value: Any) -> str:
     """A value for a sentence, not longer than one can be."""
     if value is None:
         return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     try:
         text = repr(value)
     except ValueError:  # Python writes no number of more than some thousand digits
@@ -274,6 +309,7 @@ def _locate(location: tuple[int | str, ...]) -> tuple[str, Any]:
     return ".".join(keys), current if get_origin(current) in _UNIONS else section
 
 
+_DISCRIMINATORS: Final = ("architecture", "name", "method", "kind")
 _UNIONS: Final = (Union, UnionType)
 
 
@@ -331,7 +367,7 @@ def tags(union: Any) -> list[str]:
 def _names(kind: Any) -> tuple[str, ...]:
     """The names of one section of a union: the choices of the key that tells them apart."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for key in ("architecture", "name", "method", "kind"):
+        for key in _DISCRIMINATORS:
             if key in kind.model_fields:
                 return get_args(kind.model_fields[key].annotation)
     return ()

@@ -73,6 +73,8 @@ class RunFolder:
             )
         members = sorted(self.path.glob("member_*"))
         evaluations = (name for part in PARTS for name in evaluation_files.files_of(part))
+        if self.path.is_file():
+            raise ConfigError(f"{self.path} is a file; choose another --output.")
         names = (_CHECK, _SPLIT, _CHECKPOINT, modelfile.MODEL, *evaluations)
         log = (
             [self.path / _LOG] if tables.last_row(self.path / _LOG) else []

@@ -164,6 +164,8 @@ def _plain(error: yaml.MarkedYAMLError) -> str:
         return "a ':' stands where it opens no section; look at the indentation, or put quotes"
     if "found undefined alias" in problem:
         return f"the alias {problem.rpartition(' ')[2]} is used but nowhere defined (&)"
+    if "another document" in problem:
+        return "a second document begins ('---'); keep one of them"
     if "expected" in problem and "but found" in problem:
         expected, _, found = problem.partition("but found")
         return f"there is {_token(found)} where {_token(expected.removeprefix('expected'))} belongs"

@@ -15,7 +15,7 @@ from ladera import __version__
 from ladera.codes.mace_torch import constants, couplings, names
 from ladera.codes.mace_torch.checkpoint import Checkpoint, read_checkpoint
 from ladera.codes.mace_torch.settings import DIPOLES, READOUTS, Settings
-from ladera.errors import ConfigError, ModelFileError, did_you_mean, first_problem
+from ladera.errors import ModelFileError, did_you_mean, first_problem
 from ladera.models import registry
 from ladera.models.mace.config import MACEConfig
 from ladera.potential import Potential
@@ -32,19 +32,15 @@ _CONSTANTS: Final = re.compile(
 )
 
 
-def load(
-    path: str | os.PathLike[str], units: str | None = None, head: str | None = None
-) -> Potential:
+def load(path: str | os.PathLike[str], head: str | None = None) -> Potential:
     """The potential in a file of mace-torch: a pickled model, a state dict, or safetensors.
 
     Nothing in the file is run, and mace-torch need not be there. ``head`` chooses a level of theory
     of a model with several; the first is taken without it. The precision is that of the file.
 
     Raises ModelFileError for a file that cannot be read and for a model of a kind that Ladera does
-    not have, naming its block, and for a head that does not exist; ConfigError for ``units``.
+    not have, naming its block, and for a head that does not exist.
     """
-    if units is not None:
-        raise ConfigError(f"{path} is a model file, always in Angstrom and eV; give no units.")
     checkpoint = read_checkpoint(path)
     potential = registry.build(config_of(checkpoint, head))
     dtype = checkpoint.tensors["node_embedding.linear.weight"].dtype

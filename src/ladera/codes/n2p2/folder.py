@@ -9,7 +9,6 @@ from ladera import __version__
 from ladera.codes.n2p2 import fourth_generation, reading
 from ladera.codes.n2p2.keywords import MODEL_KEYWORDS
 from ladera.codes.n2p2.units import of_folder
-from ladera.errors import ConfigError
 from ladera.potential import Potential
 from ladera.units import UnitSystem
 
@@ -19,21 +18,16 @@ def reads(path: Path) -> bool:
     return path.is_dir()
 
 
-def load(
-    path: str | os.PathLike[str], units: UnitSystem | str | None = None, head: str | None = None
-) -> Potential:
+def load(path: str | os.PathLike[str], units: UnitSystem | str | None = None) -> Potential:
     """The potential in a folder with ``input.nn``, ``scaling.data``, ``weights.ZZZ.data``.
 
     ``units`` are those of the folder; they may be left out where comments of the ``input.nn`` state
     them (see :func:`ladera.codes.n2p2.units.of_folder`).
 
-    Raises ConfigError for settings that are missing, given twice or not understood, and for a
-    ``head``, which no folder has; ModelFileError for the other files. Warns, with
-    :class:`SettingsWarning`, of what has no effect.
+    Raises ConfigError for settings that are missing, given twice or not understood, and
+    ModelFileError for the other files. Warns, with :class:`SettingsWarning`, of what has no effect.
     """
     folder = Path(path)
-    if head is not None:
-        raise ConfigError(f"{folder} has no head '{head}'; it has one for everything.")
     settings = reading.read_settings(folder)
     settings.check_unknown(MODEL_KEYWORDS)
     system = of_folder(settings, units)

@@ -5,19 +5,20 @@ file                            handled by
 ==============================  ==================================================================
 ``*.xyz``, ``*.extxyz``         :mod:`~ladera.data.formats.extended_xyz`
 begins with ``begin``           :mod:`~ladera.data.formats.input_data` (RuNNer, n2p2)
+begins with ``BEGIN_CFG``       :mod:`~ladera.data.formats.mlip_cfg` (MLIP)
 ``*.h5``, ``*.hdf5``            :class:`ladera.data.dataset.Dataset`, larger than memory
 other ``*.h5``, ``*.npz``       :mod:`~ladera.data.formats.array_file`, reading only
 any other                       :mod:`~ladera.data.formats.ase_files`, reading only
 ==============================  ==================================================================
 
-The first two may be compressed by gzip, bzip2 or xz.
+The first three may be compressed by gzip, bzip2 or xz.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -26,7 +27,7 @@ from ase import Atoms
 
 from ladera.arguments import checked
 from ladera.data.dataset import Dataset
-from ladera.data.formats import array_file, ase_files, extended_xyz, input_data
+from ladera.data.formats import array_file, ase_files, extended_xyz, input_data, mlip_cfg
 from ladera.data.formats.labels import DataWarning
 from ladera.data.frame import Frame
 from ladera.data.label_keys import AtomColumns, LabelKeys
@@ -54,7 +55,7 @@ def read(
     source: DataLike,
     *,
     units: UnitSystem | str | None = None,
-    keys: LabelKeys | None = None,
+    keys: LabelKeys | Mapping[str, str | None] | None = None,
     atom_columns: AtomColumns = "charge energy",
     types: Sequence[str] = (),
 ) -> Dataset:
@@ -75,12 +76,15 @@ def read(
         them said; extended XYZ is in Angstrom and eV unless told otherwise; other files know their
         own.
     keys
-        Under which keys an extended XYZ (or ASE) file stores the labels.
+        Under which keys an extended XYZ (or ASE) file stores the labels: LabelKeys, or a
+        dictionary such as ``{"energy": "REF_energy", "forces": None}``.
     atom_columns
         What the two columns after the symbol hold in an ``input.data``.
     types
-        Species of the types 1, 2, 3... of a LAMMPS dump.
+        Species of the types 1, 2, 3... of a LAMMPS dump, or 0, 1, 2... of a ``.cfg`` of MLIP.
     """
+    if isinstance(keys, Mapping):
+        keys = _label_keys(keys)
     if (structures := _structures(source)) is not None:
         return Dataset.from_frames(_of_structures(structures, units, keys))
     files, units = _files(source), _unit_system(units)
@@ -89,6 +93,17 @@ def read(
         return _open_hdf5(files[0], units, keys or LabelKeys())
     frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
     return _on_disk(frames) if sum(map(_size, files)) > _LARGE else Dataset.from_frames(frames)
+
+
+def _label_keys(keys: Mapping[str, str | None]) -> LabelKeys:
+    """The names of labels in a dictionary. ArgumentError for what is none."""
+    known = LabelKeys.model_fields
+    for name, key in keys.items():
+        if name not in known:
+            raise ArgumentError(f"keys of read has '{name}'; {did_you_mean(str(name), known)}")
+        if not isinstance(key, str | None):
+            raise ArgumentError(f"The key of '{name}' is {told(key)}; give a text, or None.")
+    return LabelKeys(**keys)
 
 
 def stream(
@@ -118,7 +133,8 @@ def write(
     """Write a data set in the format that the file's name says, in one step.
 
     ``*.h5``, ``*.hdf5``, ``*.xyz`` and ``*.extxyz`` (also ``.gz``, ``.bz2``, ``.xz``) are always
-    in Angstrom and eV; ``*.data`` is an ``input.data`` in ``units``. Returns what the format has
+    in Angstrom and eV, and so is ``*.cfg``, a file of MLIP; ``*.data`` is an ``input.data`` in
+    ``units``. Returns what the format has
     no place for, which is not in the file. Raises DataError for an unknown ending and when writing
     fails.
     """
@@ -130,6 +146,8 @@ def write(
         dataset.save(path)
     elif kind in (".xyz", ".extxyz"):
         extended_xyz.write(dataset, path)
+    elif kind == ".cfg":
+        return mlip_cfg.write(dataset, path)
     else:
         input_data.write(dataset, path, _required(units, path, "--output-units"))
         return input_data.lost_labels(dataset)
@@ -143,10 +161,12 @@ def writable(path: PathLike) -> str:
     """
     path = Path(path)
     kind = ending(path)
-    if not _is_hdf5(path) and kind not in (".xyz", ".extxyz", ".data"):
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file, such as {path / 'frames.extxyz'}.")
+    if not _is_hdf5(path) and kind not in (".xyz", ".extxyz", ".cfg", ".data"):
         raise DataError(
             f"{path} has the ending '{path.suffix}', which Ladera does not write; "
-            "choose .extxyz, .extxyz.gz, .data or .h5."
+            "choose .extxyz, .extxyz.gz, .cfg, .data or .h5."
         )
     return kind
 
@@ -215,6 +235,9 @@ def _frames(
         return extended_xyz.read(path, keys, units)
     if is_input_data(path):
         return input_data.read(path, _required(units, path), atom_columns, keys)
+    if mlip_cfg.is_cfg(path):
+        _require_metal(path, units)
+        return mlip_cfg.read(path, keys, types)
     if not path.stat().st_size:
         return iter(())
     return ase_files.read(path, keys, units, types)
@@ -233,7 +256,8 @@ def _require_its_own(path: Path, atom_columns: AtomColumns, types: Sequence[str]
         )
     if types and (columns or arrays or is_extended_xyz(path) or ending(path) in _XYZ):
         raise DataError(
-            f"{path} is no file of LAMMPS; its atoms have names, so leave --types (data.types) out."
+            f"{path} is no file of LAMMPS or MLIP; its atoms have names, so leave --types "
+            "(data.types) out."
         )
 
 
@@ -252,9 +276,13 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _open_hdf5(path: Path, units: UnitSystem | None, keys: LabelKeys) -> Dataset:
+    _require_metal(path, units)
+    return Dataset.open(path).without(keys.left_out(path))
+
+
+def _require_metal(path: Path, units: UnitSystem | None) -> None:
     if units not in (None, METAL):
         raise DataError(f"{path} is in Angstrom and eV already; give no other units.")
-    return Dataset.open(path).without(keys.left_out(path))
 
 
 def _unit_system(units: UnitSystem | str | None) -> UnitSystem | None:

@@ -18,8 +18,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from ladera.arrays import Booleans, Floats, Integers
-from ladera.data.text import LineReader, open_text
-from ladera.errors import DataError
+from ladera.data.text import LineReader, numbers_of_types, open_text
 from ladera.units import FEMTOSECOND
 
 UNFOLDED: Final = "unfolded"  # in info: the positions are known to be so
@@ -50,9 +49,7 @@ def read(path: Path, types: Sequence[str]) -> Iterator[Atoms]:
     cut short is missing. Raises DataError, with the line, for what is no dump, for elements that
     are not known, and for units other than metal and real.
     """
-    unknown = [name for name in types if name not in atomic_numbers]
-    if unknown:
-        raise DataError(f"'{unknown[0]}' is no element; name each type by one, as in Li P S.")
+    numbers_of_types(types)
     with LineReader(path) as file:
         header: _Header = {}
         ids: Integers | None = None

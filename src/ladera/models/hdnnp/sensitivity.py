@@ -77,7 +77,7 @@ def examine(
             "symmetry functions alone; give a model of the architecture hdnnp."
         )
     if not 0 < threshold < 1:
-        raise ConfigError(f"The threshold is {threshold}; it must be between 0 and 1.")
+        raise ConfigError.of("threshold", f"{threshold:g}", "it must be between 0 and 1")
     values = sample(potential.plan, graphs)
     slopes = [
         _slopes(potential, element, G)

@@ -42,6 +42,7 @@ class HDNNP4G(SymmetryFunctionPotential):
     gives = (*SymmetryFunctionPotential.gives, DIPOLE, CHARGES)
     knows_charge = True
     hops = None  # charges depend on all atoms
+    partly_periodic = False  # Ewald sums are of three directions, or none
 
     electronegativity_scale: Tensor  # eV/e
 

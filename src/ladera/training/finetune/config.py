@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from ladera.data.label_keys import LabelKeys
+from ladera.schemas import Configured
 
 
 def _as_tuple(value: object) -> object:
@@ -20,10 +21,8 @@ def _naive_if_unsaid(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
-class ReplayConfig(BaseModel):
+class ReplayConfig(Configured):
     """Frames like those that the base was trained on: what it must not forget."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     files: Names = Field(min_length=1, description="Files with the frames.")
     keys: LabelKeys = Field(
@@ -42,9 +41,7 @@ class ReplayConfig(BaseModel):
     )
 
 
-class _Finetune(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+class _Finetune(Configured):
     base: str = Field(description="The model to start from: a file, a run, or a published name.")
     replay: ReplayConfig | None = Field(
         None, description="Frames on which to measure what is forgotten."

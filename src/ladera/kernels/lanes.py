@@ -1,0 +1,183 @@
+"""Vectors of as many numbers as a wide register has, for loops that compute as many atoms at once.
+
+LLVM finds SIMD code in long loops by itself. Where every step is for a few numbers, as in a program
+that is walked row by row, it has to be told: a row of a table with ``lanes_of`` columns is loaded
+as one value, on which ``+``, ``-``, ``*`` and ``/`` act number by number (also with a plain number
+of the same type), and stored again. On processors with narrower registers it is kept in several.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.np import arrayobj
+
+from ladera.arrays import Reals
+
+_make_array: Any = arrayobj.make_array  # this and the others have no types
+_insert_function: Any = cgutils.get_or_insert_function
+_signature: Any = signature
+_lower: Any = lower_builtin
+_infer: Any = infer_global
+
+WIDTH = 64  # bytes: a register of AVX-512, and a line of the cache
+
+
+def lanes_of(dtype: np.dtype[Any]) -> int:
+    """How many numbers a vector has: 8 of float64, 16 of float32."""
+    return WIDTH // dtype.itemsize
+
+
+def rows_of_lanes(rows: int, dtype: np.dtype[Any]) -> Reals:
+    """A table (rows, lanes) of zeros whose rows are lines of the cache."""
+    memory = np.zeros((rows + 1) * WIDTH, np.uint8)
+    start = -memory.ctypes.data % WIDTH
+    table: Reals = memory[start : start + rows * WIDTH].view(dtype).reshape(rows, lanes_of(dtype))
+    return table
+
+
+def _intrinsic(function: Callable[..., Any]) -> Any:
+    """What compiled functions call; its own arguments are types, those of its callers values."""
+    return intrinsic(function)
+
+
+class _Lanes(types.Type):
+    """The type of a vector."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"Lanes({dtype})")
+
+
+@register_model(_Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: _Lanes) -> None:
+        super().__init__(manager, kind, _vector(kind))  # type: ignore[no-untyped-call]
+
+
+def _vector(kind: _Lanes) -> ir.VectorType:
+    number = ir.DoubleType() if kind.dtype is types.float64 else ir.FloatType()
+    return ir.VectorType(number, WIDTH * 8 // kind.dtype.bitwidth)
+
+
+def _spread(builder: Any, number: Any, kind: _Lanes) -> Any:
+    """A number in every lane."""
+    vector = _vector(kind)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, _index(0))
+    every = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), every)
+
+
+def _index(value: int) -> ir.Constant:
+    return ir.Constant(ir.IntType(32), value)
+
+
+def _address(context: Any, builder: Any, table: Any, value: Any, row: Any) -> Any:
+    """Where a row of a table is."""
+    data = _make_array(table)(context, builder, value).data
+    vector = _vector(_Lanes(table.dtype))
+    first = builder.gep(data, [builder.mul(row, ir.Constant(row.type, vector.count))])
+    return builder.bitcast(first, vector.as_pointer())
+
+
+@_intrinsic
+def load(_: Any, table: Any, row: Any) -> Any:
+    """A row of a contiguous table (rows, lanes)."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(_address(context, builder, sig.args[0], *args), align=WIDTH)
+
+    return _Lanes(table.dtype)(table, types.intp), generate
+
+
+@_intrinsic
+def store(_: Any, table: Any, row: Any, lanes: _Lanes) -> Any:
+    """Write a row of a contiguous table (rows, lanes)."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _address(context, builder, sig.args[0], *args[:2])
+        builder.store(args[2], place, align=WIDTH)
+        return context.get_dummy_value()
+
+    return types.void(table, types.intp, lanes), generate
+
+
+@_intrinsic
+def zero(_: Any, table: Any) -> Any:
+    """Zeros, as a row of ``table``."""
+    kind = _Lanes(table.dtype)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return ir.Constant(_vector(sig.return_type), [0.0] * _vector(sig.return_type).count)
+
+    return kind(table), generate
+
+
+@_intrinsic
+def root(_: Any, lanes: _Lanes) -> Any:
+    """Square roots."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = args[0].type
+        function = _insert_function(
+            builder.module,
+            ir.FunctionType(vector, [vector]),
+            f"llvm.sqrt.v{vector.count}f{sig.args[0].dtype.bitwidth}",
+        )
+        return builder.call(function, args)
+
+    return lanes(lanes), generate
+
+
+@_intrinsic
+def positive(_: Any, lanes: _Lanes) -> Any:
+    """The numbers above zero, 0 in place of the others; NaN stays."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        nothing = ir.Constant(args[0].type, [0.0] * args[0].type.count)
+        below = builder.fcmp_ordered("<", args[0], nothing)
+        return builder.select(below, nothing, args[0])
+
+    return lanes(lanes), generate
+
+
+def _make_operator(function: Callable[..., Any], instruction: str) -> None:
+    """Let an operator of Python act on vectors, and on a number and a vector."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        sides = [
+            side if isinstance(kind, _Lanes) else _spread(builder, side, sig.return_type)
+            for kind, side in zip(sig.args, args, strict=True)
+        ]
+        return getattr(builder, instruction)(*sides, flags=("contract", "nsz"))
+
+    for sides in ((_Lanes, _Lanes), (types.Float, _Lanes)):
+        _lower(function, *sides)(generate)
+
+    class _Template(AbstractTemplate):
+        def generic(self, args: Any, _: Any) -> Any:
+            if len(args) != 2 or not isinstance(args[1], _Lanes):
+                return None
+            left, right = args
+            if left == right or left == right.dtype:
+                return _signature(right, left, right)
+            return None
+
+    _infer(function)(_Template)
+
+
+for _operator, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _make_operator(_operator, _instruction)

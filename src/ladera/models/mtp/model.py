@@ -1,0 +1,179 @@
+"""The moment tensor potential."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ladera.errors import ConfigError
+from ladera.graph import Graph
+from ladera.kernels.moment_tensors import ops, reference
+from ladera.kernels.moment_tensors.neighbors import RadialRange
+from ladera.kernels.moment_tensors.program import MomentProgram
+from ladera.kernels.moment_tensors.tables import Tables
+from ladera.models.mtp.config import MTPConfig, ProgramSize
+from ladera.models.mtp.fast import FastPath, edges_of
+from ladera.models.mtp.generation import program_of_level
+from ladera.potential import Potential, TrainingStatistics
+
+
+class MTP(Potential):
+    r"""Moment tensor potential (Shapeev, Multiscale Model. Simul. 14, 1153 (2016)).
+
+        E_i = E0_z + e_z + sum_s w_s B_s(i)
+        f_mu(r; z, z') = sum_b c[z, z', mu, b] Q_b(r)
+
+    The functions B_s are those of a :class:`.MomentProgram` on the moments of the neighbours of
+    atom i with the radial functions f_mu, z and z' being the elements of the atom and of its
+    neighbour; see :func:`.reference.chebyshev` for Q_b. Parameters: ``radial_coefficients`` c
+    (n_species, n_species, n_radial, radial_basis_size), not symmetric in the elements,
+    ``moment_coefficients`` w (n_scalars,), ``species_energies`` e (n_species,) in eV.
+    """
+
+    double_buffers: ClassVar[tuple[str, ...]] = ("reference_energies",)
+
+    reference_energies: Tensor
+    basic: Tensor
+    products: Tensor
+    scalars: Tensor
+
+    def __init__(self, config: MTPConfig) -> None:
+        super().__init__(config)
+        program, size = _sized(config)
+        n_radial = config.n_radial or program.n_radial  # a placeholder always comes with one
+        self.config: MTPConfig = config.model_copy(update={"program": size, "n_radial": n_radial})
+        self._program: tuple[object, MomentProgram, dict[np.dtype[Any], Tables]] | None = None
+        self._fast: FastPath | None = None
+        self.register_buffer("basic", torch.from_numpy(program.basic.copy()))
+        self.register_buffer("products", torch.from_numpy(program.products.copy()))
+        self.register_buffer("scalars", torch.from_numpy(program.scalars.copy()))
+        n_species = len(self.numbers)
+        shape = (n_species, n_species, n_radial, config.radial_basis_size)
+        self.radial_coefficients = nn.Parameter(torch.randn(shape, dtype=torch.float64))
+        zeros = torch.zeros(size.scalars, dtype=torch.float64)
+        self.moment_coefficients = nn.Parameter(zeros)
+        self.species_energies = nn.Parameter(torch.zeros(n_species, dtype=torch.float64))
+        self.register_buffer("reference_energies", torch.zeros(n_species, dtype=torch.float64))
+
+    @classmethod
+    def with_program(cls, config: MTPConfig, program: MomentProgram) -> MTP:
+        """A model with functions of its own, whatever the level of ``config``."""
+        size = ProgramSize(
+            basic=len(program.basic), products=len(program.products), scalars=len(program.scalars)
+        )
+        n_radial = config.n_radial or program.n_radial
+        model = cls(config.model_copy(update={"program": size, "n_radial": n_radial}))
+        for name in ("basic", "products", "scalars"):
+            getattr(model, name).copy_(torch.from_numpy(getattr(program, name)))
+        return model
+
+    @property
+    def program(self) -> MomentProgram:
+        """How its functions are made; raises ConfigError where that was never said."""
+        return self._known_program()[0]
+
+    def _known_program(self) -> tuple[MomentProgram, dict[np.dtype[Any], Tables]]:
+        """The program, and the tables of it that were made, which are kept while it stays."""
+        buffers = (self.basic, self.products, self.scalars)
+        version = tuple((id(buffer), buffer._version) for buffer in buffers)
+        if self._program is None or self._program[0] != version:
+            if bool((self.scalars < 0).any()):
+                raise ConfigError(
+                    "The configuration of the mtp model speaks of functions of its own "
+                    "('program'), and there are none; leave program out for those of the level."
+                )
+            arrays = (buffer.cpu().numpy().copy() for buffer in buffers)
+            self._program = version, MomentProgram(*arrays), {}
+        return self._program[1:]
+
+    def tables(self) -> Tables:
+        """The program as the compiled loops take it."""
+        program, known = self._known_program()
+        dtype = np.dtype(str(self.dtype).removeprefix("torch."))
+        if dtype not in known:
+            known[dtype] = Tables.of(program.without_idle(), dtype)
+        return known[dtype]
+
+    @property
+    def distances(self) -> RadialRange:
+        """Of its radial functions."""
+        return RadialRange(self.config.min_distance, self.cutoff)
+
+    def constants(self) -> Tensor:
+        """E0_z + e_z of each element, (n_species,), eV, float64."""
+        return self.reference_energies + self.species_energies
+
+    def radial_functions(self, graph: Graph, index: Tensor) -> Tensor:
+        """f_mu of each edge, (n_edges, n_radial); ``index`` (n_atoms,) the element of each atom."""
+        config = self.config
+        basis = reference.chebyshev(
+            graph.vectors.norm(dim=1), config.radial_basis_size, config.min_distance, self.cutoff
+        )
+        pairs = self.radial_coefficients[index[graph.centers], index[graph.neighbors]]
+        return torch.einsum("emb,eb->em", pairs, basis)
+
+    def functions(self, graph: Graph) -> Tensor:
+        """The invariant functions B of each atom, (n_atoms, n_scalars)."""
+        if not torch.is_grad_enabled() and self.device.type == "cpu":
+            return self._tables().functions(graph, self.element_index(graph))
+        radial = self.radial_functions(graph, self.element_index(graph))
+        basic = reference.basic_moments(
+            self.program, graph.vectors, radial, graph.centers, graph.n_atoms
+        )
+        return reference.functions(self.program, basic)
+
+    def atomic_energies(self, graph: Graph) -> Tensor:
+        """E0_z + e_z + sum_s w_s B_s of each atom, (n_atoms,), eV."""
+        learned = self.functions(graph) @ self.moment_coefficients
+        return learned + self.constants()[self.element_index(graph)]
+
+    def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """One compiled pass; in training, one that is differentiable in the parameters."""
+        if self.device.type != "cpu":
+            return super().energies_and_edge_gradients(graph)
+        index = self.element_index(graph)
+        if not torch.is_grad_enabled():
+            return self._tables().energies_and_edge_gradients(graph, index)
+        energies, gradients = ops.energies_and_edge_gradients(
+            self.radial_coefficients,
+            self.moment_coefficients,
+            self.tables(),
+            self.distances,
+            edges_of(graph, index),
+        )
+        return energies + self.constants()[index], gradients
+
+    def _tables(self) -> FastPath:
+        if self._fast is None or self._fast.outdated:
+            self._fast = FastPath(self, self.tables())
+        return self._fast
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Forget the tables of the compiled loops when tensors are moved or converted."""
+        self._fast = None
+        return super()._apply(fn, recurse)
+
+    def free_atom_energies(self, head: str | None = None) -> Tensor:
+        """E0 of each element, (n_species,), eV."""
+        return self.reference_energies
+
+    def fit_statistics(self, graphs: Iterable[Graph], statistics: TrainingStatistics) -> None:
+        """Take the reference energies."""
+        energies = [statistics.reference_energies[symbol] for symbol in self.symbols]
+        self.reference_energies.copy_(torch.tensor(energies, dtype=torch.float64))
+
+
+def _sized(config: MTPConfig) -> tuple[MomentProgram, ProgramSize]:
+    """The program of the level, or room for one of its own, which is -1 until it comes."""
+    if config.program is None:
+        program = program_of_level(config.level)
+        sizes = (len(program.basic), len(program.products), len(program.scalars))
+        basic, products, scalars = sizes
+        return program, ProgramSize(basic=basic, products=products, scalars=scalars)
+    size = config.program
+    shapes = ((size.basic, 4), (size.products, 4), (size.scalars,))
+    return MomentProgram(*(np.full(shape, -1, dtype=np.int64) for shape in shapes)), size

@@ -1,0 +1,92 @@
+"""The invariant functions of moment tensor potentials: how many, which, and that they are so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from scipy.spatial.transform import Rotation
+
+from cases import shared
+from conftest import moment_tensor
+from ladera.codes.mtp.parsing import parse
+from ladera.kernels.moment_tensors import reference
+from ladera.kernels.moment_tensors.program import MomentProgram
+from ladera.models.mtp.generation import program_of_level
+from ladera.models.mtp.graphs import scalars
+from ladera.testing import check_contract
+
+BASIC = (1, 1, 5, 11, 25, 46, 81, 130, 201, 295)  # of the levels 2, 4, ..., 20
+SCALARS = (1, 2, 5, 9, 16, 29, 52, 92, 163, 288)
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_programs_have_the_functions_of_their_level(place: int) -> None:
+    program = program_of_level(2 + 2 * place)
+    assert len(program.scalars) == SCALARS[place]
+    assert len(program.basic) == BASIC[place]
+
+
+def test_so_many_functions_of_high_levels() -> None:
+    """Published potentials go to level 24."""
+    assert [len(scalars(level)) for level in (18, 20, 24)] == [*SCALARS[8:], 864]
+
+
+def functions_of(program: MomentProgram, vectors: torch.Tensor) -> torch.Tensor:
+    """B (n_scalars,) of an atom with neighbours (n, 3) and some radial functions."""
+    distances = vectors.norm(dim=1)
+    radial = torch.stack([torch.exp(-distances * (0.3 + 0.2 * k)) for k in range(6)], dim=1)
+    centers = torch.zeros(len(vectors), dtype=torch.int64)
+    basic = reference.basic_moments(program, vectors, radial[:, : program.n_radial], centers, 1)
+    return reference.functions(program, basic)[0]
+
+
+@pytest.mark.parametrize("level", [8, 16])
+def test_functions_do_not_change_with_a_rotation_or_reflection(level: int) -> None:
+    generator = np.random.default_rng(level)
+    vectors = torch.from_numpy(generator.normal(size=(9, 3)))
+    program = program_of_level(level)
+    expected = functions_of(program, vectors)
+    for sign in (1, -1):
+        turn = sign * Rotation.random(random_state=1).as_matrix()
+        found = functions_of(program, vectors @ torch.from_numpy(turn).T)
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
+        torch.testing.assert_close(
+            found, functions_of(program, vectors.flip(0) @ torch.from_numpy(turn).T)
+        )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"mtp_golden/multi/{level}/pot.mtp" for level in ("02", "06", "10")),
+        *(f"mtp_golden/cubic/{level}/pot.mtp" for level in ("08", "16")),
+        "ionic_conductors/mtp_potentials/Na2.25Y0.25Zr0.75Cl6/fitted.mtp",
+    ],
+)
+def test_functions_of_a_file_are_those_of_its_level(name: str) -> None:
+    """Each is one of ours times a constant, and no two are the same one of ours."""
+    file = parse(Path(shared(f"data/{name}")))
+    ours = program_of_level(file.level)
+    generator = np.random.default_rng(0)
+    values = [
+        [functions_of(program, vectors).numpy() for program in (file.program, ours)]
+        for vectors in torch.from_numpy(generator.normal(size=(4, 7, 3)))
+    ]
+    theirs, found = (np.array([pair[k] for pair in values]) for k in (0, 1))
+    partners = []
+    for function in theirs.T:
+        ratios = found / function[:, None]
+        spread = np.ptp(ratios, axis=0) / np.abs(ratios).max(axis=0)
+        (matching,) = np.flatnonzero(spread < 1e-9)
+        partners.append(matching)
+    assert sorted(partners) == list(range(len(ours.scalars)))
+
+
+def test_contract_of_one_element() -> None:
+    crystal = bulk("O", "bcc", a=2.6, cubic=True) * (1, 1, 2)
+    crystal.rattle(0.1, seed=1)
+    check_contract(moment_tensor(12, ("O",)), crystal)
