@@ -176,3 +176,37 @@ def test_a_split_with_something_else_in_it_is_named(tmp_path: Path, key: str) ->
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: None}))
     with pytest.raises(DataError, match=rf"no split that Ladera wrote \({key}: "):
         Split.load(path, data)
+
+
+@pytest.mark.parametrize("damage", ["numbers", "forces"])
+def test_a_relaxation_of_other_frames_is_named(tmp_path: Path, damage: str) -> None:
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io.trajectory import Trajectory
+
+    from ladera.report.report import write_report
+
+    sound_files.relax(sound_files._argon(), sound_files._pairs(), folder=tmp_path)
+    path = tmp_path / "trajectory.traj"
+    with Trajectory(path) as file:
+        frames = list(file)
+    with Trajectory(path, "w") as file:
+        for atoms in frames:
+            energy = atoms.get_potential_energy()
+            if damage == "numbers":
+                atoms.numbers[0] = 3000
+            atoms.calc = SinglePointCalculator(atoms, energy=energy)
+            file.write(atoms)
+    said = "cannot be read" if damage == "numbers" else "is not what a relaxation wrote"
+    with pytest.raises(DataError, match=rf"trajectory\.traj {said}"):
+        write_report(tmp_path)
+
+
+def test_a_force_that_nobody_asked_for(tmp_path: Path) -> None:
+    from ladera.report.report import write_report
+
+    sound_files.relax(sound_files._argon(), sound_files._pairs(), folder=tmp_path)
+    path = tmp_path / "settings.json"
+    stored = json.loads(path.read_text())
+    stored["settings"]["fmax"] = None
+    path.write_text(json.dumps(stored))
+    assert "asked: below" not in write_report(tmp_path).read_text()
