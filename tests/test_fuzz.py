@@ -201,6 +201,7 @@ def test_a_relaxation_of_other_frames_is_named(tmp_path: Path, damage: str) -> N
         write_report(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore::ladera.report.report.ReportWarning")  # of the 3D view
 def test_a_force_that_nobody_asked_for(tmp_path: Path) -> None:
     from ladera.report.report import write_report
 

@@ -103,7 +103,7 @@ def _md_facts(simulation: SimulationRun, skip: float) -> Iterator[tuple[str, str
     settings, table = simulation.settings, simulation.after(skip)
     if "ensemble" in settings:
         yield "Ensemble", str(settings["ensemble"])
-    if "temperature" in settings:
+    if settings.get("temperature") is not None:
         end = settings.get("temperature_end")
         ramp = f" to {end:g} K" if end is not None else ""
         yield "Set temperature", f"{settings['temperature']:g} K{ramp}"
