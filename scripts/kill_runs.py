@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+PATIENCE = 3600  # s: a busy machine is no fault
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGXCPU, signal.SIGHUP, signal.SIGINT)
 CONFIG = """\
 data: {{files: [{data}], split: {{validation: 0.25, test: 0}}}}
@@ -121,7 +122,7 @@ def disturb(kind: Kind, folder: Path, generator: random.Random, kills: int, span
                 number = generator.choice([signal.SIGKILL, generator.choice(SIGNALS)])
                 process.send_signal(number)
                 done += 1
-        _, said = process.communicate(timeout=600)
+        _, said = process.communicate(timeout=PATIENCE)
         if process.returncode == 0:
             return done
         if process.returncode not in (130, -signal.SIGKILL) and done:

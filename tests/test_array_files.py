@@ -87,3 +87,52 @@ def test_what_is_refused(tmp_path):
         file["x"] = [1.0]
     with pytest.raises(DataError, match="no group of it has positions"):
         formats.read(tmp_path / "b.h5", units="angstrom-ev")
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    path = tmp_path / "water.npz"
+    np.savez(path, R=R, z=WATER, E=E, F=F)
+    sound = path.read_bytes()
+    for damaged in (sound[:-30], b"xx" + sound[2:], sound.replace(b"NUMPY", b"NUMPX", 1), b""):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"water\.npz cannot be read.*damaged"):
+            formats.read(path, units="angstrom-ev")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("R", np.full((4, 3, 3), b"xyz"), "'R' holds .S3, expected numbers"),
+        ("z", np.array([8.0, np.nan, 1.0]), "'z' holds float64, expected atomic numbers"),
+        ("z", np.array([b"\x93", b"H", b"H"]), "is no chemical symbol"),
+        ("cell", np.full((3, 3), b"x"), "'cell' holds .S1, expected numbers"),
+        ("pbc", np.array(["a", "b", "c"]), "'pbc' has the shape"),
+    ],
+)
+def test_arrays_of_something_else_are_named(tmp_path, name, value, said):
+    path = tmp_path / "water.npz"
+    arrays = {"R": R, "z": WATER, "E": E, "F": F, "cell": 9 * np.eye(3)}
+    np.savez(path, **arrays | {name: value})
+    with pytest.raises(DataError, match=said):
+        formats.read(path, units="angstrom-ev")
+
+
+def test_links_circles_and_numbers_that_are_not_there(tmp_path):
+    path = tmp_path / "ani.h5"
+
+    def refused(change, said):
+        with h5py.File(path, "w") as file:
+            file.attrs["format"] = [1, 2]  # which is no word
+            group = file.create_group("water")
+            group["coordinates"], group["species"], group["energies"] = R, WATER, E
+            change(file, group)
+        with pytest.raises(DataError, match=said):
+            formats.read(path, units="angstrom-ev", keys=LabelKeys(forces=None))
+
+    other = h5py.ExternalLink("other.h5", "/forces")
+    refused(lambda file, group: group.__setitem__("forces", other), "'forces' .* is a link")
+    refused(lambda file, group: group.__setitem__("more", file), "/water/more stands within itself")
+    refused(
+        lambda file, group: group.create_dataset("x", (10**9, 10**3), "f8", chunks=(1, 10)),
+        "'x' is to have 1000000000000 numbers, for which it is too short",
+    )

@@ -108,6 +108,18 @@ def test_keys_and_columns(capsys, file, tmp_path):
     assert run(capsys, *words, "--atom-columns", "energy charge")[0] == 0
 
 
+def test_what_a_file_does_not_have_is_refused(capsys, file, tmp_path):
+    stored = tmp_path / "stored.h5"
+    write(Dataset.from_frames(water(3)), stored)
+    for path in (file, stored):
+        code, _, error = run(capsys, "data", "info", path, "--atom-columns", "energy charge")
+        assert code == 1
+        assert "is no input.data, whose two columns after the symbol could be meant" in error
+        code, _, error = run(capsys, "data", "info", path, "--types", "O", "H")
+        assert code == 1
+        assert "is no file of LAMMPS or MLIP; its atoms have names, so leave --types" in error
+
+
 @pytest.mark.parametrize(
     ("options", "sizes"),
     [

@@ -17,7 +17,7 @@ from data_frames import water
 from ladera import Graph, Potential, evaluate, loading
 from ladera.cli import main
 from ladera.data.dataset import Dataset
-from ladera.data.formats import write
+from ladera.data.formats import read, write
 from ladera.errors import ConfigError, DataError, LaderaError
 from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
@@ -409,3 +409,17 @@ def test_the_report_shows_what_was_forgotten(bases: Path, tmp_path: Path) -> Non
     for words in ("Forgetting", "what the base says", "Reference energies", "-2041.8"):
         assert words in section
     assert f"{after['forces']['rmse']:.3g}" in section
+
+
+def test_check_refuses_what_the_training_would(bases, tmp_path, capsys):
+    file, frames = tmp_path / "tune.yaml", tmp_path / "dipoles.extxyz"
+    old = read(bases / "new.extxyz")
+    write(Dataset.from_frames(frame.with_(dipole=np.ones(3)) for frame in old), frames)
+    data = {"files": str(frames), "split": {"validation": 4, "test": 2}}
+    config_file.save(settings(bases, data=data, loss={"dipole": 1.0}), file)
+    with pytest.raises(SystemExit) as left:
+        main(["train", str(file), "--check"])
+    assert left.value.code == 1
+    assert "the mace model has no dipole" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="the mace model has no dipole"):
+        train(config_file.load(file), tmp_path / "run")

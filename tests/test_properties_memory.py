@@ -131,3 +131,16 @@ def test_what_was_asked_belongs_to_what_is_kept(tmp_path, monkeypatch):
     assert second.calc.get_property("energies", second) == pytest.approx(
         [first.get_potential_energy()]
     )
+
+
+def test_what_is_damaged_is_computed_again(model, tmp_path):
+    atoms = cluster()
+    atoms.calc = RememberingCalculator(model, tmp_path)
+    expected = atoms.get_forces()
+    (file,) = tmp_path.iterdir()
+    sound = file.read_bytes()
+    for damaged in (b"", sound[: len(sound) // 2], b"x" + sound[1:]):
+        file.write_bytes(damaged)
+        atoms.calc = RememberingCalculator(model, tmp_path)
+        np.testing.assert_array_equal(atoms.get_forces(), expected)
+        assert file.read_bytes()[:2] == b"PK"

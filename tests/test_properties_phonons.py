@@ -19,8 +19,9 @@ from ladera.cli import main
 from ladera.errors import PropertyError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.properties import result
-from ladera.properties.phonons import phonons, supercell_of
+from ladera.properties.phonons import phonons
 from ladera.properties.quasi_harmonic import quasi_harmonic
+from ladera.properties.supercells import supercell_of
 
 A, K = 3.0, 2.5  # Angstrom, eV/Angstrom^2
 
@@ -375,3 +376,18 @@ def test_a_supercell_of_one_atom_has_no_phonons():
     atoms.calc = EMT()
     with pytest.raises(PropertyError, match="The supercell has one atom"):
         phonons(atoms, supercell=(1, 1, 1))
+
+
+@pytest.mark.parametrize("beyond", [1e-4, -1e-4, 0.5])
+def test_a_kink_is_said(beyond):
+    """The second shell stands at the cutoff, where this potential's curvature jumps; or not."""
+    a = 5.4
+    settings = {"species": ("Ar",), "epsilon": {"Ar": 0.0104}, "sigma": {"Ar": 3.4}}
+    atoms = bulk("Ar", a=a)
+    atoms.calc = LennardJones(LennardJonesConfig(cutoff=a + beyond, **settings)).calculator()
+    found = phonons(atoms, supercell=3)
+    rows = [float(row[1]) for row in found.table().rows if "NOT SMOOTH" in row[0]]
+    assert len(rows) == (2 if beyond < 0.1 else 0)
+    if rows:  # of one pair, moved at an angle: what its second derivative is there, or less
+        second = 4 * 0.0104 * (156 * 3.4**12 / a**14 - 42 * 3.4**6 / a**8)
+        assert 0.5 < abs(rows[0] - rows[1]) / abs(second) < 1.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import inspect
@@ -195,6 +196,45 @@ def test_locks_that_were_left(tmp_path: Path, owner: object, taken_over: bool) -
         with pytest.raises(ConfigError, match=f"if it is no more, remove {path}"):
             lock.locked(tmp_path).__enter__()
         assert path.exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.parametrize(
+    ("pid", "host", "taken_over"),
+    [(os.getppid(), platform.node(), False), (1, "elsewhere", False), (None, "", True)],
+)
+def test_where_the_file_system_has_no_locks_the_file_has_to_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    pid: int | None,
+    host: str,
+    taken_over: bool,
+) -> None:
+    """As on NFS without its lock daemon."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    if pid is None:  # one that has ended
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        pid, host = ended.pid, platform.node()
+    path = tmp_path / lock.LOCK
+    path.write_text(json.dumps({"pid": pid, "host": host, "machine": files.machine()}))
+    if taken_over:
+        with lock.locked(tmp_path):
+            assert json.loads(path.read_text())["pid"] == os.getpid()
+            with pytest.raises(ConfigError, match="is in use by process"):
+                lock.locked(tmp_path).__enter__()
+        assert not path.exists()
+        return
+    if host == "elsewhere":
+        path.write_text(json.dumps({"pid": pid, "host": host, "machine": "x"}))
+    with pytest.raises(ConfigError, match=f"is in use by process {pid} on {host}"):
+        lock.locked(tmp_path).__enter__()
+    assert path.exists()
 
 
 def test_temporary_files_of_the_dead_are_swept(tmp_path: Path) -> None:

@@ -95,6 +95,25 @@ def test_sites_that_are_not_full_are_named(tmp_path: Path) -> None:
         read_structure(pdb)
 
 
+@pytest.mark.parametrize("element", ["", "D"])
+def test_a_dummy_is_no_deuterium(tmp_path: Path, element: str) -> None:
+    path = tmp_path / "a.pdb"
+    ase.io.write(path, molecule("H2O"))
+    lines = path.read_text().splitlines()
+    atoms = [k for k, line in enumerate(lines) if line.startswith("ATOM")]
+    line = lines[atoms[-1]]
+    for name, said in (("D1 ", ""), ("H2 ", ""), ("DUM", r"atom 2 is called 'DUM', .* no atom")):
+        if name == "H2 " and not element:
+            continue
+        lines[atoms[-1]] = f"{line[:12]} {name}{line[16:76]}{element:>2}"
+        path.write_text("\n".join(lines))
+        if said:
+            with pytest.raises(DataError, match=said):
+                read_structure(path)
+        else:
+            assert read_structure(path).get_masses()[2] == pytest.approx(2.0141018)
+
+
 def test_deuterium_and_tritium_are_hydrogen_of_their_masses(tmp_path: Path) -> None:
     water = molecule("H2O")
     rows = [" ".join(map(str, row)) for row in water.positions]

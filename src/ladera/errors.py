@@ -139,6 +139,14 @@ def reason_of(error: Exception) -> str:
     return "" if re.search(foreign, said) else f": {said}"
 
 
+def needs_package(path: object, error: ModuleNotFoundError) -> DataError:
+    """The error of a file whose reader wants a package that is not installed."""
+    return DataError(
+        f"{path} can only be read with the package '{error.name}'; install it, or convert the file "
+        "where it is installed."
+    )
+
+
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """Where a validation by pydantic failed first, such as ``model.cutoff``, and why."""
     problem = error.errors()[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import DATA
+from ladera.cli.inputs import DATA, Types
 from ladera.cli.numbers import whole
 from ladera.cli.outputs import claim_file
 from ladera.cli.session import answer
@@ -62,13 +62,7 @@ class Reading:
     ] = None
     head_key: Annotated[str | None, Parameter(help="Key of the level of theory (head).")] = None
     weight_key: Annotated[str | None, Parameter(help="Key of the weight (weight).")] = None
-    types: Annotated[
-        list[str] | None,
-        Parameter(
-            help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
-            consume_multiple=1,
-        ),
-    ] = None
+    types: Types = None
     atom_columns: Annotated[
         Literal["charge energy", "energy charge"],
         Parameter(help="What the two columns after the symbol hold in an input.data."),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import MODEL, STRUCTURE, TRAJECTORY
+from ladera.cli.inputs import MODEL, STRUCTURE, TRAJECTORY, Types
 from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, model_source
 from ladera.cli.numbers import FEMTOSECONDS, KELVIN, PICOSECONDS, in_unit, whole
@@ -53,13 +53,7 @@ class Files:
         KELVIN,
         Parameter(help="Temperature of each trajectory or run, K.", consume_multiple=1),
     ] = None
-    types: Annotated[
-        list[str] | None,
-        Parameter(
-            help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
-            consume_multiple=1,
-        ),
-    ] = None
+    types: Types = None
 
 
 @Parameter(name="*")

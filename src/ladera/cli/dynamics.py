@@ -7,19 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import TRAJECTORY
+from ladera.cli.inputs import TRAJECTORY, Types
 from ladera.cli.numbers import ANGSTROM, FEMTOSECONDS, KELVIN, PICOSECONDS, WAVENUMBER
 from ladera.cli.properties import finish, require_free
 
 Run = Annotated[
     Path, TRAJECTORY, Parameter(help="Folder of `ladera md`, or a trajectory file ASE reads.")
-]
-Types = Annotated[
-    list[str] | None,
-    Parameter(
-        help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
-        consume_multiple=1,
-    ),
 ]
 
 Interval = Annotated[

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
+
+from cyclopts import Parameter
 
 from ladera.cli.misuse import UsageError, example_in
 
@@ -29,6 +31,13 @@ TRAJECTORY: Final = Role("trajectory")
 CONFIG: Final = Role("config")
 MODEL_AND_STRUCTURE: Final = Role("model", 1)
 MODEL_AND_ENDS: Final = Role("model", 2)
+Types = Annotated[
+    list[str] | None,
+    Parameter(
+        help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
+        consume_multiple=1,
+    ),
+]
 _NEEDS: Final = {1: "MODEL and STRUCTURE", 2: "MODEL, START and END"}
 
 

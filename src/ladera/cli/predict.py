@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
-from ladera.cli.inputs import DATA, MODEL
+from ladera.cli.inputs import DATA, MODEL, Types
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.outputs import claim_file
 from ladera.cli.session import answer, asked
@@ -41,13 +41,7 @@ class StructureReading:
         str | None, Parameter(help="Key of a frame's group (config_type).")
     ] = None
     head_key: Annotated[str | None, Parameter(help="Key of the level of theory (head).")] = None
-    types: Annotated[
-        list[str] | None,
-        Parameter(
-            help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
-            consume_multiple=1,
-        ),
-    ] = None
+    types: Types = None
 
     def without_labels(self) -> Reading:
         """The reading of these and of no label."""

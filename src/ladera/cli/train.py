@@ -136,17 +136,12 @@ def schema() -> int:
 
 def _check(settings: TrainingConfig) -> int:
     from ladera.cli.data import print_report
-    from ladera.models import registry
-    from ladera.training.loss import require_learnable
     from ladera.training.preparation import prepare
 
     prepared = prepare(settings)
     print_report(prepared.report, prepared.dataset)
     prepared.require_sound_data()
-    if settings.finetune is None:
-        prepared.statistics()
-        potential = registry.build(prepared.model)
-        require_learnable(potential, prepared.config, prepared.dataset)
+    prepared.start.check(prepared)
     if prepared.unlearned:
         weights = ", ".join(f"loss.{name}" for name in prepared.unlearned)
         print(f"The frames have labels that are not trained on: {weights} = 0.")

@@ -134,9 +134,15 @@ def is_foreign(path: Path) -> bool:
     """Whether a file is HDF5, but no data set of Ladera's."""
     try:
         with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("format") != FORMAT_NAME)
-    except OSError:  # missing or damaged: map_file says so
-        return False
+            return _format(file) != FORMAT_NAME
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError):
+        return False  # missing or damaged: map_file says so
+
+
+def _format(file: h5py.File) -> str:
+    """What a file says of its format; empty where that is no word."""
+    said = file.attrs.get("format")
+    return said if isinstance(said, str) else ""
 
 
 def map_file(path: Path) -> Arrays:
@@ -145,7 +151,7 @@ def map_file(path: Path) -> Arrays:
         raise DataError(f"There is no data set file {path}; {closest(path)}")
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT_NAME:
+            if _format(file) != FORMAT_NAME:
                 raise DataError(
                     f"{path} is an HDF5 file but no Ladera data set, and Ladera reads no other; "
                     "write its frames as extended XYZ with the program that it is from."

@@ -15,6 +15,7 @@ from ladera.plotting import PALETTE, axes, style
 from ladera.potential import LaderaCalculator
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
+from ladera.properties.smoothness import LIMIT
 from ladera.properties.standard_axes import (
     KELVIN,
     VOIGT,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _LARGEST_STRAIN: Final = 0.002  # that the stress left in a relaxed cell may belong to
-_KINK: Final = 0.03  # of the largest constant, which slopes to two sides differ by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +195,7 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
     response = _response(atoms, strains, tolerance, fmax).turned(setting.axes)
     stiffness = _stiffness(setting, columns, response.slopes)
     _require_little_strain(response.stress, stiffness)
-    kink, slopes = _kink(response, columns, float(_KINK * np.abs(stiffness).max()))
+    kink, slopes = _kink(response, columns, float(LIMIT * np.abs(stiffness).max()))
     setting, stiffness = setting.settled(stiffness)
     return replace(
         _moduli_of(stiffness),

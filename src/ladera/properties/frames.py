@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ladera.arrays import Booleans, Floats
+from ladera.data.counts import require_counts
 from ladera.data.formats import lammps_dump, mlip_cfg
-from ladera.errors import DataError, reason_of
+from ladera.errors import DataError, needs_package, reason_of
 from ladera.files import closest
 from ladera.identity import hash_of_structure
 from ladera.provenance import came_from
@@ -99,6 +100,7 @@ def stored_interval(frames: Sequence[Atoms]) -> float | None:
 
 def _read(path: Path, types: Sequence[str]) -> list[Atoms]:
     import ase.io
+    from ase.io.formats import filetype
 
     if not path.is_file():
         raise DataError(f"There is no trajectory {path}; {closest(path)}")
@@ -110,10 +112,16 @@ def _read(path: Path, types: Sequence[str]) -> list[Atoms]:
         raise DataError(f"{path} is no LAMMPS dump; its atoms have names, so leave --types out.")
     try:
         # A name such as md@300.traj is a name, not ASE's word for frame 300 of md.
-        frames = list(ase.io.iread(path, index=":", do_not_split_by_at_sign=True))
+        kind = filetype(str(path))
+        require_counts(path, kind)
+        frames = list(ase.io.iread(path, ":", kind, do_not_split_by_at_sign=True))
         for atoms in frames:
             atoms.get_chemical_formula()  # IndexError for numbers of no element
         return frames
+    except DataError:
+        raise
+    except ModuleNotFoundError as error:
+        raise needs_package(path, error) from error
     except Exception as error:  # each of ASE's many readers fails in its own way
         raise DataError(
             f"{path} could not be read as a trajectory{reason_of(error)}; it is damaged or of a "

@@ -15,17 +15,11 @@ from ladera.arrays import Booleans, Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, PALETTE, log_scale, panel_grid, style
 from ladera.properties.displacements import evaluate_displaced
-from ladera.properties.phonons import (
-    LARGEST_NOISE,
-    phonopy_cell,
-    primitive_matrix,
-    require_displacement,
-    supercell_of,
-    to_ase,
-)
+from ladera.properties.phonons import LARGEST_NOISE, require_displacement
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import require_crystal, require_relaxed, with_spread
+from ladera.properties.supercells import phonopy_cell, primitive_matrix, supercell_of, to_ase
 from ladera.tables import Cell, Column, Number, Table
 
 if TYPE_CHECKING:

@@ -6,12 +6,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ladera.array_files import read_arrays
 from ladera.files import atomic_path
 from ladera.identity import hash_of_model, hash_of_structure
 from ladera.potential import LaderaCalculator
@@ -76,9 +78,10 @@ class RememberingCalculator(LaderaCalculator):
         """
         key = hash_of_structure(atoms, self._model, what, *more)
         path = self.folder / f"{key[:32]}.npz"
-        if path.is_file():
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
+        with suppress(OSError, ValueError):  # missing, or damaged: it is computed again
+            stored = read_arrays(path)
+            if stored and all(array.dtype.kind == "f" for array in stored.values()):
+                return stored
         began = time.perf_counter()
         arrays = compute()
         if time.perf_counter() - began > WORTH_KEEPING:

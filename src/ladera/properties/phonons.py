@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from ase import units
 from ase.cell import Cell
-from ase.geometry import minkowski_reduce
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from phonopy import Phonopy
-from phonopy.structure.atoms import PhonopyAtoms
-from phonopy.structure.cells import guess_primitive_matrix
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
@@ -25,8 +22,9 @@ from ladera.properties.born_charges import apply, polar_crystal, with_directions
 from ladera.properties.displacements import evaluate_displaced
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
+from ladera.properties.smoothness import kink_of_forces
 from ladera.properties.structures import require_crystal, require_relaxed, with_spread
-from ladera.structure import total_charge
+from ladera.properties.supercells import phonopy_cell, primitive_matrix, supercell_of, to_ase
 from ladera.tables import Column, Number, Table
 
 if TYPE_CHECKING:
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-_SUPERCELL_HEIGHT: Final = 12.0  # Angstrom; force constants have mostly decayed at half of it
-_SAME_PLACE: Final = 1e-3  # Angstrom, of atoms that symmetry makes one, as relaxations leave them
 _LARGEST_DISPLACEMENT: Final = 0.3  # Angstrom; no force is linear that far
 _MESH_LENGTH: Final = 60.0  # Angstrom: 60 / |a| points along a
 _POINTS_OF_A_BAND: Final = 200
@@ -77,6 +73,9 @@ class Phonons(Result):
     born: Floats = quantity("e", default_factory=lambda: np.zeros((0, 3, 3)))  # (n_atoms, 3, 3)
     dielectric: Floats = quantity(default_factory=lambda: np.zeros((0, 3)))  # (3, 3), electronic
     without_field: Floats = quantity("THz", default_factory=lambda: np.zeros(0))  # at the centre
+    kink_slopes: Floats = quantity(  # (2,), of a force to plus and minus, where they differ
+        "eV/Angstrom^2", default_factory=lambda: np.full(2, np.nan)
+    )
     n_atoms: int = 0  # in the primitive cell
     n_given: int = 0  # in the cell that was given
 
@@ -118,6 +117,11 @@ class Phonons(Result):
             *([(Column("primitive cell"), found)] if self.n_atoms != self.n_given else []),
             (Column("supercell"), size),
             (Column("change from the next smaller one", "THz", pattern=".3f"), self._change()),
+            *(
+                (Column(f"NOT SMOOTH: slope of a force to {side}", "eV/Å²", pattern=".4f"), slope)
+                for side, slope in zip(("plus", "minus"), self.kink_slopes.tolist(), strict=True)
+                if np.isfinite(slope)
+            ),
         )
 
     def tables(self) -> tuple[Table, ...]:
@@ -190,6 +194,9 @@ def phonons(
     accounted for where Born charges and dielectric tensor are given: by ``born`` and
     ``dielectric``, see :func:`ladera.properties.born_charges.polar_crystal`.
 
+    Forces that are not smooth, as where a shell of neighbours is at the cutoff of a model that
+    does not go to zero there, are said with their slopes to two sides.
+
     Raises PropertyError for a molecule, for a structure that is not relaxed and for a supercell
     that makes no sense.
     """
@@ -215,6 +222,7 @@ def phonons(
         if polar is not None:
             apply(other, polar)
         change = _largest_difference(phonopy, other)
+    extra["kink_slopes"] = kink_of_forces(*_displaced(phonopy, atoms))
     return replace(_result(atoms, phonopy, size, change), **extra)
 
 
@@ -238,13 +246,18 @@ def force_constants(
             log_level=0,
         )
     phonopy.generate_displacements(distance=displacement)
-    perfect = to_ase(phonopy.supercell, atoms)
-    moved = np.array([c.positions for c in phonopy.supercells_with_displacements or ()])
-    forces = evaluate_displaced(perfect, moved - perfect.positions).forces
+    forces = evaluate_displaced(*_displaced(phonopy, atoms)).forces
     phonopy.forces = forces.astype(np.float64)
     phonopy.produce_force_constants()
     phonopy.symmetrize_force_constants()
     return phonopy
+
+
+def _displaced(phonopy: Phonopy, atoms: Atoms) -> tuple[Atoms, Floats]:
+    """The perfect supercell, and how atoms are moved in it, (n, n_atoms, 3)."""
+    perfect = to_ase(phonopy.supercell, atoms)
+    moved = np.array([c.positions for c in phonopy.supercells_with_displacements or ()])
+    return perfect, moved - perfect.positions
 
 
 def require_displacement(displacement: float) -> None:
@@ -252,79 +265,6 @@ def require_displacement(displacement: float) -> None:
     if not 0 < displacement <= _LARGEST_DISPLACEMENT:
         what = f"it must be above zero and at most {_LARGEST_DISPLACEMENT:g}, such as 0.01"
         raise PropertyError.of("displacement", f"{displacement:g} Angstrom", what)
-
-
-def phonopy_cell(atoms: Atoms) -> PhonopyAtoms:
-    """phonopy's structure of a crystal, with one symbol for each element and mass."""
-    # phonopy wants right-handed vectors: their opposites are those of the same lattice.
-    hand = np.sign(np.linalg.det(atoms.cell.array))
-    return PhonopyAtoms(
-        symbols=_kinds(atoms),
-        cell=hand * atoms.cell.array,
-        scaled_positions=hand * atoms.get_scaled_positions(wrap=False),
-        masses=atoms.get_masses(),
-    )
-
-
-def _kinds(atoms: Atoms) -> list[str]:
-    """Symbols, with a number for each mass where those of an element differ: Cu, Cu1.
-
-    Symmetry must not take a heavy atom for a light one: not for the primitive cell, nor for the
-    wave vectors that are computed.
-    """
-    pairs = list(zip(atoms.get_chemical_symbols(), atoms.get_masses().round(6), strict=True))
-    distinct = list(dict.fromkeys(pairs))
-    numbers = {
-        pair: [other for other in distinct if other[0] == pair[0]].index(pair) for pair in distinct
-    }
-    return [f"{pair[0]}{numbers[pair] or ''}" for pair in pairs]
-
-
-def primitive_matrix(cell: PhonopyAtoms) -> Floats:
-    """Vectors of the primitive cell in columns, in those of ``cell``; one if that is primitive."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # spglib's, of exceptions to come
-        matrix: Floats = guess_primitive_matrix(
-            cell, symprec=_SAME_PLACE, distinguish_symbol_index=True
-        )
-    return matrix if abs(np.linalg.det(matrix)) < 0.99 else np.eye(3)
-
-
-def to_ase(supercell: Any, like: Atoms) -> Atoms:
-    """phonopy's supercell with all that the atoms of the cell are labelled with."""
-    cells = len(supercell) // len(like)
-    places = [supercell.u2u_map[i] for i in supercell.s2u_map]
-    atoms = like[places]
-    atoms.set_cell(supercell.cell)
-    atoms.positions = supercell.positions
-    if "total_charge" in atoms.info:
-        atoms.info["total_charge"] = cells * total_charge(like)
-    atoms.calc = like.calc
-    return atoms
-
-
-def supercell_of(atoms: Atoms, supercell: int | Sequence[int] | None) -> tuple[Atoms, Integers]:
-    """The cell to repeat, and how often along each vector (3,): as asked (one number for
-    all), or 12 Angstrom high.
-
-    Where nothing is asked it is the cell of the lattice's shortest vectors: a supercell of many
-    skewed cells would be no higher. Raises PropertyError for a size that makes no sense.
-    """
-    if supercell is None:
-        vectors, operation = minkowski_reduce(atoms.cell)
-        if (np.abs(operation).sum(axis=1) > 1).any():  # not the same vectors in another order
-            reduced = atoms.copy()
-            reduced.set_cell(vectors)
-            reduced.calc = atoms.calc
-            atoms = reduced
-        heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
-        cells: Integers = np.ceil(_SUPERCELL_HEIGHT / heights - 1e-6).astype(np.int64)
-        return atoms, cells
-    size = np.array([supercell] * 3 if isinstance(supercell, int) else supercell, dtype=np.int64)
-    if size.shape != (3,) or (size < 1).any():
-        given = " ".join(map(str, size.ravel().tolist()))
-        raise PropertyError.of("supercell", given, "give three numbers from 1 up, such as 2 2 2")
-    return atoms, size
 
 
 def _largest_difference(one: Phonopy, other: Phonopy) -> float:

@@ -16,12 +16,7 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import PALETTE, axes, style
 from ladera.progress import track
-from ladera.properties.phonons import (
-    LARGEST_NOISE,
-    force_constants,
-    frequencies,
-    supercell_of,
-)
+from ladera.properties.phonons import LARGEST_NOISE, force_constants, frequencies
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import (
@@ -30,6 +25,7 @@ from ladera.properties.structures import (
     scaled_crystals,
     with_spread,
 )
+from ladera.properties.supercells import supercell_of
 from ladera.tables import Column, Table
 from ladera.units import GIGAPASCAL
 

@@ -25,6 +25,7 @@ from ladera.potential import LaderaCalculator
 from ladera.progress import track
 from ladera.properties.displacements import model_hessian
 from ladera.properties.memory import alike
+from ladera.properties.smoothness import kink
 from ladera.properties.structures import relax_ions, stress_of
 from ladera.units import GIGAPASCAL
 
@@ -61,18 +62,8 @@ class Response:
         return replace(self, **{name: axes @ value @ axes.T for name, value in tensors.items()})
 
     def kink(self, limit: float) -> tuple[int, int] | None:
-        """Rung and strain at which the slopes change by more than ``limit`` as no smooth one's do.
-
-        Those of a smooth stress are C + a e + b e^2 + ...: their difference grows with the strain
-        and their mean hardly. The worst place is returned, None where there is none.
-        """
-        ratio = (self.strains[:-1] / self.strains[1:])[:, None, None, None]
-        odd = self.sides[:, 0] - self.sides[:, 1]
-        even = self.sides.mean(axis=1)
-        jumps = np.maximum(np.abs(odd[:-1] - ratio * odd[1:]), np.abs(even[:-1] - even[1:]))
-        worst = jumps.max(axis=(2, 3))
-        rung, strain = np.unravel_index(worst.argmax(), worst.shape)
-        return (int(rung), int(strain)) if worst[rung, strain] > limit else None
+        """Rung and strain at which the slopes jump by more than ``limit``, None if none do."""
+        return kink(self.strains, self.sides, limit)
 
 
 def by_derivatives(

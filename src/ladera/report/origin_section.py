@@ -30,7 +30,7 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     if isinstance(versions, Mapping):
         yield "Versions", ", ".join(f"{name} {which}" for name, which in versions.items())
     if record.get("date"):
-        yield "Made on", str(record["date"])
+        yield "Made on", str(record["date"]).replace("T", " ").replace("+00:00", " UTC")
     machine = record.get("machine")
     if isinstance(machine, Mapping):
         yield "Machine", f"{machine.get('host')}, {machine.get('system')}"

@@ -8,14 +8,16 @@ from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 
 from ladera.arrays import Floats
+from ladera.errors import DataError, reason_of
 from ladera.properties.mean_squares import error_of_mean
 from ladera.quantities import MILLI
 from ladera.report import figures, viewer
 from ladera.report.training_section import Plate
 from ladera.simulation.comparison import before_and_after
-from ladera.simulation.run_folder import LogRow, SimulationRun
+from ladera.simulation.run_folder import LogRow, SimulationRun, trajectory_file
 from ladera.tables import column, columns_of, with_error
 
 _UNITS: Final = {each.name: each.unit for each in columns_of(LogRow)}
@@ -69,11 +71,20 @@ def motion(simulation: SimulationRun, atom_frames: int) -> Motion | None:
 
 
 def comparison(simulation: SimulationRun) -> list[tuple[str, str, str, str]]:
-    """What a relaxation changed, quantity by quantity; nothing for another simulation."""
+    """What a relaxation changed, quantity by quantity; nothing for another simulation.
+
+    DataError for a trajectory whose frames have no energies and forces, or are of other atoms.
+    """
     if simulation.kind != "relax" or simulation.n_frames == 0:
         return []
     first, last = simulation.frames(np.array([0, simulation.n_frames - 1]))
-    return before_and_after(first, last)
+    try:
+        return before_and_after(first, last)
+    except (PropertyNotImplementedError, RuntimeError, ValueError) as error:
+        raise DataError(
+            f"{trajectory_file(simulation.folder)} is not what a relaxation wrote"
+            f"{reason_of(error)}; relax again, or take the file away to report without it."
+        ) from error
 
 
 def drift(simulation: SimulationRun) -> float | None:
@@ -92,7 +103,7 @@ def _md_facts(simulation: SimulationRun, skip: float) -> Iterator[tuple[str, str
     settings, table = simulation.settings, simulation.after(skip)
     if "ensemble" in settings:
         yield "Ensemble", str(settings["ensemble"])
-    if "temperature" in settings:
+    if settings.get("temperature") is not None:
         end = settings.get("temperature_end")
         ramp = f" to {end:g} K" if end is not None else ""
         yield "Set temperature", f"{settings['temperature']:g} K{ramp}"
@@ -133,7 +144,7 @@ def _relax_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
     if len(steps):
         yield "Steps", f"{steps[-1]:g}"
     if len(force):
-        asked = f" (asked: below {settings['fmax']:g})" if "fmax" in settings else ""
+        asked = f" (asked: below {settings['fmax']:g})" if settings.get("fmax") is not None else ""
         yield "Largest force at the end", f"{force[-1]:.3g} eV/Å{asked}"
     energy = column(table, "potential_energy_ev")
     if len(energy):
@@ -207,7 +218,7 @@ def _relax_plates(simulation: SimulationRun) -> Iterator[Plate]:
         return
     factor, unit = (MILLI / n_atoms, "meV/atom") if n_atoms else (1.0, "eV")
     energy = factor * (energies - energies[-1])
-    label = f"Potential energy above the last ({unit})"
+    label = f"Energy above the last ({unit})"
     yield Plate(
         figures.time_series(steps, {label: energy}, label, time_label="Step (number)"),
         "Potential energy relative to that of the last step.",

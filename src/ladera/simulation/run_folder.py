@@ -397,9 +397,15 @@ class SimulationRun:
             return len(trajectory)
 
     def frames(self, indices: Integers) -> list[Atoms]:
-        """Some frames of the trajectory, without reading the others."""
+        """Some frames of the trajectory, without reading the others.
+
+        DataError for one that is damaged, also of numbers that are no elements.
+        """
         with self._trajectory() as trajectory:
-            return [trajectory[int(index)] for index in indices]
+            found = [trajectory[int(index)] for index in indices]
+            for atoms in found:
+                atoms.get_chemical_formula()
+            return found
 
     @contextmanager
     def _trajectory(self) -> Iterator[Any]:

@@ -20,10 +20,18 @@ from ase.collections import g2
 from ase.data import atomic_numbers, chemical_symbols
 from ase.io.formats import filetype, ioformats
 
+from ladera.data.counts import require_counts
 from ladera.data.formats import LabelKeys, extended_xyz
 from ladera.data.frame import Frame
 from ladera.data.text import is_input_data
-from ladera.errors import ArgumentError, DataError, did_you_mean, reason_of, told
+from ladera.errors import (
+    ArgumentError,
+    DataError,
+    did_you_mean,
+    needs_package,
+    reason_of,
+    told,
+)
 from ladera.graph import Graph
 from ladera.identity import hash_of_structure
 from ladera.inputs import require_structure
@@ -39,6 +47,7 @@ log = logging.getLogger(__name__)
 
 _ISOTOPES: Final = {"D": 2.014101778, "T": 3.016049281}  # amu, of hydrogen (AME 2020)
 _DEUTERON: Final = 2.01355  # amu, what ASE's reader of CIF gives deuterium
+_HYDROGEN: Final = re.compile(r"\d*[HDT]([ABGDEZHXNOC'*\d]|$)")  # names in PDB files
 _CONTACT: Final = 0.1  # Angstrom, within which atoms are looked at for being in one place
 _FULL: Final = 0.999  # of a site
 
@@ -66,6 +75,7 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     atoms = _last(path) if frame is None else _numbered(path, frame)
     if len(atoms) == 0:
         raise DataError(f"{path} holds no atoms; give a file with a structure.")
+    _require_no_dummies(atoms, path)
     _name_isotopes(atoms)
     _require_full_sites(atoms, path)
     restore_constraints(atoms, path)
@@ -166,9 +176,14 @@ def _frames(path: Path, index: slice) -> list[Atoms]:
     try:
         with _isotopes_are_elements():
             kind = filetype(str(path))
+            require_counts(path, kind)
             single = ioformats[kind].single  # its reader knows no index
             of_file = slice(-1, None) if single else index
             found = ase.io.read(str(path), of_file, kind, do_not_split_by_at_sign=True)
+    except DataError:
+        raise
+    except ModuleNotFoundError as error:
+        raise needs_package(path, error) from error
     except Exception as error:  # each of ASE's many readers fails in its own way
         _name_line(path)
         raise DataError(
@@ -200,6 +215,17 @@ def _isotopes_are_elements() -> Iterator[None]:
             atomic_numbers.pop(symbol, None)
 
 
+def _require_no_dummies(atoms: Atoms, path: Path) -> None:
+    """Refuse what a PDB file has by a name that begins with D or T and is no hydrogen's: DUM."""
+    names = atoms.arrays.get("atomtypes", np.zeros(0, str))
+    for atom, (name, number) in enumerate(zip(names, atoms.numbers, strict=False)):
+        if number >= len(chemical_symbols) and not _HYDROGEN.match(str(name)):
+            raise DataError(
+                f"{path}: atom {atom} is called '{name}', which is a place and no atom, or an "
+                "unknown element; take it out, or write its element in columns 77 and 78."
+            )
+
+
 def _name_isotopes(atoms: Atoms) -> None:
     """Make hydrogen of elements 119 and 120, and give it its mass."""
     numbers, first = atoms.numbers, len(chemical_symbols)
@@ -228,9 +254,15 @@ def _require_full_sites(atoms: Atoms, path: Path) -> None:
         # Programs that do not know occupancies write zeros.
         shares = [{s: v or 1.0} for s, v in zip(atoms.symbols, values.tolist(), strict=True)]
     for atom, share in enumerate(shares):
-        if not isinstance(share, dict) or (len(share) == 1 and min(share.values()) >= _FULL):
+        if not isinstance(share, dict):
             continue
-        what = ", ".join(f"{symbol} {value:g}" for symbol, value in share.items())
+        try:
+            full = len(share) == 1 and min(map(float, share.values())) >= _FULL
+            what = ", ".join(f"{symbol} {float(value):g}" for symbol, value in share.items())
+        except (TypeError, ValueError):
+            full, what = False, f"'{share}'"[:80]
+        if full:
+            continue
         raise DataError(
             f"{path}: the site of atom {atom}, at {np.round(atoms.positions[atom], 3).tolist()}, "
             f"is occupied by {what}; a simulation needs one whole atom on each site, so give an "

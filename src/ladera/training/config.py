@@ -125,6 +125,9 @@ class DataConfig(Section):
         "charge energy",
         description="What the two columns after the symbol hold in an input.data.",
     )
+    types: tuple[str, ...] = Field(
+        (), description="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2..."
+    )
     keys: LabelKeys = Field(
         default_factory=LabelKeys, description="The names of the labels in the files."
     )

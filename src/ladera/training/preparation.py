@@ -70,7 +70,11 @@ def read_data(config: DataConfig) -> tuple[Dataset, Split]:
 
 def _read(files: Sequence[str], config: DataConfig) -> Dataset:
     return formats.read(
-        list(files), units=config.units, keys=config.keys, atom_columns=config.atom_columns
+        list(files),
+        units=config.units,
+        keys=config.keys,
+        atom_columns=config.atom_columns,
+        types=config.types,
     )
 
 

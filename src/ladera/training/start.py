@@ -39,6 +39,9 @@ class Start(Protocol):
         Raises ConfigError for a configuration that does not go with the frames.
         """
 
+    def check(self, prepared: Prepared) -> None:
+        """Raise what :meth:`potential` would, without looking at the neighbours of the frames."""
+
     def potential(self, prepared: Prepared, batches: Batches, resumed: bool) -> Potential:
         """The potential before the first step, with what may change marked.
 
@@ -88,12 +91,21 @@ class FromScratch:
         whole = config.model_copy(update={"model": model.for_training(graphs)})
         return replace(prepared, config=whole, heads=heads)
 
-    def potential(self, prepared: Prepared, batches: Batches, resumed: bool) -> Potential:
-        """A new potential; see :class:`Start`."""
+    def check(self, prepared: Prepared) -> None:
+        """See :class:`Start`."""
+        prepared.statistics()
+        self._new(prepared)
+
+    def _new(self, prepared: Prepared) -> Potential:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(prepared.config.seed)
             potential = registry.build(prepared.model)
         require_learnable(potential, prepared.config, prepared.dataset)
+        return potential
+
+    def potential(self, prepared: Prepared, batches: Batches, resumed: bool) -> Potential:
+        """A new potential; see :class:`Start`."""
+        potential = self._new(prepared)
         if not resumed:
             graphs = (batches.graphs[int(k)] for k in prepared.train)
             potential.fit_statistics(graphs, prepared.statistics())

@@ -45,6 +45,8 @@ PathLike = str | os.PathLike[str]
 # What :func:`read` takes.
 DataLike = PathLike | Atoms | Frame | Sequence[PathLike] | Iterable[Atoms | Frame]
 
+_COLUMNS: Final = "charge energy"  # what most programs write into an input.data
+_XYZ: Final = (".xyz", ".extxyz")
 _LARGE: Final = 2**28  # bytes of files whose frames are better not in memory
 
 
@@ -87,6 +89,7 @@ def read(
         return Dataset.from_frames(_of_structures(structures, units, keys))
     files, units = _files(source), _unit_system(units)
     if len(files) == 1 and _is_hdf5(files[0]) and not is_foreign(files[0]):
+        _require_its_own(files[0], atom_columns, types)
         return _open_hdf5(files[0], units, keys or LabelKeys())
     frames = stream(files, units=units, keys=keys, atom_columns=atom_columns, types=types)
     return _on_disk(frames) if sum(map(_size, files)) > _LARGE else Dataset.from_frames(frames)
@@ -115,6 +118,7 @@ def stream(
     keys = LabelKeys() if keys is None else keys
     with Task("frames read") as task:
         for file in _files(paths):
+            _require_its_own(file, atom_columns, types)
             frames = _frames(file, _unit_system(units), keys, atom_columns, types)
             for frame in _some(frames, file):
                 yield frame
@@ -227,7 +231,7 @@ def _frames(
         return array_file.read(path, keys, units)
     if _is_hdf5(path):
         return iter(_open_hdf5(path, units, keys))
-    if ending(path) in (".xyz", ".extxyz") or is_extended_xyz(path):
+    if ending(path) in _XYZ or is_extended_xyz(path):
         return extended_xyz.read(path, keys, units)
     if is_input_data(path):
         return input_data.read(path, _required(units, path), atom_columns, keys)
@@ -237,6 +241,24 @@ def _frames(
     if not path.stat().st_size:
         return iter(())
     return ase_files.read(path, keys, units, types)
+
+
+def _require_its_own(path: Path, atom_columns: AtomColumns, types: Sequence[str]) -> None:
+    """Raise DataError for what is said of a file and is nothing that such a file has."""
+    if not path.is_file() or (atom_columns == _COLUMNS and not types):
+        return
+    arrays = path.suffix.lower() == ".npz" or _is_hdf5(path)
+    columns = not arrays and is_input_data(path)
+    if atom_columns != _COLUMNS and not columns:
+        raise DataError(
+            f"{path} is no input.data, whose two columns after the symbol could be meant; leave "
+            "--atom-columns (data.atom_columns) out."
+        )
+    if types and (columns or arrays or is_extended_xyz(path) or ending(path) in _XYZ):
+        raise DataError(
+            f"{path} is no file of LAMMPS or MLIP; its atoms have names, so leave --types "
+            "(data.types) out."
+        )
 
 
 def _some(frames: Iterator[Frame], path: Path) -> Iterable[Frame]:

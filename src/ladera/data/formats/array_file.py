@@ -1,7 +1,8 @@
 """Frames in named arrays: ``.npz`` of MD17, rMD17 and NequIP, ``.h5`` of ANI and SPICE.
 
 An npz is one set of frames of the same atoms, an HDF5 file one for each group that has positions.
-Such files do not say their units. Nothing in them is run: arrays of Python objects are refused.
+Such files do not say their units. Nothing in them is run: arrays of Python objects are refused, and
+so are links, which may lead to other files or round in circles.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import h5py
 import numpy as np
 from ase.data import atomic_numbers
 
+from ladera.array_files import read_arrays
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.formats.labels import FileLabels
 from ladera.data.frame import Frame
@@ -30,6 +32,9 @@ _LABELS: Final = {
     "dipole": ("D", "dipoles", "scf_dipole"),
     "charges": ("Q",),
 }
+# What a damaged file makes h5py raise.
+_DAMAGED: Final = (OSError, ValueError, EOFError, RuntimeError, LookupError, TypeError, MemoryError)
+_PACKED: Final = 1100  # bytes that deflate makes one of at most
 _GRADIENTS: Final = ("dft_total_gradient", "gradient", "gradients")  # the forces, but for the sign
 
 
@@ -55,8 +60,7 @@ def _sets(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The arrays by their names, of each set of frames, and its name."""
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                yield str(path), {name: file[name] for name in file.files}
+            yield str(path), read_arrays(path)
             return
         with h5py.File(path, "r") as file:
             groups = list(_groups(file))
@@ -67,10 +71,13 @@ def _sets(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     "with the program that it is from."
                 )
             for group in groups:
-                members = {k: v for k, v in group.items() if isinstance(v, h5py.Dataset)}
-                yield f"{path}, {group.name}", {name: each[()] for name, each in members.items()}
-    except (OSError, ValueError, EOFError) as error:
-        why = "arrays of Python objects, which Ladera never runs" if "pickle" in str(error) else ""
+                yield f"{path}, {group.name}", _arrays(group)
+    except _DAMAGED as error:
+        why = (
+            "arrays of Python objects, which Ladera never runs"
+            if "Object arrays" in str(error)
+            else ""
+        )
         raise DataError(
             f"{path} holds {why}; write numbers only."
             if why
@@ -78,20 +85,44 @@ def _sets(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         ) from error
 
 
-def _groups(group: h5py.Group) -> Iterator[h5py.Group]:
+def _groups(group: h5py.Group, above: tuple[int, ...] = ()) -> Iterator[h5py.Group]:
     """The groups with positions, in the order of their names."""
-    if any(isinstance(group.get(name), h5py.Dataset) for name in _POSITIONS):
+    place = h5py.h5o.get_info(group.id).addr
+    if place in above:
+        raise ValueError(f"its group {group.name} stands within itself")
+    members = dict(_members(group))
+    if any(isinstance(members.get(name), h5py.Dataset) for name in _POSITIONS):
         yield group
+    for each in members.values():
+        if isinstance(each, h5py.Group):
+            yield from _groups(each, (*above, place))
+
+
+def _members(group: h5py.Group) -> Iterator[tuple[str, Any]]:
     for name in group:
-        if isinstance(group[name], h5py.Group):
-            yield from _groups(group[name])
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"its '{name}' in {group.name} is a link to somewhere else")
+        yield str(name), group[name]
+
+
+def _arrays(group: h5py.Group) -> dict[str, Any]:
+    """The arrays of a group; ValueError for one of more numbers than the file can hold."""
+    arrays = {}
+    for name, each in _members(group):
+        if isinstance(each, h5py.Dataset):
+            if each.nbytes > _PACKED * (each.id.get_storage_size() + 64):
+                raise ValueError(
+                    f"its '{name}' is to have {each.size} numbers, for which it is too short"
+                )
+            arrays[name] = each[()]
+    return arrays
 
 
 def _frames(
     where: str, arrays: Mapping[str, Any], keys: LabelKeys, labels: FileLabels
 ) -> Iterator[Frame]:
     places = _first(where, arrays, _POSITIONS, "positions")
-    positions: Floats = np.asarray(arrays[places], dtype=np.float64)
+    positions = _floats(where, places, arrays[places])
     if positions.ndim != 3 or positions.shape[2] != 3:
         raise DataError(
             f"{where}: '{places}' has the shape {positions.shape}; expected (frames, atoms, 3)."
@@ -129,14 +160,24 @@ def _first(where: str, arrays: Mapping[str, Any], names: tuple[str, ...], what: 
     return found
 
 
+def _floats(where: str, name: str, stored: Any) -> Floats:
+    array = np.asarray(stored)
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{where}: '{name}' holds {array.dtype}, expected numbers.")
+    return array.astype(np.float64)
+
+
 def _elements(where: str, name: str, stored: Any, shape: tuple[int, ...]) -> Integers:
     """Atomic numbers (frames, atoms), of numbers or symbols for each frame or for all of them."""
     if stored.dtype.kind in "SUO":
-        symbols = [s.decode() if isinstance(s, bytes) else str(s) for s in stored.ravel()]
+        words = (s.decode(errors="replace") if isinstance(s, bytes) else s for s in stored.ravel())
+        symbols = [str(word) for word in words]
         unknown = sorted(set(symbols) - atomic_numbers.keys())
         if unknown:
             raise DataError(f"{where}: '{unknown[0]}' of '{name}' is no chemical symbol.")
         stored = np.array([atomic_numbers[s] for s in symbols]).reshape(stored.shape)
+    if stored.dtype.kind not in "iuf" or not np.isfinite(stored).all():
+        raise DataError(f"{where}: '{name}' holds {stored.dtype}, expected atomic numbers.")
     try:
         return np.broadcast_to(stored.astype(np.int64), shape)
     except ValueError:
@@ -150,12 +191,14 @@ def _cells(where: str, arrays: Mapping[str, Any], count: int) -> tuple[Floats, B
     name = next((name for name in _CELLS if name in arrays), None)
     if name is None:
         return np.zeros((count, 3, 3)), np.zeros((count, 3), dtype=bool)
-    stored = np.asarray(arrays[name], dtype=np.float64)
+    stored = _floats(where, name, arrays[name])
     if stored.size not in (9, 9 * count):
         raise DataError(f"{where}: '{name}' has the shape {stored.shape}; expected (frames, 3, 3).")
     cells = np.broadcast_to(stored.reshape(-1, 3, 3), (count, 3, 3))
-    said = np.asarray(arrays.get("pbc", True), dtype=bool)
-    return cells, np.broadcast_to(said, (count, 3))
+    said = np.asarray(arrays.get("pbc", True))
+    if said.dtype.kind not in "biu" or said.shape not in ((), (1,), (3,), (count, 3), (count, 1)):
+        raise DataError(f"{where}: 'pbc' has the shape {said.shape}; expected (frames, 3) truths.")
+    return cells, np.broadcast_to(said.astype(bool), (count, 3))
 
 
 def _per_frame(

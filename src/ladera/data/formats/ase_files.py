@@ -18,12 +18,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.formats import UnknownFileTypeError, filetype
 
+from ladera.data.counts import require_counts
 from ladera.data.formats import outputs
 from ladera.data.formats.labels import AT_ZERO_BROADENING, FileLabels
 from ladera.data.frame import Frame
 from ladera.data.label_keys import LabelKeys
 from ladera.data.text import LineReader
-from ladera.errors import DataError, reason_of
+from ladera.errors import DataError, needs_package, reason_of
 from ladera.units import HARTREE, METAL, UnitSystem
 
 _DATABASES: Final = ("db", "json", "postgresql", "mysql", "mariadb", "aselmdb")
@@ -119,10 +120,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
             "program that it is from."
         )
     if isinstance(error, ModuleNotFoundError):
-        return DataError(
-            f"{path} can only be read with the package '{error.name}'; install it, or convert the "
-            "file where it is installed."
-        )
+        return needs_package(path, error)
     return DataError(
         f"{path} could not be read as data{reason_of(error)}; it is damaged or of a format that is "
         "not known here. Give extended XYZ, HDF5 of Ladera, or an output or trajectory of a code."
@@ -132,6 +130,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 def _structures(
     path: Path, format_: str, units: UnitSystem | None, types: Sequence[str]
 ) -> Iterator[Atoms]:
+    require_counts(path, format_)
     options = _lammps_options(path, format_, types) if format_ in _LAMMPS else {}
     in_ev = format_ == "xsf" and (units is not None or _is_from_aenet(path))
     try:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Final
 
 from ladera.data.text import LineReader
+
+_ITERATION: Final = re.compile(r"Iteration\s+\d+\(\s*(\d{1,9})\)")
 
 
 def unconverged(path: Path, format_: str) -> set[int]:
@@ -21,12 +24,12 @@ def _of_outcar(path: Path) -> set[int]:
     step, limit, iteration, reached, failed = 0, 0, 0, False, False
     with LineReader(path) as reader:
         for line in reader:
-            if "Iteration" in line and (match := re.search(r"Iteration\s+\d+\(\s*(\d+)\)", line)):
+            if "Iteration" in line and (match := _ITERATION.search(line)):
                 iteration = int(match[1])
             elif "aborting loop" in line:
                 failed = "not reached" in line
                 reached = not failed
-            elif "NELM " in line and (match := re.search(r"NELM\s*=\s*(\d+)", line)):
+            elif "NELM " in line and (match := re.search(r"NELM\s*=\s*(\d{1,9})", line)):
                 limit = int(match[1])
             elif "FREE ENERGIE OF THE ION-ELECTRON SYSTEM" in line and "ML FREE" not in line:
                 if failed or (not reached and iteration >= limit):
@@ -46,7 +49,7 @@ def _of_vasprun(path: Path) -> set[int]:
         for line in reader:
             if "<modeling>" in line:
                 limit = 0
-            elif "NELM" in line and (match := re.search(r'name="NELM"\s*>\s*(\d+)', line)):
+            elif "NELM" in line and (match := re.search(r'name="NELM"\s*>\s*(\d{1,9})', line)):
                 limit = limit or int(match[1])
             elif "<scstep>" in line:
                 steps += 1

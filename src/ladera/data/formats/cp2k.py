@@ -73,6 +73,7 @@ def read(path: Path) -> tuple[list[Atoms], list[str]]:
     steps: list[Atoms] = []
     remarks: list[str] = []
     for run in _runs(path):
+        _require_structure(run, path)
         failed = [k for k, step in enumerate(run.steps) if not step.converged]
         if failed:
             remarks.append(
@@ -85,6 +86,20 @@ def read(path: Path) -> tuple[list[Atoms], list[str]]:
         else:
             steps += _of_trajectory(path, run, remarks)
     return steps, remarks
+
+
+def _require_structure(run: _Run, path: Path) -> None:
+    """Raise DataError for a run whose log does not say all of its structure."""
+    missing = ""
+    if set(run.periodic) & set("XYZ") and len(run.cell) != 3:
+        missing = "the three vectors of its cell"
+    elif not run.numbers and run.kind in _STATIC:
+        missing = "the coordinates of its atoms"
+    if missing:
+        raise DataError(
+            f"{path}: this output of CP2K does not say {missing}; it is cut short, or of an "
+            "unknown version."
+        )
 
 
 def _runs(path: Path) -> list[_Run]:
@@ -107,7 +122,7 @@ def _runs(path: Path) -> list[_Run]:
                     converged = True
                 elif match.lastgroup is not None:
                     _take(match.lastgroup, run, words, reader)
-            except (ValueError, IndexError):
+            except (ValueError, IndexError, KeyError, TypeError):
                 raise reader.error(
                     f"'{line.strip()[:60]}': the numbers of this output of CP2K cannot be read; it "
                     "is cut short or of an unknown version."
@@ -129,21 +144,27 @@ def _take(what: str, run: _Run, words: list[str], reader: LineReader) -> None:
         run.charge = float(words[-1])
     elif what == "vector" and len(run.cell) < 3:
         # Of the components three digits are printed, of the length sometimes six.
-        vector = np.array(words[4:7], dtype=np.float64)
+        vector = np.array(_three(words[4:7]))
         run.cell.append(vector / np.linalg.norm(vector) * float(words[-1]))
     elif what == "atoms" and not run.numbers:
         for row in _table(reader):
             run.numbers.append(atomic_numbers[row[2]] if row[2].isalpha() else int(row[3]))
-            run.positions.append([float(word) for word in row[4:7]])
+            run.positions.append(_three(row[4:7]))
     elif what == "table" and run.steps:
-        run.steps[-1].forces = [[float(word) for word in row[3:6]] for row in _table(reader)]
+        run.steps[-1].forces = [_three(row[3:6]) for row in _table(reader)]
     elif what == "row" and run.steps:
-        run.steps[-1].forces.append([float(word) for word in words[2:5]])
+        run.steps[-1].forces.append(_three(words[2:5]))
     elif what == "stress" and run.steps:
         unit = _STRESS_UNITS[re.search(r"\[(\w+)\]", " ".join(words))[1]]  # type: ignore[index]
         rows = [row[-3:] for row in _table(reader) if row[-4].lower() in ("x", "y", "z")][:3]
         # CP2K prints the pressure tensor: positive where the cell wants to grow.
         run.steps[-1].stress = -unit * np.array(rows, dtype=np.float64).reshape(3, 3)
+
+
+def _three(words: list[str]) -> list[float]:
+    """The components of a vector; ValueError for anything else."""
+    x, y, z = map(float, words)
+    return [x, y, z]
 
 
 def _table(reader: LineReader) -> Iterator[list[str]]:
@@ -258,7 +279,7 @@ def _xyz(path: Path) -> Iterator[tuple[int, float, list[str], Floats]]:
                 rows = [row.split() for row in reader.lines(int(line))]
                 if said is None or len(rows) < int(line):
                     return  # cut short
-                table = np.array([row[1:4] for row in rows], dtype=np.float64)
+                table = np.array([row[1:4] for row in rows], dtype=np.float64).reshape(-1, 3)
                 yield int(said[1]), float(said[2]), [row[0] for row in rows], table
             except (IndexError, ValueError):
                 raise reader.error(

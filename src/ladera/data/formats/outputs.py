@@ -22,6 +22,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
+from ladera.data.counts import require_counts
 from ladera.data.formats import convergence, cp2k
 from ladera.data.formats.labels import DataWarning
 from ladera.data.text import LineReader, head
@@ -120,6 +121,7 @@ def read(path: Path, format_: str, wanted: Sequence[str]) -> Iterator[tuple[int,
     have, are left out with a warning. Raises DataError where none is left and for what cannot be
     read.
     """
+    require_counts(path, format_)
     steps, remarks = cp2k.read(path) if format_ == "cp2k" else _read_by_ase(path, format_)
     bad = convergence.unconverged(path, format_)
     if bad:

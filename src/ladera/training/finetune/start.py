@@ -78,8 +78,15 @@ class FromBase:
         old = names.index(heads.predicts(self._base.config))
         return np.repeat(np.array([len(names), old], dtype=np.int64), [new, replayed])
 
+    def check(self, prepared: Prepared) -> None:
+        """See :class:`ladera.training.start.Start`."""
+        self._tuned(prepared)
+
     def potential(self, prepared: Prepared, batches: Batches, resumed: bool) -> Potential:
         """A copy of the base, as the method has it; see :class:`ladera.training.start.Start`."""
+        return self._tuned(prepared)
+
+    def _tuned(self, prepared: Prepared) -> Potential:
         self._references = self._new_references(prepared)
         potential = self._copy()
         if self._references is not None and self._references.method != "base":
