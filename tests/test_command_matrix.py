@@ -263,6 +263,7 @@ CALLS: Final[dict[str, Command]] = {
         ("predict", "predict", "MODEL {data} --output out.extxyz"),
         ("info", "info", "MODEL"),
         ("committee", "committee", "MODEL {other} --data {data} --output out.ladera"),
+        ("grade", "grade", "MODEL {data} --output out.ladera"),
         ("finetune", "finetune", "MODEL {data} --epochs 1 --output out"),
         ("import", "import", "MODEL --output out.ladera"),
         ("export to n2p2", "export", "MODEL out --to n2p2"),
@@ -331,6 +332,7 @@ _REASONS: Final = {
         "committee": "is a committee; fine-tune its members, and make a new one",
         "mace-dipoles": "has dipoles that nothing would train; set loss.dipole",  # as labels have
     },
+    "grade": dict.fromkeys(("lennard_jones", "emt", "tblite"), "has no last layer that an active"),
     "import": dict.fromkeys(FAMILIES, _OURS) | dict.fromkeys(("emt", "tblite"), _CODE),
     "export to n2p2": dict.fromkeys([name for name in FAMILIES if name != "hdnnp"], _NO_N2P2),
     "export to mtp": dict.fromkeys([name for name in FAMILIES if name != "mtp"], _NO_MTP),
@@ -347,7 +349,7 @@ _REASONS: Final = {
     "lattice conductivity": {"hdnnp_4g": "The crystal has an imaginary mode"},
     "ir": dict.fromkeys(("hdnnp", "mace", "mtp", "lennard_jones", "committee", "emt"), _NO_DIPOLE),
     "data select": dict.fromkeys(
-        ("mtp", "lennard_jones", "emt", "tblite"), "model has no descriptors to choose frames by"
+        ("lennard_jones", "emt", "tblite"), "model has no descriptors to choose frames by"
     ),
     "raman": dict.fromkeys(
         [name for name in FAMILIES if name != "tblite"],

@@ -9,12 +9,14 @@ import warnings
 
 import numpy as np
 import pytest
+from ase.io import read
 
 from ladera import Committee, Dataset
 from ladera.cli import main
 from ladera.data.formats import write
-from ladera.errors import SimulationError
+from ladera.errors import SimulationError, StoppedError
 from ladera.extrapolation import judgement
+from ladera.properties.given import of_structure
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.settings import MDSettings
@@ -43,12 +45,17 @@ def test_each_value_is_listed_with_its_range(model):
     G = model.symmetry_functions(graph).numpy()
     counts = np.bincount([each.atom for each in found], minlength=graph.n_atoms)
     assert counts.tolist() == model.extrapolations(graph).tolist()
-    for each in found:
+    of_functions = [each for each in found if each.function is not None]
+    gamma = model.active_set_grade(graph)
+    assert {each.atom for each in found if each not in of_functions} == {
+        atom for atom in range(graph.n_atoms) if gamma[atom] > 1
+    }
+    for each in of_functions:
         assert G[each.atom, each.function - 1] == each.value
         assert not each.minimum <= each.value <= each.maximum
         assert model.plan.functions[0][each.function - 1].number == each.kind
-    assert str(found[0]).startswith(f"atom {found[0].atom} (Ar): symmetry function ")
-    first = found[0]
+    first = of_functions[0]
+    assert str(first).startswith(f"atom {first.atom} (Ar): symmetry function ")
     beyond = max(first.value - first.maximum, first.minimum - first.value)
     assert f"is {first.value:.6g}, by {beyond:.2g} outside" in str(first)
     committee = Committee([model, model])
@@ -119,6 +126,7 @@ def simulate(model, folder, steps, resume=False):
         log_interval=1,
         restart_interval=2,
         extrapolation_patience=100,
+        stop_grade=0.0,
     )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -156,6 +164,7 @@ def test_the_guard_still_ends_the_run(model, tmp_path):
         log_interval=1,
         max_extrapolating=0.5,
         extrapolation_patience=2,
+        stop_grade=0.0,
     )
     atoms = squeezed()[2].to_atoms()
     with (
@@ -163,3 +172,47 @@ def test_the_guard_still_ends_the_run(model, tmp_path):
         pytest.raises(SimulationError, match="outside the model's training domain"),
     ):
         run_md(atoms, model, settings, tmp_path)
+
+
+def test_a_run_far_outside_stops_by_default_and_goes_on_when_told(model, tmp_path):
+    atoms = squeezed()[2].to_atoms()
+    settings = {"ensemble": "nve", "temperature": 5.0, "timestep": 1.0, "steps": 2}
+    with pytest.raises(StoppedError, match=r"above stop_grade = 10 .*--stop-grade, 0") as stop:
+        run_md(atoms, model, settings, tmp_path)
+    assert stop.value.exit_code == 3
+    assert "as asked" not in str(stop.value)
+    assert (tmp_path / "stopped.extxyz").is_file()
+    with pytest.warns(SimulationWarning, match="far outside"):
+        run_md(atoms, model, settings, tmp_path, resume=True, stop_grade=0.0)
+    assert (tmp_path / "final.extxyz").is_file()
+
+
+def test_frames_worth_a_label_are_kept(model, tmp_path):
+    def run(folder, steps, resume=False):
+        settings = {"ensemble": "nve", "temperature": 5.0, "timestep": 1.0, "steps": steps}
+        more = {"log_interval": 1, "restart_interval": 2, "stop_grade": 0.0, "select_grade": 2.0}
+        with pytest.warns(SimulationWarning):
+            run_md(squeezed()[2].to_atoms(), model, settings | more, folder, resume=resume)
+        return (folder / "selected.extxyz").read_bytes()
+
+    whole = run(tmp_path / "whole", 4)
+    run(tmp_path / "parts", 2)
+    assert run(tmp_path / "parts", 4, resume=True) == whole
+    kept = read(tmp_path / "whole" / "selected.extxyz", ":")
+    assert [atoms.info["step"] for atoms in kept] == [0, 1, 2, 3, 4]
+    assert all(atoms.arrays["grade"].max() > 2 for atoms in kept)
+    assert kept[0].calc is None  # the model's labels are not a reference's
+    quiet = {"ensemble": "nve", "temperature": 1.0, "steps": 2, "select_grade": 2.0}
+    run_md(argon()[0].to_atoms(), model, quiet, tmp_path / "quiet")
+    assert not (tmp_path / "quiet" / "selected.extxyz").exists()
+
+
+def test_a_property_of_a_structure_far_outside_says_so(model):
+    @of_structure
+    def energy(atoms, /):
+        return atoms.get_potential_energy()
+
+    known, unknown = argon()[0].to_atoms(), squeezed()[2].to_atoms()
+    assert np.isfinite(energy(known, model))
+    with pytest.warns(SimulationWarning, match="4 of 4 atoms of the structure are outside"):
+        energy(unknown, model)

@@ -216,7 +216,7 @@ def test_configuration_survives_the_file(tmp_path: Path) -> None:
     again = ladera.load(path)
     assert again.config == potential.config
     assert again.provenance == potential.provenance
-    assert loading.read_header(path)["format_version"] == modelfile.FORMAT_VERSION
+    assert loading.read_header(path)["format_version"] == modelfile.WITHOUT_ACTIVE_SET
 
 
 def saved(tmp_path: Path) -> Path:
@@ -246,7 +246,7 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modelfile, "FORMAT_VERSION", modelfile.FORMAT_VERSION + 1)
+    monkeypatch.setattr(modelfile, "WITHOUT_ACTIVE_SET", modelfile.FORMAT_VERSION + 1)
     path = saved(tmp_path)
     monkeypatch.undo()
     with pytest.raises(ModelFileError, match="upgrade Ladera"):

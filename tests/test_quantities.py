@@ -165,8 +165,8 @@ def test_what_a_model_does_not_give_is_named() -> None:
 def test_hdnnp_dipole_computes_its_functions_once(monkeypatch) -> None:
     """In a training step the moments are read off the inputs of the energies."""
     potential, calls = new_model().train(), []
-    values = type(potential)._inputs
-    monkeypatch.setattr(type(potential), "_inputs", lambda *a: calls.append(1) or values(*a))
+    values = type(potential).energy_inputs
+    monkeypatch.setattr(type(potential), "energy_inputs", lambda *a: calls.append(1) or values(*a))
     prediction = evaluate(potential, Graph.from_atoms(WATER, potential.cutoff))
     assert prediction.dipole.requires_grad
     assert not calls

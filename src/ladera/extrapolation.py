@@ -11,8 +11,10 @@ from ladera.arrays import Floats
 class Extrapolation(NamedTuple):
     """A number that describes an atom, outside the range that it had in the training data.
 
-    A symmetry function; or, with ``function`` None, the standard deviation of the atom's force in
-    a committee (eV/Angstrom), whose range ends at the largest of the frames of the calibration.
+    A symmetry function; or, with ``function`` None and ``about`` saying which: the standard
+    deviation of the atom's force in a committee (eV/Angstrom), whose range ends at the largest of
+    the frames of the calibration, gamma of the model's active set, whose range ends at 1, or the
+    distance of the nearest neighbour (Angstrom), from the shortest that the model was made for.
     """
 
     atom: int
@@ -38,6 +40,10 @@ class Extrapolation(NamedTuple):
     @property
     def name(self) -> str:
         """What has the value, in the words of n2p2."""
+        if self.about == ACTIVE_SET:
+            return "gamma of the active set"
+        if self.about == NEAREST:
+            return "distance of the nearest neighbour"
         if self.function is None:
             return "standard deviation of the force"
         return f"symmetry function {self.function} (type {self.kind})"
@@ -45,6 +51,16 @@ class Extrapolation(NamedTuple):
     @property
     def in_words(self) -> str:
         """What is unusual about the atom, in a chemist's words."""
+        if self.about == ACTIVE_SET:
+            return (
+                f"its surroundings are {self.value:.3g} times as far out as those that span the "
+                "training data"
+            )
+        if self.about == NEAREST:
+            return (
+                f"its nearest neighbour is {self.value:.3g} Angstrom away, and the model was made "
+                f"for {self.minimum:.3g} and more"
+            )
         if self.function is None:
             return (
                 f"the members of the committee disagree on its force ({self.value:.3g} "
@@ -65,7 +81,11 @@ class Extrapolation(NamedTuple):
 
 # The columns of extrapolation.csv.
 COLUMNS: Final = (*Extrapolation._fields[:7], "grade")
-EDGE, FAR = 1.01, 2.0  # grades up to which an atom is on the edge of what is known, and not far
+ACTIVE_SET: Final = "active set"  # what a reason is about that is a gamma
+NEAREST: Final = "nearest neighbour"  # and one that is its distance
+# Grades up to which an atom is on the edge of what is known, and not far; from FAR on frames are
+# worth labelling, beyond LOST dynamics stops (the habits of Podryabinkin and Shapeev, 2017).
+EDGE, FAR, LOST = 1.01, 2.0, 10.0
 
 
 def row_of(found: Extrapolation) -> dict[str, Any]:
@@ -79,8 +99,16 @@ def farthest(
     """The largest of the grades of all atoms, and which atom has it and why, in words."""
     atom = int(grades.argmax())
     words = f"atom {atom} ({symbols[atom]}), grade {grades[atom]:.4g} where 1 is the edge"
-    worst = max((r for r in reasons if r.atom == atom), key=lambda r: r.grade, default=None)
-    return float(grades[atom]), words + ("" if worst is None else f": {worst.in_words}")
+    why = in_words(each for each in reasons if each.atom == atom)
+    return float(grades[atom]), words + (f": {why}" if why else "")
+
+
+def in_words(reasons: Iterable[Extrapolation]) -> str:
+    """Why an atom is outside: the worst of its reasons, and beside a gamma the worst range."""
+    ordered = sorted(reasons, key=lambda each: -each.grade)
+    ranges = [each for each in ordered[1:] if each.about != ACTIVE_SET]
+    told = ordered[:1] + (ranges[:1] if ordered and ordered[0].about == ACTIVE_SET else [])
+    return "; ".join(each.in_words for each in told)
 
 
 def judgement(grade: float) -> str:

@@ -299,7 +299,7 @@ def _load_ladera(path: Path, head: str | None = None) -> Potential:
         ) from error
     _take_precision(potential, tensors)
     try:
-        potential.load_state_dict(tensors)
+        potential.load_stored_tensors(tensors)
     except RuntimeError as error:
         raise ModelFileError(
             f"{path}: its tensors do not fit its configuration ({error}); the file is damaged."

@@ -23,7 +23,8 @@ from ladera.schemas import Record, Stored
 if TYPE_CHECKING:
     from ladera.potential import Potential
 
-FORMAT_VERSION: Final = 2  # 2: committees
+FORMAT_VERSION: Final = 3  # 2: committees; 3: active sets
+WITHOUT_ACTIVE_SET: Final = 2  # the version of files that have none, which older Laderas read
 MODEL: Final = "model.ladera"  # what training calls it in its folder, written last
 SPLIT: Final = "split.json"  # which is there from the first step on
 
@@ -39,7 +40,8 @@ def save(potential: Potential, path: str | os.PathLike[str]) -> None:
             "again where it is needed."
         )
     tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in potential.state_dict().items()
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in potential.stored_tensors().items()
     }
     try:
         with atomic_path(path) as temporary:
@@ -51,7 +53,7 @@ def save(potential: Potential, path: str | os.PathLike[str]) -> None:
 def header_of(potential: Potential) -> dict[str, Any]:
     """The header of a potential's file: format_version, config, provenance."""
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if potential.is_active_set_known else WITHOUT_ACTIVE_SET,
         "config": potential.config.model_dump(mode="json"),
         "provenance": potential.provenance,
     }

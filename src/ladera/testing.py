@@ -226,6 +226,22 @@ def check_capabilities(potential: Potential, atoms: Atoms) -> None:
     grade = potential.grade(prediction.graph, prediction)
     if grade is not None and grade.shape != (len(atoms),):
         raise AssertionError(f"{len(atoms)} atoms have grades of the shape {tuple(grade.shape)}")
+    if potential.has_grade_features:
+        turned = atoms.copy()
+        turned.rotate(50, (1, -2, 1), rotate_cell=True)
+        one, two = (_grade_features(potential, each) for each in (atoms, turned))
+        if one.shape[:1] != (len(atoms),) or one.ndim != 2:
+            raise AssertionError(f"{len(atoms)} atoms have features of the shape {one.shape}")
+        _agree(two, one, ROUNDING, "features of a turned structure")
+
+
+def _grade_features(potential: Potential, atoms: Atoms) -> Floats:
+    """Those of :meth:`Potential.grade_features`."""
+    with torch.no_grad():
+        features = potential.grade_features(Graph.from_atoms(atoms, potential.cutoff))
+    if features is None:
+        raise AssertionError("has_grade_features is true, and grade_features gives none")
+    return features.double().numpy()
 
 
 def check_isolated_atom(potential: Potential, symbol: str) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ladera.codes.published import PublishedModel
+    from ladera.potential import Potential
 
 
 def info(
@@ -55,6 +56,7 @@ def info(
     terms = _terms(origin, known)
     if potential.heads:
         terms["heads"] = ", ".join(potential.heads)
+    terms["knows_when_it_is_lost"] = _domain(potential)
     answer(
         {
             "kind": "model",
@@ -81,6 +83,21 @@ def info(
     settings = origin.get("config", {"model": config})
     console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
     return 0
+
+
+def _domain(potential: Potential) -> str:
+    """By what the model grades atoms that are unlike its training data."""
+    from ladera.models.hdnnp.base import SymmetryFunctionPotential
+
+    if potential.is_active_set_known:
+        return "yes, by the active set of its training frames."
+    parts = [potential.uncorrected, *potential.members]
+    if any(isinstance(part, SymmetryFunctionPotential) for part in parts):
+        return (
+            "by the ranges of its symmetry functions; 'ladera grade' adds an active set, made of "
+            "frames that it knows."
+        )
+    return "no; 'ladera grade' adds an active set, made of frames that it knows."
 
 
 def _print_origin(console: Console, origin: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ladera.lazy import names_of
 
 if TYPE_CHECKING:
+    from ladera.potential.active_set import ActiveSet
     from ladera.potential.calculator import LaderaCalculator, PropertyUnavailableError
     from ladera.potential.committee import Calibration, Committee
     from ladera.potential.config import PotentialConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ladera.potential.prediction import AtomicValues, LongRange, Prediction
 
 __all__ = [
+    "ActiveSet",
     "AtomicValues",
     "Calibration",
     "Committee",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "ActiveSet": "ladera.potential.active_set",
     "AtomicValues": "ladera.potential.prediction",
     "Calibration": "ladera.potential.committee",
     "Committee": "ladera.potential.committee",

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from ladera import display
 from ladera.arguments import checked
 from ladera.errors import ConfigError, DataError
+from ladera.extrapolation import ACTIVE_SET as ABOUT_ACTIVE_SET
 from ladera.extrapolation import Extrapolation
 from ladera.graph import Graph
+from ladera.potential.active_set import ACTIVE_SET, ActiveSet
 from ladera.potential.config import PotentialConfig
 from ladera.potential.evaluation import differentiate
 from ladera.potential.prediction import Prediction
@@ -65,6 +67,7 @@ class Potential(nn.Module, ABC):
     partly_periodic: bool = True  # whether it takes films and wires, open along some directions
     storable: bool = True  # whether a model file can hold it
     gives: tuple[Quantity, ...] = (ENERGY, FORCES, STRESS)  # what its predictions hold
+    active_set: ActiveSet | None = None  # of the atoms it was trained on, if that is known
 
     _lookup: Tensor  # (119,) index among ``numbers``, -1 for the others
 
@@ -147,15 +150,50 @@ class Potential(nn.Module, ABC):
 
         At most 1 inside the training domain, above 1 outside, the larger the farther.
         ``prediction`` is what :func:`evaluate` said of the graph, if it is at hand: some models
-        grade by it.
+        grade by it. This one is that of the active set (:mod:`ladera.potential.active_set`).
+        """
+        return self.active_set_grade(graph, prediction)
+
+    def grade_features(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:
+        """What the last layer of the model multiplies, of each atom: (n_atoms, m).
+
+        All that the model's energies are linear in, 1 included where there are constants; the same
+        when a structure is turned or shifted. None of a model without such a thing: it has no
+        active set. ``prediction`` as in :meth:`grade`.
         """
         return None
+
+    @property
+    def has_grade_features(self) -> bool:
+        """Whether it has :meth:`grade_features`."""
+        return type(self).grade_features is not Potential.grade_features
+
+    @final
+    def active_set_grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:
+        """gamma of each atom (:mod:`ladera.potential.active_set`), None without an active set."""
+        if self.active_set is None:
+            return None
+        with torch.no_grad():
+            features = self.grade_features(graph, prediction)
+        return None if features is None else self.active_set.grade(graph.numbers, features)
 
     def explain_grade(
         self, graph: Graph, prediction: Prediction | None = None
     ) -> list[Extrapolation]:
         """What puts atoms outside: everything behind a grade above 1, in the order of the atoms."""
-        return []
+        return self.active_set_reasons(graph, self.active_set_grade(graph, prediction))
+
+    @final
+    def active_set_reasons(self, graph: Graph, gamma: Tensor | None) -> list[Extrapolation]:
+        """The atoms with a ``gamma`` (n_atoms,) above 1, with it; none where it is not known."""
+        if gamma is None:
+            return []
+        symbols = [chemical_symbols[number] for number in graph.numbers.tolist()]
+        atoms = torch.nonzero(gamma > 1)[:, 0].tolist()
+        return [
+            Extrapolation(k, symbols[k], None, None, float(gamma[k]), 0.0, 1.0, ABOUT_ACTIVE_SET)
+            for k in atoms
+        ]
 
     @final
     def extrapolations(self, graph: Graph) -> Tensor | None:
@@ -167,6 +205,34 @@ class Potential(nn.Module, ABC):
             return None
         atoms = [each.atom for each in self.explain_grade(graph)]
         return torch.tensor(atoms, dtype=torch.int64).bincount(minlength=graph.n_atoms)
+
+    @property
+    def is_active_set_known(self) -> bool:
+        """Whether the model, or one that it is made of, has an active set."""
+        parts = (part for part in self.modules() if isinstance(part, Potential))
+        return any(part.active_set is not None for part in parts)
+
+    def stored_tensors(self) -> dict[str, Tensor]:
+        """What a model file holds: parameters, buffers, and the active sets of all parts."""
+        sets = {
+            f"{name}.{ACTIVE_SET}.{key}".removeprefix("."): tensor
+            for name, part in self.named_modules()
+            if isinstance(part, Potential) and part.active_set is not None
+            for key, tensor in part.active_set.stored().items()
+        }
+        return {**self.state_dict(), **sets}
+
+    def load_stored_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take what :meth:`stored_tensors` gave; RuntimeError for what is of another model."""
+        rest = dict(tensors)
+        for name, part in self.named_modules():
+            prefix = f"{name}.{ACTIVE_SET}.".removeprefix(".")
+            if isinstance(part, Potential):
+                found = {
+                    k.removeprefix(prefix): rest.pop(k) for k in [*rest] if k.startswith(prefix)
+                }
+                part.active_set = ActiveSet.restored(found) if found else None
+        self.load_state_dict(rest)
 
     def descriptors(self, graph: Graph) -> Tensor | None:
         """The surroundings of each atom in numbers, (n_atoms, n_descriptors); None without any.

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ladera.errors import LaderaError, PropertyError
+from ladera.extrapolation import EDGE, FAR
 from ladera.identity import changes_of_run, describe_run
 from ladera.plotting import FAINT, PALETTE, axes, style
 from ladera.progress import Task
@@ -25,6 +26,7 @@ from ladera.properties.equation_of_state import EquationOfState, equation_of_sta
 from ladera.properties.memory import FOLDER, RememberingCalculator, forget
 from ladera.properties.phonons import Phonons, phonons
 from ladera.properties.result import FILE, Result
+from ladera.properties.structures import largest_grade
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
 from ladera.quantities import MILLI, QUANTITIES, STRESS, pretty
@@ -134,6 +136,7 @@ def validate(
         work.pair_curves(atoms)
         structure = work.relaxed(atoms)
         if structure is not None:
+            work.domain(structure)
             work.statics(structure)
             assumed = "" if temperature is not None else " (hottest training temperature not known)"
             work.dynamics(structure, hottest, time, assumed)
@@ -267,6 +270,16 @@ class _Work:
                 self.say("atoms pushed together", words, LIMIT)
             else:
                 self.say("atoms pushed together", "all pairs repel down to 0.5 Å", GOOD)
+
+    def domain(self, atoms: Atoms) -> None:
+        """Whether the structure is like what the model was trained on."""
+        grade = largest_grade(atoms)
+        if not math.isfinite(grade):
+            words = "not known; `ladera grade` makes an active set of frames the model knows"
+            self.say("training domain", words, UNCOMPARED)
+            return
+        verdict = GOOD if grade <= EDGE else LIMIT if grade <= FAR else BAD
+        self.say("training domain", f"largest grade of an atom {grade:.3g}; 1 is the edge", verdict)
 
     def statics(self, atoms: Atoms) -> None:
         """Properties of the minimum."""

@@ -174,6 +174,7 @@ def _run(
         log_interval=max(1, steps // _ROWS),
         trajectory_interval=steps,
         max_extrapolating=1.0,
+        stop_grade=0.0,
     )
     place = RunFolder(folder / f"nve-{timestep:g}fs")
     try:

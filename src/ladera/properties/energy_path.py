@@ -111,14 +111,19 @@ class EnergyPath(Result):
                 panel.legend()
         return figure
 
+    def structures_met(self) -> list[Atoms]:
+        """The images."""
+        symbols = [chemical_symbols[int(number)] for number in self.numbers]
+        return [
+            Atoms(symbols, image, cell=self.cell, pbc=self.periodic.astype(bool))
+            for image in self.images
+        ]
+
     def motion(self) -> tuple[list[Atoms], list[str]]:
         """The images, there and back."""
         order = [*range(len(self.images)), *range(len(self.images) - 2, 0, -1)]
-        symbols = [chemical_symbols[int(number)] for number in self.numbers]
-        frames = [
-            Atoms(symbols, self.images[i], cell=self.cell, pbc=self.periodic.astype(bool))
-            for i in order
-        ]
+        images = self.structures_met()
+        frames = [images[i] for i in order]
         return frames, [f"image {i}, {self.energies[i]:.3f} eV" for i in order]
 
 

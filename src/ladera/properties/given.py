@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar
@@ -14,9 +14,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from ladera.arguments import bind
 from ladera.errors import ArgumentError, PropertyError, told
+from ladera.extrapolation import FAR
 from ladera.loading import ModelLike, as_potential
-from ladera.potential import Potential
+from ladera.potential import LaderaCalculator, Potential
+from ladera.properties.result import Result
 from ladera.properties.trajectory import Trajectory, read_trajectory
+from ladera.simulation.extrapolation import warn_of_structures
 from ladera.simulation.structures import StructureLike, as_atoms
 
 if TYPE_CHECKING:
@@ -127,6 +130,20 @@ def of_trajectory(
     return _taking(function, "trajectory")
 
 
+def _warn_of(structures: Sequence[Atoms], result: Any) -> None:
+    """Say it when a structure, or one that the result is made of, is outside the training domain.
+
+    From the grade on at which a frame is worth a label: a property is of many structures near it.
+    """
+    calculator = structures[0].calc
+    if not isinstance(calculator, LaderaCalculator):
+        return
+    met = result.structures_met() if isinstance(result, Result) else []
+    warn_of_structures(
+        calculator.potential, met or structures, "the structure", above=FAR, stacklevel=4
+    )
+
+
 _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "structure": as_atoms,
     "start": as_atoms,
@@ -144,10 +161,12 @@ def _taking(function: Callable[..., R], *names: str, model: bool = False) -> Cal
         bind(call, args, kwargs, names)
         given = [_READERS[name](value) for name, value in zip(names, args, strict=False)]
         rest = args[len(names) :]
-        if model:
-            given[0] = with_calculator(given[0], rest[0] if rest else None)
-            rest = rest[1:]
-        return function(*given, *rest, **kwargs)
+        if not model:
+            return function(*given, *rest, **kwargs)
+        given[0] = with_calculator(given[0], rest[0] if rest else None)
+        result = function(*given, *rest[1:], **kwargs)
+        _warn_of(given, result)
+        return result
 
     parameters = list(inspect.signature(function).parameters.values())
     place = Parameter.POSITIONAL_ONLY

@@ -131,6 +131,10 @@ class Result(ABC):
         """What a member of the committee found, its parts in the order of those here."""
         return member
 
+    def structures_met(self) -> list[Atoms]:
+        """The structures that it is made of, where they are others than it was given."""
+        return []
+
     def motion(self) -> tuple[list[Atoms], list[str]] | None:
         """Frames for the report's 3D view and what each is; None where nothing moves."""
         return None

@@ -111,6 +111,7 @@ def survival(
         log_interval=max(1, steps // _ROWS),
         trajectory_interval=max(1, steps // 100),
         max_extrapolating=1.0,
+        stop_grade=0.0,
     )
     reason = ""
     try:

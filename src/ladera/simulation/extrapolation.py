@@ -2,18 +2,98 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
 
 from ladera.arrays import Floats
-from ladera.extrapolation import COLUMNS, Extrapolation, farthest, judgement, row_of
+from ladera.extrapolation import COLUMNS, EDGE, Extrapolation, farthest, judgement, row_of
+from ladera.files import cut_to
+from ladera.graph import Graph
+from ladera.potential import evaluate
 from ladera.simulation.preparation import SimulationWarning
-from ladera.simulation.records import writing
+from ladera.simulation.records import structure_as_text, writing
 from ladera.tables import TableWriter
 
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ladera.potential import Potential
+
+log = logging.getLogger(__name__)
+
 ROWS_KEPT: Final = 10_000
+
+
+def warn_of_structures(
+    potential: Potential,
+    structures: Sequence[Atoms],
+    what: str,
+    *,
+    above: float = EDGE,
+    stacklevel: int = 2,
+) -> None:
+    """SimulationWarning when an atom of some structures has a grade ``above``: which, and why.
+
+    ``what`` is what a sentence calls the structures, in the plural where there are several. Nothing
+    of a model that does not know its training domain.
+    """
+    worst, words, outside = 0.0, "", 0
+    for atoms in structures:
+        with torch.no_grad():
+            prediction = evaluate(potential, Graph.from_atoms(atoms, potential.cutoff))
+            found = potential.grade(prediction.graph, prediction)
+        if found is None:
+            return
+        grades = found.double().cpu().numpy()
+        if float(grades.max()) > worst:
+            reasons = potential.explain_grade(prediction.graph, prediction)
+            worst, words = farthest(grades, atoms.symbols, reasons)
+            outside = int((grades > 1).sum())
+    if worst > above:
+        warnings.warn(
+            f"Extrapolation: {outside} of {len(structures[0])} atoms of {what} are outside the "
+            f"model's training domain; the farthest is {words}. {judgement(worst)}",
+            SimulationWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+class SelectedFrames:
+    """selected.extxyz: the structures of a run that are worth a label, with the grades of atoms.
+
+    There is no such file before there is a first one. A run that goes on cuts it to the ``length``
+    (bytes) of its restart point.
+    """
+
+    def __init__(self, path: Path, length: int = 0) -> None:
+        self._path, self._length, self._written = path, length, 0
+        if length:
+            with writing(path):
+                cut_to(path, length)
+
+    def write(self, atoms: Atoms, step: int, grades: Floats) -> None:
+        """Add the structure after a step, without the results of the model."""
+        text = structure_as_text(atoms, {"step": step}, {"grade": grades})
+        with writing(self._path), self._path.open("ab" if self._length else "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self._length, self._written = self._length + len(text.encode()), self._written + 1
+
+    def position(self) -> int:
+        """Length in bytes."""
+        return self._length
+
+    def say_total(self) -> None:
+        """Say where they are, if there are any."""
+        if self._written:
+            log.info("Kept %d frames for labelling in %s.", self._written, self._path)
 
 
 class ExtrapolationLog:

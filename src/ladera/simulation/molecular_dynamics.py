@@ -68,8 +68,9 @@ def run_md(
     Ctrl-C and the signals of queue systems (:mod:`ladera.interrupt`) leave a restart point at the
     current step and raise KeyboardInterrupt.
 
-    With ``stop_grade`` or ``stop_deviation`` among the settings the run raises StoppedError at the
-    first row of the log beyond them; the frame is in stopped.extxyz, and the run can go on.
+    The run raises StoppedError at the first row of the log beyond ``stop_grade`` (10 by default, of
+    a model with an active set) or ``stop_deviation``; the frame is in stopped.extxyz, and the run
+    can go on. With ``select_grade`` frames beyond that are kept in selected.extxyz.
 
     Raises SimulationError for settings the structure does not allow, for a folder that holds
     another run, and when the structure explodes or leaves the model's training domain; then the
@@ -134,7 +135,7 @@ class _Run:
         set_velocities(self._atoms, settings, self._rng)
         self._dynamics = Dynamics(self._atoms, settings, self._rng)
         self._guard = Guard(settings, atoms)
-        self._stop_rule = StopRule(settings.stop_grade, settings.stop_deviation)
+        self._stop_rule = StopRule.of(settings.stop_grade, settings.stop_deviation, potential)
         self._heat_flux = HeatFlux(potential, atoms) if settings.heat_flux else None
         self._good_step = -1  # there is no good frame yet
 
@@ -204,8 +205,10 @@ class _Run:
         path = self.folder.write_stopped(frame)
         raise StoppedError(
             f"The simulation stopped after step {self.step} "
-            f"({self.step * self._settings.timestep:g} fs), as asked: {reason}. The frame is "
-            f"{path}: label it and train on it; or go on with --resume and a higher limit."
+            f"({self.step * self._settings.timestep:g} fs)"
+            f"{', as asked' if self._stop_rule.asked else ''}: {reason}. The frame is "
+            f"{path}: label it and train on it; or go on with --resume and a higher limit"
+            f"{'' if self._stop_rule.asked else ' (--stop-grade, 0 for none)'}."
         )
 
     def frame(self) -> Atoms:
@@ -227,6 +230,7 @@ class _Run:
     def finish(self) -> None:
         """Write the last structure, and say how often the model had to extrapolate."""
         self.files.extrapolation.say_total()
+        self.files.selected.say_total()
         self.folder.write_final(self.frame())
 
     def _description(self) -> Mapping[str, Any]:
@@ -255,6 +259,9 @@ class _Run:
         check_distances(self._calculator.prediction.graph)
         self.files.write_row(row)
         grades = self._calculator.grade()
+        limit = self._settings.select_grade
+        if grades is not None and limit is not None and grades.max() > limit:
+            self.files.selected.write(self._atoms, self.step, grades)
         if grades is not None and row.extrapolating_atoms:
             symbols, reasons = self._atoms.symbols, self._calculator.explain_grade()
             self.files.extrapolation.record(self.step, symbols, grades, reasons)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from ladera.potential.calculator import PropertyUnavailableError, dependencies
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from numpy.typing import NDArray
 
 # An ASE trajectory is appended to but for its first bytes: the number of frames and where their
 # index is (ase.io.ulm, version 3).
@@ -120,6 +122,19 @@ def write_structure(path: Path, *frames: Atoms) -> None:
     plain = [_plain(atoms) for atoms in frames]
     with writing(path), atomic_path(path) as temporary:
         ase.io.write(temporary, plain, format="extxyz")
+
+
+def structure_as_text(
+    atoms: Atoms, info: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> str:
+    """A structure as extended XYZ, with more in its comment and columns, and without results."""
+    bare: Atoms = atoms.copy()
+    bare.info |= info
+    for name, array in arrays.items():
+        bare.set_array(name, array)
+    text = StringIO()
+    ase.io.write(text, _plain(bare), format="extxyz")
+    return text.getvalue()
 
 
 def _plain(atoms: Atoms) -> Atoms:

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,12 +17,12 @@ from ladera import display
 from ladera.arguments import checked
 from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError
-from ladera.extrapolation import farthest, judgement
 from ladera.identity import describe_run
 from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
 from ladera.progress import Task
 from ladera.simulation.comparison import COLUMNS, SYMMETRY_TOLERANCE, Row, before_and_after
+from ladera.simulation.extrapolation import warn_of_structures
 from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.held import require_honoured
 from ladera.simulation.preparation import SimulationWarning, check_species
@@ -142,7 +142,7 @@ def relax(
                 on_row(row)
         if place is not None:
             place.write_final(frame, "relax")
-    _check_result(row, calculator, atoms.symbols)
+    _check_result(row, calculator, moving)
     return Relaxation(start, frame, converged, row)
 
 
@@ -241,7 +241,7 @@ def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool) -> None:
         )
 
 
-def _check_result(row: RelaxRow, calculator: LaderaCalculator, symbols: Sequence[str]) -> None:
+def _check_result(row: RelaxRow, calculator: LaderaCalculator, atoms: Atoms) -> None:
     """Refuse a collapsed structure; warn of one that the model does not know."""
     try:
         check_distances(calculator.prediction.graph)
@@ -250,13 +250,29 @@ def _check_result(row: RelaxRow, calculator: LaderaCalculator, symbols: Sequence
             f"The structure collapsed: {str(error).rstrip('.')}. The model is wrong here; train "
             "it on structures like this one."
         ) from error
-    grades = calculator.grade()
-    if grades is not None and row.extrapolating_atoms:
-        grade, words = farthest(grades, symbols, calculator.explain_grade())
+    _warn_of_energy(calculator, len(atoms))
+    if row.extrapolating_atoms:
+        warn_of_structures(
+            calculator.potential, [atoms], "the relaxed structure", above=1.0, stacklevel=4
+        )
+
+
+def _warn_of_energy(calculator: LaderaCalculator, n_atoms: int) -> None:
+    """SimulationWarning for an energy that the training frames do not explain."""
+    potential, graph = calculator.potential, calculator.prediction.graph
+    parts = potential.members or (potential,)
+    sets = [part.active_set for part in parts if part.active_set is not None]
+    floors = [each.floor for each in sets if each.floor is not None]
+    free = parts[0].free_atom_energies()
+    if not floors or free is None:
+        return
+    references = float(free[potential.element_index(graph)].sum())
+    energy = (float(calculator.results["energy"]) - references) / n_atoms
+    if energy < min(floors):
         warnings.warn(
-            f"Extrapolation: {row.extrapolating_atoms} of {len(symbols)} atoms of the relaxed "
-            f"structure are outside the model's training domain; the farthest is {words}. "
-            f"{judgement(grade)}",
+            f"The relaxed structure is {1000 * (min(floors) - energy):.3g} meV/atom below all that "
+            "the training frames, cooled down, could have: the model may have made this minimum "
+            "up. Compare its energy with that of the start by your reference.",
             SimulationWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -40,6 +40,7 @@ class _Extrapolation(BaseModel):
     structures: NonNegativeInt = 0
     grade: float = 0.0
     farthest: str = ""
+    selected: NonNegativeInt = 0
 
 
 class _Stored(BaseModel):

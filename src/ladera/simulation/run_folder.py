@@ -9,6 +9,7 @@
 ``extrapolation.csv``  what was outside the training domain of the model, if anything was
 ``final.extxyz``     the last structure of a run; of a relaxation, ``relaxed.extxyz``
 ``last_good.extxyz`` the last sound structure of a run that broke off
+``selected.extxyz``  structures beyond ``select_grade``, to be labelled
 ``stopped.extxyz``   the structure at which a run met ``stop_grade`` or ``stop_deviation``
 ===================  =============================================================================
 
@@ -36,7 +37,7 @@ from ladera.files import read_json, require_absent, write_text_atomic
 from ladera.identity import changes_of_run
 from ladera.lock import locked
 from ladera.schemas import Described, Record, Stored
-from ladera.simulation.extrapolation import ExtrapolationLog
+from ladera.simulation.extrapolation import ExtrapolationLog, SelectedFrames
 from ladera.simulation.records import FrameFile, write_structure, writing
 from ladera.tables import TableWriter, columns_of, described
 
@@ -52,13 +53,15 @@ _TABLES: Final[Mapping[Kind, str]] = {"md": "md.csv", "relax": "relax.csv"}
 _TRAJECTORY: Final = "trajectory.traj"
 _SETTINGS: Final = "settings.json"
 _EXTRAPOLATION: Final = "extrapolation.csv"
+_SELECTED: Final = "selected.extxyz"
 _LAST: Final = {
     "md": "final.extxyz",
     "relax": "relaxed.extxyz",
     "good": "last_good.extxyz",
     "stopped": "stopped.extxyz",
 }
-_FREE: Final = ("stop_grade", "stop_deviation")  # a run that has stopped goes on with others
+# A run that has stopped goes on with others.
+_FREE: Final = ("stop_grade", "stop_deviation", "select_grade")
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ class RunFiles(NamedTuple):
     table: TableWriter
     frames: FrameFile
     extrapolation: ExtrapolationLog
+    selected: SelectedFrames
 
     def write_row(self, row: LogRow) -> None:
         """Append a row to md.csv."""
@@ -137,8 +141,13 @@ class RunFiles(NamedTuple):
         return {
             "table": table,
             "frames": self.frames.position(),
-            "extrapolation": self.extrapolation.state(),
+            "extrapolation": self.extrapolation.state() | self._selected(),
         }
+
+    def _selected(self) -> dict[str, int]:
+        """How far the file of selected frames has come; nothing before there is one."""
+        length = self.selected.position()
+        return {"selected": length} if length else {}
 
 
 class RunFolder:
@@ -169,7 +178,14 @@ class RunFolder:
             return
         if kind == "relax" and table.exists():
             raise SimulationError(f"{self.path} holds a relaxation already; choose another folder.")
-        names = (_SETTINGS, _TRAJECTORY, _EXTRAPOLATION, *_TABLES.values(), *_LAST.values())
+        names = (
+            _SETTINGS,
+            _TRAJECTORY,
+            _EXTRAPOLATION,
+            _SELECTED,
+            *_TABLES.values(),
+            *_LAST.values(),
+        )
         require_absent(*(self.path / name for name in names))
 
     def lock(self) -> AbstractContextManager[None]:
@@ -233,7 +249,8 @@ class RunFolder:
             closing(FrameFile(self.path / _TRAJECTORY, length)) as frames,
             closing(ExtrapolationLog(extrapolating, values)) as extrapolation,
         ):
-            yield RunFiles(table, frames, extrapolation)
+            selected = SelectedFrames(self.path / _SELECTED, (values or {}).get("selected", 0))
+            yield RunFiles(table, frames, extrapolation, selected)
 
     @contextmanager
     def open_relaxation(self) -> Iterator[Callable[[RelaxRow, Atoms], None]]:

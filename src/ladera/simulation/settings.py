@@ -133,9 +133,17 @@ class MDSettings(BaseModel):
     stop_grade: float | None = Field(
         None,
         json_schema_extra={"unit": ""},
-        gt=0,
+        ge=0,
         description="The run ends, with exit code 3 and the frame in stopped.extxyz, when an atom "
-        "has a larger grade in a row of md.csv; 1 is the edge of the training domain.",
+        "has a larger grade in a row of md.csv; 1 is the edge of the training domain. Default: 10, "
+        "of a model with an active set; 0 never stops.",
+    )
+    select_grade: float | None = Field(
+        None,
+        json_schema_extra={"unit": ""},
+        gt=0,
+        description="Frames of rows of md.csv in which an atom has a larger grade are kept in "
+        "selected.extxyz, to be labelled and learned; 2 is a good choice.",
     )
     stop_deviation: float | None = Field(
         None,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from ladera.errors import SimulationError
+from ladera.extrapolation import LOST, in_words
 from ladera.quantities import FORCES
 
 if TYPE_CHECKING:
     from ladera.arrays import Floats
-    from ladera.potential import LaderaCalculator
+    from ladera.potential import LaderaCalculator, Potential
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,15 @@ class StopRule:
 
     grade: float | None = None
     deviation: float | None = None
+    asked: bool = True  # whether somebody has set it
+
+    @classmethod
+    def of(cls, grade: float | None, deviation: float | None, potential: Potential) -> StopRule:
+        """The rule of settings: a grade of 0 is none, and None that of a model's active set."""
+        if grade is not None:
+            return cls(grade or None, deviation)
+        default = LOST if potential.is_active_set_known else None
+        return cls(default, deviation, asked=deviation is not None)
 
     def require_known(self, calculator: LaderaCalculator) -> None:
         """SimulationError where the model has not what the rule looks at.
@@ -42,7 +52,8 @@ class StopRule:
         if self.grade is not None and calculator.grade() is None:
             what = (
                 f"the {architecture} model keeps no record of its training domain, so take one "
-                "with symmetry functions, a calibrated committee, or leave it out"
+                "with an active set ('ladera grade' makes one), with symmetry functions, a "
+                "calibrated committee, or leave it out"
             )
             raise SimulationError.of("stop_grade", f"{self.grade:g}", what)
 
@@ -53,10 +64,10 @@ class StopRule:
         if grades is not None and self.grade is not None and grades.max() > self.grade:
             atom = int(grades.argmax())
             reasons = [each for each in calculator.explain_grade() if each.atom == atom]
-            worst = max(reasons, key=lambda each: each.grade, default=None)
+            why = in_words(reasons)
             found.append(
                 f"{_name(calculator, atom)} has the grade {grades[atom]:.3g}, above stop_grade = "
-                f"{self.grade:g}" + (f" ({worst.in_words})" if worst else "")
+                f"{self.grade:g}" + (f" ({why})" if why else "")
             )
         deviations = force_deviations(calculator) if self.deviation is not None else None
         if deviations is not None and self.deviation is not None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
-from ladera.extrapolation import COLUMNS, Extrapolation, judgement, row_of
+from ladera.extrapolation import COLUMNS, Extrapolation, in_words, judgement, row_of
 from ladera.files import atomic_path
 
 ROWS_KEPT: Final = 10_000  # in extrapolation.csv
@@ -45,9 +45,9 @@ class ExtrapolationReport:
     def __init__(self, dataset: Dataset, frame_index: Integers) -> None:
         self.rows: list[tuple[int, Extrapolation]] = []  # frame number; atom inside the frame
         self.n_values = 0
-        self._worst: tuple[int, Extrapolation] | None = None  # frame number, and what is farthest
+        self._worst: tuple[int, Extrapolation, str] | None = None  # frame number, farthest, why
         self._dataset, self._frame_index = dataset, frame_index
-        self._functions: dict[tuple[str, int | None], _OfFunction] = {}
+        self._functions: dict[tuple[str, int | None, str], _OfFunction] = {}
         self._values: Counter[int] = Counter()  # by position of the frame in the data set
         self._atoms: Counter[int] = Counter()
 
@@ -58,10 +58,11 @@ class ExtrapolationReport:
         frame = int(self._frame_index[position])
         most = max(found, key=lambda each: each.grade)
         if self._worst is None or most.grade > self._worst[1].grade:
-            self._worst = frame, most
+            self._worst = frame, most, in_words(each for each in found if each.atom == most.atom)
         for each in found:
+            key = each.element, each.function, each.name
             stored = self._functions.setdefault(
-                (each.element, each.function), _OfFunction(each.kind, each.minimum, each.maximum)
+                key, _OfFunction(each.kind, each.minimum, each.maximum)
             )
             stored.add(position, each)
         room = max(0, ROWS_KEPT - len(self.rows))
@@ -88,12 +89,12 @@ class ExtrapolationReport:
         """How many atoms were outside, the farthest of them, and what that means."""
         if self._worst is None:
             return "Extrapolation: no atom is outside the model's training domain."
-        frame, worst = self._worst
+        frame, worst, why = self._worst
         return (
             f"Extrapolation: {self.n_atoms:,} atoms in {self.n_frames:,} of {len(self):,} frames "
             f"are outside the model's training domain; the farthest, in frame {frame}, is atom "
             f"{worst.atom} ({worst.element}), grade {worst.grade:.4g} where 1 is the edge: "
-            f"{worst.in_words}. {judgement(worst.grade)}"
+            f"{why}. {judgement(worst.grade)}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -111,6 +112,7 @@ class ExtrapolationReport:
             "functions": [
                 {
                     "element": element,
+                    "name": name,
                     "function": function,
                     "type": of.kind,
                     "atoms": of.atoms,
@@ -121,7 +123,7 @@ class ExtrapolationReport:
                     "lowest": of.lowest,
                     "highest": of.highest,
                 }
-                for (element, function), of in functions
+                for (element, function, name), of in functions
             ],
             "worst_frames": [
                 {

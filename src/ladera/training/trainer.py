@@ -19,6 +19,7 @@ from ladera.progress import Task
 from ladera.quantities import MILLI, QUANTITIES, pretty
 from ladera.tables import TableWriter
 from ladera.training import metrics
+from ladera.training.active_set import choose_active_set
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
 from ladera.training.committee import train_committee
 from ladera.training.config import TrainingConfig
@@ -178,6 +179,10 @@ class _Run:
         if self.fabric.is_global_zero:
             result = self.prepared.start.result(self.potential)
             graphs = self.batches.graphs  # with their neighbour lists, as far as these are kept
+            train = self.prepared.parts["train"]
+            choose_active_set(
+                self.potential, self.prepared.dataset, graphs, train, self.prepared.heads
+            )
             self.folder.finish(
                 self.prepared, self.potential, self.best, graphs=graphs, finetune=result
             )

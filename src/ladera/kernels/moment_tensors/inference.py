@@ -35,6 +35,15 @@ class Potential(NamedTuple):
     energy: EnergyTables
 
 
+class Functions(NamedTuple):
+    """Its functions alone."""
+
+    radial: RadialTables
+    sums: SumTables
+    products: ProductTables
+    scalars: Integers  # (n_scalars,) which moments they are
+
+
 class Memory(NamedTuple):
     """Scratch memory of one thread."""
 
@@ -54,10 +63,14 @@ class Blocks:
     def __init__(self, edges: Edges, dtype: np.dtype[Any]) -> None:
         counts = np.diff(edges.row_pointer)
         self.order: Integers = np.lexsort((counts, edges.elements))
-        self.lanes = lanes_of(dtype)
-        self.count = -(-len(counts) // self.lanes)
+        self.dtype = dtype
+        self.count = -(-len(counts) // lanes_of(dtype))
         self.slots = (int(counts.max(initial=0)) + TOGETHER - 1) // TOGETHER * TOGETHER
         self.shares = Shares(counts)
+
+    def neighborhood(self, radial: RadialTables, sums: SumTables) -> Neighborhood:
+        """Scratch memory for the neighbours of any of the vectors."""
+        return make_neighborhood(self.slots, radial.coefficients.shape[2], sums, self.dtype)
 
 
 def energies_and_edge_gradients(
@@ -71,11 +84,10 @@ def energies_and_edge_gradients(
     blocks = Blocks(edges, dtype)
     energies = constants[edges.elements]
     gradients = np.empty_like(edges.vectors)
-    size = model.radial.coefficients.shape[2]
 
     def work(thread: int, start: int, stop: int) -> None:
         n_moments = len(model.energy.linear)
-        near = make_neighborhood(blocks.slots, size, model.sums, dtype)
+        near = blocks.neighborhood(model.radial, model.sums)
         memory = Memory(near, *(rows_of_lanes(n_moments, dtype) for _ in range(2)))
         _blocks(start, stop, blocks.order, model, edges, memory, energies, gradients)
 
@@ -85,16 +97,14 @@ def energies_and_edge_gradients(
 
 def functions(tables: Tables, radial: RadialTables, edges: Edges) -> Reals:
     """The invariant functions of each atom, (n_atoms, n_scalars)."""
-    dtype, program = tables.dtype, tables.every_product
-    blocks = Blocks(edges, dtype)
-    result = np.empty((len(edges.elements), len(tables.scalars)), dtype)
+    blocks = Blocks(edges, tables.dtype)
+    model = Functions(radial, tables.sums, tables.every_product, tables.scalars)
+    result = np.empty((len(edges.elements), len(tables.scalars)), tables.dtype)
 
     def work(thread: int, start: int, stop: int) -> None:
-        near = make_neighborhood(blocks.slots, radial.coefficients.shape[2], tables.sums, dtype)
-        M = rows_of_lanes(tables.n_moments, dtype)
-        for block in range(start, stop):
-            atoms = blocks.order[blocks.lanes * block : blocks.lanes * (block + 1)]
-            _functions(atoms, edges, radial, tables.sums, program, tables.scalars, near, M, result)
+        near = blocks.neighborhood(radial, tables.sums)
+        M = rows_of_lanes(tables.n_moments, tables.dtype)
+        _functions(start, stop, blocks.order, model, edges, near, M, result)
 
     blocks.shares.items(work, blocks.count)
     return result
@@ -102,24 +112,26 @@ def functions(tables: Tables, radial: RadialTables, edges: Edges) -> Reals:
 
 @simd
 def _functions(
-    atoms: Integers,
+    start: int,
+    stop: int,
+    order: Integers,
+    model: Functions,
     edges: Edges,
-    radial: RadialTables,
-    sums: SumTables,
-    program: ProductTables,
-    scalars: Integers,
     near: Neighborhood,
     M: Reals,
     result: Reals,
 ) -> None:
-    n_slots = neighbors.gather(atoms, edges, radial, near)
-    neighbors.radial_functions(n_slots, radial, near)
-    neighbors.moments(n_slots, sums, near, M)
-    products.derive(sums.derived, sums.n_summed, M)
-    products.multiply(program, M)
-    for lane in range(atoms.size):
-        for s in range(scalars.size):
-            result[atoms[lane], s] = M[scalars[s], lane]
+    sums, lanes = model.sums, M.shape[1]
+    for block in range(start, stop):
+        atoms = order[lanes * block : min(lanes * (block + 1), order.size)]
+        n_slots = neighbors.gather(atoms, edges, model.radial, near)
+        neighbors.radial_functions(n_slots, model.radial, near)
+        neighbors.moments(n_slots, sums, near, M)
+        products.derive(sums.derived, sums.n_summed, M)
+        products.multiply(model.products, M)
+        for lane in range(atoms.size):
+            for s in range(model.scalars.size):
+                result[atoms[lane], s] = M[model.scalars[s], lane]
 
 
 @simd

@@ -34,10 +34,10 @@ def derive_reverse(derived: Integers, n_summed: int, M_bar: Reals) -> None:
 @simd
 def multiply(table: ProductTables, M: Reals) -> None:
     """M_k = sum m M_p M_q."""
-    for t in range(table.made_starts.size - 1):
+    for t in range(table.starts.size - 1):
         total = zero(M)
-        for row in range(table.made_starts[t], table.made_starts[t + 1]):
-            p, q = table.made[row, 0], table.made[row, 1]
+        for row in range(table.starts[t], table.starts[t + 1]):
+            p, q = table.factors[row, 0], table.factors[row, 1]
             total = total + table.multiplicities[row] * (load(M, p) * load(M, q))
         store(M, table.first + t, total)
 
@@ -46,33 +46,32 @@ def multiply(table: ProductTables, M: Reals) -> None:
 def energy_and_gradient(
     energy: EnergyTables, table: ProductTables, M: Reals, M_bar: Reals, result: Reals
 ) -> None:
-    """The energy of each atom, to the row ``result``, and its gradient in all moments, to M_bar.
-
-    M_bar_p = linear_p + sum_q A_pq M_q + sum_kq m M_bar_k M_q
-    """
+    """The energy of each atom, to the row ``result``, and its gradient in all moments, to M_bar."""
     total = zero(M)
-    for p in range(energy.linear.size - 1, -1, -1):
+    half = M.dtype.type(0.5)
+    for p in range(energy.linear.size):
         bar = zero(M)
         for row in range(energy.starts[p], energy.starts[p + 1]):
             bar = bar + energy.weights[row] * load(M, energy.partners[row])
-        linear = energy.linear[p]
-        half = M.dtype.type(0.5)
-        total = total + load(M, p) * (linear + half * bar)
-        bar = linear + bar
-        for row in range(table.used_starts[p], table.used_starts[p + 1]):
-            k, q = table.used[row, 0], table.used[row, 1]
-            bar = bar + table.shares[row] * (load(M_bar, k) * load(M, q))
-        store(M_bar, p, bar)
+        total = total + load(M, p) * (energy.linear[p] + half * bar)
+        store(M_bar, p, energy.linear[p] + bar)
     store(result, 0, total)
+    for t in range(table.starts.size - 2, -1, -1):
+        bar = load(M_bar, table.first + t)
+        for row in range(table.starts[t], table.starts[t + 1]):
+            p, q = table.factors[row, 0], table.factors[row, 1]
+            share = table.multiplicities[row] * bar
+            store(M_bar, p, load(M_bar, p) + share * load(M, q))
+            store(M_bar, q, load(M_bar, q) + share * load(M, p))
 
 
 @simd
 def multiply_tangent(table: ProductTables, M: Reals, M_dot: Reals) -> None:
     """The change of the moments that products make, with that of the others."""
-    for t in range(table.made_starts.size - 1):
+    for t in range(table.starts.size - 1):
         total = zero(M)
-        for row in range(table.made_starts[t], table.made_starts[t + 1]):
-            p, q = table.made[row, 0], table.made[row, 1]
+        for row in range(table.starts[t], table.starts[t + 1]):
+            p, q = table.factors[row, 0], table.factors[row, 1]
             change = load(M_dot, p) * load(M, q) + load(M, p) * load(M_dot, q)
             total = total + table.multiplicities[row] * change
         store(M_dot, table.first + t, total)
@@ -88,14 +87,17 @@ def reverse_twice(
     M_bar_dot = d(e E + E_dot)/dM, where e (a number for each atom) is in row 0 of M_bar_dot.
     """
     weight = load(M_bar_dot, 0)
-    for p in range(linear.size - 1, -1, -1):
-        bar = linear[p] + zero(M)
-        bar_dot = linear[p] * weight
-        for row in range(table.used_starts[p], table.used_starts[p + 1]):
-            k, q = table.used[row, 0], table.used[row, 1]
-            factor, above = table.shares[row] * load(M, q), load(M_bar, k)
-            bar = bar + above * factor
-            change = above * (table.shares[row] * load(M_dot, q))
-            bar_dot = bar_dot + load(M_bar_dot, k) * factor + change
-        store(M_bar, p, bar)
-        store(M_bar_dot, p, bar_dot)
+    for p in range(linear.size):
+        store(M_bar, p, linear[p] + zero(M))
+        store(M_bar_dot, p, linear[p] * weight)
+    for t in range(table.starts.size - 2, -1, -1):
+        bar, bar_dot = load(M_bar, table.first + t), load(M_bar_dot, table.first + t)
+        for row in range(table.starts[t], table.starts[t + 1]):
+            p, q = table.factors[row, 0], table.factors[row, 1]
+            share, share_dot = table.multiplicities[row] * bar, table.multiplicities[row] * bar_dot
+            x, y = load(M, p), load(M, q)
+            store(M_bar, p, load(M_bar, p) + share * y)
+            store(M_bar, q, load(M_bar, q) + share * x)
+            x_change, y_change = share * load(M_dot, p), share * load(M_dot, q)
+            store(M_bar_dot, p, load(M_bar_dot, p) + share_dot * y + y_change)
+            store(M_bar_dot, q, load(M_bar_dot, q) + share_dot * x + x_change)

@@ -37,21 +37,16 @@ class SumTables(NamedTuple):
 
 
 class ProductTables(NamedTuple):
-    """Products grouped by the moment they make, and by the moments that they are made of.
+    """Products grouped by the moment that they make.
 
-    Row r of ``made`` holds p, q and ``multiplicity[r]`` its m; those of moment ``first + t`` are
-    rows ``made_starts[t]`` to ``made_starts[t + 1]``. Row r of ``used`` holds k and q: moment
-    p is a factor of k with q, and ``shares[r]`` is m, or 2 m where p = q; ``used_starts`` as above,
-    for all moments p.
+    Row r holds p and q in ``factors`` and m in ``multiplicities``; those of moment ``first + t``
+    are rows ``starts[t]`` to ``starts[t + 1]``.
     """
 
     first: int  # the first moment that products make
-    made: Integers  # (n_products, 2)
-    made_starts: Integers
+    factors: Integers  # (n_products, 2)
+    starts: Integers
     multiplicities: Reals  # (n_products,)
-    used: Integers  # (n_factors, 2)
-    used_starts: Integers  # (n_moments + 1,)
-    shares: Reals  # (n_factors,)
 
 
 class EnergyTables(NamedTuple):
@@ -213,20 +208,11 @@ def _closed(basic: Iterable[Iterable[int]]) -> list[tuple[int, ...]]:
 def _product_tables(
     products: Integers, first: int, n_moments: int, dtype: np.dtype[Any]
 ) -> ProductTables:
-    p, q, m, k = products.T
-    same = p == q
-    factor = np.concatenate([p, q[~same]])
-    order = np.argsort(factor, kind="stable")
-    used = np.stack([np.concatenate([k, k[~same]]), np.concatenate([q, p[~same]])], axis=1)
-    shares = np.concatenate([np.where(same, 2 * m, m), m[~same]])
     return ProductTables(
         first=first,
-        made=products[:, :2].astype(np.int32),
-        made_starts=_starts(k - first, n_moments - first),
-        multiplicities=m.astype(dtype),
-        used=used[order].astype(np.int32),
-        used_starts=_starts(factor[order], n_moments),
-        shares=shares[order].astype(dtype),
+        factors=products[:, :2].astype(np.int32),
+        starts=_starts(products[:, 3] - first, n_moments - first),
+        multiplicities=products[:, 2].astype(dtype),
     )
 
 

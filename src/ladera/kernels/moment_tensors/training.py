@@ -31,7 +31,6 @@ from ladera.kernels.moment_tensors.neighbors import (
     Edges,
     Neighborhood,
     RadialTables,
-    make_neighborhood,
 )
 from ladera.kernels.moment_tensors.tables import ProductTables, SumTables, Tables
 
@@ -74,14 +73,13 @@ def coefficient_gradients(
 
     ``coefficients`` (n_scalars,) are the linear ones.
     """
-    dtype = tables.dtype
-    linear = tables.linear(coefficients).astype(dtype)
+    linear = tables.linear(coefficients).astype(tables.dtype)
     model = Model(radial, tables.sums, tables.every_product, linear, tables.scalars)
-    blocks = Blocks(edges, dtype)
+    blocks = Blocks(edges, tables.dtype)
     sums: list[Memory | None] = [None] * blocks.shares.count
 
     def work(thread: int, start: int, stop: int) -> None:
-        sums[thread] = memory = _memory(blocks, model, dtype)
+        sums[thread] = memory = _memory(blocks, model)
         _blocks(start, stop, blocks.order, model, edges, loss, memory)
 
     blocks.shares.items(work, blocks.count)
@@ -91,11 +89,13 @@ def coefficient_gradients(
     return by_radial.reshape(radial.coefficients.shape), by_moments
 
 
-def _memory(blocks: Blocks, model: Model, dtype: np.dtype[Any]) -> Memory:
-    near = make_neighborhood(blocks.slots, model.radial.coefficients.shape[2], model.sums, dtype)
+def _memory(blocks: Blocks, model: Model) -> Memory:
+    near = blocks.neighborhood(model.radial, model.sums)
     n_moments = len(model.linear)
     rows = (4 * blocks.slots, len(near.X), *(n_moments,) * 4, model.radial.coefficients.size)
-    change, X_dot, M, M_dot, M_bar, M_bar_dot, by_radial = (rows_of_lanes(n, dtype) for n in rows)
+    change, X_dot, M, M_dot, M_bar, M_bar_dot, by_radial = (
+        rows_of_lanes(n, blocks.dtype) for n in rows
+    )
     by_moments = np.zeros(len(model.scalars))
     return Memory(near, change, X_dot, M, M_dot, M_bar, M_bar_dot, by_radial, by_moments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -109,6 +110,34 @@ class SymmetryFunctionPotential(Potential):
         scaled = (values - self.mean[index]) / torch.where(varied, deviation, 1.0)
         return torch.where(varied, scaled, 0.0)
 
+    def grade_features(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
+        """Nodes of the last hidden layer, 0 beyond those of the atom's element, and 1.
+
+        (n_atoms, largest number of nodes + 1).
+        """
+        graph = graph.to(self.dtype, self.device)
+        index, inputs = self.element_index(graph), self.energy_inputs(graph, prediction)
+        networks = self.atomic_networks()
+        width = max(network.output.in_features for network in networks)
+        features = inputs.new_zeros(graph.n_atoms, width + 1)
+        features[:, width] = 1
+        for element, network in enumerate(networks):
+            atoms = torch.nonzero(index == element)[:, 0]
+            nodes = network.last_inputs(inputs[atoms, : network.n_inputs])
+            features[atoms, : nodes.shape[1]] = nodes
+        return features
+
+    @abstractmethod
+    def energy_inputs(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
+        """x of the networks of the energy, (n_atoms, largest number of inputs).
+
+        ``prediction`` is what the model says of the graph, if it is at hand.
+        """
+
+    @abstractmethod
+    def atomic_networks(self) -> list[AtomicNetwork]:
+        """The network of the energy of each element."""
+
     def last_layers(self) -> tuple[str, ...]:
         """The last two layers of every network."""
         return tuple(
@@ -169,6 +198,11 @@ class SymmetryFunctionPotential(Potential):
         )
 
     def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
+        """That of the active set; of a model without one, :meth:`range_grade`."""
+        gamma = self.active_set_grade(graph, prediction)
+        return self.range_grade(graph) if gamma is None else gamma
+
+    def range_grade(self, graph: Graph) -> Tensor:
         r"""How far the symmetry functions of each atom are from their ranges in the training data.
 
             g_i = max_k [ 1 + max(G_ik - max_k, min_k - G_ik) / (max_k - min_k) ]
@@ -188,6 +222,19 @@ class SymmetryFunctionPotential(Potential):
     def explain_grade(
         self, graph: Graph, prediction: Prediction | None = None
     ) -> list[Extrapolation]:
+        """What the active set says, and the symmetry functions outside their training range.
+
+        Beside an active set these are those of the atoms that are outside by it: one function of
+        many that is a little beyond its range means nothing by itself.
+        """
+        gamma, functions = self.active_set_grade(graph, prediction), self._functions_outside(graph)
+        if gamma is None:
+            return functions
+        found = [*self.active_set_reasons(graph, gamma)]
+        found += [each for each in functions if gamma[each.atom] > 1]
+        return sorted(found, key=lambda each: each.atom)
+
+    def _functions_outside(self, graph: Graph) -> list[Extrapolation]:
         """The symmetry functions outside their training range, with value and range."""
         G, beyond, index = self._beyond(graph)
         atoms, functions = torch.nonzero(beyond > 0).T

@@ -70,7 +70,7 @@ class HDNNP(SymmetryFunctionPotential):
         inputs: Tensor | None = None
         slopes: Tensor | None = None
         if not gradients:
-            inputs = self._inputs(graph)
+            inputs = self.energy_inputs(graph)
             energies = self._network_energies(inputs, self.element_index(graph))
         elif torch.is_grad_enabled():
             batch, networks = self._batch(graph), self.atomic_networks()
@@ -90,9 +90,11 @@ class HDNNP(SymmetryFunctionPotential):
         if networks is None:
             return None
         index = self.element_index(graph)
-        return lambda: networks(graph, index, self._inputs(graph) if inputs is None else inputs)
+        return lambda: networks(
+            graph, index, self.energy_inputs(graph) if inputs is None else inputs
+        )
 
-    def _inputs(self, graph: Graph) -> Tensor:
+    def energy_inputs(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
         """x of the networks of all atoms, (n_atoms, n_inputs), differentiable in the vectors."""
         index, *arguments = self._arguments(graph)
         G = ops.values(graph.vectors, *arguments, self.plan_number)

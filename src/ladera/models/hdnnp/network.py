@@ -41,12 +41,25 @@ class AtomicNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (n_atoms,) for inputs (n_atoms, n_functions)."""
+        return torch.squeeze(self._through(x, len(self.divisors)), dim=1)
+
+    def last_inputs(self, x: Tensor) -> Tensor:
+        """Nodes of the last hidden layer, (n_atoms, n_nodes), for inputs (n_atoms, n_functions)."""
+        return self._through(x, len(self.hidden))
+
+    def _through(self, x: Tensor, n_layers: int) -> Tensor:
+        """x after the first layers."""
         for layer, name, divisor in zip(
-            self.layers(), self.activations, self.divisors, strict=True
+            self.layers()[:n_layers], self.activations, self.divisors, strict=False
         ):
             x = layer(x)
             x = ACTIVATIONS[name](x / divisor if divisor != 1 else x)
-        return torch.squeeze(x, dim=1)
+        return x
+
+    @property
+    def n_inputs(self) -> int:
+        """How many numbers it takes."""
+        return self.layers()[0].in_features
 
     def layers(self) -> list[nn.Linear]:
         """The linear parts from the input to the output."""

@@ -176,6 +176,22 @@ class HDNNP4G(SymmetryFunctionPotential):
             atomic_values={CHARGES: charges.detach()},
         )
 
+    def energy_inputs(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
+        """x and the charge of all atoms, (n_atoms, n_inputs + 1), as the short-ranged energy's."""
+        index, *arguments = self._arguments(graph)
+        G = ops.values(graph.vectors, *arguments, self.plan_number)
+        said = prediction or self.predict(graph, gradients=False)
+        inputs = self.input_scaling().inputs(G, index)
+        counts = torch.tensor(self.input_counts)[index]
+        with_charge = torch.cat([inputs, inputs.new_zeros(len(inputs), 1)], dim=1)
+        # Of each element behind the inputs that it has.
+        charges = said.atomic_values[CHARGES][:, None].to(inputs)
+        return with_charge.scatter(1, counts[:, None], charges)
+
+    def atomic_networks(self) -> list[AtomicNetwork]:
+        """The network of the short-ranged energy of each element."""
+        return [network for network in self.networks if isinstance(network, AtomicNetwork)]
+
     def _short_energies(self, inputs: Tensor, index: Tensor, charges: Tensor) -> Tensor:
         """All of E_i but the electrostatics, (n_atoms,), eV, float64."""
         constants = (self.reference_energies + self.energy_shift).double()[index]

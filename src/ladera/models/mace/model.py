@@ -219,6 +219,28 @@ class MACE(Potential):
         features = self._features(graph, self.element_index(graph))
         return torch.cat([each[:, 0] for each in features], dim=1)
 
+    @property
+    def has_grade_features(self) -> bool:
+        """As it has energies."""
+        return self.config.has_energy
+
+    def grade_features(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:
+        """What the last weights of all readouts multiply, and 1; None of a model without energies.
+
+        The invariant features of all layers but the last, and the last nodes behind that one.
+        """
+        if not self.config.has_energy:
+            return None
+        graph = graph.to(self.dtype, self.device)
+        of_layers = torch.split(self.descriptors(graph), self.config.channels, dim=1)
+        head = self.head_of(graph)
+        found = [
+            layer.readout.last_inputs(of_layer, head)
+            for layer, of_layer in zip(self._layers(), of_layers, strict=True)
+            if layer.readout is not None
+        ]
+        return torch.cat([*found, torch.ones_like(found[0][:, :1])], dim=1)
+
     def features(self, graph: Graph) -> list[Tensor]:
         """Features of each atom after every layer, (n_atoms, components, channels).
 

@@ -32,18 +32,27 @@ class Readout(nn.Module):
 
     def forward(self, scalars: Tensor, head: int | Tensor) -> Tensor:
         """(n_atoms, channels) to (n_atoms,), all of one head or each of its own (n_atoms,)."""
+        return self._through(scalars, head, len(self.weights))[:, 0]
+
+    def last_inputs(self, scalars: Tensor, head: int | Tensor) -> Tensor:
+        """What the last weights multiply, (n_atoms, n): the last nodes, gated, or the channels."""
+        x = self._through(scalars, head, len(self.weights) - 1)
+        return self.gate(x) if len(self.weights) > 1 else x
+
+    def _through(self, scalars: Tensor, head: int | Tensor, n_layers: int) -> Tensor:
+        """(n_atoms, channels) after the first layers."""
         if isinstance(head, Tensor):
             n_heads = self.weights[-1].shape[1]
-            found = torch.stack([self(scalars, k) for k in range(n_heads)], dim=1)
-            return found.gather(1, head[:, None])[:, 0]
+            found = torch.stack([self._through(scalars, k, n_layers) for k in range(n_heads)], 1)
+            return found[torch.arange(len(head), device=head.device), head]
         x, rows = scalars, slice(None)
-        for k, weight in enumerate(self.weights):
+        for k, weight in enumerate(self.weights[:n_layers]):
             columns = slice(head * self.sizes[k + 1], (head + 1) * self.sizes[k + 1])
             x = (self.gate(x) if k else x) @ (weight[rows, columns] / sqrt(len(weight)))
             if k and len(self.biases):
                 x = x + self.biases[k - 1][columns]
             rows = columns
-        return x[:, 0]
+        return x
 
 
 class DipoleReadout(nn.Module):

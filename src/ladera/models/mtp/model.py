@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from ladera.errors import ConfigError
+from ladera.extrapolation import NEAREST, Extrapolation
 from ladera.graph import Graph
 from ladera.kernels.moment_tensors import ops, reference
 from ladera.kernels.moment_tensors.neighbors import RadialRange
@@ -18,7 +20,7 @@ from ladera.kernels.moment_tensors.tables import Tables
 from ladera.models.mtp.config import MTPConfig, ProgramSize
 from ladera.models.mtp.fast import FastPath, edges_of
 from ladera.models.mtp.generation import program_of_level
-from ladera.potential import Potential, TrainingStatistics
+from ladera.potential import Potential, Prediction, TrainingStatistics
 
 
 class MTP(Potential):
@@ -35,6 +37,7 @@ class MTP(Potential):
     """
 
     double_buffers: ClassVar[tuple[str, ...]] = ("reference_energies",)
+    slow_hessian = True  # forces are compiled, their derivatives are torch's
 
     reference_energies: Tensor
     basic: Tensor
@@ -156,6 +159,52 @@ class MTP(Potential):
         """Forget the tables of the compiled loops when tensors are moved or converted."""
         self._fast = None
         return super()._apply(fn, recurse)
+
+    def descriptors(self, graph: Graph) -> Tensor:
+        """What each function adds to the energy of an atom, w_s B_s in eV: (n_atoms, n_scalars)."""
+        return self.functions(graph.to(self.dtype, self.device)) * self.moment_coefficients
+
+    def grade_features(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
+        """The functions B and 1, which the linear coefficients multiply: (n_atoms, n_scalars + 1).
+
+        MLIP's grade has the derivatives in the radial coefficients beside them.
+        """
+        functions = self.functions(graph.to(self.dtype, self.device))
+        return torch.cat([functions, torch.ones_like(functions[:, :1])], dim=1)
+
+    def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
+        """That of the active set; without one, of the distance r of the nearest neighbour.
+
+            1 + (min_distance - r) / (cutoff - min_distance)
+
+        A file of MLIP says no more of its training data than that distance.
+        """
+        gamma = self.active_set_grade(graph, prediction)
+        if gamma is not None:
+            return gamma
+        nearest, width = self._nearest(graph), self.cutoff - self.config.min_distance
+        return 1.0 + (self.config.min_distance - nearest) / width
+
+    def explain_grade(
+        self, graph: Graph, prediction: Prediction | None = None
+    ) -> list[Extrapolation]:
+        """The same, of the atoms that are outside."""
+        if self.active_set is not None:
+            return super().explain_grade(graph, prediction)
+        nearest, shortest = self._nearest(graph), self.config.min_distance
+        symbols = [chemical_symbols[number] for number in graph.numbers.tolist()]
+        return [
+            Extrapolation(
+                k, symbols[k], None, None, float(nearest[k]), shortest, self.cutoff, NEAREST
+            )
+            for k in torch.nonzero(nearest < shortest)[:, 0].tolist()
+        ]
+
+    def _nearest(self, graph: Graph) -> Tensor:
+        """Distance of the nearest neighbour of each atom, (n_atoms,), at most the cutoff."""
+        distances = graph.vectors.detach().double().norm(dim=1)
+        farthest = torch.full((graph.n_atoms,), self.cutoff, dtype=torch.float64)
+        return farthest.to(graph.vectors.device).scatter_reduce(0, graph.centers, distances, "amin")
 
     def free_atom_energies(self, head: str | None = None) -> Tensor:
         """E0 of each element, (n_species,), eV."""

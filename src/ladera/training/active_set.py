@@ -1,0 +1,116 @@
+"""The active set of a model, chosen from the frames that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ladera.arrays import Floats, Integers
+from ladera.data.dataset import Dataset
+from ladera.graph import Graph
+from ladera.labelling.asking import batches
+from ladera.potential import ActiveSet, Potential
+from ladera.progress import Task
+from ladera.units import BOLTZMANN
+
+_HEAT: Final = (300 * BOLTZMANN, 1200 * BOLTZMANN)  # eV, kT of frames whose T is not known
+MEMORY: Final = (
+    2**28
+)  # bytes of features that are kept from one pass through the frames to the next
+
+
+def choose_active_set(
+    potential: Potential,
+    dataset: Dataset,
+    graphs: Sequence[Graph],
+    frames: Integers | None = None,
+    heads: Integers | None = None,
+) -> None:
+    """Give a potential the active set of some frames; of a committee, each member.
+
+    ``graphs`` are those of all frames of the data set, ``frames`` the numbers of those that count
+    (all by default), ``heads`` (n_frames,) the head of each frame, of a model with several. A model
+    without features (:meth:`Potential.grade_features`) keeps none.
+    """
+    chosen = np.arange(len(dataset)) if frames is None else frames
+    for part in parts_with_features(potential):
+        passes = _Passes(part, dataset, graphs, chosen, heads)
+        part.active_set = ActiveSet.of(passes, _floor(part, dataset[chosen]))
+
+
+def parts_with_features(potential: Potential) -> list[Potential]:
+    """The model, or the models that it is made of, as far as they can have an active set."""
+    parts = (module for module in potential.modules() if isinstance(module, Potential))
+    return [part for part in parts if part.has_grade_features]
+
+
+def _floor(potential: Potential, dataset: Dataset) -> float | None:
+    r"""The energy that no structure should be below, eV/atom over free atoms; None without labels.
+
+        min_f e_f - 3/2 kT,    e_f = (E_f - sum of E0) / n_f,    (kT)^2 = 2/3 n_f var(e_f)
+
+    Frames of dynamics lie 3/2 kT above their minimum, and the variance of their energies, taken
+    over frames of one composition, says what T is, if they are harmonic. T is held between 300 and
+    1200 K: frames of all kinds differ by more than heat.
+    """
+    free, known = potential.free_atom_energies(), dataset.has("energy")
+    if free is None or len(potential.heads) > 1 or not known.any():
+        return None
+    of_symbol = dict(zip(potential.symbols, free.tolist(), strict=True))
+    compositions, sizes = dataset.compositions[known], dataset.atom_counts[known]
+    references = compositions @ np.array([of_symbol[symbol] for symbol in dataset.symbols])
+    e: Floats = (dataset.column("energy")[known] - references) / sizes
+    _, kind, counts = np.unique(compositions, axis=0, return_inverse=True, return_counts=True)
+    means = np.bincount(kind.ravel(), e) / counts
+    heat = float(np.sqrt(2 / 3 * np.mean(sizes * (e - means[kind.ravel()]) ** 2)))
+    return float(e.min()) - 1.5 * float(np.clip(heat, *_HEAT))
+
+
+class _Passes:
+    """Goes through the features of all atoms of some frames, again and again.
+
+    They are kept as far as MEMORY goes and computed anew beyond.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        dataset: Dataset,
+        graphs: Sequence[Graph],
+        frames: Integers,
+        heads: Integers | None,
+    ) -> None:
+        self._potential, self._graphs, self._heads = potential, graphs, heads
+        self._batches = [frames[k] for k in _in_batches(dataset, frames, potential.cutoff)]
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self._free = MEMORY
+
+    def __call__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Atomic numbers and features of the atoms of one batch after the other."""
+        with Task("batches of the active set", len(self._batches)) as task:
+            for k, frames in enumerate(self._batches):
+                found = self._kept.get(k) or self._of(frames)
+                if k not in self._kept and found[1].nbytes <= self._free:
+                    self._free -= found[1].nbytes
+                    self._kept[k] = found
+                yield found
+                task.advance(1)
+
+    def _of(self, frames: Integers) -> tuple[Tensor, Tensor]:
+        graph = Graph.batch([self._graphs[int(k)] for k in frames])
+        if self._heads is not None:
+            graph = replace(graph, heads=torch.from_numpy(self._heads[frames]))
+        with torch.no_grad():
+            features = self._potential.grade_features(graph)
+        assert features is not None  # parts_with_features has asked
+        return graph.numbers, features.double().cpu()
+
+
+def _in_batches(dataset: Dataset, frames: Integers, cutoff: float) -> Iterator[Integers]:
+    """Places among ``frames``, in batches of a good size."""
+    yield from batches(dataset[frames], np.arange(len(frames)), cutoff)
