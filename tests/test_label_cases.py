@@ -65,7 +65,7 @@ def silently(path: Path, **options: Any) -> Dataset:
         ("hash.data", "  # by hand\n" + BLOCK),
         ("bang.data", "! by hand\n" + BLOCK.replace("energy", "! the energy\nenergy")),
         ("text.data", "Copper, two atoms\nof 2026\n\n" + BLOCK),
-        ("a.data.gz", gzip.compress(BLOCK.encode())),
+        ("a.data.gz", gzip.compress(BLOCK.encode(), mtime=0)),
         ("a.data.bz2", bz2.compress(BLOCK.encode())),
         ("a.data.xz", lzma.compress(BLOCK.encode())),
         ("packed-without-a-name", lzma.compress(BLOCK.encode())),

@@ -50,6 +50,15 @@ def assert_same(one: MTP, other: MTP, atoms: Atoms = WATER) -> None:
     torch.testing.assert_close(ours.forces, theirs.forces, rtol=0, atol=1e-12)
 
 
+def test_radial_functions_that_no_moment_has_are_left_out(file: Path) -> None:
+    lines = file.read_text().replace("_funcs_count = 2", "_funcs_count = 3").splitlines()
+    last = [k for k, line in enumerate(lines) if line.startswith("\t\t\t{")][1::2]
+    for k in reversed(last):
+        lines.insert(k + 1, "\t\t\t{1, 2, 3, 4, 5}")
+    file.write_text("\n".join(lines) + "\n")
+    assert_same(mtp.load(file, types=("H", "O")), moment_tensor())
+
+
 def test_the_way_out_and_back(tmp_path: Path) -> None:
     model = moment_tensor()
     first, second = tmp_path / "a.mtp", tmp_path / "b.mtp"
@@ -124,7 +133,8 @@ def test_an_active_set_is_left_aside(file: Path, caplog: pytest.LogCaptureFixtur
         ("max_dist", "min_dist", "'min_dist' stands a second time, first on line 8"),
         ("min_dist = 0.5", "min_dist = 9", "expected 0 < min_dist < max_dist"),
         ("_size = 5", "_size = 6", "line 14: 5 coefficients stand here"),
-        ("_funcs_count = 2", "_funcs_count = 3", "have 2 radial functions, and radial_funcs_count"),
+        ("_funcs_count = 2", "_funcs_count = 1", "have 2 radial functions, and radial_funcs_count"),
+        ("_funcs_count = 2", "_funcs_count = 3", "radial_funcs_count 3 ask for 16"),
         ("0-1", "1-0", "line 12: .*not in order"),
         ("basic_count = 11", "basic_count = 12", "has 11 entries, and alpha_index_basic_count"),
         ("{0, 1, 0, 0}", "{0, 1, 0}", "expected rows of four numbers"),

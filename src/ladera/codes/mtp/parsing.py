@@ -75,9 +75,10 @@ def parse(path: Path) -> Contents:
     labels: tuple[int, ...] = ()
     coefficients = None
     if any(name in fields.entries for name in COEFFICIENTS[1:]) or fields.pairs:
-        labels, radial = _radial_coefficients(fields, n_types, program.n_radial, size)
+        labels, radial = _radial_coefficients(fields, n_types, size)
         species = fields.numbers("species_coeffs", "species_count")
         moments = fields.numbers("moment_coeffs", "alpha_scalar_moments")
+        radial = radial[:, :, : program.n_radial]  # a pruned file may leave the last ones idle
         coefficients = Coefficients(radial, np.array(species), np.array(moments))
     return Contents(
         path=path,
@@ -138,7 +139,7 @@ def _check_basic(fields: Fields, basic: Rows) -> None:
                 line, f"{_braced(row)} is no moment of a level up to {HIGHEST_LEVEL}."
             )
     used = 1 + max((row[0] for row in basic), default=-1)
-    if used != n_radial:
+    if used > n_radial:
         raise fields.error(
             line,
             f"the moments have {used} radial functions, and radial_funcs_count is {n_radial}.",
@@ -180,11 +181,10 @@ def _level(fields: Fields, program: MomentProgram) -> int:
     return highest
 
 
-def _radial_coefficients(
-    fields: Fields, n_types: int, n_radial: int, size: int
-) -> tuple[tuple[int, ...], Floats]:
+def _radial_coefficients(fields: Fields, n_types: int, size: int) -> tuple[tuple[int, ...], Floats]:
     """What the types are called, and the coefficients of each ordered pair of them."""
-    line, lines_of_pair = fields.line("radial_coeffs"), 1 + n_radial
+    line, n_radial = fields.line("radial_coeffs"), fields.count("radial_funcs_count")
+    lines_of_pair = 1 + n_radial
     if len(fields.pairs) != n_types**2 * lines_of_pair:
         raise fields.error(
             line,

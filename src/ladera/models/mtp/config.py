@@ -19,6 +19,7 @@ from ladera.schemas import Configured
 
 if TYPE_CHECKING:
     from ladera.graph import Graph
+    from ladera.kernels.moment_tensors.program import MomentProgram
 
 # Of the shortest distance of the training frames: what dynamics needs beyond them.
 _BELOW: Final = 0.95
@@ -30,6 +31,17 @@ class ProgramSize(Configured):
     basic: PositiveInt
     products: NonNegativeInt
     scalars: PositiveInt
+    radial: PositiveInt
+
+    @classmethod
+    def of(cls, program: MomentProgram) -> ProgramSize:
+        """That of a program."""
+        return cls(
+            basic=len(program.basic),
+            products=len(program.products),
+            scalars=len(program.scalars),
+            radial=program.n_radial,
+        )
 
 
 class MTPConfig(RepelledConfig):
@@ -52,14 +64,11 @@ class MTPConfig(RepelledConfig):
     radial_basis_size: PositiveInt = Field(
         default=8, description="Chebyshev polynomials of the distance in each radial function."
     )
-    n_radial: PositiveInt | None = Field(
-        default=None,
-        description="Radial functions of a pair of elements. Left out: as many as the level uses.",
-    )
     program: ProgramSize | None = Field(
         default=None,
         description="Of a model with functions of its own, such as one that was read or pruned: "
-        "how many moments, products and functions it has. Left out: those of the level.",
+        "how many moments, products, functions and radial functions it has. Left out: those of "
+        "the level.",
     )
 
     @field_validator("level")

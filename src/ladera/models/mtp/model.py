@@ -47,15 +47,14 @@ class MTP(Potential):
     def __init__(self, config: MTPConfig) -> None:
         super().__init__(config)
         program, size = _sized(config)
-        n_radial = config.n_radial or program.n_radial  # a placeholder always comes with one
-        self.config: MTPConfig = config.model_copy(update={"program": size, "n_radial": n_radial})
+        self.config: MTPConfig = config.model_copy(update={"program": size})
         self._program: tuple[object, MomentProgram, dict[np.dtype[Any], Tables]] | None = None
         self._fast: FastPath | None = None
         self.register_buffer("basic", torch.from_numpy(program.basic.copy()))
         self.register_buffer("products", torch.from_numpy(program.products.copy()))
         self.register_buffer("scalars", torch.from_numpy(program.scalars.copy()))
         n_species = len(self.numbers)
-        shape = (n_species, n_species, n_radial, config.radial_basis_size)
+        shape = (n_species, n_species, size.radial, config.radial_basis_size)
         self.radial_coefficients = nn.Parameter(torch.randn(shape, dtype=torch.float64))
         zeros = torch.zeros(size.scalars, dtype=torch.float64)
         self.moment_coefficients = nn.Parameter(zeros)
@@ -65,11 +64,7 @@ class MTP(Potential):
     @classmethod
     def with_program(cls, config: MTPConfig, program: MomentProgram) -> MTP:
         """A model with functions of its own, whatever the level of ``config``."""
-        size = ProgramSize(
-            basic=len(program.basic), products=len(program.products), scalars=len(program.scalars)
-        )
-        n_radial = config.n_radial or program.n_radial
-        model = cls(config.model_copy(update={"program": size, "n_radial": n_radial}))
+        model = cls(config.model_copy(update={"program": ProgramSize.of(program)}))
         for name in ("basic", "products", "scalars"):
             getattr(model, name).copy_(torch.from_numpy(getattr(program, name)))
         return model
@@ -236,9 +231,7 @@ def _sized(config: MTPConfig) -> tuple[MomentProgram, ProgramSize]:
     """The program of the level, or room for one of its own, which is -1 until it comes."""
     if config.program is None:
         program = program_of_level(config.level)
-        sizes = (len(program.basic), len(program.products), len(program.scalars))
-        basic, products, scalars = sizes
-        return program, ProgramSize(basic=basic, products=products, scalars=scalars)
+        return program, ProgramSize.of(program)
     size = config.program
     shapes = ((size.basic, 4), (size.products, 4), (size.scalars,))
     return MomentProgram(*(np.full(shape, -1, dtype=np.int64) for shape in shapes)), size

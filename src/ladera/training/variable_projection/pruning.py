@@ -99,8 +99,7 @@ def prune(
 
 def _copy(model: MTP, program: MomentProgram, functions: Any) -> MTP:
     """A model with some of the functions of another, by a program of their own."""
-    config = model.config.model_copy(update={"n_radial": program.n_radial})
-    made = MTP.with_program(config, program)
+    made = MTP.with_program(model.config, program)
     with torch.no_grad():
         made.radial_coefficients.copy_(model.radial_coefficients[:, :, : program.n_radial])
         made.moment_coefficients.copy_(model.moment_coefficients[torch.from_numpy(functions)])
