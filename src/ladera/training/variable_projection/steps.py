@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,8 @@ from ladera.training.variable_projection.search import Search
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+log = logging.getLogger(__name__)
 
 _FRAMES: Final = 8  # in one piece of an epoch, after which it can be interrupted
 
@@ -83,6 +86,7 @@ class VariableProjectionSteps:
 
     def end_epoch(self, validation_loss: float | None) -> None:
         """Go to the next radial coefficients."""
+        log.info("Condition of the linear problem: %.2g.", self.search.condition)
         self.search.go_on()
 
     def state(self) -> dict[str, Any]:
