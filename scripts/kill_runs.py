@@ -92,13 +92,13 @@ def numbers_of_simulation(folder: Path) -> str:
 
 def numbers_of_training(folder: Path) -> str:
     """The hash of every parameter, and of every error of every epoch."""
-    from ladera import tables
+    from ladera import table_files
     from ladera.loading import load
 
     digest = hashlib.sha256()
     for name, tensor in load(folder / "model.ladera").state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
-    for name, values in tables.read(folder / "log.csv").items():
+    for name, values in table_files.read(folder / "log.csv").items():
         if name != "seconds":
             digest.update(values.tobytes())
     return digest.hexdigest()

@@ -35,7 +35,7 @@ from ladera.kernels.symmetry_functions.functions import GaussianFunction
 from ladera.models.hdnnp import HDNNP
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.potential import evaluate
-from ladera.tables import column
+from ladera.table_files import column
 from ladera.training.run_folder import read_log
 from ladera.units import ANGSTROM_HARTREE, BOHR, HARTREE
 

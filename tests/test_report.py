@@ -13,7 +13,7 @@ from ase.build import bulk, molecule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladera import tables
+from ladera import table_files
 from ladera.cli import main
 from ladera.errors import DataError
 from ladera.plotting import to_svg
@@ -353,7 +353,7 @@ def test_errors_leave_unlabelled_values_out() -> None:
 def test_tables_have_nan_for_empty_fields(tmp_path: Path) -> None:
     path = tmp_path / "md.csv"
     path.write_text("step,pressure_gpa\n0,\n10,1.5\n")
-    table = tables.read(path)
+    table = table_files.read(path)
     assert np.isnan(table["pressure_gpa"][0])
     assert table["step"].tolist() == [0, 10]
 

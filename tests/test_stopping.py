@@ -15,7 +15,7 @@ import ladera
 from ladera.errors import SimulationError, StoppedError
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.settings import MDSettings
-from ladera.tables import read as read_table
+from ladera.table_files import read as read_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::ladera.simulation.preparation.SimulationWarning")
 

@@ -10,19 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ladera import tables
+from ladera import table_files
 from ladera.errors import DataError
-from ladera.tables import (
-    Column,
-    Number,
-    Table,
-    TableWriter,
-    columns_of,
-    described,
-    last_row,
-    position_after,
-    with_error,
-)
+from ladera.table_files import TableWriter, last_row, position_after
+from ladera.tables import Column, Number, Table, columns_of, described, with_error
 
 
 def _write(path: Path, *rows: tuple[int, float | None]) -> int:
@@ -36,7 +27,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     _write(path, (0, 0.5), (1, None), (20, 1 / 3))
     assert path.read_text() == "step,energy\n0,0.5\n1,\n20,0.333333333333\n"
-    table = tables.read(path)
+    table = table_files.read(path)
     np.testing.assert_array_equal(table["step"], [0, 1, 20])
     np.testing.assert_array_equal(table["energy"], [0.5, np.nan, 0.333333333333])
     assert last_row(path) == ["20", "0.333333333333"]
@@ -80,7 +71,7 @@ def test_a_half_written_row_is_no_row(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n3,4")
     assert position_after(path, 5) == len("a,b\n1,2\n")
-    np.testing.assert_array_equal(tables.read(path)["a"], [1])
+    np.testing.assert_array_equal(table_files.read(path)["a"], [1])
     assert last_row(path) == ["1", "2"]
 
 
@@ -97,28 +88,28 @@ def test_the_last_row_of_a_long_table(tmp_path: Path) -> None:
 
 def test_a_column_without_a_number_is_empty(tmp_path: Path) -> None:
     _write(tmp_path / "t.csv", (0, None), (1, None))
-    table = tables.read(tmp_path / "t.csv")
-    assert tables.column(table, "step").tolist() == [0, 1]
-    assert tables.column(table, "energy").size == tables.column(table, "other").size == 0
+    table = table_files.read(tmp_path / "t.csv")
+    assert table_files.column(table, "step").tolist() == [0, 1]
+    assert table_files.column(table, "energy").size == table_files.column(table, "other").size == 0
 
 
 def test_text_is_read_where_it_is_named(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     with TableWriter(path, ("element", "why")) as table:
         table.write({"element": "H", "why": 'a "word", and more'})
-    contents = tables.read(path, text=("element", "why"))
+    contents = table_files.read(path, text=("element", "why"))
     assert contents["element"].tolist() == ["H"]
     assert contents["why"].tolist() == ['a "word", and more']
     with pytest.raises(DataError, match=r"line 2: 'H' in column element is not a number"):
-        tables.read(path)
+        table_files.read(path)
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1\n")
     with pytest.raises(DataError, match=r"line 2: 1 fields, expected 2"):
-        tables.read(path)
-    assert tables.read(tmp_path / "none.csv") == {}
+        table_files.read(path)
+    assert table_files.read(tmp_path / "none.csv") == {}
     with pytest.raises(DataError, match="shorter than at the restart point"):
         TableWriter(path, ("a", "b"), position=1000)
 

@@ -32,7 +32,7 @@ from ladera.data.text import ending
 from ladera.errors import DataError
 from ladera.files import atomic_path, write_text_atomic
 from ladera.quantities import Quantity
-from ladera.tables import TableWriter, Value
+from ladera.table_files import TableWriter, Value
 
 if TYPE_CHECKING:
     from ladera.labelling.labelled import Labelled

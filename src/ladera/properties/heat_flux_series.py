@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.simulation.run_folder import HEAT_FLUX, SimulationRun
-from ladera.tables import column
+from ladera.table_files import column
 
 _FEWEST: Final = 200  # values of a flux that a spectrum is made of
 _ALIKE: Final = 0.1  # of the temperature: how much runs of one system may differ

@@ -39,7 +39,7 @@ from ladera.report import (
 from ladera.report.simulation_section import Motion
 from ladera.report.training_section import ERROR_UNITS, Plate
 from ladera.simulation.run_folder import SimulationRun, is_simulation
-from ladera.tables import column
+from ladera.table_files import column
 from ladera.training.evaluation_files import PARTS
 from ladera.training.run_folder import TrainingRun, is_training
 

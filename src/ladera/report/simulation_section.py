@@ -18,7 +18,8 @@ from ladera.report import figures, viewer
 from ladera.report.training_section import Plate
 from ladera.simulation.comparison import before_and_after
 from ladera.simulation.run_folder import LogRow, SimulationRun, trajectory_file
-from ladera.tables import column, columns_of, with_error
+from ladera.table_files import column
+from ladera.tables import columns_of, with_error
 
 _UNITS: Final = {each.name: each.unit for each in columns_of(LogRow)}
 _TITLES: Final = {"md": "Molecular dynamics", "relax": "Relaxation"}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ladera.arrays import Floats
 from ladera.quantities import ENERGY, MILLI, QUANTITIES, STRESS, Quantity, pretty
 from ladera.report import figures
-from ladera.tables import column
+from ladera.table_files import column
 from ladera.training.evaluation_files import PARTS
 from ladera.training.predictions import Predictions
 from ladera.training.run_folder import TrainingRun

@@ -18,7 +18,7 @@ from ladera.graph import Graph
 from ladera.potential import evaluate
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.records import structure_as_text, writing
-from ladera.tables import TableWriter
+from ladera.table_files import TableWriter
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -31,7 +31,7 @@ import numpy as np
 from ase.io.trajectory import Trajectory
 from pydantic import PositiveFloat, PositiveInt
 
-from ladera import provenance, tables
+from ladera import provenance, table_files
 from ladera.errors import DataError, SimulationError
 from ladera.files import read_json, require_absent, write_text_atomic
 from ladera.identity import changes_of_run
@@ -39,7 +39,8 @@ from ladera.lock import locked
 from ladera.schemas import Described, Record, Stored
 from ladera.simulation.extrapolation import ExtrapolationLog, SelectedFrames
 from ladera.simulation.records import FrameFile, write_structure, writing
-from ladera.tables import TableWriter, columns_of, described
+from ladera.table_files import TableWriter
+from ladera.tables import columns_of, described
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -174,7 +175,8 @@ class RunFolder:
                 f"{self.path} holds a run already; continue it with --resume (resume=True) or "
                 "choose another folder."
             )
-        if table.exists() and tables.last_row(table)[:1] in ([], ["0"] if kind == "md" else []):
+        first = ["0"] if kind == "md" else []
+        if table.exists() and table_files.last_row(table)[:1] in ([], first):
             return
         if kind == "relax" and table.exists():
             raise SimulationError(f"{self.path} holds a relaxation already; choose another folder.")
@@ -288,14 +290,14 @@ class RunFolder:
         write_structure(self.path / name, atoms)
         return self.path / name
 
-    def table(self, kind: Kind = "md") -> tables.Columns:
+    def table(self, kind: Kind = "md") -> table_files.Columns:
         """The columns of :class:`LogRow` or :class:`RelaxRow`; none before there is a row."""
-        columns = tables.read(self.path / _TABLES[kind])
+        columns = table_files.read(self.path / _TABLES[kind])
         return {_FORMER.get((kind, name), name): values for name, values in columns.items()}
 
     def steps_done(self) -> int:
         """The step in the last complete row of md.csv; 0 before there is one."""
-        row = tables.last_row(self.path / _TABLES["md"])
+        row = table_files.last_row(self.path / _TABLES["md"])
         return int(row[0]) if row and row[0].isdecimal() else 0
 
 
@@ -330,7 +332,7 @@ class SimulationRun:
 
     folder: Path
     kind: Kind
-    table: tables.Columns  # those of LogRow or RelaxRow; older folders may lack the last ones
+    table: table_files.Columns  # those of LogRow or RelaxRow; older folders may lack the last ones
     description: Mapping[str, Any]  # settings.json: settings, model, structure, versions
 
     @classmethod
@@ -351,7 +353,7 @@ class SimulationRun:
             "folder of a run of `ladera md` or `ladera relax`."
         )
 
-    def after(self, skip: float) -> tables.Columns:
+    def after(self, skip: float) -> table_files.Columns:
         """Rows of a run without the first ``skip`` ps; DataError when none is left."""
         time = self.table.get("time_fs")
         if not skip or time is None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ladera import loading, modelfile, provenance, tables
+from ladera import loading, modelfile, provenance, table_files
 from ladera.data.doctor.findings import Finding
 from ladera.data.splits import StoredSplit
 from ladera.differences import first_difference
@@ -32,7 +32,7 @@ from ladera.identity import describe_data, describe_model
 from ladera.lock import locked
 from ladera.quantities import QUANTITIES
 from ladera.schemas import Stored
-from ladera.tables import TableWriter
+from ladera.table_files import TableWriter
 from ladera.training import checkpoint, config_file, evaluation_files
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.evaluation_files import PARTS, PartErrors
@@ -77,7 +77,7 @@ class RunFolder:
             raise ConfigError(f"{self.path} is a file; choose another --output.")
         names = (_CHECK, _SPLIT, _CHECKPOINT, modelfile.MODEL, *evaluations)
         log = (
-            [self.path / _LOG] if tables.last_row(self.path / _LOG) else []
+            [self.path / _LOG] if table_files.last_row(self.path / _LOG) else []
         )  # else nothing is lost
         require_absent(*members, *log, *(self.path / name for name in dict.fromkeys(names)))
 
@@ -101,7 +101,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         path, kept = self.path / _LOG, None
         if n_epochs and path.exists():
-            kept = tables.position_after(path, n_epochs)
+            kept = table_files.position_after(path, n_epochs)
         return TableWriter(path, columns, position=kept, digits=8)
 
     def save(self, prepared: Prepared, state: Mapping[str, Any]) -> None:
@@ -212,7 +212,7 @@ class TrainingRun:
 
     folder: Path
     config: str  # config.yaml as it is
-    log: tables.Columns
+    log: table_files.Columns
     evaluation: Mapping[str, PartErrors]  # by part: train, validation, test
     predictions: Mapping[str, Predictions]  # by part
     check: Mapping[str, Any]  # the doctor's report
@@ -238,9 +238,9 @@ class TrainingRun:
         )
 
 
-def read_log(folder: Path) -> tables.Columns:
+def read_log(folder: Path) -> table_files.Columns:
     """The columns of log.csv, a value for each epoch; none where there is no log."""
-    return tables.read(folder / _LOG)
+    return table_files.read(folder / _LOG)
 
 
 def is_training(folder: str | os.PathLike[str]) -> bool:

@@ -17,7 +17,7 @@ from ladera.errors import ConfigError, TrainingError
 from ladera.interrupt import StopRequest
 from ladera.progress import Task
 from ladera.quantities import MILLI, QUANTITIES, pretty
-from ladera.tables import TableWriter
+from ladera.table_files import TableWriter
 from ladera.training import metrics
 from ladera.training.active_set import choose_active_set
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order

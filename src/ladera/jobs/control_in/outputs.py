@@ -27,7 +27,7 @@ from ladera.codes.n2p2 import weights
 from ladera.files import atomic_path, write_text_atomic
 from ladera.models.hdnnp import HDNNP
 from ladera.models.hdnnp.network import AtomicNetwork
-from ladera.tables import column
+from ladera.table_files import column
 from ladera.training.run_folder import read_log
 from ladera.units import UnitSystem
 
