@@ -264,6 +264,7 @@ CALLS: Final[dict[str, Command]] = {
         ("info", "info", "MODEL"),
         ("committee", "committee", "MODEL {other} --data {data} --output out.ladera"),
         ("grade", "grade", "MODEL {data} --output out.ladera"),
+        ("prune", "prune", "MODEL {data} --cost 0.9 --epochs 0 --output out.ladera"),
         ("finetune", "finetune", "MODEL {data} --epochs 1 --output out"),
         ("import", "import", "MODEL --output out.ladera"),
         ("export to n2p2", "export", "MODEL out --to n2p2"),
@@ -319,6 +320,7 @@ _NO_DIPOLE: Final = "gives no dipole, and infrared intensities are made of its c
 _NO_FUNCTIONS: Final = "has no energy that is a function of symmetry functions alone"
 _NO_MACE: Final = "; export a MACE"
 _NO_MTP: Final = "cannot be written as an .mtp file; export an mtp model"
+_NO_PRUNING: Final = "Pruning removes functions of moment tensor potentials, and this is a"
 _NO_N2P2: Final = "cannot be written for n2p2; export an hdnnp model"
 _CODE: Final = "cannot hold an ASE calculator, which is code and not parameters"
 _REASONS: Final = {
@@ -333,6 +335,7 @@ _REASONS: Final = {
         "mace-dipoles": "has dipoles that nothing would train; set loss.dipole",  # as labels have
     },
     "grade": dict.fromkeys(("lennard_jones", "emt", "tblite"), "has no last layer that an active"),
+    "prune": dict.fromkeys([name for name in FAMILIES if name != "mtp"], _NO_PRUNING),
     "import": dict.fromkeys(FAMILIES, _OURS) | dict.fromkeys(("emt", "tblite"), _CODE),
     "export to n2p2": dict.fromkeys([name for name in FAMILIES if name != "hdnnp"], _NO_N2P2),
     "export to mtp": dict.fromkeys([name for name in FAMILIES if name != "mtp"], _NO_MTP),

@@ -247,7 +247,7 @@ def test_a_fraction_that_comes_to_no_frame_is_said():
     ):
         splits.random_split(dataset, 0.1, 0)
     for part in (float("inf"), float("nan")):
-        with pytest.raises(DataError, match="expected a fraction below 1"):
+        with pytest.raises(DataError, match="give a fraction below 1 or a number of frames"):
             splits.random_split(dataset, part, 0)
 
 

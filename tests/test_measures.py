@@ -74,7 +74,9 @@ def test_what_is_no_such_number(text: str, unit: str, words: str) -> None:
 
 
 def test_settings_take_units_in_python() -> None:
-    settings = MDSettings(temperature="27 C", time="1 ns", timestep="0.001ps", pressure="1 bar")
+    settings = MDSettings(
+        temperature="27 C", time="1 ns", timestep="0.001ps", pressure="1 bar", ensemble="npt"
+    )
     assert settings.temperature == 300.15
     assert settings.n_steps == 1_000_000
     assert settings.pressure == pytest.approx(1e-4)

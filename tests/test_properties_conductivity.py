@@ -300,9 +300,9 @@ def test_command_runs_goes_on_and_refuses(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="1"):
         main(["thermal-conductivity", "green-kubo", "nothing"])
     assert "nothing does not exist" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match="2"):
         main(["thermal-conductivity", "green-kubo"])
-    assert "Give folders of runs" in capsys.readouterr().err
+    assert "needs folders of runs" in capsys.readouterr().err
 
 
 # --- phonons ---------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def test_isotopes_scatter():
     [
         ({"supercell": (2, 2, 2)}, r"2 x 2 x 2 repeats after 5\.08.*third derivatives cancel"),
         ({"pair_cutoff": 1.0}, r"pair cutoff is 1 Angstrom, and the nearest atoms are 2\.54"),
-        ({"temperatures": (0.0,)}, "temperature is 0 K"),
+        ({"temperatures": (0.0,)}, "temperatures is 0 K"),
         ({"temperatures": ()}, "No temperature"),
         ({"mesh": (1, 2, 2)}, "three numbers from 2"),
         ({"mesh": (5, 6, 7)}, "has not the symmetry of the crystal"),

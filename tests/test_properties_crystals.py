@@ -289,7 +289,7 @@ def test_bad_questions_are_answered_with_the_next_step():
     with pytest.raises(PropertyError, match="four parameters"):
         equation_of_state(relaxed_copper(), points=4)
     for strain in (-0.05, 0.0, 0.7, np.nan):
-        with pytest.raises(PropertyError, match=r"strain is .* between 0 and 0\.5 such as 0\.05"):
+        with pytest.raises(PropertyError, match=r"strain is .* between 0 and 0\.5, such as 0\.05"):
             equation_of_state(relaxed_copper(), strain=strain)
     for tolerance in (0.0, -1.0):
         with pytest.raises(PropertyError, match=r"tolerance is .* a share"):

@@ -308,7 +308,7 @@ def test_supercell_without_a_smaller_one_says_so():
 def test_a_sheet_is_told_what_there_is():
     sheet = Atoms("Cu", cell=[2.5, 2.5, 15], pbc=(True, True, False))
     sheet.calc = EMT()
-    with pytest.raises(PropertyError, match=r"film .* vacuum.*pbc=\"T T T\".*--supercell 1"):
+    with pytest.raises(PropertyError, match=r"periodic along a and b alone.*pbc=\"T T T\".*vacuum"):
         phonons(sheet)
 
 

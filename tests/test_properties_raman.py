@@ -190,7 +190,7 @@ def test_command_and_result(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"laser": 0.0}, "laser wavelength is 0"),
+        ({"laser": 0.0}, "laser is 0 nm"),
         ({"laser": 1e6}, r"laser of 1e\+06 nm has 10 cm\^-1, and a mode has"),
         ({"temperature": -1.0}, "temperature is -1 K"),
         ({"width": 0.0}, "width is 0"),

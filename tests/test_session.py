@@ -73,6 +73,8 @@ ELSEWHERE = {
     "neb": "ends as vibrations does",
     "validate": "takes long: tests/test_properties_validation.py",
     "compile": "tests/test_precompile.py",
+    "grade": "needs a model with a last layer: tests/test_cli_grade.py",
+    "prune": "needs a moment tensor potential: tests/test_mtp_training.py",
 }
 
 

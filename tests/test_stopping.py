@@ -92,7 +92,7 @@ def test_a_model_without_what_the_rule_looks_at(tmp_path: Path) -> None:
     mace = ladera.load("ethanol-mace")
     for setting, words in (
         ("stop_grade", "keeps no record of its training domain"),
-        ("stop_deviation", "has no deviation; give the model files of a committee"),
+        ("stop_deviation", "mace model has no deviation, so take a committee"),
     ):
         for _ in range(2):  # refused before there is a run in the folder
             with pytest.raises(SimulationError, match=words):

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ladera.cli.data import Reading, read_files
 from ladera.cli.inputs import DATA, MODEL
-from ladera.cli.numbers import whole
+from ladera.cli.numbers import PLAIN, whole
 from ladera.cli.outputs import claim_file
 from ladera.cli.session import answer
 
@@ -19,7 +19,7 @@ def prune(
     /,
     *files: Annotated[Path, DATA, Parameter(help="Labelled frames, those of the training.")],
     cost: Annotated[
-        float, Parameter(help="Arithmetic of an atom to come down to, of the model's.")
+        float, PLAIN, Parameter(help="Arithmetic of an atom to come down to, of the model's.")
     ] = 0.5,
     epochs: Annotated[
         int, Parameter(help="Passes that improve the radial functions after it.", converter=whole)

@@ -14,6 +14,7 @@ import yaml
 # What aliases may make of a file: beyond it lies nothing but a file that was made to do harm.
 _MOST_NODES: Final = 500_000
 _LONGEST: Final = 4_000_000  # characters
+_DEEPEST: Final = 100  # sections within sections
 
 _WORDS: Final = {
     "tag:yaml.org,2002:int": "a whole number of at most 18 digits",
@@ -35,6 +36,7 @@ def load(text: str) -> Any:
     if len(text) > _LONGEST:
         raise YAMLTextError(f"it has {len(text):,} characters, which no configuration needs")
     try:
+        _require_shallow(text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -54,8 +56,17 @@ def load(text: str) -> Any:
         raise YAMLTextError(
             f"the character U+{int(error.character):04X} has no place in it: it is no YAML file"
         ) from None
-    except RecursionError:
-        raise YAMLTextError("it is nested deeper than any configuration") from None
+
+
+def _require_shallow(text: str) -> None:
+    """YAMLTextError for what would overrun the stack, whatever the limit of the process is."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            line = event.start_mark.line + 1
+            raise YAMLTextError("it is nested deeper than any configuration", line)
 
 
 def line_of(text: str, keys: Sequence[str]) -> int:
