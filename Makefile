@@ -29,7 +29,7 @@ lowest:  ## the tests of models and files with the lowest versions that pyprojec
 	$(PYTHON) -m pip --python .venv-lowest/bin/python --quiet install --no-compile \
 	  --constraint .venv-lowest/lowest.txt --editable . 'pytest>=8' 'hypothesis>=6'
 	OMP_NUM_THREADS=1 .venv-lowest/bin/pytest tests/test_contract.py tests/test_neighbors.py \
-	  tests/test_data_dataset.py tests/test_kernels_cache.py
+	  tests/test_data_dataset.py tests/test_kernels_cache.py tests/test_cli_md.py
 
 lint: $(VENV)/.development  ## format, style, types and layers, changing nothing
 	$(BIN)/ruff format --check

@@ -79,7 +79,7 @@ def lay_out() -> None:
 
     lennard_jones(("Ar",), 0.0104, 3.4, 6.5)
     lennard_jones(("H", "C", "O"), 0.01, 1.2, 4.0)
-    bulk("Ar", "fcc", a=5.24).write("argon.extxyz")
+    bulk("Ar", "fcc", a=5.24, cubic=True).write("argon.extxyz")
     Atoms("Ar2", [[0, 0, 0], [0, 0, 3.819]]).write("dimer.xyz")
     write("argon.traj", [bulk("Ar", "fcc", a=5.3, cubic=True) * 2 for _ in range(3)])
     generator, frames = np.random.default_rng(0), []

@@ -168,7 +168,10 @@ class Candidates:
         ranges = pairs.shifts.max(axis=0, initial=0) - pairs.shifts.min(axis=0, initial=0)
         if float(np.prod(ranges + 1.0)) > _LARGEST_TABLE:  # shifts of a skewed cell
             shifts, kinds = np.unique(pairs.shifts, axis=0, return_inverse=True)
-            return cls(pairs.neighbors, pairs.row_pointer, kinds.astype(np.int32), shifts)
+            # numpy 2.0.0 alone gives a column here
+            return cls(
+                pairs.neighbors, pairs.row_pointer, kinds.reshape(-1).astype(np.int32), shifts
+            )
         return cls(pairs.neighbors, pairs.row_pointer, *_kinds(pairs.shifts))
 
 
