@@ -28,8 +28,9 @@ lowest:  ## the tests of models and files with the lowest versions that pyprojec
 	sed -nE 's/^  "([a-z0-9-]+)>=([0-9.]+)",.*/\1==\2/p' pyproject.toml > .venv-lowest/lowest.txt
 	$(PYTHON) -m pip --python .venv-lowest/bin/python --quiet install --no-compile \
 	  --constraint .venv-lowest/lowest.txt --editable . 'pytest>=8' 'hypothesis>=6'
+	.venv-lowest/bin/ladera --help >/dev/null
 	OMP_NUM_THREADS=1 .venv-lowest/bin/pytest tests/test_contract.py tests/test_neighbors.py \
-	  tests/test_data_dataset.py tests/test_kernels_cache.py tests/test_cli_md.py
+	  tests/test_data_dataset.py tests/test_kernels_cache.py
 
 lint: $(VENV)/.development  ## format, style, types and layers, changing nothing
 	$(BIN)/ruff format --check
