@@ -19,9 +19,7 @@ from ladera.progress import Task
 from ladera.units import BOLTZMANN
 
 _HEAT: Final = (300 * BOLTZMANN, 1200 * BOLTZMANN)  # eV, kT of frames whose T is not known
-MEMORY: Final = (
-    2**28
-)  # bytes of features that are kept from one pass through the frames to the next
+MEMORY: Final = 2**28  # bytes of features that are kept from one pass to the next
 
 
 def choose_active_set(
