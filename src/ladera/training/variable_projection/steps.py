@@ -86,7 +86,7 @@ class VariableProjectionSteps:
 
     def end_epoch(self, validation_loss: float | None) -> None:
         """Go to the next radial coefficients."""
-        log.info("Condition of the linear problem: %.2g.", self.search.condition)
+        log.debug("Condition of the linear problem: %.2g.", self.search.condition)
         self.search.go_on()
 
     def state(self) -> dict[str, Any]:
