@@ -72,7 +72,7 @@ def test_help_lists_every_command_in_a_few_times_what_its_libraries_take() -> No
     for command in COMMANDS:
         if " " not in command:
             assert re.search(rf"\b{command}\b", shown), command
-    assert used < 4 * libraries, f"{used:.2f} s, and its libraries {libraries:.2f} s"
+    assert used < 3 * libraries, f"{used:.2f} s, and its libraries {libraries:.2f} s"
 
 
 def test_help_imports_nothing_heavy() -> None:
