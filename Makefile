@@ -11,6 +11,9 @@ PIP := $(PYTHON) -m pip --python $(BIN)/python --quiet --disable-pip-version-che
 INSTALL := $(PIP) install --no-compile --constraint constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
+# What a target needs is got at the same time: types are checked while a browser is fetched.
+MAKEFLAGS += -j3
+
 .PHONY: help demo test lowest lint format docs viewer browser clean
 
 help:  ## list the targets
