@@ -69,7 +69,8 @@ class RadialNetwork(nn.Module):
         last = self.weights[-1]
         if columns is not None:
             last = last.index_select(1, columns)
-        return nodes @ (last / sqrt(len(last)))
+        output: Tensor = nodes @ (last / sqrt(len(last)))
+        return output
 
 
 class NormalizedNetwork(nn.Module):

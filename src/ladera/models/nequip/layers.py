@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 
 import torch
 from torch import Tensor, nn
 
 from ladera.models.equivariant.convolution import Convolution
-from ladera.models.equivariant.irreps import Irreps
 from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Linear, SpeciesLinear, joined
 from ladera.models.equivariant.networks import RadialNetwork, silu, tanh
@@ -123,7 +121,7 @@ class Message(nn.Module):
 class Norm(nn.Module):
     r"""x^k -> gamma^k x^k / sqrt(q + 1e-12), of each atom, over all its irreps k = 1 ... B.
 
-        q = sum_k sum_(channel u, component m) (x^k_mu)^2 / (B^2 (2 l_k + 1))
+        q = sum_k sum_(channel u, component m) (x^k_mu)^2 / (B (2 l_k + 1)^2)
 
     as Nequix has it: sums over channels, not means. ``weights[k]`` (channels,), gamma, start at 1.
     """
@@ -134,8 +132,8 @@ class Norm(nn.Module):
 
     def forward(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """(n, 2l + 1, channels) of each irrep to the same."""
-        squares = [part.square().sum(dim=(1, 2), keepdim=True) / part.shape[1] for part in parts]
-        q = torch.stack(squares).sum(dim=0) / len(parts) ** 2
+        squares = [part.square().sum((1, 2), keepdim=True) / part.shape[1] ** 2 for part in parts]
+        q = torch.stack(squares).mean(dim=0)
         inverse = (q + _TINY).rsqrt()
         return [part * inverse * gamma for part, gamma in zip(parts, self.weights, strict=True)]
 

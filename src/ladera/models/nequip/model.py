@@ -68,7 +68,8 @@ class NequIP(Potential):
         index = self.element_index(graph)
         *_, last = self._scalars(graph, index)
         energies = self.readout(last)[:, 0].double()
-        return self.reference_energies[index] + self.shift + self.scale[index] * energies
+        constants = self.reference_energies[index] + self.shift
+        return constants + self.scale[index] * energies
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """By torch, without gradients of parameters while torch records none."""
@@ -82,7 +83,7 @@ class NequIP(Potential):
             cutoff = smooth_cutoff(distances / self.cutoff, config.cutoff_power)
         else:
             cutoff = xplor_cutoff(distances, config.cutoff_start, self.cutoff)
-        return self.basis(distances) * cutoff[:, None]
+        return self.basis.forward(distances) * cutoff[:, None]
 
     def descriptors(self, graph: Graph) -> Tensor:
         """Scalars of each atom after every layer, (n_atoms, layers * channels)."""
