@@ -8,7 +8,6 @@ e3nn has since version 0.5. All of it goes into weights.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from itertools import pairwise
 from math import sqrt
 from pathlib import Path
@@ -48,10 +47,10 @@ def load(path: str | os.PathLike[str]) -> NequIP:
     potential = NequIP(config)
     tensors = _tensors(archive, config)
     with torch.no_grad():
-        for name, tensor in potential.named_parameters():
-            tensor.copy_(tensors.pop(name))
-        for name, tensor in tensors.items():
-            potential.get_buffer(name).copy_(tensor)
+        for name, parameter in potential.named_parameters():
+            parameter.copy_(tensors.pop(name))
+        for name, buffer in tensors.items():
+            potential.get_buffer(name).copy_(buffer)
     potential.to(torch.float32)
     potential.provenance = {
         "imported_from": "Nequix",
@@ -102,7 +101,7 @@ def _config(archive: Archive) -> NequIPConfig:
         ) from error
 
 
-def _tensors(archive: Archive, config: NequIPConfig) -> Mapping[str, Tensor]:
+def _tensors(archive: Archive, config: NequIPConfig) -> dict[str, Tensor]:
     """Parameters and buffers by their names, float64, in the order in which the file has them."""
     settings, n_species = archive.settings, len(config.species)
     order = np.argsort(settings.atomic_numbers)  # the file's elements in the order of the model

@@ -68,8 +68,8 @@ class NequIP(Potential):
         index = self.element_index(graph)
         *_, last = self._scalars(graph, index)
         energies = self.readout(last)[:, 0].double()
-        constants = self.reference_energies[index] + self.shift
-        return constants + self.scale[index] * energies
+        found: Tensor = self.reference_energies[index] + self.shift + self.scale[index] * energies
+        return found
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """By torch, without gradients of parameters while torch records none."""
