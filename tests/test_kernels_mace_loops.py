@@ -58,7 +58,10 @@ def around(generator: np.random.Generator) -> Surroundings:
         vectors, axis=1, keepdims=True
     )
     edges = edge_loops.make_edges(n_edges, DEGREE, np.dtype(np.float64))
-    scratch, t = np.zeros((harmonics.FORWARD_ROWS, edge_loops.BLOCK)), np.zeros((2, edge_loops.BLOCK))
+    scratch, t = (
+        np.zeros((harmonics.FORWARD_ROWS, edge_loops.BLOCK)),
+        np.zeros((2, edge_loops.BLOCK)),
+    )
     N = harmonics.norms(DEGREE)
     edge_loops.fill_all(0, n_edges, vectors, KNOTS, N, edges, t, scratch)
     centers = np.repeat(np.arange(N_ATOMS), NEIGHBORS)

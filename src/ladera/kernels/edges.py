@@ -14,6 +14,15 @@ from ladera.kernels.splines import TERMS, Knots
 BLOCK = 256  # edges at a time, so that what they need stays in the cache
 
 
+class System(NamedTuple):
+    """A structure as :class:`ladera.graph.Graph` has it."""
+
+    species: Integers  # (n_atoms,) indices of the model's elements
+    vectors: Reals  # (n_edges, 3) in the precision of the model, Angstrom
+    row_pointer: Integers  # (n_atoms + 1,)
+    neighbors: Integers  # (n_edges,)
+
+
 class Edges(NamedTuple):
     """All edges of a structure. Directions point from the neighbour to the central atom.
 

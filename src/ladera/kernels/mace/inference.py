@@ -9,7 +9,7 @@ a fixed order.
 from __future__ import annotations
 
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from scipy.special import expit
 
 from ladera.arrays import Integers, Reals
 from ladera.kernels import edges, harmonics
+from ladera.kernels.edges import System
 from ladera.kernels.mace.layers import Features, Memory, ProductStep, Run, SumStep
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.prepared import Preparation, Prepared
@@ -24,15 +25,6 @@ from ladera.kernels.mace.tables import Model
 from ladera.kernels.threads import Shares
 
 ATOM_COST = 32  # edges that cost about as much as an atom itself
-
-
-class System(NamedTuple):
-    """A structure as :class:`ladera.graph.Graph` has it."""
-
-    species: Integers  # (n_atoms,) indices of the model's elements
-    vectors: Reals  # (n_edges, 3) in the precision of the model, Angstrom
-    row_pointer: Integers  # (n_atoms + 1,)
-    neighbors: Integers  # (n_edges,)
 
 
 class Inference:

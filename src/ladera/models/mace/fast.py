@@ -13,8 +13,9 @@ from torch.nn import Module, ModuleList
 
 from ladera.arrays import Reals
 from ladera.graph import Graph
+from ladera.kernels.edges import System
 from ladera.kernels.mace import tables
-from ladera.kernels.mace.inference import Inference, System
+from ladera.kernels.mace.inference import Inference
 from ladera.models.equivariant.irreps import paths
 from ladera.models.equivariant.linear import Linear, SpeciesLinear
 from ladera.models.equivariant.networks import ABS, SIGMOID, SILU, TANH

@@ -1,0 +1,204 @@
+"""The steps of a layer, forward and back, each on a range of atoms that one thread has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ladera.arrays import Integers, Reals
+from ladera.kernels.lanes import lanes_of, rows_of_lanes
+from ladera.kernels.nequip import first_layer, gates, messages
+from ladera.kernels.nequip.messages import LARGEST_L, Scratch, Surroundings
+from ladera.kernels.nequip.panels import Features, Layout, Range, add_rows, clear
+from ladera.kernels.nequip.prepared import Linear, PreparedLayer
+
+GROUP = 8  # atoms whose messages are there at a time
+
+
+class Memory:
+    """Tables that are kept between evaluations, by name."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._tables: dict[str, Reals] = {}
+
+    def features(self, name: str, layout: Layout, n_atoms: int) -> Features:
+        """Room for features, with whatever is in it."""
+        return Features(layout, n_atoms, self.table(name, layout.rows * n_atoms))
+
+    def table(self, name: str, rows: int) -> Reals:
+        """A table of at least so many rows."""
+        held = self._tables.get(name)
+        if held is None or len(held) < rows:
+            held = self._tables[name] = rows_of_lanes(rows, self.dtype)
+        return held
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One evaluation: the structure, its edges, and gradients that all layers add to."""
+
+    elements: Integers  # (n_atoms,) among those present
+    starts: list[int]  # where each element's atoms start; one more at the stop
+    around: Surroundings
+    bars: Reals  # (n_edges, n_lm + 1) gradients in harmonics and distance
+    memory: Memory
+    _touched: dict[tuple[int, int], Integers] = field(default_factory=dict)
+
+    @property
+    def n_atoms(self) -> int:
+        """How many atoms there are."""
+        return len(self.elements)
+
+    def touched(self, start: int, stop: int) -> Integers:
+        """The neighbours of a range of atoms, ascending; kept until the end of the run."""
+        if (start, stop) not in self._touched:
+            edges = self.around.edges[start:stop]
+            senders = [self.around.senders[low:high] for low, high in edges]
+            self._touched[start, stop] = np.unique(np.concatenate(senders))
+        return self._touched[start, stop]
+
+    def scratch(self, thread: int) -> Scratch:
+        """For the loops of one thread."""
+        edges, n_lm = self.around.edges, self.around.harmonics.shape[1]
+        most = int((edges[:, 1] - edges[:, 0]).max(initial=0))
+        memory, rows = self.memory, (2 * LARGEST_L + 1) ** 2
+        return Scratch(
+            w=memory.table(f"w {thread}", most),
+            A=memory.table(f"A {thread}", rows),
+            edge=memory.table(f"edge {thread}", (n_lm + 1) * most),
+        )
+
+    def apply(
+        self,
+        linear: Linear,
+        source: Features,
+        target: Features,
+        atoms: slice,
+        add: bool = False,
+        back: bool = False,
+    ) -> None:
+        """target[...] (+)= source[...] @ matrix of a range of atoms; ``back``: the transposed."""
+        matrices = linear.transposed if back else linear.tiles
+        one, two = (linear.target, linear.source) if back else (linear.source, linear.target)
+        for z, matrix in enumerate(matrices):
+            low, high = (atoms.start, atoms.stop) if len(matrices) == 1 else self.starts[z : z + 2]
+            first, stop = max(atoms.start, low), min(atoms.stop, high)
+            source.times(one, matrix, target, two, Range(first, first, stop - first), add)
+
+
+class Step:
+    """One layer of a run: x and h to h', dE/dh' to dE/dh."""
+
+    def __init__(self, run: Run, layer: PreparedLayer, t: int, h: Features | None) -> None:
+        self.run, self.layer, self.h = run, layer, h
+        memory, n = run.memory, run.n_atoms
+        self.y = memory.features(f"y{t}", layer.y, n)
+        self.y_bar = memory.features("y_bar", layer.y, n)
+        self.result = memory.features(f"h{t}", layer.h, n)
+        self.inverse = memory.table(f"inverse{t}", n // lanes_of(memory.dtype) + 1).reshape(-1)
+        if layer.x is not None and h is not None:
+            self.x = memory.features(f"x{t}", layer.x, n)
+            self.x_bar = memory.features("x_bar", layer.x, n)
+            self.h_bar = memory.features(f"h_bar{t}", h.layout, n)
+
+    def send(self, start: int, stop: int) -> None:
+        """What these atoms give to their neighbours' messages."""
+        if self.h is None:
+            return
+        for linear in self.layer.up:
+            self.run.apply(linear, self.h, self.x, slice(start, stop))
+        if self.layer.up_bias is not None:
+            self._add(self.x, 0, self.layer.up_bias, start, stop)
+
+    def forward(self, thread: int, start: int, stop: int) -> None:
+        """h' of these atoms."""
+        run, layer, y = self.run, self.layer, self.y
+        if layer.first is not None:
+            first_layer.forward(start, stop, run.around, layer.first, y.table, run.n_atoms)
+        for group in range(start, stop if layer.first is None else start, GROUP):
+            self._messages(thread, group, min(group + GROUP, stop))
+        if self.h is not None:
+            for linear in layer.skip:
+                run.apply(linear, self.h, y, slice(start, stop), add=True)
+        for block, rows in layer.constants:
+            self._add(y, block, rows, start, stop)
+        gates.forward(
+            start, stop, run.n_atoms, layer.gates, y.table, self.result.table, self.inverse
+        )
+
+    def reverse(self, thread: int, bar: Features, start: int, stop: int) -> None:
+        """Gradients of these atoms' edges, and of their neighbours' features, from dE/dh'."""
+        run, layer = self.run, self.layer
+        gates.reverse(
+            start, stop, run.n_atoms, layer.gates, self.y.table, self.inverse, bar.table,
+            self.y_bar.table,
+        )  # fmt: skip
+        if layer.first is not None:
+            first_layer.reverse(
+                start, stop, run.around, layer.first, self.y_bar.table, run.n_atoms,
+                run.scratch(thread), run.bars,
+            )  # fmt: skip
+            return
+        x_bar = self._copy(thread)
+        clear(run.touched(start, stop), run.n_atoms, x_bar.layout.places, x_bar.table)
+        for group in range(start, stop, GROUP):
+            self._messages_reverse(thread, x_bar, group, min(group + GROUP, stop))
+
+    def clear(self, start: int, stop: int) -> None:
+        """Set dE/dx of these atoms to zero."""
+        atoms = np.arange(start, stop)
+        clear(atoms, self.run.n_atoms, self.x_bar.layout.places, self.x_bar.table)
+
+    def add(self, thread: int, chunk: tuple[int, int], start: int, stop: int) -> None:
+        """Add dE/dx of these atoms, as far as a thread found it for a chunk of atoms."""
+        atoms = self.run.touched(*chunk)
+        atoms = atoms[np.searchsorted(atoms, start) : np.searchsorted(atoms, stop)]
+        places, copy = self.x_bar.layout.places, self._copy(thread)
+        add_rows(atoms, self.run.n_atoms, places, copy.table, self.x_bar.table)
+
+    def collect(self, start: int, stop: int) -> None:
+        """dE/dh of these atoms from that in what they send and in y."""
+        atoms, run = slice(start, stop), self.run
+        for linear in self.layer.up:
+            run.apply(linear, self.x_bar, self.h_bar, atoms, back=True)
+        for linear in self.layer.skip:
+            run.apply(linear, self.y_bar, self.h_bar, atoms, add=True, back=True)
+
+    def _copy(self, thread: int) -> Features:
+        """Where a thread adds to dE/dx."""
+        return self.run.memory.features(f"x_bar {thread}", self.x_bar.layout, self.run.n_atoms)
+
+    def _messages(self, thread: int, start: int, stop: int) -> None:
+        """y of a few atoms from their neighbours' messages."""
+        run, layer, scratch = self.run, self.layer, self.run.scratch(thread)
+        assert layer.messages is not None and layer.panels is not None
+        M = run.memory.features(f"M {thread}", layer.messages, stop - start)
+        messages.forward(
+            start, stop, run.around, layer.panels, self.x.table, run.n_atoms, M.table, scratch
+        )
+        atoms = Range(0, start, stop - start)
+        for linear in layer.down:
+            M.times(linear.source, linear.tiles[0], self.y, linear.target, atoms)
+
+    def _messages_reverse(self, thread: int, x_bar: Features, start: int, stop: int) -> None:
+        """From dE/dy of a few atoms to their edges and neighbours."""
+        run, layer, scratch = self.run, self.layer, self.run.scratch(thread)
+        assert layer.messages is not None and layer.panels is not None
+        M_bar = run.memory.features(f"M {thread}", layer.messages, stop - start)
+        atoms, written = Range(start, 0, stop - start), set[int]()
+        for linear in layer.down:
+            add = linear.source in written
+            written.add(linear.source)
+            self.y_bar.times(linear.target, linear.transposed[0], M_bar, linear.source, atoms, add)
+        messages.reverse(
+            start, stop, run.around, layer.panels, self.x.table, x_bar.table, run.n_atoms,
+            M_bar.table, scratch, run.bars,
+        )  # fmt: skip
+
+    def _add(self, features: Features, block: int, rows: Reals, start: int, stop: int) -> None:
+        """Add constants (1 or elements present, channels) to scalars."""
+        chosen = rows if len(rows) == 1 else rows[self.run.elements[start:stop]]
+        features.add(block, chosen, slice(start, stop))
