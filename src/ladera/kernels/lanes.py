@@ -183,8 +183,8 @@ for _operator, _instruction in (
     _make_operator(_operator, _instruction)
 
 
-# Several rows at once, as a tuple that stays in registers. Its length is that of another tuple ``n``,
-# which compiled functions know when they are compiled: (0,) * 3 stands for three.
+# Several rows at once, as a tuple that stays in registers. Its length is that of another tuple, n,
+# which is known when functions are compiled: (0,) * 3 stands for three.
 
 
 def _rows(lanes: _Lanes, n: Any) -> Any:
@@ -233,11 +233,10 @@ def load_rows(_: Any, table: Any, row: Any, n: Any) -> Any:
     """Rows ``row``, ``row`` + 1, ... of a contiguous table (rows, lanes)."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind, parts = sig.return_type, []
+        kind = sig.return_type
         first = _address(context, builder, sig.args[0], *args[:2])
-        for k in range(kind.count):
-            parts.append(builder.load(builder.gep(first, [_index(k)]), align=WIDTH))
-        return _tuple(builder, kind, parts)
+        places = [builder.gep(first, [_index(k)]) for k in range(kind.count)]
+        return _tuple(builder, kind, [builder.load(place, align=WIDTH) for place in places])
 
     return _rows(_Lanes(table.dtype), n)(table, types.intp, n), generate
 
@@ -276,8 +275,9 @@ def plus_times(_: Any, rows: Any, factors: Any, lanes: _Lanes) -> Any:
     """Each row plus a row of ``factors`` times ``lanes``."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        both = (_parts(builder, args[k], sig.args[k]) for k in (0, 1))
-        found = [_plus_product(builder, row, factor, args[2]) for row, factor in zip(*both)]
+        one, two = (_parts(builder, args[k], sig.args[k]) for k in (0, 1))
+        pairs = zip(one, two, strict=True)
+        found = [_plus_product(builder, row, factor, args[2]) for row, factor in pairs]
         return _tuple(builder, sig.return_type, found)
 
     return rows(rows, factors, lanes), generate

@@ -1,7 +1,7 @@
 """Functions of the distance as splines: what a radial network is worth.
 
-A spline of degree seven on equidistant knots is a sum of bumps B, each eight intervals wide. Between
-two knots, with t from 0 to 1, there are eight of them,
+A spline of degree seven on equidistant knots is a sum of bumps B, each eight intervals wide.
+Between two knots, with t from 0 to 1, there are eight of them,
 
     f(t) = sum_k c_k B_k(t) = c_0 + sum_k d_k S_k(t),    d_k = c_k - c_(k-1),  k = 1 ... 7,
 

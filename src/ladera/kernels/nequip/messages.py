@@ -108,7 +108,7 @@ def forward(
     for q in range(panels.first.size):
         l1, l2, l3 = panels.degrees[q, 0], panels.degrees[q, 1], panels.degrees[q, 2]
         sender = n_atoms * panels.sender[q, 0]
-        width, first = panels.sender[q, 1], panels.first[q]
+        first = panels.first[q]
         for i in range(start, stop):
             e0, e1 = around.edges[i, 0], around.edges[i, 1]
             row = n * panels.message[q] + (i - start) * (2 * l3 + 1)

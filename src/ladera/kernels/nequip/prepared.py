@@ -245,7 +245,7 @@ class Preparation:
         blocks: list[list[Reals]] = [[] for _ in y.sizes]
         for p, path in enumerate(layer.paths):  # one to each irrep of the output
             functions = values[:, p * n : (p + 1) * n]
-            factor = path.coupling[0, 0, 0]  # of scalars: a multiple of one
+            factor = _terms(path.coupling, path.l2)[0][2]  # of scalars: a multiple of one
             for to, matrix in _columns(layer, path.target, layer.down[path.target]):
                 blocks[to] = [(functions * row) @ matrix * factor for row in x]
         tables = [self._splines(block) for block in blocks]  # (element, panel, coefficient)
