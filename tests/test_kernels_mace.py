@@ -16,7 +16,7 @@ from ladera import Graph
 from ladera.kernels import edges as edge_loops
 from ladera.kernels import harmonics
 from ladera.kernels.harmonics import spherical_harmonics
-from ladera.kernels.splines import ROWS, TERMS, intervals_for, make_knots, sites, tabulate
+from ladera.kernels.splines import ROWS, TERMS, choose_knots, make_knots, sites, tabulate
 from ladera.models.mace import MACE, MACEConfig
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.training.finetune import adapters
@@ -237,18 +237,18 @@ def test_a_graph_that_exchanges_features_is_left_to_torch() -> None:
     assert "processes" in str(potential.why_not_fast(Distributed(**fields)))
 
 
-@pytest.mark.parametrize("breaks", [(), (3.9,)])
-def test_splines(breaks: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("kinks", [(), (3.9,)])
+def test_splines(kinks: tuple[float, ...]) -> None:
     """The error falls with the eighth power of the spacing, also of what has a kink."""
 
-    def radial(r: np.ndarray, receiver: int = 0, sender: int = 0) -> np.ndarray:
+    def radial(r: np.ndarray) -> np.ndarray:
         cut = np.where(r < 5, 1 - r / 5, 0) ** 3
-        kinks = sum(np.maximum(r - at, 0) ** 2 for at in breaks)
-        return np.stack([np.sin(4 * r), np.exp(-r) + kinks], axis=1) * cut[:, None]
+        bent = sum(np.maximum(r - at, 0) ** 2 for at in kinks)
+        return np.stack([np.sin(4 * r), np.exp(-r) + bent], axis=1) * cut[:, None]
 
-    coarse = intervals_for(radial, (0, 0), 5.0, 1e-6, breaks=breaks)
-    assert coarse < intervals_for(radial, (0, 0), 5.0, 1e-11, breaks=breaks) <= 8 * coarse
-    knots, step = make_knots(5.0, 128, breaks), 1e-5
+    coarse, fine = (choose_knots([radial], 5.0, error, kinks).intervals for error in (1e-6, 1e-11))
+    assert coarse.sum() < fine.sum() <= 6 * coarse.sum()
+    knots, step = choose_knots([radial], 5.0, 1e-11, kinks), 1e-5
     table = tabulate(radial(sites(knots)), knots)
     vectors = np.array([[0.0, 0.0, 1.2345], [0.3, -4.0, 1.0], [0.0, 4.999, 0.0], [4.0, 4.0, 1.0]])
     edges, t = edge_loops.make_edges(4, 1, np.dtype(np.float64)), np.zeros((2, 4))
@@ -277,7 +277,7 @@ def test_harmonics_and_their_gradients() -> None:
     rows, gradients = np.zeros((10, edge_loops.BLOCK)), np.zeros((n, 3))
     edge_bars = edge_loops.EdgeGradients(distance_bar, bars)
     points = vectors.detach().numpy()
-    knots, t = make_knots(1.0, 10), np.zeros((2, edge_loops.BLOCK))
+    knots, t = make_knots((0.0, 1.0), (10,)), np.zeros((2, edge_loops.BLOCK))
     edge_loops.fill_all(0, n, points, knots, N, edges, t, rows)
     edge_loops.edge_gradients(0, n, N, edges, edge_bars, rows, gradients)
     assert edges.harmonics == pytest.approx(expected_harmonics.detach().numpy().T, abs=1e-12)

@@ -32,7 +32,7 @@ CUTOFF, DEGREE, CHANNELS = 4.0, 2, 5
 NEIGHBORS = (4, 0, 11, 3, 6)
 ELEMENTS = np.array([0, 0, 1, 1, 1])
 N_ATOMS, N_LM = len(ELEMENTS), (DEGREE + 1) ** 2
-KNOTS = make_knots(CUTOFF, 256)
+KNOTS = make_knots((0.0, CUTOFF), (256,))
 
 
 class Surroundings(NamedTuple):
@@ -383,8 +383,8 @@ def test_features_times_matrices_of_elements(
 def tiny_model(generator: np.random.Generator) -> Model:
     """Scalars of one path, whose radial functions know both elements."""
 
-    def functions(r: Floats, receiver: int, sender: int) -> Floats:
-        found = radial(torch.from_numpy(r), torch.tensor(receiver + 2.0 * sender), CHANNELS)
+    def functions(distances: Floats, receiver: int, sender: int) -> Floats:
+        found = radial(torch.from_numpy(distances), torch.tensor(receiver + 2.0 * sender), CHANNELS)
         return found.numpy()
 
     square = generator.normal(size=(1, CHANNELS, CHANNELS))

@@ -8,14 +8,16 @@ Between two knots, with t from 0 to 1, there are eight of them,
 where S_k is the sum of B_k to B_7. The differences are stored: in float32 a slope from the rounded
 coefficients would lose as many digits as their number has where knots are close.
 
-Where a function is not smooth (at the onset of some cutoffs), a new spline begins: a *segment*.
+Functions are rougher where atoms are close, and some have a kink at the onset of their cutoff; so
+there are several splines, each for a *segment* of the distances, with knots as dense as it needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.polynomial import polynomial
@@ -23,13 +25,18 @@ from scipy.interpolate import make_interp_spline
 
 from ladera.arrays import Floats, Integers, Reals
 
-# Functions of the distances (n,) for the elements of the receiving and of the sending atom, as
-# (n, n_functions).
-Radial = Callable[[Floats, int, int], Reals]
+
+class Radial(Protocol):
+    """Radial functions of the elements of the receiving and of the sending atom."""
+
+    def __call__(self, distances: Floats, receiver: int, sender: int) -> Reals:
+        """Of distances (n,) in Angstrom, as (n, n_functions)."""
+
 
 DEGREE = 7
-FEWEST, MOST = 64, 2048  # intervals
-FEWEST_OF_SEGMENT = 8
+FEWEST, MOST = 8, 1024  # intervals of a segment
+SEGMENTS = (0.125, 0.25, 0.5)  # of the cutoff: where one ends and the next begins
+CLOSEST = 0.1  # of the cutoff; no atoms are closer
 ROWS = 2  # of a coefficient: itself, and its difference to the one before
 TERMS = DEGREE + 1  # of an interval: the first coefficient, and the seven differences after it
 
@@ -50,14 +57,12 @@ class Knots(NamedTuple):
         return int(self.intervals.sum()) + DEGREE * len(self.intervals)
 
 
-def make_knots(cutoff: float, count: int, breaks: Sequence[float] = ()) -> Knots:
-    """About ``count`` intervals, those of a segment of the same length."""
-    bounds = np.array([0.0, *breaks, cutoff])
-    lengths = np.diff(bounds)
-    intervals = np.maximum(np.ceil(count * lengths / cutoff - 1e-9), FEWEST_OF_SEGMENT)
-    intervals = intervals.astype(np.int64)
-    first = np.cumsum(intervals + DEGREE) - intervals - DEGREE
-    return Knots(cutoff, bounds[:-1], intervals / lengths, intervals, first, polynomials())
+def make_knots(bounds: Sequence[float], intervals: Sequence[int]) -> Knots:
+    """With segments between ``bounds``, the first 0 and the last the cutoff, in Angstrom."""
+    counts = np.array(intervals, np.int64)
+    first = np.cumsum(counts + DEGREE) - counts - DEGREE
+    start, inverse = np.array(bounds[:-1], np.float64), counts / np.diff(bounds)
+    return Knots(float(bounds[-1]), start, inverse, counts, first, polynomials())
 
 
 @cache
@@ -123,36 +128,44 @@ def coefficients(values: Reals, knots: Knots) -> Floats:
     return table
 
 
-def intervals_for(
-    radial: Radial,
-    pair: tuple[int, int],
+def choose_knots(
+    radials: Sequence[Callable[[Floats], Reals]],
     cutoff: float,
     tolerance: float,
-    count: int = FEWEST,
-    breaks: Sequence[float] = (),
-) -> int:
-    """How many intervals keep the error between the knots below ``tolerance`` of the largest value.
+    kinks: Sequence[float] = (),
+) -> Knots:
+    """Dense enough for the radial functions.
 
-    At least ``count``, and that times a power of two. Distances below a tenth of the cutoff do not
-    count: no atoms are there.
+    In each segment, no error between the knots is above ``tolerance`` of the largest value there.
     """
+    bounds = sorted({0.0, *(cutoff * part for part in SEGMENTS), *kinks, cutoff})
+    intervals = []
+    for segment in pairwise(bounds):
+        count = FEWEST
+        for radial in radials:
+            count = _intervals(radial, segment, max(segment[0], CLOSEST * cutoff), tolerance, count)
+        intervals.append(count)
+    return make_knots(bounds, intervals)
+
+
+def _intervals(
+    radial: Callable[[Floats], Reals],
+    segment: tuple[float, float],
+    closest: float,
+    tolerance: float,
+    count: int,
+) -> int:
+    """How many intervals a segment needs: at least ``count``."""
+    start, stop = segment
     weights = polynomials() @ 0.4 ** np.arange(TERMS)
     while count < MOST:
-        knots = make_knots(cutoff, count, breaks)
-        values = radial(sites(knots), *pair)
+        knots = make_knots((0.0, stop - start), (count,))
+        values = radial(start + sites(knots))
         table = coefficients(values, knots)
-        first = np.concatenate(
-            [f + np.arange(n) for f, n in zip(knots.first, knots.intervals, strict=True)]
-        )
-        between = np.concatenate(
-            [
-                start + (np.arange(n) + 0.4) / inverse
-                for start, inverse, n in zip(*knots[1:4], strict=True)
-            ]
-        )
-        guess = table[first, 0] + sum(w * table[first + k, 1] for k, w in enumerate(weights) if k)
-        errors = np.abs(guess - radial(between, *pair))[between > 0.1 * cutoff]
-        if errors.max() <= tolerance * np.abs(values).max():
-            return count
-        count *= 2
+        between = start + (np.arange(count) + 0.4) / knots.inverse_spacing[0]
+        guess = table[:count, 0] + sum(weights[k] * table[k:][:count, 1] for k in range(1, TERMS))
+        errors = np.abs(guess - radial(between))[between > closest]
+        if errors.max(initial=0.0) <= tolerance * np.abs(values).max():
+            break
+        count += count // 2
     return count

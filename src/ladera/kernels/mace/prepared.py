@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from ladera.kernels.mace.linear import Linear
 from ladera.kernels.mace.messages import Couplings, couple
 from ladera.kernels.mace.monomials import Monomials, Nodes, find_monomials
 from ladera.kernels.mace.tables import Layer, Model
-from ladera.kernels.splines import FEWEST, ROWS, Knots, intervals_for, make_knots, sites, tabulate
+from ladera.kernels.splines import ROWS, Knots, choose_knots, sites, tabulate
 
-# Largest error between the knots of the splines, in units of the largest value; and the singular
+# Largest error between the knots of the splines, see ``choose_knots``; and the singular
 # values of the first layer's radial functions that are left out.
 TOLERANCES = {torch.float64: (1e-12, 1e-12), torch.float32: (2e-7, 1e-8)}
 LANES = 8  # functions of the first layer come in multiples of this
@@ -86,7 +86,7 @@ class Preparation:
         self.numpy_dtype: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self._prepared: dict[tuple[int, ...], Prepared] = {}
         self._tables: dict[tuple[int, ...], Reals] = {}
-        self._counts: dict[tuple[tuple[int, int], ...], int] = {}
+        self._knots: dict[tuple[tuple[int, int], ...], Knots] = {}
         self._singular: dict[tuple[int, ...], tuple[Reals, Reals]] = {}
         self._coefficients: dict[tuple[int, int], Reals] = {}
 
@@ -111,7 +111,7 @@ class Preparation:
     def _prepare(self, present: tuple[int, ...]) -> Prepared:
         model = self.model
         pairs, pair_base = self._pairs(present)
-        knots = make_knots(model.cutoff, self._intervals(tuple(pairs)))
+        knots = self._knots_for(tuple(pairs))
         sums = [
             self._first_sum(present, pairs, knots),
             *(self._sum(t, present, pairs, knots) for t in range(1, len(model.layers))),
@@ -140,20 +140,19 @@ class Preparation:
         table = [[numbers[min(a, b), max(a, b)] for b in present] for a in present]
         return pairs, np.array(table, np.int64)
 
-    def _intervals(self, pairs: tuple[tuple[int, int], ...]) -> int:
-        if pairs not in self._counts:
-            radials = [layer.radial for layer in self.model.layers]
-            radials += [layer.density for layer in self.model.layers if layer.density is not None]
-            tolerance, count = TOLERANCES[self.dtype][0], FEWEST
-            for radial in radials:
-                for pair in pairs:
-                    count = intervals_for(radial, pair, self.model.cutoff, tolerance, count)
-            self._counts[pairs] = count
-        return self._counts[pairs]
+    def _knots_for(self, pairs: tuple[tuple[int, int], ...]) -> Knots:
+        """Dense enough for the radial functions of these pairs in all layers."""
+        if pairs not in self._knots:
+            functions = [layer.radial for layer in self.model.layers]
+            functions += [layer.density for layer in self.model.layers if layer.density is not None]
+            radials = [partial(f, receiver=a, sender=b) for f in functions for a, b in pairs]
+            tolerance = TOLERANCES[self.dtype][0]
+            self._knots[pairs] = choose_knots(radials, self.model.cutoff, tolerance)
+        return self._knots[pairs]
 
     def _factors(self, pair: tuple[int, int], knots: Knots) -> tuple[Reals, Reals]:
         """Radial functions of the first layer as functions on the knots times vectors."""
-        key = (knots.size, *pair)
+        key = (*knots.intervals.tolist(), *pair)
         if key not in self._singular:
             values = self.model.layers[0].radial(sites(knots), *pair)
             self._singular[key] = _singular(values, TOLERANCES[self.dtype][1])
@@ -234,7 +233,7 @@ class Preparation:
 
     def _table(self, t: int, pairs: list[tuple[int, int]], knots: Knots) -> Reals:
         """Splines of all pairs; without a dependence on pairs they are the same for every set."""
-        layer, key = self.model.layers[t], (t, knots.size)
+        layer, key = self.model.layers[t], (t, *knots.intervals.tolist())
         if key in self._tables:
             return self._tables[key]
         size = ROWS * knots.size * len(layer.paths)

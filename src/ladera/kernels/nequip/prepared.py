@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,9 @@ from ladera.kernels.lanes import lanes_of, rows_of_lanes
 from ladera.kernels.nequip import first_layer, gates, messages
 from ladera.kernels.nequip.panels import Layout, pack, pack_transposed, padded_lanes
 from ladera.kernels.nequip.tables import Layer, Model
-from ladera.kernels.splines import (
-    FEWEST,
-    ROWS,
-    Knots,
-    coefficients,
-    intervals_for,
-    make_knots,
-    sites,
-)
+from ladera.kernels.splines import ROWS, Knots, choose_knots, coefficients, sites
 
-# Largest error between the knots of the splines, in units of the largest value.
+# Largest error between the knots of the splines, see ``choose_knots``.
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 2e-7}
 NEGLIGIBLE = 1e-12  # coupling coefficients
 
@@ -97,13 +90,10 @@ class Preparation:
     def knots(self) -> Knots:
         """Fine enough for the radial functions of all layers."""
         if self._knots is None:
-            model, count = self.model, FEWEST
-            for layer in model.layers:
-                tolerance = TOLERANCES[self.dtype]
-                count = intervals_for(
-                    layer.radial, (0, 0), model.cutoff, tolerance, count, model.breaks
-                )
-            self._knots = make_knots(model.cutoff, count, model.breaks)
+            model = self.model
+            radials = [partial(layer.radial, receiver=0, sender=0) for layer in model.layers]
+            tolerance = TOLERANCES[self.dtype]
+            self._knots = choose_knots(radials, model.cutoff, tolerance, model.kinks)
         return self._knots
 
     def _prepare(self, present: tuple[int, ...]) -> Prepared:

@@ -95,7 +95,7 @@ class Model:
     """A whole NequIP. Energies are E0 + scale * readout, in eV; lengths in Angstrom."""
 
     cutoff: float
-    breaks: tuple[float, ...]  # distances at which the cutoff function is not smooth
+    kinks: tuple[float, ...]  # distances at which the cutoff function is not smooth
     degree: int  # of the spherical harmonics
     embedding: Floats  # (S, channels of the first layer's source)
     layers: tuple[Layer, ...]

@@ -80,7 +80,7 @@ def _model(potential: NequIP) -> tables.Model:
     config = potential.config
     return tables.Model(
         cutoff=config.cutoff,
-        breaks=() if config.cutoff_start is None else (config.cutoff_start,),
+        kinks=() if config.cutoff_start is None else (config.cutoff_start,),
         degree=config.max_l,
         embedding=_array(potential.embedding),
         layers=tuple(_layer(potential, layer) for layer in potential.layers),
