@@ -20,7 +20,7 @@ _STRUCTURES: Final = (
     *(".cube", ".mol", ".sdf", ".mol2", ".res", ".cell", ".lammpstrj", ".dump", ".cfg", ".db"),
     *(".data", ".h5", ".hdf5"),
 )
-_MODELS: Final = (".ladera", ".model", ".pt", ".pth", ".ckpt", ".zip", ".safetensors", "")
+_MODELS: Final = (".ladera", ".model", ".pt", ".pth", ".ckpt", ".zip", ".safetensors", ".nqx", "")
 _NAMES: Final = ("POSCAR", "CONTCAR", "XDATCAR", "OUTCAR", "geometry.in", "input.data")
 _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin
@@ -42,7 +42,8 @@ def kind_of(path: Path) -> Kind:
         head = file.read(512)
     plain = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
     archive = head.startswith(b"PK") and path.suffix in (".model", ".pt", ".pth")
-    if head[8:10] == _HEADER or archive or head.split(b"\n", 1)[0].strip() == b"MTP":
+    nequix = head.startswith(b"{") and path.suffix == ".nqx"
+    if head[8:10] == _HEADER or archive or nequix or head.split(b"\n", 1)[0].strip() == b"MTP":
         return "model"
     structure = plain.suffix.lower() in _STRUCTURES or plain.name.startswith(_NAMES)
     if plain != path or head.startswith(_TRAJECTORY):

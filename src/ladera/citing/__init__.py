@@ -30,8 +30,16 @@ _ARCHITECTURES: Final = {
     "hdnnp_4g": ("behler2007", "behler2011", "ko2021"),
     "mace": ("batatia2022", "batatia2025"),
     "mtp": ("shapeev2016",),
+    "nequip": ("batzner2022",),
 }
-_COMPILED: Final = ("hdnnp", "hdnnp_dipole", "hdnnp_4g", "mace", "mtp")  # whose loops Numba makes
+_COMPILED: Final = (
+    "hdnnp",
+    "hdnnp_dipole",
+    "hdnnp_4g",
+    "mace",
+    "mtp",
+    "nequip",
+)  # whose loops Numba makes
 _KINDS: Final = {
     "phonons": ("phonopy", "phonopy2", "spglib", "setyawan2010"),
     "quasi_harmonic": ("phonopy", "phonopy2", "spglib"),
@@ -51,7 +59,7 @@ _OPTIMIZERS: Final = {
     "schedule_free": ("defazio2024",),
 }
 _CALCULATORS: Final = {"EMT": ("emt",), "TBLite": ("xtb",), "XTB": ("xtb",)}
-_IMPORTED: Final = {"n2p2": ("n2p2",), "MLIP": ("novikov2021",)}
+_IMPORTED: Final = {"n2p2": ("n2p2",), "MLIP": ("novikov2021",), "Nequix": ("koker2025",)}
 
 
 @dataclass(frozen=True)
