@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,8 @@ from ladera.arrays import Integers, Reals
 from ladera.kernels.lanes import lanes_of, rows_of_lanes
 from ladera.kernels.nequip import first_layer, gates, messages
 from ladera.kernels.nequip.messages import LARGEST_L, Scratch, Surroundings
-from ladera.kernels.nequip.panels import Features, Layout, Range, add_rows, clear
-from ladera.kernels.nequip.prepared import Linear, PreparedLayer
+from ladera.kernels.nequip.panels import Features, Layout, Linear, add_rows, clear, multiply
+from ladera.kernels.nequip.prepared import PreparedLayer
 
 GROUP = 8  # atoms whose messages are there at a time
 
@@ -72,21 +73,14 @@ class Run:
         )
 
     def apply(
-        self,
-        linear: Linear,
-        source: Features,
-        target: Features,
-        atoms: slice,
-        add: bool = False,
-        back: bool = False,
+        self, matrices: list[Linear], source: Features, target: Features, atoms: slice, add: bool
     ) -> None:
-        """target[...] (+)= source[...] @ matrix of a range of atoms; ``back``: the transposed."""
-        matrices = linear.transposed if back else linear.tiles
-        one, two = (linear.target, linear.source) if back else (linear.source, linear.target)
+        """target (+)= source @ matrix of a range of atoms; of each element, or one for all."""
         for z, matrix in enumerate(matrices):
             low, high = (atoms.start, atoms.stop) if len(matrices) == 1 else self.starts[z : z + 2]
             first, stop = max(atoms.start, low), min(atoms.stop, high)
-            source.times(one, matrix, target, two, Range(first, first, stop - first), add)
+            if first < stop:
+                multiply(matrix, source.part(first), target.part(first), stop - first, add)
 
 
 class Step:
@@ -108,8 +102,8 @@ class Step:
         """What these atoms give to their neighbours' messages."""
         if self.h is None:
             return
-        for linear in self.layer.up:
-            self.run.apply(linear, self.h, self.x, slice(start, stop))
+        assert self.layer.up is not None
+        self.run.apply(self.layer.up.forth, self.h, self.x, slice(start, stop), add=False)
         if self.layer.up_bias is not None:
             self._add(self.x, 0, self.layer.up_bias, start, stop)
 
@@ -118,11 +112,11 @@ class Step:
         run, layer, y = self.run, self.layer, self.y
         if layer.first is not None:
             first_layer.forward(start, stop, run.around, layer.first, y.table, run.n_atoms)
-        for group in range(start, stop if layer.first is None else start, GROUP):
-            self._messages(thread, group, min(group + GROUP, stop))
-        if self.h is not None:
-            for linear in layer.skip:
-                run.apply(linear, self.h, y, slice(start, stop), add=True)
+        scratch = run.scratch(thread)
+        for M, first, last in self._groups(thread, start, stop):
+            self._messages(scratch, M, first, last)
+        if self.h is not None and layer.skip is not None:
+            run.apply(layer.skip.forth, self.h, y, slice(start, stop), add=True)
         for block, rows in layer.constants:
             self._add(y, block, rows, start, stop)
         gates.forward(
@@ -144,8 +138,9 @@ class Step:
             return
         x_bar = self._copy(thread)
         clear(run.touched(start, stop), run.n_atoms, x_bar.layout.places, x_bar.table)
-        for group in range(start, stop, GROUP):
-            self._messages_reverse(thread, x_bar, group, min(group + GROUP, stop))
+        scratch = run.scratch(thread)
+        for M_bar, first, last in self._groups(thread, start, stop):
+            self._messages_reverse(scratch, M_bar, x_bar, first, last)
 
     def clear(self, start: int, stop: int) -> None:
         """Set dE/dx of these atoms to zero."""
@@ -161,42 +156,47 @@ class Step:
 
     def collect(self, start: int, stop: int) -> None:
         """dE/dh of these atoms from that in what they send and in y."""
-        atoms, run = slice(start, stop), self.run
-        for linear in self.layer.up:
-            run.apply(linear, self.x_bar, self.h_bar, atoms, back=True)
-        for linear in self.layer.skip:
-            run.apply(linear, self.y_bar, self.h_bar, atoms, add=True, back=True)
+        atoms, run, layer = slice(start, stop), self.run, self.layer
+        assert layer.up is not None
+        run.apply(layer.up.back, self.x_bar, self.h_bar, atoms, add=False)
+        if layer.skip is not None:
+            run.apply(layer.skip.back, self.y_bar, self.h_bar, atoms, add=True)
 
     def _copy(self, thread: int) -> Features:
         """Where a thread adds to dE/dx."""
         return self.run.memory.features(f"x_bar {thread}", self.x_bar.layout, self.run.n_atoms)
 
-    def _messages(self, thread: int, start: int, stop: int) -> None:
+    def _messages(self, scratch: Scratch, M: Features, start: int, stop: int) -> None:
         """y of a few atoms from their neighbours' messages."""
-        run, layer, scratch = self.run, self.layer, self.run.scratch(thread)
-        assert layer.messages is not None and layer.panels is not None
-        M = run.memory.features(f"M {thread}", layer.messages, stop - start)
+        run, layer = self.run, self.layer
+        assert layer.panels is not None
+        assert layer.down is not None
         messages.forward(
             start, stop, run.around, layer.panels, self.x.table, run.n_atoms, M.table, scratch
         )
-        atoms = Range(0, start, stop - start)
-        for linear in layer.down:
-            M.times(linear.source, linear.tiles[0], self.y, linear.target, atoms)
+        multiply(layer.down.forth[0], M.part(0), self.y.part(start), stop - start, False)
 
-    def _messages_reverse(self, thread: int, x_bar: Features, start: int, stop: int) -> None:
+    def _messages_reverse(
+        self, scratch: Scratch, M_bar: Features, x_bar: Features, start: int, stop: int
+    ) -> None:
         """From dE/dy of a few atoms to their edges and neighbours."""
-        run, layer, scratch = self.run, self.layer, self.run.scratch(thread)
-        assert layer.messages is not None and layer.panels is not None
-        M_bar = run.memory.features(f"M {thread}", layer.messages, stop - start)
-        atoms, written = Range(start, 0, stop - start), set[int]()
-        for linear in layer.down:
-            add = linear.source in written
-            written.add(linear.source)
-            self.y_bar.times(linear.target, linear.transposed[0], M_bar, linear.source, atoms, add)
+        run, layer = self.run, self.layer
+        assert layer.panels is not None
+        assert layer.down is not None
+        multiply(layer.down.back[0], self.y_bar.part(start), M_bar.part(0), stop - start, False)
         messages.reverse(
             start, stop, run.around, layer.panels, self.x.table, x_bar.table, run.n_atoms,
             M_bar.table, scratch, run.bars,
         )  # fmt: skip
+
+    def _groups(self, thread: int, start: int, stop: int) -> Iterator[tuple[Features, int, int]]:
+        """Ranges of a few atoms, with room for their messages."""
+        if self.layer.messages is None:
+            return
+        for first in range(start, stop, GROUP):
+            last = min(first + GROUP, stop)
+            room = self.run.memory.features(f"M {thread}", self.layer.messages, last - first)
+            yield room, first, last
 
     def _add(self, features: Features, block: int, rows: Reals, start: int, stop: int) -> None:
         """Add constants (1 or elements present, channels) to scalars."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,12 +76,24 @@ class Layout:
         return slice(self.first[irrep], self.first[irrep + 1])
 
 
-class Range(NamedTuple):
-    """A range of atoms: where it begins in one table and in another, and how many there are."""
+class Linear(NamedTuple):
+    """Matrices that take panels to panels. Places of panels are rows before, and rows of an atom.
 
-    source: int
-    target: int
-    count: int
+    To a target panel t go the source panels ``start[t]`` to ``start[t + 1]``, each by a tile.
+    """
+
+    target: Integers  # (n_targets, 2) places
+    start: Integers  # (n_targets + 1,)
+    source: Integers  # (n_tiles, 2) places
+    tiles: Reals  # (n_tiles * lanes, lanes)
+
+
+class Part(NamedTuple):
+    """A range of atoms of a table that has panels of ``n_atoms``."""
+
+    table: Reals
+    n_atoms: int
+    first: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +104,9 @@ class Features:
     n_atoms: int
     table: Reals  # (n_atoms * layout.rows, lanes)
 
-    def starts(self, irrep: int, atom: int) -> Integers:
-        """The row at which an atom begins, in each panel of an irrep."""
-        panels, layout = self.layout.of(irrep), self.layout
-        rows: Integers = self.n_atoms * layout.before[panels] + atom * layout.width[panels]
-        return rows
+    def part(self, atom: int) -> Part:
+        """From an atom on."""
+        return Part(self.table, self.n_atoms, atom)
 
     def block(self, irrep: int) -> Reals:
         """All numbers of an irrep, (panels, n_atoms, 2 l + 1, lanes), as a view."""
@@ -118,21 +128,6 @@ class Features:
         padded = np.pad(values, ((0, 0), (0, missing)))
         block[:, :, 0] = padded.reshape(self.n_atoms, len(block), -1).transpose(1, 0, 2)
 
-    def times(
-        self,
-        irrep: int,
-        tiles: Reals,
-        target: Features,
-        to: int,
-        atoms: Range,
-        add: bool = False,
-    ) -> None:
-        """target[to] (+)= self[irrep] @ matrix for a range of atoms, which ``pack`` has packed."""
-        count = atoms.count * (2 * self.layout.sizes[irrep][0] + 1)
-        if count > 0:
-            rows = self.starts(irrep, atoms.source), target.starts(to, atoms.target)
-            multiply(self.table, rows[0], tiles, target.table, rows[1], count, add)
-
     def add(self, irrep: int, rows: Reals, atoms: slice) -> None:
         """Add numbers (1 or atoms, channels) to the scalars of a range of atoms."""
         block = self.block(irrep)[:, atoms, 0]
@@ -141,29 +136,55 @@ class Features:
         block += padded.reshape(len(rows), -1, lanes).transpose(1, 0, 2)
 
 
-def pack(blocks: Sequence[Reals], lanes: int, dtype: np.dtype) -> Reals:
-    """A matrix for :func:`multiply`, of parts (channels in, channels out) below each other.
+class Matrix(NamedTuple):
+    """A matrix from an irrep of one layout to one of another, in parts below each other.
 
-    A tile (lanes, lanes) of a table for each panel of the result and, within, each of the source;
-    each part begins a panel of its own.
+    Each part (channels in, columns) begins a panel of the source.
     """
-    padded = [np.pad(block, ((0, -len(block) % lanes), (0, 0))) for block in blocks]
-    matrix = np.concatenate(padded)
-    matrix = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % lanes)))
-    n_source, n_target = (size // lanes for size in matrix.shape)
-    tiles = rows_of_lanes(matrix.size // lanes, dtype)
-    cut = matrix.reshape(n_source, lanes, n_target, lanes).transpose(2, 0, 1, 3)
-    tiles[:] = cut.reshape(-1, lanes)
-    return tiles
+
+    source: int
+    target: int
+    parts: Sequence[Reals]
 
 
-def pack_transposed(blocks: Sequence[Reals], lanes: int, dtype: np.dtype) -> Reals:
-    """The transposed matrix of :func:`pack`, for the way back."""
-    padded = [np.pad(block, ((0, -len(block) % lanes), (0, 0))) for block in blocks]
-    return pack([np.concatenate(padded).T], lanes, dtype)
+def pack(
+    matrices: Sequence[Matrix],
+    source: Layout,
+    target: Layout,
+    dtype: np.dtype[Any],
+    transposed: bool = False,
+) -> Linear:
+    """Matrices between two layouts, from ``source`` to ``target`` or, transposed, back."""
+    lanes = source.lanes
+    terms: dict[int, list[tuple[int, Reals]]] = {}  # of a target panel: source panels and tiles
+    for matrix in matrices:
+        rows = [np.pad(part, ((0, -len(part) % lanes), (0, 0))) for part in matrix.parts]
+        whole = np.concatenate(rows)
+        whole = np.pad(whole, ((0, 0), (0, -whole.shape[1] % lanes)))
+        for p in range(source.counts[matrix.source]):
+            for q in range(target.counts[matrix.target]):
+                tile = whole[p * lanes : (p + 1) * lanes, q * lanes : (q + 1) * lanes]
+                one, two = source.first[matrix.source] + p, target.first[matrix.target] + q
+                if transposed:
+                    terms.setdefault(one, []).append((two, tile.T))
+                else:
+                    terms.setdefault(two, []).append((one, tile))
+    back, forth = (source, target) if transposed else (target, source)
+    panels = sorted(terms)
+    tiles = [tile for panel in panels for _, tile in terms[panel]]
+    table = rows_of_lanes(len(tiles) * lanes, dtype)
+    if tiles:
+        np.concatenate(tiles, out=table, casting="same_kind")
+    sources = [panel for target_panel in panels for panel, _ in terms[target_panel]]
+    return Linear(
+        target=back.places[panels],
+        start=np.cumsum([0, *(len(terms[panel]) for panel in panels)]),
+        source=forth.places[sources],
+        tiles=table,
+    )
 
 
-def padded_lanes(values: Reals, dtype: np.dtype) -> Reals:
+def padded_lanes(values: Reals, dtype: np.dtype[Any]) -> Reals:
     """Numbers (n, channels) as rows of vectors (n * panels, lanes)."""
     lanes = lanes_of(dtype)
     padded = np.pad(values, ((0, 0), (0, -values.shape[1] % lanes)))
@@ -173,40 +194,32 @@ def padded_lanes(values: Reals, dtype: np.dtype) -> Reals:
 
 
 @simd
-def multiply(
-    source: Reals,
-    source_rows: Integers,
-    tiles: Reals,
-    target: Reals,
-    target_rows: Integers,
-    n: int,
-    add: bool,
-) -> None:
-    """n rows of each panel of the target = those of all panels of the source @ tiles, or added.
-
-    Panels begin at ``source_rows`` and ``target_rows`` of their tables.
-    """
-    lanes = source.shape[1]
-    for p in range(target_rows.size):
-        first = p * source_rows.size * lanes
+def multiply(linear: Linear, source: Part, target: Part, count: int, add: bool) -> None:
+    """target = source @ matrices for ``count`` atoms, or added to it."""
+    lanes = target.table.shape[1]
+    for t in range(linear.target.shape[0]):
+        width = linear.target[t, 1]
+        first = target.n_atoms * linear.target[t, 0] + target.first * width
+        n, start, stop = count * width, linear.start[t], linear.start[t + 1]
         whole = n - n % 8
         for i in range(0, whole, 8):
-            row = target_rows[p] + i
-            total = load_rows(target, row, _EIGHT) if add else zeros(target, _EIGHT)
-            for q in range(source_rows.size):
-                start = (source_rows[q] + i) * lanes
+            if add:
+                total = load_rows(target.table, first + i, _EIGHT)
+            else:
+                total = zeros(target.table, _EIGHT)
+            for q in range(start, stop):
+                row = source.n_atoms * linear.source[q, 0] + source.first * width + i
                 for k in range(lanes):
-                    tile = load(tiles, first + q * lanes + k)
-                    total = plus_outer(total, source, start + k, lanes, tile)
-            store_rows(target, row, total)
+                    tile = load(linear.tiles, q * lanes + k)
+                    total = plus_outer(total, source.table, row * lanes + k, lanes, tile)
+            store_rows(target.table, first + i, total)
         for i in range(whole, n):
-            row = target_rows[p] + i
-            one = load(target, row) if add else zero(target)
-            for q in range(source_rows.size):
-                numbers = source[source_rows[q] + i]
+            one = load(target.table, first + i) if add else zero(target.table)
+            for q in range(start, stop):
+                row = source.n_atoms * linear.source[q, 0] + source.first * width + i
                 for k in range(lanes):
-                    one = one + numbers[k] * load(tiles, first + q * lanes + k)
-            store(target, row, one)
+                    one = one + source.table[row, k] * load(linear.tiles, q * lanes + k)
+            store(target.table, first + i, one)
 
 
 @simd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch
 from ladera.arrays import Floats, Reals
 from ladera.kernels.lanes import lanes_of, rows_of_lanes
 from ladera.kernels.nequip import first_layer, gates, messages
-from ladera.kernels.nequip.panels import Layout, pack, pack_transposed, padded_lanes
+from ladera.kernels.nequip.panels import Layout, Linear, Matrix, pack, padded_lanes
 from ladera.kernels.nequip.tables import Layer, Model
 from ladera.kernels.splines import ROWS, Knots, choose_knots, coefficients, sites
 
@@ -24,22 +24,18 @@ NEGLIGIBLE = 1e-12  # coupling coefficients
 KEPT = 4  # sets of elements
 
 
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """One packed matrix for all atoms, or one for each element present; and the transposed."""
+class Map(NamedTuple):
+    """Matrices for all atoms, or of each element present; and the transposed."""
 
-    source: int  # block of the source
-    target: int  # block of the target
-    tiles: list[Reals]
-    transposed: list[Reals]
+    forth: list[Linear]
+    back: list[Linear]
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedLayer:
     """Everything a run reads of one layer.
 
-    Its output before the gates, y, has a block for each irrep, and then one for each gate; the last
-    matrix of each irrep of ``down`` to ``gates`` comes from the scalars' message.
+    Its output before the gates, y, has a block for each irrep, and then one for each gate.
     """
 
     x: Layout | None  # what senders send; none in the first layer
@@ -48,10 +44,10 @@ class PreparedLayer:
     h: Layout
     first: first_layer.Panel | None
     panels: messages.Panel | None
-    up: list[Linear]
+    up: Map | None
     up_bias: Reals | None  # (1 or elements present, channels)
-    down: list[Linear]
-    skip: list[Linear]  # of blocks of the input
+    down: Map | None
+    skip: Map | None
     constants: list[tuple[int, Reals]]  # what is added to scalars of y, (1 or present, channels)
     gates: gates.Gates
 
@@ -122,7 +118,7 @@ class Preparation:
             return PreparedLayer(
                 x=None, messages=None, y=y, h=h,
                 first=self._first(layer, y, x[present]), panels=None,
-                up=[], up_bias=None, down=[], skip=[],
+                up=None, up_bias=None, down=None, skip=None,
                 constants=constants, gates=self._gates(layer, y, h),
             )  # fmt: skip
         x = Layout(layer.sources, self.lanes)
@@ -134,30 +130,50 @@ class Preparation:
             h=h,
             first=None,
             panels=self._panels(t, x, message),
-            up=[
-                self._linear(k, k, [[matrix] for matrix in _each(weights, present)])
-                for k, weights in enumerate(layer.up)
-            ],
+            up=self._map(
+                [
+                    [Matrix(k, k, [_of(weights, z)]) for k, weights in enumerate(layer.up)]
+                    for z in _kinds(layer.up, present)
+                ],
+                x,
+                x,
+            ),
             up_bias=None if layer.up_bias is None else _each_row(layer.up_bias, present),
-            down=[
-                self._linear(source, target, [_rows(layer, source, matrix)])
-                for source, matrices in enumerate(layer.down)
-                for target, matrix in _columns(layer, source, matrices)
-            ],
-            skip=[
-                self._linear(skip.source, to, [[matrix] for matrix in _each(columns, present)])
-                for skip in layer.skip
-                for to, columns in _columns(layer, skip.target, skip.weights)
-            ],
+            down=self._map(
+                [
+                    [
+                        Matrix(k, to, _rows(layer, k, matrix))
+                        for k, matrices in enumerate(layer.down)
+                        for to, matrix in _columns(layer, k, matrices)
+                    ]
+                ],
+                message,
+                y,
+            ),
+            skip=self._skip(layer, present, x, y),
             constants=constants,
             gates=self._gates(layer, y, h),
         )
 
-    def _linear(self, source: int, target: int, choices: Sequence[Sequence[Reals]]) -> Linear:
-        """Of matrices in parts, see ``pack``: one for all atoms, or one of each element."""
-        size = self.lanes, self.numpy_dtype
-        tiles = [pack(parts, *size) for parts in choices]
-        return Linear(source, target, tiles, [pack_transposed(parts, *size) for parts in choices])
+    def _skip(self, layer: Layer, present: list[int], x: Layout, y: Layout) -> Map | None:
+        """What the input adds to y, which has the same layout as what is sent."""
+        if not layer.skip:
+            return None
+        choices = [
+            [
+                Matrix(skip.source, to, [columns])
+                for skip in layer.skip
+                for to, columns in _columns(layer, skip.target, _of(skip.weights, z))
+            ]
+            for z in _kinds([skip.weights for skip in layer.skip], present)
+        ]
+        return self._map(choices, x, y)
+
+    def _map(self, choices: list[list[Matrix]], source: Layout, target: Layout) -> Map:
+        """Of the matrices for all atoms, or of each element."""
+        sizes = source, target, self.numpy_dtype
+        forth = [pack(matrices, *sizes) for matrices in choices]
+        return Map(forth, [pack(matrices, *sizes, transposed=True) for matrices in choices])
 
     def _scalars(self, layer: Layer, rows: Reals) -> list[tuple[int, Reals]]:
         """Columns of the first output as blocks of y."""
@@ -297,9 +313,9 @@ def _of(weights: Reals, element: int) -> Reals:
     return row
 
 
-def _each(weights: Reals, present: list[int]) -> list[Reals]:
-    """Of (S or 1, ...) those of the elements present, or the one of all."""
-    return [_of(weights, z) for z in present] if len(weights) > 1 else [weights[0]]
+def _kinds(weights: Sequence[Reals], present: list[int]) -> list[int]:
+    """The elements present, or one of them where matrices are the same for all."""
+    return present if any(len(each) > 1 for each in weights) else present[:1]
 
 
 def _each_row(rows: Reals, present: list[int]) -> Reals:

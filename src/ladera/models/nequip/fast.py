@@ -45,7 +45,7 @@ class FastPath:
 
     def __init__(self, potential: NequIP) -> None:
         self._snapshot = Snapshot(potential)
-        self._inference = Inference(_model(deepcopy(potential).double()), potential.dtype)
+        self._inference = Inference(make_tables(deepcopy(potential).double()), potential.dtype)
 
     @property
     def outdated(self) -> bool:
@@ -75,7 +75,7 @@ def _system(graph: Graph, index: Tensor) -> System:
     )
 
 
-def _model(potential: NequIP) -> tables.Model:
+def make_tables(potential: NequIP) -> tables.Model:
     """The parameters with all normalisations, in float64."""
     config = potential.config
     return tables.Model(
