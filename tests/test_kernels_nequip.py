@@ -201,8 +201,7 @@ def test_matrices_between_panels(transposed: bool) -> None:
 
 def _block(table: np.ndarray, layout: Layout, irrep: int, n_atoms: int) -> np.ndarray:
     """(n_atoms, 2 l + 1, channels)."""
-    l, channels = layout.sizes[irrep]
-    panels = layout.of(irrep)
+    panels, (_, channels) = layout.of(irrep), layout.sizes[irrep]
     rows = [
         table[n_atoms * before : n_atoms * (before + width)].reshape(n_atoms, width, -1)
         for before, width in zip(layout.before[panels], layout.width[panels], strict=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,9 @@ import numpy as np
 from ladera.arrays import Integers, Reals
 from ladera.kernels.lanes import lanes_of, rows_of_lanes
 from ladera.kernels.nequip import first_layer, gates, messages
-from ladera.kernels.nequip.messages import LARGEST_L, Scratch, Surroundings
+from ladera.kernels.nequip.messages import GROUP, LARGEST_L, Scratch, Surroundings
 from ladera.kernels.nequip.panels import Features, Layout, Linear, add_rows, clear, multiply
 from ladera.kernels.nequip.prepared import PreparedLayer
-
-GROUP = 8  # atoms whose messages are there at a time
 
 
 class Memory:
@@ -53,6 +51,12 @@ class Run:
         """How many atoms there are."""
         return len(self.elements)
 
+    @cached_property
+    def most_neighbors(self) -> int:
+        """Of any atom."""
+        edges = self.around.edges
+        return int((edges[:, 1] - edges[:, 0]).max(initial=0))
+
     def touched(self, start: int, stop: int) -> Integers:
         """The neighbours of a range of atoms, ascending; kept until the end of the run."""
         if (start, stop) not in self._touched:
@@ -61,14 +65,13 @@ class Run:
             self._touched[start, stop] = np.unique(np.concatenate(senders))
         return self._touched[start, stop]
 
-    def scratch(self, thread: int) -> Scratch:
+    def scratch(self, thread: int, messages: Layout | None = None) -> Scratch:
         """For the loops of one thread."""
-        edges, n_lm = self.around.edges, self.around.harmonics.shape[1]
-        most = int((edges[:, 1] - edges[:, 0]).max(initial=0))
-        memory, rows = self.memory, (2 * LARGEST_L + 1) ** 2
+        memory, n_lm, most = self.memory, self.around.harmonics.shape[1], self.most_neighbors
         return Scratch(
             w=memory.table(f"w {thread}", most),
-            A=memory.table(f"A {thread}", rows),
+            A=memory.table(f"A {thread}", (2 * LARGEST_L + 1) ** 2),
+            M=memory.table(f"M {thread}", 0 if messages is None else GROUP * messages.rows),
             edge=memory.table(f"edge {thread}", (n_lm + 1) * most),
         )
 
@@ -112,9 +115,10 @@ class Step:
         run, layer, y = self.run, self.layer, self.y
         if layer.first is not None:
             first_layer.forward(start, stop, run.around, layer.first, y.table, run.n_atoms)
-        scratch = run.scratch(thread)
-        for M, first, last in self._groups(thread, start, stop):
-            self._messages(scratch, M, first, last)
+        else:
+            assert layer.plan is not None
+            x, scratch = self.x.part(0), run.scratch(thread, layer.messages)
+            messages.forward(start, stop, run.around, layer.plan, x, y.part(0), scratch)
         if self.h is not None and layer.skip is not None:
             run.apply(layer.skip.forth, self.h, y, slice(start, stop), add=True)
         for block, rows in layer.constants:
@@ -136,11 +140,13 @@ class Step:
                 run.scratch(thread), run.bars,
             )  # fmt: skip
             return
+        assert layer.plan is not None
         x_bar = self._copy(thread)
         clear(run.touched(start, stop), run.n_atoms, x_bar.layout.places, x_bar.table)
-        scratch = run.scratch(thread)
-        for M_bar, first, last in self._groups(thread, start, stop):
-            self._messages_reverse(scratch, M_bar, x_bar, first, last)
+        messages.reverse(
+            start, stop, run.around, layer.plan, self.y_bar.part(0), self.x.part(0), x_bar.table,
+            run.scratch(thread, layer.messages), run.bars,
+        )  # fmt: skip
 
     def clear(self, start: int, stop: int) -> None:
         """Set dE/dx of these atoms to zero."""
@@ -165,38 +171,6 @@ class Step:
     def _copy(self, thread: int) -> Features:
         """Where a thread adds to dE/dx."""
         return self.run.memory.features(f"x_bar {thread}", self.x_bar.layout, self.run.n_atoms)
-
-    def _messages(self, scratch: Scratch, M: Features, start: int, stop: int) -> None:
-        """y of a few atoms from their neighbours' messages."""
-        run, layer = self.run, self.layer
-        assert layer.panels is not None
-        assert layer.down is not None
-        messages.forward(
-            start, stop, run.around, layer.panels, self.x.table, run.n_atoms, M.table, scratch
-        )
-        multiply(layer.down.forth[0], M.part(0), self.y.part(start), stop - start, False)
-
-    def _messages_reverse(
-        self, scratch: Scratch, M_bar: Features, x_bar: Features, start: int, stop: int
-    ) -> None:
-        """From dE/dy of a few atoms to their edges and neighbours."""
-        run, layer = self.run, self.layer
-        assert layer.panels is not None
-        assert layer.down is not None
-        multiply(layer.down.back[0], self.y_bar.part(start), M_bar.part(0), stop - start, False)
-        messages.reverse(
-            start, stop, run.around, layer.panels, self.x.table, x_bar.table, run.n_atoms,
-            M_bar.table, scratch, run.bars,
-        )  # fmt: skip
-
-    def _groups(self, thread: int, start: int, stop: int) -> Iterator[tuple[Features, int, int]]:
-        """Ranges of a few atoms, with room for their messages."""
-        if self.layer.messages is None:
-            return
-        for first in range(start, stop, GROUP):
-            last = min(first + GROUP, stop)
-            room = self.run.memory.features(f"M {thread}", self.layer.messages, last - first)
-            yield room, first, last
 
     def _add(self, features: Features, block: int, rows: Reals, start: int, stop: int) -> None:
         """Add constants (1 or elements present, channels) to scalars."""

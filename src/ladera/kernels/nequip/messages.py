@@ -27,11 +27,12 @@ from ladera.kernels.lanes import (
     zero,
     zeros,
 )
+from ladera.kernels.nequip.panels import Linear, Part, multiply
 
 # Kinds of l2: as many rows as harmonics.
 _ONE, _THREE, _FIVE, _SEVEN, _NINE = ((0,) * (2 * l + 1) for l in range(5))
 LARGEST_L = 4
-SLOPES = 8  # where slopes begin among the numbers of an edge
+GROUP = 16  # atoms whose messages are there at a time
 
 
 class Surroundings(NamedTuple):
@@ -58,11 +59,20 @@ class Panel(NamedTuple):
     coefficient: Reals  # (n_terms,) C
 
 
+class Plan(NamedTuple):
+    """The sums over neighbours of a layer, and the matrices behind them."""
+
+    panels: Panel
+    down: Linear
+    back: Linear  # transposed
+
+
 class Scratch(NamedTuple):
     """Scratch memory of one thread; n is the largest number of neighbours."""
 
     w: Reals  # (n, lanes) radial functions of an atom's edges
     A: Reals  # (81, lanes)
+    M: Reals  # messages of GROUP atoms, or gradients in them
     edge: Reals  # ((n_lm + 1) * n, lanes) gradients in harmonics and distance, lane by lane
 
 
@@ -97,17 +107,28 @@ def forward(
     start: int,
     stop: int,
     around: Surroundings,
-    panels: Panel,
-    x: Reals,
-    n_atoms: int,
-    M: Reals,
+    plan: Plan,
+    x: Part,
+    y: Part,
     scratch: Scratch,
 ) -> None:
-    """M of the atoms ``start`` to ``stop``, a table of theirs alone, from what neighbours send."""
-    n, w, A = stop - start, scratch.w, scratch.A
+    """y of the atoms ``start`` to ``stop`` from what their neighbours send."""
+    for first in range(start, stop, GROUP):
+        last = min(first + GROUP, stop)
+        _messages(first, last, around, plan.panels, x, scratch)
+        few = Part(scratch.M, last - first, 0)
+        multiply(plan.down, few, Part(y.table, y.n_atoms, first), last - first, False)
+
+
+@inlined
+def _messages(
+    start: int, stop: int, around: Surroundings, panels: Panel, x: Part, scratch: Scratch
+) -> None:
+    """M of a few atoms."""
+    n, w, A, M = stop - start, scratch.w, scratch.A, scratch.M
     for q in range(panels.first.size):
         l1, l2, l3 = panels.degrees[q, 0], panels.degrees[q, 1], panels.degrees[q, 2]
-        sender = n_atoms * panels.sender[q, 0]
+        sender = x.n_atoms * panels.sender[q, 0]
         first = panels.first[q]
         for i in range(start, stop):
             e0, e1 = around.edges[i, 0], around.edges[i, 1]
@@ -115,17 +136,17 @@ def forward(
             for e in range(e0, e1):
                 store(w, e - e0, spline(panels.table, first + around.rows[e], around.splines, e))
             if l3 == 0:
-                _scalar(l2, e0, e1, around, x, sender, w, A)
+                _scalar(l2, e0, e1, around, x.table, sender, w, A)
             elif l2 == 0:
-                _moments(_ONE, l1, l2, e0, e1, around, x, sender, w, A)
+                _moments(_ONE, l1, l2, e0, e1, around, x.table, sender, w, A)
             elif l2 == 1:
-                _moments(_THREE, l1, l2, e0, e1, around, x, sender, w, A)
+                _moments(_THREE, l1, l2, e0, e1, around, x.table, sender, w, A)
             elif l2 == 2:
-                _moments(_FIVE, l1, l2, e0, e1, around, x, sender, w, A)
+                _moments(_FIVE, l1, l2, e0, e1, around, x.table, sender, w, A)
             elif l2 == 3:
-                _moments(_SEVEN, l1, l2, e0, e1, around, x, sender, w, A)
+                _moments(_SEVEN, l1, l2, e0, e1, around, x.table, sender, w, A)
             else:
-                _moments(_NINE, l1, l2, e0, e1, around, x, sender, w, A)
+                _moments(_NINE, l1, l2, e0, e1, around, x.table, sender, w, A)
             for m in range(2 * l3 + 1):
                 store(M, row + m, zero(M))
             for t in range(panels.term_start[q, 0], panels.term_start[q, 1]):
@@ -178,23 +199,42 @@ def reverse(
     start: int,
     stop: int,
     around: Surroundings,
-    panels: Panel,
-    x: Reals,
+    plan: Plan,
+    y_bar: Part,
+    x: Part,
     x_bar: Reals,
-    n_atoms: int,
-    M_bar: Reals,
     scratch: Scratch,
     bars: Reals,
 ) -> None:
-    """Add to gradients in the senders' features and in ``bars`` (n_edges, n_lm + 1), from dE/dM.
+    """From dE/dy of the atoms ``start`` to ``stop`` to their edges and neighbours.
 
-    The last column of ``bars`` is that of the distance.
+    Adds to gradients in the senders' features and in ``bars`` (n_edges, n_lm + 1): those in the
+    harmonics and, in the last column, the distance.
     """
-    n, n_lm, B = stop - start, around.harmonics.shape[1], scratch.A
+    for first in range(start, stop, GROUP):
+        last = min(first + GROUP, stop)
+        few = Part(scratch.M, last - first, 0)
+        multiply(plan.back, Part(y_bar.table, y_bar.n_atoms, first), few, last - first, False)
+        _messages_reverse(first, last, around, plan.panels, x, x_bar, scratch, bars)
+
+
+@inlined
+def _messages_reverse(
+    start: int,
+    stop: int,
+    around: Surroundings,
+    panels: Panel,
+    x: Part,
+    x_bar: Reals,
+    scratch: Scratch,
+    bars: Reals,
+) -> None:
+    """From dE/dM of a few atoms."""
+    n, n_lm, B, M_bar = stop - start, around.harmonics.shape[1], scratch.A, scratch.M
     for i in range(start, stop):
         e0, e1 = around.edges[i, 0], around.edges[i, 1]
         for row in range((n_lm + 1) * (e1 - e0)):
-            store(scratch.edge, row, zero(x))
+            store(scratch.edge, row, zero(B))
         for q in range(panels.first.size):
             l1, l2, l3 = panels.degrees[q, 0], panels.degrees[q, 1], panels.degrees[q, 2]
             row = n * panels.message[q] + (i - start) * (2 * l3 + 1)
@@ -204,26 +244,18 @@ def reverse(
             for t in range(panels.term_start[q, 0], panels.term_start[q, 1]):
                 ab, m = panels.term[t, 0], panels.term[t, 1]
                 store(B, ab, load(B, ab) + panels.coefficient[t] * load(M_bar, row + m))
-            if l3 == 0 and l2 == 0:
-                _scalar_reverse(_ONE, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
-            elif l3 == 0 and l2 == 1:
-                _scalar_reverse(_THREE, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
-            elif l3 == 0 and l2 == 2:
-                _scalar_reverse(_FIVE, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
-            elif l3 == 0 and l2 == 3:
-                _scalar_reverse(_SEVEN, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
-            elif l3 == 0:
-                _scalar_reverse(_NINE, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
+            if l3 == 0:
+                _scalar_reverse(q, e0, e1, around, panels, x, x_bar, scratch)
             elif l2 == 0:
-                _moments_reverse(_ONE, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
+                _moments_reverse(_ONE, q, e0, e1, around, panels, x, x_bar, scratch)
             elif l2 == 1:
-                _moments_reverse(_THREE, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
+                _moments_reverse(_THREE, q, e0, e1, around, panels, x, x_bar, scratch)
             elif l2 == 2:
-                _moments_reverse(_FIVE, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
+                _moments_reverse(_FIVE, q, e0, e1, around, panels, x, x_bar, scratch)
             elif l2 == 3:
-                _moments_reverse(_SEVEN, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
+                _moments_reverse(_SEVEN, q, e0, e1, around, panels, x, x_bar, scratch)
             else:
-                _moments_reverse(_NINE, q, e0, e1, around, panels, x, x_bar, n_atoms, scratch)
+                _moments_reverse(_NINE, q, e0, e1, around, panels, x, x_bar, scratch)
         add_edges(e0, e1, scratch.edge, bars)
 
 
@@ -235,21 +267,21 @@ def _moments_reverse(
     e1: int,
     around: Surroundings,
     panels: Panel,
-    x: Reals,
+    x: Part,
     x_bar: Reals,
-    n_atoms: int,
     scratch: Scratch,
 ) -> None:
     """The edges of an atom, from B."""
     width, l2, n_lm = panels.sender[q, 1], panels.degrees[q, 1], around.harmonics.shape[1]
-    sender, first, B, edge = n_atoms * panels.sender[q, 0], panels.first[q], scratch.A, scratch.edge
+    sender, first = x.n_atoms * panels.sender[q, 0], panels.first[q]
+    B, edge = scratch.A, scratch.edge
     for e in range(e0, e1):
         w, slope = spline_and_slope(panels.table, first + around.rows[e], around.splines, e)
         place = e * n_lm + l2 * l2
         row = sender + around.senders[e] * width
         Y_bar, f_bar = zeros(B, n), zero(B)
         for a in range(width):
-            rows, sent = load_rows(B, a * len(n), n), load(x, row + a)
+            rows, sent = load_rows(B, a * len(n), n), load(x.table, row + a)
             bar = combined(rows, around.harmonics, place)
             f_bar = f_bar + sent * bar
             store(x_bar, row + a, load(x_bar, row + a) + w * bar)
@@ -263,34 +295,32 @@ def _moments_reverse(
 
 @inlined
 def _scalar_reverse(
-    n: Any,
     q: int,
     e0: int,
     e1: int,
     around: Surroundings,
     panels: Panel,
-    x: Reals,
+    x: Part,
     x_bar: Reals,
-    n_atoms: int,
     scratch: Scratch,
 ) -> None:
     """The edges of an atom where the message is a scalar."""
-    width, l2, n_lm = panels.sender[q, 1], panels.degrees[q, 1], around.harmonics.shape[1]
-    sender, first, edge = n_atoms * panels.sender[q, 0], panels.first[q], scratch.edge
+    width, n_lm, edge = panels.sender[q, 1], around.harmonics.shape[1], scratch.edge
+    sender, first, l2 = x.n_atoms * panels.sender[q, 0], panels.first[q], panels.degrees[q, 1]
     bar = load(scratch.A, 0)
     for e in range(e0, e1):
         w, slope = spline_and_slope(panels.table, first + around.rows[e], around.splines, e)
-        place = e * n_lm + l2 * l2
-        row = sender + around.senders[e] * width
-        sent, f = load_rows(x, row, n), w * bar
+        row, f, total = sender + around.senders[e] * width, w * bar, zero(edge)
         local = (e - e0) * (n_lm + 1)
-        along = slope * (bar * combined(sent, around.harmonics, place))
-        store(edge, local + n_lm, load(edge, local + n_lm) + along)
-        total = plus_outer(load_rows(x_bar, row, n), around.harmonics, place, 1, f)
-        store_rows(x_bar, row, total)
-        if l2 > 0:
-            rows = load_rows(edge, local + l2 * l2, n)
-            store_rows(edge, local + l2 * l2, plus_times(rows, sent, f))
+        for a in range(width):
+            sent, Y = load(x.table, row + a), around.harmonics[e, l2 * l2 + a]
+            total = total + Y * sent
+            store(x_bar, row + a, load(x_bar, row + a) + Y * f)
+            if l2 > 0:
+                k = local + l2 * l2 + a
+                store(edge, k, load(edge, k) + f * sent)
+        k = local + n_lm
+        store(edge, k, load(edge, k) + slope * (bar * total))
 
 
 @inlined

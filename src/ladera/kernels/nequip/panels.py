@@ -66,7 +66,7 @@ class Layout:
         """Rows before and rows of an atom, (n_panels, 2)."""
         return np.stack([self.before, self.width], axis=1)
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Of an atom, in all panels."""
         return int(self.width.sum())

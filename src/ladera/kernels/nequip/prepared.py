@@ -43,10 +43,9 @@ class PreparedLayer:
     y: Layout
     h: Layout
     first: first_layer.Panel | None
-    panels: messages.Panel | None
+    plan: messages.Plan | None
     up: Map | None
     up_bias: Reals | None  # (1 or elements present, channels)
-    down: Map | None
     skip: Map | None
     constants: list[tuple[int, Reals]]  # what is added to scalars of y, (1 or present, channels)
     gates: gates.Gates
@@ -117,19 +116,25 @@ class Preparation:
                 constants += self._scalars(layer, np.array(rows))
             return PreparedLayer(
                 x=None, messages=None, y=y, h=h,
-                first=self._first(layer, y, x[present]), panels=None,
-                up=None, up_bias=None, down=None, skip=None,
+                first=self._first(layer, y, x[present]), plan=None,
+                up=None, up_bias=None, skip=None,
                 constants=constants, gates=self._gates(layer, y, h),
             )  # fmt: skip
         x = Layout(layer.sources, self.lanes)
         message = self._messages(layer)
+        matrices = [
+            Matrix(k, to, _rows(layer, k, matrix))
+            for k, columns in enumerate(layer.down)
+            for to, matrix in _columns(layer, k, columns)
+        ]
+        down = self._map([matrices], message, y)
         return PreparedLayer(
             x=x,
             messages=message,
             y=y,
             h=h,
             first=None,
-            panels=self._panels(t, x, message),
+            plan=messages.Plan(self._panels(t, x, message), down.forth[0], down.back[0]),
             up=self._map(
                 [
                     [Matrix(k, k, [_of(weights, z)]) for k, weights in enumerate(layer.up)]
@@ -139,17 +144,6 @@ class Preparation:
                 x,
             ),
             up_bias=None if layer.up_bias is None else _each_row(layer.up_bias, present),
-            down=self._map(
-                [
-                    [
-                        Matrix(k, to, _rows(layer, k, matrix))
-                        for k, matrices in enumerate(layer.down)
-                        for to, matrix in _columns(layer, k, matrices)
-                    ]
-                ],
-                message,
-                y,
-            ),
             skip=self._skip(layer, present, x, y),
             constants=constants,
             gates=self._gates(layer, y, h),
