@@ -206,10 +206,9 @@ def small_nequip(**changes: Any) -> Potential:
 
 
 def nequip_mixed() -> Potential:
-    """Features of both parities, a basis that is trained, and biases."""
-    return small_nequip(
-        parity="full", max_l=1, channels=(3, 2), train_basis=True, biases=True, readout_layers=(5,)
-    )
+    """Two layers, with a basis that is trained, biases, and nodes in the readout."""
+    kinds = {"train_basis": True, "biases": True, "readout_layers": (5,)}
+    return small_nequip(layers=2, max_l=1, channels=(3, 2), **kinds)
 
 
 POTENTIALS: dict[str, Callable[[], Potential]] = {
