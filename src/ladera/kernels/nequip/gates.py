@@ -12,6 +12,7 @@ import numpy as np
 
 from ladera.arrays import Integers, Reals
 from ladera.kernels.compilation import inlined, simd
+from ladera.kernels.nequip.panels import Part
 
 SILU, TANH = 0, 1
 
@@ -19,8 +20,8 @@ SILU, TANH = 0, 1
 class Gates(NamedTuple):
     """What is done with the panels of y; those of gates are behind all others."""
 
-    rows: Integers  # (n_panels of y, 2) before, width
-    outputs: Integers  # (n_panels of h, 4) before, width, panel of the gate or -1, activation
+    places: Integers  # (n_panels of y, 2) before, width
+    outputs: Integers  # (n_panels of h, 2) panel of the gate, its own for scalars; activation
     factor: Reals  # (n_panels of h,)
     has_norm: bool
     least: float
@@ -40,91 +41,103 @@ def _activate(kind: int, x: float) -> tuple[float, float]:
 
 @simd
 def forward(
-    start: int, stop: int, n_atoms: int, plan: Gates, y: Reals, h: Reals, inverse: Reals
+    start: int, stop: int, plan: Gates, y: Part, h: Reals, kept: Reals, inverse: Reals
 ) -> None:
-    """h of the atoms ``start`` to ``stop``; y becomes u, ``inverse`` (n_atoms,) what made it."""
-    lanes = y.shape[1]
+    """h of the atoms ``start`` to ``stop``; y becomes u, ``inverse`` (n_atoms,) what made it.
+
+    For the way back, ``kept`` (2 n_panels of h * n_atoms, lanes) gets c f gamma and c f' gamma.
+    """
+    u, n_atoms = y.table, y.n_atoms
     for i in range(start, stop):
         if plan.has_norm:
-            q = plan.least
-            for p in range(plan.rows.shape[0]):
-                row = n_atoms * plan.rows[p, 0] + i * plan.rows[p, 1]
-                square = 0.0
-                for m in range(plan.rows[p, 1]):
-                    for c in range(lanes):
-                        square += y[row + m, c] * y[row + m, c]
-                q += plan.share[p] * square
-            inverse[i] = 1 / np.sqrt(q)
-            for p in range(plan.rows.shape[0]):
-                row = n_atoms * plan.rows[p, 0] + i * plan.rows[p, 1]
-                for m in range(plan.rows[p, 1]):
-                    for c in range(lanes):
-                        y[row + m, c] *= inverse[i]
+            inverse[i] = _normalize(i, plan, u, n_atoms)
         for p in range(plan.outputs.shape[0]):
-            width, gate, factor = plan.outputs[p, 1], plan.outputs[p, 2], plan.factor[p]
-            row = n_atoms * plan.outputs[p, 0] + i * width
-            if gate < 0:
-                for c in range(lanes):
-                    z = plan.gamma[p, c] * y[row, c]
-                    h[row, c] = factor * _activate(plan.outputs[p, 3], z)[0]
+            gate, width = plan.outputs[p, 0], plan.places[p, 1]
+            row = n_atoms * plan.places[p, 0] + i * width
+            above = n_atoms * plan.places[gate, 0] + i
+            values, slopes = kept[2 * p * n_atoms + i], kept[(2 * p + 1) * n_atoms + i]
+            for c in range(u.shape[1]):
+                g = plan.gamma[gate, c]
+                f, slope = _activate(plan.outputs[p, 1], g * u[above, c])
+                values[c] = plan.factor[p] * f
+                slopes[c] = plan.factor[p] * slope * g
+            if gate == p:
+                for c in range(u.shape[1]):
+                    h[row, c] = values[c]
                 continue
-            above = n_atoms * plan.rows[gate, 0] + i
-            for c in range(lanes):
-                z = plan.gamma[gate, c] * y[above, c]
-                open_ = factor * _activate(plan.outputs[p, 3], z)[0] * plan.gamma[p, c]
-                for m in range(width):
-                    h[row + m, c] = open_ * y[row + m, c]
+            for c in range(u.shape[1]):
+                values[c] *= plan.gamma[p, c]
+                slopes[c] *= plan.gamma[p, c]
+            for m in range(width):
+                for c in range(u.shape[1]):
+                    h[row + m, c] = values[c] * u[row + m, c]
+
+
+@inlined
+def _normalize(i: int, plan: Gates, y: Reals, n_atoms: int) -> float:
+    """Divide y of an atom by its root mean square; what it was multiplied by."""
+    q = plan.least
+    for p in range(plan.places.shape[0]):
+        row, square = n_atoms * plan.places[p, 0] + i * plan.places[p, 1], y.dtype.type(0)
+        for m in range(plan.places[p, 1]):
+            for c in range(y.shape[1]):
+                square += y[row + m, c] * y[row + m, c]
+        q += plan.share[p] * square
+    inverse = y.dtype.type(1 / np.sqrt(q))
+    for p in range(plan.places.shape[0]):
+        row = n_atoms * plan.places[p, 0] + i * plan.places[p, 1]
+        for m in range(plan.places[p, 1]):
+            for c in range(y.shape[1]):
+                y[row + m, c] *= inverse
+    return inverse
 
 
 @simd
 def reverse(
     start: int,
     stop: int,
-    n_atoms: int,
     plan: Gates,
-    u: Reals,
+    u: Part,
+    kept: Reals,
     inverse: Reals,
     h_bar: Reals,
     y_bar: Reals,
 ) -> None:
     """dE/dy of the atoms ``start`` to ``stop`` from dE/dh."""
-    lanes = u.shape[1]
+    n_atoms, lanes = u.n_atoms, u.table.shape[1]
     for i in range(start, stop):
         for p in range(plan.outputs.shape[0]):
-            width, gate, factor = plan.outputs[p, 1], plan.outputs[p, 2], plan.factor[p]
-            row = n_atoms * plan.outputs[p, 0] + i * width
-            if gate < 0:
+            gate, width = plan.outputs[p, 0], plan.places[p, 1]
+            row = n_atoms * plan.places[p, 0] + i * width
+            above = n_atoms * plan.places[gate, 0] + i
+            values, slopes = kept[2 * p * n_atoms + i], kept[(2 * p + 1) * n_atoms + i]
+            if gate == p:
                 for c in range(lanes):
-                    g = plan.gamma[p, c]
-                    slope = _activate(plan.outputs[p, 3], g * u[row, c])[1]
-                    y_bar[row, c] = g * factor * slope * h_bar[row, c]
+                    y_bar[row, c] = slopes[c] * h_bar[row, c]
                 continue
-            above = n_atoms * plan.rows[gate, 0] + i
             for c in range(lanes):
-                g = plan.gamma[gate, c]
-                value, slope = _activate(plan.outputs[p, 3], g * u[above, c])
-                total = u.dtype.type(0)
-                for m in range(width):
-                    total += h_bar[row + m, c] * u[row + m, c]
-                    y_bar[row + m, c] = factor * value * plan.gamma[p, c] * h_bar[row + m, c]
-                y_bar[above, c] = g * factor * slope * plan.gamma[p, c] * total
+                y_bar[above, c] = 0
+            for m in range(width):
+                for c in range(lanes):
+                    y_bar[above, c] += h_bar[row + m, c] * u.table[row + m, c] * slopes[c]
+                    y_bar[row + m, c] = values[c] * h_bar[row + m, c]
         if plan.has_norm:
-            _norm_reverse(i, n_atoms, plan, u, inverse[i], y_bar)
+            _norm_reverse(i, plan, u.table, n_atoms, inverse[i], y_bar)
 
 
 @inlined
 def _norm_reverse(
-    i: int, n_atoms: int, plan: Gates, u: Reals, inverse: float, y_bar: Reals
+    i: int, plan: Gates, u: Reals, n_atoms: int, inverse: float, y_bar: Reals
 ) -> None:
     """From dE/du to dE/dy of an atom."""
-    along = 0.0
-    for p in range(plan.rows.shape[0]):
-        row = n_atoms * plan.rows[p, 0] + i * plan.rows[p, 1]
-        for m in range(plan.rows[p, 1]):
+    along = u.dtype.type(0)
+    for p in range(plan.places.shape[0]):
+        row = n_atoms * plan.places[p, 0] + i * plan.places[p, 1]
+        for m in range(plan.places[p, 1]):
             for c in range(u.shape[1]):
                 along += u[row + m, c] * y_bar[row + m, c]
-    for p in range(plan.rows.shape[0]):
-        row, share = n_atoms * plan.rows[p, 0] + i * plan.rows[p, 1], plan.share[p] * along
-        for m in range(plan.rows[p, 1]):
+    for p in range(plan.places.shape[0]):
+        row, share = n_atoms * plan.places[p, 0] + i * plan.places[p, 1], plan.share[p] * along
+        for m in range(plan.places[p, 1]):
             for c in range(u.shape[1]):
                 y_bar[row + m, c] = inverse * (y_bar[row + m, c] - share * u[row + m, c])

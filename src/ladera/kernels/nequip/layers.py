@@ -95,6 +95,7 @@ class Step:
         self.y = memory.features(f"y{t}", layer.y, n)
         self.y_bar = memory.features("y_bar", layer.y, n)
         self.result = memory.features(f"h{t}", layer.h, n)
+        self.kept = memory.table(f"gates{t}", 2 * layer.h.first[-1] * n)
         self.inverse = memory.table(f"inverse{t}", n // lanes_of(memory.dtype) + 1).reshape(-1)
         if layer.x is not None and h is not None:
             self.x = memory.features(f"x{t}", layer.x, n)
@@ -123,17 +124,14 @@ class Step:
             run.apply(layer.skip.forth, self.h, y, slice(start, stop), add=True)
         for block, rows in layer.constants:
             self._add(y, block, rows, start, stop)
-        gates.forward(
-            start, stop, run.n_atoms, layer.gates, y.table, self.result.table, self.inverse
-        )
+        tables = self.result.table, self.kept, self.inverse
+        gates.forward(start, stop, layer.gates, y.part(0), *tables)
 
     def reverse(self, thread: int, bar: Features, start: int, stop: int) -> None:
         """Gradients of these atoms' edges, and of their neighbours' features, from dE/dh'."""
         run, layer = self.run, self.layer
-        gates.reverse(
-            start, stop, run.n_atoms, layer.gates, self.y.table, self.inverse, bar.table,
-            self.y_bar.table,
-        )  # fmt: skip
+        tables = self.kept, self.inverse, bar.table, self.y_bar.table
+        gates.reverse(start, stop, layer.gates, self.y.part(0), *tables)
         if layer.first is not None:
             first_layer.reverse(
                 start, stop, run.around, layer.first, self.y_bar.table, run.n_atoms,

@@ -264,14 +264,14 @@ class Preparation:
         )
 
     def _gates(self, layer: Layer, y: Layout, h: Layout) -> gates.Gates:
-        panels: list[tuple[int, int, int, int]] = []
+        panels: list[tuple[int, int]] = []
         factor: list[float] = []
         waiting = h.first[-1]
         for k, output in enumerate(layer.outputs):
             kind = {"silu": gates.SILU, "tanh": gates.TANH}[output.activation]
             for panel in range(h.first[k], h.first[k + 1]):
-                gate, waiting = (-1, waiting) if output.l == 0 else (waiting, waiting + 1)
-                panels.append((h.before[panel], h.width[panel], gate, kind))
+                gate, waiting = (panel, waiting) if output.l == 0 else (waiting, waiting + 1)
+                panels.append((gate, kind))
                 factor.append(output.factor)
         gamma, share = np.ones((y.first[-1], self.lanes)), np.zeros(y.first[-1])
         if layer.gamma is not None:
@@ -280,7 +280,7 @@ class Preparation:
                     gamma[y.of(k)] = padded_lanes(part, self.numpy_dtype)
                     share[y.of(k)] = layer.share[target]
         return gates.Gates(
-            rows=y.places,
+            places=y.places,
             outputs=np.array(panels, np.int64),
             factor=self._array(np.array(factor)),
             has_norm=layer.gamma is not None,
