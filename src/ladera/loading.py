@@ -394,6 +394,6 @@ def _reader_of(path: Path) -> Reader:
 
         raise ModelFileError(
             f"{path} holds {kind_of(read_archive(path).root)}, which is no model of a code that "
-            "Ladera reads: of torch's files it reads those of mace-torch."
+            "Ladera reads."
         )
     return READERS[0]  # which says what is wrong with the file
