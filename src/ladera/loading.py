@@ -77,6 +77,7 @@ def load(
       ``units`` are "bohr-hartree" or "angstrom-ev"; they may be left out where comments of its
       ``input.nn`` state them, as in the folders that Ladera writes;
     - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
+    - an ``.nqx`` file of Nequix;
     - an ``.mtp`` file of MLIP, whose ``types`` are the elements of its types 0, 1, 2..., such as
       ("Li", "P", "S"); they may be left out of files that Ladera wrote, which name them;
     - the name of a published model, such as "ethanol-mace", which comes with Ladera, or
@@ -376,7 +377,12 @@ def _of_code(name: str, options: tuple[str, ...]) -> Reader:
 
 
 # What is asked of each code, in the order in which they are asked whether a path is theirs.
-CODES: Final = {"n2p2": ("units",), "mtp": ("types",), "mace_torch": ("head",)}
+CODES: Final = {
+    "n2p2": ("units",),
+    "mtp": ("types",),
+    "nequix": (),
+    "mace_torch": ("head",),
+}
 READERS: Final = (
     Reader(modelfile.is_model, _load_ladera, ("head",)),
     Reader(_is_name, _load_published, ("head",)),

@@ -23,6 +23,7 @@ ARCHITECTURES: Final = {
     "lennard_jones": ("ladera.models.lennard_jones", "LennardJonesConfig", "LennardJones"),
     "mace": ("ladera.models.mace", "MACEConfig", "MACE"),
     "mtp": ("ladera.models.mtp", "MTPConfig", "MTP"),
+    "nequip": ("ladera.models.nequip", "NequIPConfig", "NequIP"),
 }
 # Not trained as such, but made of trained models.
 _COMPOSED: Final = {

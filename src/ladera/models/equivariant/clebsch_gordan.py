@@ -40,10 +40,15 @@ def clebsch_gordan(l1: int, l2: int, l3: int) -> Floats:
     racah = _racah(l1, l2, l3)
     tensor = np.einsum("ia,kb,nc,ikn->abc", q1, q2, q3.conj(), racah).real
     tensor[np.abs(tensor) < 1e-14] = 0.0
-    sign = -1.0 if (l1, l2, l3) in _TURNED else 1.0
+    sign = -1.0 if is_turned(l1, l2, l3) else 1.0
     result: Floats = sign * tensor / np.linalg.norm(tensor)
     result.flags.writeable = False
     return result
+
+
+def is_turned(l1: int, l2: int, l3: int) -> bool:
+    """Whether e3nn has the other sign of these coefficients since version 0.5, as e3nn-jax has."""
+    return (l1, l2, l3) in _TURNED
 
 
 def _real_harmonics(l: int) -> NDArray[np.complex128]:

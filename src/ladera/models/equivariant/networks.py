@@ -56,10 +56,20 @@ class RadialNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, sizes[0]) to (n, sizes[-1])."""
-        *hidden, last = self.weights
-        for weight in hidden:
+        return self.outputs(self.nodes(x))
+
+    def nodes(self, x: Tensor) -> Tensor:
+        """(n, sizes[0]) to what the last weights multiply, (n, sizes[-2])."""
+        for weight in self.weights[:-1]:
             x = silu(x @ (weight / sqrt(len(weight))))
-        output: Tensor = x @ (last / sqrt(len(last)))
+        return x
+
+    def outputs(self, nodes: Tensor, columns: Tensor | None = None) -> Tensor:
+        """(n, sizes[-2]) to (n, sizes[-1]), or to those ``columns`` of it that are asked for."""
+        last = self.weights[-1]
+        if columns is not None:
+            last = last.index_select(1, columns)
+        output: Tensor = nodes @ (last / sqrt(len(last)))
         return output
 
 

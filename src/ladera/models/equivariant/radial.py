@@ -22,6 +22,18 @@ def smooth_cutoff(ratio: Tensor, power: int) -> Tensor:
     return 1 - u**power * polynomial
 
 
+def xplor_cutoff(distances: Tensor, start: float, cutoff: float) -> Tensor:
+    r"""1 below ``start`` = s, 0 beyond the cutoff c, and between them, of r in Angstrom,
+
+        f(r) = (c^2 - r^2)^2 (c^2 + 2 r^2 - 3 s^2) / (c^2 - s^2)^3.
+
+    Its first derivative is continuous, its second jumps at both ends (Brooks et al., J. Comput.
+    Chem. 4, 187 (1983)).
+    """
+    square, inner, outer = distances.clamp(start, cutoff) ** 2, start**2, cutoff**2
+    return (outer - square) ** 2 * (outer + 2 * square - 3 * inner) / (outer - inner) ** 3
+
+
 class BesselBasis(nn.Module):
     """b_n(x) = sqrt(2 / r_c) sin(n pi x / r_c) / x, n = 1 ... number.
 
@@ -40,6 +52,16 @@ class BesselBasis(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n,) to (n, number)."""
         return self.prefactor * torch.sin(x[:, None] * self.frequencies) / x[:, None]
+
+
+class TrainedBesselBasis(BesselBasis):
+    """The same with ``frequencies`` (number,), in 1/Angstrom, that are trained."""
+
+    def __init__(self, cutoff: float, number: int) -> None:
+        super().__init__(cutoff, number)
+        start = self.frequencies
+        del self.frequencies
+        self.frequencies = nn.Parameter(start)
 
 
 class GaussianBasis(nn.Module):
