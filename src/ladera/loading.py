@@ -381,6 +381,7 @@ CODES: Final = {
     "n2p2": ("units",),
     "mtp": ("types",),
     "nequix": (),
+    "sevennet": ("head",),
     "mace_torch": ("head",),
 }
 READERS: Final = (
