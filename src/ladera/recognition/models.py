@@ -109,10 +109,7 @@ MODELS: Final = (
     ),
     _read(
         "a checkpoint of SevenNet",
-        either(
-            pickles("model_state_dict", "onehot_to_feature_x.linear.weight"),
-            pickles("model_state_dict", "one_hot_idx_to_node"),
-        ),
+        pickles("model_state_dict", "onehot_to_feature_x"),
     ),
     _read("a model of Nequix", _is_nequix),
     # Compiled: the weights cannot be had without running the program.

@@ -10,7 +10,7 @@ that is a bias. All of it goes into weights.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
 from math import sqrt
 
@@ -250,7 +250,7 @@ class _Conversion:
             irrep = shape.features[one]
             yield f"connection.weights.{k}", _columns(of_irrep[irrep], irrep, columns)
 
-    def _readout(self) -> Iterator[tuple[str, Tensor]]:
+    def _readout(self) -> Generator[tuple[str, Tensor], None, Tensor]:
         """The readout; what it adds to every atom is returned."""
         channels = self.config.widths[0]
         if self.settings.readout_as_fcn:

@@ -163,7 +163,7 @@ def blocks_of(path: Path, irreps: str) -> list[Block]:
     ]
     if len(blocks) < len(terms) or len({irrep for _, irrep in blocks}) < len(blocks):
         raise ModelFileError(
-            f"{path}: 'irreps_manual' in its config has '{irreps}'; Ladera reads features that have "
-            "each irrep once, such as 128x0e+64x1o."
+            f"{path}: 'irreps_manual' in its config has '{irreps}'; Ladera reads features that "
+            "have each irrep once, such as 128x0e+64x1o."
         )
     return blocks
