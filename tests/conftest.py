@@ -20,6 +20,7 @@ from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.models.mace import MACEConfig
 from ladera.models.mtp import MTP, MTPConfig
+from ladera.models.nequip import NequIPConfig
 from ladera.potential import TrainingStatistics
 
 # The same examples in every run; `pytest --hypothesis-profile default` looks for new ones.
@@ -192,12 +193,31 @@ def mace_mixed() -> Potential:
     return small_mace(interactions=kinds, transform="agnesi", zbl=True, correlation=2, channels=3)
 
 
+def small_nequip(**changes: Any) -> Potential:
+    """A NequIP of few channels with random weights, and what training frames tell it."""
+    torch.manual_seed(11)
+    sizes = {"channels": (4, 3, 2), "layers": 3, "num_radial": 5, "radial_layers": (8,)}
+    config = NequIPConfig(species=SPECIES, cutoff=4.0, **sizes | changes)
+    potential = ladera.build(config)
+    graphs = [Graph.from_atoms(water_like(12, 6.0, True, s), config.cutoff) for s in range(2)]
+    statistics = TrainingStatistics({"H": -13.6, "O": -2041.8}, energy_shift=-1.5, force_scale=5.0)
+    potential.fit_statistics(graphs, statistics)
+    return potential.eval()
+
+
+def nequip_mixed() -> Potential:
+    """Two layers, with a basis that is trained, biases, and nodes in the readout."""
+    kinds = {"train_basis": True, "biases": True, "readout_layers": (5,)}
+    return small_nequip(layers=2, max_l=1, channels=(3, 2), **kinds)
+
+
 POTENTIALS: dict[str, Callable[[], Potential]] = {
     "lennard_jones": lennard_jones,
     "hdnnp_mixed": hdnnp_mixed,
     "hdnnp_generated": hdnnp_generated,
     "mace": mace_mixed,
     "mtp": moment_tensor,
+    "nequip": nequip_mixed,
 }
 
 

@@ -34,6 +34,7 @@ from ladera.models.hdnnp_4g import HDNNP4GConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.models.mace import MACEConfig
 from ladera.models.mtp import MTP, MTPConfig
+from ladera.models.nequip import NequIPConfig
 from ladera.potential import Calibration, Committee, TrainingStatistics
 from ladera.processes import Processes, Task
 
@@ -96,6 +97,11 @@ def mace_with_dipoles(seed: int) -> Potential:
     return _fitted(MACEConfig(**MACE, outputs=("energy", "dipole"), hidden_l=1), seed)
 
 
+def nequip(seed: int) -> Potential:
+    sizes = {"layers": 2, "channels": (4, 2), "max_l": 1, "radial_layers": (4,)}
+    return _fitted(NequIPConfig(species=SPECIES, cutoff=CUTOFF, **sizes), seed)
+
+
 def lennard_jones(seed: int) -> Potential:
     return ladera.build(
         LennardJonesConfig(
@@ -137,6 +143,7 @@ FAMILIES: Final[dict[str, Callable[[int], Potential] | str]] = {
     "mace": mace,
     "mace-dipoles": mace_with_dipoles,
     "mtp": moment_tensors,
+    "nequip": nequip,
     "lennard_jones": lennard_jones,
     "committee": committee,
     "emt": "ase.calculators.emt:EMT",
@@ -345,12 +352,14 @@ _REASONS: Final = {
     },
     # Random numbers bind a crystal, but its phonons are what they are.
     "expansion": dict.fromkeys(
-        ("hdnnp", "hdnnp_4g", "mace", "mace-dipoles", "committee"),
+        ("hdnnp", "hdnnp_4g", "mace", "mace-dipoles", "nequip", "committee"),
         "relax the cell first, or take a larger strain|a mode is imaginary",
     ),
     "vacancy": {"hdnnp_4g": "atoms beside a vacancy did not come to rest"},
     "lattice conductivity": {"hdnnp_4g": "The crystal has an imaginary mode"},
-    "ir": dict.fromkeys(("hdnnp", "mace", "mtp", "lennard_jones", "committee", "emt"), _NO_DIPOLE),
+    "ir": dict.fromkeys(
+        ("hdnnp", "mace", "mtp", "nequip", "lennard_jones", "committee", "emt"), _NO_DIPOLE
+    ),
     "data select": dict.fromkeys(
         ("lennard_jones", "emt", "tblite"), "model has no descriptors to choose frames by"
     ),

@@ -21,7 +21,7 @@ _STRUCTURES: Final = (
     *(".cube", ".mol", ".sdf", ".mol2", ".res", ".cell", ".lammpstrj", ".dump", ".cfg", ".db"),
     *(".data", ".h5", ".hdf5"),
 )
-_MODELS: Final = (".ladera", ".model", ".pt", ".pth", ".ckpt", ".zip", ".safetensors", "")
+_MODELS: Final = (".ladera", ".model", ".pt", ".pth", ".ckpt", ".zip", ".safetensors", ".nqx", "")
 _NAMES: Final = ("POSCAR", "CONTCAR", "XDATCAR", "OUTCAR", "geometry.in", "input.data")
 _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin

@@ -24,9 +24,9 @@ def import_(
         Path,
         MODEL,
         Parameter(
-            help="Folder of n2p2 or RuNNer, with its input.nn; an .mtp file of MLIP; a model of "
-            "mace-torch, or its published name, such as mace-mp-small; or a model of Ladera with "
-            "several heads."
+            help="Folder of n2p2 or RuNNer, with its input.nn; an .mtp file of MLIP; an .nqx "
+            "file of Nequix; a model of mace-torch, or its published name, such as "
+            "mace-mp-small; or a model of Ladera with several heads."
         ),
     ],
     /,
@@ -47,7 +47,7 @@ def import_(
     ] = None,
     output: Annotated[Path, Parameter(help="Model file to write.")] = Path("model.ladera"),
 ) -> int:
-    """Make a model file of a potential of n2p2, RuNNer, MLIP or mace-torch, with the same energies.
+    """Make a model file of another code's potential, with the same energies.
 
     A folder holds input.nn, scaling.data and one weights.ZZZ.data for each element. What the
     settings say of training has no effect here. A .model file of mace-torch is read without
@@ -56,6 +56,7 @@ def import_(
         ladera import FOLDER --units bohr-hartree --output water.ladera
         ladera import fitted.mtp --types Li P S --output li7p3s11.ladera
         ladera import MACE.model --output mace.ladera
+        ladera import nequix-mp-1.nqx --output nequix.ladera
         ladera import run --head pbe --output pbe.ladera
     """
     from ladera import loading, modelfile

@@ -12,7 +12,7 @@ from ladera.progress import Task
 
 log = logging.getLogger(__name__)
 
-Family = Literal["hdnnp", "hdnnp-triplets", "mace", "mtp"]
+Family = Literal["hdnnp", "hdnnp-triplets", "mace", "mtp", "nequip"]
 
 
 def compile_(

@@ -30,6 +30,8 @@ from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.model import MACE
 from ladera.models.mtp.config import MTPConfig
 from ladera.models.mtp.model import MTP
+from ladera.models.nequip.config import NequIPConfig
+from ladera.models.nequip.model import NequIP
 from ladera.potential import Potential, evaluate
 from ladera.processes import Processes, Task
 from ladera.structure import Structure
@@ -120,6 +122,14 @@ def _mtp(precision: torch.dtype, training: bool) -> None:
     return _simulate(mtp, _WATER)
 
 
+def _nequip(precision: torch.dtype, training: bool) -> None:
+    """Every loop that a NequIP of this precision calls."""
+    torch.manual_seed(0)
+    config = NequIPConfig(species=("H", "O"), cutoff=_CUTOFF, channels=(4, 2), layers=2)
+    nequip = NequIP(config).to(precision)
+    return _learn(nequip, _WATER) if training else _simulate(nequip, _WATER)
+
+
 def _learn(potential: Potential, atoms: Atoms) -> None:
     forces = evaluate(potential, Graph.from_atoms(atoms, potential.cutoff)).forces
     torch.autograd.backward(forces.square().sum())
@@ -163,4 +173,5 @@ FAMILIES: Final[dict[str, Tasks]] = {
     "hdnnp-triplets": _hdnnp_tasks(narrow=True),
     "mace": _tasks("MACE", _mace),
     "mtp": _tasks("MTP", _mtp),
+    "nequip": _tasks("NequIP", _nequip),
 }

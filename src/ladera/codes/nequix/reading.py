@@ -102,12 +102,14 @@ def _config(archive: Archive) -> NequIPConfig:
 
 
 def _tensors(archive: Archive, config: NequIPConfig) -> dict[str, Tensor]:
-    """Parameters and buffers by their names, float64, in the order in which the file has them."""
+    """Parameters and buffers by their names, float64, in the order in which the file has them.
+
+    Elements ascend there, too, in whatever order the settings list them.
+    """
     settings, n_species = archive.settings, len(config.species)
-    order = np.argsort(settings.atomic_numbers)  # the file's elements in the order of the model
     values: dict[str, Reals] = {
-        "reference_energies": archive.array("the energies of atoms", n_species)[order],
-        "embedding": np.eye(n_species)[order],
+        "reference_energies": archive.array("the energies of atoms", n_species),
+        "embedding": np.eye(n_species),
         "scale": np.full(n_species, settings.scale),
         "shift": np.array(settings.shift),
     }
@@ -136,12 +138,12 @@ def _layer(
         values[f"up.weights.{k}"] = gate * array.astype(float)
     for k, size in enumerate(zip(shape.widths, shape.columns, strict=True)):
         values[f"down.weights.{k}"] = archive.array(f"linear_2 of {where}", *size)
-    order = np.argsort(archive.settings.atomic_numbers)
+    n_species = len(config.species)
     for k, (one, two) in enumerate(shape.common):
         size = (shape.channels[one], shape.columns[two])
         if shape.connection == "species":
-            array = archive.array(f"skip of {where}", len(order), *size)[order]
-            array = sqrt(len(order)) * array  # Ladera's layer divides by the root of the elements
+            array = archive.array(f"skip of {where}", n_species, *size)
+            array = sqrt(n_species) * array  # Ladera's layer divides by the root of the elements
         else:
             array = archive.array(f"skip of {where}", *size)
         values[f"connection.weights.{k}"] = gate * array.astype(float)

@@ -99,8 +99,9 @@ def _config(checkpoint: Checkpoint, layouts: Sequence[Layout]) -> NequIPConfig:
             f"{path}: it is a SevenNet that Ladera does not have ({key}: {problem})."
         ) from None
     for t, (shape, layout) in enumerate(zip(layer_shapes(config), layouts, strict=True)):
+        # Ours has none that stay zero, or that nothing is made of; there they may be.
         ours = set(zip(shape.out_channels, shape.out, strict=True))
-        if ours != set(layout.hidden):
+        if not ours <= set(layout.hidden):
             theirs = "+".join(f"{channels}x{irrep}" for channels, irrep in layout.hidden)
             raise ModelFileError(
                 f"{path}: the features after its layer {t + 1} are {theirs}; Ladera has those with "

@@ -19,10 +19,11 @@ of a layer: the channels of all its irreps but the scalars)::
     readout.weights.q                       (C_0, n_1), ..., (n_q, 1)
 
 Irreps are in the order 0e, 0o, 1e, 1o, 2e, ... (0e, 1o, 2e, ... with natural parity; with parity:
-none they are all even), those that the layers before can make; of the input of the first layer and
-the output of the last 0e alone. A path couples l1 of the sender and l2 of the harmonics to l; paths
-are in the order of (l, l1, l2), parities included as above, in the rows of down (of its l) and in
-the last columns of radial. The channels of a path are those of l1.
+none they are all even), those that the layers before can make and the layers behind have a use for;
+of the input of the first layer and the output of the last 0e alone. A path couples l1 of the sender
+and l2 of the harmonics to l; paths are in the order of (l, l1, l2), parities included as above, in
+the rows of down (of its l) and in the last columns of radial. The channels of a path are those of
+l1.
 
 Buffers: average_neighbors (S,) of the sender's element, scale (S,) and shift () in eV,
 reference_energies (S,) in eV; basis.prefactor, and layers.t.message.convolutions.r.matrix (see

@@ -132,14 +132,25 @@ class NequIP(Potential):
         """The readout and the last layer."""
         return "readout", f"layers.{self.config.layers - 1}"
 
-    def _scalars(self, graph: Graph, index: Tensor) -> Iterator[Tensor]:
-        """Scalars 0e after each layer in turn, (n_atoms, channels)."""
+    def features(self, graph: Graph) -> list[list[Tensor]]:
+        """Features of each atom after every layer, (n_atoms, 2l + 1, channels) of each irrep.
+
+        The irreps are those of ``layers[t].shape.out``.
+        """
+        graph = graph.to(self.dtype, self.device)
+        return list(self._features(graph, self.element_index(graph)))
+
+    def _features(self, graph: Graph, index: Tensor) -> Iterator[list[Tensor]]:
         edges = self._edges(graph, index)
         neighbors = self.average_neighbors[index][:, None, None]
         features = [self.embedding[index][:, None]]
         for layer in self.layers:
             features = layer(features, edges, neighbors)
-            yield features[0][:, 0]
+            yield features
+
+    def _scalars(self, graph: Graph, index: Tensor) -> Iterator[Tensor]:
+        """Scalars 0e after each layer in turn, (n_atoms, channels)."""
+        return (features[0][:, 0] for features in self._features(graph, index))
 
     def _edges(self, graph: Graph, index: Tensor) -> Edges:
         distances = graph.vectors.norm(dim=1)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Final
 
 import numpy as np
 
 from ladera.arrays import Integers
 from ladera.models.equivariant.irreps import Irrep, Irreps, natural, paths, products
 from ladera.models.nequip.config import Connection, NequIPConfig
+
+_SCALAR: Final = Irrep(0, 1)
 
 
 @dataclass(frozen=True)
@@ -77,19 +79,30 @@ class LayerShape:
 
 
 def layer_shapes(config: NequIPConfig) -> list[LayerShape]:
-    """Sizes of all layers: features begin and end as scalars."""
+    """Sizes of all layers.
+
+    Features begin and end as scalars, and between have every irrep that the layers before can make
+    and the layers behind have a use for.
+    """
     harmonics, allowed = _harmonics(config), _allowed(config)
-    features: Irreps = (Irrep(0, 1),)
-    channels: Sequence[int] = (config.embedding_channels or config.widths[0],)
-    shapes = []
-    for t, kind in enumerate(config.kinds):
-        reached = {i for one in features for two in harmonics for i in products(one, two)}
-        last = t == config.layers - 1
-        out = (Irrep(0, 1),) if last else tuple(i for i in allowed if i in reached)
-        out_channels = tuple(config.widths[irrep.l] for irrep in out)
-        shapes.append(LayerShape(features, tuple(channels), harmonics, out, out_channels, kind))
-        features, channels = out, out_channels
-    return shapes
+    made: list[set[Irrep]] = [{_SCALAR}]
+    for _ in config.kinds:
+        made.append(_coupled(made[-1], harmonics) & set(allowed))
+    used: list[set[Irrep]] = [{_SCALAR}]
+    for kind in reversed(config.kinds):
+        kept = set() if kind == "none" else used[0]
+        used.insert(0, _coupled(used[0], harmonics) | kept)  # a coupling works in all directions
+    irreps = [tuple(i for i in allowed if i in a & b) for a, b in zip(made, used, strict=True)]
+    channels = [tuple(config.widths[irrep.l] for irrep in each) for each in irreps]
+    channels[0] = (config.embedding_channels or config.widths[0],)
+    return [
+        LayerShape(irreps[t], channels[t], harmonics, irreps[t + 1], channels[t + 1], kind)
+        for t, kind in enumerate(config.kinds)
+    ]
+
+
+def _coupled(irreps: set[Irrep], harmonics: Irreps) -> set[Irrep]:
+    return {irrep for one in irreps for two in harmonics for irrep in products(one, two)}
 
 
 def _harmonics(config: NequIPConfig) -> Irreps:
