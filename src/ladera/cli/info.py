@@ -85,6 +85,8 @@ def _print_model(model: Path) -> int:
     terms = _terms(origin, known)
     if potential.heads:
         terms["heads"] = ", ".join(potential.heads)
+    elif "heads" in origin:  # of the file that one of them was taken from
+        terms["head"] = f"{origin['head']}, of {', '.join(origin['heads'])} (ladera import --head)"
     terms["knows_when_it_is_lost"] = _domain(potential)
     answer(
         {

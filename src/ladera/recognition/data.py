@@ -130,11 +130,6 @@ FILES: Final = (
         "a ML_AB of VASP (training data of its force fields)",
         says(r"\A\s*1\.0 Version", r"The number of configurations"),
     ),
-    _unread(
-        "a training set of GPUMD or another code in JSON",
-        says(r'\A\s*\[?\{"(atoms|structure)"'),
-        _CONVERT,
-    ),
     # Structures and labels as text.
     _data(
         "structures of RuNNer or n2p2 (input.data)",

@@ -191,8 +191,9 @@ class _Conversion:
         for k, irrep in enumerate(shape.out):
             mine = [way for way in ways if way.out == irrep]
             rows = torch.from_numpy(layout.rows_of(irrep, mine))
-            # A row that feeds an output there counts in its norm, as it does here.
-            yield f"down.weights.{k}", _columns(of_irrep[irrep], irrep, columns)[rows]
+            # There rows count in the norm that are of features which stay zero.
+            weight = _columns(of_irrep[irrep], irrep, columns)
+            yield f"down.weights.{k}", weight[rows] * sqrt(len(rows) / len(weight))
         if self.config.biases:
             yield "down.bias", _columns(bias, _SCALAR, columns)
         yield from self._connection(t, shape, layout, columns)
