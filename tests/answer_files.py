@@ -123,6 +123,8 @@ def lay_out(folder: Path) -> None:
     Path("text.txt").write_text("This is a letter.\nIt is no structure at all.\n")
     Path("text.xyz").write_text("This is a letter.\nIt is no structure at all.\n")
     Path("empty.xyz").write_text("")
+    Path("nep.txt").write_text("nep4 2 Te Pb\ncutoff 8 4\nn_max 4 4\n")
+    Path("gap.xml").write_text('<GAP_2020>\n<Potential label="GAP_2020" init_args="IP GAP"/>\n')
     Path("adir").mkdir()
     Path("unfinished").mkdir()
     Path("unfinished/split.json").write_text("{}")

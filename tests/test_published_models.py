@@ -166,12 +166,13 @@ def test_every_entry_is_complete() -> None:
     for name, entry in known.items():
         assert registry.is_name(name)
         assert urlsplit(entry.url).scheme == "https"
-        assert entry.file_name.endswith(".model")
+        assert entry.file_name.endswith((".model", ".pth", ".nqx"))
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
         assert entry.licence.startswith(("MIT", "ASL"))
         assert all(symbol in atomic_numbers for symbol in entry.elements)
     assert len(known["mace-mp-small"].elements) == 89
-    assert len({entry.url for entry in known.values()}) == len(known)
+    assert len({entry.origin for entry in known.values()}) == len(known)
+    assert len({entry.file_name for entry in known.values()}) == len(known)
     assert len({(entry.family, entry.short) for entry in known.values()}) == len(known)
 
 

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from ladera.errors import ConfigError, DataError, LaderaError, ModelFileError
 from ladera.files import closest
+from ladera.recognition import foreign, recognise
 
 Kind = Literal["missing", "folder", "model", "structure", "text", "empty", "other"]
 
@@ -24,26 +25,26 @@ _MODELS: Final = (".ladera", ".model", ".pt", ".pth", ".ckpt", ".zip", ".safeten
 _NAMES: Final = ("POSCAR", "CONTCAR", "XDATCAR", "OUTCAR", "geometry.in", "input.data")
 _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin
-_HEADER: Final = b'{"'  # of a model file, after eight bytes with its length
+_ARCHIVES: Final = (".model", ".pt", ".pth")  # also of one that is cut short
 MODELS: Final = (
-    "a model file (.ladera, .mtp, or of mace-torch), the folder of a training or of n2p2, or the "
-    "name of a published model"
+    "a model file of Ladera or of a code that it reads, the folder of a training or of n2p2, or "
+    "the name of a published model"
 )
 
 
 def kind_of(path: Path) -> Kind:
     """What stands at a path, by its first bytes and by its name."""
+    kind = recognise(path)
     if path.is_dir():
-        names = ("input.nn", "model.ladera", "split.json", "checkpoint.safetensors")
-        return "model" if any((path / name).exists() for name in names) else "folder"
+        training = any((path / name).exists() for name in ("split.json", "checkpoint.safetensors"))
+        return "model" if training or (kind and kind.role == "model") else "folder"
     if not path.is_file():
         return "missing"
     with path.open("rb") as file:
         head = file.read(512)
     plain = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
-    archive = head.startswith(b"PK") and path.suffix in (".model", ".pt", ".pth")
-    nequix = head.startswith(b"{") and path.suffix == ".nqx"
-    if head[8:10] == _HEADER or archive or nequix or head.split(b"\n", 1)[0].strip() == b"MTP":
+    archive = head.startswith(b"PK") and path.suffix in _ARCHIVES
+    if archive or (kind is not None and kind.role == "model"):
         return "model"
     structure = plain.suffix.lower() in _STRUCTURES or plain.name.startswith(_NAMES)
     if plain != path or head.startswith(_TRAJECTORY):
@@ -59,7 +60,12 @@ def kind_of(path: Path) -> Kind:
 
 
 def require_model(path: Path) -> None:
-    """Raise ModelFileError for what is no model: nothing, an empty folder, a structure, a text."""
+    """Raise ModelFileError for what is no model: nothing, an empty folder, a structure, a text.
+
+    And for a model of a code that Ladera does not read, with what to do with it.
+    """
+    if sentence := foreign(path):
+        raise ModelFileError(sentence)
     match kind_of(path):
         case "missing" if not _is_known(str(path)):
             raise ModelFileError(f"There is no model file {path}; {closest(path)}")
@@ -67,6 +73,10 @@ def require_model(path: Path) -> None:
             raise ModelFileError(
                 f"{path} is a folder without a model: expected model.ladera of a training or "
                 "input.nn of n2p2 in it; check the path."
+            )
+        case "text" | "other" if kind := recognise(path):
+            raise ModelFileError(
+                f"{path} is {kind.name}, where a model is expected; give {MODELS}."
             )
         case "structure":
             raise ModelFileError(
@@ -78,6 +88,16 @@ def require_model(path: Path) -> None:
             raise ModelFileError(f"{path} is a text and no model; give {MODELS}.")
         case "other" if path.suffix.lower() not in _MODELS:
             raise ModelFileError(f"{path} is no model but another kind of file; give {MODELS}.")
+
+
+def require_known(path: Path) -> None:
+    """Raise ModelFileError for what is no model that Ladera reads, nor anything else it knows."""
+    if path.is_file() and path.stat().st_size and kind_of(path) in ("text", "other", "structure"):
+        raise ModelFileError(
+            f"{path} is of no format that is known here; check that it is whole, or try "
+            f"'ladera data info {path}', which asks ASE, too."
+        )
+    require_model(path)
 
 
 def require_structure(path: Path, what: str = "structure") -> None:
@@ -152,6 +172,9 @@ def require(
     models = [path for path in models if not _is_calculator(path)]
     wrong = [path for path in models if kind_of(path) in ("structure", "text")]
     swapped = [path for path in structures if kind_of(path) == "model"]
+    for path in (*models, *swapped):
+        if sentence := foreign(path):
+            raise ModelFileError(sentence)
     if wrong and swapped and kind_of(wrong[0]) == "structure":
         raise LaderaError(
             f"{wrong[0]} holds structures and {swapped[0]} is a model, each in the other's place; "

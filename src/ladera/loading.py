@@ -381,6 +381,7 @@ CODES: Final = {
     "n2p2": ("units",),
     "mtp": ("types",),
     "nequix": (),
+    "sevennet": ("head",),
     "mace_torch": ("head",),
 }
 READERS: Final = (
@@ -400,6 +401,6 @@ def _reader_of(path: Path) -> Reader:
 
         raise ModelFileError(
             f"{path} holds {kind_of(read_archive(path).root)}, which is no model of a code that "
-            "Ladera reads: of torch's files it reads those of mace-torch."
+            "Ladera reads."
         )
     return READERS[0]  # which says what is wrong with the file

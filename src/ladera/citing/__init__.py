@@ -160,8 +160,8 @@ def _subject(subject: str) -> Reasons:
                     "folder of a run or a result, or a model."
                 )
             known = published.find(subject)
-            if not known.file:  # all others are MACE; none is downloaded for this
-                yield from _model("mace", {"published_as": known.name})
+            if not known.file:  # nothing is downloaded for this
+                yield from _model(known.architecture, {"published_as": known.name})
                 return
         if path.is_file() and inputs.kind_of(path) != "model":
             raise DataError(

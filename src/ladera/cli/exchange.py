@@ -25,8 +25,8 @@ def import_(
         MODEL,
         Parameter(
             help="Folder of n2p2 or RuNNer, with its input.nn; an .mtp file of MLIP; an .nqx "
-            "file of Nequix; a model of mace-torch, or its published name, such as "
-            "mace-mp-small; or a model of Ladera with several heads."
+            "file of Nequix; a checkpoint of SevenNet or a model of mace-torch; a published name, "
+            "such as mace-mp-small; or a model of Ladera with several heads."
         ),
     ],
     /,

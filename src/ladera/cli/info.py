@@ -1,4 +1,4 @@
-"""``ladera info``: what a model is, where it comes from, and on which terms."""
+"""``ladera info``: what a file is; of a model, where it comes from, and on which terms."""
 
 from __future__ import annotations
 
@@ -7,34 +7,63 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import MODEL
+from ladera import inputs
 from ladera.cli.session import answer
+from ladera.recognition import recognise
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ladera.codes.published import PublishedModel
     from ladera.potential import Potential
+    from ladera.recognition import FileKind
 
 
 def info(
-    model: Annotated[
+    file: Annotated[
         Path,
-        MODEL,
         Parameter(
-            help="Model file, folder of a training run, name of a published model, or .mtp file."
+            help="Model file, folder of a training run, name of a published model; or any other "
+            "file or folder."
         ),
     ],
     /,
 ) -> int:
-    """Say what a model is and where it comes from: parameters, data, level of theory, licence.
+    """Say what a file is: a model, data, an output, a run, also of codes that Ladera does not read.
 
-    And configuration, code and errors. Of the name of a published model that is not here yet what
-    is known of it; nothing is downloaded. `ladera cite MODEL` says what to cite.
+    Of a model with parameters, data, level of theory, licence, configuration, code and errors; of
+    the name of a published one that is not here yet what is known of it, without a download.
+    `ladera cite MODEL` says what to cite. Other files are known by their content.
 
         ladera info run/model.ladera
         ladera info mace-mp-small
+        ladera info nep.txt
     """
+    kind = recognise(file)
+    if kind is not None and not (kind.role == "model" and kind.is_read):
+        return _print_kind(file, kind)
+    inputs.require_known(file)
+    return _print_model(file)
+
+
+def _print_kind(path: Path, kind: FileKind) -> int:
+    """What a file is that is no model, or one that Ladera does not read; what to do with it."""
+    what_to_do = kind.what_to_do(path)
+    answer(
+        {
+            "kind": "file",
+            "format": kind.name,
+            "role": kind.role,
+            "is_read": kind.is_read,
+            "what_to_do": what_to_do,
+        }
+    )
+    print(f"{path}: {kind.name}" + ("" if kind.is_read else ", which Ladera does not read"))
+    print(f"What to do: {what_to_do}.")
+    return 0
+
+
+def _print_model(model: Path) -> int:
     import yaml
     from rich.console import Console
 
@@ -56,6 +85,8 @@ def info(
     terms = _terms(origin, known)
     if potential.heads:
         terms["heads"] = ", ".join(potential.heads)
+    elif "heads" in origin:  # of the file that one of them was taken from
+        terms["head"] = f"{origin['head']}, of {', '.join(origin['heads'])} (ladera import --head)"
     terms["knows_when_it_is_lost"] = _domain(potential)
     answer(
         {

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from ladera.arrays import Floats
 
-_NAME: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_DOTTED: Final = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+_NAME: Final = re.compile(f"{_DOTTED}:{_DOTTED}")
 _CUTOFF: Final = 2.5  # Angstrom: edges only show atoms on top of each other
 _OPTIONAL: Final = (STRESS, DIPOLE, CHARGES)
 
@@ -190,7 +191,9 @@ def load(
             f"The module of the calculator {label} could not be imported ({why}); install the "
             "package it belongs to, or check the name."
         ) from error
-    make = getattr(module, name, None)
+    make: Any = module
+    for part in name.split("."):  # a class, or what a class makes calculators by
+        make = getattr(make, part, None)
     if make is None:
         names = [n for n, v in vars(module).items() if inspect.isclass(v) and n[0] != "_"]
         raise ConfigError(f"{module_name} has no '{name}'; {did_you_mean(name, names)}")

@@ -167,11 +167,13 @@ def pickle_of(path: Path) -> bytes:
     """The pickle of a checkpoint of torch, as it is; nothing for any other file.
 
     The names of classes and tensors stand in it in plain text: enough to see whose file it is.
+    Torch compresses nothing, and what is compressed is not read: it may unpack to any size.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(n for n in archive.namelist() if n.partition("/")[2] == "data.pkl")
-            return archive.read(name)
+            stored = archive.getinfo(name).compress_type == zipfile.ZIP_STORED
+            return archive.read(name) if stored else b""
     except Exception:  # whatever is wrong with the file, reading it says
         return b""
 

