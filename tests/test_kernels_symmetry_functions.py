@@ -23,6 +23,7 @@ from ladera.kernels.symmetry_functions.environment import (
 )
 from ladera.kernels.symmetry_functions.functions import GaussianFunction
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
+from ladera.kernels.symmetry_functions.plan_arrays import NARROW
 from ladera.kernels.symmetry_functions.triplets import triplet_values
 
 CUTOFF, COSINE = 4.0, 1
@@ -193,7 +194,7 @@ def test_pairs_and_blocks(plan: Plan, n: int) -> None:
             term = memory.terms[block, 0, pairs.RADIAL, :count]
             product = radial(r[j]) * radial(r[k]) * radial(r_jk)
             np.testing.assert_allclose(term, product, rtol=0, atol=1e-14)
-        assert chosen == expected_pairs(edges, elements, groups.narrow[group])
+        assert chosen == expected_pairs(edges, elements, groups.form[group] == NARROW)
 
 
 def test_triplets(plan: Plan) -> None:
@@ -241,7 +242,7 @@ def test_gaussians() -> None:
 def test_powers(lambda_: float, zeta: float) -> None:
     x = np.linspace(-1, 1, 41)
     value, rise = np.empty(41), np.empty(41)
-    factors.powers(lambda_, zeta, x, value, rise)
+    factors.powers(lambda_, zeta, x, value, rise, *scratch(41))
     base = np.maximum(1 + lambda_ * x, 0.0)
     np.testing.assert_allclose(value, base**zeta, rtol=1e-13)
     inside = base > 0.0
@@ -276,7 +277,7 @@ def test_tables_of_a_plan_have_the_types_they_declare(plan: Plan) -> None:
                 assert (one.dtype, one.ndim) == (two.dtype, two.ndim)
     assert plan.arrays.channels.eta.tolist() == [ETA, ETA]
     assert plan.arrays.channels.start.tolist() == [0, 0, 0, 1, 2]
-    assert plan.arrays.triplets.narrow.dtype == np.bool_
+    assert plan.arrays.triplets.form.dtype == np.int64
     assert small.arrays.wide_functions.coefficients.shape == (0, 1)
 
 

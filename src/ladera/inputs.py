@@ -26,8 +26,8 @@ _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin
 _HEADER: Final = b'{"'  # of a model file, after eight bytes with its length
 MODELS: Final = (
-    "a model file (.ladera, .mtp, or of mace-torch), the folder of a training or of n2p2, or the "
-    "name of a published model"
+    "a model file (.ladera, .mtp, or of mace-torch), the folder of a training, of n2p2 or of ANI, "
+    "or the name of a published model"
 )
 
 
@@ -35,14 +35,17 @@ def kind_of(path: Path) -> Kind:
     """What stands at a path, by its first bytes and by its name."""
     if path.is_dir():
         names = ("input.nn", "model.ladera", "split.json", "checkpoint.safetensors")
-        return "model" if any((path / name).exists() for name in names) else "folder"
+        found = any((path / name).exists() for name in names) or any(path.glob("*.params"))
+        return "model" if found else "folder"
     if not path.is_file():
         return "missing"
     with path.open("rb") as file:
         head = file.read(512)
     plain = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
     archive = head.startswith(b"PK") and path.suffix in (".model", ".pt", ".pth")
-    if head[8:10] == _HEADER or archive or head.split(b"\n", 1)[0].strip() == b"MTP":
+    first_line = head.split(b"\n", 1)[0].strip()
+    of_ani = path.suffix == ".info" and first_line.endswith(b".params")
+    if head[8:10] == _HEADER or archive or first_line == b"MTP" or of_ani:
         return "model"
     structure = plain.suffix.lower() in _STRUCTURES or plain.name.startswith(_NAMES)
     if plain != path or head.startswith(_TRAJECTORY):
@@ -51,10 +54,9 @@ def kind_of(path: Path) -> Kind:
         return "empty"
     if b"\0" in head:
         return "structure" if structure else "other"
-    first = head.split(b"\n", 1)[0].strip()
     if plain.suffix.lower() in (".xyz", ".extxyz"):
-        return "structure" if first.isdigit() else "text"
-    return "structure" if structure or (first.isdigit() and b"\n" in head) else "text"
+        return "structure" if first_line.isdigit() else "text"
+    return "structure" if structure or (first_line.isdigit() and b"\n" in head) else "text"
 
 
 def require_model(path: Path) -> None:
@@ -64,8 +66,8 @@ def require_model(path: Path) -> None:
             raise ModelFileError(f"There is no model file {path}; {closest(path)}")
         case "folder":
             raise ModelFileError(
-                f"{path} is a folder without a model: expected model.ladera of a training or "
-                "input.nn of n2p2 in it; check the path."
+                f"{path} is a folder without a model: expected model.ladera of a training, "
+                "input.nn of n2p2 or a .params file of ANI in it; check the path."
             )
         case "structure":
             raise ModelFileError(

@@ -76,6 +76,8 @@ def load(
     - a folder of n2p2 or RuNNer (``input.nn``, ``scaling.data``, ``weights.ZZZ.data``), whose
       ``units`` are "bohr-hartree" or "angstrom-ev"; they may be left out where comments of its
       ``input.nn`` state them, as in the folders that Ladera writes;
+    - a folder of NeuroChem with an ANI potential (``*.params``), one network or an ensemble in
+      ``train0``, ``train1``, ..., or a state dict of TorchANI;
     - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
     - an ``.mtp`` file of MLIP, whose ``types`` are the elements of its types 0, 1, 2..., such as
       ("Li", "P", "S"); they may be left out of files that Ladera wrote, which name them;
@@ -376,7 +378,7 @@ def _of_code(name: str, options: tuple[str, ...]) -> Reader:
 
 
 # What is asked of each code, in the order in which they are asked whether a path is theirs.
-CODES: Final = {"n2p2": ("units",), "mtp": ("types",), "mace_torch": ("head",)}
+CODES: Final = {"ani": (), "n2p2": ("units",), "mtp": ("types",), "mace_torch": ("head",)}
 READERS: Final = (
     Reader(modelfile.is_model, _load_ladera, ("head",)),
     Reader(_is_name, _load_published, ("head",)),
@@ -394,6 +396,7 @@ def _reader_of(path: Path) -> Reader:
 
         raise ModelFileError(
             f"{path} holds {kind_of(read_archive(path).root)}, which is no model of a code that "
-            "Ladera reads: of torch's files it reads those of mace-torch."
+            "Ladera reads: of torch's files it reads those of mace-torch and state dicts of "
+            "TorchANI."
         )
     return READERS[0]  # which says what is wrong with the file

@@ -51,7 +51,12 @@ _OPTIMIZERS: Final = {
     "schedule_free": ("defazio2024",),
 }
 _CALCULATORS: Final = {"EMT": ("emt",), "TBLite": ("xtb",), "XTB": ("xtb",)}
-_IMPORTED: Final = {"n2p2": ("n2p2",), "MLIP": ("novikov2021",)}
+_IMPORTED: Final = {
+    "n2p2": ("n2p2",),
+    "MLIP": ("novikov2021",),
+    "NeuroChem": ("smith2017", "devereux2020"),
+    "TorchANI": ("smith2017", "devereux2020", "gao2020"),
+}
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ def import_(
         Path,
         MODEL,
         Parameter(
-            help="Folder of n2p2 or RuNNer, with its input.nn; an .mtp file of MLIP; a model of "
-            "mace-torch, or its published name, such as mace-mp-small; or a model of Ladera with "
-            "several heads."
+            help="Folder of n2p2 or RuNNer, with its input.nn; folder of NeuroChem or state dict "
+            "of TorchANI; an .mtp file of MLIP; a model of mace-torch, or its published name, such "
+            "as mace-mp-small; or a model of Ladera with several heads."
         ),
     ],
     /,
@@ -47,13 +47,15 @@ def import_(
     ] = None,
     output: Annotated[Path, Parameter(help="Model file to write.")] = Path("model.ladera"),
 ) -> int:
-    """Make a model file of a potential of n2p2, RuNNer, MLIP or mace-torch, with the same energies.
+    """Make a model file of a potential of another code, with the same energies.
 
-    A folder holds input.nn, scaling.data and one weights.ZZZ.data for each element. What the
-    settings say of training has no effect here. A .model file of mace-torch is read without
-    running anything in it; mace-torch need not be installed.
+    A folder of n2p2 or RuNNer holds input.nn, scaling.data and one weights.ZZZ.data for each
+    element; what the settings say of training has no effect here. One of NeuroChem holds a .params
+    file and the networks of an ANI potential, or of an ensemble in train0, train1, ... A .model
+    file of mace-torch is read without running anything in it; mace-torch need not be installed.
 
         ladera import FOLDER --units bohr-hartree --output water.ladera
+        ladera import resources/ani-2x_8x --output ani-2x.ladera
         ladera import fitted.mtp --types Li P S --output li7p3s11.ladera
         ladera import MACE.model --output mace.ladera
         ladera import run --head pbe --output pbe.ladera
