@@ -202,7 +202,7 @@ def hdnnp_mixed() -> Potential:
         HDNNPConfig(
             species=SPECIES,
             cutoff=4.5,
-            symmetry_functions=mixed_functions(4.5),
+            symmetry_functions=(*mixed_functions(4.5), *functions_beyond_n2p2(4.5)),
             cutoff_function="tanh3",
             hidden_layers=(8, 6),
             scaling="scale_center",

@@ -251,6 +251,31 @@ def test_powers(lambda_: float, zeta: float) -> None:
     assert (rise[~inside] == 0.0).all()
 
 
+@pytest.mark.parametrize("zeta", [1.0, 2.0, 32.0, 14.1])
+@pytest.mark.parametrize("angle", [0.0, 1.1, np.pi])
+def test_shifted_powers(angle: float, zeta: float) -> None:
+    x = np.linspace(-1, 1, 41)
+    value, rise = np.empty(41), np.empty(41)
+    factors.shifted_powers(angle, zeta, x, value, rise, *scratch(41))
+    theta = np.arccos(0.95 * x)
+    base = 1 + np.cos(theta - angle)
+    np.testing.assert_allclose(value, base**zeta, rtol=1e-13)
+    expected = zeta * base ** (zeta - 1) * 0.95 * np.sin(theta - angle) / np.sin(theta)
+    np.testing.assert_allclose(rise, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_chebyshev() -> None:
+    r = np.linspace(0.4, 3.9, 23)
+    f, df = np.cos(r), -np.sin(r)
+    g, slope = np.empty((8, 23)), np.empty((8, 23))
+    for order in range(7):
+        factors.chebyshev(order, order + 1, 4.0, r, f, df, g, slope)
+        basis = np.polynomial.Chebyshev.basis(order, domain=[0.0, 4.0])
+        np.testing.assert_allclose(g[order + 1], basis(r) * f, rtol=0, atol=1e-13)
+        expected = basis.deriv()(r) * f + basis(r) * df
+        np.testing.assert_allclose(slope[order + 1], expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", range(9))
 def test_compact_functions(shape: int) -> None:
     x, h = np.linspace(0.0, 4.0, 83), 1e-6
