@@ -6,7 +6,8 @@ named before anything heavy is imported; who reads the files asks the same quest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,6 +25,7 @@ _MODELS: Final = (".ladera", ".model", ".pt", ".pth", ".ckpt", ".zip", ".safeten
 _NAMES: Final = ("POSCAR", "CONTCAR", "XDATCAR", "OUTCAR", "geometry.in", "input.data")
 _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin
+_RECORDS: Final = (b"\4\0\0\0", b"\0\0\0\4")  # how Fortran marks a record of four bytes
 _HEADER: Final = b'{"'  # of a model file, after eight bytes with its length
 MODELS: Final = (
     "a model file (.ladera, .mtp, or of mace-torch), the folder of a training, of n2p2 or of ANI, "
@@ -36,7 +38,7 @@ def kind_of(path: Path) -> Kind:
     if path.is_dir():
         names = ("input.nn", "model.ladera", "split.json", "checkpoint.safetensors")
         found = any((path / name).exists() for name in names) or any(path.glob("*.params"))
-        return "model" if found else "folder"
+        return "model" if found or any(True for _ in networks_of_aenet(path)) else "folder"
     if not path.is_file():
         return "missing"
     with path.open("rb") as file:
@@ -45,7 +47,7 @@ def kind_of(path: Path) -> Kind:
     archive = head.startswith(b"PK") and path.suffix in (".model", ".pt", ".pth")
     first_line = head.split(b"\n", 1)[0].strip()
     of_ani = path.suffix == ".info" and first_line.endswith(b".params")
-    if head[8:10] == _HEADER or archive or first_line == b"MTP" or of_ani:
+    if head[8:10] == _HEADER or archive or first_line == b"MTP" or of_ani or is_of_aenet(head):
         return "model"
     structure = plain.suffix.lower() in _STRUCTURES or plain.name.startswith(_NAMES)
     if plain != path or head.startswith(_TRAJECTORY):
@@ -57,6 +59,29 @@ def kind_of(path: Path) -> Kind:
     if plain.suffix.lower() in (".xyz", ".extxyz"):
         return "structure" if first_line.isdigit() else "text"
     return "structure" if structure or (first_line.isdigit() and b"\n" in head) else "text"
+
+
+def is_of_aenet(head: bytes) -> bool:
+    """Whether a file begins like a network of aenet, binary in either byte order, or text.
+
+    Binary ones have one whole number as a record of Fortran, and another one; texts four lines of
+    one whole number each, then a line of several.
+    """
+    if len(head) < 16 or head[:4] in _RECORDS:
+        return head[:4] == head[8:12] == head[12:16] and head[:4] in _RECORDS
+    lines = [line.split() for line in head.split(b"\n")[:5]]
+    counts = [len(words) for words in lines]
+    numbers = all(word.isdigit() for words in lines for word in words)
+    return counts[:4] == [1] * 4 and len(lines) == 5 and counts[4] > 1 and numbers
+
+
+def networks_of_aenet(folder: Path) -> Iterator[Path]:
+    """The networks of aenet in a folder, by name: files .nn or .ann, whatever stands behind."""
+    for path in sorted(folder.glob("*nn*")):
+        if re.search(r"\.a?nn\b", path.name) and path.is_file():
+            with path.open("rb") as file:
+                if is_of_aenet(file.read(512)):
+                    yield path
 
 
 def require_model(path: Path) -> None:

@@ -78,6 +78,7 @@ def load(
       ``input.nn`` state them, as in the folders that Ladera writes;
     - a folder of NeuroChem with an ANI potential (``*.params``), one network or an ensemble in
       ``train0``, ``train1``, ..., or a state dict of TorchANI;
+    - a folder of aenet's network files, one for each element, binary or text, or one of them;
     - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
     - an ``.mtp`` file of MLIP, whose ``types`` are the elements of its types 0, 1, 2..., such as
       ("Li", "P", "S"); they may be left out of files that Ladera wrote, which name them;
@@ -378,7 +379,13 @@ def _of_code(name: str, options: tuple[str, ...]) -> Reader:
 
 
 # What is asked of each code, in the order in which they are asked whether a path is theirs.
-CODES: Final = {"ani": (), "n2p2": ("units",), "mtp": ("types",), "mace_torch": ("head",)}
+CODES: Final = {
+    "ani": (),
+    "aenet": (),
+    "n2p2": ("units",),
+    "mtp": ("types",),
+    "mace_torch": ("head",),
+}
 READERS: Final = (
     Reader(modelfile.is_model, _load_ladera, ("head",)),
     Reader(_is_name, _load_published, ("head",)),
