@@ -44,7 +44,8 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "tanh_weak_twist": _twisted(WEAK_TWIST_LINEAR),
     "tanh_scaled": _twisted(0.0),
     "leaky_relu": lambda x: torch.where(x < 0, 0.1 * x, x),
-    "celu": lambda x: torch.nn.functional.celu(x, CELU_ALPHA),
+    # Not torch's own, whose derivative knows its constant in single precision only.
+    "celu": lambda x: torch.where(x > 0, x, CELU_ALPHA * torch.expm1(x.clamp(max=0) / CELU_ALPHA)),
 }
 ACTIVATION_NUMBERS: Final = {name: number for number, name in enumerate(ACTIVATIONS)}
 
