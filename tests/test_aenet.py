@@ -65,9 +65,7 @@ def values(symbol: str, descriptor: str) -> list[tuple[str, Any]]:
     n = 14 if descriptor == "chebyshev" else len(BEHLER)
     generator = np.random.default_rng(sum(map(ord, symbol + descriptor)))
     sizes = (n, 4, 3, 1)
-    weights = [
-        generator.normal(0, 0.6, (i + 1) * o) for i, o in pairwise(sizes)
-    ]
+    weights = [generator.normal(0, 0.6, (i + 1) * o) for i, o in pairwise(sizes)]
     ends = np.cumsum([0, *(len(w) for w in weights)])
     nodes = np.cumsum([0, *(size + 1 for size in sizes[:-1])])
     if descriptor == "chebyshev":

@@ -28,8 +28,8 @@ _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations b
 _RECORDS: Final = (b"\4\0\0\0", b"\0\0\0\4")  # how Fortran marks a record of four bytes
 _HEADER: Final = b'{"'  # of a model file, after eight bytes with its length
 MODELS: Final = (
-    "a model file (.ladera, .mtp, or of mace-torch), the folder of a training, of n2p2 or of ANI, "
-    "or the name of a published model"
+    "a model file (.ladera, .mtp, .amp, or of mace-torch), the folder of a training, of n2p2, ANI "
+    "or aenet, or the name of a published model"
 )
 
 
@@ -47,7 +47,8 @@ def kind_of(path: Path) -> Kind:
     archive = head.startswith(b"PK") and path.suffix in (".model", ".pt", ".pth")
     first_line = head.split(b"\n", 1)[0].strip()
     of_ani = path.suffix == ".info" and first_line.endswith(b".params")
-    if head[8:10] == _HEADER or archive or first_line == b"MTP" or of_ani or is_of_aenet(head):
+    of_others = of_ani or is_of_aenet(head) or is_of_amp(head)
+    if head[8:10] == _HEADER or archive or first_line == b"MTP" or of_others:
         return "model"
     structure = plain.suffix.lower() in _STRUCTURES or plain.name.startswith(_NAMES)
     if plain != path or head.startswith(_TRAJECTORY):
@@ -59,6 +60,11 @@ def kind_of(path: Path) -> Kind:
     if plain.suffix.lower() in (".xyz", ".extxyz"):
         return "structure" if first_line.isdigit() else "text"
     return "structure" if structure or (first_line.isdigit() and b"\n" in head) else "text"
+
+
+def is_of_amp(head: bytes) -> bool:
+    """Whether a file begins like one of Amp: a dictionary whose first key is the descriptor."""
+    return bool(re.match(rb"\s*(dict\(\s*|\{\s*['\"])descriptor\b", head))
 
 
 def is_of_aenet(head: bytes) -> bool:
@@ -92,7 +98,7 @@ def require_model(path: Path) -> None:
         case "folder":
             raise ModelFileError(
                 f"{path} is a folder without a model: expected model.ladera of a training, "
-                "input.nn of n2p2 or a .params file of ANI in it; check the path."
+                "input.nn of n2p2, a .params file of ANI or networks of aenet in it; check the path."
             )
         case "structure":
             raise ModelFileError(

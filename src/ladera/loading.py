@@ -79,6 +79,7 @@ def load(
     - a folder of NeuroChem with an ANI potential (``*.params``), one network or an ensemble in
       ``train0``, ``train1``, ..., or a state dict of TorchANI;
     - a folder of aenet's network files, one for each element, binary or text, or one of them;
+    - an ``.amp`` file of Amp, of which nothing is run;
     - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
     - an ``.mtp`` file of MLIP, whose ``types`` are the elements of its types 0, 1, 2..., such as
       ("Li", "P", "S"); they may be left out of files that Ladera wrote, which name them;
@@ -382,6 +383,7 @@ def _of_code(name: str, options: tuple[str, ...]) -> Reader:
 CODES: Final = {
     "ani": (),
     "aenet": (),
+    "amp": (),
     "n2p2": ("units",),
     "mtp": ("types",),
     "mace_torch": ("head",),

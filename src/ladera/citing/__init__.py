@@ -54,6 +54,7 @@ _CALCULATORS: Final = {"EMT": ("emt",), "TBLite": ("xtb",), "XTB": ("xtb",)}
 _IMPORTED: Final = {
     "n2p2": ("n2p2",),
     "MLIP": ("novikov2021",),
+    "Amp": ("khorshidi2016",),
     "aenet": ("artrith2016", "artrith2017"),
     "NeuroChem": ("smith2017", "devereux2020"),
     "TorchANI": ("smith2017", "devereux2020", "gao2020"),

@@ -24,9 +24,10 @@ def import_(
         Path,
         MODEL,
         Parameter(
-            help="Folder of n2p2 or RuNNer, with its input.nn; folder of NeuroChem or aenet, or state "
-            "dict of TorchANI; an .mtp file of MLIP; a model of mace-torch, or its published name, such "
-            "as mace-mp-small; or a model of Ladera with several heads."
+            help="Folder of n2p2 or RuNNer, with its input.nn; folder of NeuroChem or aenet, or "
+            "state dict of TorchANI; an .mtp file of MLIP or an .amp file of Amp; a model of "
+            "mace-torch, or its published name, such as mace-mp-small; or a model of Ladera with "
+            "several heads."
         ),
     ],
     /,
