@@ -142,11 +142,11 @@ def test_other_spellings_of_the_same(file: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("activation=", 'activation=__import__("os").sep or ', "is neither a number, a text"),
-        ("fprange=", 'fprange=open("x") or ', "is neither a number, a text"),
+        ("activation=", "activation=__import__(1).sep or ", "is neither a number, a text"),
+        ("fprange=", "fprange=open(1) or ", "is neither a number, a text"),
         ("mode=", "mode=[x for x in ()] or ", "and nothing is run"),
         ("OrderedDict(", "os.system(", "'os.system"),
-        ("fprange=", f"fprange={'[' * 60}{']' * 60} or ", "too many brackets within brackets"),
+        ("fprange=", f"fprange={'[' * 60}{']' * 60}, old=", "too many brackets within brackets"),
         ("fprange=", f"fprange={'(' * 5000}", "no expression of dictionaries and numbers"),
         ("'kwargs'", "'kwarg'", "lacks something of its descriptor or its model"),
         ("Cosine", "Polynomial", "the cutoff function Polynomial; Ladera has Amp's Cosine only"),

@@ -98,7 +98,8 @@ def require_model(path: Path) -> None:
         case "folder":
             raise ModelFileError(
                 f"{path} is a folder without a model: expected model.ladera of a training, "
-                "input.nn of n2p2, a .params file of ANI or networks of aenet in it; check the path."
+                "input.nn of n2p2, a .params file of ANI or networks of aenet in it; check the "
+                "path."
             )
         case "structure":
             raise ModelFileError(
