@@ -212,6 +212,7 @@ def _row(step: int, atoms: Atoms, calculator: LaderaCalculator) -> RelaxRow:
         max_stress_gpa=max_stress,
         volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
         extrapolating_atoms=calculator.extrapolating_atoms(),
+        largest_grade=calculator.largest_grade(),
     )
 
 
