@@ -67,6 +67,7 @@ def relax(
         "max_force": (last.max_force_ev_per_angstrom, "eV/Angstrom"),
         "max_stress": (last.max_stress_gpa, "GPa"),
         "largest_grade": (last.largest_grade, ""),
+        "doubts": (result.doubts, ""),
         "positions": (result.atoms.positions, "Angstrom"),
         "cell": (result.atoms.cell.array, "Angstrom"),
         "symbols": (result.atoms.get_chemical_symbols(), ""),
