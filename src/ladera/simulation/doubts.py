@@ -55,7 +55,7 @@ def _out_of_reach(potential: Potential, start: Atoms, end: Atoms) -> str:
     count = len({(each.i, each.j) for each in found})
     what = "one pair of atoms" if count == 1 else f"{count} pairs of atoms"
     return (
-        f"{what.capitalize()} moved farther than the training frames reach: "
-        f"{found[0].in_words(end.symbols, potential.cutoff)}. The model has not learned what lies "
-        "between, nor which side is lower: compare the energies of start and end by your reference."
+        f"The relaxation went farther than the training frames reach, for {what}: "
+        f"{found[0].in_words(end.symbols, potential.cutoff)}. The model has not learned what is "
+        "there: compare the energies of start and end by your reference."
     )

@@ -197,11 +197,6 @@ class SymmetryFunctionPotential(Potential):
             symbol,
         )
 
-    @property
-    def knows_domain(self) -> bool:
-        """Always: without an active set it has ranges."""
-        return True
-
     def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
         """That of the active set; of a model without one, :meth:`range_grade`."""
         gamma = self.active_set_grade(graph, prediction)

@@ -167,11 +167,6 @@ class MTP(Potential):
         functions = self.functions(graph.to(self.dtype, self.device))
         return torch.cat([functions, torch.ones_like(functions[:, :1])], dim=1)
 
-    @property
-    def knows_domain(self) -> bool:
-        """Always: without an active set it has a shortest distance."""
-        return True
-
     def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
         """That of the active set; without one, of the distance r of the nearest neighbour.
 
