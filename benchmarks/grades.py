@@ -11,9 +11,10 @@ are the tenth of the atoms with the largest errors of the force, the tenth of th
 largest such error, and, as a third question, the hot frames.
 
 Grades are those of one model (ranges, active set) and of the committee (standard deviation of the
-force); beside them the leverage of the active set's features, sqrt(b (B^T B / n)^-1 b) with B of
-the training atoms, which has no edge but the same matrices. --write renews the section and the
-figure of docs/uncertainty.md.
+force); beside them the leverage of the active set's features, sqrt(b (B^T B)^-1 b) with B of the
+training atoms, over the largest one of these, so that 1 is its edge, too. Two more rows have the
+rank correlation of a grade with the errors of the force. A second table has the shares of atoms
+beyond the edge. --write renews the section and the figure of docs/uncertainty.md.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from page import DATA, ROOT, table, write_section
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 
 import ladera
 from ladera.graph import Graph
@@ -128,6 +129,7 @@ def committee(folder: Path, model: str, frames: Frames) -> ladera.Potential:
 
 
 GRADES = ("ranges", "active set", "leverage", "committee")
+WITH_EDGE = GRADES[:3]
 
 
 class Found(NamedTuple):
@@ -135,7 +137,8 @@ class Found(NamedTuple):
 
     atoms: dict[str, np.ndarray]
     frames: dict[str, np.ndarray]
-    outside: dict[str, tuple[float, float]]  # share of cold and of hot atoms with a grade above 1
+    # Of cold and of hot atoms, and of the tenth with the largest errors, the share above 1.
+    outside: dict[str, tuple[float, float, float]]
 
 
 def found(potential: ladera.Potential, frames: Frames, leverage: Leverage) -> Found:
@@ -147,8 +150,11 @@ def found(potential: ladera.Potential, frames: Frames, leverage: Leverage) -> Fo
     worst = {name: np.array([of[name].max() for of in each]) for name in each[0]}
     atoms["hot"] = np.repeat(hot, [len(structure) for structure in given])
     outside = {
-        name: tuple(float((atoms[name][atoms["hot"] == which] > 1).mean()) for which in (0, 1))
-        for name in GRADES[:2]
+        name: tuple(
+            float((atoms[name][which] > 1).mean())
+            for which in (~atoms["hot"], atoms["hot"], bad_of(atoms, name, "worst atoms"))
+        )
+        for name in WITH_EDGE
         if name in atoms
     }
     return Found(atoms, worst | {"hot": hot}, outside)
@@ -173,7 +179,7 @@ def _of_frame(
 
 
 class Leverage:
-    """sqrt(b (B^T B / n)^-1 b) of the features b, with B those of the training atoms."""
+    """sqrt(b (B^T B)^-1 b) of the features b over the largest of the training atoms, rows of B."""
 
     def __init__(self, model: ladera.Potential, graphs: list[Graph]) -> None:
         self._model, rows = model, dict[int, list[torch.Tensor]]()
@@ -182,6 +188,9 @@ class Leverage:
             for number in graph.numbers.unique().tolist():
                 rows.setdefault(number, []).append(features[graph.numbers == number])
         self._whitening = {number: _whitening(torch.cat(each)) for number, each in rows.items()}
+        for number, each in rows.items():
+            largest = (torch.cat(each) @ self._whitening[number]).norm(dim=1).max()
+            self._whitening[number] /= largest
 
     def _features(self, graph: Graph) -> torch.Tensor:
         with torch.no_grad():
@@ -215,6 +224,7 @@ def bad_of(values: dict[str, np.ndarray], grade: str, question: str) -> np.ndarr
     return errors > np.quantile(errors, 1 - BAD)
 
 
+ABOVE = [f"{which} atoms above 1" for which in ("cold", "hot", "worst")]
 QUESTIONS = {"worst atoms": "atoms", "worst frames": "frames", "hot frames": "frames"}
 
 
@@ -228,6 +238,14 @@ def rows_of(case: str, of: Found) -> list[list[str]]:
             for name in GRADES
         ]
         rows.append([case, question, *cells])
+    for question, which in (("errors of atoms", "atoms"), ("errors of frames", "frames")):
+        values = getattr(of, which)
+        cells = []
+        for name in GRADES:
+            errors = values["error of the mean" if name == "committee" else "error"]
+            known = name in values
+            cells.append(f"{spearmanr(values[name], errors).statistic:.2f}" if known else "")
+        rows.append([case, f"{question} (correlation)", *cells])
     return rows
 
 
@@ -275,11 +293,11 @@ def main() -> None:
         cases[case] = found(potential, frames, leverage)
         rows += rows_of(case, cases[case])
         shares += [
-            [case, name, f"{100 * cold:.1f} %", f"{100 * hot:.1f} %"]
-            for name, (cold, hot) in cases[case].outside.items()
+            [case, name, *(f"{100 * share:.1f} %" for share in found_outside)]
+            for name, found_outside in cases[case].outside.items()
         ]
     text = table(["model", "to be found", *GRADES], rows)
-    text += "\n\n" + table(["model", "grade", "cold atoms above 1", "hot atoms above 1"], shares)
+    text += "\n\n" + table(["model", "grade", *ABOVE], shares)
     print(text)
     if options.write:
         draw(cases, ROOT / "docs" / "images" / "grades.png")

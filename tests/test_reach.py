@@ -9,12 +9,18 @@ from ase import Atoms
 from ase.build import molecule
 
 import ladera
+from conftest import small_mace
 from ladera import Graph
+from ladera.data.dataset import Dataset
+from ladera.data.frame import Frame
+from ladera.extrapolation import FAR
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.potential import ActiveSet
 from ladera.potential.reach import WIDTH, Reach
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.relaxation import relax
+from ladera.training.active_set import choose_active_set
+from ladera.training.batches import GraphStore
 
 CUTOFF = 4.0
 
@@ -107,3 +113,28 @@ def test_a_relaxation_beyond_the_frames_is_doubted():
     (doubt,) = result.doubts
     assert "went from 4.10 to 3.8" in doubt
     assert "no Ar and Ar of the training frames are nearer than 4.05" in doubt
+
+
+def waters(seed: int) -> Atoms:
+    """Two molecules, 2.9 Angstrom apart, shaken."""
+    other = molecule("H2O")
+    other.translate((0.0, 0.0, 2.9))
+    both = molecule("H2O") + other
+    both.rattle(0.05, seed=seed)
+    return both
+
+
+def test_a_relaxation_to_a_minimum_that_was_made_up():
+    """As a MACE of few frames of hematin (benchmarks/hematin.py): it converges, and is lost."""
+    model = small_mace(zbl=True)
+    model.scale[:] = 2.0
+    known = Dataset.from_frames([Frame.from_atoms(waters(seed)) for seed in range(12)])
+    choose_active_set(model, known, GraphStore(known, model.cutoff))
+    with pytest.warns(SimulationWarning) as said:
+        result = relax(waters(0), model, fmax=0.02)
+    lost, beyond = (str(each.message) for each in said)
+    assert result.converged
+    assert result.last.largest_grade > FAR
+    assert "do not trust these energies" in lost
+    assert beyond in result.doubts
+    assert "the training frames are between" in beyond

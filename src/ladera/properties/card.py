@@ -30,6 +30,7 @@ from ladera.properties.structures import largest_grade
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
 from ladera.quantities import MILLI, QUANTITIES, STRESS, pretty
+from ladera.simulation.doubts import doubts
 from ladera.simulation.records import write_structure
 from ladera.simulation.relaxation import relax
 from ladera.simulation.run_folder import RunFolder
@@ -227,6 +228,8 @@ class _Work:
                 GOOD,
             )
         found.calc = RememberingCalculator(self.potential, self.folder / FOLDER)
+        for doubt in doubts(self.potential, atoms, found):
+            self.say("relaxation", doubt, LIMIT)
         return found
 
     def piece(self, name: str, compute: Callable[[], Result]) -> Result | None:
