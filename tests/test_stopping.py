@@ -56,7 +56,9 @@ def test_it_stops_at_the_first_row_beyond_the_grade(
     assert calculator.grade() == pytest.approx(frame.arrays["grade"], abs=1e-6)
     assert frame.get_forces() == pytest.approx(calculator.results["forces"], abs=1e-5)
     # No row before it was beyond: they are all in the log, with the frame's own as the last.
-    steps = read_table(tmp_path / "md.csv")["step"]
+    steps, grades = (read_table(tmp_path / "md.csv")[name] for name in ("step", "largest_grade"))
+    assert grades[:-1].max() <= 1.2
+    assert grades[-1] == pytest.approx(frame.arrays["grade"].max())
     assert f"after step {int(steps[-1])} " in str(stop.value)
 
 
