@@ -1,6 +1,6 @@
 """Which grade finds the atoms and frames that a model gets wrong: ranges, active set or committee?
 
-    python benchmarks/grades.py RUNS [--cases Si-hdnnp ...] [--write]
+    python benchmarks/grades.py RUNS [--cases Si-hdnnp ...] [--members 3] [--write]
 
 RUNS receives a training run for each case, a committee of three small models, unless it is there.
 They learn from the cold frames of a data set (elastic, surfaces, 300 and 843 K of mlearn's silicon
@@ -108,20 +108,23 @@ MODELS: dict[str, dict[str, Any]] = {
 CASES = [f"{data}-{model}" for data in DATA_SETS for model in MODELS]
 
 
-def committee(folder: Path, model: str, frames: Frames) -> ladera.Potential:
-    """The committee of a case, trained unless it is there."""
+def committee(folder: Path, model: str, frames: Frames, members: int) -> ladera.Potential:
+    """The committee of a case, or a single model, trained unless it is there."""
     if (folder / "model.ladera").is_file():
         return ladera.load(folder / "model.ladera")
     folder.mkdir(parents=True, exist_ok=True)
     data = folder.parent / f"{folder.name}.extxyz"
     ase.io.write(data, frames.train)
-    values = MODELS[model] | {
-        "data": {"files": str(data), "split": {"validation": 0.1, "test": 0}},
-        "loss": {"energy": 10, "forces": 1},
-        "batch_size": 4 if len(frames.train[0]) > 20 else 10,
-        "ema_decay": 0.99,
-        "committee": {"members": 3, "parallel": 1},
-    }
+    values = (
+        MODELS[model]
+        | {
+            "data": {"files": str(data), "split": {"validation": 0.1, "test": 0}},
+            "loss": {"energy": 10, "forces": 1},
+            "batch_size": 4 if len(frames.train[0]) > 20 else 10,
+            "ema_decay": 0.99,
+        }
+        | ({"committee": {"members": members, "parallel": 1}} if members > 1 else {})
+    )
     start = time.perf_counter()
     potential = train(config_file.parse(values, "The benchmark"), folder)
     print(f"trained {folder.name} in {time.perf_counter() - start:.0f} s", flush=True)
@@ -167,11 +170,12 @@ def _of_frame(
     graph, reference = Graph.from_atoms(atoms, committee.cutoff), atoms.get_forces()
     with torch.no_grad():
         prediction = evaluate(committee, graph)
-        one, said = committee.members[0], prediction.members[0]
+        one, said = (*committee.members, committee)[0], (*prediction.members, prediction)[0]
         values = {"active set": one.active_set_grade(said.graph, said), "leverage": leverage(graph)}
         if isinstance(one, SymmetryFunctionPotential):
             values["ranges"] = one.range_grade(graph)
-    values["committee"] = prediction.std[FORCES].norm(dim=1)
+    if prediction.members:
+        values["committee"] = prediction.std[FORCES].norm(dim=1)
     errors = {"error": said.forces, "error of the mean": prediction.forces}
     return {name: each.numpy() for name, each in values.items() if each is not None} | {
         name: np.linalg.norm(each.numpy() - reference, axis=1) for name, each in errors.items()
@@ -276,16 +280,17 @@ def main() -> None:
     )
     parser.add_argument("runs", type=Path)
     parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
+    parser.add_argument("--members", type=int, default=3, help="1 for no committee")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     rows, shares, cases = [], [], {}
     for case in options.cases:
         data, model = case.split("-")
         frames = DATA_SETS[data]()
-        potential = committee(options.runs / case, model, frames)
+        potential = committee(options.runs / case, model, frames, options.members)
         dataset = ladera.read(options.runs / f"{case}.extxyz")
-        one = potential.members[0]
-        train = np.array(potential.provenance["split"]["train"])
+        one = (*potential.members, potential)[0]
+        train = np.array(one.provenance["split"]["train"])
         graphs = GraphStore(dataset, one.cutoff)
         if one.active_set is None:  # a run of an older Ladera
             choose_active_set(one, dataset, graphs, train)
