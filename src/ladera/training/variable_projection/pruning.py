@@ -1,4 +1,4 @@
-"""Pruning of a moment tensor potential: functions removed by cost against error, and a refit."""
+"""Pruning of a moment tensor potential: functions removed by time against error, and a refit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.models.mtp.model import MTP
-from ladera.models.mtp.pruning import cost_of, kept_functions
+from ladera.models.mtp.pruning import kept_functions, work_of
 from ladera.potential import Potential
 from ladera.quantities import QUANTITIES
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore
@@ -31,7 +31,7 @@ class Pruned(NamedTuple):
     functions: tuple[int, int]  # before and after
     products: tuple[int, int]
     components: tuple[int, int]  # of moment tensors, which cost time for each neighbour
-    cost: float  # arithmetic over that of before
+    cost: float  # estimated time of an atom over that of before
     loss: tuple[float, float]  # of least squares on the frames, before and after the last step
 
 
@@ -44,15 +44,15 @@ def prune(
     epochs: int = 10,
     loss: LossConfig | None = None,
 ) -> Pruned:
-    """Remove functions until the arithmetic is at most ``cost`` of what it was, and fit again.
+    """Remove functions until an atom takes at most ``cost`` of its time, and fit again.
 
-    Which ones go is decided on the ``frames``, those of the training or ones like them
-    (:mod:`ladera.models.mtp.pruning`); the coefficients of the others are found anew by least
-    squares, and the radial ones follow in up to ``epochs`` passes. ``loss`` are the weights, by
-    default those of a training.
+    Which ones go is decided on the ``frames``, those of the training or ones like them, and by an
+    estimate of the time (:mod:`ladera.models.mtp.pruning`); the coefficients of the others are
+    found anew by least squares, and the radial ones follow in up to ``epochs`` passes. ``loss`` are
+    the weights, by default those of a training.
 
-    Raises ConfigError for a model that is no plain MTP and for a cost not between 0 and 1,
-    DataError for frames without labels.
+    Raises ConfigError for a model that is no plain MTP and for a cost that is not between 0 and 1 or
+    leaves no function, DataError for frames without labels.
     """
     if not isinstance(potential, MTP):
         raise ConfigError(
@@ -73,16 +73,17 @@ def prune(
     ridge = np.diag(np.maximum(np.diag(normal), 1e-300)) * VariableProjection().ridge
     edges = sum(graphs[k].n_edges for k in range(len(frames)))
     n_neighbors = edges / max(int(frames.atom_counts.sum()), 1)
-    kept = np.flatnonzero(
-        kept_functions(
-            model.program,
-            normal + ridge,
-            search.gram[:n_linear, -1],
-            cost=cost,
-            n_neighbors=n_neighbors,
-        )
-    )
     program = model.program
+    work = work_of(program, n_neighbors)
+    kept = np.flatnonzero(
+        kept_functions(work, normal + ridge, search.gram[:n_linear, -1], cost=cost)
+    )
+    if not len(kept):
+        raise ConfigError(
+            f"Neighbour lists and what else no function can be spared for take "
+            f"{work.fixed / work.time:.2f} of the model's time, so that it cannot come down to "
+            f"{cost:g}; give a larger cost, or train a model of a lower level."
+        )
     smaller = MomentProgram(program.basic, program.products, program.scalars[kept]).without_idle()
     pruned = _copy(model, smaller, kept)
     search = _search(pruned, batches, loss, epochs)
@@ -92,7 +93,7 @@ def prune(
         (len(program.scalars), len(smaller.scalars)),
         (len(program.products), len(smaller.products)),
         (len(program.basic), len(smaller.basic)),
-        cost_of(smaller, n_neighbors) / cost_of(program, n_neighbors),
+        work_of(smaller, n_neighbors).time / work.time,
         (before, search.loss),
     )
 
