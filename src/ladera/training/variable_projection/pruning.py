@@ -51,8 +51,8 @@ def prune(
     found anew by least squares, and the radial ones follow in up to ``epochs`` passes. ``loss`` are
     the weights, by default those of a training.
 
-    Raises ConfigError for a model that is no plain MTP and for a cost that is not between 0 and 1 or
-    leaves no function, DataError for frames without labels.
+    Raises ConfigError for a model that is no plain MTP and for a cost that is not between 0 and 1
+    or leaves no function, DataError for frames without labels.
     """
     if not isinstance(potential, MTP):
         raise ConfigError(
