@@ -73,8 +73,8 @@ def work_of(program: MomentProgram, n_neighbors: float) -> Work:
     return Work(needs, np.bincount(which.ravel(), taken), _ATOM + _NEIGHBOR * n_neighbors)
 
 
-def kept_functions(work: Work, normal: Floats, right: Floats, *, cost: float) -> Booleans:
-    """Which functions stay so that an atom takes at most ``cost`` of its time; (n_scalars,).
+def kept_functions(work: Work, normal: Floats, right: Floats, *, time: float) -> Booleans:
+    """Which functions stay so that an atom takes at most so many nanoseconds; (n_scalars,).
 
     None where that is less than what remains without any.
     ``normal`` (n, n) is the normal matrix, regularised, of the functions and whatever else the
@@ -88,12 +88,11 @@ def kept_functions(work: Work, normal: Floats, right: Floats, *, cost: float) ->
     shared = work.needs.astype(np.float32) @ groups.T.astype(np.float32)
     kept = np.ones(n_scalars, dtype=bool)
     left = work.time
-    goal = cost * left
-    while left > goal and kept.any():
+    while left > time and kept.any():
         counts = np.count_nonzero(work.needs & kept, axis=1)
         saved = ((shared == counts[:, None]) & (counts > 0)[:, None]).T @ work.times
         # More than enough is no use.
-        rates = 1 / (np.minimum(saved, left - goal) + 1e-6)
+        rates = 1 / (np.minimum(saved, left - time) + 1e-6)
         chosen = groups[_cheapest(groups & kept, rates, weights, inverse)] & kept
         left -= float(work.times @ ((counts > 0) & ~(work.needs & kept & ~chosen).any(axis=1)))
         shared -= work.needs[:, chosen].astype(np.float32) @ groups[:, chosen].T
