@@ -4,9 +4,9 @@
 
 The sets are two of MatterSim's (``../shared/data/mattersim_benchmarks``): ``mptrj-random-1k``,
 1,000 frames drawn from MPtrj, on which most of these models were trained, and ``mpf-alkali-TP``,
-460 frames of alkali compounds at high temperature and pressure, which MatterSim's authors computed. Mean
-absolute errors of energies per atom, of force components and of the pressure; then of the forces on
-each element. With --write the tables go into docs/performance.md. Models come by name, as
+460 frames of alkali compounds at high temperature and pressure, which MatterSim's authors computed.
+Mean absolute errors of energies per atom, of force components and of the pressure; then of the
+forces on each element. With --write the tables go into docs/performance.md. Models come by name, as
 ``ladera.load`` has them.
 """
 
@@ -22,6 +22,7 @@ from page import DATA, table, write_section
 import ladera
 from ladera.data import formats
 from ladera.data.frame import Frame
+from ladera.progress import track
 
 FOLDER = DATA / "data" / "mattersim_benchmarks"
 SETS = ("mptrj-random-1k", "mpf-alkali-TP")
@@ -46,17 +47,17 @@ class Errors(NamedTuple):
 
 def errors(potential: ladera.Potential, frames: list[Frame]) -> Errors:
     """The errors on frames with energies, forces and stress."""
-    found = Errors([], defaultdict(list), [])
-    for frame in frames:
+    found, calculator = Errors([], defaultdict(list), []), potential.calculator()
+    for frame in track(frames, "frames"):
+        if frame.forces is None or frame.energy is None or frame.stress is None:
+            raise SystemExit(f"{frame.source} lacks a label.")
         atoms = frame.to_atoms()
-        labels = atoms.calc
-        energy, forces = labels.get_potential_energy(atoms), labels.get_forces(atoms)
-        stress = labels.get_stress(atoms)
-        atoms.calc = potential.calculator()
-        found.energies.append(1e3 * abs(atoms.get_potential_energy() - energy) / len(atoms))
-        for symbol, each in zip(atoms.symbols, np.abs(atoms.get_forces() - forces), strict=True):
-            found.forces[symbol] += (1e3 * each).tolist()
-        pressure = (atoms.get_stress() - stress)[:3].mean()
+        atoms.calc = calculator
+        found.energies.append(1e3 * abs(atoms.get_potential_energy() - frame.energy) / len(atoms))
+        differences = 1e3 * np.abs(atoms.get_forces() - frame.forces)
+        for symbol, each in zip(atoms.symbols, differences, strict=True):
+            found.forces[symbol] += each.tolist()
+        pressure = atoms.get_stress()[:3].mean() - np.trace(frame.stress) / 3
         found.pressures.append(abs(pressure) * KILOBAR / 10)
     return found
 
