@@ -1,6 +1,6 @@
 """Which grade finds the atoms and frames that a model gets wrong: ranges, active set or committee?
 
-    python benchmarks/grades.py RUNS [--cases Si-hdnnp ...] [--write]
+    python benchmarks/grades.py RUNS [--cases Si-hdnnp ...] [--members 3] [--write]
 
 RUNS receives a training run for each case, a committee of three small models, unless it is there.
 They learn from the cold frames of a data set (elastic, surfaces, 300 and 843 K of mlearn's silicon
@@ -11,9 +11,10 @@ are the tenth of the atoms with the largest errors of the force, the tenth of th
 largest such error, and, as a third question, the hot frames.
 
 Grades are those of one model (ranges, active set) and of the committee (standard deviation of the
-force); beside them the leverage of the active set's features, sqrt(b (B^T B / n)^-1 b) with B of
-the training atoms, which has no edge but the same matrices. --write renews the section and the
-figure of docs/uncertainty.md.
+force); beside them the leverage of the active set's features, sqrt(b (B^T B)^-1 b) with B of the
+training atoms, over the largest one of these, so that 1 is its edge, too. Two more rows have the
+rank correlation of a grade with the errors of the force. A second table has the shares of atoms
+beyond the edge. --write renews the section and the figure of docs/uncertainty.md.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from page import DATA, ROOT, table, write_section
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 
 import ladera
 from ladera.graph import Graph
@@ -107,20 +108,23 @@ MODELS: dict[str, dict[str, Any]] = {
 CASES = [f"{data}-{model}" for data in DATA_SETS for model in MODELS]
 
 
-def committee(folder: Path, model: str, frames: Frames) -> ladera.Potential:
-    """The committee of a case, trained unless it is there."""
+def committee(folder: Path, model: str, frames: Frames, members: int) -> ladera.Potential:
+    """The committee of a case, or a single model, trained unless it is there."""
     if (folder / "model.ladera").is_file():
         return ladera.load(folder / "model.ladera")
     folder.mkdir(parents=True, exist_ok=True)
     data = folder.parent / f"{folder.name}.extxyz"
     ase.io.write(data, frames.train)
-    values = MODELS[model] | {
-        "data": {"files": str(data), "split": {"validation": 0.1, "test": 0}},
-        "loss": {"energy": 10, "forces": 1},
-        "batch_size": 4 if len(frames.train[0]) > 20 else 10,
-        "ema_decay": 0.99,
-        "committee": {"members": 3, "parallel": 1},
-    }
+    values = (
+        MODELS[model]
+        | {
+            "data": {"files": str(data), "split": {"validation": 0.1, "test": 0}},
+            "loss": {"energy": 10, "forces": 1},
+            "batch_size": 4 if len(frames.train[0]) > 20 else 10,
+            "ema_decay": 0.99,
+        }
+        | ({"committee": {"members": members, "parallel": 1}} if members > 1 else {})
+    )
     start = time.perf_counter()
     potential = train(config_file.parse(values, "The benchmark"), folder)
     print(f"trained {folder.name} in {time.perf_counter() - start:.0f} s", flush=True)
@@ -128,6 +132,7 @@ def committee(folder: Path, model: str, frames: Frames) -> ladera.Potential:
 
 
 GRADES = ("ranges", "active set", "leverage", "committee")
+WITH_EDGE = GRADES[:3]
 
 
 class Found(NamedTuple):
@@ -135,7 +140,8 @@ class Found(NamedTuple):
 
     atoms: dict[str, np.ndarray]
     frames: dict[str, np.ndarray]
-    outside: dict[str, tuple[float, float]]  # share of cold and of hot atoms with a grade above 1
+    # Of cold and of hot atoms, and of the tenth with the largest errors, the share above 1.
+    outside: dict[str, tuple[float, float, float]]
 
 
 def found(potential: ladera.Potential, frames: Frames, leverage: Leverage) -> Found:
@@ -147,8 +153,11 @@ def found(potential: ladera.Potential, frames: Frames, leverage: Leverage) -> Fo
     worst = {name: np.array([of[name].max() for of in each]) for name in each[0]}
     atoms["hot"] = np.repeat(hot, [len(structure) for structure in given])
     outside = {
-        name: tuple(float((atoms[name][atoms["hot"] == which] > 1).mean()) for which in (0, 1))
-        for name in GRADES[:2]
+        name: tuple(
+            float((atoms[name][which] > 1).mean())
+            for which in (~atoms["hot"], atoms["hot"], bad_of(atoms, name, "worst atoms"))
+        )
+        for name in WITH_EDGE
         if name in atoms
     }
     return Found(atoms, worst | {"hot": hot}, outside)
@@ -161,11 +170,12 @@ def _of_frame(
     graph, reference = Graph.from_atoms(atoms, committee.cutoff), atoms.get_forces()
     with torch.no_grad():
         prediction = evaluate(committee, graph)
-        one, said = committee.members[0], prediction.members[0]
+        one, said = (*committee.members, committee)[0], (*prediction.members, prediction)[0]
         values = {"active set": one.active_set_grade(said.graph, said), "leverage": leverage(graph)}
         if isinstance(one, SymmetryFunctionPotential):
             values["ranges"] = one.range_grade(graph)
-    values["committee"] = prediction.std[FORCES].norm(dim=1)
+    if prediction.members:
+        values["committee"] = prediction.std[FORCES].norm(dim=1)
     errors = {"error": said.forces, "error of the mean": prediction.forces}
     return {name: each.numpy() for name, each in values.items() if each is not None} | {
         name: np.linalg.norm(each.numpy() - reference, axis=1) for name, each in errors.items()
@@ -173,7 +183,7 @@ def _of_frame(
 
 
 class Leverage:
-    """sqrt(b (B^T B / n)^-1 b) of the features b, with B those of the training atoms."""
+    """sqrt(b (B^T B)^-1 b) of the features b over the largest of the training atoms, rows of B."""
 
     def __init__(self, model: ladera.Potential, graphs: list[Graph]) -> None:
         self._model, rows = model, dict[int, list[torch.Tensor]]()
@@ -182,6 +192,9 @@ class Leverage:
             for number in graph.numbers.unique().tolist():
                 rows.setdefault(number, []).append(features[graph.numbers == number])
         self._whitening = {number: _whitening(torch.cat(each)) for number, each in rows.items()}
+        for number, each in rows.items():
+            largest = (torch.cat(each) @ self._whitening[number]).norm(dim=1).max()
+            self._whitening[number] /= largest
 
     def _features(self, graph: Graph) -> torch.Tensor:
         with torch.no_grad():
@@ -215,6 +228,7 @@ def bad_of(values: dict[str, np.ndarray], grade: str, question: str) -> np.ndarr
     return errors > np.quantile(errors, 1 - BAD)
 
 
+ABOVE = [f"{which} atoms above 1" for which in ("cold", "hot", "worst")]
 QUESTIONS = {"worst atoms": "atoms", "worst frames": "frames", "hot frames": "frames"}
 
 
@@ -228,6 +242,14 @@ def rows_of(case: str, of: Found) -> list[list[str]]:
             for name in GRADES
         ]
         rows.append([case, question, *cells])
+    for question, which in (("errors of atoms", "atoms"), ("errors of frames", "frames")):
+        values = getattr(of, which)
+        cells = []
+        for name in GRADES:
+            errors = values["error of the mean" if name == "committee" else "error"]
+            known = name in values
+            cells.append(f"{spearmanr(values[name], errors).statistic:.2f}" if known else "")
+        rows.append([case, f"{question} (correlation)", *cells])
     return rows
 
 
@@ -258,16 +280,17 @@ def main() -> None:
     )
     parser.add_argument("runs", type=Path)
     parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
+    parser.add_argument("--members", type=int, default=3, help="1 for no committee")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     rows, shares, cases = [], [], {}
     for case in options.cases:
         data, model = case.split("-")
         frames = DATA_SETS[data]()
-        potential = committee(options.runs / case, model, frames)
+        potential = committee(options.runs / case, model, frames, options.members)
         dataset = ladera.read(options.runs / f"{case}.extxyz")
-        one = potential.members[0]
-        train = np.array(potential.provenance["split"]["train"])
+        one = (*potential.members, potential)[0]
+        train = np.array(one.provenance["split"]["train"])
         graphs = GraphStore(dataset, one.cutoff)
         if one.active_set is None:  # a run of an older Ladera
             choose_active_set(one, dataset, graphs, train)
@@ -275,11 +298,11 @@ def main() -> None:
         cases[case] = found(potential, frames, leverage)
         rows += rows_of(case, cases[case])
         shares += [
-            [case, name, f"{100 * cold:.1f} %", f"{100 * hot:.1f} %"]
-            for name, (cold, hot) in cases[case].outside.items()
+            [case, name, *(f"{100 * share:.1f} %" for share in found_outside)]
+            for name, found_outside in cases[case].outside.items()
         ]
     text = table(["model", "to be found", *GRADES], rows)
-    text += "\n\n" + table(["model", "grade", "cold atoms above 1", "hot atoms above 1"], shares)
+    text += "\n\n" + table(["model", "grade", *ABOVE], shares)
     print(text)
     if options.write:
         draw(cases, ROOT / "docs" / "images" / "grades.png")

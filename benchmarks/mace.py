@@ -16,7 +16,6 @@ alternate between the programs.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from page import DATA, table, write_section
+from peers import Peer, fastest
 
 import ladera
 from ladera.simulation.calculator import LaderaCalculator
@@ -43,38 +43,6 @@ CASES = [
     if (model, system) != ("off_small", "si216")  # it has no silicon
 ]
 ROUNDS, SHARE = 3, 2.0  # seconds of each round
-
-
-class Peer:
-    """Another program, which answers cases one after another."""
-
-    def __init__(self, program: str, python: str, folder: Path) -> None:
-        script = Path(__file__).with_name("mace_peer.py")
-        self._process = subprocess.Popen(
-            [python, str(script), program, str(WORKLOAD), str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def time(self, repeats: int, **case: str) -> dict[str, Any]:
-        """Energy, forces and seconds of a case."""
-        process = self._process
-        if process.stdin is None or process.stdout is None:
-            raise SystemExit("The other program has no pipes.")
-        process.stdin.write(json.dumps({**case, "repeats": repeats}) + "\n")
-        process.stdin.flush()
-        while line := process.stdout.readline():
-            if line.startswith("{"):
-                return json.loads(line)  # type: ignore[no-any-return]
-        raise SystemExit(f"{process.args} ended before it answered {case}.")
-
-    def close(self) -> None:
-        """End it."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
 
 
 class Ladera:
@@ -96,14 +64,7 @@ class Ladera:
             self._prepared[key] = atoms, atoms.get_potential_energy(), atoms.get_forces()
             print(f"{case}: first call {time.process_time() - start:.1f} s of CPU", flush=True)
         atoms, energy, forces = self._prepared[key]
-        generator, times = np.random.default_rng(1), []
-        for _ in range(repeats):
-            atoms.positions += generator.normal(scale=0.002, size=atoms.positions.shape)
-            cpu, wall = time.process_time(), time.perf_counter()
-            atoms.get_potential_energy()
-            atoms.get_forces()
-            times.append((time.process_time() - cpu, time.perf_counter() - wall))
-        cpu, wall = np.min(times, axis=0).tolist()
+        cpu, wall = fastest(atoms, repeats)
         return {"energy": energy, "forces": forces, "cpu": cpu, "wall": wall}
 
 
@@ -154,9 +115,9 @@ def measure(case: tuple[str, str, str], programs: dict[str, Any]) -> Times:
             options = arguments_there if name == "symmetrix" else arguments
             repeats = min(30, max(1, int(SHARE / values[0])))
             values.append(programs[name].time(repeats, **options)["cpu"])
-    fastest = {name: 1e3 * min(values) for name, values in times.items()}
+    best = {name: 1e3 * min(values) for name, values in times.items()}
     failed = first.get("symmetrix", {}).get("error")
-    return Times(fastest["ladera"], fastest.get("mace-torch"), fastest.get("symmetrix", failed))
+    return Times(best["ladera"], best.get("mace-torch"), best.get("symmetrix", failed))
 
 
 def row(case: tuple[str, str, str], times: Times) -> list[str]:
@@ -182,9 +143,9 @@ def main() -> None:
             script = Path(__file__).with_name("mace_peer.py")
             subprocess.run([mace, script, "build", WORKLOAD, folder], check=True)
         programs: dict[str, Any] = {"ladera": Ladera(folder)}
-        programs["mace-torch"] = Peer("mace-torch", mace, folder)
+        programs["mace-torch"] = Peer("mace_peer.py", mace, "mace-torch", WORKLOAD, folder)
         if other is not None:
-            programs["symmetrix"] = Peer("symmetrix", other, folder)
+            programs["symmetrix"] = Peer("mace_peer.py", other, "symmetrix", WORKLOAD, folder)
         rows = []
         for case in cases:
             rows.append(row(case, measure(case, programs)))

@@ -6,9 +6,10 @@
 RUNS holds a folder for each element with a training run of Ladera in it; with --train the missing
 ones are made, by benchmarks/mtp_training.yaml with the data of the element, and the level and the
 cutoff of its published potential (Zuo et al., J. Phys. Chem. A 124, 731 (2020)), whose errors stand
-beside. Where the variable names the Python of an environment with motep 0.2.0, that trains on the
-same frames with the same functions and loss until it has spent FACTOR times the CPU time of
-Ladera; both losses and motep's iterations are printed. One thread each.
+beside; of copper there are training frames only. Where the variable names the Python of an
+environment with motep 0.2.0, that trains on the same frames with the same functions and loss until
+its loss is that of Ladera or it has spent FACTOR times the CPU time; both losses and motep's
+iterations are printed. One thread each.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ from ladera.training import config_file
 from ladera.training.evaluation import evaluate_dataset
 
 PEER = "LADERA_BENCH_MTP"
-LEVELS = {"Li": (16, 5.1), "Mo": (20, 5.2), "Ni": (20, 4.0), "Si": (24, 4.7), "Ge": (24, 5.1)}
+LEVELS = {
+    "Li": (16, 5.1),
+    "Mo": (20, 5.2),
+    "Ni": (20, 4.0),
+    "Cu": (20, 3.9),
+    "Si": (24, 4.7),
+    "Ge": (24, 5.1),
+}
 CONFIG = Path(__file__).with_name("mtp_training.yaml")
 FACTOR = 5
 
@@ -50,17 +58,16 @@ def main() -> None:
         if run is None:
             continue
         potential, seconds = run
-        test = formats.read([str(MLEARN / f"{element}_test.extxyz.gz")])
-        found = evaluate_dataset(potential, test).to_json()
-        energy, forces = found["energy"], found["forces"]
-        cells = [f"{energy['mae']:.2f} / {energy['rmse']:.2f}"]
-        cells.append(f"{forces['mae'] / 1000:.3f} / {forces['rmse'] / 1000:.3f}")
-        errors.append([element, str(level), *cells, *MTP[element].cells(), f"{seconds:.0f}"])
+        test = MLEARN / f"{element}_test.extxyz.gz"
+        cells = (
+            [*errors_of(potential, test), *MTP[element].cells()] if test.is_file() else ["-"] * 4
+        )
+        errors.append([element, str(level), *cells, f"{seconds:.0f}"])
         print(*errors[-1], sep="  ", flush=True)
         if PEER in os.environ:
             times.append([element, *compared(element, frames, potential, seconds)])
             print(*times[-1], sep="  ", flush=True)
-    head = ["", "level", "energy (meV/atom)", "forces (eV/Å)", "published energy"]
+    head = ["", "level", "energy (meV/atom)", "forces (meV/Å)", "published energy"]
     text = table([*head, "published forces", "CPU (s)"], errors)
     if times:
         head = ["", "Ladera: CPU (s)", "loss", "motep: CPU (s)", "iterations", "loss"]
@@ -70,14 +77,24 @@ def main() -> None:
         write_section("mtp training", text)
 
 
+def errors_of(potential: Potential, file: Path) -> list[str]:
+    """Errors of the frames of a file, MAE / RMSE, meV/atom and meV/Angstrom."""
+    found = evaluate_dataset(potential, formats.read([str(file)])).to_json()
+    energy, forces = found["energy"], found["forces"]
+    return [
+        f"{energy['mae']:.2f} / {energy['rmse']:.2f}",
+        f"{forces['mae']:.1f} / {forces['rmse']:.1f}",
+    ]
+
+
 def compared(element: str, frames: Path, potential: Potential, seconds: float) -> list[str]:
     """CPU time and loss of both, on all training frames."""
     data, weight = formats.read([str(frames)]), config_file.load(CONFIG).loss.energy
     found = evaluate_dataset(potential, data).to_json()
-    loss = weight * found["energy"]["rmse"] ** 2 + found["forces"]["rmse"] ** 2
+    loss = 1e-6 * (weight * found["energy"]["rmse"] ** 2 + found["forces"]["rmse"] ** 2)
     fitted = PUBLISHED / element / "mtp" / "fitted.mtp"
     command = [os.environ[PEER], str(Path(__file__).with_name("mtp_training_peer.py"))]
-    arguments = [str(frames), str(fitted), str(weight), str(FACTOR * seconds)]
+    arguments = [str(frames), str(fitted), *map(str, (weight, FACTOR * seconds, loss))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, *arguments], check=True, capture_output=True, text=True, env=environment
@@ -86,7 +103,7 @@ def compared(element: str, frames: Path, potential: Potential, seconds: float) -
     spent, theirs = rows[-1]
     return [
         f"{seconds:.0f}",
-        f"{1e-6 * loss:.3g}",
+        f"{loss:.3g}",
         f"{spent:.0f}",
         str(len(rows) - 1),
         f"{theirs:.3g}",

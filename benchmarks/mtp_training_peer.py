@@ -1,11 +1,13 @@
 """motep's training of a moment tensor potential, for benchmarks/mtp_training.py; prints JSON.
 
-    python mtp_training_peer.py FRAMES FITTED.mtp ENERGY_WEIGHT SECONDS
+    python mtp_training_peer.py FRAMES FITTED.mtp ENERGY_WEIGHT SECONDS LOSS
 
 In an environment with motep. The functions and the cutoff are those of FITTED.mtp, its
-coefficients are forgotten; the loss is the mean over the frames of ENERGY_WEIGHT (dE / n_atoms)^2
-and of the mean square of the force components. Energies are given less their mean per atom, which
-spares the start. It stops after SECONDS of CPU time.
+coefficients are forgotten; the loss is ENERGY_WEIGHT times the mean over the frames of
+(dE / n_atoms)^2 and the mean square of all force components. Energies are given less their mean per
+atom, which spares the start, and the steps are the best that it has: a potential of level 2 and
+then all linear coefficients, both by least squares, then BFGS on everything. It stops after SECONDS
+of CPU time or at the LOSS.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import json
 import logging
 import sys
 import time
-from contextlib import suppress
+from contextlib import chdir, suppress
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -28,11 +31,11 @@ class _Stop(Exception):
 
 
 class _Losses(logging.Handler):
-    """Notes the loss of each iteration and the CPU time until then."""
+    """Notes the loss of each iteration and the CPU time until then, and stops."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, loss: float) -> None:
         super().__init__()
-        self.seconds, self.begin = seconds, time.process_time()
+        self.seconds, self.loss, self.begin = seconds, loss, time.process_time()
         self.rows: list[tuple[float, float]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -40,13 +43,13 @@ class _Losses(logging.Handler):
         if len(words) == 3 and words[0] == "loss":
             spent = time.process_time() - self.begin
             self.rows.append((spent, float(words[2])))
-            if spent > self.seconds:
+            if spent > self.seconds or self.rows[-1][1] <= self.loss:
                 raise _Stop
 
 
 def main() -> None:
     """Train and print the losses."""
-    frames, fitted, weight, seconds = sys.argv[1:]
+    frames, fitted, weight, seconds, target = sys.argv[1:]
     images = read(frames, ":")
     mean = np.mean([image.get_potential_energy() / len(image) for image in images])
     for image in images:
@@ -58,13 +61,25 @@ def main() -> None:
     data.radial_coeffs = data.moment_coeffs = data.species_coeffs = None
     data.scaling = 1.0
     data.species = [images[0].numbers[0]]
-    losses = _Losses(float(seconds))
+    losses = _Losses(float(seconds), float(target))
     logger = logging.getLogger("motep")
     logger.setLevel(logging.INFO)
     logger.addHandler(losses)
-    loss = {"energy_weight": float(weight), "forces_weight": 1 / 3, "stress_weight": 0.0}
-    with suppress(_Stop):
-        Trainer(data, seed=0, engine="cext", loss=loss).train(images)
+    loss = {
+        "energy_weight": float(weight),
+        "forces_weight": 1 / sum(3 * len(image) for image in images),
+        "forces_per_atom": False,
+        "forces_per_conf": False,
+        "stress_weight": 0.0,
+    }
+    linear = {"minimized": ["energy", "forces"]}
+    steps = [
+        {"method": "Level2MTP", **linear},
+        {"method": "LLS", **linear},
+        {"method": "minimize", "kwargs": {"method": "BFGS"}},
+    ]
+    with TemporaryDirectory() as folder, chdir(folder), suppress(_Stop):  # it writes files
+        Trainer(data, seed=1, engine="cext", loss=loss, steps=steps).train(images)
     print(json.dumps(losses.rows))
 
 

@@ -90,11 +90,11 @@ def read_functions(path: Path) -> Sequence[SymmetryFunction]:
 @contextmanager
 def triplets_only() -> Iterator[None]:
     """Plans made in here send every angular function over the triplets."""
-    limit, plan_builder.LARGEST_MOMENT_ZETA = plan_builder.LARGEST_MOMENT_ZETA, 0
+    limit, plan_builder.LARGEST_DEGREE = plan_builder.LARGEST_DEGREE, 0
     try:
         yield
     finally:
-        plan_builder.LARGEST_MOMENT_ZETA = limit
+        plan_builder.LARGEST_DEGREE = limit
 
 
 def microseconds(plan: Plan, structures: list[Atoms], repeats: int) -> tuple[float, float]:

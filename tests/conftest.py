@@ -58,6 +58,47 @@ def mixed_functions(cutoff: float) -> tuple[SymmetryFunction, ...]:
     return tuple(functions)
 
 
+def functions_beyond_n2p2(cutoff: float) -> tuple[SymmetryFunction, ...]:
+    """Functions of the kinds that n2p2 lacks."""
+    functions: list[dict[str, object]] = []
+    for center in SPECIES:
+        functions += [
+            {
+                "kind": "shifted_wide",
+                "center": center,
+                "neighbors": pair,
+                "eta": eta,
+                "shift": shift,
+                "zeta": zeta,
+                "angle": angle,
+                "cutoff": reach,
+            }
+            for pair in (("H", "H"), ("H", "O"))
+            for eta, shift, zeta, angle, reach in (
+                (3.0, 1.3, 14.1, 112.5, cutoff),
+                (0.0, 0.0, 8.0, 0.0, cutoff),
+                (1.0, 2.0, 8.0, 180.0, cutoff - 0.4),
+            )
+        ]
+        functions += [
+            {
+                "kind": kind,
+                "center": center,
+                "cutoff": reach,
+                "order": order,
+                "weights": weights,
+            }
+            for weights in ({}, {"H": -1.0, "O": 1.5})
+            for kind, order, reach in (
+                ("chebyshev_radial", 0, cutoff),
+                ("chebyshev_radial", 4, cutoff),
+                ("chebyshev_angular", 0, cutoff),
+                ("chebyshev_angular", 5, cutoff - 0.5),
+            )
+        ]
+    return tuple(FUNCTION.validate_python(one) for one in functions)
+
+
 def _radial_functions(
     center: str, neighbors: tuple[str, ...], prefix: str, cutoff: float
 ) -> list[SymmetryFunction]:
@@ -162,7 +203,7 @@ def hdnnp_mixed() -> Potential:
         HDNNPConfig(
             species=SPECIES,
             cutoff=4.5,
-            symmetry_functions=mixed_functions(4.5),
+            symmetry_functions=(*mixed_functions(4.5), *functions_beyond_n2p2(4.5)),
             cutoff_function="tanh3",
             hidden_layers=(8, 6),
             scaling="scale_center",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from torch import Tensor
 
 import ladera
@@ -281,6 +282,31 @@ def test_a_damaged_one_is_named(tmp_path):
     model.save(tmp_path / "model.ladera")
     with pytest.raises(ModelFileError, match=r"active_set\.H is no square matrix"):
         ladera.load(tmp_path / "model.ladera")
+
+
+def test_the_calculator_gives_grades_as_it_gives_forces(model):
+    atoms = frames(1)[0]
+    known = Dataset.from_frames([Frame.from_atoms(each) for each in frames(4)])
+    by_itself = model.calculator()
+    choose_active_set(model, known, GraphStore(known, model.cutoff))
+    try:
+        near = atoms.copy()
+        near.set_cell(0.8 * near.cell, scale_atoms=True)
+        near.calc = model.calculator()
+        largest = near.calc.get_property("largest_grade", near)
+        assert near.calc.results["largest_grade"] == largest > 1
+        grades = near.calc.get_property("grade", near)
+        np.testing.assert_array_equal(near.calc.results["grade"], grades)
+        assert grades.shape == (12,)
+        assert grades.max() == largest
+        near.set_positions(near.positions)
+        near.set_cell(atoms.cell, scale_atoms=True)
+        assert near.calc.get_property("largest_grade", near) < largest
+    finally:
+        model.active_set = None
+    if not model.knows_domain:  # a MACE without a set
+        with pytest.raises(PropertyNotImplementedError, match="no record of its training domain"):
+            by_itself.get_property("grade", atoms)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""MACE by cuEquivariance: the numbers of the other ways, with first and second slopes.
+"""Equivariant models by cuEquivariance: the numbers of the other ways, and first and second slopes.
 
 Its kernels are for GPUs; on a CPU its naive method takes the same polynomials.
 """
@@ -16,7 +16,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from conftest import small_mace, water_like
+from conftest import small_mace, small_nequip, water_like
 from ladera import Graph, Potential
 from ladera.kernels import cuequivariance
 from ladera.kernels.contraction import ops as contraction
@@ -81,6 +81,14 @@ def test_every_kind_of_layer(kind: str) -> None:
 @pytest.mark.parametrize("sizes", SIZES)
 def test_sizes(sizes: dict[str, int]) -> None:
     potential = small_mace(**sizes)
+    with by_polynomials():
+        found = outcome(potential)
+    compare(found, outcome(potential))
+
+
+@pytest.mark.parametrize("changes", [{"parity": "full"}, {"channels": 3, "max_l": 3, "layers": 2}])
+def test_nequip(changes: dict[str, Any]) -> None:
+    potential = small_nequip(**changes)
     with by_polynomials():
         found = outcome(potential)
     compare(found, outcome(potential))

@@ -13,7 +13,7 @@ from ase.build import molecule
 from ase.io import write
 
 import ladera
-from ladera import cli
+from ladera import cli, table_files
 from ladera.data import formats
 from ladera.errors import ModelFileError
 from ladera.simulation.dispersion import D3
@@ -77,6 +77,11 @@ def test_energy_frequencies_and_spectrum_as_a_user_gets_them(
     found = result.load("ir")
     frequencies, intensities = found.frequencies, found.intensities
     assert len(frequencies) == 21
+    assert 0.3 < found.largest_grade <= 1
+    assert table_files.read("relaxed/relax.csv")["largest_grade"][-1] == pytest.approx(
+        found.largest_grade, rel=1e-6
+    )
+    assert f"Largest grade of an atom: {found.largest_grade:.3g};" in capsys.readouterr().out
     assert frequencies.min() > 100  # none imaginary: a minimum
     assert 3600 < frequencies[-1] < 4000  # O-H
     assert 2800 < frequencies[-2] < 3300  # C-H

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -27,7 +27,14 @@ from ladera.kernels.symmetry_functions.functions import (
 from ladera.kernels.symmetry_functions.plan import make_plan
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 from ladera.models.hdnnp.config import Scaling
-from ladera.models.hdnnp.generation import Recipe, generate, pool
+from ladera.models.hdnnp.generation import (
+    Family,
+    Recipe,
+    Size,
+    generate,
+    numbered_weights,
+    pool,
+)
 from ladera.models.hdnnp.selection import (
     SelectionConfig,
     choose_columns,
@@ -126,7 +133,7 @@ def test_choices_are_distinct_nested_and_repeatable(seed: int, number: int, meth
 # --- pools and symmetry functions --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", [*GAUSSIAN_RECIPES, "polynomial"])
+@pytest.mark.parametrize("recipe", [*GAUSSIAN_RECIPES, "polynomial", "shifted", "chebyshev"])
 def test_recipes(recipe: Recipe) -> None:
     functions = pool(("H", "O"), 5.0, [recipe])
     assert len(set(functions)) == len(functions) > 100
@@ -134,6 +141,35 @@ def test_recipes(recipe: Recipe) -> None:
     assert max(f.cutoff for f in functions) <= 5.0
     assert any(f.angular for f in functions)
     assert pool(("H", "O"), 5.0, [recipe, recipe]) == functions
+
+
+@pytest.mark.parametrize("family", ["shifted", "chebyshev"])
+def test_families_grow_with_size(family: Family) -> None:
+    counts = []
+    for size in get_args(Size):
+        functions = generate(("H", "O"), 4.5, size, family)
+        assert len(set(functions)) == len(functions)
+        assert max(f.cutoff for f in functions) <= 4.5
+        assert any(f.kind.startswith(family) for f in functions)
+        counts.append(len(functions))
+    assert counts == sorted(counts)
+    config = HDNNPConfig(species=("H", "O"), cutoff=4.5, size="small", functions=family)
+    assert config.complete().symmetry_functions == generate(("H", "O"), 4.5, "small", family)
+
+
+def test_weights_of_several_elements_are_those_of_aenet() -> None:
+    for symbols, weights in (
+        ("H", [0]),
+        ("HO", [-1, 1]),
+        ("HCO", [-1, 0, 1]),
+        ("HCNO", [-2, -1, 1, 2]),
+    ):
+        assert list(numbered_weights(symbols).values()) == weights
+
+
+def test_a_configuration_without_a_family_is_stored_as_before() -> None:
+    assert "functions" not in HDNNPConfig(cutoff=4.5).model_dump()
+    assert HDNNPConfig(cutoff=4.5, functions="shifted").model_dump()["functions"] == "shifted"
 
 
 def test_recipes_follow_their_papers() -> None:

@@ -13,10 +13,10 @@ import torch
 from ase import Atoms
 
 from ladera import Graph
+from ladera.kernels import edges as edge_loops
 from ladera.kernels import harmonics
 from ladera.kernels.harmonics import spherical_harmonics
-from ladera.kernels.mace import geometry
-from ladera.kernels.mace.splines import ROWS, Knots, intervals_for, polynomials, tabulate
+from ladera.kernels.splines import ROWS, TERMS, choose_knots, make_knots, sites, tabulate
 from ladera.models.mace import MACE, MACEConfig
 from ladera.potential import Potential, Prediction, evaluate
 from ladera.training.finetune import adapters
@@ -237,22 +237,24 @@ def test_a_graph_that_exchanges_features_is_left_to_torch() -> None:
     assert "processes" in str(potential.why_not_fast(Distributed(**fields)))
 
 
-def test_splines() -> None:
-    """The error falls with the eighth power of the spacing; nothing is left at the end."""
+@pytest.mark.parametrize("kinks", [(), (3.9,)])
+def test_splines(kinks: tuple[float, ...]) -> None:
+    """The error falls with the eighth power of the spacing, also of what has a kink."""
 
-    def radial(r: np.ndarray, receiver: int = 0, sender: int = 0) -> np.ndarray:
+    def radial(r: np.ndarray) -> np.ndarray:
         cut = np.where(r < 5, 1 - r / 5, 0) ** 3
-        return np.stack([np.sin(4 * r), np.exp(-r)], axis=1) * cut[:, None]
+        bent = sum(np.maximum(r - at, 0) ** 2 for at in kinks)
+        return np.stack([np.sin(4 * r), np.exp(-r) + bent], axis=1) * cut[:, None]
 
-    coarse = intervals_for(radial, (0, 0), 5.0, 1e-6)
-    assert coarse < intervals_for(radial, (0, 0), 5.0, 1e-11) <= 8 * coarse
-    n_knots, spacing, step = 129, 5 / 128, 1e-5
-    table = tabulate(radial(np.linspace(0, 5, n_knots)), spacing)
+    coarse, fine = (choose_knots([radial], 5.0, error, kinks).intervals for error in (1e-6, 1e-11))
+    assert coarse.sum() < fine.sum() <= 6 * coarse.sum()
+    knots, step = choose_knots([radial], 5.0, 1e-11, kinks), 1e-5
+    table = tabulate(radial(sites(knots)), knots)
     vectors = np.array([[0.0, 0.0, 1.2345], [0.3, -4.0, 1.0], [0.0, 4.999, 0.0], [4.0, 4.0, 1.0]])
-    edges, t = geometry.make_edges(4, 1, np.dtype(np.float64)), np.zeros(4)
-    geometry.fill_edges(0, 4, vectors, Knots(spacing, n_knots, polynomials()), edges, t)
-    places = [0, 1, 2, 3, 4, ROWS + 2, ROWS + 3, ROWS + 4]
-    rows = table[ROWS * edges.knot[:, None] + np.array(places)]
+    edges, t = edge_loops.make_edges(4, 1, np.dtype(np.float64)), np.zeros((2, 4))
+    edge_loops.fill_edges(0, 4, vectors, knots, edges, t)
+    places = ROWS * np.arange(TERMS) + (np.arange(TERMS) > 0)
+    rows = table[ROWS * edges.knot[:, None] + places]
     r = np.linalg.norm(vectors, axis=1)
     values = np.einsum("ke,ekf->ef", edges.basis, rows)
     slopes = np.einsum("ke,ekf->ef", edges.slope, rows)
@@ -271,13 +273,13 @@ def test_harmonics_and_their_gradients() -> None:
     total = (expected_harmonics.T * torch.from_numpy(bars)).sum()
     total = total + (vectors.norm(dim=1) * torch.from_numpy(distance_bar)).sum()
     (expected,) = torch.autograd.grad(total, vectors)
-    N, edges = harmonics.norms(degree), geometry.make_edges(n, degree, np.dtype(np.float64))
-    rows, gradients = np.zeros((10, geometry.BLOCK)), np.zeros((n, 3))
-    edge_bars = geometry.EdgeGradients(distance_bar, bars)
+    N, edges = harmonics.norms(degree), edge_loops.make_edges(n, degree, np.dtype(np.float64))
+    rows, gradients = np.zeros((10, edge_loops.BLOCK)), np.zeros((n, 3))
+    edge_bars = edge_loops.EdgeGradients(distance_bar, bars)
     points = vectors.detach().numpy()
-    knots, t = Knots(0.1, 11, polynomials()), np.zeros(geometry.BLOCK)
-    geometry.fill_all(0, n, points, knots, N, edges, t, rows)
-    geometry.edge_gradients(0, n, N, edges, edge_bars, rows, gradients)
+    knots, t = make_knots((0.0, 1.0), (10,)), np.zeros((2, edge_loops.BLOCK))
+    edge_loops.fill_all(0, n, points, knots, N, edges, t, rows)
+    edge_loops.edge_gradients(0, n, N, edges, edge_bars, rows, gradients)
     assert edges.harmonics == pytest.approx(expected_harmonics.detach().numpy().T, abs=1e-12)
     assert gradients == pytest.approx(expected.numpy(), abs=1e-10)
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ladera.arrays import Floats
 from ladera.kernels import channels, harmonics
-from ladera.kernels.mace import density, first_layer, gates, geometry, lanes, messages, products
+from ladera.kernels import edges as edge_loops
+from ladera.kernels.mace import density, first_layer, gates, lanes, messages, products
 from ladera.kernels.mace.inference import arrange
 from ladera.kernels.mace.layers import Features, Memory, Run
 from ladera.kernels.mace.layout import Atoms, Rows, blocks, clear, layout, span
@@ -23,23 +24,23 @@ from ladera.kernels.mace.linear import Linear, multiply
 from ladera.kernels.mace.monomials import find_monomials
 from ladera.kernels.mace.prepared import KEPT, Preparation
 from ladera.kernels.mace.radial import values_and_slopes, values_times
-from ladera.kernels.mace.splines import ROWS, Knots, polynomials, tabulate
 from ladera.kernels.mace.tables import Contraction, Layer, Model, Path, Readout
+from ladera.kernels.splines import ROWS, make_knots, sites, tabulate
 from ladera.kernels.threads import Shares
 
 CUTOFF, DEGREE, CHANNELS = 4.0, 2, 5
 NEIGHBORS = (4, 0, 11, 3, 6)
 ELEMENTS = np.array([0, 0, 1, 1, 1])
 N_ATOMS, N_LM = len(ELEMENTS), (DEGREE + 1) ** 2
-KNOTS = Knots(CUTOFF / 256, 257, polynomials())
+KNOTS = make_knots((0.0, CUTOFF), (256,))
 
 
 class Surroundings(NamedTuple):
     """Atoms, their edges, and what torch knows of the edges."""
 
     atoms: Atoms
-    edges: geometry.Edges
-    bars: geometry.EdgeGradients
+    edges: edge_loops.Edges
+    bars: edge_loops.EdgeGradients
     distances: Tensor  # (n_edges,)
     harmonics: Tensor  # (n_edges, n_lm)
     centers: Tensor  # (n_edges,)
@@ -56,16 +57,19 @@ def around(generator: np.random.Generator) -> Surroundings:
     vectors *= generator.uniform(0.8, CUTOFF, n_edges)[:, None] / np.linalg.norm(
         vectors, axis=1, keepdims=True
     )
-    edges = geometry.make_edges(n_edges, DEGREE, np.dtype(np.float64))
-    scratch, t = np.zeros((harmonics.FORWARD_ROWS, geometry.BLOCK)), np.zeros(geometry.BLOCK)
+    edges = edge_loops.make_edges(n_edges, DEGREE, np.dtype(np.float64))
+    scratch, t = (
+        np.zeros((harmonics.FORWARD_ROWS, edge_loops.BLOCK)),
+        np.zeros((2, edge_loops.BLOCK)),
+    )
     N = harmonics.norms(DEGREE)
-    geometry.fill_all(0, n_edges, vectors, KNOTS, N, edges, t, scratch)
+    edge_loops.fill_all(0, n_edges, vectors, KNOTS, N, edges, t, scratch)
     centers = np.repeat(np.arange(N_ATOMS), NEIGHBORS)
-    pairs = KNOTS.number * ((ELEMENTS[centers] + ELEMENTS[senders]) % 2)
+    pairs = KNOTS.size * ((ELEMENTS[centers] + ELEMENTS[senders]) % 2)
     return Surroundings(
         Atoms(ELEMENTS, rows, senders, pairs),
         edges,
-        geometry.EdgeGradients(np.zeros(n_edges), np.zeros((N_LM, n_edges))),
+        edge_loops.EdgeGradients(np.zeros(n_edges), np.zeros((N_LM, n_edges))),
         leaf(edges.distance),
         leaf(edges.harmonics.T),
         torch.from_numpy(centers),
@@ -90,14 +94,14 @@ def radial(r: Tensor, pair: Tensor, n: int) -> Tensor:
 
 def table(n_functions: int, n_paths: int = 1) -> Floats:
     """Splines of both pairs."""
-    r = torch.linspace(0, CUTOFF, KNOTS.number, dtype=torch.float64)
+    r = torch.from_numpy(sites(KNOTS))
     values = [radial(r, torch.tensor(pair), n_functions).numpy() for pair in (0, 1)]
-    return np.concatenate([tabulate(each, KNOTS.spacing, n_paths) for each in values])
+    return np.concatenate([tabulate(each, KNOTS, n_paths) for each in values])
 
 
 def radial_of(around: Surroundings, n: int) -> Tensor:
     """Of every edge."""
-    return radial(around.distances, torch.from_numpy(around.atoms.pairs // KNOTS.number), n)
+    return radial(around.distances, torch.from_numpy(around.atoms.pairs // KNOTS.size), n)
 
 
 def gathered(rows: Rows, n_channels: int) -> Floats:
@@ -379,8 +383,8 @@ def test_features_times_matrices_of_elements(
 def tiny_model(generator: np.random.Generator) -> Model:
     """Scalars of one path, whose radial functions know both elements."""
 
-    def functions(r: Floats, receiver: int, sender: int) -> Floats:
-        found = radial(torch.from_numpy(r), torch.tensor(receiver + 2.0 * sender), CHANNELS)
+    def functions(distances: Floats, receiver: int, sender: int) -> Floats:
+        found = radial(torch.from_numpy(distances), torch.tensor(receiver + 2.0 * sender), CHANNELS)
         return found.numpy()
 
     square = generator.normal(size=(1, CHANNELS, CHANNELS))
@@ -420,13 +424,13 @@ def test_what_is_prepared_for_elements(generator: np.random.Generator) -> None:
     preparation = Preparation(model, torch.float64)
     prepared = preparation.of((0, 2))
     assert prepared.constants.tolist() == [0.0, 2.0]
-    r = np.linspace(0, CUTOFF, prepared.knots.number)
+    knots = prepared.knots
     for a, receiver in enumerate(prepared.present):
         for b, sender in enumerate(prepared.present):
             first = ROWS * prepared.pair_base[a, b]
-            values = prepared.sums[1].table[first::ROWS][: prepared.knots.number]
-            expected = model.layers[1].radial(r, receiver, sender)
-            assert values[:-1] == pytest.approx(expected[:-1], abs=1e-14)
+            expected = tabulate(model.layers[1].radial(sites(knots), receiver, sender), knots)
+            rows = prepared.sums[1].table[first : first + ROWS * knots.size]
+            assert rows == pytest.approx(expected, abs=1e-14)
     assert prepared.sums[0].couplings is None
     assert preparation.of((0, 2)) is prepared
     for present in ((0,), (1,), (2,), (0, 1))[:KEPT]:

@@ -23,6 +23,7 @@ from ladera.kernels.symmetry_functions.environment import (
 )
 from ladera.kernels.symmetry_functions.functions import GaussianFunction
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
+from ladera.kernels.symmetry_functions.plan_arrays import NARROW
 from ladera.kernels.symmetry_functions.triplets import triplet_values
 
 CUTOFF, COSINE = 4.0, 1
@@ -193,7 +194,7 @@ def test_pairs_and_blocks(plan: Plan, n: int) -> None:
             term = memory.terms[block, 0, pairs.RADIAL, :count]
             product = radial(r[j]) * radial(r[k]) * radial(r_jk)
             np.testing.assert_allclose(term, product, rtol=0, atol=1e-14)
-        assert chosen == expected_pairs(edges, elements, groups.narrow[group])
+        assert chosen == expected_pairs(edges, elements, groups.form[group] == NARROW)
 
 
 def test_triplets(plan: Plan) -> None:
@@ -241,13 +242,38 @@ def test_gaussians() -> None:
 def test_powers(lambda_: float, zeta: float) -> None:
     x = np.linspace(-1, 1, 41)
     value, rise = np.empty(41), np.empty(41)
-    factors.powers(lambda_, zeta, x, value, rise)
+    factors.powers(lambda_, zeta, x, value, rise, *scratch(41))
     base = np.maximum(1 + lambda_ * x, 0.0)
     np.testing.assert_allclose(value, base**zeta, rtol=1e-13)
     inside = base > 0.0
     expected = zeta * lambda_ * base[inside] ** (zeta - 1)
     np.testing.assert_allclose(rise[inside], expected, rtol=1e-13)
     assert (rise[~inside] == 0.0).all()
+
+
+@pytest.mark.parametrize("zeta", [1.0, 2.0, 32.0, 14.1])
+@pytest.mark.parametrize("angle", [0.0, 1.1, np.pi])
+def test_shifted_powers(angle: float, zeta: float) -> None:
+    x = np.linspace(-1, 1, 41)
+    value, rise = np.empty(41), np.empty(41)
+    factors.shifted_powers(angle, zeta, x, value, rise, *scratch(41))
+    theta = np.arccos(0.95 * x)
+    base = 1 + np.cos(theta - angle)
+    np.testing.assert_allclose(value, base**zeta, rtol=1e-13)
+    expected = zeta * base ** (zeta - 1) * 0.95 * np.sin(theta - angle) / np.sin(theta)
+    np.testing.assert_allclose(rise, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_chebyshev() -> None:
+    r = np.linspace(0.4, 3.9, 23)
+    f, df = np.cos(r), -np.sin(r)
+    g, slope = np.empty((8, 23)), np.empty((8, 23))
+    for order in range(7):
+        factors.chebyshev(order, order + 1, 4.0, r, f, df, g, slope)
+        basis = np.polynomial.Chebyshev.basis(order, domain=[0.0, 4.0])
+        np.testing.assert_allclose(g[order + 1], basis(r) * f, rtol=0, atol=1e-13)
+        expected = basis.deriv()(r) * f + basis(r) * df
+        np.testing.assert_allclose(slope[order + 1], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", range(9))
@@ -276,7 +302,7 @@ def test_tables_of_a_plan_have_the_types_they_declare(plan: Plan) -> None:
                 assert (one.dtype, one.ndim) == (two.dtype, two.ndim)
     assert plan.arrays.channels.eta.tolist() == [ETA, ETA]
     assert plan.arrays.channels.start.tolist() == [0, 0, 0, 1, 2]
-    assert plan.arrays.triplets.narrow.dtype == np.bool_
+    assert plan.arrays.triplets.form.dtype == np.int64
     assert small.arrays.wide_functions.coefficients.shape == (0, 1)
 
 

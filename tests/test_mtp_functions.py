@@ -17,6 +17,7 @@ from ladera.kernels.moment_tensors import reference
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.models.mtp.generation import program_of_level
 from ladera.models.mtp.graphs import scalars
+from ladera.models.mtp.rewriting import rewritten
 from ladera.testing import check_contract
 
 BASIC = (1, 1, 5, 11, 25, 46, 81, 130, 201, 295)  # of the levels 2, 4, ..., 20
@@ -70,20 +71,23 @@ def test_functions_do_not_change_with_a_rotation_or_reflection(level: int) -> No
 def test_functions_of_a_file_are_those_of_its_level(name: str) -> None:
     """Each is one of ours times a constant, and no two are the same one of ours."""
     file = parse(Path(shared(f"data/{name}")))
-    ours = program_of_level(file.level)
-    generator = np.random.default_rng(0)
-    values = [
-        [functions_of(program, vectors).numpy() for program in (file.program, ours)]
-        for vectors in torch.from_numpy(generator.normal(size=(4, 7, 3)))
-    ]
-    theirs, found = (np.array([pair[k] for pair in values]) for k in (0, 1))
-    partners = []
-    for function in theirs.T:
-        ratios = found / function[:, None]
-        spread = np.ptp(ratios, axis=0) / np.abs(ratios).max(axis=0)
-        (matching,) = np.flatnonzero(spread < 1e-9)
-        partners.append(matching)
-    assert sorted(partners) == list(range(len(ours.scalars)))
+    same = rewritten(file.program, file.level)
+    assert same is not None
+    assert sorted(same.order) == list(range(len(file.program.scalars)))
+    assert len(same.program.products) <= len(file.program.products)
+    vectors = torch.from_numpy(np.random.default_rng(1).normal(size=(9, 3)))
+    theirs, ours = functions_of(file.program, vectors), functions_of(same.program, vectors)
+    factors = torch.from_numpy(same.factors)
+    torch.testing.assert_close(factors * ours, theirs[same.order], rtol=1e-9, atol=1e-12)
+
+
+def test_other_functions_than_those_of_the_level_are_not_rewritten() -> None:
+    program = program_of_level(8)
+    assert rewritten(program, 6) is None
+    fewer = MomentProgram(program.basic, program.products, program.scalars[:-1])
+    assert rewritten(fewer, 8) is None
+    twice = MomentProgram(program.basic, program.products, program.scalars[[0, *range(8)]])
+    assert rewritten(twice, 8) is None
 
 
 def test_contract_of_one_element() -> None:

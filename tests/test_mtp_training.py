@@ -22,7 +22,7 @@ from ladera.errors import ConfigError
 from ladera.kernels.moment_tensors.design import Design
 from ladera.kernels.moment_tensors.design_loops import Atoms, Functions
 from ladera.models.mtp import MTP, MTPConfig
-from ladera.models.mtp.pruning import cost_of
+from ladera.models.mtp.pruning import work_of
 from ladera.threads import torch_threads
 from ladera.training.batches import Batches
 from ladera.training.loss import Objective
@@ -308,7 +308,7 @@ def test_what_explains_nothing_is_pruned_without_loss() -> None:
         )
     data = labelled(truth)
     small = truth.program
-    cost = cost_of(small, 40) / cost_of(large.program, 40)
+    cost = work_of(small, 40).time / work_of(large.program, 40).time
     found = prune(large, data, cost=1.05 * cost, epochs=0)
     assert found.cost <= 1.05 * cost
     # But for the ridge.
@@ -325,10 +325,12 @@ def test_pruning_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     model, frames, output = (tmp_path / name for name in ("m.ladera", "f.extxyz", "p.ladera"))
     potential(8, ("Ar",)).save(model)
     write(argon(6), frames)
-    call = ["prune", str(model), str(frames), "--cost", "0.6", "--epochs", "1"]
+    call = ["prune", str(model), str(frames), "--cost", "0.98", "--epochs", "1"]
     with pytest.raises(SystemExit, match="0"):
         main([*call, "--output", str(output)])
-    assert "of the arithmetic" in capsys.readouterr().out
+    assert "of the time" in capsys.readouterr().out
     assert len(ladera.load(output).program.scalars) < 9
     with pytest.raises(ConfigError, match="between 0 and 1"):
         prune(ladera.load(model), argon(2), cost=1.5)
+    with pytest.raises(ConfigError, match=r"cannot come down to 0\.1"):
+        prune(ladera.load(model), argon(2), cost=0.1)

@@ -18,7 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ladera
-from conftest import SPECIES, fitted, lennard_jones, mixed_functions, water_like
+from conftest import (
+    SPECIES,
+    fitted,
+    functions_beyond_n2p2,
+    lennard_jones,
+    mixed_functions,
+    water_like,
+)
 from ladera.cli import main
 from ladera.codes import n2p2
 from ladera.codes.n2p2 import weights
@@ -201,6 +208,10 @@ def test_constant_functions_of_a_model_do_not_divide_by_zero(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        (
+            {"symmetry_functions": functions_beyond_n2p2(4.0)},
+            "kind chebyshev_angular and chebyshev_radial and shifted_wide, which n2p2 does not",
+        ),
         ({"activation": "tanh_twist"}, "has the activation tanh_twist, which n2p2 does not"),
         ({"hidden_layers": {"H": (3,), "O": (4, 4)}}, r"different numbers of hidden layers \(1, 2"),
         (

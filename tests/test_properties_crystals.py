@@ -26,6 +26,7 @@ from ladera.properties import result
 from ladera.properties.elasticity import elasticity
 from ladera.properties.equation_of_state import birch_murnaghan, equation_of_state, vinet
 from ladera.properties.standard_axes import standard_setting
+from ladera.simulation.preparation import SimulationWarning
 from ladera.units import GIGAPASCAL
 
 
@@ -190,6 +191,22 @@ def test_equation_of_state_recovers_what_it_is_given():
     # Vinet's form is another function: it misses by more than its own numerical noise, and says so.
     assert found.residual[1] > 100 * found.residual[0]
     assert found.bulk_modulus[1] == pytest.approx(found.bulk_modulus[0], rel=0.01)
+
+
+def test_an_equation_of_state_has_the_largest_grade_of_all_volumes(tmp_path):
+    class Narrow(LennardJones):
+        def grade(self, graph, prediction=None):
+            nearest = graph.vectors.double().norm(dim=1).min()
+            return (3.7 / nearest).pow(20).expand(graph.n_atoms)
+
+    atoms = relaxed_argon(Narrow(argon().config).requires_grad_(False))
+    with pytest.warns(SimulationWarning, match="a structure that this is made of has a grade of"):
+        found = equation_of_state(atoms, strain=0.2)
+    nearest = np.cbrt(0.8 * np.sqrt(2) * atoms.cell.volume / len(atoms))
+    assert found.largest_grade == pytest.approx((3.7 / nearest) ** 20)
+    found.save(tmp_path)
+    assert result.load(tmp_path).largest_grade == found.largest_grade
+    assert f"grade of an atom: {found.largest_grade:.3g};" in found.domain()
 
 
 @pytest.mark.parametrize("strain", [0.05, 0.1, 0.2])

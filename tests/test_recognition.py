@@ -53,7 +53,7 @@ PICKLED: Mapping[str, str] = {
     "a SchNet or PaiNN of schnetpack": "schnetpack.model.base",
     "a model of matgl (M3GNet, TensorNet ...)": "matgl.models._m3gnet",
     "a checkpoint of torchmd-net": "model.representation_model.embedding",
-    "an ANI of TorchANI": "aev_computer.EtaR",
+    "a state dict of TorchANI": "aev_computer.EtaR",
     "a checkpoint of torch of a code that is not known here": "layer.weight",
 }
 TEXTS: Mapping[str, str] = {

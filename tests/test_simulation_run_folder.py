@@ -25,7 +25,7 @@ from ladera.simulation.settings import MDSettings
 from ladera.tables import columns_of
 
 OLD = Path(__file__).parent / "data" / "runs_format_1"  # of version 0.1
-FEWER = ("energy_std_ev", "max_force_std_ev_per_angstrom", "extrapolating_atoms")
+FEWER = ("energy_std_ev", "max_force_std_ev_per_angstrom", "extrapolating_atoms", "largest_grade")
 
 
 def crystal() -> Atoms:

@@ -20,6 +20,7 @@ from ladera.table_files import read as read_table
 pytestmark = pytest.mark.filterwarnings("ignore::ladera.simulation.preparation.SimulationWarning")
 
 HOT = {"temperature": 1500.0, "steps": 600, "log_interval": 5, "max_extrapolating": 1.0}
+NEVER = {**HOT, "stop_grade": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +56,21 @@ def test_it_stops_at_the_first_row_beyond_the_grade(
     assert calculator.grade() == pytest.approx(frame.arrays["grade"], abs=1e-6)
     assert frame.get_forces() == pytest.approx(calculator.results["forces"], abs=1e-5)
     # No row before it was beyond: they are all in the log, with the frame's own as the last.
-    steps = read_table(tmp_path / "md.csv")["step"]
+    steps, grades = (read_table(tmp_path / "md.csv")[name] for name in ("step", "largest_grade"))
+    assert grades[:-1].max() <= 1.2
+    assert grades[-1] == pytest.approx(frame.arrays["grade"].max())
     assert f"after step {int(steps[-1])} " in str(stop.value)
 
 
 def test_a_run_that_stopped_goes_on_as_if_it_had_not(
     network: ladera.Potential, tmp_path: Path
 ) -> None:
-    whole = run_md(ethanol(), network, MDSettings(**HOT), tmp_path / "whole")
+    whole = run_md(ethanol(), network, MDSettings(**NEVER), tmp_path / "whole")
     with pytest.raises(StoppedError):
         run_md(ethanol(), network, MDSettings(**HOT, stop_grade=1.2), tmp_path / "run")
     with pytest.raises(StoppedError):  # further, at the next row that is beyond
         run_md(ethanol(), network, MDSettings(**HOT, stop_grade=1.3), tmp_path / "run", resume=True)
-    last = run_md(ethanol(), network, MDSettings(**HOT), tmp_path / "run", resume=True)
+    last = run_md(ethanol(), network, MDSettings(**NEVER), tmp_path / "run", resume=True)
     assert np.array_equal(last.positions, whole.positions)
     one, two = (tmp_path / name / "md.csv" for name in ("whole", "run"))
     assert one.read_text() == two.read_text()
@@ -77,7 +80,7 @@ def test_it_stops_at_a_deviation(committee: ladera.Potential, tmp_path: Path) ->
     start = ethanol()
     start.calc = committee.calculator()
     sigma = np.linalg.norm(start.calc.get_property("forces_std", start), axis=1).max()
-    settings = MDSettings(**HOT, stop_deviation=float(2 * sigma))
+    settings = MDSettings(**NEVER, stop_deviation=float(2 * sigma))
     with pytest.raises(StoppedError, match=r"the force on atom \d \([HCO]\) deviates by"):
         run_md(start, committee, settings, tmp_path)
     frame = read(tmp_path / "stopped.extxyz")
@@ -90,6 +93,7 @@ def test_it_stops_at_a_deviation(committee: ladera.Potential, tmp_path: Path) ->
 
 def test_a_model_without_what_the_rule_looks_at(tmp_path: Path) -> None:
     mace = ladera.load("ethanol-mace")
+    mace.active_set = None
     for setting, words in (
         ("stop_grade", "keeps no record of its training domain"),
         ("stop_deviation", "mace model has no deviation, so take a committee"),

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ladera
-from conftest import FUNCTION, SPECIES, mixed_functions, water_like
+from conftest import FUNCTION, SPECIES, functions_beyond_n2p2, mixed_functions, water_like
 from ladera import Graph
+from ladera.errors import ConfigError
 from ladera.kernels.symmetry_functions import cpu, ops, reference
 from ladera.kernels.symmetry_functions.environment import Edges
 from ladera.kernels.symmetry_functions.functions import SHAPES, SymmetryFunction
@@ -308,3 +309,100 @@ def test_zeta_below_one_is_refused_with_the_reason() -> None:
     values = {"kind": "weighted_narrow", "center": "O", "eta": 0.1, "cutoff": 4, "lambda": 1}
     with pytest.raises(ValueError, match="makes the forces infinite"):
         FUNCTION.validate_python(values | {"zeta": 0.5})
+
+
+# --- kinds that n2p2 lacks ---------------------------------------------------------------------
+
+BENT = Atoms("OHH", [[0, 0, 0], [1, 0, 0], [0, 2, 0]])
+
+
+def shifted(**changes: object) -> SymmetryFunction:
+    values: dict[str, object] = {
+        "kind": "shifted_wide",
+        "center": "O",
+        "neighbors": ("H", "H"),
+        "eta": 2.0,
+        "shift": 1.2,
+        "zeta": 6.5,
+        "angle": 120.0,
+        "cutoff": CUTOFF,
+    }
+    return FUNCTION.validate_python(values | changes)
+
+
+def chebyshev(kind: str, /, **changes: object) -> SymmetryFunction:
+    values = {"kind": f"chebyshev_{kind}", "center": "O", "order": 3, "cutoff": CUTOFF}
+    return FUNCTION.validate_python(values | changes)
+
+
+def cosine_cutoff(r: float) -> float:
+    return float(0.5 * (np.cos(np.pi * r / CUTOFF) + 1))
+
+
+def test_functions_beyond_n2p2_by_hand() -> None:
+    weights = {"H": -2.0, "O": 1.0}
+    functions = [
+        shifted(),
+        chebyshev("radial"),
+        chebyshev("radial", weights=weights),
+        chebyshev("angular", order=4, weights=weights),
+    ]
+    G = cpu.values(make_plan(SPECIES, functions, 1), arrays(BENT))[0]
+    sides = cosine_cutoff(1.0) * cosine_cutoff(2.0)
+    power = ((1 + np.cos(np.radians(90 - 120))) / 2) ** 6.5  # 0.95 cos 90 degrees is 0
+    radial = sum(np.cos(3 * np.arccos(2 * r / CUTOFF - 1)) * cosine_cutoff(r) for r in (1.0, 2.0))
+    expected = [2 * power * np.exp(-2 * (1.5 - 1.2) ** 2) * sides, radial, -2 * radial, 4 * sides]
+    np.testing.assert_allclose(G, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 1e-9, 1e-3])
+@pytest.mark.parametrize("angle", [0.0, 180.0])
+def test_shifted_functions_of_atoms_on_a_line(angle: float, tilt: float) -> None:
+    straight = Atoms("OHH", [[0, 0, 0], [1, 0, 0], [-1.3, tilt, 0]])
+    plan = make_plan(SPECIES, [shifted(angle=angle)], POLY2)
+    agree_with_finite_differences(plan, straight)
+
+
+def test_weights_tell_the_elements_apart() -> None:
+    """With the weight 1 for one element and 0 for others only that one counts."""
+    structure = water_like(12, 5.0, True, 4)
+    only = [chebyshev("angular", weights={"H": 1.0, "O": 0.0}), chebyshev("radial", order=7)]
+    without = structure[[i for i, s in enumerate(structure.symbols) if s == "H" or i == 0]]
+    found = cpu.values(make_plan(SPECIES, only[:1], POLY2), arrays(structure))[0]
+    alone = Graph.from_atoms(without, CUTOFF)
+    index = np.array([SPECIES.index(symbol) for symbol in without.symbols])
+    near = index[alone.neighbors] == 0  # no images of the oxygen either
+    assert near.sum() < len(near)
+    plain = make_plan(SPECIES, [chebyshev("angular", weights={"H": 1.0, "O": 0.0})], POLY2)
+    np.testing.assert_allclose(cpu.values(plain, arrays(without))[0], found, rtol=1e-12)
+    both = make_plan(SPECIES, only, POLY2)  # a channel of order 7 beside one of order 0
+    np.testing.assert_allclose(cpu.values(both, arrays(structure))[0, 1], found, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        (lambda: shifted(zeta=0.5), "greater than or equal to 1"),
+        (lambda: shifted(angle=181), "less than or equal to 180"),
+        (lambda: shifted(neighbors=("H",)), "has 2 neighbour element"),
+        (lambda: chebyshev("radial", order=33), "order = 33 is above 32"),
+        (lambda: chebyshev("radial", neighbors=("H",)), "has 0 neighbour element"),
+        (lambda: chebyshev("radial", weights={"Q": 1}), "'Q' is not a chemical symbol"),
+    ],
+)
+def test_impossible_functions_beyond_n2p2(given_: object, message: str) -> None:
+    assert callable(given_)
+    with pytest.raises(ValueError, match=message):
+        given_()
+
+
+def test_a_weight_that_is_missing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="leave out O, which is among the species"):
+        make_plan(SPECIES, [chebyshev("radial", weights={"H": 1.0})], POLY2)
+
+
+@pytest.mark.parametrize("function", functions_beyond_n2p2(CUTOFF)[6:], ids=lambda f: f.kind)
+def test_functions_beyond_n2p2_survive_json(function: SymmetryFunction) -> None:
+    assert FUNCTION.validate_python(function.model_dump(mode="json")) == function
+    assert hash(FUNCTION.validate_json(function.model_dump_json())) == hash(function)
+    assert not function.in_n2p2

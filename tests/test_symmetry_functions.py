@@ -12,19 +12,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from conftest import SPECIES, mixed_functions, water_like
+from conftest import SPECIES, functions_beyond_n2p2, mixed_functions, water_like
 from ladera import Graph
 from ladera.errors import ConfigError
 from ladera.kernels.compilation import source_hash
-from ladera.kernels.harmonics import legendre_coefficients
+from ladera.kernels.harmonics import chebyshev_coefficients, legendre_coefficients
 from ladera.kernels.symmetry_functions import cpu, ops, reference
 from ladera.kernels.symmetry_functions.environment import Edges
-from ladera.kernels.symmetry_functions.functions import CUTOFF_FUNCTIONS, GaussianFunction
+from ladera.kernels.symmetry_functions.functions import (
+    CUTOFF_FUNCTIONS,
+    GaussianFunction,
+    SymmetryFunction,
+)
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.kernels.symmetry_functions.plan_builder import uses_moments
-from ladera.kernels.vector_math import exponential
+from ladera.kernels.vector_math import exponential, logarithm
 
 NUMBERS = torch.zeros(10, dtype=torch.int64).index_fill(0, torch.tensor([8]), 1)
+
+
+def every_kind(cutoff: float) -> tuple[SymmetryFunction, ...]:
+    return (*mixed_functions(cutoff), *functions_beyond_n2p2(cutoff))
 
 
 def arguments(atoms: Atoms, cutoff: float) -> list[Tensor]:
@@ -46,7 +54,7 @@ def agree(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-12) -> 
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 @pytest.mark.parametrize("kind", range(len(CUTOFF_FUNCTIONS)), ids=CUTOFF_FUNCTIONS)
 def test_values_and_derivatives_against_the_reference(kind: int, alpha: float) -> None:
-    plan = make_plan(SPECIES, mixed_functions(4.0), kind, alpha)
+    plan = make_plan(SPECIES, every_kind(4.0), kind, alpha)
     structure = arguments(water_like(8, 4.5, True, kind), 4.0)
     vectors = structure[0].clone().requires_grad_()
     expected = reference.values(plan, vectors, *structure[1:])
@@ -70,11 +78,11 @@ def seeded(seed: int) -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return make_plan(SPECIES, mixed_functions(3.5), CUTOFF_FUNCTIONS.index("poly2"))
+    return make_plan(SPECIES, every_kind(3.5), CUTOFF_FUNCTIONS.index("poly2"))
 
 
 def test_operations_are_closed_under_two_derivatives() -> None:
-    one_of_each = {f.kind: f for f in mixed_functions(3.5) if f.center == "O"}
+    one_of_each = {f.kind: f for f in every_kind(3.5) if f.center == "O"}
     plan = make_plan(SPECIES, tuple(one_of_each.values()), CUTOFF_FUNCTIONS.index("poly2"))
     vectors, *rest = arguments(water_like(4, 3.0, False, 11), 3.5)
     number = ops.number_of(plan)
@@ -112,6 +120,13 @@ def test_legendre_series_of_the_angular_part(zeta: int, lambda_: float) -> None:
     x = np.linspace(-1, 1, 41)
     series = np.polynomial.legendre.legval(x, legendre_coefficients(zeta, lambda_))
     np.testing.assert_allclose(series, 2.0 ** (1 - zeta) * (1 + lambda_ * x) ** zeta, atol=2e-14)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 7, 32])
+def test_legendre_series_of_chebyshev_polynomials(order: int) -> None:
+    x = np.linspace(-1, 1, 101)
+    series = np.polynomial.legendre.legval(x, chebyshev_coefficients(order))
+    np.testing.assert_allclose(series, np.cos(order * np.arccos(x)), rtol=0, atol=1e-13)
 
 
 def test_moments_equal_triplets() -> None:
@@ -164,6 +179,14 @@ def test_exponential_to_the_last_digits(values: list[float]) -> None:
     y = np.empty_like(x)
     exponential(x, y, np.empty(len(x), dtype=np.int64))
     np.testing.assert_allclose(y, np.exp(x), rtol=1e-15)
+
+
+@given(st.lists(st.floats(min_value=1e-300, max_value=1e300), min_size=1, max_size=9))
+def test_logarithm_to_the_last_digits(values: list[float]) -> None:
+    x = np.array([*values, 1.0, np.nextafter(1.0, 2.0), np.sqrt(2.0), 1e-300])
+    y = np.empty_like(x)
+    logarithm(x, y, np.empty(len(x), np.int64))
+    np.testing.assert_allclose(y, np.log(x), rtol=5e-16, atol=1e-300)
 
 
 def test_a_nan_stays_visible(plan: Plan) -> None:

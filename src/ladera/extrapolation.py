@@ -79,6 +79,9 @@ class Extrapolation(NamedTuple):
         )
 
 
+# What is called so everywhere: the grade of each atom, and the largest one of a structure.
+GRADE: Final = "grade"
+LARGEST_GRADE: Final = "largest_grade"
 # The columns of extrapolation.csv.
 COLUMNS: Final = (*Extrapolation._fields[:7], "grade")
 ACTIVE_SET: Final = "active set"  # what a reason is about that is a gamma

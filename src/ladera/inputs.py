@@ -27,8 +27,8 @@ _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin
 _ARCHIVES: Final = (".model", ".pt", ".pth")  # also of one that is cut short
 MODELS: Final = (
-    "a model file of Ladera or of a code that it reads, the folder of a training or of n2p2, or "
-    "the name of a published model"
+    "a model file of Ladera or of a code that it reads, the folder of a training, of n2p2, "
+    "ANI or aenet, or the name of a published model"
 )
 
 
@@ -53,10 +53,10 @@ def kind_of(path: Path) -> Kind:
         return "empty"
     if b"\0" in head:
         return "structure" if structure else "other"
-    first = head.split(b"\n", 1)[0].strip()
+    first_line = head.split(b"\n", 1)[0].strip()
     if plain.suffix.lower() in (".xyz", ".extxyz"):
-        return "structure" if first.isdigit() else "text"
-    return "structure" if structure or (first.isdigit() and b"\n" in head) else "text"
+        return "structure" if first_line.isdigit() else "text"
+    return "structure" if structure or (first_line.isdigit() and b"\n" in head) else "text"
 
 
 def require_model(path: Path) -> None:
@@ -71,8 +71,9 @@ def require_model(path: Path) -> None:
             raise ModelFileError(f"There is no model file {path}; {closest(path)}")
         case "folder":
             raise ModelFileError(
-                f"{path} is a folder without a model: expected model.ladera of a training or "
-                "input.nn of n2p2 in it; check the path."
+                f"{path} is a folder without a model: expected model.ladera of a training, "
+                "input.nn of n2p2, a .params file of ANI or networks of aenet in it; check the "
+                "path."
             )
         case "text" | "other" if kind := recognise(path):
             raise ModelFileError(

@@ -76,6 +76,10 @@ def load(
     - a folder of n2p2 or RuNNer (``input.nn``, ``scaling.data``, ``weights.ZZZ.data``), whose
       ``units`` are "bohr-hartree" or "angstrom-ev"; they may be left out where comments of its
       ``input.nn`` state them, as in the folders that Ladera writes;
+    - a folder of NeuroChem with an ANI potential (``*.params``), one network or an ensemble in
+      ``train0``, ``train1``, ..., or a state dict of TorchANI;
+    - a folder of aenet's network files, one for each element, binary or text, or one of them;
+    - an ``.amp`` file of Amp, of which nothing is run;
     - a file of mace-torch: a pickled ``.model``, of which nothing is run, or a state dict;
     - an ``.nqx`` file of Nequix;
     - an ``.mtp`` file of MLIP, whose ``types`` are the elements of its types 0, 1, 2..., such as
@@ -378,6 +382,9 @@ def _of_code(name: str, options: tuple[str, ...]) -> Reader:
 
 # What is asked of each code, in the order in which they are asked whether a path is theirs.
 CODES: Final = {
+    "ani": (),
+    "aenet": (),
+    "amp": (),
     "n2p2": ("units",),
     "mtp": ("types",),
     "nequix": (),

@@ -224,6 +224,8 @@ def check_capabilities(potential: Potential, atoms: Atoms) -> None:
         if bool(torch.isfinite(values).all()) != present:
             raise AssertionError(f"{quantity.name} is no number where it exists, or one elsewhere")
     grade = potential.grade(prediction.graph, prediction)
+    if (grade is not None) != potential.knows_domain:
+        raise AssertionError("knows_domain does not say whether there is a grade")
     if grade is not None and grade.shape != (len(atoms),):
         raise AssertionError(f"{len(atoms)} atoms have grades of the shape {tuple(grade.shape)}")
     if potential.has_grade_features:

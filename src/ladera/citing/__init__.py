@@ -59,7 +59,15 @@ _OPTIMIZERS: Final = {
     "schedule_free": ("defazio2024",),
 }
 _CALCULATORS: Final = {"EMT": ("emt",), "TBLite": ("xtb",), "XTB": ("xtb",)}
-_IMPORTED: Final = {"n2p2": ("n2p2",), "MLIP": ("novikov2021",), "Nequix": ("koker2025",)}
+_IMPORTED: Final = {
+    "n2p2": ("n2p2",),
+    "MLIP": ("novikov2021",),
+    "Nequix": ("koker2025",),
+    "Amp": ("khorshidi2016",),
+    "aenet": ("artrith2016", "artrith2017"),
+    "NeuroChem": ("smith2017", "devereux2020"),
+    "TorchANI": ("smith2017", "devereux2020", "gao2020"),
+}
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ def import_(
         Path,
         MODEL,
         Parameter(
-            help="Folder of n2p2 or RuNNer, with its input.nn; an .mtp file of MLIP; an .nqx "
-            "file of Nequix; a checkpoint of SevenNet or a model of mace-torch; a published name, "
-            "such as mace-mp-small; or a model of Ladera with several heads."
+            help="Folder of n2p2 or RuNNer, with its input.nn; folder of NeuroChem or aenet, or "
+            "state dict of TorchANI; an .mtp file of MLIP, an .amp file of Amp or an .nqx file of "
+            "Nequix; a checkpoint of SevenNet or a model of mace-torch; a published name, such as "
+            "mace-mp-small; or a model of Ladera with several heads."
         ),
     ],
     /,
@@ -49,11 +50,13 @@ def import_(
 ) -> int:
     """Make a model file of another code's potential, with the same energies.
 
-    A folder holds input.nn, scaling.data and one weights.ZZZ.data for each element. What the
-    settings say of training has no effect here. A .model file of mace-torch is read without
-    running anything in it; mace-torch need not be installed.
+    A folder of n2p2 or RuNNer holds input.nn, scaling.data and one weights.ZZZ.data for each
+    element; what the settings say of training has no effect here. One of NeuroChem holds a .params
+    file and the networks of an ANI potential, or of an ensemble in train0, train1, ... A .model
+    file of mace-torch is read without running anything in it; mace-torch need not be installed.
 
         ladera import FOLDER --units bohr-hartree --output water.ladera
+        ladera import resources/ani-2x_8x --output ani-2x.ladera
         ladera import fitted.mtp --types Li P S --output li7p3s11.ladera
         ladera import MACE.model --output mace.ladera
         ladera import nequix-mp-1.nqx --output nequix.ladera

@@ -36,6 +36,8 @@ def grade(
 
         ladera grade mace-mp-small frames.extxyz --output graded.ladera
     """
+    from ase.data import chemical_symbols
+
     from ladera import loading
     from ladera.errors import ConfigError
     from ladera.training.active_set import choose_active_set, parts_with_features
@@ -52,10 +54,10 @@ def grade(
     choose_active_set(potential, dataset, GraphStore(dataset, potential.cutoff))
     potential.save(output)
     sizes = {
-        symbol: len(inverse)
+        chemical_symbols[number]: len(inverse)
         for part in parts_with_features(potential)
         if part.active_set is not None
-        for symbol, inverse in part.active_set.stored().items()
+        for number, inverse in part.active_set.inverses.items()
     }
     answer({"kind": "active_set", "frames": len(dataset), "features": sizes}, [output])
     print(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ladera.codes.published import PublishedModel
     from ladera.potential import Potential
     from ladera.recognition import FileKind
+
+_MANY_FUNCTIONS: Final = 1000
 
 
 def info(
@@ -111,9 +114,27 @@ def _print_model(model: Path) -> int:
     _print_origin(console, origin)
     for title, words in terms.items():
         console.print(f"{title.replace('_', ' ').capitalize()}: {words}", soft_wrap=True)
-    settings = origin.get("config", {"model": config})
+    settings = _shortened(origin.get("config", {"model": config}))
     console.print(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None).rstrip())
     return 0
+
+
+def _shortened(settings: Any) -> Any:
+    """Settings to print, in which thousands of symmetry functions are a number of each kind."""
+    if isinstance(settings, dict):
+        return {
+            key: _counted(value)
+            if key == "symmetry_functions" and len(value) > _MANY_FUNCTIONS
+            else _shortened(value)
+            for key, value in settings.items()
+        }
+    return [_shortened(value) for value in settings] if isinstance(settings, list) else settings
+
+
+def _counted(functions: list[dict[str, Any]]) -> str:
+    counts = Counter(function["kind"] for function in functions)
+    listed = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
+    return f"{listed}; --json prints each"
 
 
 def _domain(potential: Potential) -> str:
@@ -123,7 +144,7 @@ def _domain(potential: Potential) -> str:
     if potential.is_active_set_known:
         return "yes, by the active set of its training frames."
     parts = [potential.uncorrected, *potential.members]
-    if any(isinstance(part, SymmetryFunctionPotential) for part in parts):
+    if any(isinstance(part, SymmetryFunctionPotential) and part.knows_ranges for part in parts):
         return (
             "by the ranges of its symmetry functions; 'ladera grade' adds an active set, made of "
             "frames that it knows."

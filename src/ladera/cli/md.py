@@ -149,7 +149,7 @@ class _Seen:
 
     def _answer(self, output: Path) -> None:
         """The last row, and the means of the run, as a document."""
-        from ladera.simulation.run_folder import SimulationRun
+        from ladera.simulation.run_folder import SimulationRun, largest_grade
 
         run = SimulationRun.read(output)
         names = {
@@ -165,5 +165,6 @@ class _Seen:
         for name, (column, unit) in names.items():
             fields[f"last_{name}"] = run.table[column][-1], unit
             fields[f"mean_{name}"] = run.table[column].mean(), unit
+        fields["largest_grade"] = largest_grade(run.table), ""
         record = json.loads((output / "settings.json").read_text(encoding="utf-8"))
         answer(quantities("molecular_dynamics", fields, record), sorted(output.iterdir()))

@@ -142,9 +142,11 @@ def finish(result: Result, output: Path) -> int:
 
 
 def show(result: Result) -> None:
-    """Print a result's tables."""
+    """Print a result's tables, and how far it is from the training data."""
     for number, each in enumerate(result.tables()):
         print_table(each, "" if number else result.title)
+    if result.domain():
+        print(result.domain())
 
 
 def print_table(contents: Contents, title: str = "") -> None:

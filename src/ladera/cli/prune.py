@@ -19,7 +19,7 @@ def prune(
     /,
     *files: Annotated[Path, DATA, Parameter(help="Labelled frames, those of the training.")],
     cost: Annotated[
-        float, PLAIN, Parameter(help="Arithmetic of an atom to come down to, of the model's.")
+        float, PLAIN, Parameter(help="Time of an atom to come down to, of the model's.")
     ] = 0.5,
     epochs: Annotated[
         int, Parameter(help="Passes that improve the radial functions after it.", converter=whole)
@@ -54,6 +54,6 @@ def prune(
     answer({"kind": "pruned", "cost": pruned.cost, **sizes, "errors": errors}, [output])
     Console().print(error_table(errors, "model"))
     parts = (f"{name} {before} → {after}" for name, (before, after) in sizes.items())
-    print(f"{', '.join(parts)}: {pruned.cost:.2f} of the arithmetic.")
+    print(f"{', '.join(parts)}: about {pruned.cost:.2f} of the time.")
     print(f"Wrote {output}.")
     return 0

@@ -66,6 +66,8 @@ def relax(
         "energy": (last.potential_energy_ev, "eV"),
         "max_force": (last.max_force_ev_per_angstrom, "eV/Angstrom"),
         "max_stress": (last.max_stress_gpa, "GPa"),
+        "largest_grade": (last.largest_grade, ""),
+        "doubts": (result.doubts, ""),
         "positions": (result.atoms.positions, "Angstrom"),
         "cell": (result.atoms.cell.array, "Angstrom"),
         "symbols": (result.atoms.get_chemical_symbols(), ""),
@@ -77,6 +79,8 @@ def relax(
     )
     if last.max_stress_gpa is not None:
         reached += f", largest stress {last.max_stress_gpa:.2g} GPa"
+    if last.largest_grade is not None:
+        reached += f", largest grade {last.largest_grade:.3g}"
     if not result.converged:
         raise SimulationError(
             f"Not converged to {fmax:g} eV/Angstrom in {last.step} steps: {reached}. The structure "

@@ -26,6 +26,9 @@ def _twisted(linear: float) -> Callable[[Tensor], Tensor]:
     return lambda x: TWIST_TANH * torch.tanh(TWIST_INNER * x) + linear * x
 
 
+# CELU(x) = max(x, 0) + min(a (exp(x/a) - 1), 0) with the a of ANI (Barron, arXiv:1704.07483).
+CELU_ALPHA: Final = 0.1
+
 ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "linear": lambda x: x,
     "tanh": torch.tanh,
@@ -41,6 +44,8 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "tanh_weak_twist": _twisted(WEAK_TWIST_LINEAR),
     "tanh_scaled": _twisted(0.0),
     "leaky_relu": lambda x: torch.where(x < 0, 0.1 * x, x),
+    # Not torch's own, whose derivative knows its constant in single precision only.
+    "celu": lambda x: torch.where(x > 0, x, CELU_ALPHA * torch.expm1(x.clamp(max=0) / CELU_ALPHA)),
 }
 ACTIVATION_NUMBERS: Final = {name: number for number, name in enumerate(ACTIVATIONS)}
 
@@ -75,6 +80,11 @@ def activate(kind: int, x: float) -> tuple[float, float]:
         return x * x, 2.0 * x
     if kind == 13:
         return (0.1 * x, 0.1) if x < 0.0 else (x, 1.0)
+    if kind == 14:
+        if x > 0.0:
+            return x, 1.0
+        e = np.exp(x / CELU_ALPHA)
+        return CELU_ALPHA * np.expm1(x / CELU_ALPHA), e
     linear = TWIST_LINEAR if kind == 10 else (WEAK_TWIST_LINEAR if kind == 11 else 0.0)
     t = np.tanh(TWIST_INNER * x)
     return TWIST_TANH * t + linear * x, TWIST_TANH * TWIST_INNER * (1.0 - t * t) + linear

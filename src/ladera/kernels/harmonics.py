@@ -18,6 +18,7 @@ edges innermost.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from math import sqrt
 from typing import NamedTuple
@@ -345,17 +346,32 @@ def tangent_row(
 
 
 def legendre_coefficients(zeta: int, lambda_: float) -> Floats:
-    """kappa_l of 2^(1-zeta) (1 + lambda x)^zeta = sum_l kappa_l P_l(x), (zeta + 1,).
+    """kappa_l of 2^(1-zeta) (1 + lambda x)^zeta = sum_l kappa_l P_l(x), (zeta + 1,)."""
+    scale, power = Fraction(2) ** (1 - zeta), Fraction(lambda_)
+    return _legendre_series([scale * math.comb(zeta, n) * power**n for n in range(zeta + 1)])
+
+
+def chebyshev_coefficients(order: int) -> Floats:
+    """kappa_l of the Chebyshev polynomial T_n(x) = sum_l kappa_l P_l(x), (n + 1,)."""
+    last, this = [Fraction(0)], [Fraction(1)]  # those of T_n-1 and T_n, powers of x ascending
+    for n in range(order):
+        twice = [Fraction(0), *((1 if n == 0 else 2) * value for value in this)]
+        rest = [*last, *[Fraction(0)] * (len(twice) - len(last))]
+        last, this = this, [a - b for a, b in zip(twice, rest, strict=True)]
+    return _legendre_series(this)
+
+
+def _legendre_series(powers: Sequence[Fraction]) -> Floats:
+    """kappa_l of sum_n powers_n x^n = sum_l kappa_l P_l(x).
 
     From x^n = sum_{l = n, n-2, ...} P_l(x) (2l + 1) n! / (2^k k! (l + n + 1)!!), k = (n - l)/2, in
     exact rational arithmetic: the coefficients are right to the last digit.
     """
-    kappa = [Fraction(0)] * (zeta + 1)
-    for n in range(zeta + 1):
-        power = math.comb(zeta, n) * Fraction(lambda_) ** n
+    kappa = [Fraction(0)] * len(powers)
+    for n, power in enumerate(powers):
         for l in range(n, -1, -2):
             k = (n - l) // 2
             double_factorial = math.prod(range(l + n + 1, 0, -2))
             denominator = 2**k * math.factorial(k) * double_factorial
             kappa[l] += power * Fraction((2 * l + 1) * math.factorial(n), denominator)
-    return np.array([float(2 * value / 2**zeta) for value in kappa])
+    return np.array([float(value) for value in kappa])

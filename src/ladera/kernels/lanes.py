@@ -181,3 +181,121 @@ for _operator, _instruction in (
     (operator.truediv, "fdiv"),
 ):
     _make_operator(_operator, _instruction)
+
+
+# Several rows at once, as a tuple that stays in registers. Its length is that of another tuple, n,
+# which is known when functions are compiled: (0,) * 3 stands for three.
+
+
+def _rows(lanes: _Lanes, n: Any) -> Any:
+    return types.UniTuple(lanes, n.count)
+
+
+def _parts(builder: Any, rows: Any, kind: Any) -> list[Any]:
+    return [builder.extract_value(rows, k) for k in range(kind.count)]
+
+
+def _tuple(builder: Any, kind: Any, parts: Any) -> Any:
+    rows = ir.Constant(ir.ArrayType(_vector(kind.dtype), kind.count), ir.Undefined)
+    for k, part in enumerate(parts):
+        rows = builder.insert_value(rows, part, k)
+    return rows
+
+
+def _plus_product(builder: Any, total: Any, one: Any, two: Any) -> Any:
+    flags = ("contract", "nsz")
+    return builder.fadd(total, builder.fmul(one, two, flags=flags), flags=flags)
+
+
+def _numbers(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
+    """Where number ``start`` of a contiguous array is."""
+    return builder.gep(_make_array(kind)(context, builder, array).data, [start])
+
+
+def _spread_number(builder: Any, place: Any, k: Any, kind: _Lanes) -> Any:
+    return _spread(builder, builder.load(builder.gep(place, [k])), kind)
+
+
+@_intrinsic
+def zeros(_: Any, table: Any, n: Any) -> Any:
+    """As many rows of zeros as ``n`` is long."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.return_type
+        nothing = ir.Constant(_vector(kind.dtype), [0.0] * _vector(kind.dtype).count)
+        return _tuple(builder, kind, [nothing] * kind.count)
+
+    return _rows(_Lanes(table.dtype), n)(table, n), generate
+
+
+@_intrinsic
+def load_rows(_: Any, table: Any, row: Any, n: Any) -> Any:
+    """Rows ``row``, ``row`` + 1, ... of a contiguous table (rows, lanes)."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.return_type
+        first = _address(context, builder, sig.args[0], *args[:2])
+        places = [builder.gep(first, [_index(k)]) for k in range(kind.count)]
+        return _tuple(builder, kind, [builder.load(place, align=WIDTH) for place in places])
+
+    return _rows(_Lanes(table.dtype), n)(table, types.intp, n), generate
+
+
+@_intrinsic
+def store_rows(_: Any, table: Any, row: Any, rows: Any) -> Any:
+    """Write rows ``row``, ``row`` + 1, ... of a contiguous table (rows, lanes)."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        first = _address(context, builder, sig.args[0], *args[:2])
+        for k, part in enumerate(_parts(builder, args[2], sig.args[2])):
+            builder.store(part, builder.gep(first, [_index(k)]), align=WIDTH)
+        return context.get_dummy_value()
+
+    return types.void(table, types.intp, rows), generate
+
+
+@_intrinsic
+def plus_outer(_: Any, rows: Any, numbers: Any, start: Any, step: Any, lanes: _Lanes) -> Any:
+    """Each row plus a number times ``lanes``; numbers ``start`` + k ``step`` of an array."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _numbers(context, builder, sig.args[1], args[1], args[2])
+        found = []
+        for k, row in enumerate(_parts(builder, args[0], sig.args[0])):
+            offset = builder.mul(args[3], ir.Constant(args[3].type, k))
+            number = _spread_number(builder, place, offset, sig.args[4])
+            found.append(_plus_product(builder, row, number, args[4]))
+        return _tuple(builder, sig.return_type, found)
+
+    return rows(rows, numbers, types.intp, types.intp, lanes), generate
+
+
+@_intrinsic
+def plus_times(_: Any, rows: Any, factors: Any, lanes: _Lanes) -> Any:
+    """Each row plus a row of ``factors`` times ``lanes``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        one, two = (_parts(builder, args[k], sig.args[k]) for k in (0, 1))
+        pairs = zip(one, two, strict=True)
+        found = [_plus_product(builder, row, factor, args[2]) for row, factor in pairs]
+        return _tuple(builder, sig.return_type, found)
+
+    return rows(rows, factors, lanes), generate
+
+
+@_intrinsic
+def combined(_: Any, rows: Any, numbers: Any, start: Any) -> Any:
+    """The sum of all rows, each times a number, of an array from ``start`` on."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _numbers(context, builder, sig.args[1], args[1], args[2])
+        total = None
+        for k, row in enumerate(_parts(builder, args[0], sig.args[0])):
+            number = _spread_number(builder, place, ir.Constant(args[2].type, k), sig.return_type)
+            if total is None:
+                total = builder.fmul(row, number, flags=("contract", "nsz"))
+            else:
+                total = _plus_product(builder, total, row, number)
+        return total
+
+    return rows.dtype(rows, numbers, types.intp), generate

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ import torch
 from ladera.arrays import Integers
 
 SMALLEST_SHARE = 6  # atoms; fewer are done before a second thread has woken up
+
+SMALLEST_CHUNK, MOST_CHUNKS = 32, 32
 
 # What is done with a range: (thread, start, stop).
 Work = Callable[[int, int, int], None]
@@ -62,6 +65,13 @@ class Shares:
             wait(others)
         for other in others:
             other.result()
+
+
+def chunks(costs: Integers) -> list[tuple[int, int]]:
+    """Ranges of atoms of about the same cost, which do not depend on the number of threads."""
+    count = max(1, min(MOST_CHUNKS, len(costs) // SMALLEST_CHUNK))
+    inner = np.searchsorted(np.cumsum(costs), np.arange(1, count) * (costs.sum() / count)).tolist()
+    return list(pairwise([0, *inner, len(costs)]))
 
 
 @cache

@@ -30,6 +30,7 @@ from ladera.data.formats import extended_xyz
 from ladera.data.store import BLOCK, release
 from ladera.data.text import ending
 from ladera.errors import DataError
+from ladera.extrapolation import GRADE, LARGEST_GRADE
 from ladera.files import atomic_path, write_text_atomic
 from ladera.quantities import Quantity
 from ladera.table_files import TableWriter, Value
@@ -192,7 +193,7 @@ class _Columns:
 
     @property
     def _grade(self) -> str:
-        return "grade" if self._of_atoms else "largest_grade"
+        return GRADE if self._of_atoms else LARGEST_GRADE
 
     def row(self, values: Mapping[str, Any], atom: int | None = None) -> dict[str, Value]:
         """The fields of a frame, or of one of its atoms; empty where there is no value."""
@@ -203,8 +204,8 @@ class _Columns:
                 continue
             numbers = self._numbers(quantity, np.asarray(value, dtype=float), atom)
             row |= zip(self._names(quantity, key, word), numbers, strict=True)
-        if self._graded and np.isfinite(values["grade"]).all():
-            grade = values["grade"]
+        if self._graded and np.isfinite(values[GRADE]).all():
+            grade = values[GRADE]
             row[self._grade] = float(grade.max() if atom is None else grade[atom])
         return row
 

@@ -22,6 +22,7 @@ from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
 from ladera.data.store import release
 from ladera.errors import ConfigError, DataError, did_you_mean
+from ladera.extrapolation import GRADE
 from ladera.identity import describe_data, describe_model
 from ladera.labelling.asking import answers
 from ladera.loading import ModelLike, as_potential
@@ -159,7 +160,6 @@ class Labelled:
         return write(self, path)
 
 
-GRADE: Final = "grade"
 _NEXT_TO_NOTHING: Final = 0.01  # Angstrom
 UNLABELLED: Final = formats.LabelKeys(
     **{quantity.name: None for quantity in QUANTITIES}, virial=None

@@ -136,6 +136,11 @@ class Corrected(Potential):
         """Those of the model."""
         self.base.fit_statistics(graphs, statistics)
 
+    @property
+    def knows_domain(self) -> bool:
+        """As the model."""
+        return self.base.knows_domain
+
     def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:
         """That of the model: what is added was not learned."""
         return self.base.grade(graph, prediction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from pydantic import Field, model_serializer, model_validator
 
@@ -16,6 +16,9 @@ REACH: Final = 0.7
 
 class RepelledConfig(PotentialConfig):
     """Of a model that may learn what the repulsion of nuclei leaves; see :mod:`~.corrected`."""
+
+    # Files from before there were such keys, and what identifies them, stay as they are.
+    later_keys: ClassVar[tuple[str, ...]] = ("zbl",)
 
     zbl: bool = Field(
         default=False,
@@ -40,8 +43,9 @@ class RepelledConfig(PotentialConfig):
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialize: Callable[[RepelledConfig], dict[str, Any]]) -> dict[str, Any]:
-        """Files from before there was such a key, and what identifies them, stay as they are."""
+        """Without the later keys that say nothing new."""
         values = serialize(self)
-        if not self.zbl:
-            values.pop("zbl", None)
+        for name in self.later_keys:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                values.pop(name, None)
         return values

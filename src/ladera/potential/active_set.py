@@ -22,6 +22,7 @@ import torch
 from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 
+from ladera.potential.reach import STORED, Reach
 from ladera.threads import torch_threads
 
 # Of a feature's root mean square: what an atom must have of a direction to be there at all.
@@ -41,11 +42,13 @@ class ActiveSet:
     """A^-1 of each element, (m, m), float64, by atomic number.
 
     ``floor`` is an energy, eV/atom over free atoms, that no structure should be below: that of the
-    lowest frame, less what its heat may add; see :mod:`ladera.training.active_set`.
+    lowest frame, less what its heat may add; see :mod:`ladera.training.active_set`. ``reach`` is
+    which distances atoms had from each other in the frames; a file of an older Ladera has none.
     """
 
     inverses: Mapping[int, Tensor]
     floor: float | None = None
+    reach: Reach | None = None
 
     def grade(self, numbers: Tensor, features: Tensor) -> Tensor:
         """gamma / SWAP of atoms with numbers (n_atoms,) and features (n_atoms, m), float64.
@@ -66,13 +69,14 @@ class ActiveSet:
         tensors = {chemical_symbols[number]: each for number, each in self.inverses.items()}
         if self.floor is not None:
             tensors[_FLOOR] = torch.tensor(self.floor, dtype=torch.float64)
-        return tensors
+        return tensors | ({} if self.reach is None else self.reach.stored())
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor]) -> ActiveSet:
         """From what :meth:`stored` gave; RuntimeError for what is none."""
         floor = tensors.get(_FLOOR)
-        matrices = {name: each for name, each in tensors.items() if name != _FLOOR}
+        others = (_FLOOR, *STORED)
+        matrices = {name: each for name, each in tensors.items() if name not in others}
         for symbol, inverse in matrices.items():
             square = inverse.ndim == 2 and len(set(inverse.shape)) == 1
             if symbol not in atomic_numbers or not square or inverse.dtype != torch.float64:
@@ -80,10 +84,13 @@ class ActiveSet:
         return cls(
             {atomic_numbers[symbol]: inverse for symbol, inverse in matrices.items()},
             None if floor is None else float(floor),
+            Reach.restored(tensors),
         )
 
     @classmethod
-    def of(cls, passes: Passes, floor: float | None = None) -> ActiveSet:
+    def of(
+        cls, passes: Passes, floor: float | None = None, reach: Reach | None = None
+    ) -> ActiveSet:
         """Chosen from all atoms that ``passes`` goes through.
 
         It does so once for the scale of the features, and until no atom takes another's place: two
@@ -98,7 +105,7 @@ class ActiveSet:
                         swaps += chosen.offer(features[numbers == number].double().cpu())
                 if not swaps:
                     break
-        return cls({number: chosen.inverse for number, chosen in sets.items()}, floor)
+        return cls({number: chosen.inverse for number, chosen in sets.items()}, floor, reach)
 
 
 class MaxVol:

@@ -15,7 +15,7 @@ from ladera import display
 from ladera.arguments import require
 from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError
-from ladera.extrapolation import Extrapolation
+from ladera.extrapolation import GRADE, LARGEST_GRADE, Extrapolation
 from ladera.graph import NeighborList
 from ladera.potential.committee import CALIBRATED
 from ladera.potential.contract import Potential
@@ -66,6 +66,10 @@ class LaderaCalculator(Calculator):
     the committee is (see :class:`ladera.potential.Prediction`). Get them with
     ``calculator.get_property("forces_std", atoms)``.
 
+    A model that knows its training domain gives ``grade`` (n_atoms,), how far each atom is from it
+    (at most 1 inside; :meth:`ladera.potential.Potential.grade`), and ``largest_grade``, that of the
+    structure. They are computed when asked for: ``calculator.get_property("grade", atoms)``.
+
     A structure without a volume has no stress: asking raises PropertyUnavailableError, which is a
     DataError and ASE's PropertyNotImplementedError in one. An element the model does not know
     raises DataError and names the atom.
@@ -111,7 +115,8 @@ class LaderaCalculator(Calculator):
         if not potential.partitions_energy:
             views = [view for view in views if view not in _OF_ATOMS]
         spreads = [f"{q.name}_std" for q in CALIBRATED if potential.members and q in given]
-        self.implemented_properties = [*(q.name for q in given), *views, *spreads]
+        grades = [GRADE, LARGEST_GRADE] if potential.knows_domain else []
+        self.implemented_properties = [*(q.name for q in given), *views, *spreads, *grades]
 
     @property
     def prediction(self) -> Prediction:
@@ -175,6 +180,11 @@ class LaderaCalculator(Calculator):
             self._graded = (prediction, None if grade is None else _array(grade))
         return self._graded[1]
 
+    def largest_grade(self) -> float | None:
+        """That of the atom of the last structure which is farthest from the training data."""
+        grade = self.grade()
+        return None if grade is None else float(grade.max())
+
     def extrapolating_atoms(self) -> int | None:
         """How many atoms of the last structure are outside the training domain.
 
@@ -199,6 +209,11 @@ class LaderaCalculator(Calculator):
             return (
                 f"{name} is the spread of a committee's members, and this is a single model; give "
                 "several."
+            )
+        if name in (GRADE, LARGEST_GRADE):
+            return (
+                "The model keeps no record of its training domain; 'ladera grade MODEL FRAMES' "
+                "adds one, an active set made of frames that it knows."
             )
         remedy = next((q.remedy for q in QUANTITIES if q.name == name), "")
         return (
@@ -243,6 +258,8 @@ class LaderaCalculator(Calculator):
 
     def _derive(self, name: str) -> Any:
         prediction = self.prediction
+        if name in (GRADE, LARGEST_GRADE):
+            return self.grade() if name == GRADE else self.largest_grade()
         if name == "energies":
             return _array(prediction.atomic_energies)
         if name == "stresses":

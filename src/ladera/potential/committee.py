@@ -193,6 +193,12 @@ class Committee(Potential):
             factors=calibration_of(self).factors,
         )
 
+    @property
+    def knows_domain(self) -> bool:
+        """Whether a member does, or the spread is calibrated."""
+        known = calibration_of(self).largest_force_std is not None
+        return known or any(member.knows_domain for member in self.members)
+
     def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:
         r"""The largest grade among the members', and that of the spread.
 

@@ -154,6 +154,11 @@ class Potential(nn.Module, ABC):
         """
         return self.active_set_grade(graph, prediction)
 
+    @property
+    def knows_domain(self) -> bool:
+        """Whether :meth:`grade` says something: by an active set, or in a way of its own."""
+        return self.active_set is not None or type(self).grade is not Potential.grade
+
     def grade_features(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:
         """What the last layer of the model multiplies, of each atom: (n_atoms, m).
 

@@ -30,6 +30,7 @@ from ladera.properties.structures import largest_grade
 from ladera.properties.survival import Survival, survival
 from ladera.properties.vibrations import Vibrations, vibrations
 from ladera.quantities import MILLI, QUANTITIES, STRESS, pretty
+from ladera.simulation.doubts import doubts
 from ladera.simulation.records import write_structure
 from ladera.simulation.relaxation import relax
 from ladera.simulation.run_folder import RunFolder
@@ -82,6 +83,10 @@ class Card(Result):
         rows = zip(self.subjects, self.findings, self.verdicts, strict=True)
         columns = (Column(self.model), Column("found"), Column("to be trusted"))
         return Table(columns, tuple(rows))
+
+    def domain(self) -> str:
+        """Nothing: lines of the card say it."""
+        return ""
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """How many of the things looked at came out well."""
@@ -146,6 +151,7 @@ def validate(
         findings=tuple(line[1] for line in work.lines),
         verdicts=tuple(line[2] for line in work.lines),
         provenance=record,
+        largest_grade=work.largest_grade,
     )
     card.save(work.folder)
     forget(work.folder)
@@ -182,6 +188,7 @@ class _Work:
         self.potential, self.folder = potential, folder
         self.lines: list[tuple[str, str, str]] = []
         self.saved: list[Path] = []
+        self.largest_grade = math.nan  # of all pieces
         self.of_cell = (UNCOMPARED, "")  # verdict on what follows from the stress, and why
         self.task = Task("validation", float(sum(SHARES.values())))
 
@@ -221,6 +228,8 @@ class _Work:
                 GOOD,
             )
         found.calc = RememberingCalculator(self.potential, self.folder / FOLDER)
+        for doubt in doubts(self.potential, atoms, found):
+            self.say("relaxation", doubt, LIMIT)
         return found
 
     def piece(self, name: str, compute: Callable[[], Result]) -> Result | None:
@@ -237,6 +246,7 @@ class _Work:
             self.say(name.replace("_", " "), str(error), LIMIT)
             return None
         self.saved.append(place)
+        self.largest_grade = float(np.fmax(self.largest_grade, found.largest_grade))
         return found
 
     def labels(self, errors: dict[str, Any]) -> None:
@@ -274,6 +284,7 @@ class _Work:
     def domain(self, atoms: Atoms) -> None:
         """Whether the structure is like what the model was trained on."""
         grade = largest_grade(atoms)
+        self.largest_grade = float(np.fmax(self.largest_grade, grade))
         if not math.isfinite(grade):
             words = "not known; `ladera grade` makes an active set of frames the model knows"
             self.say("training domain", words, UNCOMPARED)
@@ -341,6 +352,7 @@ class _Work:
             words = f"{hot.survived:.3g} of {hot.asked:.3g} ps at {hot.temperature:g} K"
             if math.isfinite(hot.outside):
                 words += f", atoms outside the training domain in {hot.outside:.0%} of the rows"
+                words += f" (largest grade {hot.largest_grade:.3g})" if hot.outside else ""
             verdict = BAD if hot.reason else (LIMIT if hot.outside > 0.1 else GOOD)
             self.say("twice the hottest training temperature", words, verdict)
 

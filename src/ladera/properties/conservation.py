@@ -20,7 +20,7 @@ from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
-from ladera.simulation.run_folder import RunFolder
+from ladera.simulation.run_folder import RunFolder, largest_grade
 from ladera.simulation.settings import MDSettings
 from ladera.tables import Column, Number, Table
 from ladera.units import BOLTZMANN
@@ -142,7 +142,7 @@ def energy_conservation(
         _run(atoms, potential, Path(folder), float(step), duration, temperature)
         for step in track(steps, "runs, one for each time step")
     ]
-    drift, fluctuation = np.array(runs).T
+    drift, fluctuation, grades = np.array(runs).T
     limit = 1e3 * FLUCTUATION * BOLTZMANN * temperature
     sound = (np.abs(drift) < DRIFT) & (fluctuation < limit)
     count = int(np.argmin([*sound, False]))
@@ -153,6 +153,7 @@ def energy_conservation(
         drift=drift,
         fluctuation=fluctuation,
         safe=float(steps[count - 1]) if count else float("nan"),
+        largest_grade=float(np.fmax.reduce(grades)),
     )
 
 
@@ -163,8 +164,8 @@ def _run(
     timestep: float,
     duration: float,
     temperature: float,
-) -> tuple[float, float]:
-    """Drift (meV/atom/ps) and fluctuation (meV/atom) of one run."""
+) -> tuple[float, float, float]:
+    """Drift (meV/atom/ps), fluctuation (meV/atom) and largest grade of one run."""
     steps = max(_ROWS, round(1000 * duration / timestep))
     settings = MDSettings(
         ensemble="nve",
@@ -182,10 +183,10 @@ def _run(
             warnings.simplefilter("ignore", SimulationWarning)  # the table says what is too long
             run_md(atoms, potential, settings, place.path, resume=place.holds_run)
     except SimulationError:
-        return float("nan"), float("nan")
+        return float("nan"), float("nan"), largest_grade(place.table())
     rows = place.table()
     time, energy = rows["time_fs"] / 1000, 1e3 * rows["total_energy_ev"] / len(atoms)
     line = np.polynomial.Polynomial.fit(time, energy, 1).convert()
     rest = energy - line(time)
     slope = float(line.coef[1]) if len(line.coef) > 1 else 0.0
-    return slope, float(np.sqrt((rest**2).mean()))
+    return slope, float(np.sqrt((rest**2).mean())), largest_grade(rows)

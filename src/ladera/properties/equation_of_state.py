@@ -18,6 +18,7 @@ from ladera.plotting import INK, PALETTE, axes, style
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import (
+    largest_grade,
     require_crystal,
     require_fmax,
     require_strain,
@@ -176,6 +177,7 @@ def equation_of_state(
         derivative=values[3],
         derivative_error=errors[3],
         residual=np.array([1e3 * fit[2] for fit in fits]),
+        largest_grade=largest_grade(*crystals),
     )
 
 

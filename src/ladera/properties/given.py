@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar
 
+import numpy as np
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ladera.arguments import bind
 from ladera.errors import ArgumentError, PropertyError, told
-from ladera.extrapolation import FAR
+from ladera.extrapolation import FAR, judgement
 from ladera.loading import ModelLike, as_potential
 from ladera.potential import LaderaCalculator, Potential
 from ladera.properties.result import Result
 from ladera.properties.trajectory import Trajectory, read_trajectory
 from ladera.simulation.extrapolation import warn_of_structures
+from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.structures import StructureLike, as_atoms
 
 if TYPE_CHECKING:
@@ -130,18 +134,30 @@ def of_trajectory(
     return _taking(function, "trajectory")
 
 
-def _warn_of(structures: Sequence[Atoms], result: Any) -> None:
-    """Say it when a structure, or one that the result is made of, is outside the training domain.
+def _graded(result: R, structures: Sequence[Atoms]) -> R:
+    """The result with the largest grade of the structures, or of those that it is made of.
 
-    From the grade on at which a frame is worth a label: a property is of many structures near it.
+    Warns from the grade on at which a frame is worth a label: a property is of many structures near
+    it.
     """
     calculator = structures[0].calc
     if not isinstance(calculator, LaderaCalculator):
-        return
+        return result
     met = result.structures_met() if isinstance(result, Result) else []
-    warn_of_structures(
+    found = warn_of_structures(
         calculator.potential, met or structures, "the structure", above=FAR, stacklevel=4
     )
+    if not isinstance(result, Result):
+        return result
+    if not found > FAR and result.largest_grade > FAR:
+        warnings.warn(
+            "Extrapolation: an atom of a structure that this is made of has a grade of "
+            f"{result.largest_grade:.4g}, where 1 is the edge of the training data. "
+            f"{judgement(result.largest_grade)}",
+            SimulationWarning,
+            stacklevel=4,
+        )
+    return replace(result, largest_grade=float(np.fmax(found, result.largest_grade)))
 
 
 _READERS: Final[dict[str, Callable[[Any], Any]]] = {
@@ -164,9 +180,7 @@ def _taking(function: Callable[..., R], *names: str, model: bool = False) -> Cal
         if not model:
             return function(*given, *rest, **kwargs)
         given[0] = with_calculator(given[0], rest[0] if rest else None)
-        result = function(*given, *rest[1:], **kwargs)
-        _warn_of(given, result)
-        return result
+        return _graded(function(*given, *rest[1:], **kwargs), given)
 
     parameters = list(inspect.signature(function).parameters.values())
     place = Parameter.POSITIONAL_ONLY

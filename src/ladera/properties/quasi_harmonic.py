@@ -20,6 +20,7 @@ from ladera.properties.phonons import LARGEST_NOISE, force_constants, frequencie
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import (
+    largest_grade,
     require_crystal,
     require_strain,
     scaled_crystals,
@@ -130,8 +131,8 @@ def quasi_harmonic(
     atoms, size = supercell_of(atoms, supercell)  # the same of all volumes
     energies, crystals = [], []
     factors = np.linspace(1 - strain / 2, 1 + strain, points)
-    scaled_cells = track(scaled_crystals(atoms, factors, fmax), "volumes, phonons")
-    for factor, scaled in zip(factors, scaled_cells, strict=True):
+    strained = scaled_crystals(atoms, factors, fmax)
+    for factor, scaled in zip(factors, track(strained, "volumes, phonons"), strict=True):
         energies.append(float(scaled.get_potential_energy()))
         crystals.append(force_constants(scaled, size, displacement))
         lowest = float(frequencies(crystals[-1], _COARSE_MESH).min())
@@ -168,4 +169,5 @@ def quasi_harmonic(
         gruneisen=fit.gruneisen_parameters[:n],
         heat_capacity=fit.heat_capacity_P.heat_capacities[:n] * _PER_MOLE,
         volumes=fit.volumes,
+        largest_grade=largest_grade(*strained),
     )

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 import ladera
 from ladera import display, provenance
 from ladera.errors import DataError
+from ladera.extrapolation import LARGEST_GRADE
 from ladera.files import check_form, write_text_atomic
 from ladera.plotting import style, to_svg
 from ladera.schemas import Record, Stored
@@ -76,7 +77,9 @@ class Result(ABC):
 
     ``spread`` holds for each numeric field the sample standard deviation over the members of a
     committee, in the field's unit and shape; it is empty for a single potential. ``provenance`` is
-    the record of how it was made, see :mod:`ladera.properties.recorded`.
+    the record of how it was made, see :mod:`ladera.properties.recorded`. ``largest_grade`` is that
+    of an atom in any structure that the result is made of (:meth:`ladera.Potential.grade`), NaN
+    where it is not known.
     """
 
     kind: ClassVar[str]  # its key in KINDS
@@ -85,6 +88,7 @@ class Result(ABC):
 
     spread: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    largest_grade: float = dataclasses.field(default=math.nan, compare=False)
 
     @abstractmethod
     def table(self) -> Table:
@@ -109,10 +113,9 @@ class Result(ABC):
 
     def __repr__(self) -> str:
         """Scalars, and the shapes of arrays, with units."""
-        known = [f for f in dataclasses.fields(self) if f.name not in ("spread", "provenance")]
         parts = [
             f"{field.name} {display.short(getattr(self, field.name), field.metadata['unit'])}"
-            for field in known
+            for field in dataclasses.fields(self)
             if "unit" in field.metadata
         ]
         return display.lines(type(self).__name__, [*parts, "with spread" if self.spread else ""])
@@ -134,6 +137,15 @@ class Result(ABC):
     def structures_met(self) -> list[Atoms]:
         """The structures that it is made of, where they are others than it was given."""
         return []
+
+    def domain(self) -> str:
+        """The largest grade in words; "" where it is not known."""
+        if not math.isfinite(self.largest_grade):
+            return ""
+        return (
+            f"Largest grade of an atom: {self.largest_grade:.3g}; up to 1 it is like the training "
+            "data."
+        )
 
     def motion(self) -> tuple[list[Atoms], list[str]] | None:
         """Frames for the report's 3D view and what each is; None where nothing moves."""
@@ -189,7 +201,8 @@ class Result(ABC):
             values = {name: _rich(field["value"]) for name, field in contents["fields"].items()}
             for field in dataclasses.fields(cls):
                 value = values.get(field.name)
-                if "unit" in field.metadata and value is not None:
+                of_numbers = "unit" in field.metadata or field.name == LARGEST_GRADE
+                if of_numbers and value is not None:
                     np.asarray(value, float)  # TypeError or ValueError for other than numbers
             spread = {name: _rich(value) for name, value in contents["spread"].items()}
             # Those of version 0.1 have no record.

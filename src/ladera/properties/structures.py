@@ -209,11 +209,14 @@ def relax_ions(
         )
 
 
-def largest_grade(atoms: Atoms) -> float:
-    """The largest grade of an atom by the structure's model; NaN where it has none."""
-    if not isinstance(atoms.calc, LaderaCalculator):
+def largest_grade(*structures: Atoms) -> float:
+    """The largest grade of an atom by the structures' model; NaN where it has none."""
+    calculator = structures[0].calc
+    if not isinstance(calculator, LaderaCalculator):
         return np.nan
-    potential = atoms.calc.potential
-    with torch.no_grad():
-        grades = potential.grade(Graph.from_atoms(atoms, potential.cutoff))
-    return np.nan if grades is None else float(grades.max())
+    potential, found = calculator.potential, []
+    for atoms in structures:  # no forces are needed
+        with torch.no_grad():
+            grades = potential.grade(Graph.from_atoms(atoms, potential.cutoff))
+        found.append(np.nan if grades is None else float(grades.max()))
+    return max(found)

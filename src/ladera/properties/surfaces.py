@@ -165,6 +165,7 @@ def surfaces(
         terminations=tuple(row.pop("planes") for row in found),
         alike=tuple(row.pop("alike") for row in found),
         **_columns(found),
+        largest_grade=max(row["grade"] for row in found),
     )
 
 

@@ -18,7 +18,7 @@ from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
-from ladera.simulation.run_folder import RunFolder
+from ladera.simulation.run_folder import RunFolder, largest_grade
 from ladera.simulation.settings import MDSettings
 from ladera.tables import Column, Number, Table
 
@@ -134,4 +134,5 @@ def survival(
         times=times,
         temperatures=rows.get("temperature_k", np.empty(0)),
         extrapolating=extrapolating,
+        largest_grade=largest_grade(rows),
     )

@@ -190,6 +190,7 @@ def vacancies(
         schottky=float((counts @ removal[:, -1] + energy) / units),
         formula=f"{atoms.symbols.formula.reduce()[0]:metal}",
         grade=grades[:, -1],
+        largest_grade=float(grades.max()),
     )
 
 

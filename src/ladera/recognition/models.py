@@ -16,6 +16,7 @@ from ladera.recognition.kinds import (
     says,
 )
 from ladera.recognition.look import PICKLE, ZIP, Look
+from ladera.recognition.networks import is_of_aenet, is_of_amp, networks_of_aenet
 
 
 def _read(name: str, matches: Match) -> FileKind:
@@ -107,11 +108,15 @@ MODELS: Final = (
             lambda look: '"node_embedding.linear.weight"' in look.tensors,
         ),
     ),
+    _read("a state dict of TorchANI", pickles("aev_computer")),
     _read(
         "a checkpoint of SevenNet",
         pickles("model_state_dict", "onehot_to_feature_x"),
     ),
     _read("a model of Nequix", _is_nequix),
+    _read("the list of files of an ANI ensemble (NeuroChem)", begins(r"\S+\.params\s*\n")),
+    _read("a potential of Amp", lambda look: is_of_amp(look.head[:512])),
+    _read("a network of aenet", lambda look: is_of_aenet(look.head[:512])),
     # Compiled: the weights cannot be had without running the program.
     _other(
         "a model exported by metatrain or metatomic (TorchScript)",
@@ -181,7 +186,6 @@ MODELS: Final = (
     _other("a SchNet or PaiNN of schnetpack", pickles("schnetpack"), _BY_FUNCTION),
     _other("a model of matgl (M3GNet, TensorNet ...)", pickles("matgl"), _BY_FUNCTION),
     _other("a checkpoint of torchmd-net", pickles("representation_model"), _BY_FUNCTION),
-    _other("an ANI of TorchANI", pickles("aev_computer"), _BY_FUNCTION),
     _other(
         "a model of sGDML",
         archives(r"^R_d_desc_alpha\.npy$"),
@@ -245,6 +249,11 @@ MODELS: Final = (
 
 MODEL_FOLDERS: Final = (
     _read("a model of n2p2 or RuNNer", holds("input.nn")),
+    _read(
+        "an ANI potential of NeuroChem",
+        lambda look: any(name.endswith(".params") for name in look.names),
+    ),
+    _read("a model of aenet", lambda look: any(True for _ in networks_of_aenet(look.path))),
     _other(
         "a model of GRACE (SavedModel of TensorFlow)",
         lambda look: {"saved_model.pb", "metadata.yaml"} <= look.names,

@@ -269,6 +269,7 @@ def _shown(saved: Result, where: Path, identifier: str, atom_frames: int) -> dic
         "tables": saved.tables(),
         "figure": to_svg(saved.plot(), f"{saved.title}. {saved.caption}", identifier),
         "caption": saved.caption,
+        "domain": saved.domain(),
         "origin": origin_section.section(saved.provenance),
         "scene": None if motion is None else motion.scene,
         "still": None if motion is None else _still(motion, identifier),

@@ -12,13 +12,14 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from ladera.arrays import Floats
 from ladera.errors import DataError, reason_of
+from ladera.extrapolation import FAR, LARGEST_GRADE
 from ladera.properties.mean_squares import error_of_mean
 from ladera.quantities import MILLI
 from ladera.report import figures, viewer
 from ladera.report.training_section import Plate
 from ladera.simulation.comparison import before_and_after
-from ladera.simulation.run_folder import LogRow, SimulationRun, trajectory_file
-from ladera.table_files import column
+from ladera.simulation.run_folder import LogRow, SimulationRun, largest_grade, trajectory_file
+from ladera.table_files import Columns, column
 from ladera.tables import columns_of, with_error
 
 _UNITS: Final = {each.name: each.unit for each in columns_of(LogRow)}
@@ -123,6 +124,14 @@ def _md_facts(simulation: SimulationRun, skip: float) -> Iterator[tuple[str, str
     if len(outside):
         share = np.count_nonzero(outside > 0) / np.count_nonzero(np.isfinite(outside))
         yield "Atoms outside the training domain", f"in {share:.1%} of the rows of the log"
+    yield from _domain(table)
+
+
+def _domain(table: Columns) -> Iterator[tuple[str, str]]:
+    """How far it went from the training data, where that is known."""
+    if np.isfinite(largest_grade(table)):
+        last = column(table, LARGEST_GRADE)[-1]
+        yield "Largest grade of an atom", f"{largest_grade(table):.3g}, at the end {last:.3g}"
 
 
 def _average(name: str, values: Floats, unit: str, pattern: str) -> Iterator[tuple[str, str]]:
@@ -150,6 +159,7 @@ def _relax_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
     energy = column(table, "potential_energy_ev")
     if len(energy):
         yield "Potential energy gained", f"{energy[0] - energy[-1]:.4g} eV"
+    yield from _domain(table)
 
 
 def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:
@@ -204,6 +214,12 @@ def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:
             "Atoms outside",
             "Atoms whose surroundings are unlike those the model was trained on.",
         )
+    yield from plate(
+        LARGEST_GRADE,
+        "Largest grade",
+        "Grade of the atom that is farthest from the training data; up to 1 it is like them.",
+        logarithmic=largest_grade(table) > FAR,
+    )
     yield from plate(
         "max_force_std_ev_per_angstrom",
         "Force uncertainty",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -37,11 +38,11 @@ def warn_of_structures(
     *,
     above: float = EDGE,
     stacklevel: int = 2,
-) -> None:
-    """SimulationWarning when an atom of some structures has a grade ``above``: which, and why.
+) -> float:
+    """The largest grade of an atom; SimulationWarning when it is ``above``: which, and why.
 
-    ``what`` is what a sentence calls the structures, in the plural where there are several. Nothing
-    of a model that does not know its training domain.
+    ``what`` is what a sentence calls the structures, in the plural where there are several. NaN of
+    a model that does not know its training domain.
     """
     worst, words, outside = 0.0, "", 0
     for atoms in structures:
@@ -49,7 +50,7 @@ def warn_of_structures(
             prediction = evaluate(potential, Graph.from_atoms(atoms, potential.cutoff))
             found = potential.grade(prediction.graph, prediction)
         if found is None:
-            return
+            return math.nan
         grades = found.double().cpu().numpy()
         if float(grades.max()) > worst:
             reasons = potential.explain_grade(prediction.graph, prediction)
@@ -62,6 +63,7 @@ def warn_of_structures(
             SimulationWarning,
             stacklevel=stacklevel + 1,
         )
+    return worst
 
 
 class SelectedFrames:

@@ -292,6 +292,7 @@ class _Run:
             pressure_gpa=_pressure(atoms, kinetic_energy),
             volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
             extrapolating_atoms=self._calculator.extrapolating_atoms(),
+            largest_grade=self._calculator.largest_grade(),
             **_spread(self._calculator.prediction),
             **self._flux(),
         )

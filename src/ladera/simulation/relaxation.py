@@ -22,6 +22,7 @@ from ladera.loading import as_potential
 from ladera.potential import LaderaCalculator, PropertyUnavailableError
 from ladera.progress import Task
 from ladera.simulation.comparison import COLUMNS, SYMMETRY_TOLERANCE, Row, before_and_after
+from ladera.simulation.doubts import doubts
 from ladera.simulation.extrapolation import warn_of_structures
 from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.held import require_honoured
@@ -54,6 +55,7 @@ class Relaxation:
     atoms: Atoms  # the last structure, likewise
     converged: bool
     last: RelaxRow
+    doubts: tuple[str, ...] = ()  # why the model may have made it up; see the module doubts
 
     def __repr__(self) -> str:
         """Whether it has converged, after how many steps, and what is left."""
@@ -143,7 +145,10 @@ def relax(
         if place is not None:
             place.write_final(frame, "relax")
     _check_result(row, calculator, moving)
-    return Relaxation(start, frame, converged, row)
+    found = tuple(doubts(potential, start, frame))
+    for sentence in found:
+        warnings.warn(sentence, SimulationWarning, stacklevel=3)
+    return Relaxation(start, frame, converged, row, found)
 
 
 def _iterations(
@@ -212,6 +217,7 @@ def _row(step: int, atoms: Atoms, calculator: LaderaCalculator) -> RelaxRow:
         max_stress_gpa=max_stress,
         volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
         extrapolating_atoms=calculator.extrapolating_atoms(),
+        largest_grade=calculator.largest_grade(),
     )
 
 
@@ -250,29 +256,7 @@ def _check_result(row: RelaxRow, calculator: LaderaCalculator, atoms: Atoms) -> 
             f"The structure collapsed: {str(error).rstrip('.')}. The model is wrong here; train "
             "it on structures like this one."
         ) from error
-    _warn_of_energy(calculator, len(atoms))
     if row.extrapolating_atoms:
         warn_of_structures(
             calculator.potential, [atoms], "the relaxed structure", above=1.0, stacklevel=4
-        )
-
-
-def _warn_of_energy(calculator: LaderaCalculator, n_atoms: int) -> None:
-    """SimulationWarning for an energy that the training frames do not explain."""
-    potential, graph = calculator.potential, calculator.prediction.graph
-    parts = potential.members or (potential,)
-    sets = [part.active_set for part in parts if part.active_set is not None]
-    floors = [each.floor for each in sets if each.floor is not None]
-    free = parts[0].free_atom_energies()
-    if not floors or free is None:
-        return
-    references = float(free[potential.element_index(graph)].sum())
-    energy = (float(calculator.results["energy"]) - references) / n_atoms
-    if energy < min(floors):
-        warnings.warn(
-            f"The relaxed structure is {1000 * (min(floors) - energy):.3g} meV/atom below all that "
-            "the training frames, cooled down, could have: the model may have made this minimum "
-            "up. Compare its energy with that of the start by your reference.",
-            SimulationWarning,
-            stacklevel=4,
         )

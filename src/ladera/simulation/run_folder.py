@@ -20,6 +20,7 @@ that nothing the interrupted run wrote afterwards is left or written twice.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -33,6 +34,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from ladera import provenance, table_files
 from ladera.errors import DataError, SimulationError
+from ladera.extrapolation import LARGEST_GRADE
 from ladera.files import read_json, require_absent, write_text_atomic
 from ladera.identity import changes_of_run
 from ladera.lock import locked
@@ -65,6 +67,9 @@ _LAST: Final = {
 _FREE: Final = ("stop_grade", "stop_deviation", "select_grade")
 
 
+_LARGEST_GRADE: Final = "grade of the atom that is farthest from the training data, 1 at its edge"
+
+
 @dataclass(frozen=True)
 class LogRow:
     """One row of md.csv; None is an empty field."""
@@ -81,6 +86,7 @@ class LogRow:
     extrapolating_atoms: int | None = described(
         "atoms outside the model's training domain; None for a model without a record of it"
     )
+    largest_grade: float | None = described(_LARGEST_GRADE, default=None)
     energy_std_ev: float | None = described(
         "a committee's standard deviation of the energy; None for a single model",
         "eV",
@@ -114,6 +120,7 @@ class RelaxRow:
     extrapolating_atoms: int | None = described(
         "atoms outside the model's training domain; None for a model without a record of it"
     )
+    largest_grade: float | None = described(_LARGEST_GRADE, default=None)
 
 
 HEAT_FLUX: Final = tuple(f"heat_flux_{axis}_ev_angstrom_per_fs" for axis in "xyz")
@@ -420,6 +427,12 @@ class SimulationRun:
                 f"{path} cannot be read ({error}); run the simulation again "
                 "or take the file away to report without it."
             ) from error
+
+
+def largest_grade(table: table_files.Columns) -> float:
+    """The largest grade of an atom in any row of a simulation; NaN where none is known."""
+    grades = table_files.column(table, LARGEST_GRADE)
+    return float(np.nanmax(grades)) if len(grades) else math.nan
 
 
 def trajectory_file(folder: Path) -> Path:

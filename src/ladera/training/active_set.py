@@ -15,6 +15,7 @@ from ladera.data.dataset import Dataset
 from ladera.graph import Graph
 from ladera.labelling.asking import batches
 from ladera.potential import ActiveSet, Potential
+from ladera.potential.reach import Reach
 from ladera.progress import Task
 from ladera.units import BOLTZMANN
 
@@ -38,7 +39,8 @@ def choose_active_set(
     chosen = np.arange(len(dataset)) if frames is None else frames
     for part in parts_with_features(potential):
         passes = _Passes(part, dataset, graphs, chosen, heads)
-        part.active_set = ActiveSet.of(passes, _floor(part, dataset[chosen]))
+        reach = Reach.of((graphs[int(k)] for k in chosen), part.cutoff)
+        part.active_set = ActiveSet.of(passes, _floor(part, dataset[chosen]), reach)
 
 
 def parts_with_features(potential: Potential) -> list[Potential]:

@@ -56,7 +56,8 @@ def export(
 
     ``more`` are further lines for the ``input.nn``, such as keywords of a training. Returns the
     files. Raises ConfigError for a potential that is no HDNNP and for one that n2p2
-    cannot express: the activation tanh_twist, hidden layers or output activations that differ
+    cannot express: symmetry functions with shifts of the angle or of Chebyshev polynomials, the
+    activation tanh_twist, hidden layers or output activations that differ
     between elements, or hidden activations that differ in more than one element. Warns, with
     :class:`SettingsWarning`, of functions that n2p2 computes wrongly.
     """
@@ -66,6 +67,7 @@ def export(
             f"A model of the architecture {potential.config.architecture} cannot be written for "
             "n2p2; export an hdnnp model."
         )
+    _refuse_other_kinds(potential)
     _warn_of_confusion(potential)
     potential = _with_plain_tanh(potential)
     shapes = _shapes(potential)
@@ -107,6 +109,15 @@ def statistics(potential: HDNNP, element: int) -> Statistics:
     if mode == "sigma":
         of_element.deviation[of_element.deviation <= 0] = 1.0
     return of_element
+
+
+def _refuse_other_kinds(potential: HDNNP) -> None:
+    kinds = {f.kind for functions in potential.plan.functions for f in functions if not f.in_n2p2}
+    if kinds:
+        raise ConfigError(
+            f"The model has symmetry functions of the kind {' and '.join(sorted(kinds))}, which "
+            "n2p2 does not; train with functions: gaussian to export it."
+        )
 
 
 def _warn_of_confusion(potential: HDNNP) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ladera.arrays import Reals
 from ladera.kernels.compilation import inlined, simd
-from ladera.kernels.mace.geometry import Edges
+from ladera.kernels.edges import Edges
 from ladera.kernels.mace.layout import Atoms
-from ladera.kernels.mace.splines import ROWS, TERMS
+from ladera.kernels.splines import ROWS, TERMS
 
 
 @simd
@@ -43,5 +43,5 @@ def _spline(weights: Reals, e: int, table: Reals, knot: int) -> float:
     """The only function of a table at an edge, or its slope; ``weights`` (TERMS, n_edges)."""
     total = 0.0
     for k in range(TERMS):
-        total += weights[k, e] * table[ROWS * knot + k + 2 * (k >= ROWS), 0]
+        total += weights[k, e] * table[ROWS * (knot + k) + (k > 0), 0]
     return total

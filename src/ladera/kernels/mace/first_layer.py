@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ladera.arrays import Reals
 from ladera.kernels.compilation import simd
-from ladera.kernels.mace.geometry import EdgeGradients, Edges
+from ladera.kernels.edges import EdgeGradients, Edges
 from ladera.kernels.mace.layout import Atoms, Rows, clear, span
 from ladera.kernels.mace.radial import values_and_slopes
 

@@ -9,15 +9,15 @@ a fixed order.
 from __future__ import annotations
 
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import expit
 
 from ladera.arrays import Integers, Reals
-from ladera.kernels import harmonics
-from ladera.kernels.mace import geometry
+from ladera.kernels import edges, harmonics
+from ladera.kernels.edges import System
 from ladera.kernels.mace.layers import Features, Memory, ProductStep, Run, SumStep
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.prepared import Preparation, Prepared
@@ -25,15 +25,6 @@ from ladera.kernels.mace.tables import Model
 from ladera.kernels.threads import Shares
 
 ATOM_COST = 32  # edges that cost about as much as an atom itself
-
-
-class System(NamedTuple):
-    """A structure as :class:`ladera.graph.Graph` has it."""
-
-    species: Integers  # (n_atoms,) indices of the model's elements
-    vectors: Reals  # (n_edges, 3) in the precision of the model, Angstrom
-    row_pointer: Integers  # (n_atoms + 1,)
-    neighbors: Integers  # (n_edges,)
 
 
 class Inference:
@@ -177,8 +168,8 @@ class Inference:
             channels=self.model.channels,
             degree=degree,
             shares=Shares(atoms.rows[:, 1] - atoms.rows[:, 0] + ATOM_COST),
-            edges=geometry.make_edges(n_edges, degree, self.numpy_dtype),
-            bars=geometry.EdgeGradients(
+            edges=edges.make_edges(n_edges, degree, self.numpy_dtype),
+            bars=edges.EdgeGradients(
                 distance=np.zeros(n_edges, self.numpy_dtype),
                 harmonics=np.zeros(((degree + 1) ** 2, n_edges), self.numpy_dtype),
             ),
@@ -187,10 +178,10 @@ class Inference:
 
         def work(thread: int, start: int, stop: int) -> None:
             rows, t = (
-                np.empty((harmonics.FORWARD_ROWS, geometry.BLOCK), self.numpy_dtype),
-                np.empty(geometry.BLOCK),
+                np.empty((harmonics.FORWARD_ROWS, edges.BLOCK), self.numpy_dtype),
+                np.empty((2, edges.BLOCK)),
             )
-            geometry.fill_all(start, stop, vectors, prepared.knots, self._norms, run.edges, t, rows)
+            edges.fill_all(start, stop, vectors, prepared.knots, self._norms, run.edges, t, rows)
 
         run.shares.items(work, n_edges)
         return run
@@ -199,8 +190,8 @@ class Inference:
         gradients = np.empty((len(run.bars.distance), 3), self.numpy_dtype)
 
         def work(thread: int, start: int, stop: int) -> None:
-            rows = np.empty((harmonics.REVERSE_ROWS, geometry.BLOCK), self.numpy_dtype)
-            geometry.edge_gradients(start, stop, self._norms, run.edges, run.bars, rows, gradients)
+            rows = np.empty((harmonics.REVERSE_ROWS, edges.BLOCK), self.numpy_dtype)
+            edges.edge_gradients(start, stop, self._norms, run.edges, run.bars, rows, gradients)
 
         run.shares.items(work, len(gradients))
         return gradients

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ladera.arrays import Reals
+from ladera.kernels.edges import EdgeGradients, Edges
 from ladera.kernels.mace import density, first_layer, gates, messages, products
-from ladera.kernels.mace.geometry import EdgeGradients, Edges
 from ladera.kernels.mace.layout import Atoms, Rows, blocks, layout
 from ladera.kernels.mace.linear import Linear, multiply
 from ladera.kernels.mace.prepared import Gate, Product, Sum

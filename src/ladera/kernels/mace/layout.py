@@ -23,7 +23,7 @@ class Atoms(NamedTuple):
     elements: Integers  # (n_atoms,) among the elements present
     rows: Integers  # (n_atoms, 2) where the edges of an atom start and stop
     senders: Integers  # (n_edges,) the neighbour
-    pairs: Integers  # (n_edges,) first knot of the splines of the pair of elements
+    pairs: Integers  # (n_edges,) first coefficient of the splines of its elements
 
 
 class Rows(NamedTuple):

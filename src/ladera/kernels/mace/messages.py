@@ -13,8 +13,8 @@ import numpy as np
 
 from ladera.arrays import Integers, Reals
 from ladera.kernels.compilation import inlined, simd
+from ladera.kernels.edges import EdgeGradients, Edges
 from ladera.kernels.mace import lanes, radial
-from ladera.kernels.mace.geometry import EdgeGradients, Edges
 from ladera.kernels.mace.lanes import LANES
 from ladera.kernels.mace.layout import Atoms, Rows, clear, span
 from ladera.kernels.mace.tables import Path

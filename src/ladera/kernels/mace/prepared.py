@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from ladera.arrays import Integers, Reals
 from ladera.kernels.mace.linear import Linear
 from ladera.kernels.mace.messages import Couplings, couple
 from ladera.kernels.mace.monomials import Monomials, Nodes, find_monomials
-from ladera.kernels.mace.splines import FEWEST, ROWS, Knots, intervals_for, polynomials, tabulate
 from ladera.kernels.mace.tables import Layer, Model
+from ladera.kernels.splines import ROWS, Knots, choose_knots, sites, tabulate
 
-# Largest error between the knots of the splines, in units of the largest value; and the singular
+# Largest error between the knots of the splines, see ``choose_knots``; and the singular
 # values of the first layer's radial functions that are left out.
 TOLERANCES = {torch.float64: (1e-12, 1e-12), torch.float32: (2e-7, 1e-8)}
 LANES = 8  # functions of the first layer come in multiples of this
@@ -71,7 +71,7 @@ class Prepared:
 
     present: tuple[int, ...]
     knots: Knots
-    pair_base: Integers  # (present, present) first knot of the tables for receiver and sender
+    pair_base: Integers  # (present, present) first coefficient for receiver and sender
     sums: list[Sum]
     products: list[Product]
     readouts: list[Reals]  # (C,) of every layer but the last
@@ -86,7 +86,7 @@ class Preparation:
         self.numpy_dtype: np.dtype[Any] = np.dtype(str(dtype).removeprefix("torch."))
         self._prepared: dict[tuple[int, ...], Prepared] = {}
         self._tables: dict[tuple[int, ...], Reals] = {}
-        self._counts: dict[tuple[tuple[int, int], ...], int] = {}
+        self._knots: dict[tuple[tuple[int, int], ...], Knots] = {}
         self._singular: dict[tuple[int, ...], tuple[Reals, Reals]] = {}
         self._coefficients: dict[tuple[int, int], Reals] = {}
 
@@ -111,16 +111,15 @@ class Preparation:
     def _prepare(self, present: tuple[int, ...]) -> Prepared:
         model = self.model
         pairs, pair_base = self._pairs(present)
-        intervals = self._intervals(tuple(pairs))
-        n_knots = intervals + 1
+        knots = self._knots_for(tuple(pairs))
         sums = [
-            self._first_sum(present, pairs, n_knots),
-            *(self._sum(t, present, pairs, n_knots) for t in range(1, len(model.layers))),
+            self._first_sum(present, pairs, knots),
+            *(self._sum(t, present, pairs, knots) for t in range(1, len(model.layers))),
         ]
         return Prepared(
             present=present,
-            knots=Knots(model.cutoff / intervals, n_knots, polynomials()),
-            pair_base=pair_base * n_knots,
+            knots=knots,
+            pair_base=pair_base * knots.size,
             sums=sums,
             products=[self._product(t, present) for t in range(len(model.layers))],
             readouts=[self._array(readout) for readout in model.readouts],
@@ -141,41 +140,38 @@ class Preparation:
         table = [[numbers[min(a, b), max(a, b)] for b in present] for a in present]
         return pairs, np.array(table, np.int64)
 
-    def _intervals(self, pairs: tuple[tuple[int, int], ...]) -> int:
-        if pairs not in self._counts:
-            radials = [layer.radial for layer in self.model.layers]
-            radials += [layer.density for layer in self.model.layers if layer.density is not None]
-            tolerance, count = TOLERANCES[self.dtype][0], FEWEST
-            for radial in radials:
-                for pair in pairs:
-                    count = intervals_for(radial, pair, self.model.cutoff, tolerance, count)
-            self._counts[pairs] = count
-        return self._counts[pairs]
+    def _knots_for(self, pairs: tuple[tuple[int, int], ...]) -> Knots:
+        """Dense enough for the radial functions of these pairs in all layers."""
+        if pairs not in self._knots:
+            functions = [layer.radial for layer in self.model.layers]
+            functions += [layer.density for layer in self.model.layers if layer.density is not None]
+            radials = [partial(f, receiver=a, sender=b) for f in functions for a, b in pairs]
+            tolerance = TOLERANCES[self.dtype][0]
+            self._knots[pairs] = choose_knots(radials, self.model.cutoff, tolerance)
+        return self._knots[pairs]
 
-    def _factors(self, pair: tuple[int, int], n_knots: int) -> tuple[Reals, Reals]:
+    def _factors(self, pair: tuple[int, int], knots: Knots) -> tuple[Reals, Reals]:
         """Radial functions of the first layer as functions on the knots times vectors."""
-        key = (n_knots, *pair)
+        key = (*knots.intervals.tolist(), *pair)
         if key not in self._singular:
-            distances = np.linspace(0.0, self.model.cutoff, n_knots)
-            values = self.model.layers[0].radial(distances, *pair)
+            values = self.model.layers[0].radial(sites(knots), *pair)
             self._singular[key] = _singular(values, TOLERANCES[self.dtype][1])
         return self._singular[key]
 
     def _first_sum(
-        self, present: tuple[int, ...], pairs: list[tuple[int, int]], n_knots: int
+        self, present: tuple[int, ...], pairs: list[tuple[int, int]], knots: Knots
     ) -> Sum:
         """Singular vectors of the radial functions, and one matrix for all that is linear."""
         model, layer = self.model, self.model.layers[0]
-        spacing = model.cutoff / (n_knots - 1)
         x = model.embedding @ layer.up[0]
         n = x.shape[1]
-        factors = [self._factors(pair, n_knots) for pair in pairs]
+        factors = [self._factors(pair, knots) for pair in pairs]
         rank = max(len(vectors) for _, vectors in factors)
         rank += -rank % LANES
         tables, vectors = [], []
         for values, rows in factors:
             missing = rank - len(rows)
-            tables.append(tabulate(np.pad(values, ((0, 0), (0, missing))), spacing))
+            tables.append(tabulate(np.pad(values, ((0, 0), (0, missing))), knots))
             vectors.append(np.pad(rows, ((0, missing), (0, 0))))
         _, numbers = self._pairs(present)
         own = model.pairs != "same" or layer.mix_element
@@ -202,13 +198,13 @@ class Preparation:
             n_input=1,
             couplings=None,
             columns=(len(present),) * len(mix),
-            density=self._density(layer, pairs, n_knots),
+            density=self._density(layer, pairs, knots),
             least_density=layer.least_density,
             gate=gate,
         )
 
     def _sum(
-        self, t: int, present: tuple[int, ...], pairs: list[tuple[int, int]], n_knots: int
+        self, t: int, present: tuple[int, ...], pairs: list[tuple[int, int]], knots: Knots
     ) -> Sum:
         layer = self.model.layers[t]
         mix: list[list[Reals]] = []
@@ -222,7 +218,7 @@ class Preparation:
         if layer.gate is not None:
             rest = [up @ matrix for up, matrix in zip(layer.up, layer.gate.rest, strict=True)]
             gate = Gate(self._one_each(rest), None, self._one_each(layer.gate.last))
-        table = self._table(t, pairs, n_knots)
+        table = self._table(t, pairs, knots)
         return Sum(
             table=table,
             mix=Linear(mix),
@@ -230,33 +226,29 @@ class Preparation:
             n_input=len(self.model.layers[t - 1].out),
             couplings=couple(layer.paths, table),
             columns=columns,
-            density=self._density(layer, pairs, n_knots),
+            density=self._density(layer, pairs, knots),
             least_density=layer.least_density,
             gate=gate,
         )
 
-    def _table(self, t: int, pairs: list[tuple[int, int]], n_knots: int) -> Reals:
+    def _table(self, t: int, pairs: list[tuple[int, int]], knots: Knots) -> Reals:
         """Splines of all pairs; without a dependence on pairs they are the same for every set."""
-        layer, key = self.model.layers[t], (t, n_knots)
+        layer, key = self.model.layers[t], (t, *knots.intervals.tolist())
         if key in self._tables:
             return self._tables[key]
-        distances = np.linspace(0.0, self.model.cutoff, n_knots)
-        spacing = self.model.cutoff / (n_knots - 1)
-        size = ROWS * n_knots * len(layer.paths)
+        size = ROWS * knots.size * len(layer.paths)
         table = np.empty((len(pairs) * size, layer.up[0].shape[1]), self.numpy_dtype)
         for i, pair in enumerate(pairs):
-            values = layer.radial(distances, *pair)
-            table[i * size : (i + 1) * size] = tabulate(values, spacing, len(layer.paths))
+            values = layer.radial(sites(knots), *pair)
+            table[i * size : (i + 1) * size] = tabulate(values, knots, len(layer.paths))
         if self.model.pairs == "same":
             self._tables[key] = table
         return table
 
-    def _density(self, layer: Layer, pairs: list[tuple[int, int]], n_knots: int) -> Reals | None:
+    def _density(self, layer: Layer, pairs: list[tuple[int, int]], knots: Knots) -> Reals | None:
         if layer.density is None:
             return None
-        distances = np.linspace(0.0, self.model.cutoff, n_knots)
-        spacing = self.model.cutoff / (n_knots - 1)
-        tables = [tabulate(layer.density(distances, *pair), spacing) for pair in pairs]
+        tables = [tabulate(layer.density(sites(knots), *pair), knots) for pair in pairs]
         return self._array(np.concatenate(tables))
 
     def _product(self, t: int, present: tuple[int, ...], fold: bool = True) -> Product:
@@ -299,7 +291,7 @@ def _of(matrices: Reals, element: int) -> Reals:
 
 
 def _singular(values: Reals, cut: float) -> tuple[Reals, Reals]:
-    """Functions (n_knots, rank) and vectors (rank, n_functions) whose product is ``values``."""
+    """Functions (n, rank) and vectors (rank, n_functions) whose product is ``values``."""
     left, sizes, right = np.linalg.svd(values, full_matrices=False)
     rank = int((sizes > cut * sizes[0]).sum())
     return left[:, :rank] * sizes[:rank], right[:rank]

@@ -6,8 +6,8 @@ from typing import Any
 
 from ladera.arrays import Reals
 from ladera.kernels.compilation import inlined
-from ladera.kernels.mace.geometry import Edges
-from ladera.kernels.mace.splines import ROWS
+from ladera.kernels.edges import Edges
+from ladera.kernels.splines import ROWS
 
 
 @inlined
@@ -23,9 +23,10 @@ def values_times(
     f: Reals,
 ) -> None:
     """Radial functions w of a path, and their product f with a sender's features x."""
-    k, n = _places(pair + edges.knot[e], n_paths, path)
-    r0, r1, r2, r3, r4 = table[k], table[k + 1], table[k + 2], table[k + 3], table[k + 4]
-    r5, r6, r7 = table[n], table[n + 1], table[n + 2]
+    k, step = _places(pair + edges.knot[e], n_paths, path)
+    n = k + 4 * step
+    r0, r1, r2, r3 = table[k - 1], table[k + step], table[k + 2 * step], table[k + 3 * step]
+    r4, r5, r6, r7 = table[n], table[n + step], table[n + 2 * step], table[n + 3 * step]
     b0, b1, b2, b3, b4, b5, b6, b7 = _column(edges.basis, e)
     for c in range(w.size):
         value = b0 * r0[c] + b1 * r1[c] + b2 * r2[c] + b3 * r3[c]
@@ -46,9 +47,10 @@ def values_and_slopes(
     slope: Reals,
 ) -> None:
     """Radial functions w of a path, and their slopes."""
-    k, n = _places(pair + edges.knot[e], n_paths, path)
-    r0, r1, r2, r3, r4 = table[k], table[k + 1], table[k + 2], table[k + 3], table[k + 4]
-    r5, r6, r7 = table[n], table[n + 1], table[n + 2]
+    k, step = _places(pair + edges.knot[e], n_paths, path)
+    n = k + 4 * step
+    r0, r1, r2, r3 = table[k - 1], table[k + step], table[k + 2 * step], table[k + 3 * step]
+    r4, r5, r6, r7 = table[n], table[n + step], table[n + 2 * step], table[n + 3 * step]
     b0, b1, b2, b3, b4, b5, b6, b7 = _column(edges.basis, e)
     _, d1, d2, d3, d4, d5, d6, d7 = _column(edges.slope, e)
     for c in range(w.size):
@@ -59,10 +61,9 @@ def values_and_slopes(
 
 
 @inlined
-def _places(knot: int, n_paths: int, path: int) -> tuple[int, int]:
-    """Where in a table the rows of a knot begin, and the derivatives of the next knot."""
-    k = ROWS * (knot * n_paths + path)
-    return k, k + ROWS * n_paths + 2
+def _places(coefficient: int, n_paths: int, path: int) -> tuple[int, int]:
+    """Where in a table the difference of a coefficient is, and how far it is to the next."""
+    return ROWS * (coefficient * n_paths + path) + 1, ROWS * n_paths
 
 
 @inlined

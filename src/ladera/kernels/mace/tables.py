@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ladera.arrays import Integers, Reals
-
-# Functions of the distances (n,) for the elements of the receiving and of the sending atom, as
-# (n, n_functions). See ``Model.pairs`` for whether the elements matter.
-Radial = Callable[[Reals, int, int], Reals]
-
+from ladera.kernels.splines import Radial
 
 # Whether radial functions depend on the elements of the two atoms, and on who is which.
 Pairs = Literal["same", "unordered", "ordered"]

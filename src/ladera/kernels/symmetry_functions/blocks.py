@@ -5,7 +5,12 @@ from __future__ import annotations
 from ladera.arrays import Integers
 from ladera.kernels.compilation import simd
 from ladera.kernels.cutoffs import cutoff_function
-from ladera.kernels.symmetry_functions.factors import compact_function, damp, powers
+from ladera.kernels.symmetry_functions.factors import (
+    compact_function,
+    damp,
+    powers,
+    shifted_powers,
+)
 from ladera.kernels.symmetry_functions.pairs import (
     COSINE,
     DF,
@@ -25,7 +30,7 @@ from ladera.kernels.symmetry_functions.pairs import (
     find_pairs,
     select_members,
 )
-from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
+from ladera.kernels.symmetry_functions.plan_arrays import JOINT, NARROW, SHIFTED, PlanArrays
 from ladera.kernels.vector_math import arc_cosine
 
 
@@ -68,18 +73,22 @@ def _angles(plan: PlanArrays, group: int, block: int, n: int, pairs: Pairs) -> N
     """The angular parts of a block, and their slopes in cos theta."""
     cosine = pairs.geometry[block, COSINE, :n]
     theta, sine = pairs.rows[THETA, :n], pairs.rows[SINE, :n]
+    work, bits = pairs.rows[WORK, :n], pairs.bits[:n]
     first = plan.angles.start[group]
     known = False
     for a in range(first, plan.angles.start[group + 1]):
         value, slope = pairs.angles[block, a - first, 0, :n], pairs.angles[block, a - first, 1, :n]
         kind, one, two = plan.angles.kind[a], plan.angles.first[a], plan.angles.second[a]
+        if kind == SHIFTED:
+            shifted_powers(one, two, cosine, value, slope, work, bits)
+            continue
         if kind < 0:
-            powers(one, two, cosine, value, slope)
+            powers(one, two, cosine, value, slope, work, bits)
             continue
         if not known:
             arc_cosine(cosine, theta, sine)
             known = True
-        compact_function(kind, one, two, theta, value, slope, pairs.rows[WORK, :n], pairs.bits[:n])
+        compact_function(kind, one, two, theta, value, slope, work, bits)
         # d theta / d cos = -1 / sin. Where the sine vanishes so does the slope, since a window
         # either ends there or has its middle there, and so does d cos: any finite ratio will do.
         for p in range(n):
@@ -93,9 +102,9 @@ def _term(
     """The radial part of a term; the sides come from the term before where it has the same."""
     first, side = plan.terms.start[group], plan.terms.side[term]
     t = term - first
-    narrow = plan.triplets.narrow[group]
+    form = plan.triplets.form[group]
     if t == 0 or side != plan.terms.side[term - 1]:
-        _sides(plan, plan.sides.start[center] + side, side, narrow, block, t, n, pairs)
+        _sides(plan, plan.sides.start[center] + side, side, form == NARROW, block, t, n, pairs)
         if plan.triplets.first_element[group] < 0:
             j, k = pairs.partners[block, 0, :n], pairs.partners[block, 1, :n]
             sides, charge = pairs.rows[SIDES, :n], pairs.neighbor[4]
@@ -104,7 +113,7 @@ def _term(
     damp(
         plan.terms.eta[term],
         plan.terms.shift[term],
-        3.0 if narrow else 2.0,
+        3.0 if form == NARROW else (1.0 if form == JOINT else 2.0),
         pairs.rows[SUM, :n],
         pairs.rows[SUM_SQUARES, :n],
         pairs.rows[SIDES, :n],

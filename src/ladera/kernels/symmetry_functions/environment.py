@@ -11,10 +11,10 @@ import numpy as np
 from ladera.arrays import Floats, Integers
 from ladera.kernels.compilation import simd
 from ladera.kernels.cutoffs import cutoff_function
-from ladera.kernels.symmetry_functions.factors import compact_function, gaussian
+from ladera.kernels.symmetry_functions.factors import chebyshev, compact_function, gaussian
 from ladera.kernels.symmetry_functions.pairs import Pairs, forget_blocks, make_pairs
 from ladera.kernels.symmetry_functions.plan import Plan
-from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
+from ladera.kernels.symmetry_functions.plan_arrays import CHEBYSHEV, PlanArrays
 
 # Up to so many neighbours an atom's moments are computed neighbour by neighbour.
 FEW = 24
@@ -165,6 +165,7 @@ def _fill_channels(plan: PlanArrays, pair: int, start: int, stop: int, ws: Works
     r = ws.distance[start:stop]
     f, df = ws.rows[0, start:stop], ws.rows[1, start:stop]
     work, bits = ws.rows[2, start:stop], ws.bits[start:stop]
+    rows, slopes = ws.g[:, start:stop], ws.slope[:, start:stop]
     known = -1.0
     for q in range(first, channels.start[pair + 1]):
         g, slope = ws.g[q - first, start:stop], ws.slope[q - first, start:stop]
@@ -175,6 +176,9 @@ def _fill_channels(plan: PlanArrays, pair: int, start: int, stop: int, ws: Works
         if cutoff != known:
             known = cutoff
             cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, known, r, f, df, work, bits)
+        if kind == CHEBYSHEV:
+            chebyshev(int(channels.eta[q]), q - first, cutoff, r, f, df, rows, slopes)
+            continue
         gaussian(channels.eta[q], channels.shift[q], r, f, df, g, slope, work, bits)
 
 

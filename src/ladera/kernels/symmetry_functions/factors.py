@@ -1,4 +1,4 @@
-"""What symmetry functions are products of, over arrays: Gaussians, powers, compact functions."""
+"""What symmetry functions are products of, over arrays: Gaussians, powers, polynomials, windows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from ladera.arrays import Floats, Integers
 from ladera.kernels.compilation import simd
-from ladera.kernels.vector_math import exponential
+from ladera.kernels.symmetry_functions.functions import COSINE_FACTOR
+from ladera.kernels.vector_math import exponential, logarithm
 
 
 @simd
@@ -64,36 +65,127 @@ def damp(
 
 
 @simd
-def powers(lambda_: float, zeta: float, cosines: Floats, value: Floats, slope: Floats) -> None:
+def powers(
+    lambda_: float,
+    zeta: float,
+    cosines: Floats,
+    value: Floats,
+    slope: Floats,
+    work: Floats,
+    bits: Integers,
+) -> None:
     """b^zeta and its slope zeta lambda b^(zeta-1) in cos theta, b = max(1 + lambda cos theta, 0).
 
-    A whole zeta takes repeated squaring, any other the power function. Both are 0 where b is, also
-    for negative zeta.
+    Both are 0 where b is, also for negative zeta.
     """
     n = cosines.size
-    whole = np.int64(zeta)
-    if zeta == whole and whole > 0:
-        for j in range(n):
-            value[j] = max(1.0 + lambda_ * cosines[j], 0.0)  # holds b^(2^i)
-            slope[j] = 1.0
-        exponent = whole - 1
-        while exponent > 0:
-            if exponent & 1:
-                for j in range(n):
-                    slope[j] *= value[j]
-            exponent >>= 1
-            if exponent > 0:
-                for j in range(n):
-                    value[j] *= value[j]
-    else:
-        for j in range(n):
-            base = 1.0 + lambda_ * cosines[j]
-            slope[j] = base ** (zeta - 1.0) if base > 0.0 else 0.0
+    for j in range(n):
+        value[j] = max(1.0 + lambda_ * cosines[j], 0.0)
+    _power_below(zeta, value, slope, work, bits)
     factor = zeta * lambda_
     for j in range(n):
         base = max(1.0 + lambda_ * cosines[j], 0.0)
         value[j] = slope[j] * base
         slope[j] *= factor if base > 0.0 else 0.0
+
+
+@simd
+def shifted_powers(
+    angle: float,
+    zeta: float,
+    cosines: Floats,
+    value: Floats,
+    slope: Floats,
+    work: Floats,
+    bits: Integers,
+) -> None:
+    """b^zeta and its slope in cos theta, b = 1 + cos(theta' - angle), cos theta' = 0.95 cos theta.
+
+    From cos(theta' - angle) = cos theta' cos(angle) + sin theta' sin(angle), without any arc
+    cosine; the sine is above 0.3, and b above 0.05.
+    """
+    n = cosines.size
+    along, across = np.cos(angle), np.sin(angle)
+    for j in range(n):
+        c = COSINE_FACTOR * cosines[j]
+        value[j] = 1.0 + c * along + np.sqrt(1.0 - c * c) * across
+    _power_below(zeta, value, slope, work, bits)
+    for j in range(n):
+        c = COSINE_FACTOR * cosines[j]
+        s = np.sqrt(1.0 - c * c)
+        below = slope[j]
+        value[j] = below * (1.0 + c * along + s * across)
+        slope[j] = zeta * COSINE_FACTOR * (along - across * c / s) * below
+
+
+@simd
+def _power_below(zeta: float, base: Floats, result: Floats, work: Floats, bits: Integers) -> None:
+    """result = base^(zeta-1) for base >= 0; base is lost.
+
+    A whole zeta takes repeated squaring, any other exp((zeta-1) ln base), which is 1e-300^(zeta-1)
+    where base is 0.
+    """
+    n = base.size
+    whole = np.int64(zeta)
+    if zeta == whole and whole > 0:
+        for j in range(n):
+            result[j] = 1.0
+        exponent = whole - 1
+        while exponent > 0:  # base holds base^(2^i)
+            if exponent & 1:
+                for j in range(n):
+                    result[j] *= base[j]
+            exponent >>= 1
+            if exponent > 0:
+                for j in range(n):
+                    base[j] *= base[j]
+    else:
+        for j in range(n):
+            base[j] = max(base[j], 1e-300)
+        logarithm(base, work, bits)
+        for j in range(n):
+            work[j] *= zeta - 1.0
+        exponential(work, result, bits)
+
+
+@simd
+def chebyshev(
+    order: int,
+    row: int,
+    cutoff: float,
+    r: Floats,
+    f: Floats,
+    df: Floats,
+    g: Floats,
+    slope: Floats,
+) -> None:
+    """Row of g and of its slope: T_n(2 r / cutoff - 1) f, from f = f_c(r) and df = f_c'(r).
+
+    The rows before it are those of the lower orders: g_n = 2 x g_n-1 - g_n-2.
+    """
+    n = r.size
+    this, this_slope = g[row], slope[row]
+    scale = 2.0 / cutoff
+    if order == 0:
+        for j in range(n):
+            this[j] = f[j]
+            this_slope[j] = df[j]
+    elif order == 1:
+        for j in range(n):
+            x = scale * r[j] - 1.0
+            this[j] = x * f[j]
+            this_slope[j] = scale * f[j] + x * df[j]
+    else:
+        last, last_slope, before, before_slope = (
+            g[row - 1],
+            slope[row - 1],
+            g[row - 2],
+            slope[row - 2],
+        )
+        for j in range(n):
+            x = 2.0 * (scale * r[j] - 1.0)
+            this[j] = x * last[j] - before[j]
+            this_slope[j] = 2.0 * scale * last[j] + x * last_slope[j] - before_slope[j]
 
 
 @simd

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from ase.data import atomic_numbers
 from pydantic import (
@@ -10,7 +11,9 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -44,8 +47,18 @@ Shape = Literal[
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 
 
+# The cosine of a shifted function's angle is made smaller by this, as in TorchANI: the angle then
+# stays away from 0 and 180 degrees, where the arc cosine has no derivative.
+COSINE_FACTOR: Final = 0.95
+# Beyond this the moments cost more than the triplets of any realistic neighbourhood.
+LARGEST_DEGREE: Final = 32
+
+
 class _Function(BaseModel):
-    """What both families share. ``NUMBERS`` gives each kind its number in RuNNer and n2p2."""
+    """What all families share.
+
+    ``NUMBERS`` gives each kind its number in RuNNer and n2p2; above 100 are kinds that these lack.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -71,7 +84,7 @@ class _Function(BaseModel):
 
     @model_validator(mode="after")
     def _right_number_of_neighbors(self) -> _Function:
-        wanted = 0 if self.weighted else 2 if self.angular else 1
+        wanted = 0 if self.sums_over_all else 2 if self.angular else 1
         if len(self.neighbors) != wanted:
             raise ValueError(f"a {self.kind} function has {wanted} neighbour element(s)")
         return self
@@ -79,7 +92,7 @@ class _Function(BaseModel):
     @property
     def about(self) -> str:
         """What it looks at, in a chemist's words: distances to O, or angles O-Al-O."""
-        if self.weighted:
+        if not self.neighbors:
             return (
                 "angles between all neighbours" if self.angular else "distances to all neighbours"
             )
@@ -89,7 +102,7 @@ class _Function(BaseModel):
 
     @property
     def number(self) -> int:
-        """Its type in RuNNer and n2p2."""
+        """Its type in RuNNer and n2p2, if these have such a kind."""
         return self.NUMBERS[self.kind]
 
     @property
@@ -103,9 +116,18 @@ class _Function(BaseModel):
         return self.kind.endswith("narrow")
 
     @property
-    def weighted(self) -> bool:
-        """Whether it sums over neighbours of all elements, weighted with the atomic number."""
+    def in_n2p2(self) -> bool:
+        """Whether RuNNer or n2p2 have such a kind."""
+        return self.number < 100
+
+    @property
+    def sums_over_all(self) -> bool:
+        """Whether it sums over neighbours of all elements, each with its weight."""
         return self.kind.startswith("weighted")
+
+    def weight(self, symbol: str) -> float:
+        """The factor of a neighbour: its atomic number in the weighted kinds, mostly 1."""
+        return float(atomic_numbers[symbol]) if self.sums_over_all else 1.0
 
     @property
     def _elements(self) -> tuple[float, ...]:
@@ -245,4 +267,99 @@ class PolynomialFunction(_Function):
         return (*radial, self.angle_left, self.angle_right)
 
 
-SymmetryFunction = Annotated[GaussianFunction | PolynomialFunction, Field(discriminator="kind")]
+class ShiftedFunction(_Function):
+    r"""A wide function with a shift of its angle (Smith, Isayev, Roitberg, Chem. Sci. 8, 3192
+    (2017)).
+
+        shifted_wide:   G = 2^(1-zeta) sum_{j<k} (1 + cos(theta_jik - angle))^zeta
+                            exp(-eta [(r_ij + r_ik)/2 - shift]^2) f_c(r_ij) f_c(r_ik)
+
+    over neighbours j and k of the given elements. theta is arccos(0.95 cos theta') of the angle
+    theta' between the two, as in TorchANI, so that the forces of atoms on a line are continuous.
+    """
+
+    NUMBERS = {"shifted_wide": 101}
+
+    kind: Literal["shifted_wide"] = Field(description="shifted_wide, the angular functions of ANI.")
+    eta: NonNegativeFloat = Field(description="Gaussian exponent, 1/Angstrom^2.")
+    shift: float = Field(
+        default=0.0, description="Centre of the Gaussian of the mean distance, Angstrom."
+    )
+    zeta: Annotated[float, Field(ge=1)] = Field(description="Angular exponent, at least 1.")
+    angle: Annotated[float, Field(ge=0, le=180)] = Field(
+        description="Where the angular part is largest, degrees."
+    )
+
+    @property
+    def sort_key(self) -> tuple[float, ...]:
+        """Order inside one central element."""
+        number = float(self.number)
+        radial = (number, self.cutoff, self.eta, self.shift)
+        return (*radial, self.zeta, self.angle, *self._elements)
+
+
+class ChebyshevFunction(_Function):
+    r"""A coefficient of the radial or angular distribution of all neighbours in Chebyshev
+    polynomials T_n (Artrith, Urban, Ceder, Phys. Rev. B 96, 014112 (2017)).
+
+        chebyshev_radial:    G = sum_j w_j T_n(2 r_ij / r_c - 1) f_c(r_ij)
+        chebyshev_angular:   G = sum_{j<k} w_j w_k T_n(cos theta_jik) f_c(r_ij) f_c(r_ik)
+
+    n is the order. The weights w of the elements are 1, which describes the structure, or other
+    numbers, which tell the elements apart.
+    """
+
+    NUMBERS = {"chebyshev_radial": 111, "chebyshev_angular": 112}
+
+    kind: Literal["chebyshev_radial", "chebyshev_angular"] = Field(
+        description="chebyshev_radial or chebyshev_angular, over neighbours of all elements."
+    )
+    order: NonNegativeInt = Field(description="Order n of the polynomial.")
+    weights: tuple[tuple[str, float], ...] = Field(
+        default=(), description="Weight of each neighbour element, such as {H: -1, O: 1}; else 1."
+    )
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _pairs_of_weights(cls, given: Any) -> Any:
+        """A mapping as pairs, which can be compared and hashed."""
+        return tuple(given.items()) if isinstance(given, Mapping) else given
+
+    @field_validator("weights")
+    @classmethod
+    def _of_elements(cls, weights: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+        unknown = [symbol for symbol, _ in weights if symbol not in atomic_numbers]
+        if unknown:
+            raise ValueError(f"'{unknown[0]}' is not a chemical symbol")
+        return tuple(sorted(weights, key=lambda pair: atomic_numbers[pair[0]]))
+
+    @field_serializer("weights")
+    def _mapping_of_weights(self, weights: tuple[tuple[str, float], ...]) -> dict[str, float]:
+        return dict(weights)
+
+    @model_validator(mode="after")
+    def _not_too_high(self) -> ChebyshevFunction:
+        if self.order > LARGEST_DEGREE:
+            raise ValueError(f"order = {self.order} is above {LARGEST_DEGREE}")
+        return self
+
+    @property
+    def sums_over_all(self) -> bool:
+        """Always."""
+        return True
+
+    def weight(self, symbol: str) -> float:
+        """The factor of a neighbour."""
+        return dict(self.weights)[symbol] if self.weights else 1.0
+
+    @property
+    def sort_key(self) -> tuple[float, ...]:
+        """Order inside one central element: those of the structure come first."""
+        weights = tuple(weight for _, weight in self.weights)
+        return (float(self.number), self.cutoff, float(len(weights)), *weights, float(self.order))
+
+
+SymmetryFunction = Annotated[
+    GaussianFunction | PolynomialFunction | ShiftedFunction | ChebyshevFunction,
+    Field(discriminator="kind"),
+]

@@ -15,7 +15,7 @@ import numpy as np
 from ladera.arrays import Floats, Integers
 from ladera.kernels.compilation import simd
 from ladera.kernels.symmetry_functions.plan import Plan
-from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
+from ladera.kernels.symmetry_functions.plan_arrays import JOINT, NARROW, PlanArrays
 
 BLOCK = 256
 # What fits in the second-level cache of a core, beside what else is there.
@@ -124,7 +124,7 @@ def find_pairs(plan: PlanArrays, group: int, block: int, pairs: Pairs) -> int:
     state, member = pairs.state, pairs.member
     same = plan.triplets.first_element[group] == plan.triplets.second_element[group]
     middle, half = 0.0, np.inf  # of the window of r_jk^2
-    if plan.triplets.narrow[group]:
+    if plan.triplets.form[group] == NARROW:
         low, high = max(plan.triplets.inner[group], 0.0) ** 2, plan.triplets.cutoff[group] ** 2
         middle, half = 0.5 * (high + low), 0.5 * (high - low)
     x, y, z = pairs.place[0], pairs.place[1], pairs.place[2]
@@ -148,13 +148,16 @@ def find_pairs(plan: PlanArrays, group: int, block: int, pairs: Pairs) -> int:
             k = j + 1 if same else state[N_FIRST]
     state[NEXT_J], state[NEXT_K] = j, k
     count = int(np.int64(n))
-    _geometry(plan.triplets.narrow[group], block, count, pairs)
+    _geometry(plan.triplets.form[group], block, count, pairs)
     return count
 
 
 @simd
-def _geometry(narrow: bool, block: int, n: int, pairs: Pairs) -> None:
-    """Distances, their sums and, by the law of cosines, cos theta of a block."""
+def _geometry(form: int, block: int, n: int, pairs: Pairs) -> None:
+    """Distances, cos theta by the law of cosines, and the sums that the Gaussians need.
+
+    These are sum_i x_i and sum_i x_i^2 of the distances, or of t = r_ij + r_ik alone.
+    """
     first, second = pairs.partners[block, 0, :n], pairs.partners[block, 1, :n]
     geometry, distance = pairs.geometry[block], pairs.neighbor[3]
     r_j, r_k, r_jk = geometry[R_J, :n], geometry[R_K, :n], geometry[R_JK, :n]
@@ -167,8 +170,11 @@ def _geometry(narrow: bool, block: int, n: int, pairs: Pairs) -> None:
         total[p] = r_j[p] + r_k[p]
         squares[p] = r_j[p] * r_j[p] + r_k[p] * r_k[p]
         cosine[p] = 0.5 * (squares[p] - square[p]) / (r_j[p] * r_k[p])
-    if narrow:
+    if form == NARROW:
         for p in range(n):
             r_jk[p] = np.sqrt(square[p])
             total[p] += r_jk[p]
             squares[p] += square[p]
+    elif form == JOINT:
+        for p in range(n):
+            squares[p] = total[p] * total[p]

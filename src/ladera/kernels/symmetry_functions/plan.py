@@ -14,7 +14,8 @@ normalised such that sum_m Y_lm(u) Y_lm(v) = P_l(u.v),
     G = sum_l kappa_l sum_m A_lm^2 / 2 - sum_j g_j^2 2^(-zeta) (1 + lambda)^zeta      (e1 == e2)
 
 which costs O(neighbours), and (zeta + 1)^2 moments where monomials would need zeta^3/6. It is
-exact for integer zeta and |lambda| <= 1.
+exact for integer zeta and |lambda| <= 1. Chebyshev functions of the angle are such sums too, over
+all pairs of elements, times the weights of both.
 
 All other angular functions go over triplets, in *groups* that share elements and radial window. A
 *term* is the product of the distances' parts, an *angle* the part of the angle, and a function one
@@ -33,7 +34,7 @@ import numpy as np
 
 from ladera.arrays import Integers
 from ladera.errors import ConfigError
-from ladera.kernels.symmetry_functions.functions import SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import ChebyshevFunction, SymmetryFunction
 from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
 from ladera.kernels.symmetry_functions.plan_builder import Builder
 
@@ -91,6 +92,12 @@ def make_plan(
                     f"A {function.kind} symmetry function names {symbol}, which is not among the "
                     f"species {', '.join(species)}; remove it or add the species."
                 )
+        lacking = _without_weight(function, species)
+        if lacking:
+            raise ConfigError(
+                f"The weights of a {function.kind} symmetry function leave out {lacking[0]}, which "
+                f"is among the species; add {lacking[0]}: NUMBER, 0 if it is not to count."
+            )
     by_center = tuple(
         tuple(sorted((f for f in functions if f.center == s), key=lambda f: f.sort_key))
         for s in species
@@ -113,6 +120,14 @@ def make_plan(
         n_angles=_most(arrays.angles.start),
         n_terms=_most(arrays.terms.start),
     )
+
+
+def _without_weight(function: SymmetryFunction, species: Sequence[str]) -> list[str]:
+    """The species that the weights of a function leave out, if it has some."""
+    if not isinstance(function, ChebyshevFunction) or not function.weights:
+        return []
+    weights = dict(function.weights)
+    return [symbol for symbol in species if symbol not in weights]
 
 
 def _most(start: Integers) -> int:

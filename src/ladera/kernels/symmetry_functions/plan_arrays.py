@@ -1,16 +1,24 @@
 """The plan as the compiled loops see it: one table for each thing that functions share.
 
 Rows ``start[i]`` to ``start[i + 1]`` of a table belong to row i of the one above it, which its
-comment names. A *pair* is central element * n_elements + neighbour element. A ``kind`` is -1 for
-the Gaussian family, else the position of a compact function in SHAPES.
+comment names. A *pair* is central element * n_elements + neighbour element. A ``kind`` is GAUSSIAN,
+SHIFTED (of an angle), CHEBYSHEV (of a distance), or the position of a compact function in SHAPES.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from ladera.arrays import Booleans, Floats, Integers
+from ladera.arrays import Floats, Integers
 from ladera.kernels.harmonics import Recurrence
+
+GAUSSIAN: Final = -1
+SHIFTED: Final = -2
+CHEBYSHEV: Final = -3
+# What the Gaussians of a triplet are of: two distances, all three, or the sum of two.
+WIDE: Final = 0
+NARROW: Final = 1
+JOINT: Final = 2
 
 
 class Channels(NamedTuple):
@@ -18,7 +26,7 @@ class Channels(NamedTuple):
 
     start: Integers
     kind: Integers
-    eta: Floats  # 1/Angstrom^2, 0 for compact functions
+    eta: Floats  # 1/Angstrom^2, 0 for compact functions, the order of a polynomial T_n
     shift: Floats  # Angstrom, or where a compact function starts
     cutoff: Floats  # Angstrom
 
@@ -28,7 +36,7 @@ class RadialFunctions(NamedTuple):
 
     start: Integers
     channel: Integers  # counted from the pair's first
-    weight: Floats  # atomic number of the neighbour, or 1
+    weight: Floats  # of the neighbour: its atomic number, mostly 1
     output: Integers  # column of G
 
 
@@ -70,14 +78,14 @@ class Sides(NamedTuple):
 
 
 class TripletGroups(NamedTuple):
-    """Functions over triplets that share elements and window, of each central element."""
+    """Functions over triplets that share elements, window and form, of each central element."""
 
     start: Integers
     first_element: Integers  # both -1 for all elements, with weights
     second_element: Integers
     inner: Floats  # Angstrom, minus infinity for Gaussian functions
     cutoff: Floats  # Angstrom
-    narrow: Booleans
+    form: Integers  # WIDE, NARROW or JOINT
 
 
 class Angles(NamedTuple):
@@ -85,12 +93,15 @@ class Angles(NamedTuple):
 
     start: Integers
     kind: Integers
-    first: Floats  # lambda, or where the window starts (radian)
-    second: Floats  # zeta, or where it stops
+    first: Floats  # lambda, the shift, or where the window starts (radian)
+    second: Floats  # zeta, or where the window stops
 
 
 class Terms(NamedTuple):
-    """Products of the distances' factors, of each triplet group; those of one side together."""
+    """Products of the distances' factors, of each triplet group; those of one side together.
+
+    In a JOINT group the Gaussian exp(-eta [t - shift]^2) is one of t = r_ij + r_ik.
+    """
 
     start: Integers
     side: Integers  # counted from the central element's first

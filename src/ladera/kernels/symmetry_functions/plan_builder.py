@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations_with_replacement
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import numpy as np
 from ase.data import atomic_numbers
 
-from ladera.kernels.harmonics import legendre_coefficients, recurrence
+from ladera.arrays import Floats
+from ladera.kernels.harmonics import (
+    chebyshev_coefficients,
+    legendre_coefficients,
+    recurrence,
+)
 from ladera.kernels.symmetry_functions.functions import (
+    LARGEST_DEGREE,
     SHAPES,
+    ChebyshevFunction,
     GaussianFunction,
     PolynomialFunction,
+    ShiftedFunction,
     SymmetryFunction,
 )
 from ladera.kernels.symmetry_functions.plan_arrays import (
+    CHEBYSHEV,
+    GAUSSIAN,
+    JOINT,
+    NARROW,
+    SHIFTED,
+    WIDE,
     Angles,
     Channels,
     PlanArrays,
@@ -32,18 +47,18 @@ from ladera.kernels.symmetry_functions.plan_arrays import (
 
 Table = TypeVar("Table")
 
-# Beyond this the moments cost more than the triplets of any realistic neighbourhood.
-LARGEST_MOMENT_ZETA = 32
-
-GAUSSIAN = -1
-
 
 def uses_moments(function: SymmetryFunction) -> bool:
-    """Whether a function is computed from moments: wide, zeta a moderate integer, |lambda| <= 1."""
+    """Whether a function is computed from moments: wide, and a polynomial in cos theta.
+
+    Of the Gaussian ones those with zeta a moderate integer and |lambda| <= 1.
+    """
+    if isinstance(function, ChebyshevFunction):
+        return function.angular
     if not isinstance(function, GaussianFunction) or function.kind != "wide":
         return False
     lambda_, zeta = _lambda_and_zeta(function)
-    return zeta.is_integer() and 1 <= zeta <= LARGEST_MOMENT_ZETA and abs(lambda_) <= 1
+    return zeta.is_integer() and 1 <= zeta <= LARGEST_DEGREE and abs(lambda_) <= 1
 
 
 class _Rows(Generic[Table]):
@@ -129,7 +144,8 @@ class Builder:
         """Distinct channels of each neighbour element: key to position in the pair's list."""
         positions: list[dict[Any, int]] = []
         for symbol in self.index:
-            keys = sorted({_channel(f) for f in functions if _has_channel(f, symbol)})
+            of_element = (_channel(f) for f in functions if _has_channel(f, symbol))
+            keys = sorted({key for channel in of_element for key in _with_lower(channel)})
             positions.append({key: i for i, key in enumerate(keys)})
             for kind, cutoff, eta, shift in keys:
                 self.channels.add(kind=kind, eta=eta, shift=shift, cutoff=cutoff)
@@ -145,7 +161,7 @@ class Builder:
                 if not function.angular and _has_channel(function, symbol):
                     self.radial.add(
                         channel=channels[element][_channel(function)],
-                        weight=atomic_numbers[symbol] if function.weighted else 1.0,
+                        weight=function.weight(symbol),
                         output=column,
                     )
             self.radial.close()
@@ -158,7 +174,7 @@ class Builder:
         positions: list[dict[Any, int]] = []
         count = 0
         for element, symbol in enumerate(self.index):
-            of_element = [f for f in wide if symbol in f.neighbors]
+            of_element = [f for f in wide if _has_slot(f, symbol)]
             keys = sorted({_channel(f) for f in of_element})
             positions.append({key: count + i for i, key in enumerate(keys)})
             count += len(keys)
@@ -170,32 +186,38 @@ class Builder:
         return positions
 
     def _add_wide(self, functions: Sequence[SymmetryFunction], slots: list[dict[Any, int]]) -> None:
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[str, str, Any], list[int]] = {}
         for column, function in enumerate(functions):
             if uses_moments(function):
-                first, second = (
-                    slots[self.index[symbol]][_channel(function)] for symbol in function.neighbors
-                )
-                groups.setdefault((first, second), []).append(column)
-        for (first, second), columns in groups.items():
-            same = first == second
-            elements = [self.index[symbol] for symbol in functions[columns[0]].neighbors]
+                for pair in self._element_pairs(function):
+                    groups.setdefault((*pair, _channel(function)), []).append(column)
+        for (one, other, channel), columns in groups.items():
+            first, second = self.index[one], self.index[other]
             self.wide.add(
-                first_slot=first,
-                second_slot=second,
-                first_element=elements[0],
-                second_element=elements[1],
+                first_slot=slots[first][channel],
+                second_slot=slots[second][channel],
+                first_element=first,
+                second_element=second,
                 degree=max(_degree(functions[c]) for c in columns),
             )
             for column in columns:
-                lambda_, zeta = _lambda_and_zeta(functions[column])
+                coefficients, at_zero = _series(functions[column])
+                weight = functions[column].weight(one) * functions[column].weight(other)
+                weight *= 0.5 if one == other else 1.0  # j < k, and not j = k
                 self.wide_functions.add(
                     output=column,
-                    coefficients=legendre_coefficients(int(zeta), lambda_) * (0.5 if same else 1.0),
-                    self_term=-((0.5 * (1.0 + lambda_)) ** zeta) if same else 0.0,
+                    coefficients=coefficients * weight,
+                    self_term=-at_zero * weight if one == other else 0.0,
                 )
             self.wide_functions.close()
         self.wide.close()
+
+    def _element_pairs(self, function: SymmetryFunction) -> list[tuple[str, str]]:
+        """The elements of j and k; all pairs for a function over all neighbours."""
+        if function.sums_over_all:
+            return list(combinations_with_replacement(self.index, 2))
+        one, other = function.neighbors
+        return [(one, other)]
 
     def _add_sides(self, functions: Sequence[SymmetryFunction]) -> dict[Any, int]:
         """Distinct f_c and compact functions: key to position in the central element's list."""
@@ -210,15 +232,15 @@ class Builder:
         for column, function in enumerate(functions):
             if _uses_triplets(function):
                 elements = tuple(self.index[symbol] for symbol in function.neighbors) or (-1, -1)
-                shared = (*elements, *_side(function)[1:], function.narrow)
+                shared = (*elements, *_side(function)[1:], _form(function))
                 groups.setdefault(shared, []).append(column)
-        for (first, second, inner, cutoff, narrow), columns in groups.items():
+        for (first, second, inner, cutoff, form), columns in groups.items():
             self.triplets.add(
                 first_element=first,
                 second_element=second,
                 inner=inner,
                 cutoff=cutoff,
-                narrow=narrow,
+                form=form,
             )
             angles = self._add_angles([functions[c] for c in columns])
             self._add_terms(functions, columns, sides, angles)
@@ -248,7 +270,7 @@ class Builder:
             self.terms.add(side=side, eta=key[1], shift=key[2])
             for column in terms[key]:
                 angle = _angle(functions[column])
-                factor = 2.0 ** (1.0 - angle[2]) if angle[0] == GAUSSIAN else 1.0
+                factor = 2.0 ** (1.0 - angle[2]) if angle[0] < 0 else 1.0
                 self.term_functions.add(angle=angles[angle], output=column, factor=factor)
             self.term_functions.close()
         self.terms.close()
@@ -262,14 +284,31 @@ def _has_channel(function: SymmetryFunction, neighbor: str) -> bool:
     """Whether a function is made of a channel of this neighbour element."""
     if _uses_triplets(function):
         return False
-    return function.weighted or neighbor in function.neighbors
+    return function.sums_over_all or neighbor in function.neighbors
+
+
+def _has_slot(function: SymmetryFunction, neighbor: str) -> bool:
+    """Whether a function is made of moments of this neighbour element."""
+    return uses_moments(function) and _has_channel(function, neighbor)
 
 
 def _channel(function: SymmetryFunction) -> tuple[int, float, float, float]:
-    """Kind, cutoff, eta, and shift or beginning."""
+    """Kind, cutoff, eta (or order), and shift or beginning."""
     if isinstance(function, PolynomialFunction):
         return (SHAPES.index(function.shape), function.cutoff, 0.0, function.inner)
+    if isinstance(function, ChebyshevFunction):  # T_n of an angle comes with T_0 of the distance
+        return (CHEBYSHEV, function.cutoff, 0.0 if function.angular else float(function.order), 0.0)
     return (GAUSSIAN, function.cutoff, function.eta, function.shift)
+
+
+def _with_lower(
+    channel: tuple[int, float, float, float],
+) -> Iterator[tuple[int, float, float, float]]:
+    """A channel, and before a polynomial T_n those of all lower orders: its recurrence."""
+    kind, cutoff, order, start = channel
+    if kind == CHEBYSHEV:
+        yield from ((kind, cutoff, float(n), start) for n in range(int(order)))
+    yield channel
 
 
 def _side(function: SymmetryFunction) -> tuple[int, float, float]:
@@ -279,15 +318,27 @@ def _side(function: SymmetryFunction) -> tuple[int, float, float]:
     return (GAUSSIAN, -math.inf, function.cutoff)
 
 
+def _form(function: SymmetryFunction) -> int:
+    if isinstance(function, ShiftedFunction):
+        return JOINT
+    return NARROW if function.narrow else WIDE
+
+
 def _term(function: SymmetryFunction) -> tuple[int, float, float]:
-    """Kind of the side, eta and shift."""
-    if isinstance(function, PolynomialFunction):
-        return (SHAPES.index(function.shape), 0.0, 0.0)
-    return (GAUSSIAN, function.eta, function.shift if function.eta > 0 else 0.0)
+    """Kind of the side, eta and shift: those of r_ij + r_ik where the function has their mean."""
+    if isinstance(function, ShiftedFunction):
+        eta, shift = function.eta / 4, 2 * function.shift
+    elif isinstance(function, GaussianFunction):
+        eta, shift = function.eta, function.shift
+    else:
+        eta, shift = 0.0, 0.0
+    return (_side(function)[0], eta, shift if eta > 0 else 0.0)
 
 
 def _angle(function: SymmetryFunction) -> tuple[int, float, float]:
-    """Kind, and lambda and zeta or the window in radian, whose shape is never asymmetric."""
+    """Kind, and lambda or the shift and zeta, or the window in radian, which is symmetric."""
+    if isinstance(function, ShiftedFunction):
+        return (SHIFTED, math.radians(function.angle), function.zeta)
     if not isinstance(function, PolynomialFunction):
         return (GAUSSIAN, *_lambda_and_zeta(function))
     symmetric = SHAPES.index(function.shape.removesuffix("_asymmetric"))
@@ -302,4 +353,15 @@ def _lambda_and_zeta(function: SymmetryFunction) -> tuple[float, float]:
 
 
 def _degree(function: SymmetryFunction) -> int:
+    """The largest l of its moments."""
+    if isinstance(function, ChebyshevFunction):
+        return function.order
     return int(_lambda_and_zeta(function)[1])
+
+
+def _series(function: SymmetryFunction) -> tuple[Floats, float]:
+    """Its part of the angle in Legendre polynomials, and its value at an angle of zero."""
+    if isinstance(function, ChebyshevFunction):
+        return chebyshev_coefficients(function.order), 1.0
+    lambda_, zeta = _lambda_and_zeta(function)
+    return legendre_coefficients(int(zeta), lambda_), 2.0 * (0.5 * (1.0 + lambda_)) ** zeta

@@ -9,11 +9,16 @@ from __future__ import annotations
 import math
 
 import torch
-from ase.data import atomic_numbers
 from torch import Tensor
 
 from ladera.kernels.cutoffs import reference_cutoff_function
-from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
+from ladera.kernels.symmetry_functions.functions import (
+    COSINE_FACTOR,
+    ChebyshevFunction,
+    GaussianFunction,
+    ShiftedFunction,
+    SymmetryFunction,
+)
 from ladera.kernels.symmetry_functions.plan import Plan
 
 
@@ -24,8 +29,6 @@ def values(
     n_atoms = elements.shape[0]
     atom = torch.repeat_interleave(torch.arange(n_atoms), row_pointer.diff())
     distance = vectors.norm(dim=1)
-    charges = torch.tensor([float(atomic_numbers[s]) for s in plan.species]).to(vectors)
-    charge = charges[neighbor_elements]
     j, k = _pairs(row_pointer)
     triplets = _Triplets(vectors, distance, j, k)
     kinds = torch.stack([neighbor_elements[j], neighbor_elements[k]]).sort(dim=0).values
@@ -33,20 +36,20 @@ def values(
     for element, functions in enumerate(plan.functions):
         for column, function in enumerate(functions):
             partners = [plan.species.index(symbol) for symbol in function.neighbors]
+            weights = [function.weight(symbol) for symbol in plan.species]
+            weight = vectors.new_tensor(weights)[neighbor_elements]
             if not function.angular:
                 mask = elements[atom] == element
-                mask &= (
-                    torch.ones_like(mask) if function.weighted else neighbor_elements == partners[0]
-                )
+                if partners:
+                    mask &= neighbor_elements == partners[0]
                 terms, owner = _radial_part(plan, function, distance[mask]), atom[mask]
-                weights = charge[mask]
+                terms = terms * weight[mask]
             else:
                 mask = elements[atom[j]] == element
-                if not function.weighted:
+                if partners:
                     mask &= (kinds[0] == partners[0]) & (kinds[1] == partners[1])
                 terms, owner = triplets.values(plan, function, mask), atom[j[mask]]
-                weights = charge[j[mask]] * charge[k[mask]]
-            terms = terms * weights if function.weighted else terms
+                terms = terms * weight[j[mask]] * weight[k[mask]]
             columns[element, column] = vectors.new_zeros(n_atoms).index_add(0, owner, terms)
     zero = vectors.new_zeros(n_atoms)
     stacked = [
@@ -78,13 +81,21 @@ class _Triplets:
             inside = torch.where(base > 0, base, torch.ones_like(base))
             powers = torch.where(base > 0, inside**zeta, torch.zeros_like(base))
             terms = 2 ** (1 - zeta) * powers
+        elif isinstance(function, ShiftedFunction):
+            theta = torch.arccos(COSINE_FACTOR * self.cosine[mask])
+            base = 1 + torch.cos(theta - math.radians(function.angle))
+            mean = (self.sides[0] + self.sides[1])[mask] / 2
+            decay = torch.exp(-function.eta * (mean - function.shift) ** 2)
+            terms = 2 ** (1 - function.zeta) * base**function.zeta * decay
+        elif isinstance(function, ChebyshevFunction):
+            terms = _chebyshev(function.order, self.cosine[mask])
         else:
             left, right = function.angle_left or 0.0, function.angle_right or 0.0
             shape = function.shape.removesuffix("_asymmetric")
             window = math.radians(left), math.radians(right)
             terms = compact_function(shape, *window, self.theta[mask])
         for side in (*self.sides, self.third_side)[: 3 if function.narrow else 2]:
-            terms = terms * _radial_part(plan, function, side[mask])
+            terms = terms * _side(plan, function, side[mask])
         return terms
 
 
@@ -125,12 +136,29 @@ def compact_function(shape: str, left: float, right: float, x: Tensor) -> Tensor
 
 
 def _radial_part(plan: Plan, function: SymmetryFunction, r: Tensor) -> Tensor:
-    if isinstance(function, GaussianFunction):
-        decay = torch.exp(-function.eta * (r - function.shift) ** 2)
-        return decay * reference_cutoff_function(
-            plan.cutoff_kind, plan.cutoff_alpha, function.cutoff, r
-        )
+    """A radial function of one neighbour, without its weight."""
+    side = _side(plan, function, r)
+    if isinstance(function, ChebyshevFunction):
+        return side * _chebyshev(function.order, 2 * r / function.cutoff - 1)
+    return side
+
+
+def _side(plan: Plan, function: SymmetryFunction, r: Tensor) -> Tensor:
+    """What a function over triplets has of each distance."""
+    if isinstance(function, (GaussianFunction, ShiftedFunction, ChebyshevFunction)):
+        f = reference_cutoff_function(plan.cutoff_kind, plan.cutoff_alpha, function.cutoff, r)
+        if isinstance(function, GaussianFunction):
+            return f * torch.exp(-function.eta * (r - function.shift) ** 2)
+        return f
     return compact_function(function.shape, function.inner, function.cutoff, r)
+
+
+def _chebyshev(order: int, x: Tensor) -> Tensor:
+    """T_n(x)."""
+    last, this = x, torch.ones_like(x)  # T_-1 = T_1
+    for _ in range(order):
+        last, this = this, 2 * x * this - last
+    return this
 
 
 def _pairs(row_pointer: Tensor) -> tuple[Tensor, Tensor]:

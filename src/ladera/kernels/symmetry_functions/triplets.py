@@ -7,7 +7,8 @@ function), times Z_j Z_k in weighted functions,
 
 and without r_jk in wide functions. Its derivatives are dT/dr = T [c'(r)/c(r) - 2 eta (r - s)] for
 each distance r, so that a term needs one exponential, and the sums over the functions of a group
-sum_f w_f T A, times 1, 2 eta and 2 eta s, are all that the reverse pass collects.
+sum_f w_f T A, times 1, 2 eta and 2 eta s, are all that the reverse pass collects. In a JOINT group
+the Gaussian is exp(-eta (t - s)^2) of t = r_ij + r_ik, and t stands in place of r in its slope.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from ladera.kernels.symmetry_functions.pairs import (
     WORK,
     Pairs,
 )
-from ladera.kernels.symmetry_functions.plan_arrays import PlanArrays
+from ladera.kernels.symmetry_functions.plan_arrays import JOINT, NARROW, PlanArrays
 
 
 @simd
@@ -78,7 +79,7 @@ def triplet_reverse(
     """Add the triplets' share of dE/dr_ij from dE/dG."""
     pairs = ws.pairs
     for group in range(plan.triplets.start[center], plan.triplets.start[center + 1]):
-        narrow = plan.triplets.narrow[group]
+        form = plan.triplets.form[group]
         begin_group(plan, center, group, ws.starts, pairs)
         block, n = next_block(plan, center, group, pairs)
         while n > 0:
@@ -92,8 +93,8 @@ def triplet_reverse(
                 _sum_terms(plan.terms.eta[term], plan.terms.shift[term], block, t, n, pairs)
                 if term + 1 == stop or plan.terms.side[term + 1] != side:
                     _log_slopes(side, block, n, pairs)
-                    _sides_reverse(narrow, block, head, n, pairs)
-            _spread(narrow, block, n, pairs, bar.edge)
+                    _sides_reverse(form, block, head, n, pairs)
+            _spread(form == NARROW, block, n, pairs, bar.edge)
             block, n = next_block(plan, center, group, pairs)
 
 
@@ -107,7 +108,7 @@ def triplet_tangent(
         begin_group(plan, center, group, ws.starts, pairs)
         block, n = next_block(plan, center, group, pairs)
         while n > 0:
-            _geometry_tangent(plan.triplets.narrow[group], block, n, pairs, dot.edge)
+            _geometry_tangent(plan.triplets.form[group] == NARROW, block, n, pairs, dot.edge)
             first, head = plan.terms.start[group], 0
             for term in range(first, plan.terms.start[group + 1]):
                 side = plan.terms.side[term]
@@ -180,7 +181,7 @@ def _sum_terms(eta: float, shift: float, block: int, t: int, n: int, pairs: Pair
 
 
 @simd
-def _sides_reverse(narrow: bool, block: int, head: int, n: int, pairs: Pairs) -> None:
+def _sides_reverse(form: int, block: int, head: int, n: int, pairs: Pairs) -> None:
     """dE/dr of the three distances, from the terms with the same sides."""
     all_terms, eta_terms, shift_terms = (
         pairs.rows[ALL_TERMS, :n],
@@ -195,10 +196,16 @@ def _sides_reverse(narrow: bool, block: int, head: int, n: int, pairs: Pairs) ->
         pairs.terms[block, head, LOG_JK, :n],
     )
     j_bar, k_bar, jk_bar = pairs.rows[J_BAR, :n], pairs.rows[K_BAR, :n], pairs.rows[JK_BAR, :n]
-    for p in range(n):
-        j_bar[p] += all_terms[p] * log_j[p] - eta_terms[p] * r_j[p] + shift_terms[p]
-        k_bar[p] += all_terms[p] * log_k[p] - eta_terms[p] * r_k[p] + shift_terms[p]
-    if narrow:
+    if form == JOINT:
+        for p in range(n):
+            decay = shift_terms[p] - eta_terms[p] * (r_j[p] + r_k[p])
+            j_bar[p] += all_terms[p] * log_j[p] + decay
+            k_bar[p] += all_terms[p] * log_k[p] + decay
+    else:
+        for p in range(n):
+            j_bar[p] += all_terms[p] * log_j[p] - eta_terms[p] * r_j[p] + shift_terms[p]
+            k_bar[p] += all_terms[p] * log_k[p] - eta_terms[p] * r_k[p] + shift_terms[p]
+    if form == NARROW:
         for p in range(n):
             jk_bar[p] += all_terms[p] * log_jk[p] - eta_terms[p] * r_jk[p] + shift_terms[p]
     for p in range(n):
@@ -311,7 +318,7 @@ def _term_tangent(
     G_dot: Floats,
 ) -> None:
     """Add one term's share of dG, from dT and T d cos theta."""
-    narrow, t = plan.triplets.narrow[group], term - plan.terms.start[group]
+    form, t = plan.triplets.form[group], term - plan.terms.start[group]
     geometry = pairs.geometry[block]
     r_j, r_k, r_jk = geometry[R_J, :n], geometry[R_K, :n], geometry[R_JK, :n]
     log_j, log_k, log_jk = (
@@ -323,12 +330,13 @@ def _term_tangent(
     value, cosine_dot = pairs.terms[block, t, RADIAL, :n], pairs.rows[COSINE_DOT, :n]
     term_dot, angle_dot = pairs.rows[TERM_DOT, :n], pairs.rows[ANGLE_DOT, :n]
     two_eta, shift = 2.0 * plan.terms.eta[term], plan.terms.shift[term]
+    joint = 1.0 if form == JOINT else 0.0
     for p in range(n):
-        change = j_dot[p] * (log_j[p] - two_eta * (r_j[p] - shift))
-        change += k_dot[p] * (log_k[p] - two_eta * (r_k[p] - shift))
+        change = j_dot[p] * (log_j[p] - two_eta * (r_j[p] + joint * r_k[p] - shift))
+        change += k_dot[p] * (log_k[p] - two_eta * (r_k[p] + joint * r_j[p] - shift))
         term_dot[p] = value[p] * change
         angle_dot[p] = value[p] * cosine_dot[p]
-    if narrow:
+    if form == NARROW:
         for p in range(n):
             term_dot[p] += value[p] * jk_dot[p] * (log_jk[p] - two_eta * (r_jk[p] - shift))
     for f in range(plan.term_functions.start[term], plan.term_functions.start[term + 1]):

@@ -197,10 +197,25 @@ class SymmetryFunctionPotential(Potential):
             symbol,
         )
 
-    def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
-        """That of the active set; of a model without one, :meth:`range_grade`."""
+    def forget_ranges(self) -> None:
+        """Have no ranges of the symmetry functions, as a model of other codes may; it grades none.
+
+        For models whose scaling needs none.
+        """
+        self.minimum.fill_(torch.nan)
+        self.maximum.fill_(torch.nan)
+
+    @property
+    def knows_ranges(self) -> bool:
+        """Whether the ranges of the symmetry functions in the training data are known."""
+        return not bool(torch.isnan(self.minimum).any())
+
+    def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:
+        """That of the active set; of a model without one, :meth:`range_grade` if it knows any."""
         gamma = self.active_set_grade(graph, prediction)
-        return self.range_grade(graph) if gamma is None else gamma
+        if gamma is None and self.knows_ranges:
+            return self.range_grade(graph)
+        return gamma
 
     def range_grade(self, graph: Graph) -> Tensor:
         r"""How far the symmetry functions of each atom are from their ranges in the training data.
@@ -236,6 +251,8 @@ class SymmetryFunctionPotential(Potential):
 
     def _functions_outside(self, graph: Graph) -> list[Extrapolation]:
         """The symmetry functions outside their training range, with value and range."""
+        if not self.knows_ranges:
+            return []
         G, beyond, index = self._beyond(graph)
         atoms, functions = torch.nonzero(beyond > 0).T
         elements = index[atoms]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -13,7 +13,7 @@ from ladera.kernels.symmetry_functions.functions import (
     CutoffFunction,
     SymmetryFunction,
 )
-from ladera.models.hdnnp.generation import Recipe, Size, generate, pool
+from ladera.models.hdnnp.generation import Family, Recipe, Size, generate, pool
 from ladera.models.repelled import RepelledConfig
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ Activation = Literal[
     "tanh_weak_twist",
     "tanh_scaled",
     "leaky_relu",
+    "celu",
 ]
 Scaling = Literal["none", "scale", "center", "scale_center", "sigma", "principal"]
 Layers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
@@ -76,10 +77,18 @@ class HDNNPConfig(RepelledConfig):
     generated.
     """
 
+    later_keys: ClassVar[tuple[str, ...]] = (*RepelledConfig.later_keys, "functions")
+
     architecture: Literal["hdnnp"] = "hdnnp"
     size: Size = Field(
         default="medium",
         description="How many symmetry functions to generate: small, medium, large or huge.",
+    )
+    functions: Family = Field(
+        default="gaussian",
+        description="Which symmetry functions to generate: gaussian (wide functions of both signs "
+        "of lambda), shifted (with shifts of the angle, as in ANI), or chebyshev (coefficients of "
+        "the distributions of all neighbours).",
     )
     selection: SelectionConfig | None = Field(
         default=None,
@@ -218,7 +227,7 @@ class HDNNPConfig(RepelledConfig):
                 "model.selection chooses symmetry functions by training frames, and there are "
                 "none here; train this configuration, or call its for_training(graphs) first."
             )
-        functions = generate(self.species, self.cutoff, self.size)
+        functions = generate(self.species, self.cutoff, self.size, self.functions)
         return self.model_copy(update={"symmetry_functions": functions})
 
 

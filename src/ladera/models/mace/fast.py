@@ -13,12 +13,14 @@ from torch.nn import Module, ModuleList
 
 from ladera.arrays import Reals
 from ladera.graph import Graph
+from ladera.kernels.edges import System
 from ladera.kernels.mace import tables
-from ladera.kernels.mace.inference import Inference, System
+from ladera.kernels.mace.inference import Inference
 from ladera.models.equivariant.irreps import paths
 from ladera.models.equivariant.linear import Linear, SpeciesLinear
 from ladera.models.equivariant.networks import ABS, SIGMOID, SILU, TANH
 from ladera.models.mace.interactions import Interaction, NonlinearInteraction
+from ladera.models.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from ladera.models.mace.model import MACE, Layer
@@ -53,31 +55,16 @@ class FastPath:
     def __init__(self, potential: MACE, head: int) -> None:
         self._repulsion = potential.repulsion
         self._scale = float(potential.scale[head])
-        self._groups = [
-            group
-            for module in potential.modules()
-            for group in (module._parameters, module._buffers)
-            if group
-        ]
-        self._state = self._current()
+        self._snapshot = Snapshot(potential)
         double, dtype = deepcopy(potential).double(), potential.dtype
         self._inference = self._of_moments = Inference(_model(double, head), dtype)
         if potential.config.has_dipole:
             self._of_moments = Inference(_model(double, head, every_degree=True), dtype)
 
-    def _current(self) -> list[tuple[int, int]]:
-        """Which tensors the modules have, and how often these have changed."""
-        return [
-            (id(tensor), tensor._version)
-            for group in self._groups
-            for tensor in group.values()
-            if tensor is not None
-        ]
-
     @property
     def outdated(self) -> bool:
         """Whether a parameter has changed, or has been replaced, since the tables were made."""
-        return self._state != self._current()
+        return self._snapshot.outdated
 
     def energies_and_edge_gradients(self, graph: Graph, index: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (n_atoms,), eV, float64, and dE/dr_ij (n_edges, 3), eV/Angstrom."""

@@ -12,6 +12,7 @@ from ladera.graph import Graph
 from ladera.kernels.moment_tensors import inference
 from ladera.kernels.moment_tensors.neighbors import Edges, radial_tables
 from ladera.kernels.moment_tensors.tables import Tables
+from ladera.models.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from ladera.models.mtp.model import MTP
@@ -21,8 +22,7 @@ class FastPath:
     """Tables of a potential's parameters, and what is computed with them."""
 
     def __init__(self, potential: MTP, tables: Tables) -> None:
-        self._groups = (potential._parameters, potential._buffers)
-        self._state = self._current()
+        self._snapshot = Snapshot(potential)
         self._tables = tables
         coefficients = _array(potential.radial_coefficients)
         self._radial = radial_tables(coefficients, potential.distances, tables.dtype)
@@ -32,16 +32,7 @@ class FastPath:
     @property
     def outdated(self) -> bool:
         """Whether a parameter has changed, or has been replaced, since the tables were made."""
-        return self._state != self._current()
-
-    def _current(self) -> list[tuple[int, int]]:
-        """Which tensors the model has, and how often these have changed."""
-        return [
-            (id(tensor), tensor._version)
-            for group in self._groups
-            for tensor in group.values()
-            if tensor is not None
-        ]
+        return self._snapshot.outdated
 
     @cached_property
     def _potential(self) -> inference.Potential:

@@ -14,7 +14,7 @@ from ladera.models.equivariant.networks import RadialNetwork, silu, tanh
 from ladera.models.nequip.config import NequIPConfig
 from ladera.models.nequip.shapes import LayerShape
 
-_TINY = 1e-12  # added to a mean square before its root
+TINY = 1e-12  # added to a mean square before its root
 
 
 class Layer(nn.Module):
@@ -134,7 +134,7 @@ class Norm(nn.Module):
         """(n, 2l + 1, channels) of each irrep to the same."""
         squares = [part.square().sum((1, 2), keepdim=True) / part.shape[1] ** 2 for part in parts]
         q = torch.stack(squares).mean(dim=0)
-        inverse = (q + _TINY).rsqrt()
+        inverse = (q + TINY).rsqrt()
         return [part * inverse * gamma for part, gamma in zip(parts, self.weights, strict=True)]
 
 

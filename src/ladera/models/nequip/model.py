@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from ladera.models.equivariant.radial import (
     xplor_cutoff,
 )
 from ladera.models.nequip.config import NequIPConfig
+from ladera.models.nequip.fast import FastPath, why_not_fast
 from ladera.models.nequip.layers import Layer
 from ladera.models.nequip.shapes import layer_shapes
 from ladera.potential import Potential, Prediction, TrainingStatistics
@@ -49,6 +50,7 @@ class NequIP(Potential):
     def __init__(self, config: NequIPConfig) -> None:
         super().__init__(config)
         self.hops = config.layers
+        self._fast: FastPath | None = None
         n_species, shapes = len(self.numbers), layer_shapes(config)
         self.embedding = normal(n_species, *shapes[0].channels)
         basis = TrainedBesselBasis if config.train_basis else BesselBasis
@@ -72,9 +74,32 @@ class NequIP(Potential):
         return found
 
     def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """By torch, without gradients of parameters while torch records none."""
+        """By compiled loops while torch records no gradients, where they cover the model."""
+        if self._is_fast(graph):
+            return self._tables().energies_and_edge_gradients(graph, self.element_index(graph))
         with forces_only():
             return super().energies_and_edge_gradients(graph)
+
+    def why_not_fast(self, graph: Graph | None = None) -> str | None:
+        """Why torch and not the compiled loops give forces; None where the loops do.
+
+        Of this model with any graph, or with a graph that an engine has made.
+        """
+        return why_not_fast(self, graph)
+
+    def _is_fast(self, graph: Graph) -> bool:
+        """Whether compiled loops do this one."""
+        return not torch.is_grad_enabled() and self.why_not_fast(graph) is None
+
+    def _tables(self) -> FastPath:
+        if self._fast is None or self._fast.outdated:
+            self._fast = FastPath(self)
+        return self._fast
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Forget the tables of the compiled loops when tensors are moved or converted."""
+        self._fast = None
+        return super()._apply(fn, recurse)
 
     def radial_inputs(self, distances: Tensor) -> Tensor:
         """Inputs (n, num_radial) of the radial networks, of distances (n,) in Angstrom."""
@@ -88,12 +113,13 @@ class NequIP(Potential):
     def descriptors(self, graph: Graph) -> Tensor:
         """Scalars of each atom after every layer, (n_atoms, layers * channels)."""
         graph = graph.to(self.dtype, self.device)
+        if self._is_fast(graph):
+            return self._tables().scalars(graph, self.element_index(graph))
         return torch.cat(list(self._scalars(graph, self.element_index(graph))), dim=1)
 
     def grade_features(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
         """What the last weights of the readout multiply, and 1: (n_atoms, n + 1)."""
-        graph = graph.to(self.dtype, self.device)
-        *_, last = self._scalars(graph, self.element_index(graph))
+        last = self.descriptors(graph)[:, -self.config.widths[0] :]
         nodes = self.readout.nodes(last)
         return torch.cat([nodes, torch.ones_like(nodes[:, :1])], dim=1)
 

@@ -1,18 +1,20 @@
-"""Pruning of a moment tensor potential: functions removed by cost against error, and a refit."""
+"""Pruning of a moment tensor potential: functions removed by time against error, and a refit."""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 
 from ladera.arguments import checked
+from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.models.mtp.model import MTP
-from ladera.models.mtp.pruning import cost_of, kept_functions
+from ladera.models.mtp.pruning import kept_functions, work_of
+from ladera.models.mtp.rewriting import rewritten
 from ladera.potential import Potential
 from ladera.quantities import QUANTITIES
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore
@@ -31,7 +33,7 @@ class Pruned(NamedTuple):
     functions: tuple[int, int]  # before and after
     products: tuple[int, int]
     components: tuple[int, int]  # of moment tensors, which cost time for each neighbour
-    cost: float  # arithmetic over that of before
+    cost: float  # estimated time of an atom over that of before
     loss: tuple[float, float]  # of least squares on the frames, before and after the last step
 
 
@@ -44,15 +46,17 @@ def prune(
     epochs: int = 10,
     loss: LossConfig | None = None,
 ) -> Pruned:
-    """Remove functions until the arithmetic is at most ``cost`` of what it was, and fit again.
+    """Remove functions until an atom takes at most ``cost`` of its time, and fit again.
 
-    Which ones go is decided on the ``frames``, those of the training or ones like them
+    A program that another code wrote for the functions of a level is first replaced by Ladera's,
+    which changes nothing but the time. Which functions go is decided on the ``frames``, those of
+    the training or ones like them, and by an estimate of the time
     (:mod:`ladera.models.mtp.pruning`); the coefficients of the others are found anew by least
     squares, and the radial ones follow in up to ``epochs`` passes. ``loss`` are the weights, by
     default those of a training.
 
-    Raises ConfigError for a model that is no plain MTP and for a cost not between 0 and 1,
-    DataError for frames without labels.
+    Raises ConfigError for a model that is no plain MTP and for a cost that is not between 0 and 1
+    or leaves no function, DataError for frames without labels.
     """
     if not isinstance(potential, MTP):
         raise ConfigError(
@@ -64,7 +68,7 @@ def prune(
     loss = LossConfig() if loss is None else loss
     if not any(frames.has(q.name).any() for q in QUANTITIES if getattr(loss, q.name)):
         raise DataError("The frames have no labels to fit to; give frames with energies or forces.")
-    model = _copy(potential, potential.program, np.arange(len(potential.program.scalars)))
+    model = _lean(potential)
     graphs = GraphStore(frames, model.cutoff, _MEMORY)
     batches = Batches(frames, graphs)
     search = _search(model, batches, loss)
@@ -73,31 +77,43 @@ def prune(
     ridge = np.diag(np.maximum(np.diag(normal), 1e-300)) * VariableProjection().ridge
     edges = sum(graphs[k].n_edges for k in range(len(frames)))
     n_neighbors = edges / max(int(frames.atom_counts.sum()), 1)
+    program, start = model.program, potential.program
+    work, whole = work_of(program, n_neighbors), work_of(start, n_neighbors).time
     kept = np.flatnonzero(
-        kept_functions(
-            model.program,
-            normal + ridge,
-            search.gram[:n_linear, -1],
-            cost=cost,
-            n_neighbors=n_neighbors,
-        )
+        kept_functions(work, normal + ridge, search.gram[:n_linear, -1], time=cost * whole)
     )
-    program = model.program
+    if not len(kept):
+        raise ConfigError(
+            f"Neighbour lists and what else no function can be spared for take "
+            f"{work.fixed / whole:.2f} of the model's time, so that it cannot come down to "
+            f"{cost:g}; give a larger cost, or train a model of a lower level."
+        )
     smaller = MomentProgram(program.basic, program.products, program.scalars[kept]).without_idle()
     pruned = _copy(model, smaller, kept)
     search = _search(pruned, batches, loss, epochs)
     pruned.provenance = {**potential.provenance, "pruned_from": len(program.scalars)}
     return Pruned(
         pruned.eval().requires_grad_(False),
-        (len(program.scalars), len(smaller.scalars)),
-        (len(program.products), len(smaller.products)),
-        (len(program.basic), len(smaller.basic)),
-        cost_of(smaller, n_neighbors) / cost_of(program, n_neighbors),
+        (len(start.scalars), len(smaller.scalars)),
+        (len(start.products), len(smaller.products)),
+        (len(start.basic), len(smaller.basic)),
+        work_of(smaller, n_neighbors).time / whole,
         (before, search.loss),
     )
 
 
-def _copy(model: MTP, program: MomentProgram, functions: Any) -> MTP:
+def _lean(model: MTP) -> MTP:
+    """The same model, its functions by our own program where they are those of its level."""
+    lean = rewritten(model.program, model.config.level)
+    if lean is None or len(lean.program.products) >= len(model.program.products):
+        return _copy(model, model.program, np.arange(len(model.program.scalars)))
+    made = _copy(model, lean.program, lean.order)
+    with torch.no_grad():
+        made.moment_coefficients.mul_(torch.from_numpy(lean.factors))
+    return made
+
+
+def _copy(model: MTP, program: MomentProgram, functions: Integers) -> MTP:
     """A model with some of the functions of another, by a program of their own."""
     made = MTP.with_program(model.config, program)
     with torch.no_grad():

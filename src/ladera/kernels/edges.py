@@ -9,9 +9,18 @@ import numpy as np
 from ladera.arrays import Integers, Reals
 from ladera.kernels import harmonics
 from ladera.kernels.compilation import simd
-from ladera.kernels.mace.splines import TERMS, Knots
+from ladera.kernels.splines import TERMS, Knots
 
 BLOCK = 256  # edges at a time, so that what they need stays in the cache
+
+
+class System(NamedTuple):
+    """A structure as :class:`ladera.graph.Graph` has it."""
+
+    species: Integers  # (n_atoms,) indices of the model's elements
+    vectors: Reals  # (n_edges, 3) in the precision of the model, Angstrom
+    row_pointer: Integers  # (n_atoms + 1,)
+    neighbors: Integers  # (n_edges,)
 
 
 class Edges(NamedTuple):
@@ -22,7 +31,7 @@ class Edges(NamedTuple):
 
     distance: Reals  # (n_edges,) Angstrom
     unit: Reals  # (3, n_edges)
-    knot: Integers  # (n_edges,) where the interval begins
+    knot: Integers  # (n_edges,) the first coefficient of the interval
     basis: Reals  # (TERMS, n_edges)
     slope: Reals  # (TERMS, n_edges) 1/Angstrom
     harmonics: Reals  # (n_lm, n_edges)
@@ -50,8 +59,11 @@ def make_edges(n_edges: int, degree: int, dtype: np.dtype) -> Edges:
 
 @simd
 def fill_edges(start: int, stop: int, vectors: Reals, knots: Knots, edges: Edges, t: Reals) -> None:
-    """Everything about the edges ``start`` to ``stop`` but the harmonics; ``t`` is scratch."""
-    unit, n, inverse_spacing = edges.unit, stop - start, 1.0 / knots.spacing
+    """Everything about the edges ``start`` to ``stop`` but the harmonics.
+
+    ``t`` (2, stop - start or more) is scratch: place in the interval, 1 / spacing.
+    """
+    unit, n = edges.unit, stop - start
     for e in range(start, stop):
         x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
         r = np.sqrt(x * x + y * y + z * z)
@@ -59,21 +71,25 @@ def fill_edges(start: int, stop: int, vectors: Reals, knots: Knots, edges: Edges
         edges.distance[e] = r
         unit[0, e], unit[1, e], unit[2, e] = -x * inverse, -y * inverse, -z * inverse
     for e in range(start, stop):
-        s = edges.distance[e] * inverse_spacing
-        k = min(int(s), knots.number - 2)
-        edges.knot[e] = k
-        t[e - start] = s - k
+        r, segment = edges.distance[e], 0
+        while segment + 1 < knots.start.size and r >= knots.start[segment + 1]:
+            segment += 1
+        inverse = knots.inverse_spacing[segment]
+        s = (r - knots.start[segment]) * inverse
+        k = min(int(s), knots.intervals[segment] - 1)
+        edges.knot[e] = knots.first[segment] + k
+        t[0, e - start] = s - k
+        t[1, e - start] = inverse if r < knots.cutoff else 0.0  # beyond there is nothing
     for k in range(TERMS):
         c = knots.polynomials[k]
         basis, slope = edges.basis[k, start:stop], edges.slope[k, start:stop]
         for e in range(n):
-            value, rise, x = c[7], 0.0, t[e]
+            value, rise, x, inverse = c[7], 0.0, t[0, e], t[1, e]
             for p in range(6, -1, -1):
                 rise = rise * x + value
                 value = value * x + c[p]
-            inside = 1.0 if x < 1.0 else 0.0  # beyond the cutoff there is nothing
-            basis[e] = inside * value
-            slope[e] = inside * rise * inverse_spacing
+            basis[e] = value if inverse > 0.0 else 0.0
+            slope[e] = rise * inverse
 
 
 @simd
@@ -89,7 +105,7 @@ def fill_all(
 ) -> None:
     """Everything about the edges ``start`` to ``stop``, block by block.
 
-    ``t`` (BLOCK,) and ``rows`` (harmonics.FORWARD_ROWS, BLOCK) are scratch.
+    ``t`` (2, BLOCK) and ``rows`` (harmonics.FORWARD_ROWS, BLOCK) are scratch.
     """
     for block in range(start, stop, BLOCK):
         block_stop = min(block + BLOCK, stop)

@@ -1,0 +1,200 @@
+"""Error against time of a step, of all kinds of models, for silicon.
+
+    OMP_NUM_THREADS=1 python benchmarks/which_model.py RUNS [--train] [--models ...] [--write]
+
+RUNS holds a folder for each model with a training run in it; with --train the missing ones are
+made, all from the training frames of mlearn (Zuo et al., J. Phys. Chem. A 124, 731 (2020)). Beside
+them stand the published network and moment tensor potential, and the moment tensor potential of
+level 24 pruned to some of its time. Errors are root mean squares of the test frames; the time is
+CPU time of an atom, energy and forces of 216 atoms of a disordered crystal by the ASE calculator
+after every atom has moved, neighbour list included, the fastest of many in rounds that alternate.
+--write renews table and figure of docs/which-model.md.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from ase.build import bulk
+from mlearn import MLEARN, PUBLISHED
+from page import ROOT, table, write_section
+from runs import options, trained
+
+import ladera
+from ladera.data import formats
+from ladera.files import atomic_path
+from ladera.plotting import PALETTE, log_scale, panel_grid, style
+from ladera.training.evaluation import evaluate_dataset
+from ladera.training.variable_projection.pruning import prune
+
+HERE: Final = Path(__file__).parent
+TRAIN, TEST = (MLEARN / f"Si_{part}.extxyz.gz" for part in ("train", "test"))
+PAGE, FIGURE = ROOT / "docs" / "which-model.md", ROOT / "docs" / "images" / "which-model.png"
+LEVELS: Final = (8, 12, 16, 20, 24)
+COSTS: Final = (0.4, 0.25)  # that the potential of the highest level is pruned to
+ROUNDS, REPEATS = 6, 8
+
+
+class Case(NamedTuple):
+    """A model to train."""
+
+    family: str
+    name: str
+    config: str
+    changes: tuple[str, ...] = ()
+
+
+CASES: Final = {
+    "hdnnp": Case("HDNNP", "132 functions, 64-64", "mlearn.yaml", ("model.cutoff=5.5",)),
+    "kalman": Case("HDNNP", "28 functions, 24-24", "silicon.yaml"),
+    **{
+        f"mtp-{level}": Case(
+            "MTP",
+            f"level {level}",
+            "mtp_training.yaml",
+            (f"model.level={level}", "model.cutoff=4.7"),
+        )
+        for level in LEVELS
+    },
+    "mace": Case("MACE", "32x0e, float32", "which_model.yaml"),
+}
+
+
+class Point(NamedTuple):
+    """A model and what it is worth."""
+
+    family: str
+    name: str
+    potential: ladera.Potential
+    errors: tuple[float, float]  # root mean squares, meV/atom and meV/Angstrom
+    training: float  # CPU seconds; NaN where others trained it
+
+
+def points(chosen: Any) -> Iterator[Point]:
+    """The models that there are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # training keywords that do not matter here
+        network = ladera.load(PUBLISHED / "Si" / "nnp", units="bohr-hartree")
+    yield point("HDNNP", "published", network)
+    fitted = ladera.load(PUBLISHED / "Si" / "mtp" / "fitted.mtp", types=("Si",))
+    yield point("MTP", "published, level 24", fitted)
+    for key in chosen.models:
+        case = CASES[key]
+        changes = [f"data.files={TRAIN}", *case.changes, *chosen.changes]
+        run = trained(chosen.runs / key, HERE / case.config, changes, chosen.train)
+        if run:
+            yield point(case.family, case.name, *run)
+    whole = chosen.runs / f"mtp-{LEVELS[-1]}" / "model.ladera"
+    for cost in COSTS if whole.is_file() else ():
+        yield point("MTP, pruned", f"level {LEVELS[-1]}, to {cost:g}", *pruned(whole, cost))
+
+
+def pruned(whole: Path, cost: float) -> tuple[ladera.Potential, float]:
+    """A model pruned to so much of its time, and the CPU seconds that took."""
+    kept = whole.with_name(f"pruned-{cost:g}.ladera")
+    note = kept.with_suffix(".txt")
+    if not kept.is_file():
+        start = time.process_time()
+        done = prune(ladera.load(whole), formats.read([str(TRAIN)]), cost=cost)
+        note.write_text(f"{time.process_time() - start:.1f}\n")
+        done.potential.save(kept)
+    return ladera.load(kept), float(note.read_text())
+
+
+def point(family: str, name: str, potential: ladera.Potential, training: float = np.nan) -> Point:
+    """With its errors on the test frames."""
+    found = evaluate_dataset(potential, formats.read([str(TEST)])).to_json()
+    errors = found["energy"]["rmse"], found["forces"]["rmse"]
+    print(f"{family}, {name}: {errors[0]:.2f} meV/atom, {errors[1]:.1f} meV/Å", flush=True)
+    return Point(family, name, potential, errors, training)
+
+
+def microseconds(models: list[Point]) -> list[float]:
+    """CPU time of an atom, of each."""
+    start = bulk("Si", cubic=True) * 3
+    start.rattle(0.1, seed=1)
+    structures = [start.copy() for _ in models]
+    for atoms, model in zip(structures, models, strict=True):
+        atoms.calc = model.potential.calculator()
+        atoms.get_forces()
+    best = np.full(len(models), np.inf)
+    for seed in range(ROUNDS):
+        for k, atoms in enumerate(structures):
+            generator = np.random.default_rng(seed)
+            for _ in range(REPEATS):
+                atoms.positions = start.positions + generator.normal(scale=0.01, size=(216, 3))
+                begin = time.process_time()
+                atoms.get_potential_energy()
+                atoms.get_forces()
+                best[k] = min(best[k], time.process_time() - begin)
+    return [float(each) for each in 1e6 * best / len(start)]
+
+
+def draw(models: list[Point], times: list[float]) -> None:
+    """Errors of forces and energies against the time of a step."""
+    families = list(dict.fromkeys(model.family for model in models))
+    labels = ("RMSE of forces / (meV/Å)", "RMSE of energies / (meV/atom)")
+    with style():
+        figure, panels = panel_grid(7.6, 3.6, columns=(1, 1))
+        for panel, which, label in zip(panels, (1, 0), labels, strict=True):
+            for family, color, marker in zip(families, PALETTE, "osD^", strict=False):
+                some = [k for k, model in enumerate(models) if model.family == family]
+                own = [k for k in some if "published" not in models[k].name]
+                shape = {"color": color, "marker": marker}
+                for members, filled in ((own, True), (sorted(set(some) - set(own)), False)):
+                    xs = [times[k] for k in members]
+                    ys = [models[k].errors[which] for k in members]
+                    fill = {} if filled else {"markerfacecolor": "white", "ls": ""}
+                    name = family if filled or not own else None
+                    panel.plot(xs, ys, **shape, **fill, lw=1, label=name)
+                for k in some:
+                    panel.annotate(
+                        short(models[k].name),
+                        (times[k], models[k].errors[which]),
+                        xytext=(4, 4),
+                        textcoords="offset points",
+                        fontsize=7,
+                    )
+            panel.set(xlabel="CPU time of an atom and step / µs", ylabel=label)
+            log_scale(panel, "x")
+            log_scale(panel, "y")
+        panels[0].legend()
+        with atomic_path(FIGURE) as path:
+            figure.savefig(path, format="png", dpi=130)
+    print(f"wrote {FIGURE.relative_to(ROOT)}")
+
+
+def short(name: str) -> str:
+    """What the figure calls a model of a family."""
+    for word in ("published, ", "level 24, ", " functions", ", float32"):
+        name = name.replace(word, "")
+    return name.split(", ")[0].replace("level ", "")
+
+
+def main() -> None:
+    """Train what is missing, measure, and print the table."""
+    chosen = options(__doc__, "models", tuple(CASES), HERE / "which_model.yaml")
+    torch.set_num_threads(1)
+    models = list(points(chosen))
+    times = microseconds(models)
+    rows = []
+    for model, taken in zip(models, times, strict=True):
+        energy, forces = model.errors
+        training = "-" if np.isnan(model.training) else f"{model.training:.0f}"
+        name = f"{model.family}, {model.name}"
+        rows.append([name, f"{energy:.2f}", f"{forces:.1f}", f"{taken:.1f}", training])
+    head = ["", "energy, meV/atom", "forces, meV/Å", "µs an atom", "training, CPU s"]
+    print(table(head, rows))
+    if chosen.write:
+        draw(models, times)
+        write_section("which model", table(head, rows), PAGE)
+
+
+if __name__ == "__main__":
+    main()
