@@ -58,6 +58,9 @@ PICKLED: Mapping[str, str] = {
 }
 TEXTS: Mapping[str, str] = {
     "a moment tensor potential of MLIP": "MTP\nversion = 1.1.0\n",
+    "the list of files of an ANI ensemble (NeuroChem)": "rHCNO-5.2R.params\nsae.dat\nANN-\n8\n",
+    "a potential of Amp": "dict(descriptor={'cutoff': 6.5})",
+    "a network of aenet": "3\n441\n15\n256\n20 20 1\n",
     "a potential of NEP (GPUMD)": NEP,
     "a GAP of QUIP": '<GAP_2020>\n<GAP_params label="GAP_2020"/>\n',
     "an ACE of pacemaker (or a GRACE/FS)": YACE,
@@ -113,7 +116,7 @@ MADE = (
 
 def make(name: str, folder: Path) -> Path:
     """A file of a kind, under a name that does not tell."""
-    path = folder / "file"
+    path = folder / ("file.info" if "ANI ensemble" in name else "file")
     if name in TEXTS:
         path.write_text(TEXTS[name])
     elif name in BYTES:
@@ -200,6 +203,8 @@ FOLDER_FILES = {
     "a result of Ladera": ("result.json",),
     "training data of DeePMD-kit (npy or raw)": ("type.raw",),
     "a model of n2p2 or RuNNer": ("input.nn", "scaling.data"),
+    "an ANI potential of NeuroChem": ("rHCNO-5.2R.params", "sae.dat"),
+    "a model of aenet": ("Ti.10t-10t.nn",),
     "a model of GRACE (SavedModel of TensorFlow)": ("saved_model.pb", "metadata.yaml"),
     "a SavedModel of TensorFlow": ("saved_model.pb",),
     "a model of matgl (M3GNet, TensorNet ...)": ("model.json", "state.pt"),
@@ -209,7 +214,7 @@ FOLDER_FILES = {
 @pytest.mark.parametrize("name", [kind.name for kind in (*FOLDERS, *MODEL_FOLDERS)])
 def test_folders(name: str, tmp_path: Path) -> None:
     for file in FOLDER_FILES[name]:
-        (tmp_path / file).touch()
+        (tmp_path / file).write_text(TEXTS["a network of aenet"] if file.endswith("t.nn") else "")
     kind = recognise(tmp_path)
     assert kind is not None
     assert kind.name == name

@@ -96,7 +96,7 @@ def require_known(path: Path) -> None:
     if path.is_file() and path.stat().st_size and kind_of(path) in ("text", "other", "structure"):
         raise ModelFileError(
             f"{path} is of no format that is known here; check that it is whole, or try "
-            f"'ladera data info {path}', which asks ASE, too."
+            f"'ladera data info {path}', which knows more formats of data."
         )
     require_model(path)
 

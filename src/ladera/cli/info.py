@@ -228,7 +228,7 @@ def _print_published(model: PublishedModel) -> int:
         "training data": model.data,
         "level of theory": model.level,
         "licence": model.licence,
-        "origin": model.url,
+        "origin": model.origin if model.member is None else f"{model.origin}; {model.url}",
         "SHA-256": model.sha256 or "not published; that of the first download will be kept",
     }
     answer({"kind": "published_model", "name": model.name, "about": model.about, **facts})

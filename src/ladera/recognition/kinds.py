@@ -34,7 +34,7 @@ class FileKind:
 def recognise(path: str | os.PathLike[str]) -> FileKind | None:
     """The kind of what stands at a path, by its content; None for what is not known, or missing.
 
-    A suffix counts nowhere. Never raises, whatever the file holds.
+    A suffix alone counts nowhere. Never raises, whatever the file holds.
     """
     path = Path(path)
     try:

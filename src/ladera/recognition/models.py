@@ -65,6 +65,11 @@ def _is_nequix(look: Look) -> bool:
     return line.startswith(b"{") and all(word in line for word in words)
 
 
+def _is_list_of_ani(look: Look) -> bool:
+    """A .info file that begins with the name of the parameters."""
+    return look.path.suffix == ".info" and bool(look.lines) and look.lines[0].endswith(".params")
+
+
 def _is_snap(look: Look) -> bool:
     """Elements and coefficients of each: `nelem ncoeff`, then `Si 0.5 1.0`."""
     lines = [line for line in look.lines if not line.startswith("#")][:3]
@@ -114,7 +119,7 @@ MODELS: Final = (
         pickles("model_state_dict", "onehot_to_feature_x"),
     ),
     _read("a model of Nequix", _is_nequix),
-    _read("the list of files of an ANI ensemble (NeuroChem)", begins(r"\S+\.params\s*\n")),
+    _read("the list of files of an ANI ensemble (NeuroChem)", _is_list_of_ani),
     _read("a potential of Amp", lambda look: is_of_amp(look.head[:512])),
     _read("a network of aenet", lambda look: is_of_aenet(look.head[:512])),
     # Compiled: the weights cannot be had without running the program.
