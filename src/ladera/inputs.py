@@ -6,13 +6,13 @@ named before anything heavy is imported; who reads the files asks the same quest
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 from ladera.errors import ConfigError, DataError, LaderaError, ModelFileError
 from ladera.files import closest
+from ladera.first_bytes import is_of_aenet, is_of_amp, networks_of_aenet
 
 Kind = Literal["missing", "folder", "model", "structure", "text", "empty", "other"]
 
@@ -25,7 +25,6 @@ _MODELS: Final = (".ladera", ".model", ".pt", ".pth", ".ckpt", ".zip", ".safeten
 _NAMES: Final = ("POSCAR", "CONTCAR", "XDATCAR", "OUTCAR", "geometry.in", "input.data")
 _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 _TRAJECTORY: Final = b"- of Ulm"  # how the binary trajectories of simulations begin
-_RECORDS: Final = (b"\4\0\0\0", b"\0\0\0\4")  # how Fortran marks a record of four bytes
 _HEADER: Final = b'{"'  # of a model file, after eight bytes with its length
 MODELS: Final = (
     "a model file (.ladera, .mtp, .amp, or of mace-torch), the folder of a training, of n2p2, ANI "
@@ -60,34 +59,6 @@ def kind_of(path: Path) -> Kind:
     if plain.suffix.lower() in (".xyz", ".extxyz"):
         return "structure" if first_line.isdigit() else "text"
     return "structure" if structure or (first_line.isdigit() and b"\n" in head) else "text"
-
-
-def is_of_amp(head: bytes) -> bool:
-    """Whether a file begins like one of Amp: a dictionary whose first key is the descriptor."""
-    return bool(re.match(rb"\s*(dict\(\s*|\{\s*['\"])descriptor\b", head))
-
-
-def is_of_aenet(head: bytes) -> bool:
-    """Whether a file begins like a network of aenet, binary in either byte order, or text.
-
-    Binary ones have one whole number as a record of Fortran, and another one; texts four lines of
-    one whole number each, then a line of several.
-    """
-    if len(head) < 16 or head[:4] in _RECORDS:
-        return head[:4] == head[8:12] == head[12:16] and head[:4] in _RECORDS
-    lines = [line.split() for line in head.split(b"\n")[:5]]
-    counts = [len(words) for words in lines]
-    numbers = all(word.isdigit() for words in lines for word in words)
-    return counts[:4] == [1] * 4 and len(lines) == 5 and counts[4] > 1 and numbers
-
-
-def networks_of_aenet(folder: Path) -> Iterator[Path]:
-    """The networks of aenet in a folder, by name: files .nn or .ann, whatever stands behind."""
-    for path in sorted(folder.glob("*nn*")):
-        if re.search(r"\.a?nn\b", path.name) and path.is_file():
-            with path.open("rb") as file:
-                if is_of_aenet(file.read(512)):
-                    yield path
 
 
 def require_model(path: Path) -> None:

@@ -19,7 +19,7 @@ from ladera import __version__
 from ladera.arrays import Floats
 from ladera.codes.aenet.contents import NetworkFile, read
 from ladera.errors import ModelFileError
-from ladera.inputs import is_of_aenet, networks_of_aenet
+from ladera.first_bytes import is_of_aenet, networks_of_aenet
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 
 # Below this standard deviation a function does not count in aenet.

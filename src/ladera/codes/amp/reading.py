@@ -24,7 +24,7 @@ from ladera import __version__
 from ladera.arrays import Floats
 from ladera.codes.amp.parsing import parse
 from ladera.errors import ModelFileError, first_problem
-from ladera.inputs import is_of_amp
+from ladera.first_bytes import is_of_amp
 from ladera.kernels.symmetry_functions.functions import GaussianFunction, SymmetryFunction
 from ladera.models.hdnnp import HDNNP, HDNNPConfig
 
