@@ -241,6 +241,22 @@ def test_files_that_are_no_networks(tmp_path: Path) -> None:
         ladera.load(folder)
 
 
+def test_numbers_as_fortran_writes_them(tmp_path: Path) -> None:
+    """1.0-300, 1.0D+00: what its formats make of exponents of three digits, and of others."""
+    folder = write_potential(tmp_path / "one", "chebyshev", write_text)
+    expected = ladera.load(folder)
+    file = folder / "O.4t-3t.nn"
+    whole = file.read_text()
+    written = f"{SHIFT:24.17E}"
+    assert written in whole
+    file.write_text(whole.replace(written, written.replace("E", "D")))
+    assert float(ladera.load(folder).energy_shift) == float(expected.energy_shift)
+    first = f"{values('O', 'chebyshev')[8][1][0]:24.17E}"
+    file.write_text(whole.replace(first, "  -0.10000000000000000-299"))
+    weights = ladera.load(folder).atomic_networks()[0].layers()[0].weight
+    assert bool((weights.detach() == -1e-300).any())
+
+
 def test_a_folder_with_two_potentials(tmp_path: Path) -> None:
     folder = write_potential(tmp_path / "one", "chebyshev")
     for symbol in SYMBOLS:

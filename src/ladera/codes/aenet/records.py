@@ -7,6 +7,7 @@ their own.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -100,7 +101,7 @@ class TextRecords:
 
     def floats(self, count: int) -> Floats:
         try:
-            return np.array([float(word.replace("D", "E")) for word in self._list(count)])
+            return np.array([_number(word) for word in self._list(count)])
         except ValueError:
             raise self._error(f"{count} numbers were expected") from None
 
@@ -135,6 +136,11 @@ class TextRecords:
             f"{self.path}, line {self._number}: {problem}; the file is damaged, or of another "
             "version of aenet than 2."
         )
+
+
+def _number(word: str) -> float:
+    """A number as Fortran writes it: 1.0D-05, or 1.0-100, where the exponent leaves no room."""
+    return float(re.sub(r"[dD]|(?<=\d)(?=[+-]\d{3}$)", "E", word))
 
 
 def records_of(path: Path) -> Records:
