@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ class Peer:
         process = self._process
         if process.stdin is None or process.stdout is None:
             raise SystemExit("The other program has no pipes.")
-        process.stdin.write(json.dumps({**case, "repeats": repeats}) + "\n")
-        process.stdin.flush()
+        with suppress(BrokenPipeError):  # then there is no answer either
+            process.stdin.write(json.dumps({**case, "repeats": repeats}) + "\n")
+            process.stdin.flush()
         while line := process.stdout.readline():
             if line.startswith("{"):
                 return json.loads(line)  # type: ignore[no-any-return]

@@ -148,6 +148,17 @@ def test_the_number_of_threads_changes_no_bit() -> None:
     assert torch.equal(one[1], two[1])
 
 
+def test_structures_of_other_sizes_leave_nothing_behind() -> None:
+    """Memory is kept between evaluations; what lies in it must not matter."""
+    potential, graph = nequip(layer_norm=True), structure()
+    first = fast(potential, graph)
+    for n_atoms in (14, 2):
+        fast(potential, structure(n_atoms, seed=5))
+    again = fast(potential, graph)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+
+
 def test_tables_follow_the_parameters_and_copies_make_their_own() -> None:
     potential, graph = nequip(), structure()
     before, _ = fast(potential, graph)

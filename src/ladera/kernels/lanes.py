@@ -27,6 +27,7 @@ _insert_function: Any = cgutils.get_or_insert_function
 _signature: Any = signature
 _lower: Any = lower_builtin
 _infer: Any = infer_global
+_uniform: Any = types.UniTuple
 
 WIDTH = 64  # bytes: a register of AVX-512, and a line of the cache
 
@@ -188,7 +189,7 @@ for _operator, _instruction in (
 
 
 def _rows(lanes: _Lanes, n: Any) -> Any:
-    return types.UniTuple(lanes, n.count)
+    return _uniform(lanes, n.count)
 
 
 def _parts(builder: Any, rows: Any, kind: Any) -> list[Any]:

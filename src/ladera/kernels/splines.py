@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.polynomial import polynomial
@@ -72,7 +72,7 @@ def polynomials() -> Floats:
     The bumps of degree p are (t + p - k)/p times those of p - 1 and k - 1, plus (k + 1 - t)/p times
     those of p - 1 and k (de Boor, A Practical Guide to Splines, 1978, chapter IX).
     """
-    bumps = [np.ones(1)]
+    bumps: list[Any] = [np.ones(1)]
     for p in range(1, DEGREE + 1):
         none = np.zeros(1)
         left, right = [none, *bumps], [*bumps, none]
@@ -96,11 +96,12 @@ def sites(knots: Knots) -> Floats:
     A spline has seven coefficients more than intervals: the middles of three intervals at either
     end of a segment complete the knots.
     """
-    found = []
+    found: list[Floats] = []
     for start, inverse, n in zip(knots.start, knots.inverse_spacing, knots.intervals, strict=True):
         ends = np.arange(3) + 0.5
         found.append(start + np.sort(np.r_[np.arange(n + 1), ends, n - ends]) / inverse)
-    return np.minimum(np.concatenate(found), knots.cutoff)
+    joined: Floats = np.concatenate(found).clip(max=knots.cutoff)
+    return joined
 
 
 def tabulate(values: Reals, knots: Knots, n_paths: int = 1) -> Floats:

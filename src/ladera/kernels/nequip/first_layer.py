@@ -24,11 +24,11 @@ from ladera.kernels.lanes import (
     zeros,
 )
 from ladera.kernels.nequip.messages import (
-    _FIVE,
-    _NINE,
-    _ONE,
-    _SEVEN,
-    _THREE,
+    FIVE,
+    NINE,
+    ONE,
+    SEVEN,
+    THREE,
     Scratch,
     Surroundings,
     add_edges,
@@ -56,15 +56,15 @@ def forward(
             e0, e1 = around.edges[i, 0], around.edges[i, 1]
             row = n_atoms * panels.output[q, 0] + i * width
             if width == 1:
-                _sum(_ONE, q, e0, e1, around, panels, y, row)
+                _sum(ONE, q, e0, e1, around, panels, y, row)
             elif width == 3:
-                _sum(_THREE, q, e0, e1, around, panels, y, row)
+                _sum(THREE, q, e0, e1, around, panels, y, row)
             elif width == 5:
-                _sum(_FIVE, q, e0, e1, around, panels, y, row)
+                _sum(FIVE, q, e0, e1, around, panels, y, row)
             elif width == 7:
-                _sum(_SEVEN, q, e0, e1, around, panels, y, row)
+                _sum(SEVEN, q, e0, e1, around, panels, y, row)
             else:
-                _sum(_NINE, q, e0, e1, around, panels, y, row)
+                _sum(NINE, q, e0, e1, around, panels, y, row)
 
 
 @inlined
@@ -100,15 +100,15 @@ def reverse(
             width = panels.output[q, 1]
             row = n_atoms * panels.output[q, 0] + i * width
             if width == 1:
-                _sum_reverse(_ONE, q, e0, e1, around, panels, y_bar, row, scratch.edge)
+                _sum_reverse(ONE, q, e0, e1, around, panels, y_bar, row, scratch.edge)
             elif width == 3:
-                _sum_reverse(_THREE, q, e0, e1, around, panels, y_bar, row, scratch.edge)
+                _sum_reverse(THREE, q, e0, e1, around, panels, y_bar, row, scratch.edge)
             elif width == 5:
-                _sum_reverse(_FIVE, q, e0, e1, around, panels, y_bar, row, scratch.edge)
+                _sum_reverse(FIVE, q, e0, e1, around, panels, y_bar, row, scratch.edge)
             elif width == 7:
-                _sum_reverse(_SEVEN, q, e0, e1, around, panels, y_bar, row, scratch.edge)
+                _sum_reverse(SEVEN, q, e0, e1, around, panels, y_bar, row, scratch.edge)
             else:
-                _sum_reverse(_NINE, q, e0, e1, around, panels, y_bar, row, scratch.edge)
+                _sum_reverse(NINE, q, e0, e1, around, panels, y_bar, row, scratch.edge)
         add_edges(e0, e1, scratch.edge, bars)
 
 

@@ -6,7 +6,7 @@ scalars: h = c f(z),    others: h_m = c f(z_g) z_m,  z_g the gate of the channel
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def forward(
 
 
 @inlined
-def _normalize(i: int, plan: Gates, y: Reals, n_atoms: int) -> float:
+def _normalize(i: int, plan: Gates, y: Reals, n_atoms: int) -> Any:
     """Divide y of an atom by its root mean square; what it was multiplied by."""
     q = plan.least
     for p in range(plan.places.shape[0]):

@@ -118,7 +118,7 @@ class Step:
             first_layer.forward(start, stop, run.around, layer.first, y.table, run.n_atoms)
         else:
             assert layer.plan is not None
-            x, scratch = self.x.part(0), run.scratch(thread, layer.messages)
+            x, scratch = self.x.part(0), run.scratch(thread, layer.message)
             messages.forward(start, stop, run.around, layer.plan, x, y.part(0), scratch)
         if self.h is not None and layer.skip is not None:
             run.apply(layer.skip.forth, self.h, y, slice(start, stop), add=True)
@@ -143,7 +143,7 @@ class Step:
         clear(run.touched(start, stop), run.n_atoms, x_bar.layout.places, x_bar.table)
         messages.reverse(
             start, stop, run.around, layer.plan, self.y_bar.part(0), self.x.part(0), x_bar.table,
-            run.scratch(thread, layer.messages), run.bars,
+            run.scratch(thread, layer.message), run.bars,
         )  # fmt: skip
 
     def clear(self, start: int, stop: int) -> None:

@@ -30,7 +30,7 @@ from ladera.kernels.lanes import (
 from ladera.kernels.nequip.panels import Linear, Part, multiply
 
 # Kinds of l2: as many rows as harmonics.
-_ONE, _THREE, _FIVE, _SEVEN, _NINE = ((0,) * (2 * l + 1) for l in range(5))
+ONE, THREE, FIVE, SEVEN, NINE = ((0,) * (2 * l + 1) for l in range(5))
 LARGEST_L = 4
 GROUP = 16  # atoms whose messages are there at a time
 
@@ -138,15 +138,15 @@ def _messages(
             if l3 == 0:
                 _scalar(l2, e0, e1, around, x.table, sender, w, A)
             elif l2 == 0:
-                _moments(_ONE, l1, l2, e0, e1, around, x.table, sender, w, A)
+                _moments(ONE, l1, l2, e0, e1, around, x.table, sender, w, A)
             elif l2 == 1:
-                _moments(_THREE, l1, l2, e0, e1, around, x.table, sender, w, A)
+                _moments(THREE, l1, l2, e0, e1, around, x.table, sender, w, A)
             elif l2 == 2:
-                _moments(_FIVE, l1, l2, e0, e1, around, x.table, sender, w, A)
+                _moments(FIVE, l1, l2, e0, e1, around, x.table, sender, w, A)
             elif l2 == 3:
-                _moments(_SEVEN, l1, l2, e0, e1, around, x.table, sender, w, A)
+                _moments(SEVEN, l1, l2, e0, e1, around, x.table, sender, w, A)
             else:
-                _moments(_NINE, l1, l2, e0, e1, around, x.table, sender, w, A)
+                _moments(NINE, l1, l2, e0, e1, around, x.table, sender, w, A)
             for m in range(2 * l3 + 1):
                 store(M, row + m, zero(M))
             for t in range(panels.term_start[q, 0], panels.term_start[q, 1]):
@@ -247,15 +247,15 @@ def _messages_reverse(
             if l3 == 0:
                 _scalar_reverse(q, e0, e1, around, panels, x, x_bar, scratch)
             elif l2 == 0:
-                _moments_reverse(_ONE, q, e0, e1, around, panels, x, x_bar, scratch)
+                _moments_reverse(ONE, q, e0, e1, around, panels, x, x_bar, scratch)
             elif l2 == 1:
-                _moments_reverse(_THREE, q, e0, e1, around, panels, x, x_bar, scratch)
+                _moments_reverse(THREE, q, e0, e1, around, panels, x, x_bar, scratch)
             elif l2 == 2:
-                _moments_reverse(_FIVE, q, e0, e1, around, panels, x, x_bar, scratch)
+                _moments_reverse(FIVE, q, e0, e1, around, panels, x, x_bar, scratch)
             elif l2 == 3:
-                _moments_reverse(_SEVEN, q, e0, e1, around, panels, x, x_bar, scratch)
+                _moments_reverse(SEVEN, q, e0, e1, around, panels, x, x_bar, scratch)
             else:
-                _moments_reverse(_NINE, q, e0, e1, around, panels, x, x_bar, scratch)
+                _moments_reverse(NINE, q, e0, e1, around, panels, x, x_bar, scratch)
         add_edges(e0, e1, scratch.edge, bars)
 
 

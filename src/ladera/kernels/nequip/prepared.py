@@ -39,7 +39,7 @@ class PreparedLayer:
     """
 
     x: Layout | None  # what senders send; none in the first layer
-    messages: Layout | None  # a block for each irrep of the output, the channels of all paths
+    message: Layout | None  # a block for each irrep of the output, the channels of all paths
     y: Layout
     h: Layout
     first: first_layer.Panel | None
@@ -110,13 +110,13 @@ class Preparation:
         if layer.down_bias is not None:
             constants += self._scalars(layer, layer.down_bias[None])
         if t == 0:
-            x = _sent(self.model)
+            sent = _sent(self.model)[present]
             for skip in layer.skip:
                 rows = [self.model.embedding[z] @ _of(skip.weights, z) for z in present]
                 constants += self._scalars(layer, np.array(rows))
             return PreparedLayer(
-                x=None, messages=None, y=y, h=h,
-                first=self._first(layer, y, x[present]), plan=None,
+                x=None, message=None, y=y, h=h,
+                first=self._first(layer, y, sent), plan=None,
                 up=None, up_bias=None, skip=None,
                 constants=constants, gates=self._gates(layer, y, h),
             )  # fmt: skip
@@ -130,7 +130,7 @@ class Preparation:
         down = self._map([matrices], message, y)
         return PreparedLayer(
             x=x,
-            messages=message,
+            message=message,
             y=y,
             h=h,
             first=None,
@@ -186,14 +186,15 @@ class Preparation:
         layer = self.model.layers[t]
         rows = ROWS * self.knots.size
         used = [0] * len(layer.outputs)
-        panels, terms, coefficients_ = [], [], []
-        first = 0
+        panels, first = [], 0
+        terms: list[tuple[int, int]] = []
+        factors: list[float] = []
         for path in layer.paths:
             l1, l3 = layer.sources[path.source].l, layer.outputs[path.target].l
             start = len(terms)
             for ab, m, coefficient in _terms(path.coupling, path.l2):
                 terms.append((ab, m))
-                coefficients_.append(coefficient)
+                factors.append(coefficient)
             for k in range(x.counts[path.source]):
                 sender = x.first[path.source] + k
                 receiver = message.first[path.target] + used[path.target]
@@ -216,7 +217,7 @@ class Preparation:
             message=np.ascontiguousarray(table[:, 5]),
             term_start=np.ascontiguousarray(table[:, 7:]),
             term=np.array(terms, np.int64),
-            coefficient=self._array(np.array(coefficients_)),
+            coefficient=self._array(np.array(factors)),
         )
 
     def _table(self, t: int) -> Reals:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ladera.kernels.harmonics import spherical_harmonics
 from ladera.kernels.nequip.tables import Layer, Model
 
-_ACTIVATIONS = {"silu": torch.nn.functional.silu, "tanh": torch.tanh}
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": torch.nn.functional.silu,
+    "tanh": torch.tanh,
+}
 
 
 def energies(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -77,13 +78,13 @@ def _system(graph: Graph, index: Tensor) -> System:
 
 def make_tables(potential: NequIP) -> tables.Model:
     """The parameters with all normalisations, in float64."""
-    config = potential.config
+    config, layers = potential.config, cast("Iterable[Layer]", potential.layers)
     return tables.Model(
         cutoff=config.cutoff,
         kinks=() if config.cutoff_start is None else (config.cutoff_start,),
         degree=config.max_l,
         embedding=_array(potential.embedding),
-        layers=tuple(_layer(potential, layer) for layer in potential.layers),
+        layers=tuple(_layer(potential, layer) for layer in layers),
         readout=tables.Readout(
             tuple(_array(weight) / sqrt(len(weight)) for weight in potential.readout.weights), SILU
         ),
