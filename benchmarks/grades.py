@@ -290,7 +290,7 @@ def main() -> None:
         potential = committee(options.runs / case, model, frames, options.members)
         dataset = ladera.read(options.runs / f"{case}.extxyz")
         one = (*potential.members, potential)[0]
-        train = np.array(one.provenance["split"]["train"])
+        train = np.array(potential.provenance["split"]["train"])
         graphs = GraphStore(dataset, one.cutoff)
         if one.active_set is None:  # a run of an older Ladera
             choose_active_set(one, dataset, graphs, train)

@@ -78,16 +78,17 @@ def make_frames(path: Path) -> None:
         print(f"{len(ase.io.read(path, ':'))} frames, {atoms.get_temperature():.0f} K", flush=True)
 
 
-def row(name: list[str], atoms: Atoms, start: Atoms, model: ladera.Potential) -> list[str]:
-    """What is said of a structure beside another one."""
+def row(
+    name: list[str], atoms: Atoms, real: float, start: Atoms, model: ladera.Potential
+) -> list[str]:
+    """What is said of a structure beside the minimum; ``real`` is what GFN1-xTB says, eV."""
     here, there = (model.calculator().get_potential_energy(each) for each in (atoms, start))
-    real, real_there = (reference(each.copy()).get_potential_energy() for each in (atoms, start))
     graphs = [Graph.from_atoms(each, model.cutoff) for each in (start, atoms)]
     found = model.active_set.reach.passages(*graphs)
     gap = f"{found[0].depth:.2f} Å" if found else ""
     count = str(len({(each.i, each.j) for each in found}))
     grade = f"{model.grade(graphs[1]).max():.2f}"
-    return [*name, f"{here - there:+.2f}", f"{real - real_there:+.2f}", grade, count, gap]
+    return [*name, f"{here - there:+.2f}", f"{real:+.2f}", grade, count, gap]
 
 
 def rows_of(epochs: int, folder: Path) -> list[list[str]]:
@@ -101,10 +102,12 @@ def rows_of(epochs: int, folder: Path) -> list[list[str]]:
         warnings.simplefilter("always")
         end = relax(start, model, fmax=0.05)
     state = "converged" if end.converged else "relaxed"
+    lowest = reference(start.copy()).get_potential_energy()
     held_out = [known[k] for k in model.provenance["split"]["validation"][:2]]
-    structures = [("held out", atoms) for atoms in held_out]
-    structures.append((f"{state}, {end.last.step} steps", end.atoms))
-    return [row([str(epochs), name], atoms, start, model) for name, atoms in structures]
+    found = [("held out", atoms, atoms.get_potential_energy()) for atoms in held_out]
+    real = reference(end.atoms.copy()).get_potential_energy()
+    found.append((f"{state}, {end.last.step} steps", end.atoms, real))
+    return [row([str(epochs), name], a, e - lowest, start, model) for name, a, e in found]
 
 
 HEAD = ("epochs", "structure", "MACE (eV)", "GFN1-xTB (eV)", "largest grade", "pairs", "deepest")
