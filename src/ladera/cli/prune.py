@@ -17,7 +17,7 @@ from ladera.cli.session import answer
 def prune(
     model: Annotated[Path, MODEL, Parameter(help="An mtp: a model file, or a training run.")],
     /,
-    *files: Annotated[Path, DATA, Parameter(help="Labelled frames, those of the training.")],
+    *files: Annotated[Path, DATA, Parameter(help="Frames, those of the training.")],
     cost: Annotated[
         float, PLAIN, Parameter(help="Time of an atom to come down to, of the model's.")
     ] = 0.5,
@@ -27,9 +27,10 @@ def prune(
     output: Annotated[Path, Parameter(help="Model file to write.")] = Path("pruned.ladera"),
     reading: Reading | None = None,
 ) -> int:
-    """Remove the functions of a moment tensor potential that explain least for their cost.
+    """Remove the functions of a moment tensor potential that say least for their time.
 
-    The others are fitted again to the frames. The table has the errors on these frames, in
+    The others make up for them, so that energies and forces of the frames stay what the model says
+    they are; labels do not matter for that. The table has the errors on these frames, in
     meV/atom, meV/Angstrom and meV/Angstrom^3, before and after; `ladera evaluate` tells those on
     others.
 

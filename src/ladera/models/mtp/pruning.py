@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ladera.arrays import Booleans, Floats, Integers
+from ladera.arrays import Booleans, Floats
 from ladera.kernels.moment_tensors.program import MomentProgram
 
 # Nanoseconds of energy and forces of an atom, measured by benchmarks/mtp_cost.py: of a product; at
@@ -70,7 +70,8 @@ def work_of(program: MomentProgram, n_neighbors: float) -> Work:
     taken = np.concatenate([np.array(times), _PRODUCT * products[products > 0]])
     distinct, which = np.unique(np.packbits(every, axis=1), axis=0, return_inverse=True)
     needs = np.unpackbits(distinct, axis=1, count=len(program.scalars)).astype(bool)
-    return Work(needs, np.bincount(which.ravel(), taken), _ATOM + _NEIGHBOR * n_neighbors)
+    times_of: Floats = np.bincount(which.ravel(), taken).astype(np.float64)
+    return Work(needs, times_of, _ATOM + _NEIGHBOR * n_neighbors)
 
 
 def kept_functions(work: Work, normal: Floats, right: Floats, *, time: float) -> Booleans:
@@ -80,7 +81,7 @@ def kept_functions(work: Work, normal: Floats, right: Floats, *, time: float) ->
     ``normal`` (n, n) is the normal matrix, regularised, of the functions and whatever else the
     model is linear in, which stays, and ``right`` (n,) its right hand side.
     """
-    inverse = np.linalg.inv(normal)
+    inverse: Floats = np.linalg.inv(normal)
     weights = inverse @ right
     n_scalars = work.needs.shape[1]
     groups = np.concatenate([np.eye(n_scalars, dtype=bool), work.needs])
@@ -92,7 +93,7 @@ def kept_functions(work: Work, normal: Floats, right: Floats, *, time: float) ->
         counts = np.count_nonzero(work.needs & kept, axis=1)
         saved = ((shared == counts[:, None]) & (counts > 0)[:, None]).T @ work.times
         # More than enough is no use.
-        rates = 1 / (np.minimum(saved, left - time) + 1e-6)
+        rates: Floats = 1 / (np.minimum(saved, left - time) + 1e-6).astype(np.float64)
         chosen = groups[_cheapest(groups & kept, rates, weights, inverse)] & kept
         left -= float(work.times @ ((counts > 0) & ~(work.needs & kept & ~chosen).any(axis=1)))
         shared -= work.needs[:, chosen].astype(np.float32) @ groups[:, chosen].T
@@ -105,14 +106,14 @@ def kept_functions(work: Work, normal: Floats, right: Floats, *, time: float) ->
     return kept
 
 
-def _cheapest(groups: Booleans, rates: Floats, weights: Floats, inverse: Floats) -> Integers:
-    """The group whose loss times rate is least; empty ones do not count."""
+def _cheapest(groups: Booleans, rates: Floats, weights: Floats, inverse: Floats) -> int:
+    """The number of the group whose loss times rate is least; empty ones do not count."""
     n_scalars = groups.shape[1]
     single = np.zeros(n_scalars)
     present = groups.any(axis=0)
     single[present] = weights[:n_scalars][present] ** 2 / np.diag(inverse)[:n_scalars][present]
     bounds = np.where(groups.any(axis=1), (groups * single).max(axis=1) * rates, np.inf)
-    best, least = np.argmin(bounds), np.inf
+    best, least = int(np.argmin(bounds)), np.inf
     for group in np.argsort(bounds):
         if bounds[group] >= least:
             break
@@ -120,5 +121,5 @@ def _cheapest(groups: Booleans, rates: Floats, weights: Floats, inverse: Floats)
         block = inverse[np.ix_(some, some)]
         loss = float(weights[some] @ np.linalg.solve(block, weights[some]))
         if loss * rates[group] < least:
-            best, least = group, loss * rates[group]
+            best, least = int(group), loss * rates[group]
     return best

@@ -1,4 +1,9 @@
-"""Pruning of a moment tensor potential: functions removed by time against error, and a refit."""
+"""Pruning of a moment tensor potential: functions removed by time against error, and a refit.
+
+Labels are what the potential itself says of the frames. So what is lost is what its functions
+meant to it, whatever frames and weights it was trained with; and fits to the labels of the frames
+would shift the balance of energies and forces that it has.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,14 @@ import torch
 from ladera.arguments import checked
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
-from ladera.errors import ConfigError, DataError
+from ladera.errors import ConfigError
 from ladera.kernels.moment_tensors.program import MomentProgram
+from ladera.labelling.labelled import label
 from ladera.models.mtp.model import MTP
 from ladera.models.mtp.pruning import kept_functions, work_of
 from ladera.models.mtp.rewriting import rewritten
 from ladera.potential import Potential
-from ladera.quantities import QUANTITIES
+from ladera.quantities import ENERGY, FORCES, STRESS
 from ladera.training.batches import GIBIBYTE, Batches, GraphStore
 from ladera.training.config import LossConfig
 from ladera.training.optimizer_config import VariableProjection
@@ -34,7 +40,7 @@ class Pruned(NamedTuple):
     products: tuple[int, int]
     components: tuple[int, int]  # of moment tensors, which cost time for each neighbour
     cost: float  # estimated time of an atom over that of before
-    loss: tuple[float, float]  # of least squares on the frames, before and after the last step
+    loss: float  # how far it is from the other on the frames, by the weights
 
 
 @checked
@@ -49,14 +55,14 @@ def prune(
     """Remove functions until an atom takes at most ``cost`` of its time, and fit again.
 
     A program that another code wrote for the functions of a level is first replaced by Ladera's,
-    which changes nothing but the time. Which functions go is decided on the ``frames``, those of
-    the training or ones like them, and by an estimate of the time
-    (:mod:`ladera.models.mtp.pruning`); the coefficients of the others are found anew by least
-    squares, and the radial ones follow in up to ``epochs`` passes. ``loss`` are the weights, by
-    default those of a training.
+    which changes nothing but the time. Which functions go is decided by an estimate of the time
+    (:mod:`ladera.models.mtp.pruning`) and by what becomes of the potential's own energies, forces
+    and stress of the ``frames``, those of the training or ones like them, whose labels do not
+    matter; ``loss`` are the weights, by default those of a training. The coefficients of the others
+    are found anew by least squares, and the radial ones follow in up to ``epochs`` passes.
 
-    Raises ConfigError for a model that is no plain MTP and for a cost that is not between 0 and 1
-    or leaves no function, DataError for frames without labels.
+    Raises ConfigError for a model that is no plain MTP, for a cost that is not between 0 and 1 or
+    leaves no function, and for weights of nothing that it has.
     """
     if not isinstance(potential, MTP):
         raise ConfigError(
@@ -66,13 +72,16 @@ def prune(
     if not 0 < cost < 1:
         raise ConfigError(f"The cost is {cost:g} of the model's; give a number between 0 and 1.")
     loss = LossConfig() if loss is None else loss
-    if not any(frames.has(q.name).any() for q in QUANTITIES if getattr(loss, q.name)):
-        raise DataError("The frames have no labels to fit to; give frames with energies or forces.")
+    if not any((loss.energy, loss.forces, loss.stress)):
+        raise ConfigError(
+            "The loss weighs neither energies nor forces nor stress; give one of them a weight."
+        )
+    frames = label(potential, frames, (ENERGY, FORCES, STRESS)).frames
     model = _lean(potential)
     graphs = GraphStore(frames, model.cutoff, _MEMORY)
     batches = Batches(frames, graphs)
     search = _search(model, batches, loss)
-    before, n_linear = search.loss, len(model.program.scalars) + len(model.numbers)
+    n_linear = len(model.program.scalars) + len(model.numbers)
     normal = search.gram[:n_linear, :n_linear]
     ridge = np.diag(np.maximum(np.diag(normal), 1e-300)) * VariableProjection().ridge
     edges = sum(graphs[k].n_edges for k in range(len(frames)))
@@ -98,7 +107,7 @@ def prune(
         (len(start.products), len(smaller.products)),
         (len(start.basic), len(smaller.basic)),
         work_of(smaller, n_neighbors).time / whole,
-        (before, search.loss),
+        search.loss,
     )
 
 
