@@ -18,7 +18,7 @@ from ladera.kernels.nequip.tables import Layer, Model
 from ladera.kernels.splines import ROWS, Knots, choose_knots, coefficients, sites
 
 # Largest error between the knots of the splines, see ``choose_knots``.
-TOLERANCES = {torch.float64: 1e-12, torch.float32: 2e-7}
+TOLERANCES = {torch.float64: 1e-13, torch.float32: 2e-7}
 NEGLIGIBLE = 1e-12  # coupling coefficients
 
 KEPT = 4  # sets of elements
