@@ -150,3 +150,31 @@ def test_ladera_is_cited_as_its_file_asks() -> None:
 def test_what_has_no_record_is_refused(subject: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=words):
         works(subject or str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"settings": {"ensemble": ["npt"]}},
+        {"settings": 5},
+        {"versions": 3},
+        {"model": {"architecture": ["mace"]}},
+        {"model": {"calculator": 1}},
+        {"model": {"architecture": "mace", "files": [1]}},
+        {"data": {"files": [{"path": 1}]}},
+        {"results": [{"settings": {"optimizer": {}}}]},
+        {"kind": ["phonons"], "provenance": {}},
+    ],
+)
+@pytest.mark.parametrize("name", ["result.json", "settings.json"])
+def test_a_damaged_record_is_refused(record: dict[str, object], name: str, tmp_path: Path) -> None:
+    """Each ended in a TypeError or an AttributeError, or cited less than it should."""
+    (tmp_path / name).write_text(json.dumps(record))
+    with pytest.raises(DataError, match=f"{name} is not what Ladera wrote"):
+        works(str(tmp_path))
+
+
+def test_what_a_record_leaves_empty_is_not_cited(tmp_path: Path) -> None:
+    empty = {"model": None, "data": None, "versions": None, "results": []}
+    (tmp_path / "settings.json").write_text(json.dumps(empty))
+    assert keys(tmp_path) == ["ladera"]

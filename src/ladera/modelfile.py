@@ -63,14 +63,27 @@ class _Data(Stored):
     files: tuple[str, ...] = ()
 
 
+class _Optimizer(Stored):
+    name: str | None = None
+
+
+class _FineTuning(Stored):
+    base: str | None = None
+    method: str | None = None
+
+
 class _Config(Stored):
     data: _Data = _Data()
+    optimizer: _Optimizer | None = None
+    finetune: _FineTuning | None = None
 
 
 class _Provenance(Record):
     """What a training adds to the record; a model of another origin has none of it."""
 
     config: _Config = _Config()
+    published_as: str | None = None
+    imported_from: str | None = None
     epoch: float | None = None
     members: tuple[dict[str, Any], ...] = ()
     errors: dict[str, Any] = Field(default_factory=dict)

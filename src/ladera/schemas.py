@@ -68,12 +68,28 @@ class Stored(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
+class StoredFile(Stored):
+    """A file that something was read from."""
+
+    path: str
+
+
 class Described(Stored):
     """What was used: a model, a structure or data, with its hash and files."""
 
     sha256: str | None = None
-    files: list[dict[str, JsonValue]] | None = None
+    files: list[StoredFile] | None = None
     trajectories: tuple[Described, ...] = ()
+    architecture: str | None = None  # of a model
+    calculator: str | None = None
+    published_as: str | None = None
+
+
+class StoredSettings(Stored):
+    """The settings of a run that say which methods it used."""
+
+    ensemble: str | None = None
+    optimizer: str | None = None
 
 
 class Record(Stored):
@@ -88,3 +104,5 @@ class Record(Stored):
     end: Described | None = None
     data: Described | None = None
     measured: Described | None = None
+    settings: StoredSettings = StoredSettings()
+    results: tuple[Record, ...] = ()

@@ -7,7 +7,6 @@ are in ``references.yaml``. Libraries are named where they computed, not where t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +20,7 @@ from ladera.codes import mtp, published
 from ladera.errors import DataError
 from ladera.files import read_json
 from ladera.loading import load, read_header
+from ladera.schemas import Record
 
 LADERA: Final = "ladera"
 
@@ -135,6 +135,13 @@ def references() -> Mapping[str, Mapping[str, str]]:
 Reasons = Iterator[tuple[str, str]]  # key and reason; no key for a sentence
 
 
+class _Cited(Record):
+    """A record, or a result that has one."""
+
+    kind: str = ""
+    provenance: Record = Record()
+
+
 def _subject(subject: str) -> Reasons:
     path = Path(subject)
     if not path.is_dir() or (path / modelfile.MODEL).exists():
@@ -160,13 +167,13 @@ def _subject(subject: str) -> Reasons:
         yield from _model(header["config"]["architecture"], header["provenance"])
         yield from _training(header["provenance"])
         return
-    found = False
+    recorded = False
     for name in ("result.json", "settings.json", "evaluation.json"):
-        contents = read_json(path / name)
+        contents = read_json(path / name, _Cited)
         if contents:
-            found = True
+            recorded = True
             yield from _record(contents.get("provenance", contents), contents.get("kind", ""))
-    if not found:
+    if not recorded:
         raise DataError(
             f"{path} holds no result that says how it was made; give a folder of ladera train, md, "
             "relax or of a property, or a model."
@@ -178,12 +185,12 @@ def _subject(subject: str) -> Reasons:
 def _record(record: Mapping[str, Any], kind: str) -> Reasons:
     """What a result stands on."""
     settings = record.get("settings", {})
-    model = record.get("model", {})
-    if "calculator" in model:
+    model = record.get("model") or {}
+    if model.get("calculator"):
         yield from _calculator(model["calculator"].rpartition(":")[2])
-    elif "architecture" in model:
+    elif model.get("architecture"):
         yield from _stored_model(model)
-    if "ase" in record.get("versions", {}):
+    if "ase" in (record.get("versions") or {}):
         yield "ase", "structures, relaxations and file formats"
     for key in _KINDS.get(kind, ()):
         yield key, kind.replace("_", " ")
@@ -196,7 +203,7 @@ def _record(record: Mapping[str, Any], kind: str) -> Reasons:
     if settings.get("dispersion"):
         for key in ("d3", "d3bj", "dftd3"):
             yield key, f"dispersion of {settings['dispersion']}"
-    if "numpy" in record.get("versions", {}):
+    if "numpy" in (record.get("versions") or {}):
         yield "numpy", "arrays"
     yield from _earlier(record)
 
@@ -205,23 +212,24 @@ def _earlier(record: Mapping[str, Any]) -> Reasons:
     """What the results and trajectories stand on that a result was made of."""
     for result in record.get("results", ()):
         yield from _record(result, "")
-    data = record.get("data", {})
+    data = record.get("data") or {}
     for part in (data, *data.get("trajectories", ())):
-        for folder in {Path(file["path"]).parent for file in part.get("files", ())}:
+        for folder in {Path(file["path"]).parent for file in part.get("files") or ()}:
             yield from _settings_of(folder)
 
 
 def _settings_of(folder: Path) -> Reasons:
     try:
-        yield from _record(json.loads((folder / "settings.json").read_text("utf-8")), "")
-    except (OSError, ValueError, AttributeError):
-        return  # its files are gone, or not of a run of Ladera
+        record = read_json(folder / "settings.json", _Cited)
+    except DataError:
+        return  # not of a run of Ladera
+    yield from _record(record, "")
 
 
 def _stored_model(model: Mapping[str, Any]) -> Reasons:
     """A model as a record describes it; what its file says besides, where that still is."""
     origin: Mapping[str, Any] = {"published_as": model.get("published_as")}
-    for file in model.get("files", ()):
+    for file in model.get("files") or ():
         path = Path(file["path"])
         if modelfile.is_model(path):
             origin = read_header(path)["provenance"] | {k: v for k, v in origin.items() if v}

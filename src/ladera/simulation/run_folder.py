@@ -36,7 +36,7 @@ from ladera.errors import DataError, SimulationError
 from ladera.files import read_json, require_absent, write_text_atomic
 from ladera.identity import changes_of_run
 from ladera.lock import locked
-from ladera.schemas import Described, Record, Stored
+from ladera.schemas import Described, Record, StoredSettings
 from ladera.simulation.extrapolation import ExtrapolationLog, SelectedFrames
 from ladera.simulation.records import FrameFile, write_structure, writing
 from ladera.table_files import TableWriter
@@ -304,7 +304,7 @@ class RunFolder:
 # --- reading -----------------------------------------------------------------------------------
 
 
-class _Settings(Stored):
+class _Settings(StoredSettings):
     """What is read of the settings of a run or of a relaxation."""
 
     timestep: PositiveFloat | None = None
