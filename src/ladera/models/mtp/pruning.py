@@ -81,7 +81,7 @@ def kept_functions(work: Work, normal: Floats, right: Floats, *, time: float) ->
     ``normal`` (n, n) is the normal matrix, regularised, of the functions and whatever else the
     model is linear in, which stays, and ``right`` (n,) its right hand side.
     """
-    inverse: Floats = np.linalg.inv(normal).astype(np.float64, copy=False)
+    inverse = np.asarray(np.linalg.inv(normal), dtype=np.float64)
     weights = inverse @ right
     n_scalars = work.needs.shape[1]
     groups = np.concatenate([np.eye(n_scalars, dtype=bool), work.needs])
