@@ -11,7 +11,10 @@ PIP := $(PYTHON) -m pip --python $(BIN)/python --quiet --disable-pip-version-che
 INSTALL := $(PIP) install --no-compile --constraint constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lowest lint format docs viewer browser clean
+# What a target needs is got at the same time: types are checked while a browser is fetched.
+MAKEFLAGS += -j3
+
+.PHONY: help demo test coverage lowest lint format docs viewer browser clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -21,7 +24,10 @@ demo: $(VENV)/.runtime viewer  ## train on the embedded data, simulate, write de
 	$(BIN)/ladera demo --output demo
 
 test: lint docs viewer browser  ## everything CI checks
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations 12 --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations 12
+
+coverage: $(VENV)/.development  ## the tests again, counting the lines that none of them reaches
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
 
 lowest:  ## the tests of models and files with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --without-pip --clear .venv-lowest

@@ -188,8 +188,8 @@ def _hdf5(data: bytes, chance: random.Random) -> bytes:
                     file[name] = chance.choice(REPLACEMENTS)(np.asarray(array))
             elif name:
                 del file[name]
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
-        return _flip(data, chance)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError):
+        return _flip(data, chance)  # it was damaged before, beyond what the library reads
     return packed.getvalue()
 
 

@@ -162,6 +162,17 @@ def test_frames_that_do_not_fit_together_are_refused(change, words):
     assert "water.xyz, frame 0" in str(caught.value)
 
 
+def test_atomic_numbers_of_another_type_are_refused(tmp_path):
+    """They were compared with numbers before anyone looked."""
+    path = tmp_path / "set.h5"
+    Dataset.from_frames(water(2)).save(path)
+    with h5py.File(path, "r+") as file:
+        del file["numbers"]
+        file["numbers"] = np.array([b"O", b"H", b"H"] * 2)
+    with pytest.raises(DataError, match=r"its array 'numbers' has .* type \|S1, expected"):
+        Dataset.open(path)
+
+
 def test_a_frame_without_atoms_is_refused():
     with pytest.raises(DataError, match="no atoms"):
         Dataset.from_frames([_nothing()])

@@ -32,7 +32,7 @@ def test_no_reader_leaves_a_traceback(tmp_path: Path, monkeypatch: pytest.Monkey
     faults = {
         reader.name: kinds
         for reader in sound_files.readers(tmp_path)
-        if (kinds := fuzz.run(reader, 2 if reader.name.startswith(FEW) else 8, 14, tmp_path))
+        if (kinds := fuzz.run(reader, 1 if reader.name.startswith(FEW) else 5, 14, tmp_path))
     }
     assert not faults
 

@@ -13,10 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 from kill_runs import compare, disturb, kinds
 
 
-@pytest.mark.parametrize(("name", "kills"), [("md", 2), ("train", 1)])
-def test_a_killed_run_comes_to_the_same_bits(tmp_path: Path, name: str, kills: int) -> None:
-    kind = kinds(tmp_path, steps=600, epochs=20)[name]
+@pytest.mark.parametrize("name", ["md", "train"])
+def test_a_killed_run_comes_to_the_same_bits(tmp_path: Path, name: str) -> None:
+    kind = kinds(tmp_path, steps=300, epochs=12)[name]
     kind.start(tmp_path / "whole").communicate()
     expected = kind.numbers(tmp_path / "whole")
-    disturb(kind, tmp_path / "parts", random.Random(1), kills, span=0.5)
+    disturb(kind, tmp_path / "parts", random.Random(1), kills=1, span=0.5)
     compare(kind, tmp_path / "parts", expected)

@@ -166,3 +166,19 @@ def test_a_skewed_cell_is_its_reduced_equal(rows, periodic):
 def test_a_cutoff_over_a_million_images_is_refused_at_once():
     with pytest.raises(DataError, match=r"cutoff of 1e\+04 Angstrom reaches over .* images"):
         Graph.of(Structure.of([1], [[0.0, 0, 0]], 3.0 * np.eye(3), True), 1e4)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_atoms_that_flew_away_are_refused(periodic):
+    """Some thousand million cells away they had other neighbours, or none were told apart."""
+    far = Structure.of([1, 1], [[-1.0e9, 0, 0], [1.4e9, 0.4, 0]], np.eye(3), periodic)
+    with pytest.raises(DataError, match=r"is 2\.4e\+09 Angstrom long.*exploded"):
+        Graph.of(far, 1.2)
+
+
+def test_atoms_a_million_cells_apart_have_their_neighbors():
+    far, near = (
+        Graph.of(Structure.of([1, 1], [[start, 0, 0], [0, 0.4, 0]], np.eye(3), True), 1.2)
+        for start in (-2.0e6, 0.0)
+    )
+    assert np.sort(far.vectors.norm(dim=1)) == pytest.approx(np.sort(near.vectors.norm(dim=1)))

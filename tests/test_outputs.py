@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -97,8 +98,13 @@ def test_cells_of_cp2k_that_change(tmp_path):
     cell = "# Step\n 0 0.0 5 0 0 0 6 0 0 0 7 210\n 1 0.5 5.5 0 0 0 6 0 0 0 7 231\n"
     put(tmp_path / "wat-1.cell", cell)
     assert [frame.cell[0, 0] for frame in silently(path)] == [5, 5.5]
-    put(tmp_path / "wat-1.cell", cell + "2 cut")
-    with pytest.raises(DataError, match=r"wat-1\.cell is no list of cells"):
+    for damaged in (cell + "2 cut", cell.replace(" 1 0.5", " inf 0.5")):
+        put(tmp_path / "wat-1.cell", damaged)
+        with pytest.raises(DataError, match=r"wat-1\.cell is no list of cells"):
+            read(path)
+    put(tmp_path / "wat-1.cell", cell)
+    put(tmp_path / "wat-pos-1.xyz", re.sub(r"(?m)^ *([OH]) .*$", r"\1", positions([-17.2])))
+    with pytest.raises(DataError, match=r"wat-pos-1\.xyz.*a symbol and three numbers"):
         read(path)
 
 

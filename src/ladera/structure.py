@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from ladera.arrays import Booleans, Floats, Integers
 
-_LARGEST_EXTENT: Final = 1e5  # Angstrom
+_LARGEST_EXTENT: Final = 1e5  # Angstrom; with more, vesin's arithmetic ends the process
+_LONGEST_PATH: Final = 1e8  # in periodic directions: how many cells it is has 32 bits
 _MOST_IMAGES: Final = 1e6  # of a cell within the cutoff
 _CHARGES: Final = ("total_charge", "charge")  # keys of an ase.Atoms' info
 # Keys that speak of spin, with what they say of closed shells.
@@ -101,13 +102,15 @@ class Structure(NamedTuple):
             )
         if not np.isfinite(self.cell).all():
             raise DataError(f"The cell {self.cell.tolist()} is not finite; check the structure.")
-        open_extents = np.ptp(self.positions, axis=0)[~self.periodic]
-        extent = float(open_extents.max(initial=np.abs(self.cell).max()))
-        if extent > _LARGEST_EXTENT:  # vesin's arithmetic overflows and ends the process
-            raise DataError(
-                f"The structure is {extent:.3g} Angstrom long; more than {_LARGEST_EXTENT:.0e} is "
-                "not possible. Has it exploded?"
-            )
+        extents = np.ptp(self.positions, axis=0)
+        extent = float(extents[~self.periodic].max(initial=np.abs(self.cell).max()))
+        path = float(extents[self.periodic].max(initial=0.0))
+        for length, largest in ((extent, _LARGEST_EXTENT), (path, _LONGEST_PATH)):
+            if length > largest:
+                raise DataError(
+                    f"The structure is {length:.3g} Angstrom long; more than {largest:.0e} is not "
+                    "possible. Has it exploded?"
+                )
         if self.periodic.any():
             self._check_cell(radius)
 

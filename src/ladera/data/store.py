@@ -218,9 +218,6 @@ def _check_arrays(path: Path, arrays: Arrays) -> None:
     sound = offsets.ndim == 1 and offsets.dtype == np.int64 and len(offsets) > 0
     if not sound or offsets[0] != 0 or (np.diff(offsets) < 1).any():
         raise DataError(f"{path}: its array 'offsets' is damaged; copy or convert it again.")
-    numbers = arrays["numbers"]
-    if ((numbers < 1) | (numbers >= len(chemical_symbols))).any():
-        raise DataError(f"{path}: its array 'numbers' is damaged; copy or convert it again.")
     n_frames = len(offsets) - 1
     for name, values in arrays.items():
         if name == "offsets":
@@ -237,6 +234,9 @@ def _check_arrays(path: Path, arrays: Arrays) -> None:
                 f"{path}: its array '{name}' has shape {values.shape} and type {values.dtype}, "
                 f"expected {expected} and {column.dtype}; copy or convert it again."
             )
+    numbers = arrays["numbers"]
+    if ((numbers < 1) | (numbers >= len(chemical_symbols))).any():
+        raise DataError(f"{path}: its array 'numbers' is damaged; copy or convert it again.")
 
 
 def write_file(path: str | os.PathLike[str], parts: Sequence[Dataset]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ladera.array_files import read_arrays
 from ladera.files import atomic_path
-from ladera.identity import hash_of_model, hash_of_structure
+from ladera.identity import hash_of_model, hash_of_structure, sha256
 from ladera.potential import LaderaCalculator
 from ladera.quantities import ENERGY
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, NDArray[Any]]
 
 FOLDER: Final = "evaluations"
+_HASH: Final = "sha256"
 WORTH_KEEPING: Final = 0.05  # s; what took less is as quickly computed as read
 
 
@@ -80,14 +81,19 @@ class RememberingCalculator(LaderaCalculator):
         path = self.folder / f"{key[:32]}.npz"
         with suppress(OSError, ValueError):  # missing, or damaged: it is computed again
             stored = read_arrays(path)
-            if stored and all(array.dtype.kind == "f" for array in stored.values()):
+            if str(stored.pop(_HASH, "")) == _hash(stored):
                 return stored
         began = time.perf_counter()
         arrays = compute()
         if time.perf_counter() - began > WORTH_KEEPING:
             with atomic_path(path) as temporary:
-                np.savez(temporary, **arrays)  # type: ignore[arg-type]
+                np.savez(temporary, **{**arrays, _HASH: np.array(_hash(arrays))})  # type: ignore[arg-type]
         return arrays
+
+
+def _hash(arrays: Arrays) -> str:
+    """Of the names, too, which an archive has no checksum of."""
+    return sha256(*(part for name in sorted(arrays) for part in (name, arrays[name])))
 
 
 def alike(calculator: LaderaCalculator, potential: Potential | None = None) -> LaderaCalculator:

@@ -247,7 +247,7 @@ def _cells(path: Path, run: _Run) -> dict[int, Floats] | None:
     try:
         rows = np.loadtxt(file, ndmin=2)
         return {int(row[0]): row[2:11].reshape(3, 3) for row in rows}
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, OverflowError):  # the last of a step called inf
         raise DataError(
             f"{file} is no list of cells as CP2K writes it: number, time, nine components and the "
             "volume on each line; it is damaged."
@@ -279,7 +279,8 @@ def _xyz(path: Path) -> Iterator[tuple[int, float, list[str], Floats]]:
                 rows = [row.split() for row in reader.lines(int(line))]
                 if said is None or len(rows) < int(line):
                     return  # cut short
-                table = np.array([row[1:4] for row in rows], dtype=np.float64).reshape(-1, 3)
+                table = np.array([row[1:4] for row in rows], dtype=np.float64)
+                table = table.reshape(len(rows), 3)  # ValueError for rows of another length
                 yield int(said[1]), float(said[2]), [row[0] for row in rows], table
             except (IndexError, ValueError):
                 raise reader.error(
