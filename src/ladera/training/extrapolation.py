@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,31 +27,36 @@ class _OfFunction:
     minimum: float
     maximum: float
     atoms: int = 0
-    frames: set[int] = field(default_factory=set)
+    frames: int = 0
+    last_frame: int = -1
     lowest: float = np.inf
     highest: float = -np.inf
 
     def add(self, frame: int, found: Extrapolation) -> None:
         self.atoms += 1
-        self.frames.add(frame)
+        self.frames += frame != self.last_frame
+        self.last_frame = frame
         self.lowest = min(self.lowest, found.value)
         self.highest = max(self.highest, found.value)
 
 
 class ExtrapolationReport:
-    """All values outside their training range in a data set, counted, the first ones kept."""
+    """All values outside their training range in a data set, counted, the first ones kept.
+
+    Nothing is kept of each frame: there may be millions, and all of them outside.
+    """
 
     def __init__(self, dataset: Dataset, frame_index: Integers) -> None:
         self.rows: list[tuple[int, Extrapolation]] = []  # frame number; atom inside the frame
-        self.n_values = 0
+        self.n_values = self.n_atoms = self.n_frames = 0  # and how many atoms and frames have one
         self._worst: tuple[int, Extrapolation, str] | None = None  # frame number, farthest, why
         self._dataset, self._frame_index = dataset, frame_index
         self._functions: dict[tuple[str, int | None, str], _OfFunction] = {}
-        self._values: Counter[int] = Counter()  # by position of the frame in the data set
-        self._atoms: Counter[int] = Counter()
+        # Values outside, position of the frame in the data set, and atoms; the most values first.
+        self._worst_frames: list[tuple[int, int, int]] = []
 
     def add(self, position: int, found: Sequence[Extrapolation]) -> None:
-        """What was found in the frame at ``position`` of the data set."""
+        """What was found in the frame at ``position`` of the data set; each once."""
         if not found:
             return
         frame = int(self._frame_index[position])
@@ -68,22 +72,16 @@ class ExtrapolationReport:
         room = max(0, ROWS_KEPT - len(self.rows))
         self.rows += [(frame, each) for each in found[:room]]
         self.n_values += len(found)
-        self._values[position] += len(found)
-        self._atoms[position] = len({each.atom for each in found})
+        n_atoms = len({each.atom for each in found})
+        self.n_atoms += n_atoms
+        self.n_frames += 1
+        self._worst_frames.append((len(found), position, n_atoms))
+        self._worst_frames.sort(key=lambda each: -each[0])  # stable
+        del self._worst_frames[N_WORST:]
 
     def __len__(self) -> int:
         """Frames that were looked at."""
         return len(self._dataset)
-
-    @property
-    def n_atoms(self) -> int:
-        """Atoms with a value outside."""
-        return self._atoms.total()
-
-    @property
-    def n_frames(self) -> int:
-        """Frames with such an atom."""
-        return len(self._atoms)
 
     def in_one_line(self) -> str:
         """How many atoms were outside, the farthest of them, and what that means."""
@@ -117,7 +115,7 @@ class ExtrapolationReport:
                     "type": of.kind,
                     "atoms": of.atoms,
                     "share_of_atoms": of.atoms / totals[element],
-                    "frames": len(of.frames),
+                    "frames": of.frames,
                     "minimum": of.minimum,
                     "maximum": of.maximum,
                     "lowest": of.lowest,
@@ -130,10 +128,10 @@ class ExtrapolationReport:
                     "frame": int(self._frame_index[position]),
                     "source": self._dataset[position].source,
                     "config_type": self._dataset[position].config_type,
-                    "atoms": self._atoms[position],
+                    "atoms": n_atoms,
                     "values": values,
                 }
-                for position, values in self._values.most_common(N_WORST)
+                for values, position, n_atoms in self._worst_frames
             ],
         }
 

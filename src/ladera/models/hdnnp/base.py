@@ -242,11 +242,13 @@ class SymmetryFunctionPotential(Potential):
         Beside an active set these are those of the atoms that are outside by it: one function of
         many that is a little beyond its range means nothing by itself.
         """
-        gamma, functions = self.active_set_grade(graph, prediction), self._functions_outside(graph)
+        gamma = self.active_set_grade(graph, prediction)
         if gamma is None:
-            return functions
+            return self._functions_outside(graph)
+        if not bool((gamma > 1).any()):
+            return []
         found = [*self.active_set_reasons(graph, gamma)]
-        found += [each for each in functions if gamma[each.atom] > 1]
+        found += [each for each in self._functions_outside(graph) if gamma[each.atom] > 1]
         return sorted(found, key=lambda each: each.atom)
 
     def _functions_outside(self, graph: Graph) -> list[Extrapolation]:
