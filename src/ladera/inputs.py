@@ -98,7 +98,8 @@ def require_known(path: Path) -> None:
             f"{path} is of no format that is known here; check that it is whole, or try "
             f"'ladera data info {path}', which knows more formats of data."
         )
-    require_model(path)
+    if not _is_calculator(path):
+        require_model(path)
 
 
 def require_structure(path: Path, what: str = "structure") -> None:

@@ -19,7 +19,7 @@ from ladera.kernels.splines import ROWS, Knots, choose_knots, sites, tabulate
 
 # Largest error between the knots of the splines, see ``choose_knots``; and the singular
 # values of the first layer's radial functions that are left out.
-TOLERANCES = {torch.float64: (1e-13, 1e-12), torch.float32: (2e-7, 1e-8)}
+TOLERANCES = {torch.float64: (2e-14, 1e-12), torch.float32: (2e-7, 1e-8)}
 LANES = 8  # functions of the first layer come in multiples of this
 
 KEPT = 4  # sets of elements
