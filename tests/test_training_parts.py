@@ -267,12 +267,17 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     with pytest.raises(ModelFileError, match="start without --resume"):
         checkpoint.load(path)
+    checkpoint.save(path, {"best": {"loss": 0.5, "epoch": 3}})
+    changed = path.read_bytes().replace(b"0.5", b"9.5")
+    path.write_bytes(changed)  # one value for another: nothing else would notice
+    with pytest.raises(ModelFileError, match=r"no complete Ladera checkpoint .*those of its hash"):
+        checkpoint.load(path)
     checkpoint.save(path, {"a": torch.ones(100)})
     whole = path.read_bytes()
     path.write_bytes(whole[:-50])
     with pytest.raises(ModelFileError, match="no complete Ladera checkpoint"):
         checkpoint.load(path)
-    path.write_bytes(whole.replace(b'format_version\\": 1', b'format_version\\": 9'))
+    path.write_bytes(whole.replace(b'format_version\\": 2', b'format_version\\": 9'))
     with pytest.raises(ModelFileError, match="upgrade Ladera"):
         checkpoint.load(path)
 

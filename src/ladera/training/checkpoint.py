@@ -1,7 +1,9 @@
 """Nested state (dicts, lists, tensors, numbers) in one safetensors file. No pickle, ever.
 
 Tensors are stored as they are; everything else is JSON in the header, with each tensor replaced by
-its name. JSON keeps a float exactly, so that what is read is bit for bit what was written.
+its name. JSON keeps a float exactly, so that what is read is bit for bit what was written. Since
+version 2 a hash of the JSON stands beside it: a value of another kind would be noticed late, or
+never.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from torch import Tensor
 
 from ladera.errors import ModelFileError
 from ladera.files import atomic_path
+from ladera.identity import sha256
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+_KEY: Final = "ladera_checkpoint"
+_HASH: Final = "sha256"
 
 _TENSOR, _TUPLE, _DICT = "$tensor", "$tuple", "$dict"
 
@@ -29,10 +34,11 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     Raises ModelFileError when that fails, say on a full disk.
     """
     tensors: dict[str, Tensor] = {}
-    header = {"format_version": FORMAT_VERSION, "state": _pack(state, tensors)}
+    header = json.dumps({"format_version": FORMAT_VERSION, "state": _pack(state, tensors)})
+    metadata = {_KEY: header, _HASH: sha256(header)}
     try:
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"ladera_checkpoint": json.dumps(header)})
+            save_file(tensors, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
         raise ModelFileError(
             f"The checkpoint could not be written to {path}: {error}; the one before is intact."
@@ -48,8 +54,11 @@ def load(path: Path) -> dict[str, Any]:
         raise ModelFileError(f"There is no checkpoint {path}; start without --resume.")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["ladera_checkpoint"])
+            metadata = file.metadata() or {}
+            header = json.loads(metadata[_KEY])
             version = int(header["format_version"])
+            if version == FORMAT_VERSION and metadata.get(_HASH) != sha256(metadata[_KEY]):
+                raise ValueError("its contents are not those of its hash")
             if version <= FORMAT_VERSION:
                 state: dict[str, Any] = _unpack(header["state"], file)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
