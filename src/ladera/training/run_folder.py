@@ -22,12 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import ValidationError
+
 from ladera import loading, modelfile, provenance, table_files
 from ladera.data.doctor.findings import Finding
 from ladera.data.splits import StoredSplit
 from ladera.differences import first_difference
-from ladera.errors import ConfigError, LaderaError
-from ladera.files import read_json, require_absent, write_text_atomic
+from ladera.errors import ConfigError, ModelFileError
+from ladera.files import first_mistake, read_json, require_absent, write_text_atomic
 from ladera.identity import describe_data, describe_model
 from ladera.lock import locked
 from ladera.quantities import QUANTITIES
@@ -116,14 +118,17 @@ class RunFolder:
         """The state in the checkpoint, if it is of this configuration and these data."""
         state = checkpoint.load(self.checkpoint)
         try:
-            # A key that is newer than the run has its default there.
-            stored = config_file.parse(state["config"], f"The configuration in {self.checkpoint}")
-            difference = first_difference(
-                config_file.as_json(stored), config_file.as_json(prepared.config)
-            )
-            data_hash = state["data_hash"]
-        except KeyError as error:
-            raise LaderaError(f"{self.checkpoint} lacks {error}; start again.") from error
+            data_hash = _State.model_validate(state).data_hash
+        except ValidationError as error:
+            raise ModelFileError(
+                f"{self.checkpoint} is no checkpoint that Ladera wrote ({first_mistake(error)}); "
+                "start again in a new folder."
+            ) from error
+        # A key that is newer than the run has its default there.
+        stored = config_file.parse(state["config"], f"The configuration in {self.checkpoint}")
+        difference = first_difference(
+            config_file.as_json(stored), config_file.as_json(prepared.config)
+        )
         if difference:
             key, before, now = difference
             raise ConfigError(
@@ -196,6 +201,28 @@ def _files_of(prepared: Prepared) -> list[str]:
 
 
 # --- reading -----------------------------------------------------------------------------------
+
+
+class _Best(Stored):
+    """The best parameters so far."""
+
+    loss: float | None
+    epoch: int
+    tensors: dict[str, Any]
+
+
+class _State(Stored):
+    """What a checkpoint holds."""
+
+    config: dict[str, Any]
+    data_hash: str
+    potential: dict[str, Any]
+    steps: dict[str, Any]
+    best: _Best
+    epoch: int
+    batch: int
+    seconds: float
+    first_loss: float | None = None
 
 
 class _Check(Stored):
