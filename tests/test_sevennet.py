@@ -47,7 +47,9 @@ def test_it_computes_what_sevenn_computes(case: dict[str, Any]) -> None:
     atoms.calc = potential.calculator()
     assert atoms.get_potential_energy() == pytest.approx(case["energy"], abs=1e-5)
     assert atoms.get_forces() == pytest.approx(np.array(case["forces"]), abs=5e-5)
-    assert atoms.get_stress() == pytest.approx(np.array(case["stress"]), abs=3e-6)
+    # sevenn sums in float32: ours in float64 differs from it by as much.
+    rounding = 1e-7 + 5e-6 * np.abs(case["stress"]).max()
+    assert atoms.get_stress() == pytest.approx(np.array(case["stress"]), abs=rounding)
 
 
 @pytest.mark.skipif(not SHARED.is_file(), reason="needs the project's shared folder")
