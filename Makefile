@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # What a target needs is got at the same time: types are checked while a browser is fetched.
 MAKEFLAGS += -j3
 
-.PHONY: help demo test coverage lowest lint format docs viewer browser clean
+.PHONY: help demo test coverage lowest lint format docs viewer browser queue kernels clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -23,7 +23,7 @@ demo: $(VENV)/.runtime viewer  ## train on the embedded data, simulate, write de
 	rm -rf demo
 	$(BIN)/ladera demo --output demo
 
-test: lint docs viewer browser  ## everything CI checks
+test: lint docs viewer browser queue kernels  ## everything CI checks
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations 12
 
 coverage: $(VENV)/.development  ## the tests again, counting the lines that none of them reaches
@@ -73,6 +73,17 @@ $(VENV)/.development: pyproject.toml constraints.txt | $(BIN)/python
 viewer:
 	@test -e src/ladera/report/assets/3Dmol-min.js || ! command -v npm >/dev/null || \
 	  sh scripts/fetch_3dmol.sh || echo "3Dmol.js could not be fetched: reports without a 3D view."
+
+# Jobs are tested on a Slurm of one node; without it, and without the right to install it, they skip.
+queue: browser # one after the other: apt-get has a lock
+	@command -v slurmctld >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      slurm-wlm munge; } >/dev/null
+
+# Every loop once: the processes of the tests would compile many of them at the same time.
+kernels: $(VENV)/.development
+	OMP_NUM_THREADS=1 $(BIN)/ladera compile --quiet
 
 # The browser tests want Chromium; without it, and without the right to install it, they skip.
 browser:

@@ -35,6 +35,7 @@ from page import DATA, ROOT, table, write_section
 from scipy.stats import rankdata, spearmanr
 
 import ladera
+from ladera.data.graphs import GraphStore
 from ladera.graph import Graph
 from ladera.models.hdnnp.base import SymmetryFunctionPotential
 from ladera.plotting import FAINT, PALETTE, style
@@ -42,7 +43,6 @@ from ladera.potential import evaluate
 from ladera.quantities import FORCES
 from ladera.training import config_file
 from ladera.training.active_set import choose_active_set
-from ladera.training.batches import GraphStore
 from ladera.training.trainer import train
 
 HOTTEST = 900.0  # K, of what counts as cold

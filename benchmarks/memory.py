@@ -1,6 +1,6 @@
 """Memory of a training from twenty thousand to half a million frames: it must not grow with them.
 
-    OMP_NUM_THREADS=1 python benchmarks/memory.py [FRAMES ...] [--model hdnnp|mace] [--write]
+    OMP_NUM_THREADS=1 python benchmarks/memory.py [FRAMES ...] [--models hdnnp mace] [--write]
 
 Molecules of 9 to 14 atoms (12 in the mean) shaken about their geometries, in an HDF5 file that
 Ladera writes itself. Each number of frames is trained for one epoch in a process of its own, whose
@@ -32,7 +32,6 @@ from ladera.training import config_file
 from ladera.training.trainer import train
 
 BLOCK = 10_000
-FRAMES = (20_000, 100_000, 500_000)
 WARM_UP = 200  # frames that compile the kernels: memory that has nothing to do with the frames
 MODELS = {
     "hdnnp": {"architecture": "hdnnp", "size": "small", "cutoff": 5.0, "hidden_layers": [10]},
@@ -45,6 +44,8 @@ MODELS = {
         "correlation": 2,
     },
 }
+FRAMES = {"hdnnp": (20_000, 100_000, 500_000), "mace": (20_000, 100_000)}
+NAME = {"hdnnp": "HDNNP, 10 nodes", "mace": "MACE, 8x0e"}
 SPRING = 30.0  # eV/Angstrom^2
 NAMES = ("CH3CH2OH", "isobutane", "C6H6", "trans-butane", "CH3COCH3", "C2H6CHOH")
 
@@ -130,7 +131,7 @@ def measured(count: int, model: str) -> dict[str, dict[str, float]]:
         path = Path(temporary) / "data.h5"
         sizes = [min(BLOCK, count - start) for start in range(0, count, BLOCK)]
         write_file(path, [block(size, number) for number, size in enumerate(sizes)])
-        arguments = [sys.executable, __file__, "--one", str(path), "--model", model]
+        arguments = [sys.executable, __file__, "--one", str(path), "--models", model]
         ran = subprocess.run(arguments, capture_output=True, text=True, check=False)
         if ran.returncode:
             raise SystemExit(ran.stderr)
@@ -140,24 +141,27 @@ def measured(count: int, model: str) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure every size."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("frames", nargs="*", type=int, default=FRAMES)
-    parser.add_argument("--model", choices=list(MODELS), default="hdnnp")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("frames", nargs="*", type=int)
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--one", type=Path)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(one(options.one, options.model, options.one.parent / "run")))
+        print(json.dumps(one(options.one, *options.models, options.one.parent / "run")))
         return
     lines = []
-    measured(WARM_UP, options.model)
-    for count in options.frames:
-        rows = measured(count, options.model)
-        cells = [f"{row['seconds']:.0f} s, {row['bytes'] / 2**30:.2f} GiB" for row in rows.values()]
-        print(count, dict(zip(rows, cells, strict=True)), flush=True)
-        lines.append([f"{count:,}", *cells])
+    for model in options.models:
+        measured(WARM_UP, model)
+        for count in options.frames or FRAMES[model]:
+            rows = measured(count, model).values()
+            cells = [f"{row['seconds']:.0f} s, {row['bytes'] / 2**30:.2f} GiB" for row in rows]
+            lines.append([NAME[model], f"{count:,}", *cells])
+            print(*lines[-1], sep="  ", flush=True)
     if options.write:
-        header = ["frames", "preparation", "epoch", "last evaluation"]
+        header = ["model", "frames", "preparation", "epoch", "last evaluation"]
         write_section("memory", table(header, lines))
 
 

@@ -24,9 +24,10 @@ from scipy.linalg.blas import dsyrk
 from ladera.arrays import Floats
 from ladera.data import formats
 from ladera.data.dataset import Dataset
+from ladera.data.graphs import GraphStore
 from ladera.data.splits import Split
 from ladera.models.mtp import MTP
-from ladera.training.batches import Batches, GraphStore
+from ladera.training.batches import Batches
 from ladera.training.config import LossConfig
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.optimizer_config import VariableProjection

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -72,7 +73,14 @@ def main() -> None:
 def timed(python: str, program: str, model: str) -> dict[str, float]:
     """In a process of its own."""
     command = [python, __file__, "--one", program, model]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    environment = dict(os.environ)
+    if program == "nequip":
+        environment.pop(
+            "PYTHONPATH", None
+        )  # of a checkout of Ladera, which nequip's ase would load
+    output = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    ).stdout
     found: dict[str, float] = json.loads(output.splitlines()[-1])
     return found
 
@@ -143,6 +151,8 @@ def of_ladera(model: dict[str, Any], frames: list[ase.Atoms]) -> Prepared:
 
 def of_nequip(model: dict[str, Any], frames: list[ase.Atoms]) -> Prepared:
     """Nequip, its neighbour lists made."""
+    here = str(Path(__file__).parent)  # where a script stands that is called nequip.py as well
+    sys.path[:] = [folder for folder in sys.path if folder != here]
     from nequip.data import AtomicDataDict, from_ase
     from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
     from nequip.model import NequIPGNNModel

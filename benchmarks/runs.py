@@ -15,8 +15,13 @@ from ladera.training.trainer import train
 COST = "cpu_seconds.txt"
 
 
-def options(purpose: str | None, what: str, choices: Sequence[str], config: Path) -> Any:
-    """The command line of a benchmark that trains a model for each of some choices."""
+def options(
+    purpose: str | None, what: str, choices: Sequence[str], config: Path | None = None
+) -> Any:
+    """The command line of a benchmark that trains a model for each of some choices.
+
+    ``config``: of all of them; None: they have different ones.
+    """
     parser = argparse.ArgumentParser(
         description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -92,7 +92,7 @@ def points(chosen: Any) -> Iterator[Point]:
     yield point("MTP", "published, level 24", fitted)
     for cost in COSTS:
         smaller = pruned(fitted, chosen.runs / f"pruned-{cost:g}.ladera", cost)
-        yield point("MTP, pruned", f"published, to {cost:g}", smaller)
+        yield point("MTP, pruned", f"published, to {cost:g} of the time", smaller)
     for key in chosen.models:
         case = CASES[key]
         changes = [f"data.files={TRAIN}", *case.changes, *chosen.changes]
@@ -149,10 +149,12 @@ def draw(models: list[Point], times: list[float]) -> None:
                 own = [k for k in some if "published" not in models[k].name]
                 shape = {"color": color, "marker": marker}
                 for members, filled in ((own, True), (sorted(set(some) - set(own)), False)):
+                    if not members:
+                        continue
                     xs = [times[k] for k in members]
                     ys = [models[k].errors[which] for k in members]
                     fill = {} if filled else {"markerfacecolor": "white", "ls": ""}
-                    name = family if filled or not own else None
+                    name = family if filled else f"{family}, published"
                     panel.plot(xs, ys, **shape, **fill, lw=1, label=name)
                 for k in some:
                     panel.annotate(
@@ -164,8 +166,9 @@ def draw(models: list[Point], times: list[float]) -> None:
                     )
             panel.set(xlabel="CPU time of an atom and step / µs", ylabel=label)
             log_scale(panel, "x")
-            log_scale(panel, "y")
-        panels[0].legend()
+            panel.set_ylim(bottom=0)
+            panel.margins(x=0.12)
+        panels[0].legend(fontsize=7)
         with atomic_path(FIGURE) as path:
             figure.savefig(path, format="png", dpi=130)
     print(f"wrote {FIGURE.relative_to(ROOT)}")
@@ -173,7 +176,7 @@ def draw(models: list[Point], times: list[float]) -> None:
 
 def short(name: str) -> str:
     """What the figure calls a model of a family."""
-    for word in ("published, ", " functions", ", float32", "level "):
+    for word in ("published, ", "published", " functions", ", float32", "level ", " of the time"):
         name = name.replace(word, "")
     return name.split(", ")[0]
 

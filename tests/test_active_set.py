@@ -18,13 +18,13 @@ from conftest import POTENTIALS, hdnnp_generated, moment_tensor, small_mace, wat
 from ladera import Committee, Graph, Potential, modelfile
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
+from ladera.data.graphs import GraphStore
 from ladera.errors import ModelFileError
-from ladera.potential import ActiveSet, active_set
+from ladera.potential import ActiveSet, active_set, evaluate
 from ladera.potential.active_set import MaxVol
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.relaxation import relax
 from ladera.training.active_set import choose_active_set
-from ladera.training.batches import GraphStore
 from ladera.training.trainer import train
 from test_4g import model as new_4g
 from training_runs import argon, config, hdnnp
@@ -237,6 +237,9 @@ def test_grades_of_atoms_far_from_the_training_frames(model):
         assert float(model.active_set_grade(graph).max()) > 1.5
         assert {each.atom for each in reasons} == set(torch.nonzero(grade > 1)[:, 0].tolist())
         assert any("span the training data" in each.in_words for each in reasons)
+        with torch.no_grad():  # what the compiled passes find on their way
+            by_prediction = model.grade(graph, evaluate(model, graph))
+        torch.testing.assert_close(by_prediction, grade, atol=1e-9, rtol=1e-9)
         single = in_single_precision(model)
         close = single.active_set_grade(known[0].graph(model.cutoff))
         torch.testing.assert_close(close, inside[0], atol=0.02, rtol=0.02)
@@ -330,11 +333,13 @@ def test_more_frames_than_memory_holds_give_the_same(run, monkeypatch):
     model, _ = run
     data = argon()
     kept = model.active_set
-    monkeypatch.setattr("ladera.training.active_set.MEMORY", 0)
     train_frames = np.unique(model.provenance["split"]["train"])
     graphs = GraphStore(data, model.cutoff, memory=0)
-    choose_active_set(model, data, graphs, train_frames)
-    assert torch.equal(model.active_set.inverses[18], kept.inverses[18])
+    for of_one_atom in (0, 1, 300):  # bytes: for none, some of and all atoms
+        room = of_one_atom * int(data.offsets[-1])
+        monkeypatch.setattr("ladera.training.active_set.KEPT", room)
+        choose_active_set(model, data, graphs, train_frames)
+        assert torch.equal(model.active_set.inverses[18], kept.inverses[18])
 
 
 def test_a_relaxed_energy_below_all_that_was_learned_is_said(run):

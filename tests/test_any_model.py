@@ -21,9 +21,10 @@ from ladera.codes.calculators import CalculatorPotential, of_calculator
 from ladera.data.frame import Frame
 from ladera.errors import ArgumentError, ConfigError, ModelFileError, SimulationError
 from ladera.graph import Graph
-from ladera.loading import ModelSource, as_potential, placed
+from ladera.loading import ModelSource, as_potential
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.potential import Committee, LaderaCalculator, PropertyUnavailableError
+from ladera.potential.placement import placed
 from ladera.properties.elasticity import elasticity
 from ladera.properties.vibrations import vibrations
 from ladera.simulation.molecular_dynamics import run_md

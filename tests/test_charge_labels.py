@@ -15,11 +15,12 @@ import ladera
 from ladera.cli import main
 from ladera.data.dataset import Dataset
 from ladera.data.formats import LabelKeys, read, write
+from ladera.data.graphs import GraphStore
 from ladera.errors import ConfigError
 from ladera.models.hdnnp_4g import HDNNP4GConfig
 from ladera.properties.card import validate
 from ladera.quantities import CHARGES, QUANTITIES
-from ladera.training.batches import Batches, GraphStore
+from ladera.training.batches import Batches
 from ladera.training.config import LossConfig, TrainingConfig
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.loss import COUNT, SQUARE, Objective

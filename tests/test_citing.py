@@ -178,3 +178,11 @@ def test_what_a_record_leaves_empty_is_not_cited(tmp_path: Path) -> None:
     empty = {"model": None, "data": None, "versions": None, "results": []}
     (tmp_path / "settings.json").write_text(json.dumps(empty))
     assert keys(tmp_path) == ["ladera"]
+
+
+def test_a_result_whose_model_has_gone_is_cited_all_the_same(tmp_path: Path) -> None:
+    gone = {"architecture": "mace", "files": [{"path": str(tmp_path / "gone.ladera")}]}
+    (tmp_path / "result.json").write_text(
+        json.dumps({"kind": "eos", "provenance": {"model": gone}})
+    )
+    assert len(keys(tmp_path)) > 1

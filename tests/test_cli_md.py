@@ -42,7 +42,7 @@ def ladera(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -155,7 +155,7 @@ def test_progress_bar_on_a_terminal(workplace):
             break
         screen += chunk
     os.close(leader)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 0
     for word in (b"/1,500", b"steps/s", b"ns/day", b" K, ", b" eV", b"left"):
         assert word in screen, word

@@ -277,6 +277,7 @@ CALLS: Final[dict[str, Command]] = {
         ("export to n2p2", "export", "MODEL out --to n2p2"),
         ("export to mace", "export", "MODEL out --to mace"),
         ("export to mtp", "export", "MODEL out.mtp --to mtp"),
+        ("export to lammps", "export", "MODEL out --to lammps --structure {crystal}"),
         ("relax", "relax", "MODEL {crystal} --fmax 0.001 --output out"),
         ("relax the cell", "relax", "MODEL {crystal} --cell --steps 50 --output out"),
         ("md", "md", "MODEL {molecule} --steps 2 --temperature 10 --output out"),
@@ -302,6 +303,8 @@ CALLS: Final[dict[str, Command]] = {
             "validate",
             "MODEL --structure {molecule} --time 0.02 --temperature 10 --output out",
         ),
+        ("check", "check", "MODEL {molecule} --output out"),
+        ("ipi input", "ipi input", "MODEL {molecule} --temperature 300 --output out"),
         ("functions report", "functions report", "MODEL {data} --output out"),
         ("data select", "data select", "MODEL {data} --number 2 --output out.extxyz"),
         ("vacancy", "vacancy", "MODEL {crystal} --heights 4 5 --output out"),
@@ -310,7 +313,7 @@ CALLS: Final[dict[str, Command]] = {
         (
             "lattice conductivity",
             "thermal-conductivity lattice",
-            "MODEL {crystal} --supercell 3 3 3 --mesh 3 3 3 --output out",
+            "MODEL {crystal} --supercell 3 3 3 --mesh 6 6 6 --output out",
         ),
         (
             "conductivity by heat flux",
@@ -346,6 +349,8 @@ _REASONS: Final = {
     "import": dict.fromkeys(FAMILIES, _OURS) | dict.fromkeys(("emt", "tblite"), _CODE),
     "export to n2p2": dict.fromkeys([name for name in FAMILIES if name != "hdnnp"], _NO_N2P2),
     "export to mtp": dict.fromkeys([name for name in FAMILIES if name != "mtp"], _NO_MTP),
+    "export to lammps": dict.fromkeys(("emt", "tblite"), "has no file of its own"),
+    "ipi input": dict.fromkeys(("emt", "tblite"), "cannot hold an ASE calculator"),
     "export to mace": {
         **dict.fromkeys([name for name in FAMILIES if name != "mace"], _NO_MACE),
         "mace-dipoles": "of mace-torch predicts energies alone, and this model has outputs: [en",
@@ -422,7 +427,8 @@ def test_no_command_with_a_model_is_left_out() -> None:
     models = {"model", "models", "base", "source"}
     named = {n for n, f in _functions() if models & {p.name for p in _parameters(f)}}
     named.add("info")  # of any file
-    assert named | _with_options() == {command.words for command in CALLS.values()}
+    apart = {"ipi client"}  # needs a server: tests/test_ipi.py
+    assert (named | _with_options()) - apart == {command.words for command in CALLS.values()}
     assert {family for _, family in REFUSED} <= set(FAMILIES)
     assert {name for name, _ in REFUSED} <= set(CALLS)
 
@@ -453,9 +459,12 @@ def test_command(
         pytest.skip("phono3py is not installed (pip install ladera[thermal])")
     if CALLS[name].of_crystal and family in WITHOUT_CRYSTAL and (name, family) not in REFUSED:
         pytest.skip(f"{family} has one wave vector, of which no crystal is made")
+    if name == "check" and family == "tblite":
+        pytest.skip("its charges converge to 1e-5, which the check finds: it ends with 1, as told")
     case = cases(family)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Processes, "run", _here)
+    monkeypatch.setattr("ladera.properties.conservation.DURATION", 0.02)  # ps
     with pytest.raises(SystemExit) as stop:
         main(_words(CALLS[name], case))
     said = capsys.readouterr()

@@ -27,7 +27,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*words: str, folder: Path) -> str:
     found = subprocess.run(
-        words, cwd=folder, capture_output=True, text=True, check=True, timeout=60
+        words, cwd=folder, capture_output=True, text=True, check=True, timeout=300
     )
     assert found.stderr == ""
     return found.stdout

@@ -64,6 +64,15 @@ def test_columns_of_views_follow_their_order(dataset, mixed):
     assert dataset[:5].symbols == ("H", "O")
 
 
+def test_structures_of_a_view_are_those_of_its_frames(dataset):
+    view = dataset[::-1]
+    for found, frame in zip(view.structures, view, strict=True):
+        expected = frame.structure
+        assert found.total_charge == expected.total_charge
+        for name in ("numbers", "positions", "cell", "periodic"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
 def test_views_of_views_slices_masks_and_lists(dataset, mixed):
     assert_same_frames(dataset[2:][1], mixed[3])
     assert_same_frames(dataset[::-1][0], mixed[-1])

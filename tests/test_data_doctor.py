@@ -17,7 +17,7 @@ from ladera.data.doctor import Finding, Report, check
 from ladera.data.formats import read
 from ladera.data.frame import Frame
 from ladera.errors import DataError
-from ladera.units import ATOMIC, BOHR, GIGAPASCAL, HARTREE, KCAL_PER_MOL, METAL
+from ladera.units import ATOMIC, BOHR, GIGAPASCAL, HARTREE, KCAL_PER_MOL, METAL, RYDBERG
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 REAL = (
@@ -279,6 +279,17 @@ def test_all_electron_energies(unit, name):
     finding = found(wrong, "energy-unit")
     assert finding.severity == "error"
     assert f"in {name}," in finding.message
+
+
+def test_valence_energies_that_are_all_electron_ones_in_rydberg_by_chance():
+    frames = [frame.with_(energy=frame.energy - 138.0) for frame in water()]  # -152 eV
+    assert "energy-unit" not in codes(frames)  # their forces say that they are in eV
+    silent = [frame.with_(forces=None) for frame in frames]
+    doubt = found(silent, "energy-unit")
+    assert doubt.severity == "warning"
+    assert "could be" in doubt.message
+    wrong = [frame.with_(energy=(frame.energy - 2066.0) / RYDBERG) for frame in water()]
+    assert found(wrong, "energy-unit").severity == "error"
 
 
 def test_forces_of_other_frames_do_not_belong():

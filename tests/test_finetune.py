@@ -362,6 +362,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "atom 0 is C, which this model does not know",
     ),
     "committee": ({"committee": {"members": 2}}, "makes no use of committee"),
+    "shift": ({"energy_shift": "none"}, "makes no use of energy_shift: none"),
     "kalman": ({"optimizer": {"name": "kalman"}}, "makes no use of optimizer.name: kalman"),
 }
 

@@ -20,13 +20,14 @@ from torch.nn.utils import parameters_to_vector
 import ladera
 from ladera.data import formats
 from ladera.data.dataset import Dataset
+from ladera.data.graphs import GraphStore
 from ladera.errors import ConfigError
 from ladera.kernels.symmetry_functions import ops
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.model import HDNNP
 from ladera.potential import TrainingStatistics, evaluate
 from ladera.training import config_file
-from ladera.training.batches import Batches, GraphStore
+from ladera.training.batches import Batches
 from ladera.training.kalman import frames
 from ladera.training.kalman.blocks import make_blocks
 from ladera.training.kalman.filter import KalmanFilter
@@ -443,7 +444,7 @@ def test_two_processes_train_as_one(tmp_path):
         ],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

@@ -226,17 +226,6 @@ def test_what_has_no_loops_says_so_and_works() -> None:
     torch.testing.assert_close(found.edge_gradients, by_torch(potential, graph)[1])
 
 
-def test_a_graph_that_exchanges_features_is_left_to_torch() -> None:
-    class Distributed(Graph):
-        def exchange(self, features: torch.Tensor) -> torch.Tensor:
-            return 2 * features
-
-    potential = mace()
-    graph = Graph.from_atoms(structure(), CUTOFF)
-    fields = {name: getattr(graph, name) for name in graph.__dataclass_fields__}
-    assert "processes" in str(potential.why_not_fast(Distributed(**fields)))
-
-
 @pytest.mark.parametrize("kinks", [(), (3.9,)])
 def test_splines(kinks: tuple[float, ...]) -> None:
     """The error falls with the eighth power of the spacing, also of what has a kink."""

@@ -352,6 +352,7 @@ def test_features_times_matrices_of_elements(
     """One matrix for all, or one for each element, of the atoms of a range alone."""
     run = Run(
         atoms=around.atoms,
+        ghosts=None,
         starts=[0, 2, N_ATOMS],
         channels=CHANNELS,
         degree=1,

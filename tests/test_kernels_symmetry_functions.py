@@ -339,10 +339,11 @@ def test_atomic_networks(plan: Plan) -> None:
     offset, factor = generator.normal(size=(2, 2, plan.n_functions))
     constants = np.array([0.3, -0.7])
     packed = pack_networks([network] * 2, [kinds] * 2, offset, factor, 0.1, constants, 2.5)
-    energies, gradients = energies_and_gradients(plan, packed, edges)
+    energies, gradients, last = energies_and_gradients(plan, packed, edges, n_nodes=6)
     (W1, b1), (W2, b2) = network
     hidden = np.tanh(W1 @ ((cpu.values(plan, edges)[0] - offset[1]) * factor[1] + 0.1) + b1)
     np.testing.assert_allclose(energies, [2.5 * (W2 @ hidden + b2)[0] - 0.7], rtol=1e-13)
+    np.testing.assert_allclose(last, [[*hidden, 0.0]], rtol=1e-12)
     G_bar = 2.5 * ((W2[0] * (1 - hidden**2)) @ W1) * factor[1]
     expected = cpu.reverse(plan, edges, G_bar[None])
     np.testing.assert_allclose(gradients, expected, rtol=0, atol=1e-13 * np.abs(expected).max())

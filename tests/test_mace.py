@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from itertools import product
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 import yaml
 from ase import Atoms
 from pydantic import ValidationError
-from torch import Tensor
 
 import ladera
 from conftest import small_mace, water_like
@@ -213,37 +211,6 @@ def test_impossible_configurations(change: dict[str, Any], message: str) -> None
 def test_no_species() -> None:
     with pytest.raises(ConfigError, match="no species"):
         ladera.build(MACEConfig(cutoff=4.0))
-
-
-@dataclass(frozen=True, eq=False)
-class Domain(Graph):
-    """A graph with ghosts, as an engine with domain decomposition has it."""
-
-    owner: Tensor = None  # type: ignore[assignment]
-
-    def exchange(self, features: Tensor) -> Tensor:
-        return features[self.owner]
-
-
-@pytest.mark.parametrize("kind", ["residual", "nonlinear_residual"])
-def test_ghost_atoms_get_their_features_by_exchange(kind: str) -> None:
-    """Periodic images as atoms of their own, without neighbours, give the energies and forces."""
-    potential = mace(interactions=(kind, kind))
-    graph = Graph.from_atoms(water_like(4, 4.0, True, 8), potential.cutoff)
-    with torch.no_grad():
-        expected = evaluate(potential, graph)
-    n, edges = graph.n_atoms, torch.arange(graph.n_edges)
-    owner = torch.cat([torch.arange(n), graph.neighbors])  # every neighbour is a ghost
-    pointer = torch.cat([graph.row_pointer, graph.row_pointer[-1:].expand(graph.n_edges)])
-    fields = dict(vars(replace(graph, neighbors=n + edges, row_pointer=pointer)))
-    fields["numbers"] = graph.numbers[owner]
-    fields["structure_index"] = torch.zeros(len(owner), dtype=torch.int64)
-    fields["positions"] = graph.positions[owner]
-    domain = Domain(**fields, owner=owner)
-    energies, gradients = potential.energies_and_edge_gradients(domain)
-    torch.testing.assert_close(energies[:n].detach(), expected.atomic_energies)
-    assert expected.edge_gradients is not None
-    torch.testing.assert_close(gradients.detach(), expected.edge_gradients)
 
 
 def test_training_on_the_embedded_molecule(

@@ -18,6 +18,7 @@ from ladera.array_files import blank, read_arrays, save_arrays
 from ladera.data import dataset as dataset_module
 from ladera.data.dataset import Dataset
 from ladera.data.doctor.pairs import same_atoms
+from ladera.data.graphs import GraphStore
 from ladera.data.splits import Split
 from ladera.data.store import release
 from ladera.errors import DataError
@@ -29,7 +30,6 @@ from ladera.models.hdnnp.statistics import RunningMoments
 from ladera.potential import TrainingStatistics
 from ladera.quantities import ENERGY, FORCES, QUANTITIES
 from ladera.training import config_file, evaluation
-from ladera.training.batches import GraphStore
 from ladera.training.evaluation import Evaluation, evaluate_dataset
 from ladera.training.preparation import prepare
 

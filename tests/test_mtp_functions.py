@@ -10,14 +10,18 @@ import torch
 from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
+import ladera
 from cases import shared
 from conftest import moment_tensor
 from ladera.codes.mtp.parsing import parse
+from ladera.graph import Graph
 from ladera.kernels.moment_tensors import reference
 from ladera.kernels.moment_tensors.program import MomentProgram
+from ladera.models.mtp.fast import FastPath, Programs
 from ladera.models.mtp.generation import program_of_level
 from ladera.models.mtp.graphs import scalars
 from ladera.models.mtp.rewriting import rewritten
+from ladera.potential import evaluate
 from ladera.testing import check_contract
 
 BASIC = (1, 1, 5, 11, 25, 46, 81, 130, 201, 295)  # of the levels 2, 4, ..., 20
@@ -79,6 +83,23 @@ def test_functions_of_a_file_are_those_of_its_level(name: str) -> None:
     theirs, ours = functions_of(file.program, vectors), functions_of(same.program, vectors)
     factors = torch.from_numpy(same.factors)
     torch.testing.assert_close(factors * ours, theirs[same.order], rtol=1e-9, atol=1e-12)
+
+
+def test_a_file_is_computed_by_fewer_products() -> None:
+    """What the model keeps, and writes, are the functions of the file."""
+    path = Path(shared("data/mlearn_potentials/Li/mtp/fitted.mtp"))
+    model = ladera.load(path, types=("Li",)).requires_grad_(False)
+    np.testing.assert_array_equal(model.program.products, parse(path).program.products)
+    programs = model._known()
+    assert len(programs.lean.program.products) < 0.8 * len(model.program.products)
+    crystal = bulk("Li", cubic=True) * 2
+    crystal.rattle(0.2, seed=1)
+    graph = Graph.from_atoms(crystal, model.cutoff)
+    found, functions = evaluate(model, graph), model.functions(graph)
+    model._fast = FastPath(model, Programs(model.program, None), np.dtype(np.float64))
+    assert float(abs(evaluate(model, graph).energy - found.energy)) < 1e-12
+    torch.testing.assert_close(evaluate(model, graph).forces, found.forces, rtol=0, atol=1e-12)
+    torch.testing.assert_close(model.functions(graph), functions, rtol=1e-12, atol=0)
 
 
 def test_other_functions_than_those_of_the_level_are_not_rewritten() -> None:

@@ -18,9 +18,10 @@ from ladera.cli import main
 from ladera.data.dataset import Dataset
 from ladera.data.formats import write
 from ladera.data.frame import Frame
+from ladera.data.graphs import GraphStore
 from ladera.errors import ConfigError
 from ladera.kernels.moment_tensors.design import Design
-from ladera.kernels.moment_tensors.design_loops import Atoms, Functions
+from ladera.kernels.moment_tensors.design_arrays import Atoms, Functions
 from ladera.models.mtp import MTP, MTPConfig
 from ladera.models.mtp.generation import program_of_level
 from ladera.models.mtp.graphs import scalars
@@ -159,7 +160,7 @@ def test_rows_do_not_depend_on_the_number_of_threads() -> None:
 
 def steps_of(settings: Any) -> tuple[Any, MTP, Objective, Batches, Any]:
     prepared = prepare(settings)
-    graphs = [prepared.dataset[k].graph(CUTOFF) for k in range(len(prepared.dataset))]
+    graphs = GraphStore(prepared.dataset, CUTOFF)
     batches = Batches(prepared.dataset, graphs, prepared.weights)
     model = prepared.start.potential(prepared, batches, False)
     objective = Objective(model, settings.loss)

@@ -144,7 +144,7 @@ def test_n2p2_itself_computes_the_same(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("units", UNIT_SYSTEMS)
 def test_the_lines_for_lammps_fit_the_folder(units: str, tmp_path: Path) -> None:
-    """With LAMMPS's metal units; benchmarks/lammps.py runs them."""
+    """With LAMMPS's metal units; benchmarks/lammps_hdnnp.py runs them."""
     potential, system = hdnnp(), UNIT_SYSTEMS[units]
     n2p2.export(potential, tmp_path, system)
     text = (tmp_path / "input.nn").read_text()

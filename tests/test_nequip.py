@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from ladera.models.nequip import NequIP, NequIPConfig
 from ladera.models.nequip.shapes import layer_shapes
 from ladera.potential import TrainingStatistics
 from ladera.testing import check_cutoff, check_rigid_motions, predict
-from test_mace import Domain
 
 MOLECULE = water_like(5, 3.0, False, 21)
 KINDS: list[dict[str, Any]] = [
@@ -166,26 +164,6 @@ def test_statistics_of_the_training_frames() -> None:
 def test_impossible_configurations(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         NequIPConfig(species=("H",), cutoff=4.0, **change)
-
-
-def test_ghost_atoms_get_their_features_by_exchange() -> None:
-    """Periodic images as atoms of their own, without neighbours, give the energies and forces."""
-    potential = nequip()
-    graph = Graph.from_atoms(water_like(4, 4.0, True, 8), potential.cutoff)
-    with torch.no_grad():
-        expected = evaluate(potential, graph)
-    n, edges = graph.n_atoms, torch.arange(graph.n_edges)
-    owner = torch.cat([torch.arange(n), graph.neighbors])  # every neighbour is a ghost
-    pointer = torch.cat([graph.row_pointer, graph.row_pointer[-1:].expand(graph.n_edges)])
-    fields = dict(vars(replace(graph, neighbors=n + edges, row_pointer=pointer)))
-    fields["numbers"] = graph.numbers[owner]
-    fields["structure_index"] = torch.zeros(len(owner), dtype=torch.int64)
-    fields["positions"] = graph.positions[owner]
-    domain = Domain(**fields, owner=owner)
-    energies, gradients = potential.energies_and_edge_gradients(domain)
-    torch.testing.assert_close(energies[:n].detach(), expected.atomic_energies)
-    assert expected.edge_gradients is not None
-    torch.testing.assert_close(gradients.detach(), expected.edge_gradients)
 
 
 def test_training_and_fine_tuning(tmp_path: Path) -> None:

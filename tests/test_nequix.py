@@ -17,6 +17,7 @@ from ladera import cli
 from ladera.codes import nequix
 from ladera.errors import LaderaError, ModelFileError
 from ladera.models.nequip import NequIP
+from ladera.recognition import recognise
 from nequix_files import SETTINGS, content, write
 
 _RANDOM = np.random.default_rng(1)
@@ -94,7 +95,7 @@ WHOLE = content()
 LINE, _, ARRAYS = WHOLE.partition(b"\n")
 BAD: dict[str, tuple[bytes, str]] = {
     "cut in an array": (WHOLE[: len(WHOLE) // 2], r"array \d+, .* of layer 2, .* cut short"),
-    "cut in the settings": (WHOLE[:100], "does not begin with a line of JSON"),
+    "cut in the settings": (WHOLE[:100], "cut short within its first line, the settings"),
     "no arrays": (LINE + b"\n", "array 1, the energies of atoms, is missing"),
     "empty": (b"", "does not begin with a line of JSON"),
     "a list": (b"[1]\n" + ARRAYS, "first line is not that of a Nequix model"),
@@ -129,6 +130,22 @@ def test_bad_files_are_named(name: str, tmp_path: Path) -> None:
         ladera.load(path)
     assert str(path) in str(caught.value)
     assert str(caught.value).replace("...", "").count(". ") == 0  # one sentence
+
+
+def test_a_file_cut_in_its_first_line_is_known_as_what_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ladera info` called it a file of no format that is known."""
+    path = tmp_path / "cut.nqx"
+    path.write_bytes(WHOLE[:60])
+    kind = recognise(path)
+    assert kind is not None
+    assert kind.name == "a model of Nequix"
+    with pytest.raises(SystemExit, match=r"^1$"):
+        cli.main(["info", str(path)])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "is a Nequix model that was cut short within its first line" in said
+    assert "of no format" not in said
 
 
 def test_entries_that_are_no_numbers(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from ladera.codes.n2p2 import reading, scaling, tables, writing
 from ladera.codes.n2p2.settings import SettingsWarning
 from ladera.data import formats
 from ladera.data.frame import Frame
+from ladera.data.graphs import GraphStore
 from ladera.jobs.n2p2 import outputs, training
 from ladera.models.hdnnp import HDNNP
 from ladera.potential import TrainingStatistics
 from ladera.testing import check_forces, predict
-from ladera.training.batches import Batches, GraphStore
+from ladera.training.batches import Batches
 from ladera.units import ATOMIC, METAL, UnitSystem
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

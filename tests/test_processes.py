@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ladera.errors import SimulationError
+from ladera.files import is_running
 from ladera.interrupt import StopRequest
 from ladera.processes import (
     ProcessEndedError,
     Processes,
+    ProcessPool,
     RemoteError,
     Task,
+    TimeLimitError,
+    begun,
     run_all,
     run_command,
 )
@@ -57,7 +63,7 @@ def threads() -> str | None:
     return os.environ["NUMBA_NUM_THREADS"]
 
 
-def work_until_stopped(folder: Path, seconds: float = 60) -> None:
+def work_until_stopped(folder: Path, seconds: float = 300) -> None:
     (folder / "begun").touch()
     end = time.monotonic() + seconds
     with StopRequest() as stop:
@@ -143,3 +149,75 @@ def test_ctrl_c_stops_all_and_says_what_is_left(tmp_path: Path) -> None:
 def test_a_command_says_how_it_ended(tmp_path: Path) -> None:
     program = "import sys; print('so far'); sys.exit(3)"
     assert run_command([sys.executable, "-c", program]) == (3, "so far\n")
+
+
+def hang(folder: Path) -> None:
+    """Sleep, with a child that would outlive its parent, and hear nothing."""
+    begun()
+    child = subprocess.Popen(["sleep", "600"])
+    (folder / "child").write_text(str(child.pid))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+
+def test_a_task_beyond_its_limit_is_ended_with_its_programs(tmp_path: Path) -> None:
+    late = Task(partial(hang, tmp_path), limit=3.0)
+    with pytest.raises(TimeLimitError, match="longer than 3 s"):
+        run_all(Processes(1), [late])
+    child = int((tmp_path / "child").read_text())
+    while is_running(child):  # until its parent's parent has noticed
+        time.sleep(0.05)
+
+
+def test_what_fails_is_rescued_and_the_others_go_on(tmp_path: Path) -> None:
+    begun = []
+
+    def tasks() -> Iterator[Task[int | str]]:
+        for number in range(4):
+            begun.append(number)
+            bad = partial(fail, ValueError("odd")) if number == 1 else partial(square, number)
+            yield Task(die if number == 2 else bad, rescue=str)
+
+    found = []
+    for _, result in Processes(1).run(tasks()):
+        found.append(result)
+        assert len(begun) <= len(found) + 1  # no task is made before it can begin
+    assert found == [0, "odd", "its process ended with the exit code -9", 9]
+
+
+def test_a_pool_keeps_its_processes_and_replaces_those_that_are_gone(tmp_path: Path) -> None:
+    with ProcessPool() as pool:
+        runner = pool.runner(Processes(1))
+        (first,) = run_all(runner, [Task(os.getpid)])
+        with pytest.raises(SimulationError, match="no"):
+            run_all(runner, [Task(partial(fail, SimulationError("no")))])
+        assert run_all(runner, [Task(os.getpid), Task(threads)]) == [first, "1"]
+        os.kill(first, signal.SIGKILL)  # while it has nothing to do
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+        (second,) = run_all(runner, [Task(os.getpid)])
+        late = Task(partial(hang, tmp_path), limit=0.5, rescue=lambda error: error)
+        (error,) = run_all(runner, [late])
+        assert isinstance(error, TimeLimitError)
+        (third,) = run_all(runner, [Task(os.getpid)])
+        assert len({first, second, third}) == 3
+        assert run_all(pool.runner(Processes(1, threads=2)), [Task(threads)]) == ["2"]
+        assert is_running(third)
+    assert not is_running(third)
+
+
+def test_one_that_does_not_stop_is_not_waited_for(tmp_path: Path) -> None:
+    runner = Processes(2)
+    tasks = [
+        Task(partial(hang, tmp_path), patience=0.2),
+        Task(partial(_fail_after, tmp_path / "child")),
+    ]
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="no"):
+        run_all(runner, tasks)
+    assert time.monotonic() - began < 500  # it sleeps for 600
+
+
+def _fail_after(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.05)
+    raise ValueError("no")

@@ -23,7 +23,8 @@ from ladera.properties.cepstrum import cepstrum, correlations
 from ladera.properties.green_kubo import green_kubo
 from ladera.properties.lattice_conductivity import lattice_conductivity
 from ladera.simulation.molecular_dynamics import run_md
-from ladera.simulation.run_folder import HEAT_FLUX, RunFolder
+from ladera.simulation.rows import HEAT_FLUX
+from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.settings import MDSettings
 from ladera.units import FEMTOSECOND
 
@@ -199,9 +200,9 @@ VOLUME, TEMPERATURE = 1000.0, 100.0
 def write_run(folder, flux, **changes):
     """What `ladera md` leaves behind, of a flux (3, n) every 10 fs."""
     folder.mkdir(parents=True)
-    columns = ["step", "time_fs", "temperature_k", "volume_angstrom3", *HEAT_FLUX]
+    columns = ["step", "time_fs", "temperature_k", "volume_angstrom3", "largest_grade", *HEAT_FLUX]
     rows = [
-        f"{2 * i},{10.0 * i},{TEMPERATURE},{VOLUME},{x:.9g},{y:.9g},{z:.9g}"
+        f"{2 * i},{10.0 * i},{TEMPERATURE},{VOLUME},{0.9 if i else 1.2},{x:.9g},{y:.9g},{z:.9g}"
         for i, (x, y, z) in enumerate(flux.T)
     ]
     (folder / "md.csv").write_text("\n".join([",".join(columns), *rows, ""]))
@@ -234,11 +235,13 @@ def test_conductivity_of_a_known_flux(tmp_path):
     assert found.conductivity_error < 0.15 * exact
     assert found.isotropic
     assert found.agrees
+    assert found.largest_grade == 1.2
     assert found.n_blocks == 6
     assert 0.2 < found.window < 5
     assert found.table().records()["conductivity (W/m/K)"][0] == pytest.approx(found.conductivity)
     found.save(tmp_path / "result")
     assert result.load(tmp_path / "result").conductivity == found.conductivity
+    assert green_kubo(folders, skip=1.0).largest_grade == 0.9
 
 
 def test_axes_that_differ_are_not_taken_for_one_process(tmp_path):

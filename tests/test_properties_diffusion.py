@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ase.io.trajectory import Trajectory as TrajectoryFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from label_engines import Here
 from ladera.cli import main
 from ladera.errors import DataError, PropertyError, SimulationError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
@@ -282,7 +285,9 @@ def folder(path: Path, trajectory: Trajectory, temperature: float) -> Path:
     path.mkdir()
     words = {"timestep": 2.0, "trajectory_interval": 100, "temperature": temperature}
     (path / "settings.json").write_text(json.dumps({"settings": words}))
-    (path / "md.csv").write_text(f"step,temperature_k\n0,{temperature}\n1,{temperature}\n")
+    grades = (0.5, 3.0) if temperature > 600 else ("", "")
+    rows = [f"{step},{2.0 * step},{temperature},{grades[step]}\n" for step in (0, 1)]
+    (path / "md.csv").write_text("step,time_fs,temperature_k,largest_grade\n" + "".join(rows))
     with TrajectoryFile(path / "trajectory.traj", "w") as file:
         for positions in trajectory.positions:
             file.write(Atoms(trajectory.numbers, positions, cell=CELL, pbc=True))
@@ -298,7 +303,11 @@ def test_command_over_two_temperatures_and_its_report(tmp_path, monkeypatch, cap
     assert "activation energy" in capsys.readouterr().out
     line = result.load("diffusion")
     assert line.activation_energy > 0
-    assert result.load("diffusion/1-500K").temperature == 500.0
+    cold, hot = (result.load(f"diffusion/{name}") for name in ("1-500K", "2-800K"))
+    assert cold.temperature == 500.0
+    assert math.isnan(cold.largest_grade)
+    assert hot.largest_grade == 3.0
+    assert "Largest grade of an atom: 3;" in hot.domain()
     with pytest.raises(SystemExit, match="0"):
         main(["report", "diffusion", "--output", "page.html"])
     assert "Diffusion against temperature" in (tmp_path / "page.html").read_text()
@@ -451,21 +460,6 @@ def test_the_size_of_a_cell_is_corrected_for():
         diffusion(hopping(), "Li", viscosity=0.9)
 
 
-class Inline:
-    """A runner that does its work here and now."""
-
-    def __init__(self, count, **settings):
-        self.stopped = settings["stopped"]
-
-    def run(self, tasks, look):
-        for task in tasks:
-            try:
-                yield task, task.call()
-            except Exception as error:
-                raise task.explain(error) from error
-        look()
-
-
 def argon_files(folder: Path) -> list[str]:
     """The command line's words for half a picosecond of argon."""
     for name, epsilon in (("soft", 0.0100), ("hard", 0.0108)):
@@ -490,7 +484,7 @@ def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsy
     assert [read_trajectory(folder).n_frames for folder in folders] == [13, 13]
     done = [(folder / "trajectory.traj").read_bytes() for folder in folders]
     (tmp_path / "diffusion" / "result.json").unlink(missing_ok=True)
-    monkeypatch.setattr(parallel, "Processes", Inline)  # no start-up
+    monkeypatch.setattr(parallel, "opened", lambda *_: nullcontext(Here()))  # no start-up
     with pytest.raises(SystemExit):
         main(line)
     assert [(folder / "trajectory.traj").read_bytes() for folder in folders] == done
@@ -501,7 +495,7 @@ def test_runs_are_made_side_by_side_and_found_again(tmp_path, monkeypatch, capsy
 
 def test_each_member_of_a_committee_runs_by_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(parallel, "Processes", Inline)
+    monkeypatch.setattr(parallel, "opened", lambda *_: nullcontext(Here()))
     with pytest.raises(SystemExit, match=r"^0$"):
         main([*argon_files(tmp_path), "soft.ladera", "hard.ladera", "--temperature", "90"])
     names = ["md-90K", "md-90K-member-1", "md-90K-member-2"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import ase.io
 import numpy as np
 import pytest
@@ -349,7 +351,8 @@ def test_a_kink_is_said(foreign, beyond):
         atoms = relaxed(bulk("Ar", a=atoms.cell.lengths()[0] * np.sqrt(2)), model.calculator())
     atoms.calc = Foreign(model) if foreign else model.calculator()
     found = elasticity(atoms)
-    assert found.kink.startswith(("C11 at strains of", "C12 at strains of"))
+    # Which of those that symmetry makes equal is a matter of rounding.
+    assert re.match("C[123][123] at strains of", found.kink)
     plus, minus = found.kink_slopes
     assert abs(plus - minus) > 0.03 * found.stiffness[0, 0]
     assert any(row[0].startswith(f"NOT SMOOTH: {found.kink}") for row in found.table().rows)

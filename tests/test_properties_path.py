@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -13,10 +16,14 @@ from ase.optimize import BFGS
 from argon import argon, one_thread  # noqa: F401
 from ladera.cli import main
 from ladera.errors import PropertyError
+from ladera.graph import Graph
 from ladera.potential import Committee
+from ladera.potential.active_set import ActiveSet
+from ladera.potential.reach import Reach
 from ladera.properties import result
 from ladera.properties.energy_path import energy_path
 from ladera.properties.structures import require_relaxed
+from ladera.simulation.preparation import SimulationWarning
 
 
 def vacancy(calculator_of) -> tuple[Atoms, Atoms]:
@@ -56,6 +63,33 @@ def test_a_committee_has_a_spread_along_the_path(tmp_path):
     found.save(tmp_path)
     assert result.load(tmp_path).spread["barrier"] == pytest.approx(found.spread["barrier"])
     assert found.table().cells[0][0].deviation == found.spread["barrier"]
+
+
+def test_a_path_beyond_the_training_frames_is_doubted(tmp_path, monkeypatch):
+    """Frames of both ends say nothing about the neighbours that the atom passes between."""
+    model = argon(cutoff=8.0)
+    monkeypatch.setattr(type(model), "free_atom_energies", lambda self: torch.zeros(1))
+    start, end = vacancy(model.calculator)
+    end.positions[0] += end.cell[0]  # another image of the cell
+    met = [Graph.from_atoms(atoms, 8.0) for atoms in (start, end)]
+    model.active_set = ActiveSet({}, reach=Reach.of(met, 8.0), floor=-0.01)
+    with pytest.warns(SimulationWarning) as said:
+        found = energy_path(start, end, images=5, fmax=0.02)
+    low, far = found.doubts
+    assert [str(each.message) for each in said] == [low, far]
+    assert {each.filename for each in said} == {__file__}
+    assert low.startswith("Image ")
+    assert "meV/atom below all that the training frames, cooled down, could have" in low
+    assert far.startswith("The path goes farther than the training frames reach, at image 2 for")
+    assert "no Ar and Ar of the training frames are" in far
+    found.save(tmp_path)
+    assert result.load(tmp_path).doubts == found.doubts
+    some = found.images
+    between = [a + x * (b - a) for a, b in pairwise(some) for x in np.arange(0, 1.01, 0.1)]
+    frames = [Atoms(start.symbols, places, cell=start.cell, pbc=True) for places in between]
+    met = [Graph.from_atoms(frame, 8.0) for frame in frames]
+    model.active_set = ActiveSet({}, reach=Reach.of(met, 8.0), floor=-10.0)
+    assert energy_path(start, end, images=5, fmax=0.02).doubts == ()
 
 
 def test_bad_ends_are_named():

@@ -11,7 +11,7 @@ from ase.io import write
 from argon import argon, crystal, one_thread  # noqa: F401
 from ladera import modelfile
 from ladera.cli import main
-from ladera.errors import PropertyError
+from ladera.errors import ConfigError, PropertyError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.potential import Committee
 from ladera.properties import result
@@ -19,6 +19,7 @@ from ladera.properties.card import validate
 from ladera.properties.conservation import energy_conservation
 from ladera.properties.dimers import dimers
 from ladera.properties.survival import survival
+from ladera.properties.verdicts import read_references
 
 MODEL = {"epsilon": 0.3, "sigma": 1.8, "cutoff": 6.0}
 
@@ -113,6 +114,54 @@ def test_what_follows_from_an_untrained_stress_is_not_good(
     if "stress" in r2:
         assert "19.2 GPa" in lines["errors of stress"][0]  # 120 meV/A^3
         assert lines["errors of stress"][1] == ("good" if r2["stress"] > 0.99 else "no")
+
+
+REFERENCES = """
+equation_of_state: {source: "a paper", volume: 37.3, bulk_modulus: 3.0}
+elasticity: {source: "a table", C11: 5.0, C12: 2.0, shear_modulus: 100}
+phonons: {source: "a database", heat_capacity: 24.0}
+"""
+
+
+def test_numbers_are_held_against_published_ones(tmp_path):
+    """The line says value, difference and source; runs of no time are left out, and it says so."""
+    path = tmp_path / "references.yaml"
+    path.write_text(REFERENCES)
+    references = read_references(path)
+    folders = validate(argon(), crystal(1), tmp_path / "card", time=0.0, references=references)
+    card = result.load(folders[0])
+    lines = {s: (f, v) for s, f, v in zip(card.subjects, card.findings, card.verdicts, strict=True)}
+    volume = result.load(tmp_path / "card" / "equation_of_state").volume[0]
+    finding, verdict = lines["equation of state"]
+    off = 100 * (volume / 37.3 - 1)
+    assert f"a paper: volume 37.300 Å³ per atom ({off:+.1f} %), bulk modulus 3.0 GPa" in finding
+    assert verdict == ("good" if abs(off) < 1 else "with care" if abs(off) < 3 else "no")
+    assert lines["elastic constants"][1] == "no"  # its shear modulus is far off
+    assert "a table: C11 5.0 GPa (" in lines["elastic constants"][0]
+    assert "a database: heat at 300 K 24.00 J/K/mol (" in lines["phonons"][0]
+    assert lines["simulations"] == ("none, as their time is 0", "")
+    assert not (tmp_path / "card" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("elasticity: {C11: 5}", "'elasticity' has no source; say with 'source:'"),
+        ("elasticity: {source: a, C17: 5}", "'elasticity.C17' is nothing that the card has"),
+        ("elastic: {source: a}", "'elastic' is nothing that the card has; did you mean 'elasti"),
+        ("phonons: {source: a, heat_capacity: warm}", "heat_capacity' is 'warm'; expected a nu"),
+        ("phonons: {source: a, heat_capacity: -2}", "heat_capacity' is -2; it must be above ze"),
+        ("phonons: 5", "'phonons' is 5; expected its numbers and their source"),
+    ],
+)
+def test_bad_references_are_named(tmp_path, text, said):
+    path = tmp_path / "references.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_references(path)
+    assert said in str(caught.value)
+    with pytest.raises(ConfigError, match=r"There is no file .*nope\.yaml with published numbers"):
+        read_references(tmp_path / "nope.yaml")
 
 
 def _no_piece(atoms):

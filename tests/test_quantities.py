@@ -9,6 +9,7 @@ from ase.build import bulk
 
 import ladera
 from ladera import Committee, Dataset, Graph
+from ladera.data.graphs import GraphStore
 from ladera.errors import ConfigError, DataError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 from ladera.potential import Calibration, evaluate
@@ -21,7 +22,7 @@ from ladera.quantities import (
     STRESS,
     pretty,
 )
-from ladera.training.batches import Batches, GraphStore
+from ladera.training.batches import Batches
 from ladera.training.committee import calibrate
 from ladera.training.config import LossConfig
 from ladera.training.evaluation import evaluate_dataset

@@ -13,6 +13,7 @@ from conftest import small_mace
 from ladera import Graph
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
+from ladera.data.graphs import GraphStore
 from ladera.extrapolation import FAR
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.potential import ActiveSet
@@ -20,7 +21,6 @@ from ladera.potential.reach import WIDTH, Reach
 from ladera.simulation.preparation import SimulationWarning
 from ladera.simulation.relaxation import relax
 from ladera.training.active_set import choose_active_set
-from ladera.training.batches import GraphStore
 
 CUTOFF = 4.0
 

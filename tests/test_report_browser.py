@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import molecule
 
+from active_loops import loop
 from ladera.properties.diffusion import diffusion
 from ladera.properties.site_density import site_density
 from ladera.properties.trajectory import Trajectory
@@ -54,6 +57,21 @@ STICKING_OUT = """() => {
     const out = box.width > 0 && (box.left < -0.5 || box.right > width + 0.5);
     return out && !cut(e.parentElement);
   }).map((e) => e.outerHTML.slice(0, 80));
+}"""
+# Share of a picture's width between the first and the last column that has anything on it.
+DRAWN_WIDTH = """async (url) => {
+  const image = new Image(); image.src = url; await image.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = image.width; canvas.height = image.height;
+  const context = canvas.getContext("2d"); context.drawImage(image, 0, 0);
+  const data = new Uint32Array(context.getImageData(0, 0, image.width, image.height).data.buffer);
+  let first = image.width, last = 0;
+  data.forEach((color, k) => {
+    if (color !== data[0]) {
+      first = Math.min(first, k % image.width); last = Math.max(last, k % image.width);
+    }
+  });
+  return (last - first) / image.width;
 }"""
 COUNT_BLUE_AND_YELLOW = """async (url) => {
   const image = new Image(); image.src = url; await image.decode();
@@ -163,6 +181,25 @@ def test_the_slider_shows_a_frame(page: BrowserPage) -> None:
     assert page.evaluate("document.querySelector('.viewer canvas').toDataURL()") != before
 
 
+def test_structures_of_all_sizes_are_seen_whole(browser: Browser, tmp_path: Path) -> None:
+    """A loop of water and of a long chain: the way from one to the other shows all of each."""
+    if viewer.load_script() is None:
+        pytest.skip("3Dmol.js has not been fetched (sh scripts/fetch_3dmol.sh)")
+    chain = Atoms("C24", [(1.3 * k, 0.8 * (k % 2), 0) for k in range(24)])
+    folder = loop(tmp_path / "loop", rounds=1, stopped=False, structures=(molecule("H2O"), chain))
+    page = browser.new_page()
+    page.goto(write_report(folder).as_uri())
+    box = page.locator(".viewer").first
+    box.scroll_into_view_if_needed()
+    for frame, widest in (("0", 0.5), ("8", 0.98), ("0", 0.5)):
+        if frame != box.get_attribute("data-frame"):
+            box.get_by_label("Frame").fill(frame)
+        _wait_for_frame(box, frame)
+        url = box.locator("canvas").first.evaluate("c => c.toDataURL()")
+        assert 0.03 < page.evaluate(DRAWN_WIDTH, url) < widest
+    page.close()
+
+
 def test_the_wheel_scrolls_the_page(page: BrowserPage) -> None:
     box = page.locator(".viewer").first
     box.scroll_into_view_if_needed()
@@ -251,7 +288,7 @@ def _wait_for_frame(box: Locator, frame: str | re.Pattern[str]) -> None:
     """Wait until a viewer has drawn a frame."""
     from playwright.sync_api import expect
 
-    expect(box).to_have_attribute("data-frame", frame, timeout=30_000)
+    expect(box).to_have_attribute("data-frame", frame, timeout=300_000)
 
 
 def _colors(page: BrowserPage, number: int) -> int:

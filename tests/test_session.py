@@ -47,6 +47,7 @@ CASES = (
     "export run exported --to n2p2",
     "import exported --units bohr-hartree --output imported.ladera",
     "relax argon.ladera cell.extxyz --cell --fmax 0.0001",
+    "label cell.extxyz --engine argon.ladera --output label.extxyz",
     "eos argon.ladera relax/relaxed.extxyz --points 6",
     "elastic argon.ladera relax/relaxed.extxyz",
     "phonons argon.ladera relax/relaxed.extxyz --supercell 2 2 2",
@@ -61,6 +62,7 @@ CASES = (
     "vibrations argon.ladera pair/relaxed.extxyz",
     "report md",
     "cite md",
+    "check argon.ladera large.extxyz",
 )
 # Commands that are tried elsewhere, and why.
 ELSEWHERE = {
@@ -70,10 +72,16 @@ ELSEWHERE = {
     "raman": "needs a calculator with a polarisability; ends as vibrations does",
     "thermal-conductivity green-kubo": "needs long runs: tests/test_properties_conductivity.py",
     "thermal-conductivity lattice": "takes long: tests/test_properties_conductivity.py",
+    "ipi input": "tests/test_ipi.py",
+    "ipi client": "needs a server: tests/test_ipi.py",
     "neb": "ends as vibrations does",
     "validate": "takes long: tests/test_properties_validation.py",
     "compile": "tests/test_precompile.py",
     "grade": "needs a model with a last layer: tests/test_cli_grade.py",
+    "active": "takes long: tests/test_active_report.py",
+    "distill": "takes long: tests/test_distillation.py",
+    "lammps build": "needs LAMMPS: tests/test_lammps_cli.py",
+    "lammps run": "needs LAMMPS: tests/test_lammps_cli.py",
     "prune": "needs a moment tensor potential: tests/test_mtp_training.py",
 }
 

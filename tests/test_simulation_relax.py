@@ -77,6 +77,17 @@ def test_cell_relaxes_to_zero_stress():
     assert result.last.volume_angstrom3 == pytest.approx(reference.last.volume_angstrom3, rel=1e-3)
 
 
+def test_nothing_is_printed_of_the_logarithm_of_a_cell(monkeypatch, capsys):
+    """By SciPy, of its last digits: whichever release of ASE would ask it."""
+
+    def asked(*args, **kwargs):
+        raise AssertionError("SciPy was asked")
+
+    monkeypatch.setattr("scipy.linalg.logm", asked)
+    assert relax(crystal(), argon(), cell=True).converged
+    assert capsys.readouterr().out == ""
+
+
 def test_without_cell_the_cell_stays():
     atoms = crystal()
     atoms.rattle(0.1, seed=3)

@@ -20,7 +20,8 @@ from ladera.properties.trajectory import read_trajectory
 from ladera.report.report import write_report
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.relaxation import relax
-from ladera.simulation.run_folder import LogRow, RelaxRow, RunFolder, SimulationRun, is_simulation
+from ladera.simulation.rows import LogRow, RelaxRow
+from ladera.simulation.run_folder import RunFolder, SimulationRun, is_simulation
 from ladera.simulation.settings import MDSettings
 from ladera.tables import columns_of
 

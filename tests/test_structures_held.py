@@ -235,6 +235,12 @@ def test_a_model_names_the_charge_and_spin_it_does_not_know(argon: Potential) ->
     with pytest.warns(StructureWarning, match="has a multiplicity, which"):
         atoms.get_potential_energy()
     atoms.calc = argon.calculator()
+    atoms.info = {}
+    atoms.set_initial_magnetic_moments(np.ones(len(atoms)))
+    with pytest.warns(StructureWarning, match="structure has initial magnetic moments, which"):
+        atoms.get_potential_energy()
+    atoms.calc = argon.calculator()
+    atoms.set_initial_magnetic_moments(np.zeros(len(atoms)))
     atoms.info = {"multiplicity": 1, "charge": 0}
     atoms.get_potential_energy()
 

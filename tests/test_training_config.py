@@ -41,6 +41,7 @@ def test_files_and_model_are_all_it_needs(tmp_path: Path) -> None:
     [
         (["epoch=3"], "'epoch'", "did you mean 'epochs'?"),
         (["model.cutof=3"], "'model.cutof'", "did you mean 'cutoff'?"),
+        (["model.r_max=3"], "'model.r_max'", "did you mean 'cutoff'?"),  # as in nequip
         (["data.split.validaton=3"], "'data.split.validaton'", "did you mean 'validation'?"),
         (["data.keys.energi=x"], "'data.keys.energi'", "did you mean 'energy'?"),
         (["loss.functon=mae", "loss.energy=-1"], "'loss.functon'", "did you mean 'function'?"),

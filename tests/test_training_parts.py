@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from hypothesis import strategies as st
 
 import ladera
 from ladera.data.dataset import Dataset
+from ladera.data.graphs import GraphStore, weight
 from ladera.errors import ConfigError, DataError, ModelFileError
+from ladera.graph import Graph
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.quantities import ENERGY, FORCES, STRESS
 from ladera.training import checkpoint
-from ladera.training.batches import Batches, GraphStore, filled, shuffled
+from ladera.training.batches import Batches, filled, shuffled
 from ladera.training.config import LossConfig
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.loss import Objective
@@ -158,6 +161,26 @@ def test_graphs_beyond_the_memory_are_built_again_and_are_the_same() -> None:
     assert kept[1] is kept[1]
     assert built[1] is not built[1]
     assert torch.equal(kept[1].vectors, built[1].vectors)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_a_batch_is_the_same_whatever_of_it_is_kept(periodic: bool) -> None:
+    dataset = argon(6)
+    if not periodic:
+        dataset = Dataset.from_frames([f.with_(periodic=np.zeros(3, dtype=bool)) for f in dataset])
+    frames = np.array([4, 0, 5, 1])
+    expected = Graph.batch([dataset[int(k)].graph(CUTOFF) for k in frames])
+    size = weight(getattr(dataset[0].graph(CUTOFF), name) for name in names_of_tensors(expected))
+    for n_kept in (0, 2, 6):
+        graphs = GraphStore(dataset, CUTOFF, memory=1.5 * size * n_kept)
+        for _ in range(2):  # the second time some are there
+            batch = graphs.batch(frames)
+            for name in names_of_tensors(expected):
+                assert torch.equal(getattr(batch, name), getattr(expected, name)), name
+
+
+def names_of_tensors(graph: Graph) -> list[str]:
+    return [f.name for f in fields(graph) if isinstance(getattr(graph, f.name), torch.Tensor)]
 
 
 # --- learning rate -----------------------------------------------------------------------------
@@ -396,6 +419,8 @@ def test_free_atoms_set_the_reference_energies_and_are_not_trained_on(tmp_path: 
     assert statistics.force_scale == pytest.approx(
         math.sqrt(np.mean(view.column("forces") ** 2)), rel=1e-6
     )
+    without = replace(prepared, config=prepared.config.model_copy(update={"energy_shift": "none"}))
+    assert without.statistics() == replace(statistics, energy_shift=0.0)
 
 
 # --- evaluation --------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ladera import yaml_text
 from ladera.errors import ConfigError
-from ladera.training import config_file, yaml_text
+from ladera.training import config_file
 
 BASE = "data: {files: a.xyz}\nmodel: {architecture: hdnnp, cutoff: 5.0}\n"
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

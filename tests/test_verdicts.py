@@ -24,13 +24,22 @@ from argon import crystal
 from conftest import hdnnp_generated, small_mace, water_like
 from ladera import Graph, cli, evaluate
 from ladera.codes.published import registry
-from ladera.errors import DataError, ModelFileError, TrainingError
+from ladera.errors import ConfigError, DataError, ModelFileError, TrainingError
 from ladera.models.hdnnp.dipole import HDNNPDipole, HDNNPDipoleConfig
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.relaxation import _logarithm, relax
 from ladera.simulation.settings import MDSettings
 from ladera.training.trainer import train
 from training_runs import config as configuration
+
+
+def test_a_cutoff_that_no_neighbour_is_within_is_refused(tmp_path: Path) -> None:
+    """Crystals in nanometres, or a cutoff in them: it ended with constant energies, silently."""
+    config = configuration(tmp_path)
+    assert config.model is not None
+    short = config.model.model_copy(update={"cutoff": 2.0})
+    with pytest.raises(ConfigError, match=r"model.cutoff is 2 Angstrom, and no atom .* data.units"):
+        train(config.model_copy(update={"model": short}), tmp_path / "run")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -11,16 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ladera.active import ActiveRun, Distilled, distill, learn
     from ladera.data.dataset import Dataset
     from ladera.data.formats import read, write
     from ladera.data.frame import Frame
     from ladera.errors import LaderaError
     from ladera.graph import Graph
     from ladera.interface import evaluate, hessian, train
-    from ladera.labelling import Labelled, predict
+    from ladera.labelling import Labelled, LabelRun, label, predict
     from ladera.loading import load
     from ladera.models.registry import build
     from ladera.potential import Committee, LaderaCalculator, Potential, Prediction
+    from ladera.properties.check import check
     from ladera.properties.diffusion import diffusion
     from ladera.properties.elasticity import elasticity
     from ladera.properties.energy_path import energy_path
@@ -47,10 +49,13 @@ __version__ = "0.2.0"
 # Public names and where they live. They are imported on first use, so that `import ladera` and
 # `ladera --help` never wait for torch.
 _HOMES = {
+    "ActiveRun": "ladera.active",
     "Committee": "ladera.potential",
     "Dataset": "ladera.data.dataset",
+    "Distilled": "ladera.active",
     "Frame": "ladera.data.frame",
     "Graph": "ladera.graph",
+    "LabelRun": "ladera.labelling",
     "Labelled": "ladera.labelling",
     "LaderaCalculator": "ladera.potential",
     "LaderaError": "ladera.errors",
@@ -60,6 +65,8 @@ _HOMES = {
     "Prediction": "ladera.potential",
     "Trajectory": "ladera.properties.trajectory",
     "build": "ladera.models.registry",
+    "check": "ladera.properties.check",
+    "distill": "ladera.active",
     "diffusion": "ladera.properties.diffusion",
     "elasticity": "ladera.properties.elasticity",
     "energy_path": "ladera.properties.energy_path",
@@ -69,6 +76,8 @@ _HOMES = {
     "hessian": "ladera.interface",
     "infrared": "ladera.properties.infrared",
     "lattice_conductivity": "ladera.properties.lattice_conductivity",
+    "label": "ladera.labelling",
+    "learn": "ladera.active",
     "load": "ladera.loading",
     "mace_mp": "ladera.simulation.published",
     "mace_off": "ladera.simulation.published",
@@ -89,10 +98,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "ActiveRun",
     "Committee",
     "Dataset",
+    "Distilled",
     "Frame",
     "Graph",
+    "LabelRun",
     "Labelled",
     "LaderaCalculator",
     "LaderaError",
@@ -103,7 +115,9 @@ __all__ = [
     "Trajectory",
     "__version__",
     "build",
+    "check",
     "diffusion",
+    "distill",
     "elasticity",
     "energy_path",
     "equation_of_state",
@@ -111,7 +125,9 @@ __all__ = [
     "green_kubo",
     "hessian",
     "infrared",
+    "label",
     "lattice_conductivity",
+    "learn",
     "load",
     "mace_mp",
     "mace_off",
@@ -132,9 +148,15 @@ __all__ = [
 ]
 
 
+# Modules for the engines that people simulate with, which need these to be installed.
+_MODULES = ("openmm", "torch_sim")
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     from ladera.errors import did_you_mean
 
     public = [each for each in __all__ if not each.startswith("_")]
@@ -142,4 +164,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_MODULES})

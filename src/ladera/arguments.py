@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ladera.errors import ArgumentError, did_you_mean, told
 
@@ -152,8 +153,14 @@ def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
     return kinds
 
 
+def _origin(kind: Any) -> Any:
+    """What an annotation is of; an array, too, is a name of its own from NumPy 2.5 on."""
+    origin = get_origin(kind) or kind
+    return np.ndarray if origin is NDArray else origin
+
+
 def _fits(value: Any, kind: Any) -> bool:
-    origin, parts = get_origin(kind) or kind, get_args(kind)
+    origin, parts = _origin(kind), get_args(kind)
     if origin is Any:
         return True
     if origin in (Union, types.UnionType):
@@ -190,7 +197,7 @@ def _is_array(value: Any) -> bool:
 
 def _said(kind: Any, many: bool = False) -> str:
     """Words for a kind."""
-    origin, parts = get_origin(kind) or kind, get_args(kind)
+    origin, parts = _origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         words = list(dict.fromkeys(_said(part, many) for part in parts))
         if "a text" in words and "a path" in words:

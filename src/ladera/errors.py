@@ -4,9 +4,11 @@
 
     LaderaError            anything Ladera refuses; one sentence with the culprit and the remedy
     |-- ConfigError        a key or value of a configuration
+    |   +-- MissingPackageError   a package that something needs; also an ImportError
     |-- DataError          a structure, a label or a data file
     |-- ModelFileError     a model file or checkpoint
     |-- TrainingError      a training that had to stop
+    |-- LabellingError     a calculation of labels that failed, or too many of them
     |-- SimulationError    a simulation that cannot start or had to stop
     |   +-- StoppedError   one that met the limit it was given, and can go on
     |-- PropertyError      a property that this structure or calculator does not have
@@ -46,6 +48,10 @@ class ConfigError(LaderaError):
     """A configuration key is unknown, missing or has an impossible value."""
 
 
+class MissingPackageError(ConfigError, ImportError):
+    """A package that is needed is not installed, or is too old. Also Python's ImportError."""
+
+
 class DataError(LaderaError):
     """A structure, label or data file is malformed or unsuitable."""
 
@@ -56,6 +62,18 @@ class ModelFileError(LaderaError):
 
 class TrainingError(LaderaError):
     """A training had to be stopped."""
+
+
+class LabellingError(LaderaError):
+    """An engine could not label a frame, or so many that the labelling had to stop."""
+
+
+class TooManyFailedError(LabellingError):
+    """So many frames failed that a labelling stopped: ``found`` says which, without what to do."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found} {remedy}")
+        self.found = found
 
 
 class SimulationError(LaderaError):

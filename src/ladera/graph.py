@@ -15,6 +15,7 @@ from torch import Tensor
 from ladera import display
 from ladera.arguments import require
 from ladera.errors import ArgumentError, DataError, told
+from ladera.halo import Halo, collected, spread
 from ladera.kernels.neighbors import (
     Candidates,
     closest_pair,
@@ -49,6 +50,12 @@ class Graph:
     structure lie together, structure after structure.
 
     r_ij = positions[j] - positions[i] + shift . cell          (a vector from centre to neighbour)
+
+    With a ``halo`` it is what one process of an engine with domain decomposition has of a
+    structure: its own atoms first, then ghosts, which are neighbours and never centres. Cell and
+    periodic directions are those of the whole; neighbours across a boundary are ghosts at their
+    places, so that all shifts are 0. Raises DataError for edges that begin at a ghost, and for
+    several structures.
     """
 
     numbers: Tensor  # (n_atoms,) int64, atomic numbers
@@ -64,6 +71,11 @@ class Graph:
     total_charge: Tensor  # (n_structures,), e; only models with charges look at it
     heads: Tensor | None = None  # (n_structures,) int64, for a model with several; None: its own
     cutoff: float = math.inf  # Angstrom, up to which all pairs are here; inf: the maker's affair
+    halo: Halo | None = None  # of a process that has a part of the atoms; None: all are here
+
+    def __post_init__(self) -> None:
+        if self.halo is not None:
+            self._check_halo(self.halo.n_owned)
 
     def __repr__(self) -> str:
         """How many, up to which distance, and where."""
@@ -88,6 +100,16 @@ class Graph:
         """Number of directed edges in all structures."""
         return self.centers.shape[0]
 
+    @property
+    def n_owned(self) -> int:
+        """Number of atoms that are no ghosts, the first ones: all of them without a halo."""
+        return self.n_atoms if self.halo is None else self.halo.n_owned
+
+    @property
+    def owned_rows(self) -> Tensor:
+        """The row pointer of the owned atoms, (n_owned + 1,): all atoms that may have edges."""
+        return self.row_pointer if self.halo is None else self.row_pointer[: self.n_owned + 1]
+
     @cached_property
     def atom_counts(self) -> Tensor:
         """Atoms of each structure, (n_structures,) int64."""
@@ -109,12 +131,37 @@ class Graph:
             )
 
     def exchange(self, features: Tensor) -> Tensor:
-        """Give every atom, ghosts included, its features: (n_atoms, ...) to (n_atoms, ...).
+        """Give ghosts the features of the atoms they are copies of: (n_atoms, ...) to the same.
 
-        On one process all atoms are here and this is the identity. An engine with domain
-        decomposition overrides it with its ghost-atom exchange.
+        Without a halo all atoms are here and this is the identity. Its gradient is
+        :meth:`collect`.
         """
-        return features
+        return features if self.halo is None else spread(features, self.halo)
+
+    def collect(self, values: Tensor) -> Tensor:
+        """Add what ghosts have to the atoms they are copies of, (n_atoms, ...); theirs is 0 then.
+
+        Without a halo this is the identity. Its gradient is :meth:`exchange`.
+        """
+        return values if self.halo is None else collected(values, self.halo)
+
+    def owned(self, values: Tensor) -> Tensor:
+        """Values (n_atoms, ...) with 0 for ghosts, of which their owners know better."""
+        if self.halo is None:
+            return values
+        return torch.cat([values[: self.n_owned], torch.zeros_like(values[self.n_owned :])])
+
+    def _check_halo(self, n_owned: int) -> None:
+        rows = self.row_pointer
+        if not 0 <= n_owned <= self.n_atoms or bool(rows[n_owned] != rows[-1]):
+            raise DataError(
+                f"Of the {self.n_atoms} atoms of a graph the halo calls {n_owned} its own, and "
+                "edges begin at others; owned atoms come first, and ghosts have no edges."
+            )
+        if self.n_structures != 1:
+            raise DataError(
+                f"A graph with a halo has {self.n_structures} structures; give each its own."
+            )
 
     def to(
         self, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -174,6 +221,8 @@ class Graph:
             )
         if len(graphs) == 1:
             return graphs[0]
+        if any(graph.halo is not None for graph in graphs):
+            raise DataError("Graphs with a halo are evaluated one by one, not as a batch.")
         if len({graph.heads is None for graph in graphs}) > 1:
             raise DataError("Of the structures of a batch all have a head of their own, or none.")
         atoms = np.cumsum([0] + [g.n_atoms for g in graphs]).tolist()

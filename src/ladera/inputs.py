@@ -59,6 +59,12 @@ def kind_of(path: Path) -> Kind:
     return "structure" if structure or (first_line.isdigit() and b"\n" in head) else "text"
 
 
+def is_model(path: Path) -> bool:
+    """Whether it is a model file, the folder of one, or the name of a model or a calculator."""
+    kind = kind_of(path)
+    return kind == "model" or (kind == "missing" and (_is_calculator(path) or _is_known(str(path))))
+
+
 def require_model(path: Path) -> None:
     """Raise ModelFileError for what is no model: nothing, an empty folder, a structure, a text.
 

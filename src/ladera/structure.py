@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
 
@@ -162,10 +163,14 @@ def total_charge(atoms: Atoms) -> float:
     That of ``info["total_charge"]`` or ``info["charge"]``, else the sum of its initial charges, and
     0 where it has none of them. Raises DataError for what is not a number, and for two that differ.
     """
-    info = atoms.info
+    return charge_said(atoms.info, atoms.arrays)
+
+
+def charge_said(info: Mapping[str, Any], arrays: Mapping[str, Any]) -> float:
+    """The same of what ASE calls ``info`` and ``arrays``."""
     found = {key: _charge(info[key], key) for key in _CHARGES if key in info}
-    if not found and "initial_charges" in atoms.arrays:
-        total = float(atoms.arrays["initial_charges"].sum())
+    if not found and "initial_charges" in arrays:
+        total = float(arrays["initial_charges"].sum())
         whole = round(total)
         # Charges of atoms come rounded to a few digits.
         return float(whole) if abs(total - whole) < _ROUNDED else total
@@ -177,12 +182,17 @@ def total_charge(atoms: Atoms) -> float:
 
 def spin_state(atoms: Atoms) -> dict[str, bytes]:
     """What an ``ase.Atoms`` says of spin, by the name under which it says so; mostly nothing."""
+    return spin_said(atoms.info, atoms.arrays)
+
+
+def spin_said(info: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, bytes]:
+    """The same of what ASE calls ``info`` and ``arrays``."""
     said = {
-        key: str(atoms.info[key]).encode()
+        key: str(info[key]).encode()
         for key, closed in _SPINS.items()
-        if key in atoms.info and str(atoms.info[key]) not in (f"{closed}", f"{closed}.0")
+        if key in info and str(info[key]) not in (f"{closed}", f"{closed}.0")
     }
-    magnetic = atoms.arrays.get("initial_magmoms")
+    magnetic = arrays.get("initial_magmoms")
     if magnetic is not None and magnetic.any():
         said["initial magnetic moments"] = magnetic.astype(np.float64).tobytes()
     return said

@@ -1,7 +1,8 @@
 """The contract every potential has to keep, as checks anyone can run on their own model.
 
-Each check raises AssertionError with the numbers that disagree. Tolerances are relative to the
-largest component, and are those of float64.
+Each check raises AssertionError with the numbers that disagree. Those that need nothing but
+answers are the ones of :func:`ladera.check` (:mod:`ladera.properties.checks`); tolerances of the
+others are relative to the largest component, and are those of float64.
 
 >>> from ladera.testing import check_contract
 >>> check_contract(my_potential, atoms)
@@ -9,29 +10,40 @@ largest component, and are those of float64.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ladera import loading
+from ladera.decomposition import Part, decompose, together
+from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.potential import LaderaCalculator, Potential, Prediction, differentiate, evaluate
-from ladera.quantities import DIPOLE
+from ladera.properties.checks import cutoff
+from ladera.properties.checks.ase_engine import ASEEngine, answer_of
+from ladera.properties.checks.derivatives import check_derivatives
+from ladera.properties.checks.engine import Answer
+from ladera.properties.checks.rows import Row
+from ladera.properties.checks.symmetries import check_symmetries, check_ways
+from ladera.quantities import DIPOLE, ENERGY, FORCES
 from ladera.structure import total_charge
 
 Floats = NDArray[np.float64]
 
 FINITE_DIFFERENCE = 1e-6  # relative agreement with four-point differences
 ROUNDING = 1e-10  # relative agreement of two ways to compute the same sum
-SINGLE = 1e-4  # relative agreement of float32 with float64
 
 
 def check_contract(potential: Potential, atoms: Atoms) -> None:
@@ -39,15 +51,12 @@ def check_contract(potential: Potential, atoms: Atoms) -> None:
     check_forces(potential, atoms)
     check_virial(potential, atoms)
     check_rigid_motions(potential, atoms)
-    check_permutation(potential, atoms)
     check_fast_path(potential, atoms)
-    check_batch(potential, atoms)
-    check_precision(potential, atoms)
+    check_ways_to_compute(potential, atoms)
+    check_decomposition(potential, atoms)
     check_file(potential, atoms)
     check_copies(potential, atoms)
     check_capabilities(potential, atoms)
-    if atoms.pbc.any():
-        check_supercell(potential, atoms)
 
 
 def predict(potential: Potential, atoms: Atoms) -> Prediction:
@@ -56,20 +65,16 @@ def predict(potential: Potential, atoms: Atoms) -> Prediction:
         return evaluate(potential, Graph.from_atoms(atoms, potential.cutoff))
 
 
+class _Evaluated(ASEEngine):
+    """The model alone, without what a calculator keeps from one structure to the next."""
+
+    def ask(self, atoms: Atoms) -> Answer:
+        return answer_of(predict(self.potential, atoms))
+
+
 def check_forces(potential: Potential, atoms: Atoms) -> None:
-    """F = -dE/dr for every atom and direction."""
-    forces = predict(potential, atoms).forces.numpy()
-    expected = np.zeros_like(forces)
-    for atom, axis in np.ndindex(forces.shape):
-
-        def energy(step: float, atom: int = atom, axis: int = axis) -> float:
-            moved = atoms.copy()
-            moved.positions[atom, axis] += step
-            return predict(potential, moved).energy.item()
-
-        expected[atom, axis] = -_derivative(energy)
-    _agree(forces, expected, FINITE_DIFFERENCE, "forces against finite differences")
-    _agree(forces.sum(0), np.zeros(3), ROUNDING * (1 + np.abs(forces).max()), "net force")
+    """F = -dE/dr, the stress is dE/d(strain) / V, and the Hessian is symmetric."""
+    _require(check_derivatives(_Evaluated(potential), atoms, np.random.default_rng(0)))
 
 
 def check_virial(potential: Potential, atoms: Atoms) -> None:
@@ -97,45 +102,17 @@ def check_virial(potential: Potential, atoms: Atoms) -> None:
 
 
 def check_rigid_motions(potential: Potential, atoms: Atoms) -> None:
-    """Energies stay, forces and dipoles turn under translation, rotation and reflection."""
+    """Turned, inverted, shifted, renumbered, with other images and twice: the same, dipoles too."""
+    _require(check_symmetries(_Evaluated(potential), atoms, np.random.default_rng(0)))
+    if DIPOLE not in potential.gives or atoms.pbc.any() or total_charge(atoms):
+        return
     before = predict(potential, atoms)
-    generator = np.random.default_rng(0)
-    rotation = np.linalg.qr(generator.normal(size=(3, 3)))[0]
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     for name, matrix in (("rotation", rotation), ("reflection", -rotation)):
         moved = atoms.copy()
-        moved.positions[:] = atoms.positions @ matrix + generator.normal(size=3)
-        moved.cell[:] = atoms.cell.array @ matrix
-        after = predict(potential, moved)
-        _agree(after.energy.numpy(), before.energy.numpy(), ROUNDING, f"energy under {name}")
-        _agree(
-            after.forces.numpy(), before.forces.numpy() @ matrix, ROUNDING, f"forces under {name}"
-        )
-        if DIPOLE in potential.gives and not atoms.pbc.any() and total_charge(atoms) == 0:
-            dipole = before.dipole.numpy() @ matrix
-            _agree(after.dipole.numpy(), dipole, ROUNDING, f"dipole under {name}")
-
-
-def check_permutation(potential: Potential, atoms: Atoms) -> None:
-    """Renumbering the atoms renumbers their energies and forces."""
-    order = np.random.default_rng(1).permutation(len(atoms))
-    before, after = predict(potential, atoms), predict(potential, atoms[order])
-    _agree(
-        after.atomic_energies.numpy(),
-        before.atomic_energies.numpy()[order],
-        ROUNDING,
-        "atomic energies under permutation",
-    )
-    _agree(after.forces.numpy(), before.forces.numpy()[order], ROUNDING, "permuted forces")
-
-
-def check_supercell(potential: Potential, atoms: Atoms) -> None:
-    """Doubling the cell along a periodic direction doubles the energy and repeats the forces."""
-    repeats = [1, 1, 1]
-    repeats[int(np.flatnonzero(atoms.pbc)[0])] = 2
-    once, twice = predict(potential, atoms), predict(potential, atoms.repeat(repeats))
-    _agree(twice.energy.numpy(), 2 * once.energy.numpy(), ROUNDING, "energy of the supercell")
-    forces = np.concatenate([once.forces.numpy()] * 2)
-    _agree(twice.forces.numpy(), forces, ROUNDING, "forces in the supercell")
+        moved.positions[:] = atoms.positions @ matrix + 1.0
+        dipole = before.dipole.numpy() @ matrix
+        _agree(predict(potential, moved).dipole.numpy(), dipole, ROUNDING, f"dipole under {name}")
 
 
 def check_fast_path(potential: Potential, atoms: Atoms) -> None:
@@ -150,33 +127,65 @@ def check_fast_path(potential: Potential, atoms: Atoms) -> None:
             _agree(one.numpy(), two.numpy(), ROUNDING, f"fast path's {name.replace('_', ' ')}")
 
 
-def check_batch(potential: Potential, atoms: Atoms) -> None:
-    """A batch gives what its structures give one by one."""
-    other = atoms.copy()
-    other.rattle(0.05, seed=3)
-    graphs = [Graph.from_atoms(a, potential.cutoff) for a in (atoms, other, atoms)]
+def check_ways_to_compute(potential: Potential, atoms: Atoms) -> None:
+    """In a batch, on other threads and in the other precision: the same, to its digits."""
+    _require(check_ways(_Evaluated(potential), atoms))
+
+
+def check_decomposition(potential: Potential, atoms: Atoms) -> None:
+    """Atoms on several processes, with ghosts, have the values that they have on one.
+
+    On one, where ghosts are periodic images, and on two, by the model's own gradient and by the
+    automatic one. A model whose energies depend on atoms at any distance must refuse.
+    """
+    graph = Graph.from_atoms(atoms, potential.cutoff)
+    if potential.hops is None:
+        with contextlib.suppress(DataError):
+            evaluate(potential, decompose(graph, np.zeros(len(atoms), np.int64))[0].graph)
+            raise AssertionError("energies at any distance were computed from a part of the atoms")
+        return
     with torch.no_grad():
-        batch = evaluate(potential, Graph.batch(graphs))
-        single = [evaluate(potential, graph) for graph in graphs]
-    energies = np.array([p.energy.item() for p in single])
-    _agree(batch.energy.numpy(), energies, ROUNDING, "energies of a batch")
-    forces = np.concatenate([p.forces.numpy() for p in single])
-    _agree(batch.forces.numpy(), forces, ROUNDING, "forces of a batch")
+        whole = _of_atoms(potential, evaluate(potential, graph))
+    own = [potential, copy.deepcopy(potential)]  # as processes have: a model runs once at a time
+    for n_parts, ask in product((1, 2), (evaluate, differentiate)):
+        parts = decompose(graph, np.arange(len(atoms)) * 7 // 3 % n_parts)
+
+        def work(part: Part, ask: Any = ask) -> dict[str, Floats]:
+            with torch.no_grad():
+                model = own[part.halo.rank]
+                return _of_atoms(model, ask(model, part.graph))
+
+        for part, found in zip(parts, together(parts, work), strict=True):
+            for name, values in found.items():
+                expected = whole[name]
+                if values.shape[:1] == (part.graph.n_atoms,) and name not in _SUMS:
+                    _agree(values[part.halo.n_owned :], np.zeros(1), 0.0, f"{name} of ghosts")
+                    values, expected = values[: part.halo.n_owned], expected[part.owned]
+                _agree(values, expected, ROUNDING, f"{name} on {n_parts} processes")
 
 
-def check_precision(potential: Potential, atoms: Atoms) -> None:
-    """float32 agrees with float64 to float32's digits."""
-    double = predict(potential, atoms)
-    with _saved(potential) as path:
-        single = predict(loading.load(path).float(), atoms)
-    scale = double.forces.abs().max().clamp_min(1.0)
-    _agree(
-        single.energy.numpy() - double.energy.numpy(),
-        np.zeros(1),
-        SINGLE * float(scale) * len(atoms),
-        "float32 energy",
-    )
-    _agree(single.forces.double().numpy(), double.forces.numpy(), SINGLE, "float32 forces")
+_SUMS = ("energy", "virial", "spread of the energy")
+
+
+def _of_atoms(potential: Potential, prediction: Prediction) -> dict[str, Floats]:
+    """All that a prediction says of atoms, and sums of it."""
+    graph = prediction.graph
+    has_members = len(prediction.members) == len(potential.members)  # an automatic one has none
+    found: dict[str, Tensor | None] = {
+        "energy": prediction.energy,
+        "virial": prediction.virial,
+        "atomic energies": prediction.atomic_energies,
+        "atomic virials": prediction.atomic_virials,
+        "forces": prediction.forces,
+        "charges": prediction.charges,
+        "atomic dipoles": prediction.atomic_dipoles,
+        "grade": potential.grade(graph, prediction if has_members else None),
+        "descriptors": potential.descriptors(graph),
+    }
+    if prediction.members:
+        found["spread of the energy"] = prediction.spread[ENERGY]
+        found["spread of the forces"] = prediction.spread[FORCES]
+    return {name: each.double().numpy() for name, each in found.items() if each is not None}
 
 
 def check_file(potential: Potential, atoms: Atoms) -> None:
@@ -258,16 +267,18 @@ def check_isolated_atom(potential: Potential, symbol: str) -> None:
 
 
 def check_cutoff(potential: Potential, symbols: tuple[str, str]) -> None:
-    """Energy and force of a pair vanish continuously as it is pulled beyond the cutoff."""
+    """Energy and forces have no jump where an atom passes the cutoff of another."""
+    _require(cutoff.check_cutoff(_Evaluated(potential), symbols))
 
-    def pair(distance: float) -> Prediction:
-        return predict(potential, Atoms(symbols, [[0, 0, 0], [0, 0, distance]]))
 
-    apart = pair(potential.cutoff * 1.5).energy.item()
-    scale = 1.0 + abs(pair(0.6 * potential.cutoff).forces.abs().max().item())
-    just_inside = pair(potential.cutoff - 1e-4)
-    _agree(np.array([just_inside.energy.item() - apart]), np.zeros(1), 1e-6 * scale, "energy step")
-    _agree(just_inside.forces.numpy(), np.zeros((2, 3)), 1e-3 * scale, "force step")
+def _require(rows: Iterable[Row]) -> None:
+    """AssertionError for the first row that fails."""
+    for row in rows:
+        if not row.passed:
+            note = f" ({row.note})" if row.note else ""
+            raise AssertionError(
+                f"{row.name}{note}: off by {row.found:.3g}, allowed {row.allowed:.3g} {row.unit}"
+            )
 
 
 @contextmanager

@@ -247,7 +247,7 @@ def _stored_model(model: Mapping[str, Any]) -> Reasons:
     origin: Mapping[str, Any] = {"published_as": model.get("published_as")}
     for file in model.get("files") or ():
         path = Path(file["path"])
-        if modelfile.is_model(path):
+        if path.is_file() and modelfile.is_model(path):
             origin = read_header(path)["provenance"] | {k: v for k, v in origin.items() if v}
     yield from _model(model["architecture"], origin)
 

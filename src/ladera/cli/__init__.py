@@ -22,6 +22,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from ladera import __version__, progress
 from ladera.cli import (
+    active,
+    check,
     cite,
     committee,
     completion,
@@ -29,6 +31,7 @@ from ladera.cli import (
     defects,
     demo,
     diffusion,
+    distill,
     dynamics,
     evaluate,
     exchange,
@@ -36,6 +39,9 @@ from ladera.cli import (
     functions,
     grade,
     info,
+    ipi,
+    label,
+    lammps,
     neb,
     phonons,
     precompile,
@@ -86,6 +92,16 @@ GROUPS: Final[tuple[tuple[str, str, tuple[Callable[..., int], ...]], ...]] = (
         "Thermal conductivity: of a crystal by its phonons, or of any matter by its heat flux.",
         (thermal_conductivity.lattice, thermal_conductivity.green_kubo),
     ),
+    (
+        "ipi",
+        "Path integrals in i-PI: files to run them by, and a client for its sockets.",
+        (ipi.input_, ipi.client),
+    ),
+    (
+        "lammps",
+        "Run any model in LAMMPS, on any number of processes.",
+        (lammps.run, lammps.build),
+    ),
 )
 MD_HELP: Final = """\
 Run molecular dynamics.
@@ -96,6 +112,7 @@ the structure explodes or leaves the model's training domain; last_good.extxyz i
 last structure that was sound.
 
     ladera md model.ladera ethanol.xyz --ensemble nvt-bussi --temperature 300 --time 20
+    ladera md ethanol.xyz --engine tblite --temperature 300 --time 1
 
 The folder is named by what is run: md-300K, md-300-600K (a ramp), md-300K-1GPa, md-nve-300K.
 """
@@ -108,6 +125,9 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     train.train,
     evaluate.evaluate,
     predict.predict,
+    label.label,
+    active.active,
+    distill.distill,
     info.info,
     committee.committee,
     grade.grade,
@@ -131,6 +151,7 @@ COMMANDS: Final[tuple[Callable[..., int] | tuple[str, str], ...]] = (
     dynamics.structure,
     dynamics.spectrum,
     validate.validate,
+    check.check,
     report.report,
     cite.cite,
     precompile.compile_,

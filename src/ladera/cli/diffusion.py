@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import MODEL, STRUCTURE, TRAJECTORY, Types
+from ladera.cli.inputs import MODEL, STRUCTURE, TRAJECTORY, ExecutorOption, Types
 from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, model_source
 from ladera.cli.numbers import FEMTOSECONDS, KELVIN, PICOSECONDS, in_unit, whole
@@ -38,6 +38,7 @@ class Runs:
         int | None,
         Parameter(help="How many run at the same time; one a core by default.", converter=whole),
     ] = None
+    executor: ExecutorOption = None
 
 
 @Parameter(name="*")
@@ -161,4 +162,5 @@ def _run(
         time=time,
         timestep=runs.timestep,
         processes=runs.processes,
+        executor=runs.executor,
     )

@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ladera.cli.data import Units
-from ladera.cli.inputs import MODEL
+from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.outputs import claim_file, claim_folder
 from ladera.cli.session import answer
 
 _FILES = {
     "n2p2": ("input.nn", "scaling.data", "weights.*.data"),
     "mace": ("model.safetensors", "model.json"),
+    "lammps": ("in.lammps", "structure.data", "model.ladera"),
 }
 _MTP = (".mtp", ".almtp")
 
@@ -90,11 +91,17 @@ def export(
     place: Annotated[Path, Parameter(help="Folder to write; for MLIP a file, such as pot.mtp.")],
     /,
     *,
-    to: Annotated[Literal["n2p2", "mace", "mtp"], Parameter(help="Whose files to write.")],
+    to: Annotated[
+        Literal["lammps", "n2p2", "mace", "mtp"], Parameter(help="Whose files to write.")
+    ],
+    structure: Annotated[
+        Path | None, STRUCTURE, Parameter(help="Structure to begin with, for lammps.")
+    ] = None,
     units: Annotated[Units, Parameter(help="Units of the files, for n2p2.")] = "bohr-hartree",
 ) -> int:
     """Write a model for another code, which then computes the same energies.
 
+    lammps: a folder with a script, a structure and the model, which ladera lammps run takes.
     n2p2: a folder with input.nn, scaling.data and one weights.ZZZ.data for each element, for n2p2
     itself and for pair_style hdnnp of LAMMPS; comments in input.nn say how to call that.
     mace: model.safetensors, a state dict, and model.json, the settings of mace-torch for it.
@@ -103,15 +110,26 @@ def export(
         ladera export model.ladera FOLDER --to n2p2
         ladera export mace.ladera FOLDER --to mace
         ladera export model.ladera pot.mtp --to mtp
+        ladera export model.ladera FOLDER --to lammps --structure water.xyz
     """
     from ladera import loading
     from ladera.codes import mace_torch, mtp, n2p2
+    from ladera.errors import ConfigError
     from ladera.units import UNIT_SYSTEMS
 
+    if to == "lammps" and structure is None:
+        raise ConfigError("LAMMPS begins with a structure; add --structure FILE.")
+    if to != "lammps" and structure is not None:
+        raise ConfigError(f"{structure} is of no use for {to}; leave --structure out.")
     _claim(place, to)
     potential = loading.load(model)
     files: tuple[Path, ...]
     match to:
+        case "lammps" if structure is not None:
+            from ladera.engines.lammps import writing
+            from ladera.simulation.structures import read_structure
+
+            files = writing.export(potential, read_structure(structure), place)
         case "n2p2":
             files = n2p2.export(potential, place, UNIT_SYSTEMS[units])
         case "mace":

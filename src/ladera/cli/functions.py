@@ -94,12 +94,12 @@ def report(
     import json
 
     from ladera import loading
+    from ladera.data.graphs import GraphStore
     from ladera.files import atomic_path, write_text_atomic
     from ladera.identity import describe_evaluation
     from ladera.models.hdnnp.sensitivity import examine
     from ladera.plotting import style
     from ladera.report.functions_figure import functions_figure
-    from ladera.training.batches import GraphStore
 
     claim_folder(output, "functions.json", "functions.svg")
     potential = loading.load(model)

@@ -39,9 +39,9 @@ def grade(
     from ase.data import chemical_symbols
 
     from ladera import loading
+    from ladera.data.graphs import GraphStore
     from ladera.errors import ConfigError
     from ladera.training.active_set import choose_active_set, parts_with_features
-    from ladera.training.batches import GraphStore
 
     claim_file(output)
     potential = loading.load(model)

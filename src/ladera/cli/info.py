@@ -26,8 +26,8 @@ def info(
     file: Annotated[
         Path,
         Parameter(
-            help="Model file, folder of a training run, name of a published model; or any other "
-            "file or folder."
+            help="Model file, folder of a training run or of an active learning, name of a "
+            "published model; or any other file or folder."
         ),
     ],
     /,
@@ -41,7 +41,10 @@ def info(
         ladera info run/model.ladera
         ladera info mace-mp-small
         ladera info nep.txt
+        ladera info methanol  # the rounds of an active learning
     """
+    if (file / "round_0").is_dir():
+        return _print_loop(file)
     kind = recognise(file)
     if kind is not None and not (kind.role == "model" and kind.is_read):
         return _print_kind(file, kind)
@@ -63,6 +66,40 @@ def _print_kind(path: Path, kind: FileKind) -> int:
     )
     print(f"{path}: {kind.name}" + ("" if kind.is_read else ", which Ladera does not read"))
     print(f"What to do: {what_to_do}.")
+    return 0
+
+
+def _print_loop(folder: Path) -> int:
+    """An active learning and its rounds."""
+    from ladera.cli.active import print_head, print_round
+    from ladera.errors import DataError
+    from ladera.report import active_section
+
+    if not active_section.is_loop(folder):
+        raise DataError(
+            f"{folder} is an active learning whose first labels are not there yet; 'ladera active' "
+            "goes on with it."
+        )
+    loop = active_section.read(folder)
+    model = loop.folder.model
+    answer(
+        {
+            "kind": "active_learning",
+            "config": loop.config.model_dump(mode="json"),
+            "rounds": [record.model_dump(mode="json") for record in loop.rounds],
+            "stopped": loop.stopped,
+            "model": str(model) if model.exists() else None,
+        }
+    )
+    print(f"{folder}: an active learning")
+    for title, words in active_section.facts(loop):
+        print(f"{title}: {words}")
+    if loop.judged:
+        print_head()
+    for record, _ in loop.judged:
+        print_round(record)
+    if model.exists():
+        print(f"The model: ladera info {model}")
     return 0
 
 

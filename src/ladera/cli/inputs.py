@@ -6,7 +6,7 @@ Annotations say what a parameter names: :data:`MODEL`, :data:`STRUCTURE` and so 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -18,10 +18,22 @@ from ladera.cli.misuse import UsageError, example_in
 
 
 class Role(NamedTuple):
-    """What the paths of a parameter are; ``last`` of them are structures, and models the others."""
+    """What the paths of a parameter are; ``last`` of them are structures, and models the others.
+
+    With ``or_one`` the last of several is a structure unless it is a model.
+    """
 
     name: str
     last: int = 0
+    or_one: bool = False
+
+    def structures_of(self, paths: Sequence[Path]) -> int:
+        """How many of the last paths are structures."""
+        if not self.or_one or len(paths) < 2:
+            return self.last
+        from ladera.inputs import is_model
+
+        return 0 if is_model(paths[-1]) else 1
 
 
 MODEL: Final = Role("model")
@@ -31,11 +43,20 @@ TRAJECTORY: Final = Role("trajectory")
 CONFIG: Final = Role("config")
 MODEL_AND_STRUCTURE: Final = Role("model", 1)
 MODEL_AND_ENDS: Final = Role("model", 2)
+MODEL_AND_MAYBE_STRUCTURE: Final = Role("model", or_one=True)
+ENGINE: Final = "engine"  # a flag that stands in the place of a model
 Types = Annotated[
     list[str] | None,
     Parameter(
         help="Elements of a LAMMPS dump's types 1, 2, 3..., or a .cfg's 0, 1, 2...",
         consume_multiple=1,
+    ),
+]
+ExecutorOption = Annotated[
+    str | None,
+    Parameter(
+        help="Have jobs of a queue do it: slurm, pbs, a YAML file with settings, or a "
+        "configuration of Parsl (.py)."
     ),
 ]
 _NEEDS: Final = {1: "MODEL and STRUCTURE", 2: "MODEL, START and END"}
@@ -63,12 +84,18 @@ def _require_some(command: Callable[..., int], name: str, bound: inspect.BoundAr
         role, given = _role(hints[parameter.name]), bound.arguments.get(parameter.name, ())
         if parameter.kind is not parameter.VAR_POSITIONAL or role in (None, TRAJECTORY):
             continue
-        few = bool(role.last and given and given[0].suffix != ".in" and len(given) <= role.last)
+        # A flag that names an engine stands in the place of a model, but not where both are asked.
+        engine = ENGINE in bound.arguments and not role.or_one
+        needed = role.last + (not engine)
+        few = bool(role.last and given and given[0].suffix != ".in" and len(given) < needed)
         if given and not few:
             continue
         needs = _NEEDS.get(role.last, parameter.name.upper())
+        needs = "MODEL" if role.or_one else needs
+        needs = needs.removeprefix("MODEL and ") if engine else needs
         have = f", and was given {' and '.join(map(str, given))}" if given else ""
         how = "name them in this order" if role.last else "name one or more"
+        how = "name it" if role.or_one else how
         known = "model.ladera ethanol.xyz --temperature 300 --time 20"  # of md, without a text
         example = example_in(command.__doc__ or "") or f"{name} {known}"
         raise UsageError(f"{name} needs {needs}{have}; {how}, as in `{example}`.")
@@ -94,8 +121,8 @@ def _look(command: Callable[..., int], name: str, values: dict[str, Any]) -> Non
     in_order = True
     for role, paths, flag in _paths(command, values):
         in_order = in_order and not flag
-        first = len(paths) - role.last
-        if role.last and (first < 1 or paths[0].suffix == ".in"):
+        first = len(paths) - role.structures_of(paths)
+        if role.last and (first < (ENGINE not in values) or paths[0].suffix == ".in"):
             continue  # a control.in names its files itself
         found[role.name] += paths[:first]
         found["structure"] += paths[first:]

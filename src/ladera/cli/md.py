@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ladera.cli.inputs import MODEL_AND_STRUCTURE, inputs_first
+from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, load_model
 from ladera.cli.numbers import in_unit, whole
 from ladera.cli.properties import Frame
@@ -22,7 +23,8 @@ from ladera.simulation.settings import MDSettings
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from ladera.simulation.run_folder import LogRow
+    from ladera.potential import Potential
+    from ladera.simulation.rows import LogRow
 
     Flags = MDSettings
 else:
@@ -66,6 +68,14 @@ def md(
     flags: Annotated[Flags | None, Parameter(name="*")] = None,
     frame: Frame = None,
     options: ModelOptions | None = None,
+    engine: Annotated[
+        str | None,
+        Parameter(
+            help="An engine in the place of MODEL, as for ladera label: tblite, pyscf, or a YAML "
+            "file. Every frame of the trajectory is labelled by it.",
+            group="Model",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         Parameter(help="Folder for the results; named by what is run, such as md-300K."),
@@ -83,11 +93,28 @@ def md(
 
     output = output or _folder(settings, resume)
     atoms = read_structure(files[-1], frame)
-    potential = load_model(files[:-1], options)
+    potential = _potential(files[:-1], options, engine)
     seen = _Seen(settings)
     run_md(atoms, potential, settings, output, resume=resume, on_row=seen.row)
     seen.summarize(output)
     return 0
+
+
+def _potential(
+    models: Sequence[Path], options: ModelOptions | None, engine: str | None
+) -> Potential:
+    """What gives the forces: a model, or an engine in its place."""
+    if engine is None:
+        return load_model(models, options)
+    from ladera.labelling.engines import as_engine
+    from ladera.loading import as_potential
+
+    if models or options is not None:
+        what = f"{models[0]} is a model" if models else "a flag is of a model"
+        raise UsageError(
+            f"--engine {engine} stands in the place of a model, and {what}; leave one of them out."
+        )
+    return as_potential(as_engine(engine).calculator())
 
 
 def _run_control(

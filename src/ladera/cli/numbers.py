@@ -52,6 +52,7 @@ def in_unit(unit: str) -> Parameter:
 KELVIN = in_unit("K")
 FEMTOSECONDS = in_unit("fs")
 PICOSECONDS = in_unit("ps")
+SECONDS = in_unit("s")
 ANGSTROM = in_unit("Angstrom")
 FORCE = in_unit("eV/Angstrom")
 STRESS = in_unit("eV/Angstrom^3")

@@ -1,4 +1,4 @@
-"""``ladera report``: one HTML page of a run."""
+"""``ladera report``: one HTML page of a run or a loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ladera.cli.session import answer
 
 
 def report(
-    run: Annotated[Path, Parameter(help="Folder of a training run, simulation or property.")],
+    run: Annotated[
+        Path, Parameter(help="Folder of a training run, simulation, property or active learning.")
+    ],
     /,
     *,
     md: Annotated[
@@ -36,7 +38,7 @@ def report(
 
     The page opens without a network: errors in meV/atom and meV/Angstrom, learning curves, parity
     plots, histograms, the worst frames, energies and temperature over time, and the trajectory in
-    3D.
+    3D. Of an active learning it shows what each round brought, met and cost.
 
         ladera report run --md md-300K md-600K --skip 5 --output report.html
     """

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ladera.cli.inputs import MODEL, STRUCTURE
+from ladera.cli.inputs import MODEL, STRUCTURE, ExecutorOption
 from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions, model_source
 from ladera.cli.numbers import ANGSTROM, FEMTOSECONDS, KELVIN, PICOSECONDS, whole
@@ -114,6 +114,7 @@ class Runs:
         int | None,
         Parameter(help="How many run at the same time; one a core by default.", converter=whole),
     ] = None
+    executor: ExecutorOption = None
 
 
 def green_kubo(
@@ -195,4 +196,5 @@ def _run(runs: Runs, options: ModelOptions | None, skip: float, output: Path) ->
         count=runs.runs,
         equilibration=runs.equilibration,
         processes=runs.processes,
+        executor=runs.executor,
     )

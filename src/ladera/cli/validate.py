@@ -39,8 +39,11 @@ def validate(
         float | None, KELVIN, Parameter(help="Hottest temperature of the training data, K.")
     ] = None,
     time: Annotated[
-        float, PICOSECONDS, Parameter(help="Length of the run twice as hot, ps.")
+        float, PICOSECONDS, Parameter(help="Length of the run twice as hot, ps; 0 for no runs.")
     ] = 10.0,
+    references: Annotated[
+        Path | None, Parameter(help="YAML file with published numbers to compare with.")
+    ] = None,
     options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("validation"),
 ) -> int:
@@ -49,8 +52,9 @@ def validate(
     Errors, relaxation, then for a crystal equation of state, elastic constants and phonons, for a
     molecule vibrations; every pair of elements pushed together to 0.5 Angstrom; energy conservation
     against the time step, with the longest safe one; a run at twice the hottest training
-    temperature. What is in the folder already is not computed again. Writes report.html, and a
-    folder for each result.
+    temperature. Numbers of the crystal are held against published ones where --references names
+    a file with them. What is in the folder already is not computed again. Writes report.html, and
+    a folder for each result.
 
         ladera validate run/model.ladera --output validation
     """
@@ -59,9 +63,11 @@ def validate(
     from ladera.cli.properties import show
     from ladera.properties.card import validate as compute
     from ladera.properties.result import FILE, load
+    from ladera.properties.verdicts import NOTHING, read_references
     from ladera.report.report import write_report
     from ladera.simulation.preparation import check_species
 
+    published = NOTHING if references is None else read_references(references)
     potential = load_model(model, options)
     dataset = _frames(potential, data)
     atoms = _structure(structure, frame, dataset)
@@ -75,6 +81,7 @@ def validate(
         errors=errors,
         temperature=temperature if temperature is not None else _hottest(dataset),
         time=time,
+        references=published,
     )
     page = write_report(output, properties=folders[1:])
     card, *results = (json.loads((folder / FILE).read_text("utf-8")) for folder in folders)
@@ -87,24 +94,14 @@ def validate(
 def _frames(potential: Potential, data: list[Path] | None) -> Dataset | None:
     """The frames given, or else those of the training where they still are."""
     from ladera.data import formats
-    from ladera.errors import LaderaError
+    from ladera.properties.training_frames import frames_of_training
 
-    if data:
-        return formats.read(data)
-    section = potential.provenance.get("config", {}).get("data", {})
-    files = section.get("files", ())
-    if not files or section.get("units"):
-        return None
-    try:
-        return formats.read(list(files))
-    except LaderaError:
-        return None  # moved, or with other keys: then the structure has to be given
+    return formats.read(data) if data else frames_of_training(potential)
 
 
 def _structure(path: Path | None, frame: int | None, dataset: Dataset | None) -> Atoms:
-    import numpy as np
-
     from ladera.errors import PropertyError
+    from ladera.properties.training_frames import lowest_frame
     from ladera.simulation.structures import read_structure
 
     if path is not None:
@@ -114,13 +111,10 @@ def _structure(path: Path | None, frame: int | None, dataset: Dataset | None) ->
             "The frames that this model was trained on are not at hand; give a structure with "
             "--structure FILE, or frames with --data FILE."
         )
-    energies = dataset.column("energy") / dataset.atom_counts
-    several = dataset.atom_counts > 1
-    if not np.isfinite(energies[several]).any():
+    lowest = lowest_frame(dataset)
+    if lowest is None:
         raise PropertyError("No frame of the data has an energy; give a --structure.")
-    lowest = int(np.nanargmin(np.where(several, energies, np.nan)))
-    found = dataset[lowest].with_(forces=None, energy=None, stress=None, dipole=None, charges=None)
-    return found.to_atoms()
+    return lowest
 
 
 def _hottest(dataset: Dataset | None) -> float | None:

@@ -76,6 +76,7 @@ class CalculatorPotential(Potential):
             )
         self.gives = (ENERGY, FORCES, *(q for q in _OPTIONAL if q.name in known))
         self.partitions_energy = "energies" in known
+        self.knows_charge = bool(getattr(calculator, "knows_charge", False))
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """Its energies of atoms, or where it has none the energy in equal parts, (n_atoms,), eV."""
@@ -149,7 +150,9 @@ class CalculatorPotential(Potential):
 
 def _atoms(graph: Graph, structure: int, part: slice) -> Atoms:
     """One structure of a graph, as ASE has it."""
+    charge = float(graph.total_charge[structure])
     return Atoms(
+        info={"total_charge": charge} if charge else {},
         numbers=graph.numbers[part].cpu().numpy(),
         positions=graph.positions[part].detach().double().cpu().numpy(),
         cell=graph.cell[structure].detach().double().cpu().numpy(),

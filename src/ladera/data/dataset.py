@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, overload
@@ -30,6 +30,7 @@ from ladera.data.store import (
 )
 from ladera.errors import ArgumentError, did_you_mean, told
 from ladera.files import sweep, temporary_prefix
+from ladera.structure import Structure
 
 _READ_AT_ONCE: Final = 256  # frames: each may map half a megabyte of a file, all around it
 
@@ -170,6 +171,13 @@ class Dataset(Sequence[Frame]):
         """Give back the memory of what was read from a file; read again, it comes again."""
         release(self._arrays)
 
+    def count_read(self, n_frames: int) -> None:
+        """So many frames were read, perhaps by a view: now and then it is time to release."""
+        self._frames_read += n_frames
+        if self._frames_read >= _READ_AT_ONCE:
+            self._frames_read = 0
+            self.release()
+
     def of_frames(self, function: Callable[[Dataset], NDArray[Any]]) -> NDArray[Any]:
         """What a function says of each frame of a view, (n_frames, ...), asked block by block."""
         parts = [function(block) for block in self.blocks()]
@@ -232,7 +240,23 @@ class Dataset(Sequence[Frame]):
     @cached_property
     def atom_counts(self) -> NDArray[np.int64]:
         """Number of atoms of each frame, (n_frames,)."""
-        return self._select(np.diff(self._arrays["offsets"]))
+        offsets = self._arrays["offsets"]
+        if self._rows is None:
+            return np.diff(offsets)
+        return np.asarray(offsets[self._rows + 1] - offsets[self._rows])
+
+    @property
+    def structures(self) -> list[Structure]:
+        """The structure of each frame, without its labels; uncharged where no charge is given."""
+        numbers, ends = self.column("numbers").astype(np.int64), self.offsets.tolist()
+        charges = np.where(self.has("total_charge"), self.column("total_charge"), 0.0).tolist()
+        of_frames = zip(self.column("cell"), self.column("periodic"), charges, strict=True)
+        atoms = [slice(*pair) for pair in pairwise(ends)]
+        positions = self.column("positions")
+        return [
+            Structure(numbers[part], positions[part], *each)
+            for part, each in zip(atoms, of_frames, strict=True)
+        ]
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -303,9 +327,7 @@ class Dataset(Sequence[Frame]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"Frame {index} was asked for; the data set has {len(self)} frames.")
         arrays = self._arrays
-        self._frames_read += 1
-        if self._frames_read % _READ_AT_ONCE == 0:
-            self.release()
+        self.count_read(1)
         row = range(len(self))[index] if self._rows is None else int(self._rows[index])
         atoms = slice(arrays["offsets"][row], arrays["offsets"][row + 1])
 

@@ -24,7 +24,7 @@ from ladera.data.dataset import Dataset
 from ladera.errors import DataError, did_you_mean
 
 # An atom this far from its images is free, Angstrom: no crystal is so wide.
-_ALONE = 8.0
+ALONE = 8.0
 
 # Energies of the same free atom may differ by this much, eV: rounding in a file.
 _SAME = 1e-3
@@ -80,12 +80,12 @@ def isolated_atoms(dataset: Dataset) -> Integers:
     view = dataset[single]
     cells, periodic = view.column("cell"), view.column("periodic")
     images = np.where(periodic[:, :, None], cells, 0.0)
-    alone = [_nearest_image(cell) > _ALONE for cell in images]
+    alone = [nearest_image(cell) > ALONE for cell in images]
     free: Integers = single[named[single] | np.array(alone, dtype=bool)]
     return free
 
 
-def _nearest_image(vectors: Floats) -> float:
+def nearest_image(vectors: Floats) -> float:
     """Distance of an atom from its nearest image, Angstrom; infinite where there is none."""
     steps = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=3)))
     lengths = np.linalg.norm(steps @ vectors, axis=1)

@@ -97,21 +97,26 @@ class Scratch(NamedTuple):
 
 
 def energies_and_gradients(
-    plan: Plan, networks: NetworkArrays, edges: Edges
-) -> tuple[Floats, Floats]:
-    """Atomic energies (n_atoms,) in eV and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
+    plan: Plan, networks: NetworkArrays, edges: Edges, *, n_nodes: int = 0
+) -> tuple[Floats, Floats, Floats]:
+    """Atomic energies (n_atoms,) in eV, dE/dr_ij (n_edges, 3) in eV/Angstrom, and last nodes.
+
+    These are the first ``n_nodes`` of the last hidden layer of each atom's network, (n_atoms,
+    n_nodes); 0 beyond those it has.
+    """
     energies = np.zeros(len(edges.elements))
+    last = np.zeros((len(energies), n_nodes))
     gradients = np.zeros_like(edges.vectors)
     width = max(plan.n_functions, int(networks.sizes.max()))
-    n_nodes = networks.sizes.shape[1]
+    n_rows = networks.sizes.shape[1]
 
     def work(start: int, stop: int, ws: Workspace, bar: Derivatives) -> None:
-        scratch = Scratch(*np.zeros((2, width)), *np.zeros((2, n_nodes, width)))
-        atoms = Atoms(edges, energies, gradients)
+        scratch = Scratch(*np.zeros((2, width)), *np.zeros((2, n_rows, width)))
+        atoms = Atoms(edges, energies, gradients, last)
         _atoms(start, stop, plan.arrays, plan.has_triplets, networks, ws, bar, scratch, atoms)
 
     share_atoms(plan, edges.row_pointer, work)
-    return energies, gradients
+    return energies, gradients, last
 
 
 class Atoms(NamedTuple):
@@ -120,6 +125,7 @@ class Atoms(NamedTuple):
     edges: Edges
     energies: Floats  # (n_atoms,) eV
     gradients: Floats  # (n_edges, 3) eV/Angstrom
+    last: Floats  # (n_atoms, n) nodes of the last hidden layer
 
 
 @simd
@@ -140,13 +146,13 @@ def _atoms(
         prepare(plan, i, edges, ws)
         G[:] = 0.0
         atom_values(plan, has_triplets, center, ws, G)
-        atoms.energies[i] = _network(networks, center, scratch)
+        atoms.energies[i] = _network(networks, center, scratch, atoms.last[i])
         atom_reverse(plan, has_triplets, i, edges, ws, bar, G_bar, atoms.gradients)
 
 
 @simd
-def _network(net: NetworkArrays, c: int, scratch: Scratch) -> float:
-    """Energy of an atom of element c from its G; its gradient goes to G_bar."""
+def _network(net: NetworkArrays, c: int, scratch: Scratch, last: Floats) -> float:
+    """Energy of an atom of element c from its G; its gradient goes to G_bar, nodes to last."""
     G, G_bar, nodes, slopes = scratch.G, scratch.G_bar, scratch.nodes, scratch.slopes
     n_layers = net.n_layers[c]
     for j in range(net.sizes[c, 0]):
@@ -162,6 +168,8 @@ def _network(net: NetworkArrays, c: int, scratch: Scratch) -> float:
                 total += row[j] * source[j]
             total += net.biases[net.bias_start[c, l] + k]
             nodes[l + 1, k], slopes[l + 1, k] = activate(net.activations[c, l], total)
+    for j in range(min(len(last), net.sizes[c, n_layers - 1])):
+        last[j] = nodes[n_layers - 1, j]
     energy: float = nodes[n_layers, 0] * net.energy_scale + net.energy_offset[c]
     nodes[n_layers, 0] = net.energy_scale  # from here on nodes hold dE/d(node)
     for l in range(n_layers - 1, -1, -1):

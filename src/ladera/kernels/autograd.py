@@ -42,6 +42,11 @@ def zeros(like: Tensor) -> Tensor:
     return torch.zeros(like.shape, dtype=like.dtype)
 
 
+def empty(like: Tensor) -> Tensor:
+    """The same shape, contiguous, with anything in it, for what a loop sets."""
+    return torch.empty(like.shape, dtype=like.dtype)
+
+
 def unused(like: Tensor) -> Tensor:
     """What stands for an array that a loop does not look at."""
     return torch.zeros(1, *like.shape[1:], dtype=like.dtype)

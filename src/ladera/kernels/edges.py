@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ladera.arrays import Integers, Reals
+from ladera.halo import Halo
 from ladera.kernels import harmonics
 from ladera.kernels.compilation import simd
 from ladera.kernels.splines import TERMS, Knots
@@ -19,8 +20,9 @@ class System(NamedTuple):
 
     species: Integers  # (n_atoms,) indices of the model's elements
     vectors: Reals  # (n_edges, 3) in the precision of the model, Angstrom
-    row_pointer: Integers  # (n_atoms + 1,)
+    row_pointer: Integers  # (n_owned + 1,), all atoms but ghosts, which come last
     neighbors: Integers  # (n_edges,)
+    halo: Halo | None = None
 
 
 class Edges(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from math import pi
 from typing import Final, NamedTuple
@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 
 from ladera.arrays import Floats, Integers
 from ladera.data.dataset import Dataset
+from ladera.data.graphs import GraphStore
 from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.labelling.heads import by_head
@@ -39,7 +40,7 @@ def answers(
     *,
     head: str | None = None,
     names: Integers | None = None,
-    graphs: Sequence[Graph] | None = None,
+    graphs: GraphStore | None = None,
 ) -> Iterator[Answer]:
     """Predictions of all frames of a data set, batch after batch; an empty one of unsound frames.
 
@@ -102,19 +103,18 @@ def _graph(
     dataset: Dataset,
     batch: Integers,
     names: Integers,
-    graphs: Sequence[Graph] | None,
+    graphs: GraphStore | None,
 ) -> tuple[Graph | None, Integers]:
     """The graph of the frames of a batch that are sound structures, and which these are."""
-    structures = [dataset[int(k)].structure for k in batch] if graphs is None else []
-    if graphs is None:
-        with suppress(DataError):
-            return Graph.of_all(structures, cutoff), batch
+    with suppress(DataError):
+        if graphs is not None:
+            return graphs.batch(names[batch]), batch
+        dataset.count_read(len(batch))
+        return Graph.of_all(dataset[batch].structures, cutoff), batch
     found = {}
-    for place, k in enumerate(batch.tolist()):
+    for k in batch.tolist():
         try:
-            found[k] = (
-                Graph.of(structures[place], cutoff) if graphs is None else graphs[int(names[k])]
-            )
+            found[k] = dataset[k].graph(cutoff)
         except DataError as error:
             reason = f"Frame {names[k]} ({dataset[k].source}) cannot be evaluated: {error}"
             if len(dataset) == 1:

@@ -74,9 +74,12 @@ class Values:
         """What is said of some frames."""
         atoms = self.atoms_of(frames)
         for quantity in self._given:
+            exists = prediction.exists(quantity).cpu().numpy()
+            if not exists.any():  # the stress of molecules: their virial is not asked for
+                continue
             rows = atoms if quantity.per_atom else frames
             self.of[quantity][rows] = prediction[quantity].double().cpu().numpy()
-            self.exists[quantity][frames] = prediction.exists(quantity).cpu().numpy()
+            self.exists[quantity][frames] = exists
             if quantity in self.spreads:
                 self.spreads[quantity][rows] = prediction.spread[quantity].cpu().numpy()
         release({quantity.name: values for quantity, values in self.of.items()})

@@ -90,6 +90,7 @@ class Corrected(Potential):
         if config.zbl:
             self.repulsion = _repulsion(self.numbers)
         self.gives, self.knows_charge = base.gives, base.knows_charge
+        self.hops = base.hops if self._dispersion is None else None
         self.slow_hessian, self.differentiable = base.slow_hessian, base.differentiable
         self.partitions_energy, self.storable = base.partitions_energy, base.storable
         self.partly_periodic = base.partly_periodic
@@ -104,6 +105,11 @@ class Corrected(Potential):
     def members(self) -> tuple[Potential, ...]:
         """Those of a committee, each with what is added."""
         return tuple(_added(member, self.config) for member in self.base.members)
+
+    @property
+    def exchange_widths(self) -> tuple[int, ...]:
+        """Those of the model: pairs need no exchange."""
+        return self.base.exchange_widths
 
     @property
     def dtype(self) -> torch.dtype:

@@ -244,12 +244,13 @@ class LaderaCalculator(Calculator):
 
     def _name_unused(self, atoms: Atoms) -> None:
         """Warn of a charge or a spin that the model does not know."""
-        charge, unused = float(self._snapshot[-1]), list(spin_state(atoms))
+        charge = float(self._snapshot[-1])
+        unused = [each if each.endswith("s") else f"a {each}" for each in spin_state(atoms)]
         if charge and not self.potential.knows_charge:
-            unused.insert(0, f"total charge of {charge:+g} e")
+            unused.insert(0, f"a total charge of {charge:+g} e")
         if unused:
             warnings.warn(
-                f"The structure has a {' and a '.join(unused)}, which the "
+                f"The structure has {' and '.join(unused)}, which the "
                 f"{self.potential.config.architecture} model does not know: its energies and "
                 "forces are those without it.",
                 StructureWarning,

@@ -164,6 +164,11 @@ class Committee(Potential):
         return tuple(modules)
 
     @property
+    def exchange_widths(self) -> tuple[int, ...]:
+        """Those of all members, one after the other."""
+        return tuple(width for member in self.members for width in member.exchange_widths)
+
+    @property
     def dtype(self) -> torch.dtype:
         """The widest type among the members: a graph keeps what any of them needs."""
         single = all(member.dtype == torch.float32 for member in self.members)

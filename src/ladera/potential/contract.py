@@ -148,7 +148,7 @@ class Potential(nn.Module, ABC):
     def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:
         """How far each atom is from the training data, (n_atoms,) float64; None if unknown.
 
-        At most 1 inside the training domain, above 1 outside, the larger the farther.
+        At most 1 inside the training domain, above 1 outside, the larger the farther; 0 of ghosts.
         ``prediction`` is what :func:`evaluate` said of the graph, if it is at hand: some models
         grade by it. This one is that of the active set (:mod:`ladera.potential.active_set`).
         """
@@ -180,7 +180,9 @@ class Potential(nn.Module, ABC):
             return None
         with torch.no_grad():
             features = self.grade_features(graph, prediction)
-        return None if features is None else self.active_set.grade(graph.numbers, features)
+        if features is None:
+            return None
+        return graph.owned(self.active_set.grade(graph.numbers, features))
 
     def explain_grade(
         self, graph: Graph, prediction: Prediction | None = None
@@ -210,6 +212,15 @@ class Potential(nn.Module, ABC):
             return None
         atoms = [each.atom for each in self.explain_grade(graph)]
         return torch.tensor(atoms, dtype=torch.int64).bincount(minlength=graph.n_atoms)
+
+    @property
+    def exchange_widths(self) -> tuple[int, ...]:
+        """How many numbers of an atom each exchange with ghosts is of, in the order of exchanges.
+
+        Of one evaluation on the fast path, by a graph with a halo: as many go back for gradients,
+        in the opposite order. None of a model that looks no farther than its edges.
+        """
+        return ()
 
     @property
     def is_active_set_known(self) -> bool:
@@ -242,7 +253,7 @@ class Potential(nn.Module, ABC):
     def descriptors(self, graph: Graph) -> Tensor | None:
         """The surroundings of each atom in numbers, (n_atoms, n_descriptors); None without any.
 
-        They do not change when a structure is turned or shifted.
+        They do not change when a structure is turned or shifted. Those of ghosts are 0.
         """
         return None
 
@@ -320,10 +331,18 @@ class Potential(nn.Module, ABC):
         that ends before the model's cutoff.
         """
         graph.require_pairs(self.cutoff)
-        index = self._lookup[graph.numbers]
+        return self.indices_of(graph.numbers)
+
+    @final
+    def indices_of(self, numbers: Tensor) -> Tensor:
+        """Indices of atomic numbers in ``numbers``, (n_atoms,) int64.
+
+        Raises DataError for an element the model does not know, naming the atom.
+        """
+        index = self._lookup[numbers]
         if bool((index < 0).any()):
             atom = int(torch.nonzero(index < 0)[0, 0])
-            symbol = chemical_symbols[int(graph.numbers[atom])]
+            symbol = chemical_symbols[int(numbers[atom])]
             raise DataError(
                 f"Atom {atom} is {symbol}, which this model does not know; "
                 f"it was made for {', '.join(self.symbols)}."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.potential.prediction import AtomicValues, LongRange, Prediction
 from ladera.threads import torch_threads
@@ -23,12 +24,19 @@ def evaluate(
 
     ``head`` names the one that predicts, of a model with several; left out, each structure's own
     (``graph.heads``), and where there is none the model's. Raises ConfigError for a head that the
-    model does not have, DataError for a graph that ends before the model's cutoff.
+    model does not have, DataError for a graph that ends before the model's cutoff, and for one with
+    a halo where the model's energies depend on atoms at any distance.
 
     The result is differentiable in the parameters while torch records gradients (training); under
     ``torch.no_grad()`` models take their fast path.
     """
     graph.require_pairs(potential.cutoff)
+    if graph.halo is not None and potential.hops is None:
+        raise DataError(
+            f"The energy of this {potential.config.architecture} model depends on atoms at any "
+            "distance, and each process has a part of the atoms; run it on one process by "
+            "ladera md, or take a model with a cutoff."
+        )
     with torch_threads(1):  # a conversion at most
         graph = graph.to(potential.dtype, potential.device)
     if head is not None:

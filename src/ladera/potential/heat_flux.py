@@ -77,6 +77,11 @@ class HeatFlux:
         makes sure that atomic energies depend on no atom farther than the model says; it raises
         SimulationError where they do.
         """
+        if prediction.graph.halo is not None:
+            raise SimulationError(
+                "The heat flux is that of atoms on one process, and here they are distributed over "
+                "several; run ladera md, or let the engine sum per-atom virials."
+            )
         if not self._checked:
             self._require_reach(prediction)
             self._checked = True

@@ -60,6 +60,11 @@ class Prediction:
     Both do for what the model does not give. Sums over atoms and edges are done in float64,
     whatever the model's own precision.
 
+    Of a graph with a halo (:class:`ladera.halo.Halo`) values of atoms are those of the owned ones,
+    and 0 for ghosts; forces, virial, energy and all other sums are those of the whole system, and
+    to ask for one of them, or for a quantity of atoms that hangs on one, is to talk to the other
+    processes, which must ask as well. ``atomic_energies`` and ``edge_gradients`` are here already.
+
     Of a committee ``members`` are the predictions of its members, ``spread[FORCES]`` is their
     sample standard deviation s = sqrt( sum_m (x_m - mean)^2 / (M - 1) ), and ``std[FORCES]`` the
     standard deviation of the mean's error, alpha s with the factor alpha of the calibration and s
@@ -77,6 +82,8 @@ class Prediction:
         Of a model whose energy depends on more than the edges.
     atomic_values
         Charges, atomic dipoles, ..., or how to compute them when the first is asked for.
+    grade_features
+        Of a model that knows them by now, those of :meth:`ladera.Potential.grade_features`.
     members, factors
         Of a committee: what its members say, and alpha of the quantities with a calibration.
     """
@@ -89,14 +96,20 @@ class Prediction:
         long_range: LongRange | None = None,
         *,
         atomic_values: AtomicValues | Callable[[], AtomicValues] | None = None,
+        grade_features: Tensor | None = None,
         members: Sequence[Prediction] = (),
         factors: Mapping[Quantity, float] | None = None,
     ) -> None:
         self.graph = graph
         self.long_range = long_range
+        self.grade_features = grade_features
         self.members = tuple(members)
-        self._energies, self._gradients = atomic_energies, edge_gradients
-        self._given = atomic_values or {}
+        self._energies = None if atomic_energies is None else graph.owned(atomic_energies)
+        self._gradients = edge_gradients
+        # Both are kept by hand: the lock of a cached_property is one of all predictions (until
+        # Python 3.12), and to compute these may be to wait for another thread that does the same.
+        self._given: AtomicValues | Callable[[], AtomicValues] = atomic_values or {}
+        self._virial: Tensor | None = None
         self._recording = torch.is_grad_enabled()  # values that come later come the same way
         self._factors = factors or {}
         self._values: dict[Quantity, Tensor] = {}
@@ -215,13 +228,14 @@ class Prediction:
             )
         return self._gradients
 
-    @cached_property
+    @property
     def atomic_values(self) -> AtomicValues:
         """What the model says of each atom besides its energy."""
-        if not callable(self._given):
-            return self._given
-        with torch.set_grad_enabled(self._recording):
-            return self._given()
+        if callable(self._given):
+            with torch.set_grad_enabled(self._recording):
+                given = self._given()
+            self._given = {quantity: self.graph.owned(each) for quantity, each in given.items()}
+        return self._given
 
     @property
     def charges(self) -> Tensor | None:
@@ -248,14 +262,17 @@ class Prediction:
         """
         return self[FORCES]
 
-    @cached_property
+    @property
     def virial(self) -> Tensor:
         """W = sum_ij r_ij (x) g_ij = dE/d(strain), (n_structures, 3, 3), eV.
 
         With a long-range part, its own dE/d(strain) is in it.
         """
-        of_edges = virials(self.graph, self.edge_gradients)
-        return of_edges if self.long_range is None else of_edges + self.long_range.virial.double()
+        if self._virial is None:
+            self._virial = virials(self.graph, self.edge_gradients)
+            if self.long_range is not None:
+                self._virial = self._virial + self.long_range.virial.double()
+        return self._virial
 
     @cached_property
     def atomic_virials(self) -> Tensor:

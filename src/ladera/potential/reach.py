@@ -62,17 +62,14 @@ class Reach:
     def of(cls, graphs: Iterable[Graph], cutoff: float) -> Self:
         """Of all pairs of some structures that are closer than ``cutoff`` (Angstrom)."""
         n_bins = int(np.ceil(cutoff / WIDTH))
-        met: dict[int, Booleans] = {}
+        met = np.zeros((_KIND * _KIND, n_bins), dtype=bool)
         for graph in graphs:
-            near = graph.vectors.norm(dim=1) < cutoff
-            i, j = graph.centers[near].numpy(), graph.neighbors[near].numpy()
-            kinds = _kinds(graph.numbers.numpy(), i, j)
-            bins = (graph.vectors[near].norm(dim=1).numpy() / WIDTH).astype(int)
-            places = np.unique(kinds * n_bins + np.minimum(bins, n_bins - 1))
-            for kind in np.unique(places // n_bins).tolist():
-                row = met.setdefault(kind, np.zeros(n_bins, dtype=bool))
-                row[places[places // n_bins == kind] % n_bins] = True
-        return cls(dict(sorted(met.items())), n_bins)
+            lengths: Floats = np.linalg.norm(graph.vectors.numpy(), axis=1)
+            near = lengths < cutoff
+            i, j = graph.centers.numpy()[near], graph.neighbors.numpy()[near]
+            bins = np.minimum((lengths[near] / WIDTH).astype(int), n_bins - 1)
+            met[_kinds(graph.numbers.numpy(), i, j), bins] = True
+        return cls({int(kind): met[kind] for kind in np.flatnonzero(met.any(axis=1))}, n_bins)
 
     def passages(self, before: Graph, after: Graph) -> list[Passage]:
         """The pairs of atoms that came through a gap, or ended in one, the deepest first.

@@ -1,6 +1,7 @@
 """Sums over edges: forces and virials from the edge gradients, in float64 whatever these are.
 
-On a CPU a compiled loop adds them up, in training as in molecular dynamics.
+On a CPU a compiled loop adds them up, in training as in molecular dynamics. Where several processes
+have parts of a structure, the sums are over all of them, and all must ask for them.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ import torch
 from torch import Tensor
 
 from ladera.graph import Graph
+from ladera.halo import total
 from ladera.kernels import neighbors
 
 
 def forces(graph: Graph, gradients: Tensor) -> Tensor:
     """F_i = sum_j g_ij - sum_j g_ji, (n_atoms, 3), float64; differentiable in g (n_edges, 3)."""
+    return graph.collect(_of_edges(graph, gradients))
+
+
+def _of_edges(graph: Graph, gradients: Tensor) -> Tensor:
+    """The same of the edges that are here, ghosts having a share."""
     if gradients.device.type != "cpu":
         wide = gradients.double()
         zeros = wide.new_zeros(graph.n_atoms, 3)
@@ -32,7 +39,8 @@ def virials(graph: Graph, gradients: Tensor) -> Tensor:
     compiled = gradients.device.type == "cpu" and not gradients.requires_grad
     of_edges = _compiled_virial if compiled else _virial
     if graph.n_structures == 1:
-        return of_edges(graph.vectors, gradients)[None]
+        found = of_edges(graph.vectors, gradients)[None]
+        return found if graph.halo is None else total(found, graph.halo)
     ends = graph.row_pointer[graph.atom_counts.cumsum(0)].tolist()
     parts = [slice(*pair) for pair in zip([0, *ends], ends, strict=False)]
     return torch.stack([of_edges(graph.vectors[part], gradients[part]) for part in parts])
@@ -41,7 +49,8 @@ def virials(graph: Graph, gradients: Tensor) -> Tensor:
 def over_structures(graph: Graph, values: Tensor) -> Tensor:
     """Sum of (n_atoms, ...) over the atoms of each structure, (n_structures, ...), float64."""
     if graph.n_structures == 1:
-        return values.sum(0, keepdim=True, dtype=torch.float64)
+        found = values[: graph.n_owned].sum(0, keepdim=True, dtype=torch.float64)
+        return found if graph.halo is None else total(found, graph.halo)
     values = values.double()
     zeros = values.new_zeros(graph.n_structures, *values.shape[1:])
     return zeros.index_add(0, graph.structure_index, values)

@@ -28,6 +28,17 @@ from ladera.properties.phonons import Phonons, phonons
 from ladera.properties.result import FILE, Result
 from ladera.properties.structures import largest_grade
 from ladera.properties.survival import Survival, survival
+from ladera.properties.verdicts import (
+    BAD,
+    GOOD,
+    LIMIT,
+    NOTHING,
+    UNCOMPARED,
+    References,
+    of_errors,
+    trained_on,
+    worse,
+)
 from ladera.properties.vibrations import Vibrations, vibrations
 from ladera.quantities import MILLI, QUANTITIES, STRESS, pretty
 from ladera.simulation.doubts import doubts
@@ -48,7 +59,6 @@ if TYPE_CHECKING:
 SUPERCELL: Final = 9.0  # Angstrom, least height of the cell that is simulated
 MOST_ELEMENTS: Final = 10  # of a model whose pairs are all looked at
 LARGEST: Final = 300  # atoms, of a crystal that elastic constants and phonons are made for
-GOOD, LIMIT, BAD = "good", "with care", "no"
 # Of the time that a validation takes, of the pieces in their order: measured on networks.
 SHARES: Final = {
     "dimers": 1,
@@ -60,9 +70,6 @@ SHARES: Final = {
     "energy_conservation": 30,
     "survival": 53,
 }
-UNCOMPARED: Final = "no reference"  # a number that nothing was held against
-# Largest root mean square errors, in standard deviations of the labels: guessing their mean has 1.
-GOOD_ERROR, LIMIT_ERROR = 0.1, 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +120,7 @@ def validate(
     errors: dict[str, Any] | None = None,
     temperature: float | None = None,
     time: float = 10.0,
+    references: References = NOTHING,
 ) -> list[Path]:
     """Look at a potential from all sides that fit ``atoms``; the folders of the results.
 
@@ -120,22 +128,25 @@ def validate(
     equation of state, elastic constants and phonons, a molecule its vibrations. Every pair of
     elements is pushed together to 0.5 Angstrom; energy conservation is measured at
     ``temperature`` (K), that of the hottest training data (300 without a word), and a run of
-    ``time`` ps tried at twice that, with half the safe step. ``errors`` of labelled frames, as the
-    evaluation gives them, go into the card, which is the first of the folders, and are judged
-    against guessing the mean of the labels; ``name`` is what it calls the model. A property that
-    nothing is compared with is never called good, and one of the cell is called what the stress is.
+    ``time`` ps tried at twice that, with half the safe step; a time of 0 leaves simulations out.
+    ``errors`` of labelled frames, as the evaluation gives them, go into the card, which is the
+    first of the folders, and are judged against guessing the mean of the labels; ``name`` is what
+    it calls the model. A property that nothing is compared with is never called good: give
+    ``references``, of :func:`~ladera.properties.verdicts.read_references`. One of the cell is
+    called no better than what the stress is.
 
     Results that are in ``folder`` already are not computed again. A piece that cannot be had is a
     line of the card that says why. Raises PropertyError for a temperature that is not above zero,
     and for a folder that holds the results of another model, structure, temperature or time.
     """
     hottest = 300.0 if temperature is None else temperature
-    if not (hottest > 0 and time > 0):
-        name, value = ("time", f"{time:g} ps") if hottest > 0 else ("temperature", f"{hottest:g} K")
-        raise PropertyError.of(name, value, "it must be above zero")
+    if not hottest > 0:
+        raise PropertyError.of("temperature", f"{hottest:g} K", "it must be above zero")
+    if not time >= 0:
+        raise PropertyError.of("time", f"{time:g} ps", "it must be above zero, or zero for no runs")
     record = describe_run({"temperature": hottest, "time": time}, potential, atoms)
     _claim(Path(folder), record)
-    work = _Work(potential, Path(folder))
+    work = _Work(potential, Path(folder), references)
     with work.task:
         work.labels(errors or {})
         work.pair_curves(atoms)
@@ -184,8 +195,8 @@ def _claim(folder: Path, description: Mapping[str, Any]) -> None:
 class _Work:
     """A validation in progress."""
 
-    def __init__(self, potential: Potential, folder: Path) -> None:
-        self.potential, self.folder = potential, folder
+    def __init__(self, potential: Potential, folder: Path, references: References) -> None:
+        self.potential, self.folder, self.references = potential, folder, references
         self.lines: list[tuple[str, str, str]] = []
         self.saved: list[Path] = []
         self.largest_grade = math.nan  # of all pieces
@@ -251,7 +262,7 @@ class _Work:
 
     def labels(self, errors: dict[str, Any]) -> None:
         """What it was trained on, and its errors on labelled frames."""
-        trained, missing = _trained_on(self.potential)
+        trained, missing = trained_on(self.potential)
         if missing:
             self.say("trained on", f"{', '.join(trained)}; never on {', '.join(missing)}", "")
         if STRESS.name in missing:
@@ -264,7 +275,7 @@ class _Work:
             words = f"MAE {found['mae']:.3g}, RMSE {found['rmse']:.3g} {unit}"
             if quantity == STRESS:
                 words += f" (RMSE {found['rmse'] / MILLI / GIGAPASCAL:.3g} GPa)"
-            verdict = _verdict_of_errors(found)
+            verdict = of_errors(found)
             if quantity == STRESS and verdict in (LIMIT, BAD):
                 self.of_cell = (verdict, f"{self.of_cell[1]}; errors of stress: {verdict}")
             self.say(f"errors of {quantity.name}", f"{words} ({found['count']} values)", verdict)
@@ -307,22 +318,35 @@ class _Work:
         if isinstance(curve, EquationOfState):
             volume, modulus = (curve.number(name, 0) for name in ("volume", "bulk_modulus"))
             words = f"{volume.text('.3f')} Å³ per atom, bulk modulus {modulus.text('.1f')} GPa"
-            self.say("equation of state", words + self.of_cell[1], self.of_cell[0])
+            numbers = {"volume": volume.value, "bulk_modulus": modulus.value}
+            self.compare("equation of state", words, numbers)
         constants = self.piece("elasticity", lambda: elasticity(atoms))
         if isinstance(constants, Elasticity):
             each = constants.constants().items()
             words = ", ".join(f"{name} {constant.text('.1f')}" for name, constant in each) + " GPa"
             words += "" if constants.stable else ", unstable"
-            verdict = self.of_cell[0] if constants.stable else BAD
-            self.say("elastic constants", words + self.of_cell[1], verdict)
+            self.compare("elasticity", words, constants.numbers(), constants.stable)
         waves = self.piece("phonons", lambda: phonons(atoms))
         if isinstance(waves, Phonons):
             words = f"up to {waves.bands.max():.2f} THz, "
             words += "none imaginary" if waves.stable else f"imaginary to {-waves.lowest:.2f} THz"
-            self.say("phonons", words, UNCOMPARED if waves.stable else BAD)
+            self.compare("phonons", words, waves.numbers(), waves.stable)
+
+    def compare(
+        self, piece: str, finding: str, numbers: Mapping[str, float], stable: bool = True
+    ) -> None:
+        """A line on a property: beside the references, and what follows from the stress."""
+        words, verdict = self.references.judge(piece.replace(" ", "_"), numbers)
+        if piece != "phonons":
+            finding, verdict = finding + self.of_cell[1], worse(verdict, self.of_cell[0])
+        subject = "elastic constants" if piece == "elasticity" else piece
+        self.say(subject, finding + words, verdict if stable else BAD)
 
     def dynamics(self, atoms: Atoms, hottest: float, time: float, assumed: str) -> None:
         """Simulations from the minimum."""
+        if time == 0:
+            self.say("simulations", "none, as their time is 0", "")
+            return
         large = atoms.repeat(_repeats(atoms))
         kept = self.piece(
             "energy_conservation",
@@ -355,37 +379,6 @@ class _Work:
                 words += f" (largest grade {hot.largest_grade:.3g})" if hot.outside else ""
             verdict = BAD if hot.reason else (LIMIT if hot.outside > 0.1 else GOOD)
             self.say("twice the hottest training temperature", words, verdict)
-
-
-def _trained_on(potential: Potential) -> tuple[list[str], list[str]]:
-    """Names of the quantities a model gives that had a weight in its training, and that had none.
-
-    None of either where that is not known, as of models of other codes.
-    """
-    provenance = potential.provenance
-    origin: Any = next(
-        (o for o in (provenance, *provenance.get("members", ())) if "config" in o), {}
-    )
-    config = origin.get("config", {})
-    losses = [loss for loss in (config.get("loss"), config.get("stage_two")) if loss]
-    if not losses:
-        return [], []
-    seen = origin.get("errors", {}).get("train", {})
-    names = [q.name for q in QUANTITIES if q in potential.gives and q.name in losses[0]]
-    trained = [
-        name
-        for name in names
-        if any(loss.get(name) for loss in losses) and seen.get(name, True) is not None
-    ]
-    return trained, [name for name in names if name not in trained]
-
-
-def _verdict_of_errors(errors: dict[str, Any]) -> str:
-    """What errors are worth beside the spread of the labels: sqrt(1 - R2) is their ratio."""
-    if errors["r2"] is None:
-        return UNCOMPARED
-    ratio = math.sqrt(max(0.0, 1 - errors["r2"]))
-    return GOOD if ratio <= GOOD_ERROR else LIMIT if ratio <= LIMIT_ERROR else BAD
 
 
 def _repeats(atoms: Atoms) -> tuple[int, int, int]:

@@ -115,6 +115,14 @@ class Elasticity(Result):
             name: self.number("stiffness", (int(name[1]) - 1, int(name[2]) - 1)) for name in names
         }
 
+    def numbers(self) -> dict[str, float]:
+        """All C11 to C66 in GPa, and Hill's moduli as ``bulk_modulus`` and ``shear_modulus``."""
+        found = {
+            f"C{i + 1}{j + 1}": float(value) for (i, j), value in np.ndenumerate(self.stiffness)
+        }
+        moduli = {"bulk_modulus": self.bulk_modulus[2], "shear_modulus": self.shear_modulus[2]}
+        return found | {name: float(value) for name, value in moduli.items()}
+
     def _by_strain(self) -> Number:
         return Number(self.strain_error, note=f"by strains of {self.strain:.2g}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from ase.geometry import find_mic
 from ase.mep import NEB
@@ -26,7 +28,9 @@ from ladera.properties.memory import alike
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import require_relaxed
+from ladera.simulation.doubts import doubts_of_path
 from ladera.simulation.held import is_held, require_honoured
+from ladera.simulation.preparation import SimulationWarning
 from ladera.structure import spin_state, total_charge
 from ladera.tables import Column, Table
 
@@ -65,6 +69,12 @@ class EnergyPath(Result):
     reverse_barrier: float = quantity("eV")
     reaction_energy: float = quantity("eV")
     residual: float = quantity("eV/Angstrom")  # largest of the forces
+    # Why the model may have made it up; see ladera.simulation.doubts.
+    doubts: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """In files an empty tuple is a list of no kind."""
+        object.__setattr__(self, "doubts", tuple(self.doubts))
 
     def table(self) -> Table:
         """Barriers."""
@@ -177,7 +187,25 @@ def energy_path(
             f"{neb.get_residual():.3g} eV/Angstrom is left across it, {fmax:g} was asked for; give "
             "more --steps, more --images, or ends that are nearer to each other."
         )
-    return _result(neb, band, calculator)
+    result = _result(neb, band, calculator)
+    return replace(result, doubts=_doubts(band, calculator))
+
+
+def _doubts(band: Sequence[Atoms], calculator: Calculator) -> tuple[str, ...]:
+    """Why the model may have made the path up; warns of it."""
+    if not isinstance(calculator, LaderaCalculator):
+        return ()
+    images, positions = [], band[0].positions
+    for before, computed in zip([band[0], *band[:-1]], band, strict=True):
+        move = find_mic(computed.positions - before.positions, computed.cell, computed.pbc)[0]
+        image, positions = computed.copy(), positions + move  # not put back into the cell
+        image.positions = positions
+        image.calc = SinglePointCalculator(image, energy=computed.get_potential_energy())
+        images.append(image)
+    found = tuple(doubts_of_path(calculator.potential, images))
+    for sentence in found:
+        warnings.warn(sentence, SimulationWarning, stacklevel=5)
+    return found
 
 
 def _words(neb: NEB, fmax: float) -> str:

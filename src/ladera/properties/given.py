@@ -130,7 +130,7 @@ def of_model(
 def of_trajectory(
     function: Callable[Concatenate[Trajectory, P], R],
 ) -> Callable[Concatenate[TrajectoryLike, P], R]:
-    """A property of a trajectory, which may be named by its path."""
+    """A property of a trajectory, which may be named by its path; with the grade of its run."""
     return _taking(function, "trajectory")
 
 
@@ -160,6 +160,14 @@ def _graded(result: R, structures: Sequence[Atoms]) -> R:
     return replace(result, largest_grade=float(np.fmax(found, result.largest_grade)))
 
 
+def _graded_by_run(result: R, given: Sequence[object]) -> R:
+    """The result with the largest grade in the run that a trajectory is of; it was warned of."""
+    if not isinstance(result, Result) or not isinstance(given[0], Trajectory):
+        return result
+    found = np.fmax(given[0].largest_grade, result.largest_grade)
+    return replace(result, largest_grade=float(found))
+
+
 _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "structure": as_atoms,
     "start": as_atoms,
@@ -178,7 +186,7 @@ def _taking(function: Callable[..., R], *names: str, model: bool = False) -> Cal
         given = [_READERS[name](value) for name, value in zip(names, args, strict=False)]
         rest = args[len(names) :]
         if not model:
-            return function(*given, *rest, **kwargs)
+            return _graded_by_run(function(*given, *rest, **kwargs), given)
         given[0] = with_calculator(given[0], rest[0] if rest else None)
         return _graded(function(*given, *rest[1:], **kwargs), given)
 

@@ -208,6 +208,7 @@ def green_kubo(
         frequencies=shown[0],
         spectrum=shown[1],
         smooth=shown[2],
+        largest_grade=series.largest_grade,
     )
 
 

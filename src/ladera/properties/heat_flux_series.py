@@ -12,7 +12,8 @@ from ase.data import chemical_symbols
 
 from ladera.arrays import Floats
 from ladera.errors import PropertyError
-from ladera.simulation.run_folder import HEAT_FLUX, SimulationRun
+from ladera.simulation.rows import HEAT_FLUX
+from ladera.simulation.run_folder import SimulationRun, largest_grade
 from ladera.table_files import column
 
 _FEWEST: Final = 200  # values of a flux that a spectrum is made of
@@ -29,6 +30,7 @@ class HeatFluxSeries:
     temperatures: Floats  # (n_runs,), K, means
     volume: float  # Angstrom^3
     n_atoms: int
+    largest_grade: float  # of an atom in any of the runs; NaN where it is not known
 
 
 def read_heat_flux(folders: Sequence[Path], skip: float) -> HeatFluxSeries:
@@ -66,6 +68,7 @@ def read_heat_flux(folders: Sequence[Path], skip: float) -> HeatFluxSeries:
         temperatures=means,
         volume=float(first.table["volume_angstrom3"][0]),
         n_atoms=first.n_atoms or 0,
+        largest_grade=float(np.fmax.reduce([largest_grade(run.after(skip)) for run in runs])),
     )
 
 

@@ -371,7 +371,9 @@ def _solve(solver: Any, points: Integers, how: dict[str, Any]) -> _OnMesh:
     tensor = _matrices(result.kappa[0])
     if not (np.isfinite(tensor).all() and (tensor.trace(axis1=1, axis2=2) > 0).all()):
         raise PropertyError(
-            f"On a mesh of {_size(points)} no phonons scatter; take a finer --mesh or leave it out."
+            f"On a mesh of {_size(points)} no phonons scatter (results of two meshes are compared, "
+            "the coarser with two thirds of the points along each vector); take a finer --mesh or "
+            "leave it out."
         )
     simple = _matrices(result.kappa_RTA[0]) if how["is_LBTE"] else tensor
     modes = result.mode_kappa[0][..., :3].sum(axis=-1) / 3  # (n, n_grid, n_bands)

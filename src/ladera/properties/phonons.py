@@ -84,9 +84,18 @@ class Phonons(Result):
         """Whether no mode is imaginary."""
         return self.lowest > -LARGEST_NOISE
 
+    def numbers(self) -> dict[str, float]:
+        """``highest_frequency``, THz, and ``heat_capacity`` at 300 K, J/K/mol (primitive cell)."""
+        heat = self.heat_capacity[self._room()]
+        return {"highest_frequency": float(self.bands.max()), "heat_capacity": float(heat)}
+
+    def _room(self) -> int:
+        """Which of the temperatures is that of a room."""
+        return int(np.argmin(np.abs(self.temperatures - 300)))
+
     def table(self) -> Table:
         """Extremes of the bands, stability, convergence, heat at room temperature."""
-        room = int(np.argmin(np.abs(self.temperatures - 300)))
+        room = self._room()
         at = f"at {self.temperatures[room]:g} K"
         where = ", ".join(f"{x:.3g}" for x in self.lowest_point)
         lowest = Number(

@@ -38,6 +38,7 @@ FIGURE: Final = "figure.svg"
 
 # Where the classes live; imported only when a file of theirs is read.
 KINDS: Final = {
+    "agreement": ("ladera.properties.agreement", "Agreement"),
     "equation_of_state": ("ladera.properties.equation_of_state", "EquationOfState"),
     "elasticity": ("ladera.properties.elasticity", "Elasticity"),
     "phonons": ("ladera.properties.phonons", "Phonons"),
@@ -56,6 +57,7 @@ KINDS: Final = {
     "energy_conservation": ("ladera.properties.conservation", "EnergyConservation"),
     "survival": ("ladera.properties.survival", "Survival"),
     "card": ("ladera.properties.card", "Card"),
+    "check": ("ladera.properties.check", "Check"),
     "infrared": ("ladera.properties.infrared", "Infrared"),
     "raman": ("ladera.properties.raman", "Raman"),
     "structure": ("ladera.properties.distributions", "Structure"),

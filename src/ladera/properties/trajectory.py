@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +19,10 @@ from ladera.data.formats.lammps_dump import UNFOLDED
 from ladera.errors import DataError, PropertyError, did_you_mean, told
 from ladera.identity import sha256
 from ladera.properties.frames import even_frames, read_frames, stored_interval
+from ladera.properties.run_log import grades_of_run, interval_of_run, temperatures_of_run
 from ladera.properties.unfolding import unfold
 from ladera.provenance import came_from
-from ladera.simulation.run_folder import SimulationRun, files_of_run
+from ladera.simulation.run_folder import files_of_run
 from ladera.structure import directions
 from ladera.units import FEMTOSECOND
 
@@ -51,6 +53,9 @@ class Trajectory:
     log
         Times since the first frame (fs) and temperatures (K) of which ``temperature`` is the mean,
         shape (n_rows, 2), where the run has kept them.
+    grades
+        Such times and the largest grade of an atom (:meth:`ladera.Potential.grade`), shape
+        (n_rows, 2), where the run has kept them.
     wrapped
         Whether atoms had been folded back into the cell and were followed by minimum image.
     masses
@@ -71,6 +76,7 @@ class Trajectory:
     velocities: Floats | None = None
     dipoles: Floats | None = None
     log: Floats | None = None
+    grades: Floats | None = None
 
     def __post_init__(self) -> None:
         """Arrays of what NumPy takes for such, all of shapes that fit."""
@@ -164,6 +170,11 @@ class Trajectory:
         return len(self.positions)
 
     @property
+    def largest_grade(self) -> float:
+        """Of an atom in the run, 1 at the edge of the training data; NaN where it is not known."""
+        return math.nan if self.grades is None else float(self.grades[:, 1].max())
+
+    @property
     def volume(self) -> float:
         """Mean volume of the cell, Angstrom^3; 0 with an open direction."""
         return float(np.abs(np.linalg.det(self.cells)).mean())
@@ -204,10 +215,9 @@ class Trajectory:
                 f"The trajectory is {(self.n_frames - 1) * self.interval / 1000:g} ps long, so "
                 f"{time:g} ps cannot be left out; give a smaller --skip, of 0 or more."
             )
-        log, temperature = self.log, self.temperature
+        begin = first * self.interval
+        log, temperature = _since(self.log, begin), self.temperature
         if log is not None:
-            since = log - [first * self.interval, 0]
-            log = since[since[:, 0] >= -1e-6] if since[-1, 0] >= 0 else since[-1:]
             temperature = float(log[:, 1].mean())
         return replace(
             self,
@@ -217,7 +227,16 @@ class Trajectory:
             dipoles=None if self.dipoles is None else self.dipoles[first:],
             temperature=temperature,
             log=log,
+            grades=_since(self.grades, begin),
         )
+
+
+def _since(rows: Floats | None, time: float) -> Floats | None:
+    """The rows (n_rows, 2) of a log from a time on (fs), which becomes 0; at least the last."""
+    if rows is None:
+        return None
+    since = rows - [time, 0]
+    return since[since[:, 0] >= -1e-6] if since[-1, 0] >= 0 else since[-1:]
 
 
 @checked
@@ -239,10 +258,11 @@ def read_trajectory(
     path = Path(path)
     frames = even_frames(path, read_frames(path, types=types))
     stored = interval_between(path, frames, interval)
-    log = _temperatures(path) if path.is_dir() and temperature is None else None
+    log = temperatures_of_run(path) if path.is_dir() and temperature is None else None
     if log is not None:
         temperature = float(log[:, 1].mean())
-    return replace(_trajectory(path, frames, stored, temperature), log=log)
+    grades = grades_of_run(path) if path.is_dir() else None
+    return replace(_trajectory(path, frames, stored, temperature), log=log, grades=grades)
 
 
 def frames_after(
@@ -283,7 +303,7 @@ def interval_between(path: Path, frames: Sequence[Atoms], interval: float | None
 
     Raises DataError when nothing says it, and when the two contradict each other.
     """
-    stored = _interval_of_run(path) if path.is_dir() else stored_interval(frames)
+    stored = interval_of_run(path) if path.is_dir() else stored_interval(frames)
     if interval is not None and stored is not None and not np.isclose(interval, stored):
         raise DataError(
             f"{path} was written every {stored:g} fs, and --interval says {interval:g}; "
@@ -338,42 +358,6 @@ def _trajectory(
         masses=frames[0].get_masses(),
         velocities=velocities if velocities[1:].any(axis=(1, 2)).all() else None,
         dipoles=np.array(dipoles) if known else None,
-    )
-
-
-def _interval_of_run(folder: Path) -> float:
-    """Time between frames of a folder of ``ladera md``, fs."""
-    try:
-        settings = SimulationRun.read(folder).settings
-        return float(settings["timestep"]) * int(settings["trajectory_interval"])
-    except (DataError, ValueError, KeyError, TypeError) as error:
-        raise _incomplete(folder, error) from error
-
-
-def _temperatures(folder: Path) -> Floats:
-    """Times (fs) and temperatures (K) in the log of a folder of ``ladera md``, (n_rows, 2)."""
-    try:
-        run = SimulationRun.read(folder)
-        settings, table = run.settings, run.table
-        start, end = settings["temperature"], settings.get("temperature_end")
-        times = table["step"] * float(settings["timestep"])
-        log: Floats = np.stack([times, table["temperature_k"]], axis=1)
-    except (DataError, ValueError, KeyError, TypeError) as error:
-        raise _incomplete(folder, error) from error
-    if end is not None and end != start:
-        raise DataError(
-            f"{folder} was heated from {start:g} to {end:g} K; diffusion "
-            "belongs to one temperature, so run one simulation for each."
-        )
-    if not len(log):
-        raise _incomplete(folder, "md.csv has no rows")
-    return log
-
-
-def _incomplete(folder: Path, reason: object) -> DataError:
-    return DataError(
-        f"{folder} is no complete folder of `ladera md` ({reason}); its settings.json and "
-        "md.csv say the time step and the temperature."
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ladera.errors import ConfigError
+from ladera.executors import ExecutorLike
 from ladera.progress import track
 from ladera.properties.arrhenius import arrhenius
 from ladera.properties.diffusion import diffusion
@@ -39,6 +40,7 @@ def run_for_diffusion(
     time: float,
     timestep: float = 1.0,
     processes: int | None = None,
+    executor: ExecutorLike | None = None,
 ) -> list[list[Path]]:
     """Dynamics of ``time`` ps at each temperature (K): at each the run of the mean, then members'.
 
@@ -51,7 +53,9 @@ def run_for_diffusion(
         time=time,
         trajectory_interval=max(1, round(_FRAME / timestep)),
     )
-    runs = run_temperatures(atoms, model, temperatures, settings, folder, processes=processes)
+    runs = run_temperatures(
+        atoms, model, temperatures, settings, folder, processes=processes, executor=executor
+    )
     return [[each.mean, *each.members] for each in runs]
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 # sqrt(eV / Angstrom^2 / amu), which is 1 / ASE's unit of time, as a wavenumber in cm^-1.
-_WAVENUMBER: Final = float(FEMTOSECOND * 1e15 / (2 * np.pi * units._c * 100))
+WAVENUMBER: Final = float(FEMTOSECOND * 1e15 / (2 * np.pi * units._c * 100))
 # N_A / (12 epsilon_0 c^2) e^2 / amu, in km/mol.
 INTENSITY: Final = float(
     units._Nav * units._e**2 / (12 * units._eps0 * units._c**2 * units._amu) / 1000
@@ -345,7 +345,7 @@ def _modes_of(atoms: Atoms, step: float | None) -> _Modes:
         linear = _is_linear_at_rest(atoms, dynamical)
         inside = _inner_space(atoms, linear)
     eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
-    frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * _WAVENUMBER
+    frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * WAVENUMBER
     moves = inside @ vectors / np.sqrt(masses)[:, None]
     return _Modes(slopes, frequencies, moves, held, linear)
 

@@ -59,10 +59,11 @@ def _compiled(package: str) -> Match:
 
 
 def _is_nequix(look: Look) -> bool:
-    """A line of JSON with the settings of its layers, then arrays."""
-    line = look.head.partition(b"\n")[0]
+    """A line of JSON with the settings of its layers, then arrays; or cut within that line."""
+    line, newline, _ = look.head.partition(b"\n")
     words = (b'"hidden_irreps"', b'"radial_polynomial_p"', b'"atomic_numbers"')
-    return line.startswith(b"{") and all(word in line for word in words)
+    is_cut = not newline and look.path.suffix == ".nqx"
+    return line.startswith(b"{") and (is_cut or all(word in line for word in words))
 
 
 def _is_list_of_ani(look: Look) -> bool:

@@ -35,7 +35,7 @@ from ladera.plotting import (
 from ladera.training.evaluation_files import Errors
 
 # More points than this become a picture inside the SVG, which stays small.
-_VECTOR_POINTS: Final = 800
+VECTOR_POINTS: Final = 800
 # More points than this would only hide each other.
 _DRAWN_POINTS: Final = 200_000
 
@@ -75,7 +75,7 @@ def learning_curve(
         if any((values > 0).any() for values in curves.values()):
             log_scale(panel, "y")
         if len(curves) > 1:
-            _legend_above(panel)
+            legend_above(panel)
     return figure
 
 
@@ -114,11 +114,11 @@ def parity(
                 y[::stride],
                 linestyle="none",
                 marker="o",
-                markersize=3.6 if len(reference) < _VECTOR_POINTS else 2.2,
+                markersize=3.6 if len(reference) < VECTOR_POINTS else 2.2,
                 markeredgewidth=0,
-                alpha=0.75 if len(reference) < _VECTOR_POINTS else 0.45,
+                alpha=0.75 if len(reference) < VECTOR_POINTS else 0.45,
                 color=colors[name],
-                rasterized=len(reference) > _VECTOR_POINTS,
+                rasterized=len(reference) > VECTOR_POINTS,
                 label=name,
                 zorder=2,
             )
@@ -160,10 +160,10 @@ def error_histogram(errors: Mapping[str, Floats], label: str) -> Figure:
         panel.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
         panel.set(xlabel=label, ylabel="Share of values")
         panel.locator_params(axis="x", nbins=7)
-        if len(everything) > _VECTOR_POINTS:
+        if len(everything) > VECTOR_POINTS:
             log_scale(panel, "y")
         if len(finite) > 1:
-            _legend_above(panel)
+            legend_above(panel)
     return figure
 
 
@@ -235,7 +235,7 @@ def time_series(
         if logarithmic and any((values > 0).any() for values in curves.values()):
             log_scale(panel, "y")
         if len(curves) + (target is not None) > 1:
-            _legend_above(panel)
+            legend_above(panel)
     return figure
 
 
@@ -334,12 +334,12 @@ def _write_errors(panel: Axes, errors: Errors | None, unit: str) -> None:
     )
 
 
-def _legend_above(panel: Axes) -> None:
-    """A legend of one line that hides nothing."""
+def legend_above(panel: Axes, columns: int = 3) -> None:
+    """A legend of so many columns that hides nothing."""
     panel.legend(
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
-        ncols=3,
+        ncols=columns,
         borderaxespad=0.1,
         columnspacing=1.2,
     )
@@ -347,13 +347,16 @@ def _legend_above(panel: Axes) -> None:
 
 def _group_legend(panel: Axes, colors: Mapping[str, str]) -> None:
     handles = [
-        Line2D([], [], linestyle="none", marker="o", markersize=5, color=color, label=_short(name))
+        Line2D(
+            [], [], linestyle="none", marker="o", markersize=5, color=color, label=short_name(name)
+        )
         for name, color in colors.items()
     ]
     panel.legend(handles=handles, loc="upper left", handletextpad=0.2, borderaxespad=0.2)
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """A name that fits beside a figure."""
     return name if len(name) <= 24 else f"{name[:23]}…"
 
 

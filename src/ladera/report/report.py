@@ -1,4 +1,4 @@
-"""One HTML page of a training run and its simulations that opens without a network.
+"""One HTML page of a training run, its simulations or an active learning, without a network.
 
 Everything is inside the file: figures as SVG, the 3D view's script, the trajectories. A content
 security policy forbids the page to fetch anything, so that nobody has to take that on trust.
@@ -28,6 +28,8 @@ from ladera.progress import track
 from ladera.properties import result
 from ladera.properties.result import Result
 from ladera.report import (
+    active_section,
+    active_structures,
     figures,
     finetune_section,
     origin_section,
@@ -69,7 +71,8 @@ def write_report(
     Parameters
     ----------
     run
-        Folder of a training run, of a simulation or of a property.
+        Folder of a training run, of a simulation, of a property or of an active learning, in
+        progress or not.
     output
         File to write; ``report.html`` in ``run`` when not given.
     simulations
@@ -80,30 +83,39 @@ def write_report(
         Time (ps) at the start of molecular dynamics that its averages leave out.
 
     Raises DataError for a folder without a run and for a damaged file, ConfigError where ``output``
-    is a file but no report. Warns (ReportWarning) when
-    3Dmol.js is missing; the report then has still pictures and says how to get it.
+    is a file but no report, and for the configuration of an active learning that cannot be read.
+    Warns (ReportWarning) when 3Dmol.js is missing; the report then has still pictures and says how
+    to get it.
     """
     folder = Path(run)
     if not folder.is_dir():
         what = f"{folder} is a file" if folder.exists() else f"There is no folder {folder}"
-        raise DataError(f"{what}; give the folder of a training run, a simulation or a property.")
+        raise DataError(
+            f"{what}; give the folder of a training run, a simulation, a "
+            "property or an active learning."
+        )
     folders = [Path(simulation) for simulation in simulations]
     results = [Path(result) for result in properties]
     if is_simulation(folder):
         folders.insert(0, folder)
     elif result.is_property(folder):
         results.insert(0, folder)
-    elif not is_training(folder):
+    elif not (is_training(folder) or active_section.is_loop(folder)):
         raise DataError(
             f"{folder} holds no run: expected log.csv or model.ladera of a training, md.csv or "
-            "relax.csv of a simulation, result.json of a property."
+            "relax.csv of a simulation, result.json of a property, round_0/round.json of an active "
+            "learning."
         )
     path = folder / "report.html" if output is None else Path(output)
     if not _is_report(path):
         require_absent(path)
-    training = TrainingRun.read(folder) if is_training(folder) else None
+    run_shown: TrainingRun | active_section.Loop | None = None
+    if active_section.is_loop(folder):  # it has a model.ladera, too
+        run_shown = active_section.read(folder)
+    elif is_training(folder):
+        run_shown = TrainingRun.read(folder)
     shown = {name: result.load(name) for name in results}
-    page = _render(folder, training, [SimulationRun.read(name) for name in folders], shown, skip)
+    page = _render(folder, run_shown, [SimulationRun.read(name) for name in folders], shown, skip)
     write_text_atomic(path, page)
     return path
 
@@ -118,14 +130,16 @@ def _is_report(path: Path) -> bool:
 
 def _render(
     folder: Path,
-    training: TrainingRun | None,
+    run: TrainingRun | active_section.Loop | None,
     simulations: list[SimulationRun],
     results: dict[Path, Result],
     skip: float,
 ) -> str:
     """The page as text."""
     script = viewer.load_script()
-    budget = viewer.ATOM_FRAMES // max(len(simulations) + len(results), 1)
+    loop = run if isinstance(run, active_section.Loop) else None
+    viewers = len(simulations) + len(results) + (loop is not None)
+    budget = viewer.ATOM_FRAMES // max(viewers, 1)
     shown = [
         _simulation(simulation, f"s{number}", budget, skip)
         for number, simulation in enumerate(track(simulations, "simulations drawn"))
@@ -134,7 +148,9 @@ def _render(
         _property(saved, where, f"p{number}", budget)
         for number, (where, saved) in enumerate(track(results.items(), "results drawn"))
     ]
-    if script is None and any(item["scene"] for item in (*shown, *properties)):
+    active = None if loop is None else _active(loop, budget)
+    structures = [] if active is None else active["structures"]
+    if script is None and any(item["scene"] for item in (*shown, *properties, *structures)):
         warnings.warn(HOW_TO_GET_3D, ReportWarning, stacklevel=3)
     return (
         _environment()
@@ -143,7 +159,8 @@ def _render(
             name=folder.resolve().name,
             version=ladera.__version__,
             made=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-            training=None if training is None else _training(training),
+            training=_training(run) if isinstance(run, TrainingRun) else None,
+            active=active,
             simulations=shown,
             properties=properties,
             titles=Counter(saved.title for saved in results.values()),
@@ -228,6 +245,25 @@ def _training_facts(run: TrainingRun, best: float | None) -> list[tuple[str, str
     if "date" in provenance:
         facts.append(("Trained on", str(provenance["date"])))
     return facts
+
+
+def _active(loop: active_section.Loop, atom_frames: int) -> dict[str, Any]:
+    """What the template shows of an active learning."""
+    return {
+        "judged": active_section.cards(loop),
+        "labels": active_section.labels(loop),
+        "facts": active_section.facts(loop),
+        "by": loop.config.select.by,
+        "table": active_section.table(loop),
+        "figures": _svgs(active_section.plates(loop), "active"),
+        "structures": [
+            {"title": title, "scene": motion.scene, "still": _still(motion, f"learned{number}")}
+            | {"shown": motion.shown, "total": motion.total}
+            for number, (title, motion) in enumerate(active_structures.motions(loop, atom_frames))
+        ],
+        "walks": active_section.walks(loop),
+        "config": active_section.configuration(loop),
+    }
 
 
 def _simulation(

@@ -18,7 +18,8 @@ from ladera.quantities import MILLI
 from ladera.report import figures, viewer
 from ladera.report.training_section import Plate
 from ladera.simulation.comparison import before_and_after
-from ladera.simulation.run_folder import LogRow, SimulationRun, largest_grade, trajectory_file
+from ladera.simulation.rows import LogRow
+from ladera.simulation.run_folder import SimulationRun, largest_grade, trajectory_file
 from ladera.table_files import Columns, column
 from ladera.tables import columns_of, with_error
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ladera import progress
 from ladera.errors import SimulationError
+from ladera.executors import JOBS, ExecutorLike, opened
 from ladera.loading import ModelSource
 from ladera.potential.heat_flux import HeatFlux
 from ladera.processes import ProcessEndedError, Processes, Task, available_cores, run_all
@@ -64,13 +65,15 @@ def run_independent(
     count: int,
     equilibration: float,
     processes: int | None = None,
+    executor: ExecutorLike | None = None,
 ) -> list[Path]:
     """``count`` runs with the heat flux at constant energy; their folders run-1, run-2...
 
     Each begins with ``equilibration`` ps of Langevin dynamics at the temperature of the
     ``settings``, with a seed of its own, in a folder inside, and goes on with what the settings
-    say. ``processes`` run at a time, one core each, as many as there are cores by default. Runs
-    that were interrupted go on where they were, finished ones stay as they are.
+    say. ``processes`` run at a time, one core each, as many as there are cores by default; of an
+    ``executor`` (:func:`ladera.executors.as_executor`) as many as its jobs do. Runs that were
+    interrupted go on where they were, finished ones stay as they are.
 
     Raises SimulationError for numbers that make no sense and a model without a heat flux, DataError
     for an element the model does not know, and what a run raises.
@@ -102,15 +105,18 @@ def run_independent(
     def steps_done() -> int:
         return sum(piece.done() for piece in pieces)
 
-    runner = Processes(
+    here = Processes(
         min(processes or available_cores(), count),
         interval=_LOOK,
         stopped="the runs are at restart points; the same command goes on",
     )
     tasks = [Task(partial(_run, piece), explain=piece.explain) for piece in pieces]
     steps = sum(piece.before.n_steps + piece.settings.n_steps for piece in pieces)
-    with progress.Task(f"{count} runs, steps", steps, done=steps_done()) as task:
-        run_all(runner, tasks, lambda: task.show(steps_done()))
+    with (
+        opened(executor, Path(folder) / JOBS) as pool,
+        progress.Task(f"{count} runs, steps", steps, done=steps_done()) as task,
+    ):
+        run_all(pool.runner(here), tasks, lambda: task.show(steps_done()))
     return [piece.folder for piece in pieces]
 
 

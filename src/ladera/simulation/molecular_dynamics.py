@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from ladera.arguments import checked
-from ladera.errors import ArgumentError, DataError, SimulationError, StoppedError
+from ladera.errors import (
+    ArgumentError,
+    DataError,
+    LabellingError,
+    SimulationError,
+    StoppedError,
+)
 from ladera.identity import describe_run
 from ladera.interrupt import StopRequest
 from ladera.loading import as_potential
@@ -28,7 +34,8 @@ from ladera.simulation.preparation import (
 )
 from ladera.simulation.records import snapshot
 from ladera.simulation.restart import RestartPoint
-from ladera.simulation.run_folder import HEAT_FLUX, LogRow, RunFiles, RunFolder
+from ladera.simulation.rows import HEAT_FLUX, LogRow
+from ladera.simulation.run_folder import RunFiles, RunFolder
 from ladera.simulation.settings import MDSettings
 from ladera.simulation.stopping import StopRule, force_deviations
 from ladera.simulation.structures import as_atoms
@@ -180,7 +187,7 @@ class _Run:
             self._dynamics.step(self.step + 1)
             self.step += 1
             self._check_and_record()
-        except (SimulationError, DataError) as error:
+        except (SimulationError, DataError, LabellingError) as error:
             self._stop(error)
         self.task.done = self.step
         if self.step % self._settings.restart_interval == 0 or self.step == self._settings.n_steps:
@@ -196,13 +203,13 @@ class _Run:
         reason = self._stop_rule.breach(self._calculator)
         if reason is None:
             return
-        self.save_restart()
         frame, grades = self.frame(), self._calculator.grade()
         deviations = force_deviations(self._calculator)
         for name, values in (("grade", grades), ("force_deviation", deviations)):
             if values is not None:
                 frame.new_array(name, values)
         path = self.folder.write_stopped(frame)
+        self.save_restart()  # behind the frame: a run that is killed between them stops there again
         raise StoppedError(
             f"The simulation stopped after step {self.step} "
             f"({self.step * self._settings.timestep:g} fs)"

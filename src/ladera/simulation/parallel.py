@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ladera import progress
 from ladera.errors import SimulationError
+from ladera.executors import JOBS, ExecutorLike, opened
 from ladera.loading import ModelSource
 from ladera.processes import ProcessEndedError, Processes, Task, available_cores, run_all
 from ladera.simulation.preparation import check_species
@@ -39,13 +40,15 @@ def run_temperatures(
     folder: str | os.PathLike[str],
     *,
     processes: int | None = None,
+    executor: ExecutorLike | None = None,
 ) -> list[Runs]:
     """Molecular dynamics of ``atoms`` at each temperature (K); the folders, in their order.
 
     ``model`` is its path or name, or those of a committee's members; ``settings`` are those of all
     runs but for the temperature and a seed that follows from it, so that more temperatures can be
     added later. A committee runs as its mean, and each member by itself besides. ``processes`` run
-    at a time, one core each, as many as there are cores by default. Runs in ``folder`` that were
+    at a time, one core each, as many as there are cores by default; of an ``executor``
+    (:func:`ladera.executors.as_executor`) as many as its jobs do. Runs in ``folder`` that were
     interrupted go on where they were, finished ones stay as they are.
 
     Raises SimulationError for temperatures that are equal or not positive, DataError for an element
@@ -74,15 +77,18 @@ def run_temperatures(
     def steps_done() -> int:
         return sum(RunFolder(piece.folder).steps_done() for piece in pieces)
 
-    runner = Processes(
+    here = Processes(
         min(processes or available_cores(), len(pieces)),
         interval=_LOOK,
         stopped="the runs are at restart points; the same command goes on",
     )
     tasks = [Task(partial(_run, piece), explain=piece.explain) for piece in pieces]
     words, steps = f"{len(temperatures)} temperatures, steps", settings.n_steps * len(pieces)
-    with progress.Task(words, steps, done=steps_done()) as task:
-        run_all(runner, tasks, lambda: task.show(steps_done()))
+    with (
+        opened(executor, Path(folder) / JOBS) as pool,
+        progress.Task(words, steps, done=steps_done()) as task,
+    ):
+        run_all(pool.runner(here), tasks, lambda: task.show(steps_done()))
     return runs
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from ladera.arguments import checked
 from ladera.codes.published import of_family
-from ladera.loading import load, load_published, placed, require_device
+from ladera.loading import load, load_published
 from ladera.models.corrected import corrected
+from ladera.potential.placement import placed, require_device
 
 if TYPE_CHECKING:
     from ladera.potential import LaderaCalculator

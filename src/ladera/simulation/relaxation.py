@@ -28,7 +28,8 @@ from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.held import require_honoured
 from ladera.simulation.preparation import SimulationWarning, check_species
 from ladera.simulation.records import snapshot
-from ladera.simulation.run_folder import RelaxRow, RunFolder
+from ladera.simulation.rows import RelaxRow
+from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.structures import as_atoms
 from ladera.structure import directions
 from ladera.units import GIGAPASCAL
@@ -162,7 +163,8 @@ def _iterations(
     target: Any = atoms
     if cell:
         target = FrechetCellFilter(atoms)
-        target.logm = _logarithm  # SciPy's warns of its last digits, which no step depends on
+        # SciPy's prints warnings of its last digits, which no step depends on. ASE has moved it.
+        getattr(target, "_utility", target).logm = _logarithm
     atoms.get_forces()  # a structure that no model takes is refused as it is
     try:
         check_finite(atoms.calc.results)

@@ -64,6 +64,18 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
     sites that are not full or have several elements, and for an ``input.data`` of RuNNer or n2p2,
     whose units nobody knows.
     """
+    path = _readable(path)
+    return _sound(_last(path) if frame is None else _numbered(path, frame), path)
+
+
+def read_structures(path: str | os.PathLike[str]) -> list[Atoms]:
+    """All structures of a file; see :func:`read_structure`."""
+    path = _readable(path)
+    return [_sound(atoms, path) for atoms in _frames(path, slice(None))]
+
+
+def _readable(path: str | os.PathLike[str]) -> Path:
+    """DataError for what is no file with structures."""
     path = Path(path)
     require_structure(path)
     if is_input_data(path):
@@ -72,7 +84,11 @@ def read_structure(path: str | os.PathLike[str], frame: int | None = None) -> At
             f"ladera data convert {path} --units bohr-hartree --output {path.stem}.extxyz "
             "and give that file."
         )
-    atoms = _last(path) if frame is None else _numbered(path, frame)
+    return path
+
+
+def _sound(atoms: Atoms, path: Path) -> Atoms:
+    """A structure of a file, with what its readers leave to us; DataError where it is none."""
     if len(atoms) == 0:
         raise DataError(f"{path} holds no atoms; give a file with a structure.")
     _require_no_dummies(atoms, path)

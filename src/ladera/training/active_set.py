@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ladera.array_files import blank
 from ladera.arrays import Floats, Integers
 from ladera.data.dataset import Dataset
-from ladera.graph import Graph
+from ladera.data.graphs import GraphStore
+from ladera.data.store import release
 from ladera.labelling.asking import batches
 from ladera.potential import ActiveSet, Potential
 from ladera.potential.reach import Reach
@@ -20,13 +22,13 @@ from ladera.progress import Task
 from ladera.units import BOLTZMANN
 
 _HEAT: Final = (300 * BOLTZMANN, 1200 * BOLTZMANN)  # eV, kT of frames whose T is not known
-MEMORY: Final = 2**28  # bytes of features that are kept from one pass to the next
+KEPT: Final = 2**30  # bytes of features that are kept from one pass to the next, on the disk
 
 
 def choose_active_set(
     potential: Potential,
     dataset: Dataset,
-    graphs: Sequence[Graph],
+    graphs: GraphStore,
     frames: Integers | None = None,
     heads: Integers | None = None,
 ) -> None:
@@ -39,7 +41,8 @@ def choose_active_set(
     chosen = np.arange(len(dataset)) if frames is None else frames
     for part in parts_with_features(potential):
         passes = _Passes(part, dataset, graphs, chosen, heads)
-        reach = Reach.of((graphs[int(k)] for k in chosen), part.cutoff)
+        parts_of = _in_batches(dataset, chosen, part.cutoff)
+        reach = Reach.of((graphs.batch(chosen[k]) for k in parts_of), part.cutoff)
         part.active_set = ActiveSet.of(passes, _floor(part, dataset[chosen]), reach)
 
 
@@ -74,35 +77,50 @@ def _floor(potential: Potential, dataset: Dataset) -> float | None:
 class _Passes:
     """Goes through the features of all atoms of some frames, again and again.
 
-    They are kept as far as MEMORY goes and computed anew beyond.
+    They are kept as far as KEPT goes and computed anew beyond.
     """
 
     def __init__(
         self,
         potential: Potential,
         dataset: Dataset,
-        graphs: Sequence[Graph],
+        graphs: GraphStore,
         frames: Integers,
         heads: Integers | None,
     ) -> None:
         self._potential, self._graphs, self._heads = potential, graphs, heads
         self._batches = [frames[k] for k in _in_batches(dataset, frames, potential.cutoff)]
-        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
-        self._free = MEMORY
+        ends = np.cumsum([dataset.atom_counts[batch].sum() for batch in self._batches])
+        self._ends: list[int] = [0, *ends.tolist()]
+        self._numbers: list[Tensor] = []  # of the atoms of the batches that are kept, (n,) uint8
+        self._features = np.empty((0, 0))  # of these atoms, (n_atoms, m)
 
     def __call__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Atomic numbers and features of the atoms of one batch after the other."""
         with Task("batches of the active set", len(self._batches)) as task:
             for k, frames in enumerate(self._batches):
-                found = self._kept.get(k) or self._of(frames)
-                if k not in self._kept and found[1].nbytes <= self._free:
-                    self._free -= found[1].nbytes
-                    self._kept[k] = found
-                yield found
+                if k < len(self._numbers):
+                    rows = self._features[self._ends[k] : self._ends[k + 1]]
+                    yield self._numbers[k], torch.from_numpy(rows)
+                else:
+                    numbers, features = self._of(frames)
+                    self._keep(k, numbers, features)
+                    yield numbers, features
+                release({"": self._features})
                 task.advance(1)
 
+    def _keep(self, k: int, numbers: Tensor, features: Tensor) -> None:
+        """Those of batch k, if they are the next and there is room."""
+        if k == 0:
+            most = KEPT // (8 * features.shape[1])
+            n_atoms = max(end for end in self._ends if end <= most)
+            self._features = blank((n_atoms, features.shape[1]))
+        if k == len(self._numbers) and self._ends[k + 1] <= len(self._features):
+            self._features[self._ends[k] : self._ends[k + 1]] = features.numpy()
+            self._numbers.append(numbers.to(torch.uint8))
+
     def _of(self, frames: Integers) -> tuple[Tensor, Tensor]:
-        graph = Graph.batch([self._graphs[int(k)] for k in frames])
+        graph = self._graphs.batch(frames)
         if self._heads is not None:
             graph = replace(graph, heads=torch.from_numpy(self._heads[frames]))
         with torch.no_grad():

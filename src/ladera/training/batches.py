@@ -1,11 +1,11 @@
-"""Frames as batches: neighbour lists that are built once, labels as tensors, shuffling."""
+"""Frames as batches: their graph, labels as tensors, shuffling."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Final, Self, overload
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,53 +13,9 @@ from torch import Tensor
 
 from ladera.arrays import Floats, Integers
 from ladera.data.dataset import Dataset
-from ladera.data.frame import Frame
+from ladera.data.graphs import GraphStore
 from ladera.graph import Graph
 from ladera.quantities import QUANTITIES, Quantity
-
-GIBIBYTE: Final = 2**30
-# What a tensor takes besides its numbers, bytes: measured, and of the graph of a small molecule as
-# much again as the numbers.
-_OBJECT: Final = 650
-
-
-def weight(parts: Iterable[object]) -> int:
-    """Memory that the tensors among some parts take, bytes."""
-    return sum(part.nbytes + _OBJECT for part in parts if isinstance(part, Tensor))
-
-
-class GraphStore(Sequence[Graph]):
-    """The graphs of a data set's frames, built when first asked for and then kept.
-
-    Once they fill ``memory`` bytes the others are built anew each time: the data set may be larger
-    than memory.
-    """
-
-    def __init__(self, dataset: Dataset, cutoff: float, memory: float = 4 * GIBIBYTE) -> None:
-        self._dataset = dataset
-        self._cutoff = cutoff
-        self._free = memory
-        self._kept: dict[int, Graph] = {}
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    @overload
-    def __getitem__(self, index: int) -> Graph: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Graph]: ...
-    def __getitem__(self, index: int | slice) -> Graph | list[Graph]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(len(self))[index]]
-        index = range(len(self))[index]
-        if index in self._kept:
-            return self._kept[index]
-        graph = self._dataset[index].graph(self._cutoff)
-        size = weight(getattr(graph, field.name) for field in fields(graph))
-        if size <= self._free:
-            self._free -= size
-            self._kept[index] = graph
-        return graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +26,15 @@ class Labels:
     known: Tensor  # (n_structures,) bool
 
     @classmethod
-    def of(cls, quantity: Quantity, frames: Sequence[Frame]) -> Self:
+    def of(cls, quantity: Quantity, frames: Dataset) -> Self:
         """Those of some frames."""
-        given = [getattr(frame, quantity.name) for frame in frames]
-        known = torch.tensor([value is not None for value in given])
-        shapes = [(f.n_atoms if quantity.per_atom else 1, *quantity.shape) for f in frames]
-        rows = [
-            np.zeros(shape) if value is None else np.reshape(value, shape)
-            for value, shape in zip(given, shapes, strict=True)
-        ]
-        return cls(torch.from_numpy(np.concatenate(rows)), known)
+        known, n_atoms = frames.has(quantity.name), int(frames.offsets[-1])
+        shape = (n_atoms if quantity.per_atom else len(frames), *quantity.shape)
+        values = np.zeros(shape)
+        if known.any():
+            rows = np.repeat(known, frames.atom_counts) if quantity.per_atom else known
+            values[rows] = frames.column(quantity.name).reshape(shape)[rows]
+        return cls(torch.from_numpy(values), torch.from_numpy(known))
 
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
@@ -138,7 +93,7 @@ class Batches:
     def __init__(
         self,
         dataset: Dataset,
-        graphs: Sequence[Graph],
+        graphs: GraphStore,
         weights: Floats | None = None,
         heads: Integers | None = None,
     ) -> None:
@@ -149,15 +104,15 @@ class Batches:
 
     def make(self, indices: Integers) -> Batch:
         """The batch of these frames, in this order."""
-        frames = [self.dataset[int(k)] for k in indices]
-        graph = Graph.batch([self.graphs[int(k)] for k in indices])
+        frames, graph = self.dataset[indices], self.graphs.batch(indices)
         if self.heads is not None:
             graph = replace(graph, heads=torch.from_numpy(self.heads[indices]))
-        names = (f"Frame {k} ({f.source})" for k, f in zip(indices, frames, strict=True))
+        sources = frames.column("source").tolist()
+        self.dataset.count_read(len(indices))
         return Batch(
             graph=graph,
             frames=np.asarray(indices),
-            names=tuple(names),
+            names=tuple(f"Frame {k} ({s})" for k, s in zip(indices, sources, strict=True)),
             labels={quantity: Labels.of(quantity, frames) for quantity in QUANTITIES},
             weights=torch.from_numpy(self.weights[indices]),
         )

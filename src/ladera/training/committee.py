@@ -16,6 +16,7 @@ import numpy as np
 from ladera import loading, progress
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, TrainingError
+from ladera.executors import JOBS, opened
 from ladera.potential.committee import CALIBRATED, Calibration, Committee
 from ladera.processes import Processes, Task, available_cores, run_command
 from ladera.quantities import ENERGY, FORCES
@@ -143,7 +144,7 @@ def _train_members(
                 bar.show(epoch, in_words(row))
             heard[member] = len(rows)  # fewer where epochs after the checkpoint are done again
 
-    runner = Processes(
+    here = Processes(
         parallel,
         threads=max(1, cores // parallel),
         interval=0.5,
@@ -152,7 +153,11 @@ def _train_members(
     epochs = sum(member.config.epochs for member in members)
     teller = Teller(epochs)
     bar = progress.Task("epochs of all members", epochs, done=done + sum(heard.values()))
-    with bar, closing(runner.run(list(waiting), look)) as results:
+    with (
+        opened(section.executor, members[0].folder.path.parent / JOBS) as pool,
+        bar,
+        closing(pool.runner(here).run(list(waiting), look)) as results,
+    ):
         for task, (code, reason) in results:
             waiting[task].require_trained(code, reason)
 

@@ -24,7 +24,7 @@ from ladera.data.unit_names import FileUnits
 from ladera.models import registry
 from ladera.quantities import QUANTITIES
 from ladera.training.finetune.config import FinetuneConfig
-from ladera.training.optimizer_config import Adam, Cosine, OptimizerConfig, ScheduleConfig
+from ladera.training.optimizer_config import Adam, Cosine, OptimizerConfig, ScheduleConfig, StageTwo
 from ladera.training.sections import Fraction, Section, named
 
 if TYPE_CHECKING:
@@ -197,23 +197,6 @@ class LossConfig(Section):
         return any(getattr(self, quantity.name) for quantity in QUANTITIES)
 
 
-class StageTwo(Section):
-    """Other weights for the last epochs: energies often learn best after forces have been learned.
-
-    The best model is that of this stage.
-    """
-
-    start: Fraction = Field(0.75, description="When it begins, as a fraction of the epochs.")
-    energy: NonNegativeFloat | None = Field(None, description="loss.energy from then on.")
-    forces: NonNegativeFloat | None = Field(None, description="loss.forces from then on.")
-    stress: NonNegativeFloat | None = Field(None, description="loss.stress from then on.")
-    dipole: NonNegativeFloat | None = Field(None, description="loss.dipole from then on.")
-    charges: NonNegativeFloat | None = Field(None, description="loss.charges from then on.")
-    learning_rate: PositiveFloat | None = Field(
-        None, description="Constant learning rate from then on. Left out: the schedule goes on."
-    )
-
-
 class AtomsPerBatch(Section):
     """Batches of about the same number of atoms, for frames of different sizes."""
 
@@ -236,6 +219,10 @@ class CommitteeSection(Section):
         description="How many are trained at the same time, sharing the cores; as many as fit if "
         "left out.",
     )
+    executor: str | dict[str, Any] | None = Field(
+        None,
+        description="Have jobs of a queue train them: slurm, pbs, a YAML file, or the keys of one.",
+    )
 
 
 # --- all ---------------------------------------------------------------------------------------
@@ -253,6 +240,12 @@ class TrainingConfig(Section):
         description="Energy of a free atom of each element: from the free atoms among the frames "
         "(isolated_atoms), fitted (least_squares), the first if possible (automatic), or given "
         "in eV, such as {H: -13.6, O: -432.1}; of a fine-tuning also those of the base.",
+    )
+    energy_shift: Literal["mean", "none"] = Field(
+        "mean",
+        description="What each atom has beside its reference energy before anything is learned: "
+        "the mean over the training frames; or none, so that a free atom keeps its reference "
+        "energy, and bonds are learned from nothing.",
     )
     finetune: FinetuneConfig | None = Field(
         None,
@@ -364,6 +357,7 @@ class TrainingConfig(Section):
         """What has no meaning for a model that is there already."""
         unused = {
             "committee": self.committee is not None,
+            "energy_shift: none": self.energy_shift == "none",
             "optimizer.name: kalman": self.optimizer.name == "kalman",
             "optimizer.name: variable_projection": self.optimizer.name == "variable_projection",
         }

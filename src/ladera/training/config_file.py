@@ -12,11 +12,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ladera import inputs
+from ladera import inputs, yaml_text
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.files import write_text_atomic
 from ladera.schemas import Truth
-from ladera.training import yaml_text
 from ladera.training.config import TrainingConfig
 
 
@@ -60,7 +59,7 @@ def parse(
     ``name`` is what error messages call it; ``text`` is the YAML of it, whose lines they name.
     """
     for override in overrides:
-        _set(values, override)
+        set_value(values, override)
     try:
         return TrainingConfig.model_validate(values)
     except ValidationError as error:
@@ -93,41 +92,18 @@ _TEMPLATE = "'ladera template' shows what a configuration looks like"
 
 def read_yaml(path: Path, remedy: str = _TEMPLATE) -> dict[str, Any]:
     """The keys in a YAML file; ConfigError for one that is missing, no YAML or without keys."""
-    return _values(path, _read_text(path), remedy)
+    return yaml_text.keys_of(path, _read_text(path), remedy)
 
 
 def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(
-            f"There is no configuration file {path}; 'ladera template > {path}' makes one."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is no text in UTF-8 (line {_line(error)}); save it in that encoding."
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    return yaml_text.read(path, f"'ladera template > {path}' makes one.")
 
 
-def _line(error: UnicodeDecodeError) -> int:
-    return error.object[: error.start].count(b"\n") + 1
+def _values(path: Path, text: str) -> dict[str, Any]:
+    return yaml_text.keys_of(path, text, _TEMPLATE)
 
 
-def _values(path: Path, text: str, without_keys: str = _TEMPLATE) -> dict[str, Any]:
-    try:
-        values = yaml_text.load(text)
-    except yaml_text.YAMLTextError as error:
-        line = f", line {error.line}" if error.line else ""
-        remedy = "." if ";" in str(error) else "; correct that line."
-        raise ConfigError(f"{path}{line}: {error}{remedy}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no keys; {without_keys}.")
-    return values
-
-
-def _set(values: dict[str, Any], override: str) -> None:
+def set_value(values: dict[str, Any], override: str) -> None:
     """Put the value of ``a.b=c`` into nested dicts."""
     path, equals, text = override.partition("=")
     *sections, key = path.strip().split(".")
@@ -182,6 +158,22 @@ def _others(details: Sequence[ErrorDetails], path: str) -> str:
     return f" or {numbers[0].removeprefix('be ')}" if numbers else ""
 
 
+# What nequip, sevenn, nequix or mace-torch call our keys, where the words are not alike.
+_OTHER_CODES: Final = {
+    "r_max": "cutoff",
+    "l_max": "max_l",
+    "lmax": "max_l",
+    "num_layers": "layers",
+    "num_interactions": "layers",
+    "num_features": "channels",
+    "avg_num_neighbors": "average_neighbors",
+    "num_bessels": "num_radial",
+    "polynomial_cutoff_p": "cutoff_power",
+    "max_epochs": "epochs",
+    "lr": "learning_rate",
+}
+
+
 def _rank(detail: ErrorDetails) -> int:
     match detail["type"]:
         case "extra_forbidden":
@@ -205,7 +197,9 @@ def _explain(detail: ErrorDetails, others: str = "") -> str:
                 return f"'{key}' stands outside of '{home}', whose key it is; indent it there."
             if others_have := _elsewhere(path):
                 return f"'{path}' is a key of {others_have}; choose that, or leave the key out."
-            hint = did_you_mean(key, _keys(section))
+            keys = _keys(section)
+            there = _OTHER_CODES.get(key)
+            hint = f"did you mean '{there}'?" if there in keys else did_you_mean(key, keys)
             return f"'{path}' is not a key Ladera knows; {hint}"
         case "missing":
             return f"the key '{path}' is missing; give it a value."

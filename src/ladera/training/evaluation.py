@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,11 +14,11 @@ from ase.data import atomic_numbers, chemical_symbols
 from ladera.array_files import InParts, save_arrays
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
+from ladera.data.graphs import GraphStore
 from ladera.data.store import BLOCK, release
 from ladera.errors import DataError
 from ladera.extrapolation import Extrapolation
 from ladera.files import atomic_path
-from ladera.graph import Graph
 from ladera.labelling.asking import answers
 from ladera.labelling.labelled import Values
 from ladera.potential import Potential, Prediction
@@ -218,7 +218,7 @@ def evaluate_dataset(
     frame_index: Integers | None = None,
     *,
     head: str | None = None,
-    graphs: Sequence[Graph] | None = None,
+    graphs: GraphStore | None = None,
 ) -> Evaluation:
     """Predict all that a potential gives of every frame, whatever labels it has.
 

@@ -235,3 +235,22 @@ ScheduleConfig = Annotated[
     Field(discriminator="name"),
     named("name", "cosine"),
 ]
+
+# --- second stage ------------------------------------------------------------------------------
+
+
+class StageTwo(Section):
+    """Other weights for the last epochs: energies often learn best after forces have been learned.
+
+    The best model is that of this stage.
+    """
+
+    start: Fraction = Field(0.75, description="When it begins, as a fraction of the epochs.")
+    energy: NonNegativeFloat | None = Field(None, description="loss.energy from then on.")
+    forces: NonNegativeFloat | None = Field(None, description="loss.forces from then on.")
+    stress: NonNegativeFloat | None = Field(None, description="loss.stress from then on.")
+    dipole: NonNegativeFloat | None = Field(None, description="loss.dipole from then on.")
+    charges: NonNegativeFloat | None = Field(None, description="loss.charges from then on.")
+    learning_rate: PositiveFloat | None = Field(
+        None, description="Constant learning rate from then on. Left out: the schedule goes on."
+    )

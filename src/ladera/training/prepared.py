@@ -121,9 +121,11 @@ class Prepared:
         for block in view.blocks():
             forces = block.column("forces")[np.repeat(block.has("forces"), block.atom_counts)]
             squares, count = squares + float(np.sum(forces**2)), count + forces.size
+        mean = self.config.energy_shift == "mean"
+        shift = _energy_shift(view, references) if mean else 0.0
         return TrainingStatistics(
             reference_energies=references,
-            energy_shift=_energy_shift(view, references),
+            energy_shift=shift,
             force_scale=math.sqrt(squares / count) if count else 0.0,
         )
 

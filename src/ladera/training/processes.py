@@ -1,4 +1,7 @@
-"""Starting the processes of a run through lightning-fabric."""
+"""Starting the processes of a run through lightning-fabric.
+
+Which brings torch's compiler with it: a second and a half that only what trains waits for.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,18 @@ import logging
 import os
 import warnings
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from ladera.errors import ConfigError
 from ladera.potential import Potential
 from ladera.threads import torch_threads
 from ladera.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def launch(config: TrainingConfig) -> Fabric:
@@ -24,6 +29,10 @@ def launch(config: TrainingConfig) -> Fabric:
     Precision is not Fabric's business here: its float64 would round the loss to float32 on the
     way out, and the potential knows which of its numbers stay in float64.
     """
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     if config.device == "cuda" and torch.cuda.device_count() < config.processes:
         raise ConfigError(
             f"device is cuda with {config.processes} process(es), but torch finds "
@@ -36,6 +45,7 @@ def launch(config: TrainingConfig) -> Fabric:
         accelerator=config.device,
         devices=config.processes,
         strategy=DDPStrategy() if config.processes > 1 else "auto",
+        plugins=LightningEnvironment(),  # in a job of Slurm as anywhere: the processes are ours
     )
     fabric.launch()
     return fabric

@@ -43,7 +43,7 @@ from ladera.training.prepared import Prepared
 from ladera.training.processes import is_first_process
 
 if TYPE_CHECKING:
-    from ladera.graph import Graph
+    from ladera.data.graphs import GraphStore
     from ladera.potential import Potential
 
 _CONFIG: Final = "config.yaml"
@@ -148,7 +148,7 @@ class RunFolder:
         potential: Potential,
         best: Mapping[str, Any],
         *,
-        graphs: Sequence[Graph] | None = None,
+        graphs: GraphStore | None = None,
         finetune: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from ladera.data.graphs import GraphStore
 from ladera.errors import ConfigError
 from ladera.labelling.heads import names
 from ladera.models import registry
 from ladera.training import config_file
 from ladera.training import heads as head_names
-from ladera.training.batches import Batches, GraphStore
+from ladera.training.batches import Batches
 from ladera.training.loss import require_learnable
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class FromScratch:
         """A new potential; see :class:`Start`."""
         potential = self._new(prepared)
         if not resumed:
+            _require_neighbors(prepared, batches)
             graphs = (batches.graphs[int(k)] for k in prepared.train)
             potential.fit_statistics(graphs, prepared.statistics())
         return potential
@@ -116,3 +118,18 @@ class FromScratch:
 
     def result(self, trained: Potential) -> None:
         """Nothing to say."""
+
+
+def _require_neighbors(prepared: Prepared, batches: Batches) -> None:
+    """ConfigError when no atom of a training frame is within the cutoff of another.
+
+    A potential then has the same energy everywhere, and its training ends without a word.
+    """
+    if any(batches.graphs[int(k)].n_edges for k in prepared.train):
+        return
+    cutoff = prepared.model.cutoff
+    raise ConfigError(
+        f"model.cutoff is {cutoff:g} Angstrom, and no atom of the training frames has another one "
+        "that near, so that there is nothing to learn; raise it, or say in which units the "
+        "positions are with data.units."
+    )

@@ -29,7 +29,7 @@ def template() -> str:
         "# Configuration of `ladera train`. What stands here is the default, and may be left out,",
         "# but for data.files, model.architecture and model.cutoff, which must be given.",
         "# Units are Angstrom and eV.",
-        *_section(parse(example, "the template"), ""),
+        *commented(parse(example, "the template")),
     ]
     return "\n".join(lines) + "\n"
 
@@ -39,7 +39,8 @@ def schema() -> str:
     return json.dumps(TrainingConfig.model_json_schema(), indent=1) + "\n"
 
 
-def _section(section: BaseModel, indent: str) -> Iterator[str]:
+def commented(section: BaseModel, indent: str = "") -> Iterator[str]:
+    """The lines of a configuration in YAML, each key with what it is for."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if not indent:
@@ -48,7 +49,7 @@ def _section(section: BaseModel, indent: str) -> Iterator[str]:
         key = field.alias or name
         if isinstance(value, BaseModel):
             yield f"{indent}{key}:"
-            yield from _section(value, indent + "  ")
+            yield from commented(value, indent + "  ")
         else:
             # A label key that is named must be in the files; most files have no dipoles.
             off = isinstance(section, LabelKeys) and name not in section.model_fields_set

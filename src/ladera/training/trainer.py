@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ladera.arrays import Integers
+from ladera.data.graphs import GIBIBYTE, GraphStore
 from ladera.errors import ConfigError, TrainingError
 from ladera.interrupt import StopRequest
 from ladera.progress import Task
@@ -20,7 +21,7 @@ from ladera.quantities import MILLI, QUANTITIES, pretty
 from ladera.table_files import TableWriter
 from ladera.training import metrics
 from ladera.training.active_set import choose_active_set
-from ladera.training.batches import GIBIBYTE, Batches, GraphStore, in_order
+from ladera.training.batches import Batches, in_order
 from ladera.training.committee import train_committee
 from ladera.training.config import TrainingConfig
 from ladera.training.loss import COUNT, SQUARE, Objective

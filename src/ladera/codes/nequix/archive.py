@@ -59,6 +59,11 @@ class Archive:
             raise ModelFileError(
                 f"{path} is the form of a Nequix model for torch; give the .nqx file of the model."
             )
+        if line.startswith(b"{") and not newline:
+            raise ModelFileError(
+                f"{path} is a Nequix model that was cut short within its first line, the settings; "
+                "fetch it anew."
+            )
         self.settings = _settings(path, line)
         self._arrays, self._read = io.BytesIO(arrays), 0
 

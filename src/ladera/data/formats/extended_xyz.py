@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from io import StringIO
 from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
-from ladera.data.formats.labels import FileLabels, LabelKeys
+from ladera.data.formats.labels import STATE, FileLabels, LabelKeys
 from ladera.data.frame import Frame
 from ladera.data.text import (
     AtomTable,
@@ -78,6 +79,13 @@ def write(dataset: Dataset, path: Path, more: Iterable[Mapping[str, Any]] = repe
     with text_writer(path) as file:
         for frame, others in zip(dataset, more, strict=False):
             _write_frame(file, frame, others)
+
+
+def as_text(frame: Frame, more: Mapping[str, Any]) -> str:
+    """One frame as :func:`write` writes it."""
+    file = StringIO()
+    _write_frame(file, frame, more)
+    return file.getvalue()
 
 
 def _text_frames(reader: LineReader) -> Iterator[TextFrame]:
@@ -186,7 +194,7 @@ def _parse(
     """The frames of some texts with the same columns."""
     columns = _columns(batch[0].columns, _header_line(batch[0], path))
     atomic = {getattr(keys, quantity.name) for quantity in QUANTITIES if quantity.per_atom}
-    wanted = {"pos", "species", "Z", "numbers", "masses", "mass", *atomic}
+    wanted = {"pos", "species", "Z", "numbers", "masses", "mass", *STATE, *atomic}
     of_frames = keys.of_frames()
     dtype = np.dtype(
         [

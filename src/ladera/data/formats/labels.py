@@ -16,10 +16,12 @@ from ladera.data.frame import Frame
 from ladera.data.label_keys import LabelKeys, without
 from ladera.errors import DataError
 from ladera.quantities import QUANTITIES
+from ladera.structure import charge_said, spin_said
 from ladera.units import METAL, UnitSystem
 
 # Labels that few want: one that does not fit is passed over unless it was asked for.
 _UNASKED: Final = ("dipole", "charges")
+STATE: Final = ("initial_charges", "initial_magmoms")  # columns of charge and spin of the whole
 AT_ZERO_BROADENING: Final = "energy at zero broadening"  # where the energy is the free energy
 
 
@@ -86,6 +88,8 @@ class FileLabels:
             if value is not None:
                 frame = frame.with_(**{name: float(value[0])})
         self._look(frame, values)
+        if not self._keys.any_label:
+            frame = self._with_state(frame, values)
         return self._with_stress(frame, values)
 
     def check(self) -> None:
@@ -140,6 +144,27 @@ class FileLabels:
                 raise
             self._remark(name, f"{str(error).split('; ')[0].rstrip('.')}; it was not read")
             return None
+
+    def _with_state(self, frame: Frame, values: Mapping[str, Any]) -> Frame:
+        """Of a structure that is to be computed: with the charge that ASE's keys say.
+
+        A remark on the spin that they say, of which frames know nothing.
+        """
+        info = {key: value for key, value in values.items() if np.ndim(value) == 0}
+        arrays = {key: values[key] for key in STATE if np.ndim(values.get(key, 0)) > 0}
+        if spin := spin_said(info, arrays):
+            self._remark(
+                "spin",
+                f"{frame.source} has {' and '.join(spin)}, which was not read: a spin is the "
+                "multiplicity of an engine's settings",
+            )
+        if frame.total_charge is None and self._keys.total_charge == "total_charge":
+            try:
+                charge = charge_said(info, arrays)
+            except DataError as error:
+                raise DataError(f"{frame.source}: {error}") from None
+            return frame.with_(total_charge=charge or None)
+        return frame
 
     def _with_stress(self, frame: Frame, values: Mapping[str, Any]) -> Frame:
         """With the stress that a virial means, and without one where there is no volume."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ladera.potential import Potential
-    from ladera.simulation.run_folder import LogRow
+    from ladera.simulation.rows import LogRow
 
 PathLike = str | os.PathLike[str]
 

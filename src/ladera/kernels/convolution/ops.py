@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from ladera.kernels.autograd import arrays, asks_parameters, scratch, unused, zeros
+from ladera.kernels.autograd import arrays, asks_parameters, empty, scratch, unused, zeros
 from ladera.kernels.convolution import cpu, cuequivariance, reference
 from ladera.kernels.convolution.paths import Paths
 from ladera.kernels.cuequivariance import serves
@@ -83,7 +83,8 @@ class _ConvolveReverse(Function):
         ctx.save_for_backward(G, w, h, g)
         ctx.set_materialize_grads(False)
         *operands, received = arrays(G, w, h, g)
-        bars = zeros(G), zeros(w), zeros(h) if with_features else unused(h)
+        # The loops set what belongs to an edge, and add to what belongs to an atom.
+        bars = empty(G), empty(w), zeros(h) if with_features else unused(h)
         cpu.reverse(
             edges,
             paths.arrays,
@@ -106,7 +107,7 @@ class _ConvolveReverse(Function):
             unused(h) if dh is None else dh,
         )
         *operands, received = arrays(G, w, h, g)
-        bars = [zeros(tensor) for tensor in (G, w, h, g)]
+        bars = [empty(G), empty(w), zeros(h), zeros(g)]
         *operand_bars, received_bar = arrays(*bars)
         cpu.second(
             edges,

@@ -22,7 +22,7 @@ def forward(
     start: int, stop: int, atoms: Atoms, edges: Edges, table: Reals, S: Rows, b: Reals
 ) -> None:
     """S of the atoms ``start`` to ``stop``; ``b`` (5, n_functions) is scratch."""
-    K, n_atoms, n_lm = b.shape[1], atoms.elements.size, edges.harmonics.shape[0]
+    K, n_atoms, n_lm = b.shape[1], atoms.rows.shape[0], edges.harmonics.shape[0]
     n_elements = S.places.shape[0] // n_lm
     b0, b1, b2, b3 = b[0], b[1], b[2], b[3]
     zero = S.flat.dtype.type(0)
@@ -64,7 +64,7 @@ def reverse(
     b: Reals,
 ) -> None:
     """Add the gradients in distances and harmonics, from dE/dS; ``b`` (3, n_functions or more)."""
-    K, n_atoms, n_lm = b.shape[1], atoms.elements.size, edges.harmonics.shape[0]
+    K, n_atoms, n_lm = b.shape[1], atoms.rows.shape[0], edges.harmonics.shape[0]
     n_elements = S_bar.places.shape[0] // n_lm
     value, slope, total = b[0], b[1], b[2]
     zero = S_bar.flat.dtype.type(0)

@@ -18,6 +18,7 @@ from scipy.special import expit
 from ladera.arrays import Integers, Reals
 from ladera.kernels import edges, harmonics
 from ladera.kernels.edges import System
+from ladera.kernels.ghosts import Ghosts
 from ladera.kernels.mace.layers import Features, Memory, ProductStep, Run, SumStep
 from ladera.kernels.mace.layout import Atoms
 from ladera.kernels.mace.prepared import Preparation, Prepared
@@ -40,7 +41,10 @@ class Inference:
         self._norms = harmonics.norms(model.degree)
 
     def energies_and_edge_gradients(self, system: System) -> tuple[Reals, Reals]:
-        """Energies (n_atoms,) in eV, float64, and dE/dr_ij (n_edges, 3) in eV/Angstrom."""
+        """Energies (n_atoms,) in eV, float64, and dE/dr_ij (n_edges, 3) in eV/Angstrom.
+
+        Ghosts have 0.
+        """
         with self._lock:
             prepared, local = self._prepare(system)
             run, order, steps = self._forward(system, prepared, local)
@@ -49,8 +53,9 @@ class Inference:
                 readouts += np.einsum("ic,c->i", product.result.degrees[0], readout)
             for t in range(len(steps) - 1, -1, -1):
                 bar = self._reverse(run, steps, t, bar, prepared.readouts)
-            energies = np.empty(run.n_atoms)
-            energies[order] = prepared.constants[run.atoms.elements] + self.model.scale * readouts
+            constants = prepared.constants[run.atoms.elements[: run.n_owned]]
+            energies = np.zeros(run.n_atoms)
+            energies[order] = constants + self.model.scale * readouts
             return energies, self._edge_gradients(run)
 
     def invariants(self, system: System) -> Reals:
@@ -59,7 +64,7 @@ class Inference:
             prepared, local = self._prepare(system)
             prepared = self._preparation.unfolded(prepared)
             run, order, steps = self._forward(system, prepared, local)
-            invariants = np.empty((run.n_atoms, len(steps) * run.channels), self.numpy_dtype)
+            invariants = np.zeros((run.n_atoms, len(steps) * run.channels), self.numpy_dtype)
             features = [product.result.degrees[0] for _, product in steps]
             invariants[order] = np.concatenate(features, axis=1)
             return invariants
@@ -72,8 +77,12 @@ class Inference:
             found = []
             for _, product in steps:
                 degrees = product.result.degrees
-                parts = [part.reshape(run.n_atoms, -1, run.channels) for part in degrees]
-                features = np.empty_like(joined := np.concatenate(parts, axis=1))
+                parts = [
+                    part.reshape(run.n_owned, 2 * l + 1, run.channels)
+                    for l, part in enumerate(degrees)
+                ]
+                joined = np.concatenate(parts, axis=1)
+                features = np.zeros((run.n_atoms, *joined.shape[1:]), joined.dtype)
                 features[order] = joined
                 found.append(features)
             return found
@@ -81,15 +90,16 @@ class Inference:
     def _prepare(self, system: System) -> tuple[Prepared, Integers]:
         """What the elements of a system need, and which of them each atom is."""
         present, local = np.unique(system.species, return_inverse=True)
-        return self._preparation.of(tuple(present.tolist())), local
+        return self._preparation.of(tuple(present.tolist()) or (0,)), local
 
     def _forward(
         self, system: System, prepared: Prepared, local: Integers
     ) -> tuple[Run, Integers, list[tuple[SumStep, ProductStep]]]:
         """The run, the order of its atoms, and its layers, which hold their results."""
-        order = np.argsort(local, kind="stable")
+        order = np.argsort(local[: len(system.row_pointer) - 1], kind="stable")
         atoms = arrange(local, order, system.row_pointer, system.neighbors, prepared)
-        run = self._start(prepared, atoms, system.vectors)
+        ghosts = None if system.halo is None else Ghosts(system.halo, order)
+        run = self._start(prepared, atoms, ghosts, system.vectors)
         steps: list[tuple[SumStep, ProductStep]] = []
         for t, layers in enumerate(zip(prepared.sums, prepared.products, strict=True)):
             summation = SumStep(run, layers[0], t, steps[-1][1].result if steps else None)
@@ -111,6 +121,8 @@ class Inference:
                     following.send(start, stop)
 
             run.shares.atoms(work)
+            if following is not None:
+                following.send_to_ghosts()
         return run, order, steps
 
     def _reverse(
@@ -131,6 +143,7 @@ class Inference:
         run.shares.atoms(work)
         if t == 0:
             return bar
+        summation.collect_from_ghosts()
 
         def collect(thread: int, start: int, stop: int) -> None:
             summation.collect(start, stop)
@@ -160,11 +173,15 @@ class Inference:
         gradient.degrees[0][:] = bar
         return values[:, 0].copy(), gradient
 
-    def _start(self, prepared: Prepared, atoms: Atoms, vectors: Reals) -> Run:
+    def _start(
+        self, prepared: Prepared, atoms: Atoms, ghosts: Ghosts | None, vectors: Reals
+    ) -> Run:
         degree, n_edges = self.model.degree, len(vectors)
+        elements = atoms.elements[: len(atoms.rows)]
         run = Run(
             atoms=atoms,
-            starts=np.searchsorted(atoms.elements, range(len(prepared.present) + 1)).tolist(),
+            ghosts=ghosts,
+            starts=np.searchsorted(elements, range(len(prepared.present) + 1)).tolist(),
             channels=self.model.channels,
             degree=degree,
             shares=Shares(atoms.rows[:, 1] - atoms.rows[:, 0] + ATOM_COST),
@@ -204,16 +221,18 @@ def arrange(
     neighbors: Integers,
     prepared: Prepared,
 ) -> Atoms:
-    """Atoms in this order, from those of the graph."""
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
+    """Atoms in this order, from those of the graph; ghosts stay where they are, behind them."""
+    n_owned = len(order)
+    rank = np.arange(len(elements))
+    rank[order] = np.arange(n_owned)
     rows = np.stack([row_pointer[:-1], row_pointer[1:]], axis=1)[order]
     if prepared.pair_base.any():
-        centers = np.repeat(elements, np.diff(row_pointer))
+        centers = np.repeat(elements[:n_owned], np.diff(row_pointer))
         pairs = prepared.pair_base[centers, elements[neighbors]]
     else:
         pairs = np.zeros(len(neighbors), np.int64)
-    return Atoms(elements[order], rows, rank[neighbors], pairs)
+    ordered = np.concatenate([elements[order], elements[n_owned:]])
+    return Atoms(ordered, rows, rank[neighbors], pairs)
 
 
 def _silu(x: Reals) -> tuple[Reals, Reals]:

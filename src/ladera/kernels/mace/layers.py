@@ -9,6 +9,7 @@ import numpy as np
 
 from ladera.arrays import Reals
 from ladera.kernels.edges import EdgeGradients, Edges
+from ladera.kernels.ghosts import Ghosts
 from ladera.kernels.mace import density, first_layer, gates, messages, products
 from ladera.kernels.mace.layout import Atoms, Rows, blocks, layout
 from ladera.kernels.mace.linear import Linear, multiply
@@ -33,9 +34,13 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One evaluation: the structure, its edges, and gradients that all layers add to."""
+    """One evaluation: the structure, its edges, and gradients that all layers add to.
+
+    Loops go over owned atoms, which are all where there are no ghosts.
+    """
 
     atoms: Atoms
+    ghosts: Ghosts | None
     starts: list[int]  # where each element's atoms start; one more at the stop
     channels: int
     degree: int
@@ -45,8 +50,13 @@ class Run:
     memory: Memory
 
     @property
+    def n_owned(self) -> int:
+        """How many atoms the loops go over."""
+        return len(self.atoms.rows)
+
+    @property
     def n_atoms(self) -> int:
-        """How many atoms there are."""
+        """How many atoms there are with ghosts."""
         return len(self.atoms.elements)
 
     def most_neighbors(self, start: int, stop: int) -> int:
@@ -55,25 +65,22 @@ class Run:
         return int((rows[:, 1] - rows[:, 0]).max(initial=0))
 
     def features(self, name: str, columns: tuple[int, ...], channels: int) -> Features:
-        """Room for features that have ``columns[l]`` rows of (l, m)."""
+        """Room for features of owned atoms that have ``columns[l]`` rows of (l, m)."""
         size = sum((2 * l + 1) * count for l, count in enumerate(columns))
-        flat = self.memory.get(name, self.n_atoms * size * channels)
-        return Features.of(self, flat, columns, channels)
+        flat = self.memory.get(name, self.n_owned * size * channels)
+        return Features(self, flat, columns, self.n_owned, channels)
 
 
-@dataclass(frozen=True, eq=False)
 class Features:
-    """Features of all atoms, the matrices of all degrees one after another."""
+    """Features of atoms in a flat buffer, the matrices of all degrees one after another."""
 
-    run: Run
-    rows: Rows
-    degrees: list[Reals]  # (n_atoms * (2 l + 1), columns * channels) each
-
-    @classmethod
-    def of(cls, run: Run, flat: Reals, columns: tuple[int, ...], channels: int) -> Features:
-        """In a flat buffer."""
-        degrees = blocks(flat, columns, run.n_atoms, channels)
-        return cls(run, Rows(flat, layout(columns)), degrees)
+    def __init__(
+        self, run: Run, flat: Reals, columns: tuple[int, ...], n_atoms: int, channels: int
+    ) -> None:
+        self.run = run
+        self.rows = Rows(flat, layout(columns))
+        # (n_atoms * (2 l + 1), columns * channels) each
+        self.degrees = blocks(flat, columns, n_atoms, channels)
 
     def part(self, start: int, stop: int) -> list[Reals]:
         """The matrices of a range of atoms."""
@@ -111,20 +118,41 @@ class SumStep:
             self.message, self.message_bar, self.open, self.open_bar = features
             self.gated = run.features("gated", ones, run.channels)
         if layer.density is not None:
-            self.inverse = run.memory.get(f"inverse{t}", run.n_atoms)
+            self.inverse = run.memory.get(f"inverse{t}", run.n_owned)
         if h is None or layer.couplings is None:
             return
         senders = (1,) * len(layer.up.degrees)
-        self.x = run.features(f"x{t}", senders, self.width)
-        size = self.x.rows.flat.size
-        copies = run.memory.get("x_bar", run.shares.count * size).reshape(-1, size)
-        self.x_bars = [Features.of(run, copy, senders, self.width) for copy in copies]
+        size = run.n_atoms * sum(2 * l + 1 for l in range(len(senders))) * self.width
+        flat = run.memory.get(f"x{t}", size), run.memory.get("x_bar", run.shares.count * size)
+        copies = (flat[1][k * size : (k + 1) * size] for k in range(run.shares.count))
+        self.x, *self.x_bars = (
+            Features(run, buffer, senders, run.n_atoms, self.width) for buffer in (flat[0], *copies)
+        )
         self.h_bar = run.features(f"h_bar{t}", (1,) * layer.n_input, run.channels)
 
     def send(self, start: int, stop: int) -> None:
         """What these atoms give to their neighbours' messages."""
         if self.h is not None:
             self.h.times(self.layer.up, self.x, start, stop)
+
+    def send_to_ghosts(self) -> None:
+        """Ghosts give what their owners do."""
+        if self.run.ghosts is not None:
+            self.run.ghosts.send(self._of_atoms(self.x))
+
+    def collect_from_ghosts(self) -> None:
+        """Add dE/dx of ghosts, from all threads, to that of their owners."""
+        if self.run.ghosts is None:
+            return
+        first, *others = self.x_bars
+        for other in others:
+            ghosts = (each.part(self.run.n_owned, self.run.n_atoms) for each in (first, other))
+            for total, part in zip(*ghosts, strict=True):
+                total += part
+        self.run.ghosts.collect(self._of_atoms(first))
+
+    def _of_atoms(self, features: Features) -> list[Reals]:
+        return [_by_atom(block, self.run.n_atoms) for block in features.degrees]
 
     def forward(self, start: int, stop: int) -> None:
         """A of these atoms."""
@@ -143,7 +171,7 @@ class SumStep:
                 start, stop, run.atoms, run.edges, layer.density, layer.least_density, self.inverse
             )
             for block in self.message.part(start, stop):
-                block.reshape(stop - start, -1)[:] *= self.inverse[start:stop, None]
+                _by_atom(block, stop - start)[:] *= self.inverse[start:stop, None]
         if layer.gate is not None:
             self._gate(layer.gate, start, stop)
 
@@ -204,13 +232,19 @@ class SumStep:
         bar = np.zeros(stop - start, inverse.dtype)
         messages = (features.part(start, stop) for features in (self.message, self.message_bar))
         for value, gradient in zip(*messages, strict=True):
-            bar -= np.einsum("ik,ik->i", *(x.reshape(stop - start, -1) for x in (value, gradient)))
-            gradient.reshape(stop - start, -1)[:] *= inverse[:, None]
+            rows = [_by_atom(block, stop - start) for block in (value, gradient)]
+            bar -= np.einsum("ik,ik->i", *rows)
+            rows[1][:] *= inverse[:, None]
         bar *= inverse
         density.reverse(start, stop, run.atoms, run.edges, table, bar, run.bars.distance)
 
     def _scratch(self, plan: messages.Couplings, start: int, stop: int) -> messages.Scratch:
         return messages.make_scratch(plan, self.run.most_neighbors(start, stop))
+
+
+def _by_atom(block: Reals, n_atoms: int) -> Reals:
+    """Rows (l, m) of atoms (n_atoms * (2 l + 1), n) as one row for each, also where none is."""
+    return block.reshape(n_atoms, len(block) // max(n_atoms, 1) * block.shape[1])
 
 
 class ProductStep:

@@ -20,8 +20,8 @@ from ladera.kernels.compilation import inlined
 class Atoms(NamedTuple):
     """Atoms in the order of the loops, sorted by element; their edges in the order of the graph."""
 
-    elements: Integers  # (n_atoms,) among the elements present
-    rows: Integers  # (n_atoms, 2) where the edges of an atom start and stop
+    elements: Integers  # (n_atoms,) among the elements present; of ghosts behind all others
+    rows: Integers  # (n_owned, 2) where the edges of an atom start and stop; ghosts have none
     senders: Integers  # (n_edges,) the neighbour
     pairs: Integers  # (n_edges,) first coefficient of the splines of its elements
 

@@ -119,10 +119,11 @@ def forward(
 ) -> None:
     """M of the atoms ``start`` to ``stop`` from what their neighbours send, x."""
     w, f, Z = scratch.w, scratch.f, scratch.Z
-    C, n_paths, n_atoms = w.shape[1], plan.source_start.size - 1, atoms.elements.size
+    C, n_paths = w.shape[1], plan.source_start.size - 1
+    n_atoms, n_owned = atoms.elements.size, atoms.rows.shape[0]
     for i in range(start, stop):
         edge_start, edge_stop = atoms.rows[i, 0], atoms.rows[i, 1]
-        clear(M, n_atoms, i, C)
+        clear(M, n_owned, i, C)
         _fill_couplings(plan, edge_start, edge_stop - edge_start, edges, scratch)
         for e in range(edge_start, edge_stop, LANES):
             here = slice(e - edge_start, e - edge_start + LANES)
@@ -147,12 +148,12 @@ def forward(
                             lanes.times(sent, w[lane], f[lane])
                     k, term_stop = plan.term_start[s], plan.term_start[s + 1]
                     while k + 1 < term_stop:
-                        one = M.flat[span(M, plan.target[k], n_atoms, i, C)]
-                        two = M.flat[span(M, plan.target[k + 1], n_atoms, i, C)]
+                        one = M.flat[span(M, plan.target[k], n_owned, i, C)]
+                        two = M.flat[span(M, plan.target[k + 1], n_owned, i, C)]
                         lanes.add_two(one, two, Z[k, here], Z[k + 1, here], f)
                         k += 2
                     if k < term_stop:
-                        lanes.add(M.flat[span(M, plan.target[k], n_atoms, i, C)], Z[k, here], f)
+                        lanes.add(M.flat[span(M, plan.target[k], n_owned, i, C)], Z[k, here], f)
 
 
 @simd
@@ -171,7 +172,8 @@ def reverse(
     """Add the gradients in distances, harmonics and senders' features, from dE/dM."""
     w, slope, f, f_bar = scratch.w, scratch.slope, scratch.f, scratch.f_bar
     Z, Z_bar = scratch.Z, scratch.Z_bar
-    C, n_paths, n_atoms = w.shape[1], plan.source_start.size - 1, atoms.elements.size
+    C, n_paths = w.shape[1], plan.source_start.size - 1
+    n_atoms, n_owned = atoms.elements.size, atoms.rows.shape[0]
     for i in range(start, stop):
         edge_start, edge_stop = atoms.rows[i, 0], atoms.rows[i, 1]
         _fill_couplings(plan, edge_start, edge_stop - edge_start, edges, scratch)
@@ -190,15 +192,15 @@ def reverse(
                         lanes.times_and_clear(sent, w[lane], f[lane], f_bar[lane])
                     k, term_stop = plan.term_start[s], plan.term_start[s + 1]
                     while k + 1 < term_stop:
-                        one = M_bar.flat[span(M_bar, plan.target[k], n_atoms, i, C)]
-                        two = M_bar.flat[span(M_bar, plan.target[k + 1], n_atoms, i, C)]
+                        one = M_bar.flat[span(M_bar, plan.target[k], n_owned, i, C)]
+                        two = M_bar.flat[span(M_bar, plan.target[k + 1], n_owned, i, C)]
                         y, y_bar = Z[k + 1, here], Z_bar[k + 1, here]
                         lanes.add_two_reverse(
                             one, two, Z[k, here], y, Z_bar[k, here], y_bar, f, f_bar
                         )
                         k += 2
                     if k < term_stop:
-                        one = M_bar.flat[span(M_bar, plan.target[k], n_atoms, i, C)]
+                        one = M_bar.flat[span(M_bar, plan.target[k], n_owned, i, C)]
                         lanes.add_reverse(one, Z[k, here], Z_bar[k, here], f, f_bar)
                     for lane in range(min(LANES, edge_stop - e)):
                         sender = atoms.senders[e + lane]

@@ -30,7 +30,7 @@ def forward(
     values: Reals,
 ) -> None:
     """B of the atoms ``start`` to ``stop``; ``values`` as in :class:`Scratch`."""
-    C, n_atoms = values.shape[1], atoms.elements.size
+    C, n_atoms = values.shape[1], atoms.rows.shape[0]
     values[0, :] = 1
     for i in range(start, stop):
         weights = coefficients[atoms.elements[i]]
@@ -73,7 +73,7 @@ def reverse(
     Walks the prefixes down and, when one is left, passes on what its extensions gave it.
     """
     values, bars = scratch.values, scratch.bars
-    C, n_atoms = values.shape[1], atoms.elements.size
+    C, n_atoms = values.shape[1], atoms.rows.shape[0]
     values[0, :] = 1
     for i in range(start, stop):
         weights = coefficients[atoms.elements[i]]

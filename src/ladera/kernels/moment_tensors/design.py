@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ladera.arrays import Floats
-from ladera.kernels.moment_tensors.design_loops import (
+from ladera.kernels.moment_tensors.design_arrays import (
     LANES,
     NARROW,
     Atoms,
@@ -27,8 +27,8 @@ from ladera.kernels.moment_tensors.design_loops import (
     Functions,
     Scratch,
     Tables,
-    add_rows,
 )
+from ladera.kernels.moment_tensors.design_loops import add_rows
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.kernels.threads import Shares
 

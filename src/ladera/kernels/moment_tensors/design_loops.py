@@ -1,102 +1,25 @@
 """Loops over atoms that fill the rows of the linear problem; see :mod:`~.design`.
 
-Tangents go through the program several at a time, those of each moment being contiguous: LANES
-along coordinates, on which all moments depend, and NARROW along the coefficients of one radial
-function, with the few products that depend on it.
+Tangents along coordinates, on which all moments depend, go through the program LANES at a time,
+those of each moment being contiguous; those along the coefficients of radial functions do in
+:mod:`~.radial_columns`.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
 import numpy as np
 
-from ladera.arrays import Floats, Integers
+from ladera.arrays import Floats
 from ladera.kernels.compilation import inlined, simd
-
-LANES: Final = 24  # three axes times the numbers of a SIMD register
-NARROW: Final = 8
-
-
-class Tables(NamedTuple):
-    """A program as the loops walk it: all products of a moment one after the other.
-
-    Indices that go into arrays in the innermost loops are unsigned, which spares a comparison.
-    """
-
-    radial: Integers  # (n_basic,) mu of each basic moment
-    monomial: Integers  # (n_basic,)
-    exponents: Integers  # (n_monomials, 3)
-    lower: Integers  # (n_monomials, 3) the monomial with one factor less; 0 where there is none
-    made: Integers  # (n_made,) moments that products make, in the order in which they are complete
-    start: Integers  # (n_made + 1,) products of each
-    first: Integers  # (n_products,)
-    second: Integers  # (n_products,)
-    factor: Floats  # (n_products,)
-    scalars: Integers  # (n_scalars,)
-
-
-class Chain(NamedTuple):
-    """The terms of sums over products that depend on each radial function, in their order.
-
-    Forward, the tangent of ``moment[n]`` is the sum of factor M_other times the tangent of ``one``
-    over the terms start[n] to start[n + 1]; in reverse, the bar of ``moment[n]`` goes to ``one``.
-    """
-
-    bounds: Integers  # (n_radial + 1,) moments of each radial function
-    moment: Integers  # (n_moments,)
-    start: Integers  # (n_moments + 1,)
-    one: Integers  # (n_terms,)
-    other: Integers  # (n_terms,)
-    factor: Floats  # (n_terms,)
-
-
-class Chains(NamedTuple):
-    """What depends on each radial function."""
-
-    forward: Chain
-    reverse: Chain
-    start: Integers  # (n_radial + 1,) of ``basic``
-    basic: Integers  # basic moments whose bars change with the coefficients of a radial function
-
-
-class Atoms(NamedTuple):
-    """The neighbours of each atom of a frame."""
-
-    row_pointer: Integers  # (n_atoms + 1,)
-    neighbors: Integers  # (n_edges,)
-    vectors: Floats  # (n_edges, 3)
-    elements: Integers  # (n_atoms,)
-
-
-class Functions(NamedTuple):
-    """Radial functions, and what the invariant functions count for in the present energy."""
-
-    coefficients: Floats  # (n_species, n_species, n_radial, size)
-    weights: Floats  # (n_scalars,)
-    minimum: float
-    cutoff: float
-
-
-class Scratch(NamedTuple):
-    """Of one atom; ``width`` is a multiple of LANES, and edge e has the places 3 e to 3 e + 2."""
-
-    basis: Floats  # (size, width) Q of the edge, three times
-    basis_slope: Floats  # (size, width) dQ/dr u
-    radial: Floats  # (n_radial, width) f_mu, three times
-    radial_slope: Floats  # (n_radial, width) f_mu' u
-    monomials: Floats  # (n_monomials, width) u^abc, three times
-    monomial_slopes: Floats  # (n_monomials, width) its gradient in r_ij
-    slopes: Floats  # (n_basic, width) gradient of the basic moments in r_ij
-    moments: Floats  # (n_moments,)
-    bars: Floats  # (n_moments,) dE/dM
-    tangents: Floats  # (n_moments, LANES)
-    narrow: Floats  # (n_moments, NARROW)
-    bar_narrow: Floats  # (n_moments, NARROW)
-    mixed: Floats  # (NARROW, width) d^2 E / dc dr_ij
-    columns: Integers  # (NARROW,) of these c
-    sums: Floats  # (n_radial, width) sum_k dE/dM_k u^abc of the moments of a radial function
-    sum_slopes: Floats  # (n_radial, width) and its gradient in r_ij
+from ladera.kernels.moment_tensors.design_arrays import (
+    LANES,
+    Atoms,
+    Chains,
+    Functions,
+    Scratch,
+    Tables,
+)
+from ladera.kernels.moment_tensors.radial_columns import add_radial_columns
 
 
 @simd
@@ -129,7 +52,7 @@ def add_rows(
         if radial:
             _bars(tables, functions.weights, ws)
             _sums(width, tables, ws)
-            _add_radial_columns(i, first, last, atoms, tables, chains, functions, ws, rows)
+            add_radial_columns(i, first, last, atoms, tables, chains, functions, ws, rows)
 
 
 @inlined
@@ -298,154 +221,3 @@ def _sums(width: int, tables: Tables, ws: Scratch) -> None:
         for place in range(width):
             ws.sums[mu, place] += bar * ws.monomials[v, place]
             ws.sum_slopes[mu, place] += bar * ws.monomial_slopes[v, place]
-
-
-@inlined
-def _add_radial_columns(
-    i: int,
-    first: int,
-    last: int,
-    atoms: Atoms,
-    tables: Tables,
-    chains: Chains,
-    functions: Functions,
-    ws: Scratch,
-    rows: Floats,
-) -> None:
-    """What the radial coefficients change in the present energy and its gradients."""
-    n_species, _, n_radial, size = functions.coefficients.shape
-    for mu in range(chains.start.size - 1):  # a pruned model may use no more of them
-        for block in range(0, n_species * size, NARROW):
-            _basic_changes(mu, block, first, last, atoms, tables, ws)
-            _narrow_tangents(mu, chains, ws)
-            _mixed(mu, block, first, last, atoms, chains, ws)
-            for lane in range(min(NARROW, n_species * size - block)):
-                element, b = divmod(block + lane, size)
-                pair = atoms.elements[i] * n_species + element
-                ws.columns[lane] = tables.scalars.size + (pair * n_radial + mu) * size + b
-            _collect_mixed(i, first, last, min(NARROW, n_species * size - block), atoms, ws, rows)
-            for k in range(tables.radial.size):
-                for lane in range(min(NARROW, n_species * size - block)):
-                    rows[0, ws.columns[lane]] += ws.bars[k] * ws.narrow[k, lane]
-
-
-@inlined
-def _basic_changes(
-    mu: int, block: int, first: int, last: int, atoms: Atoms, tables: Tables, ws: Scratch
-) -> None:
-    """Tangents of the basic moments for some coefficients of a radial function."""
-    size, n_basic = ws.basis.shape[0], tables.radial.size
-    ws.narrow[:] = 0.0
-    for k in range(n_basic):
-        if tables.radial[k] != mu:
-            continue
-        v = tables.monomial[k]
-        for e in range(last - first):
-            lane = atoms.elements[atoms.neighbors[first + e]] * size - block
-            for b in range(max(0, -lane), min(size, NARROW - lane)):
-                ws.narrow[k, lane + b] += ws.basis[b, 3 * e] * ws.monomials[v, 3 * e]
-
-
-@simd
-def _narrow_tangents(mu: int, chains: Chains, ws: Scratch) -> None:
-    """From the tangents of the basic moments those of all, and of dE/dM."""
-    chain = chains.forward
-    for n in range(chain.bounds[mu], chain.bounds[mu + 1]):
-        first, last = chain.start[n], chain.start[n + 1]
-        _narrow_sum(first, last, chain, ws.moments, ws.narrow, ws.narrow[chain.moment[n]])
-    ws.bar_narrow[:] = 0.0
-    chain = chains.reverse
-    for n in range(chain.bounds[mu], chain.bounds[mu + 1]):
-        bar, of_bar = ws.bars[chain.moment[n]], ws.bar_narrow[chain.moment[n]]
-        _narrow_spread(chain.start[n], chain.start[n + 1], bar, of_bar, chain, ws)
-
-
-# For so few lanes LLVM does not check whether arrays overlap, and would take one number after the
-# other; so all are read before one is written.
-
-
-@inlined
-def _narrow_sum(
-    first: int, last: int, chain: Chain, moments: Floats, tangents: Floats, total: Floats
-) -> None:
-    t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = 0.0
-    for term in range(first, last):
-        value, t = chain.factor[term] * moments[chain.other[term]], tangents[chain.one[term]]
-        t0 += value * t[0]
-        t1 += value * t[1]
-        t2 += value * t[2]
-        t3 += value * t[3]
-        t4 += value * t[4]
-        t5 += value * t[5]
-        t6 += value * t[6]
-        t7 += value * t[7]
-    total[0], total[1], total[2], total[3] = t0, t1, t2, t3
-    total[4], total[5], total[6], total[7] = t4, t5, t6, t7
-
-
-@inlined
-def _narrow_spread(
-    first: int, last: int, bar: float, of_bar: Floats, chain: Chain, ws: Scratch
-) -> None:
-    b0, b1, b2, b3 = of_bar[0], of_bar[1], of_bar[2], of_bar[3]
-    b4, b5, b6, b7 = of_bar[4], of_bar[5], of_bar[6], of_bar[7]
-    for term in range(first, last):
-        factor, number = chain.factor[term], chain.other[term]
-        v, w = factor * ws.moments[number], factor * bar
-        t, one = ws.narrow[number], ws.bar_narrow[chain.one[term]]
-        t0, t1, t2, t3 = one[0], one[1], one[2], one[3]
-        t4, t5, t6, t7 = one[4], one[5], one[6], one[7]
-        t0 += v * b0 + w * t[0]
-        t1 += v * b1 + w * t[1]
-        t2 += v * b2 + w * t[2]
-        t3 += v * b3 + w * t[3]
-        t4 += v * b4 + w * t[4]
-        t5 += v * b5 + w * t[5]
-        t6 += v * b6 + w * t[6]
-        t7 += v * b7 + w * t[7]
-        one[0], one[1], one[2], one[3] = t0, t1, t2, t3
-        one[4], one[5], one[6], one[7] = t4, t5, t6, t7
-
-
-@inlined
-def _mixed(
-    mu: int, block: int, first: int, last: int, atoms: Atoms, chains: Chains, ws: Scratch
-) -> None:
-    """d^2 E / dc dr_ij: by the slope of the edge itself, and by the bars that c changes."""
-    size, n_lanes = ws.basis.shape[0], ws.mixed.shape[0]
-    width = 3 * (last - first)
-    ws.mixed[:, :width] = 0.0
-    for e in range(last - first):
-        lane = atoms.elements[atoms.neighbors[first + e]] * size - block
-        for b in range(max(0, -lane), min(size, NARROW - lane)):
-            mixed = ws.mixed[lane + b]
-            for place in range(3 * e, 3 * e + 3):
-                mixed[place] = (
-                    ws.basis_slope[b, place] * ws.sums[mu, place]
-                    + ws.basis[b, place] * ws.sum_slopes[mu, place]
-                )
-    for lane in range(n_lanes):
-        mixed = ws.mixed[lane]
-        for n in range(chains.start[mu], chains.start[mu + 1]):
-            k = chains.basic[n]
-            value, slopes = ws.bar_narrow[k, lane], ws.slopes[k]
-            for place in range(width):
-                mixed[place] += value * slopes[place]
-
-
-@inlined
-def _collect_mixed(
-    i: int, first: int, last: int, count: int, atoms: Atoms, ws: Scratch, rows: Floats
-) -> None:
-    """Add d^2 E / dc dr_ij of some coefficients to the rows of positions and strain."""
-    strain = 1 + 3 * atoms.elements.size
-    for place in range(3 * (last - first)):
-        e, axis = first + place // 3, place % 3
-        of_neighbor, of_center = rows[1 + 3 * atoms.neighbors[e] + axis], rows[1 + 3 * i + axis]
-        for lane in range(count):
-            of_neighbor[ws.columns[lane]] += ws.mixed[lane, place]
-            of_center[ws.columns[lane]] -= ws.mixed[lane, place]
-        for other in range(axis + 1 if rows.shape[0] > strain else 0):
-            row, length = rows[strain + axis * (axis + 1) // 2 + other], atoms.vectors[e, other]
-            for lane in range(count):
-                row[ws.columns[lane]] += length * ws.mixed[lane, place]

@@ -62,7 +62,7 @@ class Blocks:
 
     def __init__(self, edges: Edges, dtype: np.dtype[Any]) -> None:
         counts = np.diff(edges.row_pointer)
-        self.order: Integers = np.lexsort((counts, edges.elements))
+        self.order: Integers = np.lexsort((counts, edges.elements[: len(counts)]))
         self.dtype = dtype
         self.count = -(-len(counts) // lanes_of(dtype))
         self.slots = (int(counts.max(initial=0)) + TOGETHER - 1) // TOGETHER * TOGETHER
@@ -99,7 +99,7 @@ def functions(tables: Tables, radial: RadialTables, edges: Edges) -> Reals:
     """The invariant functions of each atom, (n_atoms, n_scalars)."""
     blocks = Blocks(edges, tables.dtype)
     model = Functions(radial, tables.sums, tables.every_product, tables.scalars)
-    result = np.empty((len(edges.elements), len(tables.scalars)), tables.dtype)
+    result = np.zeros((len(edges.elements), len(tables.scalars)), tables.dtype)
 
     def work(thread: int, start: int, stop: int) -> None:
         near = blocks.neighborhood(radial, tables.sums)

@@ -54,7 +54,7 @@ class Edges(NamedTuple):
     """The edges of a structure."""
 
     vectors: Reals  # (n_edges, 3), Angstrom
-    row_pointer: Integers  # (n_atoms + 1,)
+    row_pointer: Integers  # (n_atoms + 1,), or of the first atoms: others are left out
     neighbors: Integers  # (n_edges,)
     elements: Integers  # (n_atoms,)
 

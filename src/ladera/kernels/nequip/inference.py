@@ -18,6 +18,7 @@ from scipy.special import expit
 from ladera.arrays import Floats, Integers, Reals
 from ladera.kernels import edges, harmonics
 from ladera.kernels.edges import System
+from ladera.kernels.ghosts import Ghosts
 from ladera.kernels.nequip.layers import Memory, Run, Step
 from ladera.kernels.nequip.messages import Surroundings
 from ladera.kernels.nequip.panels import Features
@@ -61,16 +62,18 @@ class _Evaluation:
     def __init__(self, inference: Inference, system: System) -> None:
         self.inference, self.system = inference, system
         present, local = np.unique(system.species, return_inverse=True)
-        self.prepared = inference._preparation.of(tuple(present.tolist()))
-        self.order = np.argsort(local, kind="stable")
+        self.prepared = inference._preparation.of(tuple(present.tolist()) or (0,))
+        n_owned = len(system.row_pointer) - 1
+        self.order = np.argsort(local[:n_owned], kind="stable")
         self.geometry = _fill(system.vectors, self.prepared, inference)
         self.kept = np.flatnonzero(self.geometry.distance < np.float64(inference.model.cutoff))
         around = _arrange(local, self.order, system, self.geometry, self.kept, self.prepared)
         n_lm, dtype = around.harmonics.shape[1], inference.numpy_dtype
         elements = local[self.order]
         self.run = Run(
-            elements=elements,
-            starts=np.searchsorted(elements, range(len(present) + 1)).tolist(),
+            elements=np.concatenate([elements, local[n_owned:]]),
+            ghosts=None if system.halo is None else Ghosts(system.halo, self.order),
+            starts=np.searchsorted(elements, range(len(self.prepared.present) + 1)).tolist(),
             around=around,
             bars=np.zeros((len(self.kept), n_lm + 1), dtype),
             memory=inference._memory,
@@ -98,9 +101,11 @@ class _Evaluation:
                     following.send(start, stop)
 
             self.shares.atoms(work)
+            if following is not None:
+                following.send_to_ghosts()
 
     def energies(self) -> Floats:
-        """Energies (n_atoms,) in eV; the gradients in the last features wait for the way back."""
+        """Energies (n_atoms,) in eV, of ghosts 0; gradients in the last features wait."""
         model, prepared, last = self.inference.model, self.prepared, self.steps[-1].result
         values, slopes, readout = last.scalars(0).astype(np.float64), [], model.readout
         values = values @ readout.weights[0]
@@ -108,15 +113,15 @@ class _Evaluation:
             sigmoid = expit(values)
             slopes.append(readout.factor * sigmoid * (1 + values * (1 - sigmoid)))
             values = readout.factor * values * sigmoid @ weight
-        scale = prepared.scale[self.run.elements]
+        elements = self.run.elements[: self.run.n_owned]
+        scale = prepared.scale[elements]
         bar = scale[:, None]
         for slope, weight in zip(slopes[::-1], readout.weights[:0:-1], strict=True):
             bar = slope * (bar @ weight.T)
-        memory, n_atoms = self.run.memory, self.run.n_atoms
-        self.bar = memory.features("readout", last.layout, n_atoms)
+        self.bar = self.run.memory.features("readout", last.layout, self.run.n_owned)
         self.bar.set_scalars(0, bar @ readout.weights[0].T)
-        energies = np.empty(n_atoms)
-        energies[self.order] = prepared.constants[self.run.elements] + scale * values[:, 0]
+        energies = np.zeros(self.run.n_atoms)
+        energies[self.order] = prepared.constants[elements] + scale * values[:, 0]
         return energies
 
     def edge_gradients(self) -> Reals:
@@ -130,7 +135,7 @@ class _Evaluation:
     def invariants(self) -> Reals:
         """Scalars 0e after every layer."""
         found = np.concatenate([step.result.scalars(0) for step in self.steps], axis=1)
-        ordered = np.empty_like(found)
+        ordered = np.zeros((self.run.n_atoms, found.shape[1]), found.dtype)
         ordered[self.order] = found
         return ordered
 
@@ -139,7 +144,7 @@ class _Evaluation:
         if step.h is None:
             self.shares.atoms(lambda thread, start, stop: step.reverse(thread, bar, start, stop))
             return bar
-        self.shares.atoms(lambda thread, start, stop: step.clear(start, stop))
+        self.shares.items(lambda thread, start, stop: step.clear(start, stop), self.run.n_atoms)
         for first in range(0, len(pieces), self.shares.count):
             wave = pieces[first : first + self.shares.count]
 
@@ -152,7 +157,8 @@ class _Evaluation:
                     step.add(k, piece, start, stop)
 
             self.shares.items(work, len(wave))
-            self.shares.atoms(add)
+            self.shares.items(add, self.run.n_atoms)
+        step.collect_from_ghosts()
         self.shares.atoms(lambda thread, start, stop: step.collect(start, stop))
         return step.h_bar
 
@@ -188,8 +194,8 @@ def _arrange(
     kept: Integers,
     prepared: Prepared,
 ) -> Surroundings:
-    """Atoms in this order, and those of their edges within the cutoff."""
-    rank = np.empty_like(order)
+    """Atoms in this order, ghosts behind them, and those of their edges within the cutoff."""
+    rank = np.arange(len(elements))
     rank[order] = np.arange(len(order))
     bounds = np.searchsorted(kept, system.row_pointer)
     senders, knot = system.neighbors[kept], geometry.knot[kept]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ladera.arrays import Integers, Reals
+from ladera.kernels.ghosts import Ghosts
 from ladera.kernels.lanes import lanes_of, rows_of_lanes
 from ladera.kernels.nequip import first_layer, gates, messages
 from ladera.kernels.nequip.messages import GROUP, LARGEST_L, Scratch, Surroundings
@@ -37,9 +38,13 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One evaluation: the structure, its edges, and gradients that all layers add to."""
+    """One evaluation: the structure, its edges, and gradients that all layers add to.
 
-    elements: Integers  # (n_atoms,) among those present
+    Loops go over owned atoms, which are all where there are no ghosts.
+    """
+
+    elements: Integers  # (n_atoms,) among those present; of ghosts behind all others
+    ghosts: Ghosts | None
     starts: list[int]  # where each element's atoms start; one more at the stop
     around: Surroundings
     bars: Reals  # (n_edges, n_lm + 1) gradients in harmonics and distance
@@ -47,8 +52,13 @@ class Run:
     _touched: dict[tuple[int, int], Integers] = field(default_factory=dict)
 
     @property
+    def n_owned(self) -> int:
+        """How many atoms the loops go over."""
+        return len(self.around.edges)
+
+    @property
     def n_atoms(self) -> int:
-        """How many atoms there are."""
+        """How many atoms there are with ghosts."""
         return len(self.elements)
 
     @cached_property
@@ -60,9 +70,9 @@ class Run:
     def touched(self, start: int, stop: int) -> Integers:
         """The neighbours of a range of atoms, ascending; kept until the end of the run."""
         if (start, stop) not in self._touched:
-            edges = self.around.edges[start:stop]
-            senders = [self.around.senders[low:high] for low, high in edges]
-            self._touched[start, stop] = np.unique(np.concatenate(senders))
+            edges, senders = self.around.edges[start:stop], self.around.senders
+            found = [senders[:0], *(senders[low:high] for low, high in edges)]
+            self._touched[start, stop] = np.unique(np.concatenate(found))
         return self._touched[start, stop]
 
     def scratch(self, thread: int, messages: Layout | None = None) -> Scratch:
@@ -91,15 +101,15 @@ class Step:
 
     def __init__(self, run: Run, layer: PreparedLayer, t: int, h: Features | None) -> None:
         self.run, self.layer, self.h = run, layer, h
-        memory, n = run.memory, run.n_atoms
+        memory, n = run.memory, run.n_owned
         self.y = memory.features(f"y{t}", layer.y, n)
         self.y_bar = memory.features("y_bar", layer.y, n)
         self.result = memory.features(f"h{t}", layer.h, n)
         self.kept = memory.table(f"gates{t}", 2 * layer.h.first[-1] * n)
         self.inverse = memory.table(f"inverse{t}", n // lanes_of(memory.dtype) + 1).reshape(-1)
         if layer.x is not None and h is not None:
-            self.x = memory.features(f"x{t}", layer.x, n)
-            self.x_bar = memory.features("x_bar", layer.x, n)
+            self.x = memory.features(f"x{t}", layer.x, run.n_atoms)
+            self.x_bar = memory.features("x_bar", layer.x, run.n_atoms)
             self.h_bar = memory.features(f"h_bar{t}", h.layout, n)
 
     def send(self, start: int, stop: int) -> None:
@@ -111,11 +121,24 @@ class Step:
         if self.layer.up_bias is not None:
             self._add(self.x, 0, self.layer.up_bias, start, stop)
 
+    def send_to_ghosts(self) -> None:
+        """Ghosts give what their owners do."""
+        run = self.run
+        if run.ghosts is not None:
+            atoms = np.arange(run.n_owned, run.n_atoms)
+            clear(atoms, run.n_atoms, self.x.layout.places, self.x.table)  # also what is padded
+            run.ghosts.send(self.x.of_atoms())
+
+    def collect_from_ghosts(self) -> None:
+        """Add dE/dx of ghosts to that of their owners."""
+        if self.run.ghosts is not None:
+            self.run.ghosts.collect(self.x_bar.of_atoms())
+
     def forward(self, thread: int, start: int, stop: int) -> None:
         """h' of these atoms."""
         run, layer, y = self.run, self.layer, self.y
         if layer.first is not None:
-            first_layer.forward(start, stop, run.around, layer.first, y.table, run.n_atoms)
+            first_layer.forward(start, stop, run.around, layer.first, y.table, run.n_owned)
         else:
             assert layer.plan is not None
             x, scratch = self.x.part(0), run.scratch(thread, layer.message)
@@ -134,7 +157,7 @@ class Step:
         gates.reverse(start, stop, layer.gates, self.y.part(0), *tables)
         if layer.first is not None:
             first_layer.reverse(
-                start, stop, run.around, layer.first, self.y_bar.table, run.n_atoms,
+                start, stop, run.around, layer.first, self.y_bar.table, run.n_owned,
                 run.scratch(thread), run.bars,
             )  # fmt: skip
             return
@@ -147,12 +170,12 @@ class Step:
         )  # fmt: skip
 
     def clear(self, start: int, stop: int) -> None:
-        """Set dE/dx of these atoms to zero."""
+        """Set dE/dx of these atoms, with ghosts, to zero."""
         atoms = np.arange(start, stop)
         clear(atoms, self.run.n_atoms, self.x_bar.layout.places, self.x_bar.table)
 
     def add(self, thread: int, chunk: tuple[int, int], start: int, stop: int) -> None:
-        """Add dE/dx of these atoms, as far as a thread found it for a chunk of atoms."""
+        """Add dE/dx of these atoms, with ghosts, as far as a thread found it for a chunk."""
         atoms = self.run.touched(*chunk)
         atoms = atoms[np.searchsorted(atoms, start) : np.searchsorted(atoms, stop)]
         places, copy = self.x_bar.layout.places, self._copy(thread)

@@ -38,7 +38,7 @@ GROUP = 16  # atoms whose messages are there at a time
 class Surroundings(NamedTuple):
     """Atoms in the order of the loops, and what these read of their edges."""
 
-    edges: Integers  # (n_atoms, 2) where those of an atom start and stop
+    edges: Integers  # (n_owned, 2) where those of an atom start and stop; ghosts have none
     senders: Integers  # (n_edges,) the neighbour
     rows: Integers  # (n_edges,) first row of the splines, within those of a panel
     element_rows: Integers  # (n_edges,) the same in the first layer's, which know the sender

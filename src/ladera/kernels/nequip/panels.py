@@ -114,11 +114,21 @@ class Features:
         count, width = panels.stop - panels.start, 2 * layout.sizes[irrep][0] + 1
         first = self.n_atoms * int(layout.before[panels.start]) if count else 0
         rows = self.table[first : first + count * self.n_atoms * width]
-        return rows.reshape(count, self.n_atoms, width, -1)
+        return rows.reshape(count, self.n_atoms, width, self.table.shape[1])
+
+    def of_atoms(self) -> list[Reals]:
+        """The numbers of each panel, (n_atoms, 2 l + 1, channels), as views without padding."""
+        lanes = self.table.shape[1]
+        return [
+            panel[:, :, : channels - lanes * k]
+            for irrep, (_, channels) in enumerate(self.layout.sizes)
+            for k, panel in enumerate(self.block(irrep))
+        ]
 
     def scalars(self, irrep: int) -> Reals:
         """Scalars of all atoms, (n_atoms, channels)."""
-        flat = self.block(irrep)[:, :, 0].transpose(1, 0, 2).reshape(self.n_atoms, -1)
+        block = self.block(irrep)[:, :, 0]
+        flat = block.transpose(1, 0, 2).reshape(self.n_atoms, len(block) * block.shape[2])
         return flat[:, : self.layout.sizes[irrep][1]]
 
     def set_scalars(self, irrep: int, values: Reals) -> None:
@@ -126,7 +136,8 @@ class Features:
         block = self.block(irrep)
         missing = block.shape[0] * block.shape[3] - values.shape[1]
         padded = np.pad(values, ((0, 0), (0, missing)))
-        block[:, :, 0] = padded.reshape(self.n_atoms, len(block), -1).transpose(1, 0, 2)
+        shape = self.n_atoms, len(block), block.shape[3]
+        block[:, :, 0] = padded.reshape(shape).transpose(1, 0, 2)
 
     def add(self, irrep: int, rows: Reals, atoms: slice) -> None:
         """Add numbers (1 or atoms, channels) to the scalars of a range of atoms."""

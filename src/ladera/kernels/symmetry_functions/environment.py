@@ -24,7 +24,7 @@ class Edges(NamedTuple):
     """Atoms and their neighbours, sorted as :class:`ladera.graph.Graph` has them."""
 
     vectors: Floats  # (n_edges, 3) r_ij, Angstrom
-    row_pointer: Integers  # (n_atoms + 1,)
+    row_pointer: Integers  # (n_atoms + 1,), or of the first atoms: others are left out
     elements: Integers  # (n_atoms,) index among the plan's species
     neighbor_elements: Integers  # (n_edges,)
 

@@ -84,7 +84,8 @@ class _Rows(Generic[Table]):
         """The table, its columns of the types it declares; ``columns`` are ready as they are."""
         for name, annotation in get_type_hints(self.table).items():
             if name not in columns:
-                scalar = get_args(get_args(annotation)[1])[0]
+                last = get_args(annotation)[-1]  # a type; before NumPy 2.5, a dtype of one
+                scalar = get_args(last)[0] if get_args(last) else last
                 columns[name] = np.array(self.columns[name], dtype=scalar)
         return self.table(**columns)
 

@@ -27,7 +27,7 @@ def values(
 ) -> Tensor:
     """G of every atom, (n_atoms, n_functions); arguments as in ``Edges``, as tensors."""
     n_atoms = elements.shape[0]
-    atom = torch.repeat_interleave(torch.arange(n_atoms), row_pointer.diff())
+    atom = torch.repeat_interleave(torch.arange(len(row_pointer) - 1), row_pointer.diff())
     distance = vectors.norm(dim=1)
     j, k = _pairs(row_pointer)
     triplets = _Triplets(vectors, distance, j, k)

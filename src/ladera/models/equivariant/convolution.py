@@ -37,7 +37,7 @@ class Convolution(Constants):
 
     One path p for each l1 of the features, l2 of the harmonics and l of ``out`` that couple, sorted
     by (l, l1, l2). The message of an atom has as channels of an irrep all paths to it. Features are
-    ``constant`` when no position enters them.
+    ``constant`` when no position enters them; else ghost atoms have those of their owners.
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class Convolution(Constants):
         ``weights`` (n_edges, paths * channels), path slow.
         """
         n_atoms, _, channels = features.shape
+        if not self.constant:
+            features = graph.exchange(features)
         weights = weights.view(-1, len(self.plan.paths.couplings), channels)
         sums = ops.convolve(
             harmonics, self.matrix, weights, features, self.plan.paths, graph, self.constant

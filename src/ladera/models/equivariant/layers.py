@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ladera.graph import Graph
+from ladera.kernels.interpolation import Places, interpolate
 from ladera.models.equivariant.irreps import Irreps
 from ladera.models.equivariant.linear import Elements
 from ladera.models.equivariant.networks import sigmoid, silu
@@ -33,12 +34,17 @@ class Edges:
     graph: Graph
     elements: Elements  # of the atoms
     harmonics: Tensor  # (n_edges, (max_l + 1)^2) of the directions from neighbour to centre
-    radial: Tensor  # (n_edges, num_radial) inputs of the radial networks
+    radial: Tensor  # (n_edges, num_radial) inputs of the radial networks, or (n_points, ...)
     cutoff: Tensor | None  # (n_edges, 1) factor of the radial networks' outputs; None: in inputs
+    places: Places | None = None  # of the edges among the points of ``radial``
 
     def cut(self, values: Tensor) -> Tensor:
         """Outputs of a radial network (n_edges, n), gone at the cutoff."""
         return values if self.cutoff is None else values * self.cutoff
+
+    def placed(self, values: Tensor) -> Tensor:
+        """Outputs of a radial network on all edges, also where its inputs are those of points."""
+        return values if self.places is None else interpolate(values, self.places)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sums (n_atoms, n) over the edges of each centre of values (n_edges, n)."""

@@ -74,7 +74,8 @@ class Elements:
         rank = torch.searchsorted(present, index)
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order), device=order.device)
-        return cls(index, order, place, rank, present.tolist(), counts.tolist())
+        # Of no atoms one element with none: a layer has a result of its shape even then.
+        return cls(index, order, place, rank, present.tolist() or [0], counts.tolist() or [0])
 
     def split(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The rows of each present element."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ladera.kernels import silu as loops
 from ladera.models.equivariant.linear import normal
 
 # 1 / sqrt(mean f(x)^2) over normally distributed x, as e3nn 0.4.4 estimates it from a million
@@ -23,7 +24,7 @@ ABS: Final = 1.001110600838467
 
 def silu(x: Tensor) -> Tensor:
     """x sigmoid(x), with a mean square of one for normal x."""
-    return SILU * functional.silu(x)
+    return loops.silu(x, SILU)
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ class RadialNetwork(nn.Module):
     def nodes(self, x: Tensor) -> Tensor:
         """(n, sizes[0]) to what the last weights multiply, (n, sizes[-2])."""
         for weight in self.weights[:-1]:
-            x = silu(x @ (weight / sqrt(len(weight))))
+            x = silu(x @ (weight / sqrt(len(weight))).to(x.dtype))
         return x
 
     def outputs(self, nodes: Tensor, columns: Tensor | None = None) -> Tensor:
@@ -69,7 +70,7 @@ class RadialNetwork(nn.Module):
         last = self.weights[-1]
         if columns is not None:
             last = last.index_select(1, columns)
-        output: Tensor = nodes @ (last / sqrt(len(last)))
+        output: Tensor = nodes @ (last / sqrt(len(last))).to(nodes.dtype)
         return output
 
 

@@ -108,13 +108,15 @@ class SymmetryFunctionPotential(Potential):
         deviation = self.deviation[index]
         varied = deviation > 0
         scaled = (values - self.mean[index]) / torch.where(varied, deviation, 1.0)
-        return torch.where(varied, scaled, 0.0)
+        return graph.owned(torch.where(varied, scaled, 0.0))
 
     def grade_features(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
         """Nodes of the last hidden layer, 0 beyond those of the atom's element, and 1.
 
         (n_atoms, largest number of nodes + 1).
         """
+        if prediction is not None and prediction.grade_features is not None:
+            return prediction.grade_features
         graph = graph.to(self.dtype, self.device)
         index, inputs = self.element_index(graph), self.energy_inputs(graph, prediction)
         networks = self.atomic_networks()
@@ -232,7 +234,8 @@ class SymmetryFunctionPotential(Potential):
         grades = 1 + beyond / torch.where(span > 0, span, torch.ones_like(span))[index]
         grade = torch.where(varied | (beyond > 0), grades, 0.0).amax(1).double()
         edge = 1 + torch.finfo(torch.float64).eps
-        return torch.where((beyond > 0).any(1), grade.clamp(min=edge), grade.clamp(max=1))
+        graded = torch.where((beyond > 0).any(1), grade.clamp(min=edge), grade.clamp(max=1))
+        return graph.owned(graded)
 
     def explain_grade(
         self, graph: Graph, prediction: Prediction | None = None
@@ -256,7 +259,7 @@ class SymmetryFunctionPotential(Potential):
         if not self.knows_ranges:
             return []
         G, beyond, index = self._beyond(graph)
-        atoms, functions = torch.nonzero(beyond > 0).T
+        atoms, functions = torch.nonzero(beyond[: graph.n_owned] > 0).T
         elements = index[atoms]
         low, high = self.minimum[elements, functions], self.maximum[elements, functions]
         columns = (atoms, elements, functions, G[atoms, functions], low, high)
@@ -305,7 +308,7 @@ class SymmetryFunctionPotential(Potential):
                 f"{graph.vectors.device}; its kernels run on the CPU only, so choose device: cpu."
             )
         index = self.element_index(graph)
-        return index, graph.row_pointer, index, index[graph.neighbors]
+        return index, graph.owned_rows, index, index[graph.neighbors]
 
     def input_scaling(self) -> InputScaling:
         """From symmetry functions to the inputs of the networks; constant functions keep G."""

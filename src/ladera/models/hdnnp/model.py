@@ -69,6 +69,7 @@ class HDNNP(SymmetryFunctionPotential):
         """
         inputs: Tensor | None = None
         slopes: Tensor | None = None
+        features: Tensor | None = None
         if not gradients:
             inputs = self.energy_inputs(graph)
             energies = self._network_energies(inputs, self.element_index(graph))
@@ -79,10 +80,29 @@ class HDNNP(SymmetryFunctionPotential):
         else:
             _, *arguments = self._arguments(graph)
             edges = Edges(*(t.contiguous().numpy() for t in (graph.vectors.double(), *arguments)))
-            values, gradients_ = energies_and_gradients(self.plan, self._packed(), edges)
+            values, gradients_, nodes = energies_and_gradients(
+                self.plan, self._packed(), edges, n_nodes=self._n_nodes_of_grade()
+            )
             energies = torch.from_numpy(values)
             slopes = torch.from_numpy(gradients_).to(self.dtype)
-        return Prediction(graph, energies, slopes, atomic_values=self._moments(graph, inputs))
+            if nodes.shape[1]:
+                features = nn.functional.pad(torch.from_numpy(nodes), (0, 1), value=1.0)
+        return Prediction(
+            graph,
+            energies,
+            slopes,
+            atomic_values=self._moments(graph, inputs),
+            grade_features=features,
+        )
+
+    def _n_nodes_of_grade(self) -> int:
+        """How many nodes the compiled pass keeps of each atom, for its grade; 0 without one.
+
+        A network without hidden layers is graded by its mixed inputs, which that pass has not.
+        """
+        networks = self.atomic_networks()
+        known = self.active_set is not None and all(len(network.hidden) for network in networks)
+        return max(network.output.in_features for network in networks) if known else 0
 
     def _moments(self, graph: Graph, inputs: Tensor | None) -> Callable[[], AtomicValues] | None:
         """How to compute charges and dipoles, of a model that has them, from inputs if known."""

@@ -41,8 +41,6 @@ def why_not_fast(potential: MACE, graph: Graph | None) -> str | None:
         return "compiled loops are for CPUs"
     if graph is not None and isinstance(potential.head_of(graph), Tensor):
         return "its structures have heads of their own"
-    if graph is not None and type(graph).exchange is not Graph.exchange:
-        return "the atoms are distributed over several processes"
     return None
 
 
@@ -107,8 +105,9 @@ def _system(graph: Graph, index: Tensor) -> System:
     return System(
         index.numpy(),
         graph.vectors.detach().contiguous().numpy(),
-        graph.row_pointer.numpy(),
+        graph.owned_rows.numpy(),
         graph.neighbors.numpy(),
+        graph.halo,
     )
 
 

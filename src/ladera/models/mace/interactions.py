@@ -61,7 +61,7 @@ class Interaction(nn.Module):
 
     def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
         """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
-        sent = edges.graph.exchange(joined(self.up(split(features, self.senders))))
+        sent = joined(self.up(split(features, self.senders)))
         weights = edges.cut(self.radial(edges.radial))
         sums = self.convolution(sent, edges.harmonics, weights, edges.graph)
         neighbors = average_neighbors
@@ -101,12 +101,11 @@ class NonlinearInteraction(nn.Module):
     def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
         """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
         own = self.up(split(features, self.senders))
-        sent = edges.graph.exchange(joined(own))
         index, graph = edges.elements.index, edges.graph
         inputs = self.inputs(edges.radial, index[graph.centers], index[graph.neighbors])
         weights = edges.cut(self.radial(inputs))
         density = edges.sum(edges.cut(torch.tanh(self.density(inputs) ** 2)))[:, :, None]
-        sums = self.convolution(sent, edges.harmonics, weights, edges.graph)
+        sums = self.convolution(joined(own), edges.harmonics, weights, edges.graph)
         message = [part / (self.beta * density + self.alpha) for part in self.down(sums)]
         for l, part in enumerate(self.rest(own)):
             message[l] = message[l] + part

@@ -14,6 +14,7 @@ from ladera.graph import Graph
 from ladera.kernels.autograd import forces_only
 from ladera.kernels.harmonics import spherical_harmonics
 from ladera.models import zbl
+from ladera.models.equivariant.irreps import dimension
 from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
 from ladera.models.equivariant.radial import (
@@ -156,6 +157,12 @@ class MACE(Potential):
         with forces_only():
             return super().energies_and_edge_gradients(graph)
 
+    @property
+    def exchange_widths(self) -> tuple[int, ...]:
+        """What senders give to messages, after every layer but the last."""
+        shapes = [layer_shape(self.config, t) for t in range(1, self.config.num_interactions)]
+        return tuple(dimension(shape.senders) * shape.edge_channels for shape in shapes)
+
     def _is_fast(self, graph: Graph) -> bool:
         """Whether compiled loops do this one."""
         return not torch.is_grad_enabled() and self.why_not_fast(graph) is None
@@ -217,7 +224,7 @@ class MACE(Potential):
         if self._is_fast(graph):
             return self._tables(graph).descriptors(graph, self.element_index(graph))
         features = self._features(graph, self.element_index(graph))
-        return torch.cat([each[:, 0] for each in features], dim=1)
+        return graph.owned(torch.cat([each[:, 0] for each in features], dim=1))
 
     @property
     def has_grade_features(self) -> bool:

@@ -18,7 +18,7 @@ from ladera.kernels.moment_tensors.neighbors import RadialRange
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.kernels.moment_tensors.tables import Tables
 from ladera.models.mtp.config import MTPConfig, ProgramSize
-from ladera.models.mtp.fast import FastPath, edges_of
+from ladera.models.mtp.fast import FastPath, Programs, edges_of
 from ladera.models.mtp.generation import program_of_level
 from ladera.potential import Potential, Prediction, TrainingStatistics
 
@@ -48,7 +48,8 @@ class MTP(Potential):
         super().__init__(config)
         program, size = _sized(config)
         self.config: MTPConfig = config.model_copy(update={"program": size})
-        self._program: tuple[object, MomentProgram, dict[np.dtype[Any], Tables]] | None = None
+        self._own = config.program is None  # not a program of somebody else's
+        self._programs: tuple[object, Programs] | None = None
         self._fast: FastPath | None = None
         self.register_buffer("basic", torch.from_numpy(program.basic.copy()))
         self.register_buffer("products", torch.from_numpy(program.products.copy()))
@@ -72,29 +73,28 @@ class MTP(Potential):
     @property
     def program(self) -> MomentProgram:
         """How its functions are made; raises ConfigError where that was never said."""
-        return self._known_program()[0]
+        return self._known().program
 
-    def _known_program(self) -> tuple[MomentProgram, dict[np.dtype[Any], Tables]]:
-        """The program, and the tables of it that were made, which are kept while it stays."""
+    def _known(self) -> Programs:
+        """The program, and what was made of it, which is kept while it stays."""
         buffers = (self.basic, self.products, self.scalars)
         version = tuple((id(buffer), buffer._version) for buffer in buffers)
-        if self._program is None or self._program[0] != version:
+        if self._programs is None or self._programs[0] != version:
             if bool((self.scalars < 0).any()):
                 raise ConfigError(
                     "The configuration of the mtp model speaks of functions of its own "
                     "('program'), and there are none; leave program out for those of the level."
                 )
-            arrays = (buffer.cpu().numpy().copy() for buffer in buffers)
-            self._program = version, MomentProgram(*arrays), {}
-        return self._program[1:]
+            program = MomentProgram(*(buffer.cpu().numpy().copy() for buffer in buffers))
+            self._programs = version, Programs(program, None if self._own else self.config.level)
+        return self._programs[1]
 
     def tables(self) -> Tables:
         """The program as the compiled loops take it."""
-        program, known = self._known_program()
-        dtype = np.dtype(str(self.dtype).removeprefix("torch."))
-        if dtype not in known:
-            known[dtype] = Tables.of(program.without_idle(), dtype)
-        return known[dtype]
+        return self._known().tables(self._numpy_dtype())
+
+    def _numpy_dtype(self) -> np.dtype[Any]:
+        return np.dtype(str(self.dtype).removeprefix("torch."))
 
     @property
     def distances(self) -> RadialRange:
@@ -147,7 +147,7 @@ class MTP(Potential):
 
     def _tables(self) -> FastPath:
         if self._fast is None or self._fast.outdated:
-            self._fast = FastPath(self, self.tables())
+            self._fast = FastPath(self, self._known(), self._numpy_dtype())
         return self._fast
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -178,7 +178,7 @@ class MTP(Potential):
         if gamma is not None:
             return gamma
         nearest, width = self._nearest(graph), self.cutoff - self.config.min_distance
-        return 1.0 + (self.config.min_distance - nearest) / width
+        return graph.owned(1.0 + (self.config.min_distance - nearest) / width)
 
     def explain_grade(
         self, graph: Graph, prediction: Prediction | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,9 +12,11 @@ from ladera.arrays import Floats, Integers
 from ladera.kernels.moment_tensors import reference
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.models.mtp.generation import program_of_level
+from ladera.models.mtp.graphs import scalars
 
 _PLACES: Final = 4  # of neighbours, that functions are compared at
 _SAME: Final = 1e-9  # relative
+_DENOMINATOR: Final = 10_000  # at most, of a factor: counts of products over others
 
 
 class Rewritten(NamedTuple):
@@ -26,8 +29,10 @@ class Rewritten(NamedTuple):
 
 def rewritten(program: MomentProgram, level: int) -> Rewritten | None:
     """The functions of a level as Ladera makes them; None where the program has others."""
+    if len(scalars(level)) != len(program.scalars):
+        return None
     ours = program_of_level(level)
-    if len(ours.scalars) != len(program.scalars) or ours.n_radial < program.n_radial:
+    if ours.n_radial < program.n_radial:
         return None
     theirs, found = _values(program), _values(ours)
     ratios = theirs[:, :, None] / found[:, None, :]
@@ -35,7 +40,14 @@ def rewritten(program: MomentProgram, level: int) -> Rewritten | None:
     if (same.sum(axis=0) != 1).any() or (same.sum(axis=1) != 1).any():
         return None
     order = np.argmax(same, axis=0)
-    return Rewritten(ours, order, ratios[0, order, np.arange(len(order))])
+    factors = [_rational(ratio) for ratio in ratios[0, order, np.arange(len(order))].tolist()]
+    return Rewritten(ours, order, np.array(factors))
+
+
+def _rational(ratio: float) -> float:
+    """Without the rounding of the functions that it was found by: both have whole coefficients."""
+    near = float(Fraction(ratio).limit_denominator(_DENOMINATOR))
+    return near if abs(near - ratio) < _SAME * abs(ratio) else ratio
 
 
 def _values(program: MomentProgram) -> Floats:

@@ -36,8 +36,6 @@ def why_not_fast(potential: NequIP, graph: Graph | None) -> str | None:
         return "compiled loops are for CPUs"
     if max(potential.config.max_l, len(potential.config.widths) - 1) > _LARGEST_L:
         return f"compiled loops go up to l = {_LARGEST_L}"
-    if graph is not None and type(graph).exchange is not Graph.exchange:
-        return "the atoms are distributed over several processes"
     return None
 
 
@@ -71,8 +69,9 @@ def _system(graph: Graph, index: Tensor) -> System:
     return System(
         index.numpy(),
         graph.vectors.detach().contiguous().numpy(),
-        graph.row_pointer.numpy(),
+        graph.owned_rows.numpy(),
         graph.neighbors.numpy(),
+        graph.halo,
     )
 
 

@@ -45,12 +45,12 @@ class Layer(nn.Module):
             self.connection = SpeciesLinear(common, len(config.species))
         self.norm = Norm(shape.columns) if config.layer_norm else None
 
-    def forward(self, features: Sequence[Tensor], edges: Edges, neighbors: Tensor) -> list[Tensor]:
+    def forward(self, features: Sequence[Tensor], edges: Edges, roots: Tensor) -> list[Tensor]:
         """Parts of the features of the next layer from those of the last.
 
-        ``neighbors`` (n_atoms, 1, 1): the average number for the element of each atom.
+        ``roots`` (n_atoms, 1, 1) of the average number of neighbours for the element of each atom.
         """
-        sent = [part / neighbors.sqrt() for part in self.up(features)]
+        sent = [part / roots for part in self.up(features)]
         found = self.down(self.message(sent, self.radial, edges))
         for (_, place), part in zip(self.shape.common, self._kept(features, edges), strict=False):
             found[place] = found[place] + part
@@ -110,8 +110,8 @@ class Message(nn.Module):
         received: list[list[Tensor]] = [[] for _ in self.shape.out]
         for r, (run, convolution) in enumerate(zip(runs, self.convolutions, strict=True)):
             columns = getattr(self, f"columns_{r}") if len(runs) > 1 else None
-            weights = radial.outputs(nodes, columns)
-            features = edges.graph.exchange(joined(sent[run.sources]))
+            weights = edges.placed(radial.outputs(nodes, columns))
+            features = joined(sent[run.sources])
             parts = convolution(features, edges.harmonics, weights, edges.graph)
             for k, part in zip(run.out, parts, strict=True):
                 received[k].append(part)

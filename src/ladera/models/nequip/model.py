@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.kernels.autograd import forces_only
 from ladera.kernels.harmonics import spherical_harmonics
+from ladera.kernels.interpolation import Places, places
 from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Elements, normal
 from ladera.models.equivariant.networks import RadialNetwork
@@ -26,6 +27,11 @@ from ladera.models.nequip.fast import FastPath, why_not_fast
 from ladera.models.nequip.layers import Layer
 from ladera.models.nequip.shapes import layer_shapes
 from ladera.potential import Potential, Prediction, TrainingStatistics
+
+# Points of the grid on which training evaluates radial networks: the fastest Bessel function has
+# 64 or more in a wave, whose slope is then right to 3e-10 of itself.
+GRID_POINTS: Final = 256
+POINTS_OF_A_FUNCTION: Final = 32
 
 
 class NequIP(Potential):
@@ -87,6 +93,14 @@ class NequIP(Potential):
         """
         return why_not_fast(self, graph)
 
+    @property
+    def exchange_widths(self) -> tuple[int, ...]:
+        """What senders give to messages, after every layer but the last."""
+        return tuple(
+            sum(irrep.dimension * n for irrep, n in zip(s.features, s.channels, strict=True))
+            for s in layer_shapes(self.config)[1:]
+        )
+
     def _is_fast(self, graph: Graph) -> bool:
         """Whether compiled loops do this one."""
         return not torch.is_grad_enabled() and self.why_not_fast(graph) is None
@@ -115,7 +129,8 @@ class NequIP(Potential):
         graph = graph.to(self.dtype, self.device)
         if self._is_fast(graph):
             return self._tables().scalars(graph, self.element_index(graph))
-        return torch.cat(list(self._scalars(graph, self.element_index(graph))), dim=1)
+        scalars = list(self._scalars(graph, self.element_index(graph)))
+        return graph.owned(torch.cat(scalars, dim=1))
 
     def grade_features(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
         """What the last weights of the readout multiply, and 1: (n_atoms, n + 1)."""
@@ -168,10 +183,10 @@ class NequIP(Potential):
 
     def _features(self, graph: Graph, index: Tensor) -> Iterator[list[Tensor]]:
         edges = self._edges(graph, index)
-        neighbors = self.average_neighbors[index][:, None, None]
+        roots = self.average_neighbors.sqrt()[index][:, None, None]
         features = [self.embedding[index][:, None]]
         for layer in self.layers:
-            features = layer(features, edges, neighbors)
+            features = layer(features, edges, roots)
             yield features
 
     def _scalars(self, graph: Graph, index: Tensor) -> Iterator[Tensor]:
@@ -184,10 +199,35 @@ class NequIP(Potential):
         if self.config.solid_harmonics:
             degrees = [l for l in range(self.config.max_l + 1) for _ in range(2 * l + 1)]
             harmonics = harmonics * distances[:, None] ** harmonics.new_tensor(degrees)
+        inputs, at = self._radial(distances)
         return Edges(
             graph=graph,
             elements=Elements.of(index),
             harmonics=harmonics,
-            radial=self.radial_inputs(distances),
+            radial=inputs,
             cutoff=None,
+            places=at,
         )
+
+    def _radial(self, distances: Tensor) -> tuple[Tensor, Places | None]:
+        """Inputs of the radial networks: on the edges, or on a grid with the places of edges on it.
+
+        A training in single precision takes a grid where that is less work: what lies between its
+        points is then right to more digits than a distance has. Not with the XPLOR cutoff, whose
+        curvature jumps.
+        """
+        points = max(GRID_POINTS, POINTS_OF_A_FUNCTION * self.config.num_radial)
+        use_grid = (
+            self.training
+            and torch.is_grad_enabled()
+            and distances.dtype == torch.float32
+            and distances.device.type == "cpu"
+            and self.config.cutoff_start is None
+            and len(distances) >= 2 * points
+        )
+        if not use_grid:
+            return self.radial_inputs(distances), None
+        first = self.cutoff / points  # Bessel functions are not defined at 0
+        step = (self.cutoff - first) / (points - 1)
+        grid = torch.linspace(first, self.cutoff, points, dtype=torch.float64)
+        return self.radial_inputs(grid), places((distances - first) / step, points)

@@ -49,12 +49,16 @@
     look();
 
     const count = scene.labels.length;
+    const pace = scene.pace || FRAME_TIME;
     let frame = 0;
     let timer = null;
     async function show(next) {
+      const before = frame;
       frame = (next + count) % count;
       await viewer.setFrame(frame);
       drawShapes(scene.cells[frame]);
+      // Structures of other sizes are looked at from as far as they need.
+      if (scene.sizes && scene.sizes[frame] !== scene.sizes[before]) look();
       viewer.render();
       slider.value = frame;
       label.textContent = scene.labels[frame];
@@ -63,7 +67,7 @@
     // The next frame is asked for when this one is drawn: a slow machine plays slowly.
     async function advance() {
       await show(frame + 1);
-      if (timer !== null) timer = setTimeout(advance, FRAME_TIME);
+      if (timer !== null) timer = setTimeout(advance, pace);
     }
     function play(on) {
       clearTimeout(timer);

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from ladera.arrays import Integers
+from ladera.data.graphs import GIBIBYTE, weight
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
 from ladera.models.hdnnp.model import HDNNP
 from ladera.potential import Potential, evaluate
-from ladera.training.batches import GIBIBYTE, Batches, weight
+from ladera.training.batches import Batches
 
 
 @dataclass(frozen=True)

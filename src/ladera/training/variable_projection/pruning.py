@@ -15,6 +15,7 @@ import torch
 from ladera.arguments import checked
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
+from ladera.data.graphs import GIBIBYTE, GraphStore
 from ladera.errors import ConfigError
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.labelling.labelled import label
@@ -23,7 +24,7 @@ from ladera.models.mtp.pruning import kept_functions, work_of
 from ladera.models.mtp.rewriting import rewritten
 from ladera.potential import Potential
 from ladera.quantities import ENERGY, FORCES, STRESS
-from ladera.training.batches import GIBIBYTE, Batches, GraphStore
+from ladera.training.batches import Batches
 from ladera.training.config import LossConfig
 from ladera.training.optimizer_config import VariableProjection
 from ladera.training.variable_projection.rows import FrameRows

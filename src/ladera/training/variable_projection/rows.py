@@ -11,7 +11,7 @@ import torch
 
 from ladera.arrays import Floats, Integers
 from ladera.kernels.moment_tensors.design import Design
-from ladera.kernels.moment_tensors.design_loops import Atoms, Functions
+from ladera.kernels.moment_tensors.design_arrays import Atoms, Functions
 from ladera.models.mtp.model import MTP
 from ladera.potential import Potential, evaluate
 from ladera.quantities import ENERGY, FORCES, STRESS

@@ -74,12 +74,17 @@ class Search:
         """
         upper = np.triu(sums.numpy())
         gram = upper + np.triu(upper, 1).T
-        solution = least_squares.solve(gram, self._n_linear, self._config.ridge)
-        if not math.isfinite(solution.loss):
+        finite = bool(np.isfinite(gram).all())
+        if not finite and self._pass != "step":
             raise TrainingError(
-                f"The loss is no longer finite ({solution.loss}); look at the labels, or raise "
-                "optimizer.ridge. The last checkpoint is intact."
+                "The loss is no longer finite; look at the labels, or raise optimizer.ridge. The "
+                "last checkpoint is intact."
             )
+        solution = least_squares.solve(
+            gram if finite else self.gram, self._n_linear, self._config.ridge
+        )
+        if not finite:  # a step that was far too long
+            solution = solution._replace(loss=math.inf)
         if self._pass == "step" and solution.loss >= self._best["loss"]:
             if self._best["exact"]:
                 self._damp(solution.loss)

@@ -1,6 +1,6 @@
 """Ladera's networks in LAMMPS: the same energies, forces and virials by pair_style hdnnp.
 
-    LADERA_BENCH_LAMMPS="lmp" python benchmarks/lammps.py [MODEL STRUCTURES]
+    LADERA_BENCH_LAMMPS="lmp" python benchmarks/lammps_hdnnp.py [MODEL STRUCTURES]
 
 The environment variable is the command of a LAMMPS with the package ML-HDNNP; one that has it as a
 plugin finds that through its own LAMMPS_PLUGIN_PATH. With --write, the table goes into

@@ -6,10 +6,17 @@ and aliases may not make more of a file than it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import yaml
+
+from ladera.errors import ConfigError, did_you_mean, first_problem, told
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 # What aliases may make of a file: beyond it lies nothing but a file that was made to do harm.
 _MOST_NODES: Final = 500_000
@@ -29,6 +36,34 @@ class YAMLTextError(ValueError):
     def __init__(self, problem: str, line: int = 0) -> None:
         super().__init__(problem)
         self.line = line
+
+
+def read(path: Path, missing: str) -> str:
+    """The text of a configuration; ConfigError, which ends in ``missing`` where there is none."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"There is no configuration file {path}; {missing}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{path} is no text in UTF-8 (line {line}); save it in that encoding."
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def keys_of(path: Path, text: str, without_keys: str) -> dict[str, Any]:
+    """The keys in the text of a file; ConfigError for what is no YAML, or has no keys."""
+    try:
+        values = load(text)
+    except YAMLTextError as error:
+        line = f", line {error.line}" if error.line else ""
+        remedy = "." if ";" in str(error) else "; correct that line."
+        raise ConfigError(f"{path}{line}: {error}{remedy}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no keys; {without_keys}.")
+    return values
 
 
 def load(text: str) -> Any:
@@ -187,3 +222,43 @@ def _token(name: str) -> str:
     """A name of PyYAML's, such as <block end>, without its brackets."""
     name = name.strip(" ,").replace("<", "").replace(">", "")
     return "nothing more" if name in ("stream end", "block end") else name
+
+
+def problem_of(
+    error: ValidationError, kind: type[BaseModel], name: str, text: str, what: str
+) -> str:
+    """What is wrong with the settings of ``what``: unknown keys first, then the rest."""
+    details = error.errors()
+    unknown = [each for each in details if each["type"] == "extra_forbidden"]
+    missing = [each for each in details if each["type"] == "missing"]
+    detail = (unknown or missing or details)[0]
+    keys, section = _within(kind, detail["loc"])
+    path, fields = ".".join(keys), section.model_fields
+    line = line_of(text, keys) if text and keys else 0
+    place = f"{name}, line {line}" if line else name
+    if unknown:
+        return f"{place}: '{path}' is no key of this {what}; {did_you_mean(keys[-1], fields)}"
+    if missing and keys[-1] in fields:
+        about = fields[keys[-1]].description or ""
+        return f"{place}: the key '{path}' is missing ({about.rstrip('.')}); give it."
+    if detail["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+        value = told(detail["input"])
+        return f"{place}: {path} is {value}; {did_you_mean(str(detail['input']), choices)}"
+    said = first_problem(error)[1]
+    return f"{place}: {path}: {said}." if path else f"{place}: {said}."
+
+
+def _within(kind: type[BaseModel], location: Sequence[int | str]) -> tuple[list[str], Any]:
+    """The keys of a place as the user wrote them, and the section that has the last one."""
+    keys: list[str] = []
+    section: Any = kind
+    inner: Any = kind
+    for part in location:
+        fields = getattr(inner, "model_fields", None)
+        if fields is None:  # within a list; or pydantic names the kinds of value that may be there
+            keys += [str(part)] * isinstance(part, int)
+            break
+        keys.append(str(part))
+        section, inner = inner, fields[part].annotation if part in fields else None
+    return keys, section

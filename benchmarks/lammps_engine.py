@@ -1,0 +1,177 @@
+"""What `pair_style ladera` costs: beside the bare loops, on two processes, for a million atoms.
+
+    python benchmarks/lammps_engine.py [--short]
+
+Claims, of a moment tensor potential and of a network for silicon (random coefficients; what they
+are changes no time):
+
+- the pair style takes at most 10 % more processor time for 10,648 atoms than the compiled loops
+  alone take for the same edges: it copies the edges within the cutoff out of LAMMPS's list, and
+  adds up energy and forces;
+- two processes, of one thread each, are at least 1.8 times as fast as one (this takes two cores
+  with nothing else to do);
+- a million atoms run for 100 steps, and the memory per atom is told.
+
+A line is MISSED where a claim does not hold. --short takes fewer steps and 64,000 atoms for the
+last, and tells no more than that all works.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import process_time
+
+import torch
+from ase import Atoms
+from ase.build import bulk
+from page import table
+
+import ladera
+from ladera.engines.lammps import building, installed, running
+from ladera.graph import Graph
+from ladera.models.hdnnp import HDNNPConfig
+from ladera.models.mtp import MTP, MTPConfig
+from ladera.potential import Potential, TrainingStatistics, evaluate
+
+SHORT = "--short" in sys.argv
+STEPS = 5 if SHORT else 40
+MOST, SPEEDUP = 0.10, 1.8
+LATTICE = 5.43  # Angstrom
+SCRIPT = """
+units metal
+lattice diamond {lattice}
+region box block 0 {n} 0 {n} 0 {n}
+create_box 1 box
+create_atoms 1 box
+mass 1 28.0855
+displace_atoms all random 0.1 0.1 0.1 7
+pair_style ladera {model}
+pair_coeff * * Si
+neighbor 1.0 bin
+timestep 0.001
+velocity all create 300 1 loop geom
+fix nve all nve
+thermo {steps}
+run 1 post no
+run {steps} pre no
+"""
+
+
+def moment_tensor() -> Potential:
+    """Of level 16."""
+    torch.manual_seed(1)
+    potential = MTP(MTPConfig(species=("Si",), cutoff=5.0, level=16))
+    with torch.no_grad():
+        potential.moment_coefficients.normal_()
+        atoms = bulk("Si", cubic=True, a=LATTICE) * (2, 2, 2)
+        atoms.rattle(0.1)
+        forces = evaluate(potential.eval(), Graph.from_atoms(atoms, potential.cutoff)).forces
+        potential.moment_coefficients.mul_(0.1 / float(forces.std()))  # eV/Angstrom
+    return potential
+
+
+def network() -> Potential:
+    """What a user gets who names a cutoff."""
+    potential = ladera.build(HDNNPConfig(species=("Si",), cutoff=5.0, size="small"))
+    atoms = bulk("Si", cubic=True, a=LATTICE) * (2, 2, 2)
+    frames = []
+    for seed in range(3):
+        atoms.rattle(0.1, seed=seed)
+        frames.append(Graph.from_atoms(atoms, potential.cutoff))
+    potential.fit_statistics(frames, TrainingStatistics({"Si": 0.0}, 0.0, 1e-3))
+    return potential.eval()
+
+
+def loops(potential: Potential, n: int) -> float:
+    """Processor seconds of the compiled loops for a step, the fastest of some."""
+    atoms: Atoms = bulk("Si", cubic=True, a=LATTICE) * (n, n, n)
+    atoms.rattle(0.05, seed=7)
+    graph = Graph.from_atoms(atoms, potential.cutoff)
+    times = []
+    with torch.no_grad():
+        for _ in range(STEPS):
+            start = process_time()
+            potential.energies_and_edge_gradients(graph)
+            times.append(process_time() - start)
+    return min(times)
+
+
+def pair_style(model: Path, n: int) -> float:
+    """Processor seconds of the pair style in a step, by LAMMPS's own accounting, the fastest."""
+    lammps = running.start(("-screen", "none", "-log", "none"))
+    for line in SCRIPT.format(n=n, model=model, steps=1, lattice=LATTICE).splitlines():
+        lammps.command(line)
+    times = []
+    for _ in range(3):
+        log = model.with_suffix(".log")
+        lammps.command(f"log {log}")
+        start = process_time()
+        lammps.command(f"run {STEPS} pre no")
+        used = (process_time() - start) / STEPS
+        lammps.command("log none")
+        (share,) = re.findall(r"^Pair .*\|\s*(\S+)$", log.read_text(), re.MULTILINE)
+        times.append(used * float(share) / 100)
+    lammps.close()
+    return min(times)
+
+
+def program(model: Path, n: int, processes: int, count: int) -> tuple[float, float]:
+    """Seconds of a step by LAMMPS's own clock, and megabytes of all processes together."""
+    lammps = installed.find_lammps()
+    script = model.with_suffix(".in")
+    script.write_text(SCRIPT.format(n=n, model=model, steps=count, lattice=LATTICE))
+    words = [str(lammps.starter), "-n", str(processes), str(lammps.program), "-log", "none"]
+    environment = running.environment(lammps, building.build(lammps), threads=1)
+    said = subprocess.run(
+        [*words, "-in", str(script)], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    *_, seconds = re.findall(r"Loop time of (\S+) on", said)
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of any process
+    return float(seconds) / count, processes * largest
+
+
+def verdict(holds: bool) -> str:
+    return "yes" if holds else "MISSED"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    n, large, count = (11, 20, 3) if SHORT else (11, 50, 100)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, make in {"MTP, level 16": moment_tensor, "HDNNP, small": network}.items():
+            potential, model = make(), Path(folder, f"{name[:3]}.ladera")
+            potential.save(model)
+            alone, inside = loops(potential, n), pair_style(model, n)
+            one, two = (program(model, n, k, STEPS)[0] for k in (1, 2))
+            n_atoms = 8 * n**3
+            rows.append(
+                [
+                    name,
+                    f"{1e6 * alone / n_atoms:.2f}",
+                    f"{1e6 * inside / n_atoms:.2f}",
+                    f"{100 * (inside / alone - 1):.1f} % {verdict(inside < (1 + MOST) * alone)}",
+                    f"{one / two:.2f} {verdict(one / two > SPEEDUP)}",
+                ]
+            )
+        header = ["", "loops, µs an atom", "the pair style", "on top", "2 processes against 1"]
+        print(table(header, rows))
+        cores = min(2, os.cpu_count() or 1)
+        n_atoms = 8 * large**3
+        seconds, megabytes = program(Path(folder, "MTP.ladera"), large, cores, count)
+    print(
+        f"{n_atoms:,} atoms, MTP, {count} steps on {cores} processes: {seconds:.2f} s a step, "
+        f"{1e6 * cores * seconds / n_atoms:.2f} µs of a core an atom, {megabytes:,.0f} MB, "
+        f"{1024 * megabytes / n_atoms:.2f} kB an atom with all that Python is."
+    )
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""Dynamics that rises in temperature until the model is lost: where its ignorance is found.
+
+Every walk begins at one of the structures, with velocities of its own, and goes through the
+temperatures one after the other, each in a folder of :mod:`ladera.simulation.run_folder`:
+
+    walks/C2H6O-0-walker-1/300K, walks/C2H6O-0-walker-1/600K, ...
+
+A walk ends where an atom's grade, or a committee's deviation, is beyond the limit, or where the
+structure is none any more. One walk of each structure, the judge's, is not for learning: what it
+comes through tells how good the model is.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+from ase.io.trajectory import Trajectory
+
+from ladera import progress
+from ladera.active.config import ActiveConfig
+from ladera.active.folder import Walk
+from ladera.data.frame import Frame
+from ladera.errors import DataError, LabellingError, SimulationError, StoppedError
+from ladera.files import read_json, write_text_atomic
+from ladera.labelling.engines.registry import as_config, as_engine, parse
+from ladera.labelling.engines.teacher import TeacherConfig
+from ladera.loading import ModelSource, as_potential
+from ladera.potential import Potential
+from ladera.processes import Pool, ProcessEndedError, Processes, Task, run_all
+from ladera.simulation.held import require_honoured
+from ladera.simulation.molecular_dynamics import run_md
+from ladera.simulation.preparation import SimulationWarning
+from ladera.simulation.run_folder import RunFolder
+from ladera.simulation.settings import MDSettings
+from ladera.simulation.structures import read_structure, read_structures
+from ladera.structure import StructureWarning
+
+_LOOK: Final = 2.0  # s between looks at how far the walks are
+_ENDED: Final = "ended.json"
+_LOOKS: Final = 4  # at the grade, between structures that are kept
+_LAST: Final = ("stopped.extxyz", "last_good.extxyz")  # of a walk that ended before its time
+_STOPPED = "the walks are at restart points; the same command goes on"
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Who moves the atoms, by what another process needs to make it."""
+
+    model: ModelSource | None = None
+    engine: str = ""  # its settings, as JSON
+
+    @classmethod
+    def of(cls, walker: str | Mapping[str, Any]) -> Walker:
+        """What ``begin.walker`` means; models walk faster by themselves than as engines."""
+        config = as_config(walker)
+        if (
+            isinstance(config, TeacherConfig)
+            and config.model_dump(exclude={"engine", "model"}, exclude_defaults=True) == {}
+        ):
+            return cls(ModelSource.of(config.model))
+        return cls(engine=config.model_dump_json())
+
+    def load(self) -> Potential:
+        """It."""
+        if self.model is not None:
+            return self.model.load()
+        return as_potential(as_engine(parse(json.loads(self.engine), "The walker")).calculator())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One walk."""
+
+    atoms: Atoms
+    walker: Walker
+    stages: tuple[MDSettings, ...]
+    folder: Path
+    judges: bool
+    pressure: float | None
+
+    def stage(self, number: int) -> Path:
+        """The folder of a temperature."""
+        return self.folder / f"{self.stages[number].temperature:g}K"
+
+    @property
+    def n_steps(self) -> int:
+        """Of all temperatures."""
+        return sum(settings.n_steps for settings in self.stages)
+
+    def steps_done(self) -> int:
+        """So far; all where it has ended."""
+        if (self.folder / _ENDED).exists():
+            return self.n_steps
+        return sum(RunFolder(self.stage(k)).steps_done() for k in range(len(self.stages)))
+
+    def explain(self, error: Exception) -> Exception:
+        """Its error, or what it means that its process was killed."""
+        if not isinstance(error, ProcessEndedError):
+            return error
+        return SimulationError(
+            f"The walk in {self.folder} was killed (exit code {error.exit_code}), perhaps because "
+            "there was too little memory; take fewer processes and run it again: it goes on from "
+            "its last restart point."
+        )
+
+
+def starts_of(config: ActiveConfig, frames: Sequence[Frame]) -> list[Atoms]:
+    """Where walks begin: the ``frames`` of the configuration's files, with what these hold.
+
+    Raises DataError for a structure that is none, such as one with partly filled sites, and for a
+    constraint that the walks cannot honour.
+    """
+    starts = [frame.to_atoms() for frame in frames]
+    held = [each.constraints for file in config.structures for each in read_structures(file)]
+    if len(held) != len(starts):
+        raise DataError(
+            f"{', '.join(config.structures)} hold {len(starts)} structures, or {len(held)} as ASE "
+            "reads them; make one file of them (ladera data convert), and begin with that."
+        )
+    for atoms, constraints in zip(starts, held, strict=True):
+        atoms.set_constraint(constraints)
+        moves_cell = config.explore.pressures and atoms.pbc.all()
+        require_honoured(atoms, "npt" if moves_cell else "langevin", DataError)
+    return starts
+
+
+def plans(
+    config: ActiveConfig,
+    starts: Sequence[Atoms],
+    walker: Walker,
+    folder: Path,
+    number: int,
+    lost: float | None,
+) -> list[Plan]:
+    """The walks of a round, which end above the score ``lost``."""
+    explore = config.explore
+    found: list[Plan] = []
+    for place, atoms in enumerate(starts):
+        if len(atoms) < 2:  # a free atom among them
+            continue
+        formula = Frame.from_atoms(atoms).formula
+        pressures = explore.pressures if atoms.pbc.all() and explore.pressures else (None,)
+        for pressure in pressures:
+            of_pressure = "" if pressure is None else f"-{pressure:g}GPa"
+            for k in range(explore.walkers + 1):  # the last one judges
+                judges = k == explore.walkers
+                name = "judge" if judges else f"walker-{k + 1}"
+                draw = np.random.default_rng([config.seed, number, place, k, len(found)])
+                seed = int(draw.integers(2**31))
+                found.append(
+                    Plan(
+                        atoms.copy(),
+                        walker,
+                        tuple(_stages(config, pressure, seed, lost)),
+                        folder / f"{formula}-{place}{of_pressure}-{name}",
+                        judges,
+                        pressure,
+                    )
+                )
+    return found
+
+
+def _stages(
+    config: ActiveConfig, pressure: float | None, seed: int, lost: float | None
+) -> Iterator[MDSettings]:
+    """The settings at each temperature."""
+    explore = config.explore
+    every = max(1, round(explore.interval / explore.timestep))
+    limits: dict[str, Any] = {"stop_grade": 0.0}
+    if lost is not None:
+        by_grade = config.select.by == "grade"
+        limits = {"stop_grade": lost} if by_grade else {**limits, "stop_deviation": lost}
+    ensemble: dict[str, Any] = {"ensemble": "nvt-langevin"}
+    if pressure is not None:
+        ensemble = {"ensemble": "npt", "pressure": float(pressure)}
+    for k, temperature in enumerate(explore.temperatures):
+        yield MDSettings(
+            **ensemble,
+            temperature=float(temperature),
+            timestep=float(explore.timestep),
+            time=float(explore.time),
+            initial_velocities="structure" if k else "maxwell-boltzmann",
+            seed=seed + k,
+            log_interval=max(1, every // _LOOKS),
+            trajectory_interval=every,
+            restart_interval=10 * every,
+            max_extrapolating=1.0,
+            **limits,
+        )
+
+
+def walk_all(plans: Sequence[Plan], processes: int, pool: Pool) -> list[Walk]:
+    """Do the walks, or what is left of them."""
+    left = [plan for plan in plans if not (plan.folder / _ENDED).exists()]
+    tasks = [
+        Task(partial(_walk, plan), output=plan.folder / "messages.txt", explain=plan.explain)
+        for plan in left
+    ]
+
+    def done() -> int:
+        return sum(plan.steps_done() for plan in plans)
+
+    steps = sum(plan.n_steps for plan in plans)
+    for plan in left:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+    if left:
+        here = Processes(min(processes, len(left)), interval=_LOOK, stopped=_STOPPED)
+        with progress.Task(f"{len(plans)} walks, steps", steps, done=done()) as task:
+            run_all(pool.runner(here), tasks, lambda: task.show(done()))
+    return [Walk.model_validate(read_json(plan.folder / _ENDED, Walk)) for plan in plans]
+
+
+def _walk(plan: Plan) -> None:
+    """A walk, in a process of its own."""
+    potential = plan.walker.load()
+    ended, reason, reached = "finished", "", None
+    atoms = plan.atoms
+    for number, settings in enumerate(plan.stages):
+        stage = plan.stage(number)
+        ended, reason = _through(atoms, potential, settings, stage)
+        if ended != "finished":
+            break
+        reached = settings.temperature
+        atoms = read_structure(stage / "final.extxyz")
+    record = Walk(
+        folder=str(plan.folder.name),
+        structure=str(plan.atoms.symbols),
+        pressure=plan.pressure,
+        reached=reached,
+        ended=ended,
+        reason=reason,
+    )
+    write_text_atomic(plan.folder / _ENDED, record.model_dump_json(indent=1) + "\n")
+
+
+def _through(
+    atoms: Atoms, potential: Potential, settings: MDSettings, stage: Path
+) -> tuple[str, str]:
+    """One temperature of a walk: how it ended, and why."""
+    if (stage / "final.extxyz").exists():
+        return "finished", ""
+    if (stage / "stopped.extxyz").exists():  # it was killed behind its end
+        return "lost", f"beyond the limit of {settings.stop_grade or settings.stop_deviation:g}"
+    try:
+        with warnings.catch_warnings():
+            # That it extrapolates is why it walks; how far stands in its files.
+            warnings.simplefilter("ignore", SimulationWarning)
+            # Its labels are of structures with this charge, which it need not be told.
+            warnings.filterwarnings("ignore", "The structure has a total charge", StructureWarning)
+            run_md(atoms, potential, settings, stage, resume=RunFolder(stage).holds_run)
+    except StoppedError as error:
+        return "lost", _first_sentence(error)
+    except (SimulationError, LabellingError) as error:
+        return "broken", _first_sentence(error)
+    return "finished", ""
+
+
+def _first_sentence(error: Exception) -> str:
+    said = str(error)
+    return said.partition(": ")[2].partition(". ")[0] or said
+
+
+def met(plans: Sequence[Plan]) -> Iterator[tuple[Plan, float, int, Frame]]:
+    """What walks came through: each with its temperature and step; the first of a walk is known."""
+    for plan in plans:
+        for number, settings in enumerate(plan.stages):
+            stage = plan.stage(number)
+            for step, atoms in _frames(stage, settings.trajectory_interval):
+                source = f"{plan.folder.name}, {settings.temperature:g} K, step {step}"
+                yield plan, settings.temperature, step, Frame.from_atoms(atoms, source)
+
+
+def _frames(stage: Path, interval: int) -> Iterator[tuple[int, Atoms]]:
+    path, step = stage / "trajectory.traj", 0
+    if not path.exists():
+        return
+    with Trajectory(path) as frames:
+        for k in range(1, len(frames)):
+            step = k * interval
+            yield step, frames[k]
+    for last in (stage / name for name in _LAST):
+        if last.exists() and (at := RunFolder(stage).steps_done()) > step:
+            yield at, read_structure(last)

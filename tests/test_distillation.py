@@ -1,0 +1,143 @@
+"""A teacher and its student: the loop that makes one of the other, and how they are compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.io import write
+
+import ladera
+from label_engines import Here
+from ladera import cli
+from ladera.errors import ConfigError, PropertyError
+from ladera.modelfile import save
+from ladera.models.lennard_jones import LennardJonesConfig
+from ladera.properties.agreement import agreement
+from ladera.properties.result import load
+from training_runs import CUTOFF, EPSILON, SIGMA
+
+# The crystal at rest is smaller than at the temperatures of the walks.
+pytestmark = pytest.mark.filterwarnings("ignore:Extrapolation")
+
+SHORT = (
+    "begin.number=6",
+    "begin.frames=6",
+    "explore.time=0.2",
+    "explore.timestep=4",
+    "explore.interval=20",
+    "explore.walkers=1",
+    "select.frames=6",
+    "select.checks=4",
+    "select.lost=1000",
+    "training.model.level=6",
+    "training.model.cutoff=6.0",
+    "training.epochs=20",
+    "stop.rounds=1",
+)
+
+
+def lennard_jones(epsilon: float = EPSILON) -> ladera.Potential:
+    return ladera.build(
+        LennardJonesConfig(
+            species=("Ar",), cutoff=CUTOFF, epsilon={"Ar": epsilon}, sigma={"Ar": SIGMA}
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def distilled(tmp_path_factory: pytest.TempPathFactory) -> ladera.Distilled:
+    folder = tmp_path_factory.mktemp("distilled")
+    return distill(folder)
+
+
+def distill(folder: Path) -> ladera.Distilled:
+    save(lennard_jones(), folder / "teacher.ladera")
+    return ladera.distill(
+        folder / "teacher.ladera",
+        bulk("Ar", a=5.25, cubic=True),
+        folder / "out",
+        temperatures=(20.0, 40.0),
+        changes=SHORT,
+        executor=Here(),
+    )
+
+
+def test_a_student_does_what_its_teacher_does(distilled: ladera.Distilled) -> None:
+    found = distilled.agreement
+    assert found.deviation < 0.1 * found.teacher_frequencies.max()
+    assert found.volumes[1] == pytest.approx(found.volumes[0], rel=0.02)
+    assert found.atoms == 32  # the cell was repeated, so that atoms can move
+    judged = distilled.run.rounds[1].judged
+    assert judged is not None
+    assert judged.forces is not None
+    assert judged.forces < 0.005
+    again = load(distilled.run.folder / "agreement")
+    assert again.deviation == found.deviation
+
+
+def test_the_same_call_computes_nothing_again(distilled: ladera.Distilled) -> None:
+    folder = distilled.run.folder
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("round_*/*.extxyz")}
+    assert distill(folder.parent).run.rounds == distilled.run.rounds
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("round_*/*.extxyz")}
+
+
+def test_a_model_agrees_with_itself() -> None:
+    atoms = bulk("Ar", a=5.25, cubic=True)
+    same = agreement(atoms, lennard_jones(), lennard_jones(), names=("one", "other"))
+    assert same.deviation == 0
+    assert same.distance == 0
+    assert same.volumes[0] == same.volumes[1]
+    assert len(same.teacher_frequencies) == 3 * len(atoms) - 3
+    assert (same.teacher_frequencies > 1).all()
+    # Frequencies go with the root of epsilon, and the structure stays.
+    stiff = agreement(atoms, lennard_jones(), lennard_jones(4 * EPSILON), names=("soft", "stiff"))
+    ratio = stiff.student_frequencies / stiff.teacher_frequencies
+    assert ratio == pytest.approx(np.full(len(ratio), 2.0), rel=1e-3)
+
+
+def test_a_molecule_is_turned_upon_the_other() -> None:
+    cluster = Atoms("Ar3", [[0, 0, 0], [3.8, 0, 0], [1.9, 3.3, 0]])
+    found = agreement(cluster, lennard_jones(), lennard_jones(2 * EPSILON), names=("a", "b"))
+    assert len(found.teacher_frequencies) == 3
+    assert found.distance < 0.01  # of two relaxations, not of how they lie
+    assert np.isnan(found.volumes).all()
+    assert "volume" not in str(found.table())
+
+
+@pytest.mark.parametrize(
+    "atoms", [Atoms("Ar"), Atoms("Ar2", [[0, 0, 0], [0, 0, 3.8]], cell=[9, 9, 9], pbc=[1, 0, 0])]
+)
+def test_what_cannot_be_compared(atoms: Atoms) -> None:
+    with pytest.raises(PropertyError, match="compared on molecules and crystals"):
+        agreement(atoms, lennard_jones(), lennard_jones(), names=("a", "b"))
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no student 'mtpp'; did you mean 'mtp'"):
+        ladera.distill("teacher.ladera", molecule("H2O"), tmp_path, student="mtpp")
+    with pytest.raises(ConfigError, match=r"'explore\.tme' is no key .* 'time'"):
+        ladera.distill("x.ladera", molecule("H2O"), tmp_path, changes=["explore.tme=1"])
+
+
+def test_the_command(distilled: ladera.Distilled, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the folder of one that is done, where nothing is computed again."""
+    folder = distilled.run.folder
+    teacher, structure = folder.parent / "teacher.ladera", folder.parent / "argon.xyz"
+    write(structure, bulk("Ar", a=5.25, cubic=True), format="extxyz")
+    changes = [word for change in SHORT for word in ("--set", change)]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(
+            [
+                *("distill", str(teacher), str(structure)),
+                *("--temperatures", "20", "40", "--output", str(folder), *changes),
+            ]
+        )
+    said = capsys.readouterr().out
+    assert ended.value.code == 0, said
+    assert "times faster than its teacher" in said
+    assert "Teacher and student" in (folder / "report.html").read_text()
