@@ -175,6 +175,17 @@ def test_an_interruption_is_130(
     assert capsys.readouterr().err == "Interrupted.\n"
 
 
+def test_an_interruption_that_a_library_made_another_error_of_is_130(
+    failing_command: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Python 3.11, where a signal comes while a class is made (the importing of packaging).
+    error = RuntimeError("Error calling __set_name__ on 'cached_property' instance 'message'")
+    error.__cause__ = KeyboardInterrupt("by SIGTERM")
+    failing_command(error)
+    assert exit_code("train") == 130
+    assert capsys.readouterr().err == "Interrupted: by SIGTERM.\n"
+
+
 def test_a_full_disk_is_a_sentence(
     failing_command: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

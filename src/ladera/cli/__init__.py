@@ -260,8 +260,23 @@ def _explain(error: BaseException, words: Sequence[str]) -> tuple[str, int]:
         case MemoryError():
             return "Not enough memory; try smaller batches or structures.", FAILURE
         case Exception():
+            interruption = _interruption_behind(error)
+            if interruption is not None:
+                return _explain(interruption, words)
             return _internal_sentence(error), INTERNAL_ERROR
     raise error
+
+
+def _interruption_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interruption that an error was made of.
+
+    A signal comes anywhere: while a class of a library is made, Python 3.11 passes on what was
+    raised as the cause of a RuntimeError, and others do alike.
+    """
+    behind = error.__cause__ or error.__context__
+    while behind is not None and not isinstance(behind, KeyboardInterrupt):
+        behind = behind.__cause__ or behind.__context__
+    return behind
 
 
 def _exit_code_of(streams: StandardStreams) -> int:
