@@ -11,6 +11,9 @@ PIP := $(PYTHON) -m pip --python $(BIN)/python --quiet --disable-pip-version-che
 INSTALL := $(PIP) install --no-compile --constraint constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
+# One more than there are cores: a test often waits, for a process, a queue or a browser.
+TESTERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 # What a target needs is got at the same time: types are checked while a browser is fetched.
 MAKEFLAGS += -j3
 
@@ -24,10 +27,10 @@ demo: $(VENV)/.runtime viewer  ## train on the embedded data, simulate, write de
 	$(BIN)/ladera demo --output demo
 
 test: lint docs viewer browser queue kernels  ## everything CI checks
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations 12
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TESTERS) --dist worksteal --durations 12
 
 coverage: $(VENV)/.development  ## the tests again, counting the lines that none of them reaches
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TESTERS) --dist worksteal --cov --cov-report=term:skip-covered
 
 lowest:  ## the tests of models and files with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --without-pip --clear .venv-lowest

@@ -205,7 +205,7 @@ def test_an_interrupted_committee_goes_on_to_the_same_end(tmp_path):
             "resample": "bootstrap",
         },
     )
-    written |= {"epochs": 40, "model": hdnnp(), "checkpoint_interval": 5}
+    written |= {"epochs": 15, "model": hdnnp(), "checkpoint_interval": 5}
     whole = train(config_file.parse(written, "c"), tmp_path / "whole")
     path = tmp_path / "config.yaml"
     config_file.save(config_file.parse(written, "c"), path)

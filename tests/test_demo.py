@@ -12,7 +12,7 @@ from ladera import cli
 from ladera.cli import demo
 
 SHORTER = {
-    "--output train": "--output train --set epochs=25",
+    "--output train": "--output train --set epochs=8",
     "--output relax": "--output relax --fmax 0.5",
     "--time 20": "--steps 40",
     "--time 3": "--steps 40",
