@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import importlib
@@ -313,6 +314,22 @@ def _interrupts_once(number: signal.Signals) -> None:
         assert stop.requested
         signal.raise_signal(number)
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_within_a_callback_of_c_is_not_lost(number: signal.Signals) -> None:
+    def ask() -> None:  # Python can only ignore what it raises
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    def run() -> None:
+        with interrupted_by_signals():
+            ctypes.CFUNCTYPE(None)(ask)()
+            time.sleep(300)
+
+    said = "by SIGTERM" if number == signal.SIGTERM else ""
+    with pytest.raises(KeyboardInterrupt, match=f"^{said}$"):
+        run()
 
 
 def test_nohup_is_heard() -> None:

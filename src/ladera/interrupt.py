@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ _OF_QUEUES: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+_SOON: Final = 0.05  # s, until an interruption that was lost comes again
 
 
 class _Handlers:
@@ -78,18 +81,50 @@ class _Ending:
 def interrupted_by_signals() -> Iterator[None]:
     """While it is entered, what would kill the process raises KeyboardInterrupt instead, once.
 
-    So everything is put away on the way out: locks, temporary files, processes.
+    So everything is put away on the way out: locks, temporary files, processes. Where it cannot be
+    raised, as in a callback of C (the compiler of the loops has some), it comes again soon.
     """
+    asked_by = signal.SIGINT
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal asked_by
         if not _Ending.begun:
-            _Ending.begun = True
-            raise KeyboardInterrupt(f"by {signal.Signals(number).name}")
+            _Ending.begun, asked_by = True, signal.Signals(number)
+            raise KeyboardInterrupt(f"by {asked_by.name}")
 
     handlers = _Handlers()
     _Ending.begun = False
     handlers.set(interrupt, *_OF_QUEUES)
     try:
-        yield
+        with _lost_interruptions(lambda: _come_again(asked_by)):
+            yield
     finally:
         handlers.restore()
+
+
+def _come_again(number: int) -> threading.Timer:
+    _Ending.begun = False
+    again = threading.Timer(_SOON, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
+    return again
+
+
+@contextmanager
+def _lost_interruptions(repeat: Callable[[], threading.Timer]) -> Iterator[None]:
+    """While it is entered, a KeyboardInterrupt that Python could only ignore is repeated."""
+    before, repeated = sys.unraisablehook, []
+
+    def hook(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            repeated.append(repeat())
+        else:
+            before(lost)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in repeated:
+            timer.cancel()
