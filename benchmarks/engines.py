@@ -2,15 +2,15 @@
 
     python benchmarks/engines.py overhead   # CPU time of a step over that of the bare model
     python benchmarks/engines.py density    # argon at constant pressure, in OpenMM and ladera md
-    python benchmarks/engines.py water FOLDER [beads] [molecules] [steps]
+    python benchmarks/engines.py water MODEL [beads] [molecules] [steps]
                                             # kinetic energy of H and D in water, by a potential
 
 Claims: a step of OpenMM (Reference) costs at most 1.5 times the bare model of nine atoms, and
 i-PI's call for 16 beads at most 1.2 times the same batch; densities agree within two standard
 errors; hydrogen in water has the kinetic energy of neutron scattering, 143 +- 3 meV at 300 K
 (Pantalei et al., Phys. Rev. Lett. 100, 177801, 2008). CPU times are medians of blocks
-that take turns, since other programs disturb all of them alike. ``FOLDER`` is a potential of n2p2
-for water.
+that take turns, since other programs disturb all of them alike. ``MODEL`` is a potential for water,
+such as the one that ``ladera import`` makes of a published network of n2p2.
 """
 
 from __future__ import annotations
@@ -162,9 +162,9 @@ def density() -> None:
     print(f"  apart by {apart:.1f} standard errors")
 
 
-def water(folder: str, beads: int = 16, molecules: int = 16, steps: int = 1500) -> None:
+def water(path: str, beads: int = 16, molecules: int = 16, steps: int = 1500) -> None:
     """Kinetic energies of the hydrogens of water at 300 K."""
-    model = ladera.load(folder)
+    model = ladera.load(path)
     edge = (molecules * 29.9) ** (1 / 3)  # Angstrom; 29.9 A^3 a molecule
     atoms = packed(molecules, edge)
     for label, mass in (("H", 1.008), ("D", 2.014)):
@@ -213,7 +213,7 @@ if __name__ == "__main__":
             overhead()
         case ["density"]:
             density()
-        case ["water", place, *numbers]:
-            water(place, *map(int, numbers))
+        case ["water", path, *numbers]:
+            water(path, *map(int, numbers))
         case _:
             sys.exit(__doc__)
