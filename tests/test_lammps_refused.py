@@ -31,6 +31,8 @@ ATOMS = water_like(12, 6.0, True, seed=1)
         ("pair_coeff * * H", "Number of element to type mappings"),
         ("newton off on", "newton on"),
         ("set atom 2 x 0.1 y 0.1 z 0.1\nset atom 3 x 0.1 y 0.1 z 0.1", "not a number"),
+        ("neigh_modify exclude type 1 1", "write neigh_modify exclude none"),
+        ("group some id 1 2\nneigh_modify exclude group some some", "neigh_modify exclude none"),
         ("fix values all pair 1 ladera spread 1", "gives no spread"),
         ("fix values all pair 1 ladera beauty 1", "beauty"),
     ],
