@@ -157,3 +157,20 @@ def test_a_tree_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(running, "build", lambda _: Path(os.devnull))
     with pytest.raises(ConfigError, match="no program lmp"):
         running.run_script(tmp_path / "in", tree=tmp_path)
+    program = tmp_path / "build" / "lmp"
+    program.write_text("#!/bin/sh\necho 'Installed packages:'\necho KSPACE MANYBODY\n")
+    program.chmod(0o755)
+    with pytest.raises(ConfigError, match="without the package PLUGIN"):
+        installed.find_lammps(tmp_path)
+
+
+def test_a_tree_that_debian_installed(tmp_path: Path):
+    """Its libraries are one folder further down; and that of bookworm is too old."""
+    for folder, file, text in (
+        ("include/lammps", "pair.h", ""),
+        ("lib/x86_64-linux-gnu/pkgconfig", "liblammps.pc", "Version: 20210929\n"),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / file).write_text(text)
+    with pytest.raises(ConfigError, match="is version 20210929, and the plugin takes 20230802"):
+        installed.find_lammps(tmp_path)
