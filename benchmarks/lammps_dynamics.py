@@ -64,7 +64,13 @@ def density_of(atoms: Atoms, volume: Any) -> Any:
 
 
 def by_ladera(
-    atoms: Atoms, model: Path, folder: Path, steps: int, on_row: Any = None, **more: Any
+    atoms: Atoms,
+    model: Path,
+    folder: Path,
+    steps: int,
+    every: int = EVERY,
+    on_row: Any = None,
+    **more: Any,
 ) -> Series:
     rows: list[tuple[float, float, float]] = []
 
@@ -75,7 +81,8 @@ def by_ladera(
             on_row(energy)
 
     ladera.run_md(
-        atoms, model, folder=folder, steps=steps, log_interval=EVERY, trajectory_interval=steps,
+        atoms, model, folder=folder, steps=steps, log_interval=every, trajectory_interval=steps,
+        initial_velocities="structure",
         on_row=keep, **more,
     )  # fmt: skip
     return Series(*np.array(rows).T)
@@ -88,6 +95,7 @@ def by_lammps(
     steps: int,
     fix: str,
     timestep: float,
+    every: int = EVERY,
     on_row: Any = None,
 ) -> Series:
     box = writing.write_data(atoms, folder / "atoms.data")
@@ -109,8 +117,8 @@ def by_lammps(
     lammps.scatter_atoms("v", 1, 3, np.ctypeslib.as_ctypes(velocities.ravel()))
     lammps.command("run 0 post no")
     rows = []
-    for _ in range(steps // EVERY):
-        lammps.command(f"run {EVERY} pre no post no")
+    for _ in range(steps // every):
+        lammps.command(f"run {every} pre no post no")
         temperature, energy, volume = map(lammps.get_thermo, ("temp", "etotal", "vol"))
         rows.append((temperature, energy / len(atoms), density_of(atoms, volume)))
         if on_row is not None:
@@ -140,7 +148,8 @@ def averages() -> None:
             timestep=TIME_STEP, steps=1000, log_interval=1000, trajectory_interval=1000, seed=1,
         )  # fmt: skip
         damp = 100 * TIME_STEP / 1000
-        barostat = f"npt temp {KELVIN} {KELVIN} {damp} iso {BAR} {BAR} {10 * damp}"
+        bath = f"fix bath all langevin {KELVIN} {KELVIN} {damp} 1 zero yes"
+        barostat = f"nph iso {BAR} {BAR} {4 * damp}\n{bath}"
         constant = {"ensemble": "npt", "temperature": KELVIN, "pressure": BAR * 1e-4}
         for ensemble, fix, settings in (
             ("nve", "nve", {"ensemble": "nve"}),
@@ -186,16 +195,17 @@ def memory() -> float:
 
 def long(engine: str, steps: int) -> None:
     """A run of ethanol in this process, and its memory."""
+    every = 500
     held: list[float] = []
     energies: list[float] = []
 
     def on_row(energy: float) -> None:
         held.append(memory())
         energies.append(energy)
-        rows = steps // EVERY // 10
+        rows = steps // every // 10
         if len(held) % rows == 0:
             mean = np.mean(energies[-rows:])
-            print(f"  {len(held) * EVERY:,}: {held[-1]:.1f} MB, {mean:.7f} eV an atom", flush=True)
+            print(f"  {len(held) * every:,}: {held[-1]:.1f} MB, {mean:.7f} eV an atom", flush=True)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -210,7 +220,7 @@ def long(engine: str, steps: int) -> None:
         place = folder if engine == "LAMMPS" else folder / "md"
         start = perf_counter()
         series = run(
-            atoms, folder / "model.ladera", place, steps, timestep=0.5,
+            atoms, folder / "model.ladera", place, steps, timestep=0.5, every=every,
             on_row=on_row, **settings,
         )  # fmt: skip
         seconds = perf_counter() - start

@@ -162,6 +162,14 @@ def test_a_tree_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     program.chmod(0o755)
     with pytest.raises(ConfigError, match="without the package PLUGIN"):
         installed.find_lammps(tmp_path)
+    # Handles of one MPI are addresses, of another numbers: a mixture would crash.
+    program.write_text("#!/bin/sh\necho 'MPI v4.1: MPICH Version: 4.3.0'\n")
+    (tmp_path / "build" / "CMakeCache.txt").write_text("")
+    (tmp_path / "mpicxx").write_text("#!/bin/sh\necho '#define OPEN_MPI 1'\n")
+    (tmp_path / "mpicxx").chmod(0o755)
+    monkeypatch.setenv("CXX", str(tmp_path / "mpicxx"))
+    with pytest.raises(ConfigError, match=r"speaks MPICH, and .*mpicxx compiles for another MPI"):
+        installed.find_lammps(tmp_path)
 
 
 def test_a_tree_that_debian_installed(tmp_path: Path):

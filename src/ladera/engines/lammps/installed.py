@@ -129,29 +129,40 @@ def _of_tree(tree: Path) -> Lammps:
         p for place in ("build*/lmp*", "bin/lmp*", "src/lmp_*", "lmp") for p in tree.glob(place)
     ]
     program = next((path for path in programs if os.access(path, os.X_OK)), None)
+    compiler = _compiler(*compilers)
     if program is not None:
-        _require_plugins(program)
+        _require_fit(program, compiler, mpi)
     starter = shutil.which("mpirun")
     return Lammps(
         headers=headers,
         version=version,
         sizes=sizes.upper(),
         mpi_headers=mpi,
-        compiler=_compiler(*compilers),
+        compiler=compiler,
         program=program,
         starter=None if starter is None or is_serial else Path(starter),
         libraries=None,
     )
 
 
-def _require_plugins(program: Path) -> None:
-    """Raise ConfigError for a LAMMPS that was built without the package PLUGIN."""
+def _require_fit(program: Path, compiler: str, mpi_headers: Path | None) -> None:
+    """Raise ConfigError for a LAMMPS without the package PLUGIN, or of another MPI."""
     said = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout
     _, _, packages = said.partition("Installed packages:")
     if packages and "PLUGIN" not in packages.partition("List of")[0].split():
         raise ConfigError(
             f"{program} was built without the package PLUGIN, by which LAMMPS loads pair_style "
             f"ladera; build it with -D PKG_PLUGIN=on -D BUILD_SHARED_LIBS=on, or {INSTALL}."
+        )
+    mpi = re.search(r"^MPI v[\d.]+: *(Open MPI|MPICH)", said, re.MULTILINE)
+    if mpi is None or mpi_headers is not None:
+        return
+    command = [compiler, "-E", "-dM", "-include", "mpi.h", "-x", "c++", os.devnull]
+    macros = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    if macros and ("#define OPEN_MPI " in macros) != (mpi[1] == "Open MPI"):
+        raise ConfigError(
+            f"{program} speaks {mpi[1]}, and {compiler} compiles for another MPI; name the "
+            f"compiler of {mpi[1]} in the variable CXX, such as CXX=/path/to/its/mpicxx."
         )
 
 
