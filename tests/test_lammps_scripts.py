@@ -13,8 +13,10 @@ from ase.build import bulk
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
+import ladera
 from conftest import POTENTIALS, water_like
 from ladera import Potential
+from ladera.codes import n2p2
 from ladera.engines.lammps import asking
 from lammps_runs import (
     BAR,
@@ -45,6 +47,14 @@ def said_of(potential: Potential, atoms: Atoms) -> Atoms:
 
 def positions(lammps: InProcess) -> np.ndarray:
     return lammps.array("x", 3) @ lammps.box.rotation.T
+
+
+def test_a_folder_of_n2p2(tmp_path: Path):
+    """As published networks come; benchmarks/lammps_hdnnp.py runs those that there are."""
+    n2p2.export(POTENTIALS["hdnnp_generated"](), tmp_path / "network")
+    potential = ladera.load(tmp_path / "network")
+    with InProcess(CRYSTAL, tmp_path / "network", tmp_path, "run 0") as lammps:
+        assert_same(lammps.said(), potential, CRYSTAL)
 
 
 def test_a_restart_goes_on_as_if_nothing_had_been(tmp_path: Path):
