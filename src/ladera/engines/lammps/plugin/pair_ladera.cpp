@@ -35,7 +35,7 @@ PairLadera::PairLadera(LAMMPS *lmp) : Pair(lmp), model(), atoms(), energy_unit(1
 
 PairLadera::~PairLadera()
 {
-  if (model.number >= 0) ladera_python().forget(model.number);
+  ladera_forget(model.number);
   if (allocated) {
     memory->destroy(setflag);
     memory->destroy(cutsq);
@@ -75,7 +75,7 @@ void PairLadera::load()
   const LaderaPython &python = ladera_python();
   symbols.clear();
   for (int k = 0; k < nelements; k++) symbols += std::string(k ? "\n" : "") + elements[k];
-  if (python.load && model.number >= 0) python.forget(model.number);
+  ladera_forget(model.number);
   model = LaderaModel();
   model.number = -1;
   model.paths = paths.c_str();
@@ -112,6 +112,7 @@ void PairLadera::init_style()
       error->all(FLERR, "pair_coeff of ladera has NULL for type {}, which only pair_style hybrid "
                         "gives to another style; name an element", type);
   require_all_pairs();
+  require_no_exclusions();
   compare_masses();
   neighbor->add_request(this, NeighConst::REQ_FULL);
 }
@@ -126,6 +127,23 @@ void PairLadera::require_all_pairs()
       error->all(FLERR, "The atoms have bonds, whose pairs are left out of the neighbours that "
                         "pair_style ladera needs; write special_bonds lj/coul 1 1 1, or read data "
                         "without bonds");
+}
+
+// Nor may a script leave pairs out. A group that is excluded from all atoms is not there at all: that
+// is how fix gcmc tries what is without an atom.
+void PairLadera::require_no_exclusions()
+{
+  static constexpr char SAYS[] =
+      "neigh_modify exclude leaves pairs out of the neighbours that pair_style ladera needs; write "
+      "neigh_modify exclude none (atoms are held by fix setforce 0 0 0)";
+  for (int k = 0; k < neighbor->nex_type; k++)
+    if (map[neighbor->ex1_type[k]] >= 0 && map[neighbor->ex2_type[k]] >= 0) error->all(FLERR, SAYS);
+  bool some = neighbor->nex_mol > 0;
+  for (int k = 0; k < neighbor->nex_group; k++)
+    some = some || (neighbor->ex1_group[k] != 0 && neighbor->ex2_group[k] != 0);
+  if (!some) return;
+  if (!force->pair_match("^hybrid", 0)) error->all(FLERR, SAYS);
+  if (comm->me == 0) error->warning(FLERR, SAYS);    // the groups may be atoms of other styles
 }
 
 // A type whose mass is that of another element of the model was probably meant to be that.
@@ -170,7 +188,7 @@ void PairLadera::compute(int eflag, int vflag)
     take_system();
     return;
   }
-  if (neighbor->ago == 0) sort_by_element();
+  sort_by_element();
   is_portion = model.reach == LADERA_EDGES && !(atoms.wanted & model.at_once);
   if (is_portion) {
     for (; first < list->inum; first += count) {

@@ -54,6 +54,7 @@ class PairLadera : public Pair {
   std::vector<int64_t> numbers, row_pointer, centers, neighbors;
   std::vector<double> vectors;
   std::vector<int> ends;       // the neighbour of each edge, as LAMMPS numbers it
+  std::vector<int> types;      // of all atoms when the list was sorted
   std::vector<int> sorted, places;    // scratch
 
   static constexpr int COLUMNS = 64;    // of one exchange of ghosts
@@ -63,6 +64,8 @@ class PairLadera : public Pair {
 
   void load();
   void require_all_pairs();
+  void require_no_exclusions();
+  bool is_there(int) const;
   void compare_masses();
   int row_of(int) const;
 

@@ -86,14 +86,20 @@ bool connect(LaderaPython &python)
   return python.load != nullptr;
 }
 
+LaderaPython python = {};
+
 }    // namespace
 
 const LaderaPython &ladera_python()
 {
-  static LaderaPython python = {};
   if (!python.load) {
     python.message[0] = '\0';
     if (is_running() || start(python)) connect(python);
   }
   return python;
+}
+
+void ladera_forget(int32_t model)
+{
+  if (model >= 0 && python.forget) python.forget(model);
 }

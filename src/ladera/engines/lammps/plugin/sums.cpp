@@ -4,17 +4,31 @@
 
 #include "atom.h"
 #include "error.h"
+#include "group.h"
 #include "neigh_list.h"
+#include "neighbor.h"
 #include "update.h"
 
 #include <cmath>
 
 using namespace LAMMPS_NS;
 
+// An atom whose group is excluded from all others is not there, and has no energy of its own.
+bool PairLadera::is_there(int i) const
+{
+  for (int k = 0; k < neighbor->nex_group; k++) {
+    const int one = neighbor->ex1_group[k], other = neighbor->ex2_group[k];
+    if (one == 0 && (atom->mask[i] & group->bitmask[other])) return false;
+    if (other == 0 && (atom->mask[i] & group->bitmask[one])) return false;
+  }
+  return true;
+}
+
 void PairLadera::take_atoms()
 {
   double sum = 0.0;
   for (int ii = first; ii < first + count; ii++) {
+    if (neighbor->nex_group && !is_there(list->ilist[ii])) continue;
     const double energy = energy_unit * atoms.energies[row_of(ii)];
     sum += energy;
     if (eflag_atom) eatom[list->ilist[ii]] += energy;
