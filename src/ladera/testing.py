@@ -31,6 +31,7 @@ from ladera.decomposition import Part, decompose, together
 from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.potential import LaderaCalculator, Potential, Prediction, differentiate, evaluate
+from ladera.potential.parts import Division, Places
 from ladera.properties.checks import cutoff
 from ladera.properties.checks.ase_engine import ASEEngine, answer_of
 from ladera.properties.checks.derivatives import check_derivatives
@@ -38,7 +39,7 @@ from ladera.properties.checks.engine import Answer
 from ladera.properties.checks.rows import Row
 from ladera.properties.checks.symmetries import check_symmetries, check_ways
 from ladera.quantities import DIPOLE, ENERGY, FORCES
-from ladera.structure import total_charge
+from ladera.structure import Structure, total_charge
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +55,7 @@ def check_contract(potential: Potential, atoms: Atoms) -> None:
     check_fast_path(potential, atoms)
     check_ways_to_compute(potential, atoms)
     check_decomposition(potential, atoms)
+    check_parts(potential, atoms)
     check_file(potential, atoms)
     check_copies(potential, atoms)
     check_capabilities(potential, atoms)
@@ -162,6 +164,32 @@ def check_decomposition(potential: Potential, atoms: Atoms) -> None:
                     _agree(values[part.halo.n_owned :], np.zeros(1), 0.0, f"{name} of ghosts")
                     values, expected = values[: part.halo.n_owned], expected[part.owned]
                 _agree(values, expected, ROUNDING, f"{name} on {n_parts} processes")
+
+
+def check_parts(potential: Potential, atoms: Atoms) -> None:
+    """A structure evaluated in two parts, as where it does not fit into memory, is the whole.
+
+    Not of a model whose energies depend on atoms at any distance: it is never asked so.
+    """
+    if potential.hops is None or ENERGY not in potential.gives:
+        return
+    graph = Graph.from_atoms(atoms, potential.cutoff)
+    with torch.no_grad():
+        whole = evaluate(potential, graph)
+        expected = potential.grade(graph, whole)
+    every = np.arange(len(atoms))
+    places = Places.of(Structure.from_atoms(atoms))
+    division = Division(potential, places, [every[::2], every[1::2]])
+    found = division.evaluate()
+    for name in ("energy", "atomic_energies", "forces", "virial"):
+        one, other = getattr(found, name), getattr(whole, name)
+        _agree(one.numpy(), other.numpy(), ROUNDING, f"{name.replace('_', ' ')} in parts")
+    if potential.members:
+        spreads = found.spread[FORCES].numpy(), whole.spread[FORCES].numpy()
+        _agree(*spreads, ROUNDING, "spread of the forces in parts")
+    grade = division.grade()
+    if expected is not None and grade is not None:
+        _agree(grade.numpy(), expected.double().numpy(), ROUNDING, "grade in parts")
 
 
 _SUMS = ("energy", "virial", "spread of the energy")
