@@ -53,10 +53,17 @@ def _openmm(potential: Potential) -> Engine:
     return OpenMMEngine(potential)
 
 
+def _ipi(potential: Potential) -> Engine:
+    from ladera.properties.checks.ipi_engine import IPIEngine
+
+    return IPIEngine(potential)
+
+
 ENGINES: Final[Mapping[str, Callable[[Potential], Engine]]] = {
     ASE: ASEEngine,
     "lammps": _lammps,
     "openmm": _openmm,
+    "ipi": _ipi,
 }
 
 
