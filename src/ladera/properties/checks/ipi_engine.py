@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 _TEMPERATURE: Final = 300.0  # K, of velocities that are replaced
 _VACUUM: Final = 50.0  # Angstrom beside a structure in the open, which has no cell for the model
 _BEADS: Final = 3
+_BAROSTAT: Final = """\
+<barostat mode='isotropic'>
+  <tau units='femtosecond'> 500 </tau>
+  <thermostat mode='langevin'> <tau units='femtosecond'> 500 </tau> </thermostat>
+</barostat>
+"""
 
 
 class IPIEngine(Engine):
@@ -69,15 +75,33 @@ class IPIEngine(Engine):
 
     def run(self, atoms: Atoms, timestep: float, steps: int) -> Floats:
         """By i-PI's own integrator."""
+        return np.array(self._run(atoms, "", timestep, steps, 1)["energies"])
+
+    def volumes(
+        self, atoms: Atoms, temperature: float, timestep: float, steps: int, every: int
+    ) -> Floats:
+        """By i-PI's isotropic barostat."""
+        found = self._run(atoms, _BAROSTAT, timestep, steps, every, temperature)
+        return np.array(found["volumes"])
+
+    def _run(
+        self,
+        atoms: Atoms,
+        barostat: str,
+        timestep: float,
+        steps: int,
+        every: int,
+        temperature: float = _TEMPERATURE,
+    ) -> dict[str, Any]:
         turn = _turn(atoms)
-        said = self._talk(
-            folder=self._folder(atoms, 1, timestep),
+        return self._talk(
+            folder=self._folder(atoms, 1, timestep, barostat, temperature),
             positions=[(atoms.positions @ turn).tolist()],
             momenta=(atoms.get_momenta() @ turn).tolist(),
             cell=_cell(atoms).tolist(),
             steps=steps,
+            every=every,
         )
-        return np.array(said["energies"])
 
     def ways(self) -> Mapping[str, Way]:
         """All beads of a ring in one evaluation."""
@@ -104,11 +128,30 @@ class IPIEngine(Engine):
         forces = np.array(said["forces"][number]) @ turn.T
         return Answer(float(said["energies"][number]), forces, stress)
 
-    def _folder(self, atoms: Atoms, beads: int, timestep: float | None = None) -> str:
-        """That of the files for these atoms, wherever they are, and for steps of this length."""
+    def _folder(
+        self,
+        atoms: Atoms,
+        beads: int,
+        timestep: float = 1.0,
+        barostat: str = "",
+        temperature: float = _TEMPERATURE,
+    ) -> str:
+        """That of the files for these atoms, wherever they are, and for steps of this length.
+
+        At constant energy, or with a barostat.
+        """
         charge = total_charge(atoms)
         masses = tuple(atoms.get_masses())
-        key = tuple(atoms.numbers), tuple(atoms.pbc), charge, masses, beads, timestep
+        key = (
+            tuple(atoms.numbers),
+            tuple(atoms.pbc),
+            charge,
+            masses,
+            beads,
+            timestep,
+            barostat,
+            temperature,
+        )
         if key not in self._folders:
             folder = self._place / str(len(self._folders))
             plain = atoms.copy()
@@ -117,13 +160,16 @@ class IPIEngine(Engine):
                 self._potential,
                 plain,
                 folder,
-                temperature=_TEMPERATURE,
+                temperature=temperature,
                 beads=beads,
-                time_step=timestep or 1.0,
+                time_step=timestep,
             )
             path = folder / "input.xml"
             text = path.read_text("utf-8")
-            path.write_text(text.replace("mode='nvt'", "mode='nve'"), encoding="utf-8")
+            text = text.replace("mode='nvt'", f"mode='{'npt' if barostat else 'nve'}'")
+            text = text.replace("<thermostat", f"{barostat}<thermostat")
+            text = text.replace("</ensemble>", "<pressure> 0 </pressure> </ensemble>")
+            path.write_text(text, encoding="utf-8")
             self._folders[key] = folder
         return str(self._folders[key])
 
@@ -146,9 +192,7 @@ class IPIEngine(Engine):
         return said
 
 
-def _end(
-    process: subprocess.Popen[str], errors: IO[str], place: TemporaryDirectory[str]
-) -> None:
+def _end(process: subprocess.Popen[str], errors: IO[str], place: TemporaryDirectory[str]) -> None:
     for pipe in (process.stdin, process.stdout, errors):
         if pipe is not None:
             pipe.close()

@@ -43,11 +43,7 @@ class Simulations:
         electronvolt = float(unit_to_user("energy", "electronvolt", 1.0))
         if "steps" in request:
             system.beads.p[0] = unit_to_internal("momentum", "ase", np.ravel(request["momenta"]))
-            energies = [float(system.ensemble.econs)]
-            for step in range(request["steps"]):
-                system.motion.step(step)
-                energies.append(float(system.ensemble.econs))
-            return {"energies": [electronvolt * each for each in energies]}
+            return _run(system, request["steps"], request["every"])
         force = electronvolt / float(unit_to_user("length", "angstrom", 1.0))
         forces, shape = system.forces, np.shape(request["positions"])
         return {
@@ -55,6 +51,22 @@ class Simulations:
             "forces": (force * dstrip(forces.f)).reshape(shape).tolist(),
             "virials": (electronvolt * dstrip(forces.virs)).tolist(),
         }
+
+
+def _run(system: Any, steps: int, every: int) -> dict[str, Any]:
+    """Total energies, and volumes in Angstrom^3, at the start and after every so many steps."""
+    electronvolt = float(unit_to_user("energy", "electronvolt", 1.0))
+    angstrom = float(unit_to_user("length", "angstrom", 1.0))
+    energies, volumes = [float(system.ensemble.econs)], [float(system.cell.V)]
+    for step in range(1, steps + 1):
+        system.motion.step(step)
+        if step % every == 0:
+            energies.append(float(system.ensemble.econs))
+            volumes.append(float(system.cell.V))
+    return {
+        "energies": [electronvolt * each for each in energies],
+        "volumes": [angstrom**3 * each for each in volumes],
+    }
 
 
 def main() -> None:
