@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import resource
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.io import write
 
 from argon import argon, crystal
 from conftest import small_mace, water_like
 from ladera import machine
-from ladera.data import formats
+from ladera.data import formats, graphs
 from ladera.errors import DataError, SimulationError, TooLargeError
 from ladera.machine import Growth, Memory, memory, require_memory
 from ladera.potential import Committee, LaderaCalculator
@@ -20,6 +22,8 @@ from ladera.potential import memory as fitting
 from ladera.potential.calculator import PropertyUnavailableError
 from ladera.potential.heat_flux import HeatFlux
 from ladera.potential.memory import Fitting, MemoryWarning
+from ladera.properties import displacements, phonons
+from ladera.properties.vibrations import _modes_of
 from ladera.simulation.guard import check_distances
 from ladera.structure import Structure
 from ladera.training.evaluation import evaluate_dataset
@@ -165,3 +169,59 @@ def test_a_piece_of_work_that_does_not_fit_is_refused() -> None:
     require_memory(1.0, "Nothing", "do it")
     with pytest.raises(TooLargeError, match=r"^All of it needs 9.31e\+05 GiB of memory, and of"):
         require_memory(1e15, "All of it", "take less")
+
+
+# --- dense matrices -----------------------------------------------------------------------------
+
+
+def needs(monkeypatch: pytest.MonkeyPatch, module) -> list[float]:
+    """What is asked for from now on, bytes."""
+    asked: list[float] = []
+    plain = module.require_memory
+    monkeypatch.setattr(
+        module,
+        "require_memory",
+        lambda bytes_, *words: asked.append(bytes_) or plain(bytes_, *words),
+    )
+    return asked
+
+
+def traced(work) -> int:
+    """Bytes of NumPy's arrays at the peak of some work, done a second time."""
+    work()
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("step", [None, 0.01])
+def test_a_hessian_takes_what_is_asked_for(monkeypatch, step) -> None:
+    asked = needs(monkeypatch, displacements)
+    atoms = bulk("Ar", cubic=True, a=5.3).repeat(3)
+    atoms.pbc = False
+    atoms.calc = argon().calculator()
+    peak = traced(lambda: _modes_of(atoms, step))
+    assert 0.5 * asked[-1] < peak < 1.2 * asked[-1]
+    monkeypatch.setattr(machine, "memory", lambda: Memory(2**20, 2**20))
+    with pytest.raises(TooLargeError, match=r"The Hessian of 108 atoms needs .* FixAtoms"):
+        _modes_of(atoms, step)
+
+
+def test_force_constants_take_what_is_asked_for(monkeypatch) -> None:
+    asked = needs(monkeypatch, phonons)
+    atoms = bulk("Ar", cubic=True, a=5.3)
+    atoms.calc = argon().calculator()
+    work = lambda: phonons.force_constants(atoms, np.array([4, 4, 4]), 0.01, primitive=True)  # noqa: E731
+    peak = traced(work)
+    assert 0.5 * asked[-1] < peak < 1.2 * asked[-1]
+    monkeypatch.setattr(machine, "memory", lambda: Memory(2**20, 2**20))
+    with pytest.raises(TooLargeError, match=r"supercell of 256 atoms needs .* smaller supercell"):
+        work()
+
+
+def test_kept_graphs_leave_room(monkeypatch) -> None:
+    assert graphs.room(1e-3) == 1e-3 * 2**30
+    monkeypatch.setattr(graphs, "memory", lambda: Memory(2**21, 2**20))
+    assert graphs.room(4.0) == 2**19

@@ -143,9 +143,9 @@ def check(
     ``pair_style ladera``; "openmm", OpenMM with the model as its force; or "ipi", i-PI with the
     files of ``ladera ipi input``. These three are compared with the calculator besides, and with a
     ``temperature`` (K) by the density of the structure at no pressure, too: two runs of minutes.
-    Forces and stress are compared with differences of the energy, the Hessian with its transpose, the structure
-    turned, inverted, shifted, renumbered, with atoms moved by whole cells and twice, other
-    numbers of threads, batches and the other precision with the first answer; an atom is
+    Forces and stress are compared with differences of the energy, the Hessian with its transpose,
+    the structure turned, inverted, shifted, renumbered, with atoms moved by whole cells and twice,
+    other numbers of threads, batches and the other precision with the first answer; an atom is
     carried through the cutoff, and a short run has to conserve its energy. ``structure`` may be
     left out: the lowest frame of the training is taken where its files still are, or else a random
     packing of the model's elements. All atoms are moved a little first.
