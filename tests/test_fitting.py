@@ -58,7 +58,7 @@ def test_too_little_memory_makes_parts_with_the_same_numbers(monkeypatch, box) -
     room(monkeypatch, 0.85 * needed(model, box))
     calculator = model.calculator()
     box.calc = calculator
-    with pytest.warns(MemoryWarning, match=r"1,372 atoms by this committee model needs .* GiB"):
+    with pytest.warns(MemoryWarning, match=r"1,372 atoms by this committee model needs .* MiB"):
         forces = box.get_forces()
     assert len([*calculator.parts()]) > 1
     np.testing.assert_allclose(forces, expected, rtol=0, atol=1e-12)
@@ -91,7 +91,7 @@ def test_what_cannot_fit_is_refused_with_numbers(monkeypatch, box) -> None:
     model = argon()
     much = needed(model, box)
     room(monkeypatch, 0.05 * much)
-    with pytest.raises(TooLargeError, match=r"the smallest parts .* need more as well, .* GiB"):
+    with pytest.raises(TooLargeError, match=r"the smallest parts .* need more as well, .* MiB"):
         Fitting(model).division(Structure.from_atoms(box))
     model.hops = None
     room(monkeypatch, 0.6 * much)
@@ -167,7 +167,7 @@ def test_a_limit_of_the_shell_counts() -> None:
 
 def test_a_piece_of_work_that_does_not_fit_is_refused() -> None:
     require_memory(1.0, "Nothing", "do it")
-    with pytest.raises(TooLargeError, match=r"^All of it needs 9.31e\+05 GiB of memory, and of"):
+    with pytest.raises(TooLargeError, match=r"^All of it needs 931323 GiB of memory, and of"):
         require_memory(1e15, "All of it", "take less")
 
 
@@ -205,7 +205,7 @@ def test_a_hessian_takes_what_is_asked_for(monkeypatch, step) -> None:
     peak = traced(lambda: _modes_of(atoms, step))
     assert 0.5 * asked[-1] < peak < 1.2 * asked[-1]
     monkeypatch.setattr(machine, "memory", lambda: Memory(2**20, 2**20))
-    with pytest.raises(TooLargeError, match=r"The Hessian of 108 atoms needs .* FixAtoms"):
+    with pytest.raises(TooLargeError, match=r"The Hessian of 108 atoms needs .*FixAtoms"):
         _modes_of(atoms, step)
 
 

@@ -63,8 +63,14 @@ def require_memory(needed: float, what: str, remedy: str) -> None:
 
 def in_words(needed: float, there: Memory) -> str:
     """Such as "31 GiB of memory, and of the machine's 24 GiB 21 GiB are free"."""
-    total, free = (f"{size / GIBIBYTE:.3g} GiB" for size in (there.total, there.free))
-    return f"{needed / GIBIBYTE:.3g} GiB of memory, and of the {total} here {free} are free"
+    total, free = size_in_words(there.total), size_in_words(there.free)
+    return f"{size_in_words(needed)} of memory, and of the {total} here {free} are free"
+
+
+def size_in_words(size: float) -> str:
+    """Bytes in GiB, or MiB where there are few."""
+    number, unit = (size / GIBIBYTE, "GiB") if size > 0.1 * GIBIBYTE else (size / 2**20, "MiB")
+    return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
 
 
 class Growth:

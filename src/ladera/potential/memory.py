@@ -15,7 +15,7 @@ import torch
 
 from ladera.errors import TooLargeError
 from ladera.graph import NeighborList
-from ladera.machine import GIBIBYTE, SHARE, Growth, in_words, memory
+from ladera.machine import SHARE, Growth, in_words, memory, size_in_words
 from ladera.potential.evaluation import evaluate
 from ladera.potential.parts import Division, Places, reaches
 from ladera.quantities import ENERGY
@@ -90,7 +90,7 @@ class Fitting:
         if not owned:
             raise TooLargeError(
                 f"{words}; the smallest parts it can be made in need more as well, "
-                f"{self._per_atom * min(sizes) / GIBIBYTE:.3g} GiB: take a machine with more "
+                f"{size_in_words(self._per_atom * min(sizes))}: take a machine with more "
                 "memory, or a smaller model."
             )
         if n_atoms > self._told:
