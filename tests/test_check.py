@@ -16,18 +16,21 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 import ladera
-from argon import argon, one_thread  # noqa: F401
+from argon import argon, crystal, one_thread  # noqa: F401
 from conftest import lennard_jones, water_like
 from ladera.cli import main
-from ladera.errors import PropertyError
+from ladera.errors import PropertyError, SimulationError
 from ladera.models.lennard_jones import LennardJones
 from ladera.potential import LaderaCalculator, differentiate
 from ladera.properties import result
 from ladera.properties.check import FAILED, Check, check
-from ladera.properties.checks import drift
+from ladera.properties.checks import density, drift
+from ladera.properties.checks.ase_engine import ASEEngine
+from ladera.properties.checks.density import check_density, error_of_mean
 from ladera.report.report import write_report
 from lammps_runs import needs_compiler, needs_lammps
 
+needs_ipi = pytest.mark.skipif(find_spec("ipi") is None, reason="i-PI is not installed")
 CRYSTAL = water_like(9, 5.5, True, 2)
 MOLECULE = water_like(5, 5.0, False, 1)
 MOLECULE.positions *= 1.4
@@ -247,6 +250,80 @@ def test_openmm_is_held_against_itself_and_the_calculator(atoms: Atoms) -> None:
     lines = {name.partition(":")[0] for name in found.names}
     assert {"on platform CPU", "Ladera's own calculator"} <= lines
     assert found.verdicts[found.names.index("drift at constant energy")] == "yes"
+
+
+@needs_ipi
+def test_ipi_is_held_against_itself_and_the_calculator() -> None:
+    found = check(lennard_jones(), CRYSTAL, engine="ipi")
+    assert found.passed, failures(found)
+    lines = {name.partition(":")[0] for name in found.names}
+    assert {"one of 3 beads", "Ladera's own calculator", "stress"} <= lines
+    assert found.verdicts[found.names.index("drift at constant energy")] == "yes"
+
+
+@needs_ipi
+def test_what_ends_ipi_is_said() -> None:
+    from ladera.properties.checks.ipi_engine import IPIEngine
+
+    engine = IPIEngine(lennard_jones())
+    Path(engine._folder(CRYSTAL, 1), "model.ladera").unlink()
+    with pytest.raises(SimulationError, match=r"i-PI stopped: .*model\.ladera"):
+        engine.ask(CRYSTAL)
+
+
+# --- densities -----------------------------------------------------------------------------------
+
+
+class Volumes(ASEEngine):
+    """Volumes of a liquid that is denser or not, which last some steps."""
+
+    def __init__(self, scale: float, spread: float = 1.0) -> None:
+        super().__init__(lennard_jones())
+        self.scale, self.spread = scale, spread
+
+    def volumes(self, atoms, temperature, timestep, steps, every):
+        noise = np.random.default_rng(int(1e4 * self.scale)).standard_normal(steps // every)
+        slow = np.convolve(noise, np.full(20, 20**-0.5), mode="same")
+        return self.scale * (200 + self.spread * slow)
+
+
+def test_densities_differ_or_do_not() -> None:
+    def row(*engines):
+        return check_density(*engines, CRYSTAL, 300.0, np.random.default_rng(0))
+
+    assert row(Volumes(1.0), Volumes(1.0001)).passed
+    wrong = row(Volumes(1.0), Volumes(1.01))
+    assert not wrong.passed
+    assert " by ladera md and " in wrong.note
+    assert not row(Volumes(1.0, 60.0), Volumes(1.0001, 60.0)).was_checked
+
+
+def test_the_error_of_a_mean_knows_what_lasts() -> None:
+    """Of noise summed over 100 steps: sqrt(100 / n)."""
+    generator = np.random.default_rng(0)
+    series = [
+        np.convolve(generator.standard_normal(4100), np.full(100, 0.1), mode="valid")
+        for _ in range(50)
+    ]
+    true = np.std([each.mean() for each in series])
+    assert 0.8 < np.mean([error_of_mean(each) for each in series]) / true < 1.6
+
+
+@needs_lammps
+@needs_compiler
+def test_lammps_and_ladera_have_barostats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(density, "STEPS", 40)
+    found = check(argon(), crystal(2), engine="lammps", temperature=60.0)
+    assert "density at 60 K" in found.names
+
+
+def test_temperatures_without_two_densities_are_refused() -> None:
+    with pytest.raises(PropertyError, match=r"temperature is 60 K; .* name one, such as lammps"):
+        check(lennard_jones(), CRYSTAL, temperature=60.0)
+    with pytest.raises(PropertyError, match=r"periodic in all directions; leave it out"):
+        check(lennard_jones(), MOLECULE, engine="lammps", temperature=60.0)
+    with pytest.raises(PropertyError, match=r"temperature is -1 K; it must be above zero"):
+        check(lennard_jones(), CRYSTAL, engine="lammps", temperature=-1.0)
 
 
 # --- the command, the structure, the report ------------------------------------------------------

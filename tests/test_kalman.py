@@ -18,10 +18,11 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 import ladera
+from ladera import machine
 from ladera.data import formats
 from ladera.data.dataset import Dataset
 from ladera.data.graphs import GraphStore
-from ladera.errors import ConfigError
+from ladera.errors import ConfigError, TooLargeError
 from ladera.kernels.symmetry_functions import ops
 from ladera.models.hdnnp.config import HDNNPConfig
 from ladera.models.hdnnp.model import HDNNP
@@ -411,10 +412,10 @@ def test_other_models_are_refused(tmp_path):
 def test_a_covariance_beyond_memory_is_refused(tmp_path, monkeypatch):
     from ladera.training.trainer import train
 
-    monkeypatch.setattr(os, "sysconf", lambda name: 4096)  # 16 MiB in all
+    monkeypatch.setattr(machine, "memory", lambda: machine.Memory(2**24, 2**24))
     wide = {"architecture": "hdnnp", "cutoff": 4.0, "size": "small", "hidden_layers": [30, 30]}
     optimizer = {"name": "kalman", "blocks": "one"}
-    with pytest.raises(ConfigError, match=r"covariance would take .* GiB.*optimizer.blocks: node"):
+    with pytest.raises(TooLargeError, match=r"covariance needs .* [GM]iB.*optimizer.blocks: node"):
         train(configuration(tmp_path, model=wide, optimizer=optimizer), tmp_path / "run")
 
 

@@ -12,6 +12,7 @@
     |-- SimulationError    a simulation that cannot start or had to stop
     |   +-- StoppedError   one that met the limit it was given, and can go on
     |-- PropertyError      a property that this structure or calculator does not have
+    |-- TooLargeError      what does not fit into memory; also a MemoryError
     +-- ArgumentError      a function was called with what it does not take; also a TypeError
 """
 
@@ -88,6 +89,10 @@ class StoppedError(SimulationError):
 
 class PropertyError(LaderaError):
     """A property was asked of a structure or calculator that does not have it."""
+
+
+class TooLargeError(LaderaError, MemoryError):
+    """Something needs more memory than the machine has. Also Python's MemoryError."""
 
 
 class ArgumentError(LaderaError, TypeError):

@@ -124,6 +124,11 @@ class Graph:
 
     def require_pairs(self, cutoff: float) -> None:
         """Raise DataError for a graph that was made with a shorter cutoff (Angstrom)."""
+        if self.cutoff == 0:
+            raise DataError(
+                "The structure was evaluated in parts, as it does not fit into memory whole, and "
+                "what was asked for needs all pairs of atoms at once; take fewer atoms."
+            )
         if self.cutoff < cutoff:
             raise DataError(
                 f"The graph holds pairs up to {self.cutoff:g} Angstrom, and the model needs those "

@@ -31,6 +31,7 @@ from ladera.decomposition import Part, decompose, together
 from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.potential import LaderaCalculator, Potential, Prediction, differentiate, evaluate
+from ladera.potential.parts import Division, Places, reaches
 from ladera.properties.checks import cutoff
 from ladera.properties.checks.ase_engine import ASEEngine, answer_of
 from ladera.properties.checks.derivatives import check_derivatives
@@ -38,11 +39,12 @@ from ladera.properties.checks.engine import Answer
 from ladera.properties.checks.rows import Row
 from ladera.properties.checks.symmetries import check_symmetries, check_ways
 from ladera.quantities import DIPOLE, ENERGY, FORCES
-from ladera.structure import total_charge
+from ladera.structure import Structure, total_charge
 
 Floats = NDArray[np.float64]
 
 FINITE_DIFFERENCE = 1e-6  # relative agreement with four-point differences
+_MOST_IMAGES = 1500
 ROUNDING = 1e-10  # relative agreement of two ways to compute the same sum
 
 
@@ -54,6 +56,7 @@ def check_contract(potential: Potential, atoms: Atoms) -> None:
     check_fast_path(potential, atoms)
     check_ways_to_compute(potential, atoms)
     check_decomposition(potential, atoms)
+    check_parts(potential, atoms)
     check_file(potential, atoms)
     check_copies(potential, atoms)
     check_capabilities(potential, atoms)
@@ -162,6 +165,36 @@ def check_decomposition(potential: Potential, atoms: Atoms) -> None:
                     _agree(values[part.halo.n_owned :], np.zeros(1), 0.0, f"{name} of ghosts")
                     values, expected = values[: part.halo.n_owned], expected[part.owned]
                 _agree(values, expected, ROUNDING, f"{name} on {n_parts} processes")
+
+
+def check_parts(potential: Potential, atoms: Atoms) -> None:
+    """A structure evaluated in two parts, as where it does not fit into memory, is the whole.
+
+    Not of a model whose energies depend on atoms at any distance: it is never asked so. Nor of a
+    cell that would have thousands of images in reach: those of larger ones show the same.
+    """
+    if potential.hops is None or ENERGY not in potential.gives:
+        return
+    graph = Graph.from_atoms(atoms, potential.cutoff)
+    with torch.no_grad():
+        whole = evaluate(potential, graph)
+        expected = potential.grade(graph, whole)
+    every = np.arange(len(atoms))
+    places = Places.of(Structure.from_atoms(atoms))
+    if len(places.within(*places.box(every, reaches(potential)[1]))[0]) > _MOST_IMAGES:
+        return
+    halves = [half for half in (every[::2], every[1::2]) if len(half)]
+    division = Division(potential, places, halves)
+    found = division.evaluate()
+    for name in ("energy", "atomic_energies", "forces", "virial"):
+        one, other = getattr(found, name), getattr(whole, name)
+        _agree(one.numpy(), other.numpy(), ROUNDING, f"{name.replace('_', ' ')} in parts")
+    if potential.members:
+        spreads = found.spread[FORCES].numpy(), whole.spread[FORCES].numpy()
+        _agree(*spreads, ROUNDING, "spread of the forces in parts")
+    grade = division.grade()
+    if expected is not None and grade is not None:
+        _agree(grade.numpy(), expected.double().numpy(), ROUNDING, "grade in parts")
 
 
 _SUMS = ("energy", "virial", "spread of the energy")

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ladera.cli.inputs import MODEL_AND_MAYBE_STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
+from ladera.cli.numbers import KELVIN
 from ladera.cli.properties import Frame, finish, require_free
 
 
@@ -21,7 +22,12 @@ def check(
             "out: then a training frame, or a packing of the model's elements.",
         ),
     ],
-    engine: Annotated[str, Parameter(help="What computes: ase, lammps or openmm.")] = "ase",
+    engine: Annotated[str, Parameter(help="What computes: ase, lammps, openmm or ipi.")] = "ase",
+    temperature: Annotated[
+        float | None,
+        KELVIN,
+        Parameter(help="K; compare the engine's density at no pressure with that of ladera md."),
+    ] = None,
     frame: Frame = None,
     options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("check"),
@@ -36,6 +42,7 @@ def check(
 
         ladera check model.ladera crystal.cif --output check
         ladera check model.ladera crystal.cif --engine lammps
+        ladera check model.ladera liquid.xyz --engine openmm --temperature 300
         ladera check crystal.cif --calculator ase.calculators.emt:EMT
     """
     from ladera.properties.check import check as compute
@@ -44,6 +51,6 @@ def check(
     require_free(output)
     models = files[: len(files) - MODEL_AND_MAYBE_STRUCTURE.structures_of(files)]
     given = [read_structure(path, frame) for path in files[len(models) :]]
-    result = compute(load_model(models, options), *given, engine=engine)
+    result = compute(load_model(models, options), *given, engine=engine, temperature=temperature)
     finish(result, output)
     return 0 if result.passed else 1

@@ -11,11 +11,17 @@ from torch import Tensor
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
 from ladera.graph import Graph
+from ladera.machine import GIBIBYTE, memory
 
-GIBIBYTE: Final = 2**30
+_OF_FREE: Final = 0.5  # of the free memory, which graphs may fill
 # What a tensor takes besides its numbers, bytes: measured, and of the graph of a small molecule as
 # much again as the numbers.
 _OBJECT: Final = 650
+
+
+def room(gibibytes: float) -> float:
+    """Bytes that kept graphs may fill: so many GiB, and at most half of what is free."""
+    return min(gibibytes * GIBIBYTE, _OF_FREE * memory().free)
 
 
 def weight(parts: Iterable[object]) -> int:

@@ -14,6 +14,7 @@ from ladera.errors import DataError
 from ladera.graph import Graph, NeighborList
 from ladera.loading import ModelLike, as_potential
 from ladera.potential import Potential, Prediction, evaluate
+from ladera.potential.memory import Fitting
 from ladera.potential.prediction import NO_ENERGY
 from ladera.quantities import ENERGY
 from ladera.structure import Structure, StructureWarning
@@ -38,14 +39,18 @@ class Successive:
         if head is not None:
             potential.config.number_of_head(head)
         self.potential, self._head, self._skin = potential, head, skin
+        self._fitting = Fitting(potential, skin, head)
         self._lists: list[NeighborList] = []  # of the first structure of a batch, the second, ...
 
     def __call__(self, structures: Sequence[Structure]) -> Prediction:
         """What the model says of one structure or of several, in one evaluation.
 
-        The same structure, a little later, best comes at the same place. Raises DataError as
-        :meth:`ladera.graph.NeighborList.build` does.
+        The same structure, a little later, best comes at the same place. A single one is evaluated
+        in parts where it does not fit into memory. Raises DataError as
+        :meth:`ladera.graph.NeighborList.build` does, and what :class:`Fitting` raises.
         """
+        if len(structures) == 1 and (parts := self._fitting.division(structures[0])) is not None:
+            return parts.evaluate()
         while len(self._lists) < len(structures):
             self._lists.append(NeighborList(self.potential.cutoff, self._skin))
         graphs = [

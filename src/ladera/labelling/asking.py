@@ -19,6 +19,8 @@ from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.labelling.heads import by_head
 from ladera.potential import Potential, Prediction, evaluate
+from ladera.potential.memory import Fitting
+from ladera.potential.parts import Division
 from ladera.structure import StructureWarning
 
 # What a call costs is lost in so many atoms, and what their edges take stays in the cache of a
@@ -32,6 +34,7 @@ class Answer(NamedTuple):
 
     frames: Integers  # (n_structures,) their places in the data set
     prediction: Prediction
+    division: Division | None = None  # of a single frame that was evaluated in parts
 
 
 def answers(
@@ -48,16 +51,21 @@ def answers(
     set; ``graphs`` are those of the larger set, else they are built. With ``head`` all frames are
     predicted by that one; of a model with several they come head after head, else in their order.
 
-    A frame that is no sound structure is left out with a warning (StructureWarning). Raises
-    DataError for an empty data set, for a single frame that is unsound, and for an element or a
-    head that the model does not know, naming frame and atom, before anything is predicted.
+    A frame that does not fit into memory is evaluated in parts; TooLargeError where that is not
+    possible. A frame that is no sound structure is left out with a warning (StructureWarning).
+    Raises DataError for an empty data set, for a single frame that is unsound, and for an element
+    or a head that the model does not know, naming frame and atom, before anything is predicted.
     """
     _check(potential, dataset)
     every = np.arange(len(dataset))
     names = every if names is None else names
     heads = by_head(potential, dataset) if head is None else [(head, every)]
     for name, frames in heads:
+        fitting = Fitting(potential, head=name)
         for batch in batches(dataset, frames, potential.cutoff):
+            if (division := _division(fitting, dataset, batch)) is not None:
+                yield Answer(batch, division.evaluate(), division)
+                continue
             graph, sound = _graph(potential.cutoff, dataset, batch, names, graphs)
             if graph is not None:
                 with torch.no_grad():
@@ -96,6 +104,15 @@ def _costs(block: Dataset, cutoff: float) -> Floats:
 
 
 _DENSEST: Final = 0.2  # atoms/Angstrom^3: diamond has 0.176
+
+
+def _division(fitting: Fitting, dataset: Dataset, batch: Integers) -> Division | None:
+    """The parts of a large frame that is alone in its batch and does not fit into memory."""
+    if len(batch) > 1:
+        return None
+    with suppress(DataError):  # unsound, which is said where its graph is made
+        return fitting.division(dataset[int(batch[0])].structure)
+    return None
 
 
 def _graph(

@@ -213,7 +213,7 @@ def label(
     values = Values(potential, dataset, quantities)
     grade: Floats | None = None
     with Task("frames predicted", len(dataset)) as task:
-        for chosen, prediction in answers(potential, dataset):
+        for chosen, prediction, _ in answers(potential, dataset):
             values.add(chosen, prediction)
             found = potential.grade(prediction.graph, prediction)
             if found is not None:

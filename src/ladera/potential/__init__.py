@@ -1,7 +1,8 @@
 """The contract of all models, what they predict, and their ASE calculator.
 
 To read in this order: ``contract`` (what a model is and can do), ``prediction`` (what it says),
-``evaluation`` (how it is asked), ``sums`` (forces and virials), ``committee``, ``calculator``.
+``evaluation`` (how it is asked), ``sums`` (forces and virials), ``committee``, ``calculator``,
+``memory`` (whether a structure fits) and ``parts`` (what is done where it does not).
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 
@@ -20,6 +21,8 @@ from ladera.graph import NeighborList
 from ladera.potential.committee import CALIBRATED
 from ladera.potential.contract import Potential
 from ladera.potential.evaluation import evaluate
+from ladera.potential.memory import Fitting
+from ladera.potential.parts import Division, Part
 from ladera.potential.prediction import NO_ENERGY, Prediction
 from ladera.quantities import ENERGY, QUANTITIES, STRESS
 from ladera.structure import Structure, StructureWarning, spin_state, total_charge
@@ -70,6 +73,10 @@ class LaderaCalculator(Calculator):
     (at most 1 inside; :meth:`ladera.potential.Potential.grade`), and ``largest_grade``, that of the
     structure. They are computed when asked for: ``calculator.get_property("grade", atoms)``.
 
+    A structure whose evaluation does not fit into memory is evaluated in parts, with a warning
+    (:class:`ladera.potential.memory.MemoryWarning`) and the same numbers; TooLargeError where that
+    is not possible.
+
     A structure without a volume has no stress: asking raises PropertyUnavailableError, which is a
     DataError and ASE's PropertyNotImplementedError in one. An element the model does not know
     raises DataError and names the atom.
@@ -106,6 +113,8 @@ class LaderaCalculator(Calculator):
             raise SimulationError.of("skin", f"{skin:g} Angstrom", "it must be zero or more")
         self.potential = potential
         self.neighbor_list = NeighborList(potential.cutoff, skin)
+        self._fitting = Fitting(potential, skin)
+        self._division: Division | None = None  # of a structure that is evaluated in parts
         self._prediction: Prediction | None = None
         self._graded: tuple[Prediction, Floats | None] | None = None
         self._snapshot: tuple[bytes | float, ...] = ()
@@ -127,6 +136,14 @@ class LaderaCalculator(Calculator):
                 "in atoms.calc = calculator; atoms.get_potential_energy()."
             )
         return self._prediction
+
+    def parts(self) -> Iterator[Part]:
+        """The last structure's graph with its pairs of atoms, whole, or part by part."""
+        if self._division is not None:
+            yield from self._division.parts()
+        else:
+            graph = self.prediction.graph
+            yield Part(graph, np.arange(graph.n_atoms), graph.n_atoms)
 
     def __repr__(self) -> str:
         """Of which model."""
@@ -176,7 +193,11 @@ class LaderaCalculator(Calculator):
         prediction = self.prediction
         if self._graded is None or self._graded[0] is not prediction:
             with torch.no_grad():
-                grade = self.potential.grade(prediction.graph, prediction)
+                grade = (
+                    self._division.grade()
+                    if self._division is not None
+                    else self.potential.grade(prediction.graph, prediction)
+                )
             self._graded = (prediction, None if grade is None else _array(grade))
         return self._graded[1]
 
@@ -195,11 +216,13 @@ class LaderaCalculator(Calculator):
 
     def explain_grade(self) -> list[Extrapolation]:
         """What puts atoms of the last structure outside the training domain."""
+        if self._division is not None:
+            return self._division.explain_grade()
         return self.potential.explain_grade(self.prediction.graph, self.prediction)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies, also those for other processes, keep results and not how they are derived."""
-        return self.__dict__ | {"_prediction": None, "_graded": None}
+        return self.__dict__ | {"_prediction": None, "_graded": None, "_division": None}
 
     def _absence_of(self, name: str) -> str:
         """Why there is no such property."""
@@ -223,11 +246,17 @@ class LaderaCalculator(Calculator):
         )
 
     def _evaluate(self, atoms: Atoms, system_changes: Sequence[str]) -> None:
-        graph = self.neighbor_list.build(Structure.from_atoms(atoms))
+        structure = Structure.from_atoms(atoms)
         if "numbers" in system_changes:
-            self.potential.element_index(graph.to(device=self.potential.device))
+            numbers = torch.from_numpy(structure.numbers.copy())
+            self.potential.indices_of(numbers.to(self.potential.device))
         self.results = {}
-        self._prediction = evaluate(self.potential, graph)
+        self._division = self._fitting.division(structure)
+        self._prediction = (
+            self._division.evaluate()
+            if self._division is not None
+            else evaluate(self.potential, self.neighbor_list.build(structure))
+        )
         if ENERGY in self.potential.gives:
             energy = float(self._prediction.energy)
             forces = _array(self._prediction.forces)
@@ -265,6 +294,11 @@ class LaderaCalculator(Calculator):
             return _array(prediction.atomic_energies)
         if name == "stresses":
             self._derive("stress")  # or the reason why there is none
+            if self._division is not None:
+                raise PropertyUnavailableError(
+                    "The structure is evaluated in parts, as it does not fit into memory whole, "
+                    "and then has no stresses of single atoms; take fewer atoms."
+                )
             return _voigt(_array(prediction.atomic_virials) / float(prediction.graph.volumes))
         quantity = self._quantities[name.removesuffix("_std")]
         try:

@@ -82,6 +82,7 @@ class HeatFlux:
                 "The heat flux is that of atoms on one process, and here they are distributed over "
                 "several; run ladera md, or let the engine sum per-atom virials."
             )
+        prediction.graph.require_pairs(self._potential.cutoff)
         if not self._checked:
             self._require_reach(prediction)
             self._checked = True

@@ -17,6 +17,7 @@ from ladera.plotting import PALETTE, axes, log_scale, style
 from ladera.progress import track
 from ladera.properties.checks.ase_engine import ASEEngine
 from ladera.properties.checks.cutoff import check_cutoff
+from ladera.properties.checks.density import check_density
 from ladera.properties.checks.derivatives import check_derivatives
 from ladera.properties.checks.drift import check_drift
 from ladera.properties.checks.engine import Engine
@@ -53,10 +54,17 @@ def _openmm(potential: Potential) -> Engine:
     return OpenMMEngine(potential)
 
 
+def _ipi(potential: Potential) -> Engine:
+    from ladera.properties.checks.ipi_engine import IPIEngine
+
+    return IPIEngine(potential)
+
+
 ENGINES: Final[Mapping[str, Callable[[Potential], Engine]]] = {
     ASE: ASEEngine,
     "lammps": _lammps,
     "openmm": _openmm,
+    "ipi": _ipi,
 }
 
 
@@ -121,24 +129,32 @@ class Check(Result):
 
 
 @checked
-def check(model: ModelLike, structure: StructureLike | None = None, *, engine: str = ASE) -> Check:
+def check(
+    model: ModelLike,
+    structure: StructureLike | None = None,
+    *,
+    engine: str = ASE,
+    temperature: float | None = None,
+) -> Check:
     """Whether what computes with a model is right: forces, stress, symmetries, conservation.
 
     Whatever it says of the structure is held against other things that it says, so nothing is
     needed but the ``engine``: "ase", the calculator, also another code's; "lammps", LAMMPS with
-    ``pair_style ladera``; or "openmm", OpenMM with the model as its force. These two are compared
-    with the calculator besides. Forces and stress
-    are compared with differences of the energy, the Hessian with its transpose, the structure
-    turned, inverted, shifted, renumbered, with atoms moved by whole cells and twice, other
-    numbers of threads, batches and the other precision with the first answer; an atom is
+    ``pair_style ladera``; "openmm", OpenMM with the model as its force; or "ipi", i-PI with the
+    files of ``ladera ipi input``. These three are compared with the calculator besides, and with a
+    ``temperature`` (K) by the density of the structure at no pressure, too: two runs of minutes.
+    Forces and stress are compared with differences of the energy, the Hessian with its transpose,
+    the structure turned, inverted, shifted, renumbered, with atoms moved by whole cells and twice,
+    other numbers of threads, batches and the other precision with the first answer; an atom is
     carried through the cutoff, and a short run has to conserve its energy. ``structure`` may be
     left out: the lowest frame of the training is taken where its files still are, or else a random
     packing of the model's elements. All atoms are moved a little first.
 
     What is allowed follows from the precision, the largest force and the number of atoms, see
     :class:`ladera.properties.checks.rows.Rounding`; of derivatives, from the noise of the energy
-    and from a second step. Raises PropertyError for an engine that does not exist and for a model
-    without energies, and DataError for an element that the model does not know.
+    and from a second step. Raises PropertyError for an engine that does not exist, for a model
+    without energies, and for a temperature where there are no two densities, and DataError for an
+    element that the model does not know.
     """
     potential = as_potential(model)
     if engine not in ENGINES:
@@ -150,13 +166,36 @@ def check(model: ModelLike, structure: StructureLike | None = None, *, engine: s
         )
     atoms, words = structure_for(potential, structure)
     check_species(atoms, potential)
-    return _check(potential, atoms, engine=engine, words=words)
+    _require_densities(atoms, engine, temperature)
+    return _check(potential, atoms, engine=engine, words=words, temperature=temperature)
+
+
+def _require_densities(atoms: Atoms, engine: str, temperature: float | None) -> None:
+    """PropertyError where a temperature is given and two densities cannot be compared at it."""
+    if temperature is None:
+        return
+    if not 0 < temperature < np.inf:
+        raise PropertyError.of("temperature", f"{temperature:g} K", "it must be above zero")
+    if engine == ASE:
+        what = "the density is that of ladera md beside that of another engine; name one"
+        raise PropertyError.of("temperature", f"{temperature:g} K", f"{what}, such as lammps")
+    if not atoms.pbc.all():
+        what = "a density needs a structure that is periodic in all directions"
+        raise PropertyError.of("temperature", f"{temperature:g} K", f"{what}; leave it out")
 
 
 @recorded
-def _check(potential: Potential, atoms: Atoms, /, *, engine: str, words: str) -> Check:
+def _check(
+    potential: Potential,
+    atoms: Atoms,
+    /,
+    *,
+    engine: str,
+    words: str,
+    temperature: float | None = None,
+) -> Check:
     asked = ENGINES[engine](potential)
-    rows = list(track(_rows(asked, potential, atoms), "checks"))
+    rows = list(track(_rows(asked, potential, atoms, temperature), "checks"))
     verdicts = [
         UNCHECKED if not row.was_checked else PASSED if row.passed else FAILED for row in rows
     ]
@@ -172,7 +211,9 @@ def _check(potential: Potential, atoms: Atoms, /, *, engine: str, words: str) ->
     )
 
 
-def _rows(engine: Engine, potential: Potential, atoms: Atoms) -> Iterator[Row]:
+def _rows(
+    engine: Engine, potential: Potential, atoms: Atoms, temperature: float | None
+) -> Iterator[Row]:
     """All checks, one after the other."""
     generator = np.random.default_rng(1)
     yield from check_derivatives(engine, atoms, generator)
@@ -184,3 +225,5 @@ def _rows(engine: Engine, potential: Potential, atoms: Atoms) -> Iterator[Row]:
         own, said = ASEEngine(potential).ask(atoms), engine.ask(atoms)
         rounding = Rounding.of(own, atoms, max(engine.epsilon, ASEEngine(potential).epsilon))
         yield rounding.compare("Ladera's own calculator", said, own)
+    if temperature is not None:
+        yield check_density(ASEEngine(potential), engine, atoms, temperature, generator)

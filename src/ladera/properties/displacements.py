@@ -14,6 +14,7 @@ from ladera.arrays import Booleans, Floats, Integers
 from ladera.curvature import HessianBlocks, dipole_derivatives
 from ladera.errors import PropertyError
 from ladera.graph import Graph
+from ladera.machine import require_memory
 from ladera.models.dispersion import STEP
 from ladera.potential import LaderaCalculator, evaluate
 from ladera.progress import Task, track
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from ladera.potential import Potential
 
 _ATOMS_IN_A_BATCH: Final = 4000
+# Arrays of the size of what is chosen of the Hessian that are there at once, beside the Hessian
+# itself: measured, those that vibrations make of it among them.
+_OF_MODEL, _OF_DIFFERENCES = 5.5, 10.0
 _STEP: Final = 0.005  # Angstrom, of the differences of a calculator that has nothing better
 
 
@@ -88,6 +92,19 @@ def derivatives(atoms: Atoms, step: float | None, moving: Booleans | None = None
     )
 
 
+def require_columns(n_atoms: int, columns: int, copies: float) -> None:
+    """Raise TooLargeError where so many columns of a Hessian do not fit into memory.
+
+    ``copies`` are how many arrays of their size are there at once.
+    """
+    size = 3 * n_atoms
+    require_memory(
+        8.0 * size * (size + copies * columns),
+        f"The Hessian of {n_atoms:,} atoms",
+        "hold those that need not move (FixAtoms), or take a smaller structure",
+    )
+
+
 def _exact(
     atoms: Atoms, calculator: LaderaCalculator, chosen: Integers
 ) -> tuple[Floats, Floats | None]:
@@ -106,6 +123,8 @@ def model_hessian(
 
     Of some columns ``chosen`` (n,) these.
     """
+    count = 3 * len(atoms) if chosen is None else len(chosen)
+    require_columns(len(atoms), count, _OF_MODEL)
     blocks = HessianBlocks(calculator.potential, atoms, chosen=chosen)
     part = "" if chosen is None or len(chosen) == 3 * len(atoms) else f" of {chosen.tolist()}"
     columns = [
@@ -134,6 +153,7 @@ def _extrapolated(atoms: Atoms, chosen: Integers) -> tuple[Floats, Floats | None
 
 def _differences(atoms: Atoms, step: float, chosen: Integers) -> tuple[Floats, Floats | None]:
     size, count = 3 * len(atoms), len(chosen)
+    require_columns(len(atoms), count, _OF_DIFFERENCES)
     steps = step * np.eye(size)[chosen].reshape(count, len(atoms), 3)
     displaced = evaluate_displaced(atoms, np.concatenate([steps, -steps]))
     slopes = (displaced.forces[count:] - displaced.forces[:count]).reshape(count, size).T / (

@@ -17,6 +17,7 @@ from phonopy import Phonopy
 
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
+from ladera.machine import require_memory
 from ladera.plotting import INK, PALETTE, panel_grid, style
 from ladera.properties.born_charges import apply, polar_crystal, with_directions
 from ladera.properties.displacements import evaluate_displaced
@@ -36,6 +37,7 @@ _LARGEST_DISPLACEMENT: Final = 0.3  # Angstrom; no force is linear that far
 _MESH_LENGTH: Final = 60.0  # Angstrom: 60 / |a| points along a
 _POINTS_OF_A_BAND: Final = 200
 _MOST_ROWS: Final = 24  # of frequencies at points of the path, for people
+_MATRICES: Final = 12  # of all pairs of atoms that phonopy has at once: measured
 LARGEST_NOISE: Final = 0.05  # THz, what rounding leaves of the acoustic modes at the zone's centre
 _TEMPERATURES: Final = (0.0, 1000.0, 10.0)  # K: first, last, step
 _QUANTUM: Final = float(1e12 * units._hplanck / units._e)  # h times 1 THz, eV
@@ -254,6 +256,12 @@ def force_constants(
             distinguish_symbol_index=True,
             log_level=0,
         )
+    n_atoms = len(phonopy.supercell)
+    require_memory(
+        _MATRICES * 8.0 * (3 * n_atoms) ** 2,
+        f"The force constants of a supercell of {n_atoms:,} atoms",
+        "take a smaller supercell",
+    )
     phonopy.generate_displacements(distance=displacement)
     forces = evaluate_displaced(*_displaced(phonopy, atoms)).forces
     phonopy.forces = forces.astype(np.float64)

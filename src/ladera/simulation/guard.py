@@ -14,11 +14,11 @@ from ladera.kernels.neighbors import closest_pair
 from ladera.simulation.settings import MDSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ase import Atoms
 
-    from ladera.graph import Graph
+    from ladera.potential.parts import Part
 
 _CLOSEST: Final = 0.5  # of the sum of two covalent radii
 _LARGEST_JUMP: Final = 1.0  # of the potential energy in one step, eV per atom
@@ -92,14 +92,18 @@ def check_finite(results: Mapping[str, Any]) -> float:
     return energy
 
 
-def check_distances(graph: Graph) -> None:
-    """SimulationError when two atoms are closer than half the sum of their covalent radii."""
-    centers, neighbors = graph.centers.cpu().numpy(), graph.neighbors.cpu().numpy()
-    radii = covalent_radii[graph.numbers.cpu().numpy()]
-    vectors = graph.vectors.cpu().numpy()
-    worst, ratio = closest_pair(centers, neighbors, vectors, radii)
-    if ratio < _CLOSEST:
-        raise SimulationError(
-            f"atoms {centers[worst]} and {neighbors[worst]} are only "
-            f"{np.linalg.norm(vectors[worst]):.3g} Angstrom apart"
-        )
+def check_distances(parts: Iterable[Part]) -> None:
+    """SimulationError when two atoms are closer than half the sum of their covalent radii.
+
+    Of a structure, whole or in parts; see :meth:`ladera.potential.LaderaCalculator.parts`.
+    """
+    for graph, atoms, _ in parts:
+        centers, neighbors = graph.centers.cpu().numpy(), graph.neighbors.cpu().numpy()
+        radii = covalent_radii[graph.numbers.cpu().numpy()]
+        vectors = graph.vectors.cpu().numpy()
+        worst, ratio = closest_pair(centers, neighbors, vectors, radii)
+        if ratio < _CLOSEST:
+            raise SimulationError(
+                f"atoms {atoms[centers[worst]]} and {atoms[neighbors[worst]]} are only "
+                f"{np.linalg.norm(vectors[worst]):.3g} Angstrom apart"
+            )

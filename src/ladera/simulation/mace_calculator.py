@@ -159,7 +159,8 @@ class MACECalculator(LaderaCalculator):
     def _derive(self, name: str) -> Any:
         if name != "node_energy":
             return super()._derive(name)
-        index = self.potential.element_index(self.prediction.graph.to(device=self.potential.device))
+        numbers = self.prediction.graph.numbers.to(device=self.potential.device)
+        index = self.potential.indices_of(numbers)
         references = [
             torch.zeros(len(model.symbols)) if (e0 := model.free_atom_energies()) is None else e0
             for model in self.models

@@ -263,7 +263,7 @@ class _Run:
 
     def _write_row(self) -> None:
         row = self._row()
-        check_distances(self._calculator.prediction.graph)
+        check_distances(self._calculator.parts())
         self.files.write_row(row)
         grades = self._calculator.grade()
         limit = self._settings.select_grade

@@ -252,7 +252,7 @@ def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool) -> None:
 def _check_result(row: RelaxRow, calculator: LaderaCalculator, atoms: Atoms) -> None:
     """Refuse a collapsed structure; warn of one that the model does not know."""
     try:
-        check_distances(calculator.prediction.graph)
+        check_distances(calculator.parts())
     except SimulationError as error:
         raise SimulationError(
             f"The structure collapsed: {str(error).rstrip('.')}. The model is wrong here; train "

@@ -148,7 +148,8 @@ class DataConfig(Section):
     )
     graph_memory: PositiveFloat = Field(
         4.0,
-        description="GiB of neighbour lists to keep; those beyond are built again when needed.",
+        description="GiB of neighbour lists to keep, and at most half of the memory that is free; "
+        "those beyond are built again when needed.",
     )
 
 

@@ -23,6 +23,7 @@ from ladera.labelling.asking import answers
 from ladera.labelling.labelled import Values
 from ladera.potential import Potential, Prediction
 from ladera.potential.committee import calibration_of
+from ladera.potential.parts import Division
 from ladera.progress import Task
 from ladera.quantities import ENERGY, FORCES, MILLI, QUANTITIES, Quantity, pretty
 from ladera.training.batches import in_order
@@ -234,9 +235,9 @@ def evaluate_dataset(
     values, report = Values(potential, dataset), _Outside(potential, dataset, index)
     asked = answers(potential, dataset, head=head, names=index, graphs=graphs)
     with Task("frames evaluated", len(dataset)) as task:
-        for frames, prediction in asked:
+        for frames, prediction, division in asked:
             values.add(frames, prediction)
-            report.add(frames, prediction)
+            report.add(frames, prediction, division)
             task.advance(len(frames))
     uncertainty = None
     if potential.members and ENERGY in potential.gives:
@@ -251,10 +252,16 @@ class _Outside:
         self._potential, self._first = potential, True
         self.found: ExtrapolationReport | None = ExtrapolationReport(dataset, index)
 
-    def add(self, frames: Integers, prediction: Prediction) -> None:
-        """Look at some frames."""
+    def add(self, frames: Integers, prediction: Prediction, division: Division | None) -> None:
+        """Look at some frames, or at one that was evaluated in parts."""
         report, potential, graph = self.found, self._potential, prediction.graph
         if report is None:
+            return
+        if division is not None:
+            if not potential.knows_domain:
+                self.found = None
+                return
+            report.add(int(frames[0]), division.explain_grade())
             return
         # Reasons are as cheap as grades, but for a committee's.
         if potential.members or self._first:

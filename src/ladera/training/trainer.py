@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ladera.arrays import Integers
-from ladera.data.graphs import GIBIBYTE, GraphStore
+from ladera.data.graphs import GraphStore, room
 from ladera.errors import ConfigError, TrainingError
 from ladera.interrupt import StopRequest
 from ladera.progress import Task
@@ -137,7 +137,7 @@ class _Run:
     ) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.folder, self.fabric, self.observer = folder, fabric, observer
-        memory = self.config.data.graph_memory * GIBIBYTE
+        memory = room(self.config.data.graph_memory)
         graphs = GraphStore(prepared.dataset, prepared.model.cutoff, memory)
         self.batches = Batches(prepared.dataset, graphs, prepared.weights, prepared.heads)
         potential = prepared.start.potential(prepared, self.batches, stored is not None)

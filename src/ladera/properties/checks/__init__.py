@@ -7,6 +7,7 @@
 - :mod:`~ladera.properties.checks.symmetries` what may not change anything,
 - :mod:`~ladera.properties.checks.cutoff` an atom that is carried through it,
 - :mod:`~ladera.properties.checks.drift` whether energy is conserved,
+- :mod:`~ladera.properties.checks.density` the density beside that of Ladera's own dynamics,
 - :mod:`~ladera.properties.checks.structure` the structure that all of it is done with.
 
 :mod:`ladera.testing` holds every new model to the same ones.

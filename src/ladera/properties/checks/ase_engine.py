@@ -63,6 +63,24 @@ class ASEEngine(Engine):
             energies.append(dynamics.conserved_energy())
         return np.array(energies)
 
+    def volumes(
+        self, atoms: Atoms, temperature: float, timestep: float, steps: int, every: int
+    ) -> Floats:
+        """By the barostat of ``ladera md``."""
+        moving = free(atoms)
+        moving.calc = self._calculator
+        settings = MDSettings(
+            ensemble="npt", temperature=temperature, timestep=timestep, steps=steps
+        )
+        dynamics = Dynamics(moving, settings, np.random.default_rng(0))
+        dynamics.start()
+        found = []
+        for number in range(1, steps + 1):
+            dynamics.step(number)
+            if number % every == 0:
+                found.append(moving.cell.volume)
+        return np.array(found)
+
     def ways(self) -> Mapping[str, Way]:
         """Threads, batches, a neighbour list of its own and the other precision."""
         if self._is_foreign:

@@ -53,6 +53,16 @@ class Engine(ABC):
         ``timestep`` is in fs.
         """
 
+    def volumes(
+        self, atoms: Atoms, temperature: float, timestep: float, steps: int, every: int
+    ) -> Floats | None:
+        """Volumes (n,), Angstrom^3, of a run at no pressure that begins with these momenta.
+
+        One of so many steps; ``temperature`` is in K, ``timestep`` in fs. None of an engine that
+        cannot do it.
+        """
+        return None
+
     def ways(self) -> Mapping[str, Way]:
         """Other ways to the same numbers, by what a line of the table calls them."""
         return {}

@@ -65,21 +65,37 @@ class LAMMPSEngine(Engine):
 
     def run(self, atoms: Atoms, timestep: float, steps: int) -> Floats:
         """By ``fix nve``."""
-        commands, box = self._setup(atoms)
-        velocities = 1000 * FEMTOSECOND * atoms.get_velocities() @ box.rotation  # Angstrom/ps
-        self._do(["clear", *commands, f"timestep {timestep / 1000!r}", "fix motion all nve"])
-        flat = velocities.ravel()
-        self._lammps.scatter("v", 1, 3, (ctypes.c_double * len(flat))(*flat))
-        self._do(["run 0 post no"])
+        self._start(atoms, timestep, "nve")
         energies = [self._lammps.get_thermo("etotal")]
         for _ in range(steps):
             self._do(["run 1 pre no post no"])
             energies.append(self._lammps.get_thermo("etotal"))
         return np.array(energies)
 
+    def volumes(
+        self, atoms: Atoms, temperature: float, timestep: float, steps: int, every: int
+    ) -> Floats:
+        """By ``fix npt``."""
+        kelvin = repr(float(temperature))
+        self._start(atoms, timestep, f"npt temp {kelvin} {kelvin} 0.1 iso 0 0 1")
+        found = []
+        for _ in range(steps // every):
+            self._do([f"run {every} pre no post no"])
+            found.append(self._lammps.get_thermo("vol"))
+        return np.array(found)
+
     def ways(self) -> Mapping[str, Way]:
         """Two processes, which exchange ghosts; of a model without an end there is but one."""
         return {} if self.hops is None else {"on 2 processes": Way(self._on_two, self.epsilon)}
+
+    def _start(self, atoms: Atoms, timestep: float, motion: str) -> None:
+        """A run by a fix, from the momenta of the atoms."""
+        commands, box = self._setup(atoms)
+        velocities = 1000 * FEMTOSECOND * atoms.get_velocities() @ box.rotation  # Angstrom/ps
+        self._do(["clear", *commands, f"timestep {timestep / 1000!r}", f"fix motion all {motion}"])
+        flat = velocities.ravel()
+        self._lammps.scatter("v", 1, 3, (ctypes.c_double * len(flat))(*flat))
+        self._do(["run 0 post no"])
 
     def _setup(self, atoms: Atoms) -> tuple[list[str], Box]:
         """Commands that read a structure and the model."""

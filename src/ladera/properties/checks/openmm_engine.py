@@ -54,14 +54,28 @@ class OpenMMEngine(Engine):
         integrator.addComputePerDof("v", "v + dt * f / (2 * m)")
         integrator.addComputePerDof("x", "x + dt * v")
         integrator.addComputePerDof("v", "v + dt * f / (2 * m)")
-        context, turn = self._context(atoms, "Reference", integrator)
-        velocities = atoms.get_velocities() @ turn * FEMTOSECOND * _PICOSECOND / NANOMETER
-        context.setVelocities(velocities)
+        context = self._moving(atoms, integrator)
         energies = [_total(context)]
         for _ in range(steps):
             integrator.step(1)
             energies.append(_total(context))
         return np.array(energies)
+
+    def volumes(
+        self, atoms: Atoms, temperature: float, timestep: float, steps: int, every: int
+    ) -> Floats:
+        """By Langevin's dynamics and the Monte Carlo barostat."""
+        integrator = openmm.LangevinMiddleIntegrator(temperature, 1.0, timestep / _PICOSECOND)
+        integrator.setRandomNumberSeed(1)
+        barostat = openmm.MonteCarloBarostat(0.0, temperature, every)
+        barostat.setRandomNumberSeed(2)
+        context = self._moving(atoms, integrator, barostat)
+        found = []
+        for _ in range(steps // every):
+            integrator.step(every)
+            volume = context.getState().getPeriodicBoxVolume()
+            found.append(volume.value_in_unit(unit.angstrom**3))
+        return np.array(found)
 
     def ways(self) -> Mapping[str, Way]:
         """OpenMM's other platform of a processor."""
@@ -74,13 +88,24 @@ class OpenMMEngine(Engine):
         energy = state.getPotentialEnergy().value_in_unit(_ENERGY)
         return Answer(energy * KJ_PER_MOL, forces @ turn.T * (KJ_PER_MOL / NANOMETER))
 
+    def _moving(
+        self, atoms: Atoms, integrator: openmm.Integrator, *more: openmm.Force
+    ) -> openmm.Context:
+        """A context in which the atoms have their velocities."""
+        context, turn = self._context(atoms, "Reference", integrator, *more)
+        velocities = atoms.get_velocities() @ turn * FEMTOSECOND * _PICOSECOND / NANOMETER
+        context.setVelocities(velocities)
+        return context
+
     def _context(
-        self, atoms: Atoms, platform: str, integrator: openmm.Integrator
+        self, atoms: Atoms, platform: str, integrator: openmm.Integrator, *more: openmm.Force
     ) -> tuple[Any, Floats]:
         """A context of a structure, and the rotation (3, 3) by which it was turned for OpenMM."""
         topology, positions = topology_of(atoms)
         own = force(self._potential, topology, total_charge=total_charge(atoms))
         system = system_of(topology, own)
+        for other in more:
+            system.addForce(other)
         for particle, mass in enumerate(atoms.get_masses()):
             system.setParticleMass(particle, mass)
         context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ladera.arrays import Integers
-from ladera.data.graphs import GIBIBYTE, weight
+from ladera.data.graphs import room, weight
 from ladera.graph import Graph
 from ladera.kernels.symmetry_functions import ops
 from ladera.kernels.symmetry_functions.plan import Plan, make_plan
@@ -65,7 +65,7 @@ class FrameStore:
     ) -> None:
         self._potential, self._whole = potential, whole  # the latter with what it need not learn
         self._batches, self._forces = batches, forces
-        self._free = memory * GIBIBYTE
+        self._free = room(memory)
         self._kept: dict[int, FrameInputs] = {}
         self._columns = _columns(potential.plan)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
@@ -16,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
+from ladera.machine import require_memory
 from ladera.models.hdnnp.model import HDNNP
 from ladera.models.hdnnp.network import AtomicNetwork
 from ladera.potential import evaluate
@@ -286,12 +286,10 @@ class KalmanSteps:
 
 
 def _require_memory(blocks: Sequence[Integers]) -> None:
-    """ConfigError when the covariances do not fit into this machine's memory."""
-    needed = sum(8 * index.size * index.shape[1] for index in blocks)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > 0.7 * memory:
-        raise ConfigError(
-            f"The Kalman filter's covariance would take {needed / 2**30:.1f} GiB, and "
-            f"this machine has {memory / 2**30:.1f} GiB; take smaller hidden_layers, fewer "
-            "symmetry functions, optimizer.blocks: node, or another optimizer."
-        )
+    """TooLargeError when the covariances do not fit into memory."""
+    require_memory(
+        sum(8.0 * index.size * index.shape[1] for index in blocks),
+        "The Kalman filter's covariance",
+        "take smaller hidden_layers, fewer symmetry functions, optimizer.blocks: node, or another "
+        "optimizer",
+    )

@@ -15,7 +15,7 @@ import torch
 from ladera.arguments import checked
 from ladera.arrays import Integers
 from ladera.data.dataset import Dataset
-from ladera.data.graphs import GIBIBYTE, GraphStore
+from ladera.data.graphs import GraphStore, room
 from ladera.errors import ConfigError
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.labelling.labelled import label
@@ -30,7 +30,7 @@ from ladera.training.optimizer_config import VariableProjection
 from ladera.training.variable_projection.rows import FrameRows
 from ladera.training.variable_projection.search import Search
 
-_MEMORY: Final = 4 * GIBIBYTE  # of neighbour lists
+_MEMORY: Final = 4.0  # GiB of neighbour lists
 
 
 class Pruned(NamedTuple):
@@ -79,7 +79,7 @@ def prune(
         )
     frames = label(potential, frames, (ENERGY, FORCES, STRESS)).frames
     model = _lean(potential)
-    graphs = GraphStore(frames, model.cutoff, _MEMORY)
+    graphs = GraphStore(frames, model.cutoff, room(_MEMORY))
     batches = Batches(frames, graphs)
     search = _search(model, batches, loss)
     n_linear = len(model.program.scalars) + len(model.numbers)
