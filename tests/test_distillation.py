@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -160,9 +161,15 @@ def test_the_command(distilled: ladera.Distilled, capsys: pytest.CaptureFixture[
             [
                 *("distill", str(teacher), str(structure)),
                 *("--temperatures", "20", "40", "--output", str(folder), *changes),
+                *("--json", str(folder.parent / "answer.json")),
             ]
         )
     said = capsys.readouterr().out
     assert ended.value.code == 0, said
-    assert "times faster than its teacher" in said
+    assert "times faster than its teacher and" in said
+    assert "meV/Å from it in forces (mean absolute, on 4 structures that it has not seen)" in said
+    found = json.loads((folder.parent / "answer.json").read_text())
+    said_of_both = found["agreement"]["fields"]["microseconds"]["value"]
+    assert said_of_both == pytest.approx(distilled.agreement.microseconds.tolist())
+    assert len(found["rounds"]) == 2
     assert "Teacher and student" in (folder / "report.html").read_text()

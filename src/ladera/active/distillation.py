@@ -141,6 +141,9 @@ def distill(
 
 def _repeated(atoms: Atoms) -> Atoms:
     """The cell repeated along each periodic vector until it is high enough for dynamics."""
+    atoms = atoms.copy()
+    # Of what is said besides a file holds plain values, and not how ASE has built a surface.
+    atoms.info = {key: value for key, value in atoms.info.items() if np.isscalar(value)}
     if not atoms.pbc.any():
         return atoms
     whole = atoms.cell.complete()  # of a slab the third vector may be left out
@@ -152,5 +155,4 @@ def _repeated(atoms: Atoms) -> Atoms:
     ]
     while len(atoms) * np.prod(counts) > _MOST_ATOMS and max(counts) > 1:
         counts[int(np.argmax(counts))] -= 1
-    repeated: Atoms = atoms.repeat(counts)
-    return repeated
+    return atoms.repeat(counts)
