@@ -39,8 +39,8 @@ CASES = {
         "sevennet-0",
         (300.0, 600.0),
         (
-            *("begin.time=0.1", "begin.frames=12", "explore.timestep=2", "explore.walkers=1"),
-            *("select.frames=12", "select.checks=6", "stop.rounds=3", "stop.forces=0.02"),
+            *("begin.frames=20", "explore.timestep=2", "explore.walkers=1", "select.frames=12"),
+            *("select.checks=6", "stop.rounds=3", "stop.forces=0.02"),
         ),
     ),
     "ethanol": Case(
