@@ -245,6 +245,10 @@ def test_reference_energies_that_do_not_go_with_the_base_are_named() -> None:
     predicted = data.column("energy") + 3.0
     with pytest.warns(UserWarning, match="reference_energies: least_squares to begin closer"):
         reference.estimate("isolated_atoms", data, predicted, FREE)
+    # Where nobody has asked for them, they are left for what keeps the base where it is.
+    with pytest.warns(UserWarning, match=r"\(isolated_atoms\) .* fitted ones are taken"):
+        found = reference.estimate("automatic", data, predicted, FREE)
+    assert (found.method, found.error_new) == ("least_squares", found.error_fitted)
     with pytest.raises(DataError, match="no free atom"):
         reference.estimate("isolated_atoms", frames(), predicted[:6], FREE)
 
