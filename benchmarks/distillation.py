@@ -1,6 +1,6 @@
 """Students of published models, each for one material: how near they come, and how much faster.
 
-    python benchmarks/distillation.py RUNS [--cases silicon ethanol] [--students mtp hdnnp] [--write]
+    python benchmarks/distillation.py RUNS [--cases CASE ...] [--students FAMILY ...] [--write]
 
 RUNS holds a distillation for each case and student (ladera distill); what is missing is made, what
 was interrupted goes on. Errors are mean absolute ones against the teacher, on structures that the
