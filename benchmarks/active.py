@@ -107,14 +107,14 @@ CASES = {
         GFN1,
         {
             "training": {"model": {**MTP, "level": 14}, "epochs": 40},
-            "begin": {"number": 8, "walker": GFN1, "frames": 12},
+            "begin": {"number": 8, "walker": GFN1, "frames": 12, "time": 0.15},
             "explore": {"temperatures": [300, 500], "time": 1.0, "timestep": 1.0, "walkers": 1},
             "select": {"frames": 12, "checks": 6},
             "stop": {"forces": 0.06, "rounds": 5},
         },
         hot=700.0,
         timestep=1.0,
-        dynamics=0.5,
+        dynamics=0.4,
     ),
     "ethanol": Case(
         lambda: molecule("CH3CH2OH"),

@@ -264,6 +264,23 @@ def test_an_engine_that_always_fails_ends_it(tmp_path: Path) -> None:
         learn(tmp_path, asked(tmp_path))
 
 
+def test_a_training_that_asks_for_labels_that_are_not_there_is_mended(tmp_path: Path) -> None:
+    """A molecule has no stress; what was labelled before that was found out is kept."""
+    config = asked(tmp_path, stop={"rounds": 1})
+    config["training"]["loss"] = {"stress": 1.0}
+    with pytest.raises(ConfigError, match=r"loss\.stress is 1, but no training frame has a label"):
+        learn(tmp_path, config)
+    labelled = (tmp_path / "notes").read_text().split()
+    config["training"]["loss"] = {"stress": 0.0}
+    learn(tmp_path, config)
+    notes = (tmp_path / "notes").read_text().split()
+    assert notes[: len(labelled)] == labelled
+    assert max(Counter(notes).values()) == 1
+    config["training"]["epochs"] = 16  # now a model has been trained
+    with pytest.raises(ConfigError, match=r"another active learning: training\.epochs was 15"):
+        learn(tmp_path, config)
+
+
 def test_forces_beyond_all_measure_are_left_out(tmp_path: Path) -> None:
     config = asked(tmp_path, select={"frames": 5, "checks": 4, "max_force": 1.0, "lost": 50})
     done = learn(tmp_path, config | {"stop": {"rounds": 1}})

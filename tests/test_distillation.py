@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
-from ase.io import write
+from ase.build import bulk, fcc100, molecule
+from ase.io import read, write
 
 import ladera
 from label_engines import Here
@@ -109,12 +110,37 @@ def test_a_molecule_is_turned_upon_the_other() -> None:
     assert "volume" not in str(found.table())
 
 
+def test_slabs_are_compared_in_the_cell_that_they_have() -> None:
+    """Periodic along two directions: no volume, and the third cell vector may be left out."""
+    slab = fcc100("Ar", (2, 2, 2), a=5.25)
+    assert not slab.cell[2].any()
+    soft, stiff = lennard_jones(), lennard_jones(4 * EPSILON)
+    found = agreement(slab, soft, stiff, names=("soft", "stiff"))
+    assert len(found.teacher_frequencies) == 3 * len(slab) - 3
+    assert found.teacher_frequencies.min() > 1
+    ratio = found.student_frequencies / found.teacher_frequencies
+    assert ratio == pytest.approx(np.full(len(ratio), 2.0), rel=1e-3)
+    assert np.isnan(found.volumes).all()
+    assert found.distance < 0.01
+
+
+def test_a_slab_is_repeated_within_its_plane(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"explore\.tme"):
+        ladera.distill("x", fcc100("Ar", (2, 2, 2), a=5.25), tmp_path, changes=["explore.tme=1"])
+    atoms = read(tmp_path / "structure.extxyz")
+    assert (len(atoms), atoms.cell.lengths()[:2].min() > 9) == (32, True)
+
+
 @pytest.mark.parametrize(
     "atoms", [Atoms("Ar"), Atoms("Ar2", [[0, 0, 0], [0, 0, 3.8]], cell=[9, 9, 9], pbc=[1, 0, 0])]
 )
-def test_what_cannot_be_compared(atoms: Atoms) -> None:
-    with pytest.raises(PropertyError, match="compared on molecules and crystals"):
+def test_what_cannot_be_compared(atoms: Atoms, tmp_path: Path) -> None:
+    with pytest.raises(PropertyError, match="compared on molecules, slabs and crystals"):
         agreement(atoms, lennard_jones(), lennard_jones(), names=("a", "b"))
+    # It is said before a loop of hours, and not behind it.
+    with pytest.raises(PropertyError, match="compared on molecules, slabs and crystals"):
+        ladera.distill("teacher.ladera", atoms, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
@@ -135,9 +161,15 @@ def test_the_command(distilled: ladera.Distilled, capsys: pytest.CaptureFixture[
             [
                 *("distill", str(teacher), str(structure)),
                 *("--temperatures", "20", "40", "--output", str(folder), *changes),
+                *("--json", str(folder.parent / "answer.json")),
             ]
         )
     said = capsys.readouterr().out
     assert ended.value.code == 0, said
-    assert "times faster than its teacher" in said
+    assert "times faster than its teacher and" in said
+    assert "meV/Å from it in forces (mean absolute, on 4 structures that it has not seen)" in said
+    found = json.loads((folder.parent / "answer.json").read_text())
+    said_of_both = found["agreement"]["fields"]["microseconds"]["value"]
+    assert said_of_both == pytest.approx(distilled.agreement.microseconds.tolist())
+    assert len(found["rounds"]) == 2
     assert "Teacher and student" in (folder / "report.html").read_text()

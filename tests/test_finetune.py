@@ -16,12 +16,14 @@ from conftest import SPECIES, small_mace, water_like
 from data_frames import water
 from ladera import Graph, Potential, evaluate, loading
 from ladera.cli import main
+from ladera.cli.finetune import config_of
 from ladera.data.dataset import Dataset
 from ladera.data.formats import read, write
 from ladera.errors import ConfigError, DataError, LaderaError
 from ladera.models.hdnnp import HDNNPConfig
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.models.mace import MACE
+from ladera.models.mtp import MTPConfig
 from ladera.potential import TrainingStatistics
 from ladera.sampling.selection import farthest_points
 from ladera.training import config_file
@@ -109,6 +111,22 @@ def test_frozen_hdnnp_changes_its_last_two_layers(bases: Path, tmp_path: Path) -
     before = dict(ladera.load(bases / "hdnnp.ladera").named_parameters())
     changed = {n for n, p in tuned.named_parameters() if not torch.equal(p, before[n])}
     assert {n.split(".", 2)[2].rpartition(".")[0] for n in changed} == {"hidden.1", "output"}
+
+
+def test_frozen_mtp_changes_what_its_energy_is_linear_in(bases: Path, tmp_path: Path) -> None:
+    mtp = ladera.build(MTPConfig(species=SPECIES, cutoff=4.0, level=6))
+    mtp.fit_statistics(
+        [frame.graph(4.0) for frame in water(10)], TrainingStatistics(FREE, -2.0, 1.0)
+    )
+    mtp.save(bases / "mtp.ladera")
+    tuned = train(settings(bases, "mtp", finetune={"method": "frozen"}), tmp_path)
+    before = dict(ladera.load(bases / "mtp.ladera").named_parameters())
+    changed = {n for n, p in tuned.named_parameters() if not torch.equal(p, before[n])}
+    assert changed == {"moment_coefficients", "species_energies"}
+    # The command takes the rate that suits the base: Adam's 1e-3 undoes an MTP in some epochs.
+    for name, rate in (("mtp", 1e-4), ("hdnnp", 1e-3)):
+        asked = config_of(str(bases / f"{name}.ladera"), [Path("x")], "naive", None, 1, ())
+        assert asked.optimizer.learning_rate == rate
 
 
 def test_corrections_of_low_rank_are_merged(bases: Path, tmp_path: Path) -> None:
@@ -245,6 +263,10 @@ def test_reference_energies_that_do_not_go_with_the_base_are_named() -> None:
     predicted = data.column("energy") + 3.0
     with pytest.warns(UserWarning, match="reference_energies: least_squares to begin closer"):
         reference.estimate("isolated_atoms", data, predicted, FREE)
+    # Where nobody has asked for them, they are left for what keeps the base where it is.
+    with pytest.warns(UserWarning, match=r"\(isolated_atoms\) .* fitted ones are taken"):
+        found = reference.estimate("automatic", data, predicted, FREE)
+    assert (found.method, found.error_new) == ("least_squares", found.error_fitted)
     with pytest.raises(DataError, match="no free atom"):
         reference.estimate("isolated_atoms", frames(), predicted[:6], FREE)
 

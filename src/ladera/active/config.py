@@ -75,6 +75,11 @@ class Begin(Configured):
     frames: PositiveInt = Field(
         30, description="Structures to label of those that the walker came through."
     )
+    time: PositiveFloat | None = Field(
+        None,
+        description="How long the walker walks at each temperature, ps, where that costs more than "
+        "a model's walks. Left out: explore.time.",
+    )
 
 
 class Explore(Configured):

@@ -17,11 +17,11 @@ from ladera.active.config import ActiveConfig
 from ladera.active.folder import Round
 from ladera.active.loop import ActiveRun, learn
 from ladera.arguments import checked
-from ladera.errors import ConfigError, DataError, did_you_mean
+from ladera.errors import ConfigError, DataError, PropertyError, did_you_mean
 from ladera.executors import ExecutorLike
 from ladera.files import atomic_path
 from ladera.loading import load
-from ladera.properties.agreement import Agreement, agreement
+from ladera.properties.agreement import Agreement, agreement, require_comparable
 from ladera.properties.result import FILE
 from ladera.properties.result import load as load_result
 from ladera.simulation.structures import StructureLike, as_atoms
@@ -40,6 +40,8 @@ STUDENTS: Final[dict[str, dict[str, Any]]] = {
     "nequip": {"model": {"architecture": "nequip", "cutoff": 5.0}, "epochs": 100},
 }
 _STRESS: Final = 100.0  # weight in the loss of a student of crystals
+_WALK: Final = 0.25  # ps of the teacher at each temperature; the student's walks are longer
+_TIMESTEPS: Final = (0.5, 1.0)  # fs, with hydrogen and without
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,22 +61,27 @@ def distilling(
     student: str,
     structure: Path,
     temperatures: Sequence[float],
-    periodic: bool,
+    atoms: Atoms,
     changes: Sequence[str] = (),
 ) -> ActiveConfig:
     """The active learning that makes a student of a teacher; ``changes`` are key=value.
+
+    ``atoms`` are what is in the file ``structure``.
 
     Raises ConfigError for a student that is none, and for what is wrong in the changes.
     """
     if student not in STUDENTS:
         raise ConfigError(f"There is no student '{student}'; {did_you_mean(student, STUDENTS)}")
-    training = {**STUDENTS[student], **({"loss": {"stress": _STRESS}} if periodic else {})}
+    crystal = {"loss": {"stress": _STRESS}} if atoms.pbc.all() else {}
     values: dict[str, Any] = {
         "structures": str(structure),
         "engine": {"engine": "model", "model": teacher},
-        "training": training,
-        "begin": {"number": 10, "walker": teacher, "contacts": False},
-        "explore": {"temperatures": list(temperatures)},
+        "training": {**STUDENTS[student], **crystal},
+        "begin": {"number": 10, "walker": teacher, "time": _WALK, "contacts": False},
+        "explore": {
+            "temperatures": list(temperatures),
+            "timestep": _TIMESTEPS[0 if 1 in atoms.numbers else 1],
+        },
         "stop": {"forces": 0.03, "rounds": 6},
     }
     for change in changes:
@@ -102,18 +109,18 @@ def distill(
     compared on the structure (:func:`ladera.properties.agreement.agreement`). Atoms move in a cell
     that is repeated until it is 9 Angstrom high.
 
-    The same call goes on where it was interrupted. Raises what these functions raise.
+    The same call goes on where it was interrupted. Raises what these functions raise; PropertyError
+    at once for a structure on which models cannot be compared.
     """
     atoms, folder = as_atoms(structure), Path(output)
+    require_comparable(atoms)
     place = folder / STRUCTURE
     # Written anew each time: the loop refuses one that is another than it began with.
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(place) as temporary:
         write(temporary, _repeated(atoms), format="extxyz")
     name = os.fspath(teacher)
-    config = distilling(
-        name, student, place, list(temperatures), bool(atoms.pbc.all()), list(changes)
-    )
+    config = distilling(name, student, place, list(temperatures), atoms, list(changes))
     run = learn(config, folder, executor=executor, on_round=on_round)
     results = folder / AGREEMENT
     if (results / FILE).exists():
@@ -122,16 +129,25 @@ def distill(
             raise DataError(f"{results} holds a result of another kind; move it away.")
         return Distilled(run, found)
     names = Path(name).name, f"{student} student"
-    found = agreement(as_atoms(place), load(name), load(run.model), names=names)
+    try:
+        found = agreement(as_atoms(place), load(name), load(run.model), names=names)
+    except PropertyError as error:
+        raise PropertyError(
+            f"The student is done, {run.model}, but cannot be compared with its teacher: {error}"
+        ) from error
     found.save(results)
     return Distilled(run, found)
 
 
 def _repeated(atoms: Atoms) -> Atoms:
     """The cell repeated along each periodic vector until it is high enough for dynamics."""
+    atoms = atoms.copy()
+    # Of what is said besides a file holds plain values, and not how ASE has built a surface.
+    atoms.info = {key: value for key, value in atoms.info.items() if np.isscalar(value)}
     if not atoms.pbc.any():
         return atoms
-    volume, cell = atoms.get_volume(), atoms.cell.array
+    whole = atoms.cell.complete()  # of a slab the third vector may be left out
+    volume, cell = whole.volume, whole.array
     heights = [volume / np.linalg.norm(np.cross(cell[k - 2], cell[k - 1])) for k in range(3)]
     counts = [
         max(1, int(np.ceil(_HEIGHT / height))) if periodic else 1
@@ -139,5 +155,4 @@ def _repeated(atoms: Atoms) -> Atoms:
     ]
     while len(atoms) * np.prod(counts) > _MOST_ATOMS and max(counts) > 1:
         counts[int(np.argmax(counts))] -= 1
-    repeated: Atoms = atoms.repeat(counts)
-    return repeated
+    return atoms.repeat(counts)

@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.io.trajectory import Trajectory
 
 from ladera import progress
-from ladera.active.config import ActiveConfig
+from ladera.active.config import ActiveConfig, Explore
 from ladera.active.folder import Walk
 from ladera.data.frame import Frame
 from ladera.errors import DataError, LabellingError, SimulationError, StoppedError
@@ -140,8 +140,10 @@ def plans(
     number: int,
     lost: float | None,
 ) -> list[Plan]:
-    """The walks of a round, which end above the score ``lost``."""
+    """The walks of a round, which end above the score ``lost``; those of round 0 are a walker's."""
     explore = config.explore
+    if number == 0 and config.begin.time is not None:
+        explore = explore.model_copy(update={"time": config.begin.time})
     found: list[Plan] = []
     for place, atoms in enumerate(starts):
         if len(atoms) < 2:  # a free atom among them
@@ -159,7 +161,7 @@ def plans(
                     Plan(
                         atoms.copy(),
                         walker,
-                        tuple(_stages(config, pressure, seed, lost)),
+                        tuple(_stages(explore, config.select.by, pressure, seed, lost)),
                         folder / f"{formula}-{place}{of_pressure}-{name}",
                         judges,
                         pressure,
@@ -169,15 +171,13 @@ def plans(
 
 
 def _stages(
-    config: ActiveConfig, pressure: float | None, seed: int, lost: float | None
+    explore: Explore, by: str, pressure: float | None, seed: int, lost: float | None
 ) -> Iterator[MDSettings]:
     """The settings at each temperature."""
-    explore = config.explore
     every = max(1, round(explore.interval / explore.timestep))
     limits: dict[str, Any] = {"stop_grade": 0.0}
     if lost is not None:
-        by_grade = config.select.by == "grade"
-        limits = {"stop_grade": lost} if by_grade else {**limits, "stop_deviation": lost}
+        limits = {"stop_grade": lost} if by == "grade" else {**limits, "stop_deviation": lost}
     ensemble: dict[str, Any] = {"ensemble": "nvt-langevin"}
     if pressure is not None:
         ensemble = {"ensemble": "npt", "pressure": float(pressure)}

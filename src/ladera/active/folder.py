@@ -54,6 +54,7 @@ _INPUTS: Final = "inputs.json"
 _ROUND: Final = "round.json"
 _TIMES: Final = "seconds.json"
 _FREE: Final = ("stop", "processes", "executor", "max_failed")  # may change while it goes on
+_UNTRAINED: Final = "training"  # may, too, until the first model is trained: labels do not ask
 
 
 class Walk(Stored):
@@ -215,15 +216,17 @@ class ActiveFolder:
             require_absent(self.model, self.report, self.table, self.round(0).path)
             self.path.mkdir(parents=True, exist_ok=True)
         else:
+            begun = (self.round(1).run / _CONFIG).exists()
+            free = _FREE if begun else (*_FREE, _UNTRAINED)
             before, now = (
-                each.model_dump(mode="json", exclude=set(_FREE)) for each in (self.config(), config)
+                each.model_dump(mode="json", exclude=set(free)) for each in (self.config(), config)
             )
             if difference := first_difference(before, now):
                 key, old, new = difference
                 raise ConfigError(
                     f"{self.path} holds another active learning: {key} was {told(old)}, and is "
                     f"{told(new)} now; give another --output, or what it began with. Only "
-                    f"{', '.join(_FREE)} may change."
+                    f"{', '.join(free)} may change."
                 )
             known = read_json(self.path / _INPUTS) if (self.path / _INPUTS).exists() else inputs
             if changed := [key for key in inputs if known.get(key) != inputs[key]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -12,6 +13,9 @@ from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.numbers import KELVIN
 from ladera.cli.properties import Frame
 from ladera.cli.session import answer
+
+if TYPE_CHECKING:
+    from ladera.active.folder import Round
 
 
 def distill(
@@ -66,11 +70,23 @@ def distill(
         on_round=Rounds(output),
     )
     pages = report(output, output / AGREEMENT)
-    answer(document(done.run), [done.run.model, *pages])
+    compared = json.loads(done.agreement.to_json())
+    answer({**document(done.run), "agreement": compared}, [done.run.model, *pages])
     print(f"Stopped: {done.run.stopped}.")
     show(done.agreement)
     print(
         f"The student is {done.run.model}, {done.agreement.speedup:.3g} times faster than its "
-        "teacher."
+        f"teacher{_apart(done.run.rounds[-1])}."
     )
     return 0
+
+
+def _apart(last: Round) -> str:
+    """How far the student is from its teacher, on what it has not seen."""
+    judged = last.judged
+    if judged is None or judged.forces is None:
+        return ""
+    return (
+        f" and {1000 * judged.forces:.3g} meV/Å from it in forces (mean absolute, on "
+        f"{judged.frames} structures that it has not seen)"
+    )

@@ -63,7 +63,7 @@ def finetune(
     from ladera.cli.evaluate import error_table
     from ladera.cli.train import trained
 
-    config = _config(base, data, method, replay, epochs, set_ or ())
+    config = config_of(base, data, method, replay, epochs, set_ or ())
     from ladera.training.evaluation_files import read_finetune
     from ladera.training.trainer import train
 
@@ -82,7 +82,7 @@ def finetune(
     return 0
 
 
-def _config(
+def config_of(
     base: str,
     data: Sequence[Path],
     method: str,
@@ -91,6 +91,7 @@ def _config(
     overrides: Sequence[str],
 ) -> TrainingConfig:
     """The training that the words of the command line ask for."""
+    from ladera.loading import load
     from ladera.training import config_file
 
     section: dict[str, Any] = {"base": base, "method": method}
@@ -101,7 +102,7 @@ def _config(
         "finetune": section,
         "epochs": epochs,
         "batch_size": 4,
-        "optimizer": {"learning_rate": 1e-3},
+        "optimizer": {"learning_rate": load(base).finetuning_rate},
         "precision": "base",
     }
     return config_file.parse(values, "ladera finetune", overrides)

@@ -51,7 +51,7 @@ class Agreement(Result):
     formula: str
     teacher_frequencies: Floats = quantity("cm^-1")  # (n_modes,)
     student_frequencies: Floats = quantity("cm^-1")  # (n_modes,)
-    volumes: Floats = quantity("Angstrom^3/atom")  # (2,); NaN of a molecule
+    volumes: Floats = quantity("Angstrom^3/atom")  # (2,); NaN without a volume
     distance: float = quantity("Angstrom")  # root mean square of what atoms are apart, relaxed
     microseconds: Floats = quantity("us/atom")  # (2,), energy and forces, one thread
     atoms: int = quantity()  # of the structure that was timed
@@ -121,20 +121,15 @@ class _Found(NamedTuple):
 def agreement(
     atoms: Atoms, /, teacher: Potential, student: Potential, *, names: tuple[str, str]
 ) -> Agreement:
-    """Compare two models on a structure, a molecule or a crystal; ``names`` are theirs.
+    """Compare two models on a molecule, a slab or a crystal; ``names`` are theirs.
 
     Each relaxes it, of a crystal with its cell, to forces below 5e-4 eV/Angstrom, and is timed on
     one thread with the structure as it is given. Modes are compared in ascending order.
 
-    Raises PropertyError for a single atom, for a structure that is periodic along some directions
-    only, and where a relaxation does not end.
+    Raises PropertyError for what :func:`require_comparable` refuses, and where a relaxation does
+    not end.
     """
-    along = int(atoms.pbc.sum())
-    if len(atoms) < 2 or along not in (0, 3):
-        raise PropertyError(
-            f"Models are compared on molecules and crystals, and this structure has {len(atoms)} "
-            f"atoms and is periodic along {along} directions; give another one."
-        )
+    require_comparable(atoms)
     found = [_of(atoms, model, name) for model, name in zip((teacher, student), names, strict=True)]
     return Agreement(
         teacher=names[0],
@@ -143,7 +138,7 @@ def agreement(
         teacher_frequencies=found[0].frequencies,
         student_frequencies=found[1].frequencies,
         volumes=np.array(
-            [each.atoms.get_volume() / len(atoms) if along else math.nan for each in found]
+            [each.atoms.get_volume() / len(atoms) if _fills(atoms) else math.nan for each in found]
         ),
         distance=_distance(found[0].atoms, found[1].atoms),
         microseconds=np.array([_speed(atoms, model) for model in (teacher, student)]),
@@ -151,9 +146,24 @@ def agreement(
     )
 
 
+def require_comparable(atoms: Atoms) -> None:
+    """Raise PropertyError for a single atom, and for a chain, which turns about its axis."""
+    along = int(atoms.pbc.sum())
+    if len(atoms) < 2 or along == 1:
+        raise PropertyError(
+            "Models are compared on molecules, slabs and crystals, and this structure has "
+            f"{len(atoms)} atoms and is periodic along {along} directions; give another one."
+        )
+
+
+def _fills(atoms: Atoms) -> bool:
+    """Whether it is periodic everywhere, so that its cell has a volume."""
+    return bool(atoms.pbc.all())
+
+
 def _of(atoms: Atoms, model: Potential, name: str) -> _Found:
     fmax, steps = _LIMITS
-    relaxed = relax(atoms, model, fmax=fmax, steps=steps, cell=bool(atoms.pbc.all()))
+    relaxed = relax(atoms, model, fmax=fmax, steps=steps, cell=_fills(atoms))
     if not relaxed.converged:
         raise PropertyError(
             f"{name} does not relax the structure to {fmax:g} eV/Angstrom in {steps} steps; give "
@@ -167,15 +177,15 @@ def _frequencies(atoms: Atoms, model: Potential) -> Floats:
 
         omega^2 = eigenvalues of M^-1/2 H M^-1/2
 
-    Motions of the whole are those that are nearest to zero: 3 of a crystal, 6 of a molecule (5 of a
-    linear one).
+    Motions of the whole are those that are nearest to zero: 3 of a crystal or slab, 6 of a molecule
+    (5 of a linear one).
     """
     atoms = atoms.copy()
     atoms.calc = model.calculator()
     masses = np.repeat(atoms.get_masses(), 3)
     slopes = derivatives(atoms, None).hessian
     eigenvalues = np.linalg.eigvalsh(slopes / np.sqrt(np.outer(masses, masses)))
-    whole = 3 if atoms.pbc.all() else 5 if _is_linear(atoms) else 6
+    whole = 3 if atoms.pbc.any() else 5 if _is_linear(atoms) else 6
     inner = np.sort(np.argsort(np.abs(eigenvalues))[whole:])
     kept = eigenvalues[inner]
     found: Floats = np.sign(kept) * np.sqrt(np.abs(kept)) * WAVENUMBER
@@ -189,9 +199,9 @@ def _is_linear(atoms: Atoms) -> bool:
 
 def _distance(one: Atoms, other: Atoms) -> float:
     """Root mean square of what atoms are apart, Angstrom, turned and moved upon each other."""
-    if one.pbc.all():
+    if one.pbc.any():
         moves = one.get_scaled_positions(wrap=False) - other.get_scaled_positions(wrap=False)
-        moves = (moves - np.round(moves)) @ one.cell.array
+        moves = (moves - one.pbc * np.round(moves)) @ one.cell.complete().array
         moves = moves - moves.mean(axis=0)
     else:
         a, b = (each.positions - each.positions.mean(axis=0) for each in (one, other))

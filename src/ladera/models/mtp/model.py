@@ -38,6 +38,7 @@ class MTP(Potential):
 
     double_buffers: ClassVar[tuple[str, ...]] = ("reference_energies",)
     slow_hessian = True  # forces are compiled, their derivatives are torch's
+    finetuning_rate = 1e-4
 
     reference_energies: Tensor
     basic: Tensor
@@ -204,6 +205,10 @@ class MTP(Potential):
     def free_atom_energies(self, head: str | None = None) -> Tensor:
         """E0 of each element, (n_species,), eV."""
         return self.reference_energies
+
+    def last_layers(self) -> tuple[str, ...]:
+        """What the energy is linear in."""
+        return "moment_coefficients", "species_energies"
 
     def fit_statistics(self, graphs: Iterable[Graph], statistics: TrainingStatistics) -> None:
         """Take the reference energies, and radial functions that are orthonormal in the data.

@@ -8,9 +8,10 @@ come from another level of theory their atoms have other E0. They are
     base            those of the base
     given           the user's own
 
-and ``automatic`` is the first of the first two that is possible. The second of them keeps
-the interactions of the base where they are; the first is right only as far as both levels of
-theory agree on the energy of making the structure from its atoms, which :func:`check` looks at.
+and ``automatic`` is the first of the first two that is possible and goes with the base. The second
+keeps the interactions of the base where they are; the first is right only as far as both levels of
+theory agree on the energy of making the structure from its atoms. A student that was taught by
+another model has never seen a free atom, and does not: it would have to unlearn some eV per atom.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from ladera.errors import DataError
 # A mean error above this, and above so many times what a fit of E0 leaves, is one of E0, eV/atom.
 _SUSPICIOUS: Final = 0.05
 _FACTOR: Final = 3.0
+_REMEDY: Final = "set reference_energies: least_squares to begin closer"
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,20 @@ def estimate(
 
     ``predicted`` (n_frames,) are the base's energies in eV, ``base`` its E0. Frames that are free
     atoms set E0 and nothing else. Raises DataError when what is asked for is not in the data; warns
-    where the new E0 do not go with the base (see :func:`check`).
+    where E0 do not go with the base (see :func:`check`), which ``automatic`` leaves for fitted ones.
     """
     old = {symbol: base[symbol] for symbol in dataset.symbols}
     fitted = fit(dataset, predicted, old)
-    method, new = _chosen(wish, dataset, old, fitted)
-    references = References(
-        method,
-        old,
-        new,
-        *(_error(dataset, predicted, old, values) for values in (old, new, fitted)),
-    )
-    check(references)
-    return references
+
+    def references(method: str, new: dict[str, float]) -> References:
+        errors = (_error(dataset, predicted, old, values) for values in (old, new, fitted))
+        return References(method, old, new, *errors)
+
+    chosen = references(*_chosen(wish, dataset, old, fitted))
+    is_open = wish == "automatic"
+    if check(chosen, "fitted ones are taken" if is_open else _REMEDY) or not is_open:
+        return chosen
+    return references("least_squares", fitted)
 
 
 def fit(dataset: Dataset, predicted: Floats, base: Mapping[str, float]) -> dict[str, float]:
@@ -101,16 +104,18 @@ def fit(dataset: Dataset, predicted: Floats, base: Mapping[str, float]) -> dict[
     return {s: base[s] + float(d) for s, d in zip(dataset.symbols, change, strict=True)}
 
 
-def check(references: References) -> None:
-    """Warn where the new E0 leave the base with an error that other E0 would not."""
-    if references.error_new > max(_SUSPICIOUS, _FACTOR * references.error_fitted):
-        warnings.warn(
-            f"With the reference energies of the data ({references.method}) the base is off by "
-            f"{1e3 * references.error_new:.0f} meV/atom, with fitted ones by "
-            f"{1e3 * references.error_fitted:.0f}: the base and the data disagree on the energies "
-            "of atoms in structures; set reference_energies: least_squares to begin closer.",
-            stacklevel=3,
-        )
+def check(references: References, remedy: str) -> bool:
+    """Warn where the new E0 leave the base with an error that other E0 would not; False there."""
+    if references.error_new <= max(_SUSPICIOUS, _FACTOR * references.error_fitted):
+        return True
+    warnings.warn(
+        f"With the reference energies of the data ({references.method}) the base is off by "
+        f"{1e3 * references.error_new:.0f} meV/atom, with fitted ones by "
+        f"{1e3 * references.error_fitted:.0f}: the base and the data disagree on the energies "
+        f"of atoms in structures; {remedy}.",
+        stacklevel=3,
+    )
+    return False
 
 
 def _chosen(
