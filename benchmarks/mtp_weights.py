@@ -59,7 +59,7 @@ def validated(model: MTP, frames: Dataset, split: Split) -> list[Floats]:
     for weight in WEIGHTS:
         gram = weight * energy + forces
         weights = torch.from_numpy(
-            least_squares.solve(gram, n_linear, VariableProjection().ridge).weights
+            least_squares.solve(gram, VariableProjection().ridge, np.zeros(n_linear)).weights
         )
         with torch.no_grad():
             n_scalars = len(model.moment_coefficients)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ladera.arguments import checked
-from ladera.arrays import Integers
+from ladera.arrays import Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.data.graphs import GIBIBYTE, GraphStore
 from ladera.errors import ConfigError
@@ -82,16 +82,14 @@ def prune(
     graphs = GraphStore(frames, model.cutoff, _MEMORY)
     batches = Batches(frames, graphs)
     search = _search(model, batches, loss)
-    n_linear = len(model.program.scalars) + len(model.numbers)
-    normal = search.gram[:n_linear, :n_linear]
-    ridge = np.diag(np.maximum(np.diag(normal), 1e-300)) * VariableProjection().ridge
+    present = _linear(model)
+    normal = search.gram[: len(present), : len(present)].copy()
+    normal += np.diag(np.maximum(np.diag(normal), 1e-300)) * VariableProjection().ridge
     edges = sum(graphs[k].n_edges for k in range(len(frames)))
     n_neighbors = edges / max(int(frames.atom_counts.sum()), 1)
     program, start = model.program, potential.program
     work, whole = work_of(program, n_neighbors), work_of(start, n_neighbors).time
-    kept = np.flatnonzero(
-        kept_functions(work, normal + ridge, search.gram[:n_linear, -1], time=cost * whole)
-    )
+    kept = np.flatnonzero(kept_functions(work, normal, normal @ present, time=cost * whole))
     if not len(kept):
         raise ConfigError(
             f"Neighbour lists and what else no function can be spared for take "
@@ -134,10 +132,21 @@ def _copy(model: MTP, program: MomentProgram, functions: Integers) -> MTP:
     return made
 
 
+def _linear(model: MTP) -> Floats:
+    """The coefficients that the model is linear in, (n_linear,)."""
+    parts = model.moment_coefficients, model.species_energies
+    return torch.cat([part.detach() for part in parts]).numpy()
+
+
 def _search(model: MTP, batches: Batches, loss: LossConfig, epochs: int = 0) -> Search:
-    """The search after one pass and so many steps, the model having its best parameters."""
+    """The search after one pass and so many steps, the model having its best parameters.
+
+    What the frames say nothing about stays as it is: else the combinations of coefficients that the
+    ridge holds back would lose what another fit had found.
+    """
     every = np.arange(len(batches.dataset))
-    search = Search(model, FrameRows(model, model, batches, loss, every), VariableProjection())
+    rows = FrameRows(model, model, batches, loss, every)
+    search = Search(model, rows, VariableProjection(), _linear(model))
     for epoch in range(epochs + 1):
         if epoch:
             search.go_on()

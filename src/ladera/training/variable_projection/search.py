@@ -24,12 +24,19 @@ class Search:
     """A pass over all frames sums the products of all columns (:mod:`.least_squares`).
 
     Their minimum over the linear coefficients says whether the radial ones are better than the best
-    so far, whose sums say where to go next.
+    so far, whose sums say where to go next. The ridge pulls the linear coefficients ``towards``
+    (n_linear,) others, by default zero.
     """
 
-    def __init__(self, potential: MTP, rows: FrameRows, optimizer: VariableProjection) -> None:
+    def __init__(
+        self,
+        potential: MTP,
+        rows: FrameRows,
+        optimizer: VariableProjection,
+        towards: Floats | None = None,
+    ) -> None:
         self._potential, self._rows, self._config = potential, rows, optimizer
-        self._n_linear = rows.n_linear
+        self._towards = np.zeros(rows.n_linear) if towards is None else towards
         self.sums = self._nothing()  # of this pass so far: the upper triangle, columns first
         self._best: dict[str, Any] = {}  # of the best radial coefficients: gram, loss, and so on
         self._damping, self._growth = optimizer.damping, 2.0
@@ -81,7 +88,7 @@ class Search:
                 "last checkpoint is intact."
             )
         solution = least_squares.solve(
-            gram if finite else self.gram, self._n_linear, self._config.ridge
+            gram if finite else self.gram, self._config.ridge, self._towards
         )
         if not finite:  # a step that was far too long
             solution = solution._replace(loss=math.inf)
@@ -113,7 +120,7 @@ class Search:
             directions = self._directions(radial)
             if directions is not None:
                 gram = directions.T @ gram @ directions
-            step = least_squares.step(gram, self._n_linear, self._config.ridge, self._damping)
+            step = least_squares.step(gram, self._config.ridge, self._towards, self._damping)
             self._expected = step.loss
             if best["loss"] - step.loss > self._config.tolerance * best["loss"]:
                 self._set(self._moved(radial, step.change), step.weights)
@@ -144,7 +151,7 @@ class Search:
         if self._config.radial_rank is None:
             return None
         along = low_rank.tangent(radial, self._config.radial_rank)
-        parts: list[Floats] = [np.eye(self._n_linear), along, np.eye(1)]
+        parts: list[Floats] = [np.eye(len(self._towards)), along, np.eye(1)]
         return np.asarray(scipy.linalg.block_diag(*parts))
 
     def _moved(self, radial: Floats, change: Floats) -> Floats:
