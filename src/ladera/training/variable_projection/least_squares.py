@@ -12,7 +12,8 @@ of the joint linear problem, of which w is eliminated in turn:
     | A^T A + ridge d      A^T J                | | w  |   | A^T y + ridge d v |
     | J^T A                J^T J + damping d_J  | | dc | = | J^T y             |
 
-The ridge pulls towards v, ``towards``: zero, or what is known already. All that is needed are the sums of products of the columns of (A, J, y) over all rows: ``gram``.
+The ridge pulls towards v, ``towards``: zero, or what is known already. All that is needed are the
+sums of products of the columns of (A, J, y) over all rows: ``gram``.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def prune(
             "The loss weighs neither energies nor forces nor stress; give one of them a weight."
         )
     frames = label(potential, frames, (ENERGY, FORCES, STRESS)).frames
-    model = _lean(potential)
+    model = lean(potential)
     graphs = GraphStore(frames, model.cutoff, _MEMORY)
     batches = Batches(frames, graphs)
     search = _search(model, batches, loss)
@@ -110,14 +110,14 @@ def prune(
     )
 
 
-def _lean(model: MTP) -> MTP:
-    """The same model, its functions by our own program where they are those of its level."""
-    lean = rewritten(model.program, model.config.level)
-    if lean is None or len(lean.program.products) >= len(model.program.products):
+def lean(model: MTP) -> MTP:
+    """A copy, its functions by Ladera's own program where they are those of its level."""
+    ours = rewritten(model.program, model.config.level)
+    if ours is None or len(ours.program.products) >= len(model.program.products):
         return _copy(model, model.program, np.arange(len(model.program.scalars)))
-    made = _copy(model, lean.program, lean.order)
+    made = _copy(model, ours.program, ours.order)
     with torch.no_grad():
-        made.moment_coefficients.mul_(torch.from_numpy(lean.factors))
+        made.moment_coefficients.mul_(torch.from_numpy(ours.factors))
     return made
 
 
