@@ -83,15 +83,15 @@ def labelled(truth: ladera.Potential, n_frames: int = 20) -> Dataset:
     return Dataset.from_frames(frames)
 
 
-def settings(folder: Path, data: Dataset, **changes: Any) -> Any:
+def settings(folder: Path, dataset: Dataset, **changes: Any) -> Any:
     model = {"architecture": "mtp", "level": 6, "cutoff": CUTOFF}
     return config(
         folder,
-        data,
+        dataset,
         **{
             "model": model,
             "optimizer": {"name": "variable_projection"},
-            "reference_energies": dict.fromkeys(data.symbols, 0.0),
+            "reference_energies": dict.fromkeys(dataset.symbols, 0.0),
             "epochs": 6,
             **changes,
         },
@@ -236,6 +236,32 @@ def test_training_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert rows["train_loss"][-1] < 0.7 * rows["train_loss"][0]
     shortest = min(float(each.graph(CUTOFF).vectors.norm(dim=1).min()) for each in argon())
     assert 0.9 * shortest < whole.config.min_distance < shortest
+
+
+def test_a_training_begins_with_some_frames_and_ends_with_all(tmp_path: Path) -> None:
+    """Steps on a few of many frames come first; it is interrupted among them, and after them."""
+    data = labelled(potential(10, ("Cu",), seed=3), n_frames=48)
+    files = {"files": str(tmp_path / "argon.extxyz"), "split": {"validation": 0, "test": 0}}
+    model = {"architecture": "mtp", "level": 2, "cutoff": CUTOFF}
+    chosen = settings(tmp_path, data, model=model, epochs=8, data=files)
+    steps, _, _, _, prepared = steps_of(chosen)
+    few = np.concatenate(steps.of_epoch(0))
+    assert len(set(few.tolist())) < 0.3 * len(prepared.train) < 0.3 * len(few) + 4
+    whole = train(chosen, tmp_path / "whole")
+    pieces = len(steps.of_epoch(0)) // 4
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, tmp_path / "parts", observer=StopAt(1, 2 * pieces))
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, tmp_path / "parts", resume=True, observer=StopAt(4, 2))
+    assert same_bits(train(chosen, tmp_path / "parts", resume=True), whole)
+    # In the end it is the best of all frames: w is at the minimum of their loss.
+    steps, found, objective, batches, prepared = steps_of(chosen)
+    found.load_state_dict(whole.state_dict())
+    found.train()
+    sums = objective(batches.make(prepared.train))
+    slope = torch.autograd.grad(objective.total(sums, sums[:, 0]), found.moment_coefficients)[0]
+    scale = objective.total(sums, sums[:, 0]).detach() / whole.moment_coefficients.abs().max()
+    assert float(slope.abs().max()) < 1e-6 * float(scale)
 
 
 def test_it_ends_when_nothing_is_to_be_gained(tmp_path: Path) -> None:

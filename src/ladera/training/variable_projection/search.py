@@ -44,8 +44,8 @@ class Search:
         self.converged = False  # whether another step would change next to nothing
         # What a pass is: the first knows no w, so that c changes nothing; a step has the w that
         # was expected, which is not quite the best one; an exact one repeats the best c with its
-        # best w.
-        self._pass: Literal["first", "step", "exact"] = "first"
+        # best w; that of other frames knows one of before.
+        self._pass: Literal["first", "step", "exact", "others"] = "first"
         if optimizer.radial_rank is not None:
             radial = potential.radial_coefficients.detach()
             radial.copy_(
@@ -70,7 +70,7 @@ class Search:
 
     def add(self, frame: int) -> None:
         """Add a frame to the sums."""
-        for rows in self._rows.of(frame, radial=bool(self._best)):
+        for rows in self._rows.of(frame, radial=self._pass != "first"):
             # BLAS counts columns first: rows of ours are columns of its.
             self.sums = dsyrk(1.0, rows.T, 1.0, self.sums, overwrite_c=True)
 
@@ -129,6 +129,14 @@ class Search:
             self._pass = "exact"
         self._set(radial, best["weights"].numpy())
 
+    def widen(self, rows: FrameRows) -> None:
+        """Go on with the rows of other frames, whose losses are not to be compared."""
+        if self._best:
+            self._set(self._best["radial"].numpy(), self._best["weights"].numpy())
+            self._pass = "others"
+        self._rows, self._best, self.converged = rows, {}, False
+        self.sums = self._nothing()
+
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs besides the sums."""
         return {
@@ -167,11 +175,12 @@ class Search:
         """Less damping after a step that did what was expected, more after another.
 
         Nielsen's rule; see Madsen, Nielsen and Tingleff, Methods for non-linear least squares
-        problems (2004).
+        problems (2004); but down to a tenth, not a third: with many functions, which explain most
+        of what c does, the best damping is 10^-8.
         """
         gain = (self._best["loss"] - loss) / (self._best["loss"] - self._expected)
         if gain > 0:
-            self._damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
+            self._damping *= max(0.1, 1 - (2 * gain - 1) ** 3)
             self._growth = 2.0
         else:
             self._damping *= self._growth
