@@ -20,7 +20,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ase.io import read, write
 from mlearn import MLEARN, MTP, PUBLISHED
@@ -35,18 +35,35 @@ from ladera.training import config_file
 from ladera.training.evaluation import evaluate_dataset
 
 PEER = "LADERA_BENCH_MTP"
-LEVELS = {
-    "Li": (16, 5.1),
-    "Mo": (20, 5.2),
-    "Ni": (20, 4.0),
-    "Cu": (20, 3.9),
-    "Si": (24, 4.7),
-    "Ge": (24, 5.1),
+
+
+class Setting(NamedTuple):
+    """Level and cutoff of a published potential, and weights that mtp_weights.py tells."""
+
+    level: int
+    cutoff: float
+    energy: float
+    stress: float
+
+    @property
+    def changes(self) -> list[str]:
+        """To the configuration."""
+        model = [f"model.{name}={getattr(self, name)}" for name in ("level", "cutoff")]
+        return [*model, f"loss.energy={self.energy}", f"loss.stress={self.stress}"]
+
+
+SETTINGS = {
+    "Li": Setting(16, 5.1, 10, 10),
+    "Mo": Setting(20, 5.2, 100, 0),
+    "Ni": Setting(20, 4.0, 30, 0),
+    "Cu": Setting(20, 3.9, 30, 0),  # like nickel
+    "Si": Setting(24, 4.7, 10, 10),
+    "Ge": Setting(24, 5.1, 10, 10),
 }
 CONFIG = Path(__file__).with_name("mtp_training.yaml")
 BUDGET = 120.0
 PART = 8
-HEAD = ("", "level", "energy (meV/atom)", "forces (meV/Å)", "published energy")
+HEAD = ("", "level", "weights: E, F, S", "energy (meV/atom)", "forces (meV/Å)", "published energy")
 HEAD = (*HEAD, "published forces", "CPU (s)")
 BESIDE = ("", "frames", "motep: loss", "CPU (s)", "iterations", "Ladera: loss", "CPU (s)")
 BESIDE = (*BESIDE, "epochs", "ratio", "loss in the end", "CPU (s)")
@@ -61,13 +78,13 @@ def published(element: str) -> list[str]:
 
 def main() -> None:
     """Train what is missing and print the tables."""
-    chosen = options(__doc__, "elements", tuple(LEVELS), CONFIG)
+    chosen = options(__doc__, "elements", tuple(SETTINGS), CONFIG)
     errors, times = [], []
     for element in chosen.elements:
-        level, cutoff = LEVELS[element]
+        setting = SETTINGS[element]
         frames = MLEARN / f"{element}_train.extxyz.gz"
         test = MLEARN / f"{element}_test.extxyz.gz"
-        changes = [f"model.level={level}", f"model.cutoff={cutoff}", *chosen.changes]
+        changes = [*setting.changes, *chosen.changes]
         kept_back = [] if test.is_file() else ["data.split.validation=0.1"]
         run = trained(
             chosen.runs / element,
@@ -82,7 +99,8 @@ def main() -> None:
                 if test.is_file()
                 else [*errors_of(potential, validation(chosen.runs / element, frames)), "-", "-"]
             )
-            errors.append([element, str(level), *cells, f"{seconds:.0f}"])
+            weights = f"{setting.energy:g}, 1, {setting.stress:g}"
+            errors.append([element, str(setting.level), weights, *cells, f"{seconds:.0f}"])
             print(*errors[-1], sep="  ", flush=True)
         if PEER in os.environ:
             times += compared(element, chosen, changes)

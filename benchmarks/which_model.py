@@ -68,7 +68,7 @@ CASES: Final = {
         )
         for level in LEVELS
     },
-    "mace": Case("MACE", "32x0e, float32", "which_model.yaml"),
+    "mace": Case("MACE", "16x0e, float32", "which_model.yaml"),
 }
 
 

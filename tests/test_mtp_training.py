@@ -325,6 +325,21 @@ def test_radial_coefficients_of_low_rank_stay_so(tmp_path: Path) -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_a_rank_above_that_of_the_start_is_reached(tmp_path: Path) -> None:
+    """All pairs of elements begin with the same functions, two at this level."""
+    model = {"architecture": "mtp", "level": 8, "cutoff": CUTOFF}
+    optimizer = {"name": "variable_projection", "radial_rank": 3}
+    chosen = settings(tmp_path, labelled(potential(8)), model=model, optimizer=optimizer)
+    steps, found, *_ = steps_of(chosen)
+    for epoch in range(4):
+        for number, frames in enumerate(steps.of_epoch(epoch)):
+            steps.take(frames, number)
+        steps.end_epoch(None)
+    values = torch.linalg.svdvals(found.radial_coefficients.detach().reshape(-1, 8))
+    assert float(values[3]) < 1e-10 * float(values[0])
+    assert float(values[2]) > 1e-3 * float(values[0])
+
+
 # --- pruning -----------------------------------------------------------------------------------
 
 

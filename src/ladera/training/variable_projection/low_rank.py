@@ -32,8 +32,10 @@ def moved(coefficients: Floats, rank: int, change: Floats) -> Floats:
 
 
 def _factors(coefficients: Floats, rank: int) -> tuple[Floats, Floats]:
+    """U and V; where a rank is not used so far V has a direction for U to go along."""
     left, values, right = np.linalg.svd(
         coefficients.reshape(-1, coefficients.shape[-1]), full_matrices=False
     )
     root = np.sqrt(values[:rank])
-    return left[:, :rank] * root, right[:rank].T * root
+    used = values[:rank] > 1e-12 * values[0]
+    return left[:, :rank] * np.where(used, root, 0.0), right[:rank].T * np.where(used, root, 1.0)
