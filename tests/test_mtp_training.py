@@ -264,6 +264,14 @@ def test_a_training_begins_with_some_frames_and_ends_with_all(tmp_path: Path) ->
     assert float(slope.abs().max()) < 1e-6 * float(scale)
 
 
+def test_a_training_on_energies_alone_has_no_frames_to_spare(tmp_path: Path) -> None:
+    data = labelled(potential(4, ("Cu",)), n_frames=48)
+    model = {"architecture": "mtp", "level": 2, "cutoff": CUTOFF}
+    loss = {"energy": 1.0, "forces": 0.0}
+    steps, *_, prepared = steps_of(settings(tmp_path, data, model=model, loss=loss))
+    assert len(np.concatenate(steps.of_epoch(0))) == len(prepared.train)
+
+
 def test_it_ends_when_nothing_is_to_be_gained(tmp_path: Path) -> None:
     model = {"architecture": "mtp", "level": 2, "cutoff": CUTOFF}
     train(settings(tmp_path, argon(), model=model, epochs=60), tmp_path / "run")

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FRAMES: Final = 8  # in one piece of an epoch, after which it can be interrupted
-# A training begins with every so many-th frame, and takes as many steps in an epoch, where their
-# force components are so many times the numbers to find; for at most this part of the epochs.
-_EVERY: Final = 4
+# A training begins with one frame of so many, and takes as many steps in an epoch, where their
+# labels are so many times the numbers to find; for at most this part of the epochs.
+_ONE_OF: Final = 4
 _ENOUGH: Final = 10
 _BEGINNING: Final = 0.25
 
@@ -63,12 +63,12 @@ class VariableProjectionSteps:
                 "another optimizer, such as adam."
             )
         self._fabric, self._train, self._n_epochs = fabric, prepared.train, config.epochs
-        self._few = prepared.train[::_EVERY]
+        generator, n_few = np.random.default_rng(config.seed), len(self._train) // _ONE_OF
+        self._few = np.sort(generator.choice(self._train, n_few, replace=False))
         self._rows = partial(FrameRows, potential, whole, batches, config.loss)
         rows = self._rows(self._few)
-        n_components = 3 * int(prepared.dataset.atom_counts[self._few].sum())
         self._n_begun = 0
-        self._begins = config.epochs > 1 and n_components >= _ENOUGH * rows.n_columns
+        self._begins = config.epochs > 1 and rows.n_labels >= _ENOUGH * rows.n_columns
         self.search = Search(
             potential, rows if self._begins else self._rows(self._train), optimizer
         )
@@ -84,7 +84,7 @@ class VariableProjectionSteps:
 
     def of_epoch(self, epoch: int) -> Sequence[Integers]:
         """The frames, in pieces; the same ones in every epoch, but for the first."""
-        return self._pass() * (_EVERY if self._begins else 1)
+        return self._pass() * (_ONE_OF if self._begins else 1)
 
     def _pass(self) -> list[Integers]:
         frames = self._few if self._begins else self._train
