@@ -33,6 +33,7 @@ from ladera.training.preparation import prepare
 from ladera.training.processes import launch
 from ladera.training.steps import make_steps
 from ladera.training.trainer import train
+from ladera.training.variable_projection import low_rank
 from ladera.training.variable_projection.pruning import prune
 from training_runs import argon, config, same_bits
 
@@ -331,6 +332,19 @@ def test_radial_coefficients_of_low_rank_stay_so(tmp_path: Path) -> None:
         assert float(values[2]) < 1e-10 * float(values[0])
         steps.end_epoch(None)
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("rank", [2, 3])  # of coefficients of rank 2
+def test_coefficients_of_low_rank_move_along_their_tangent(rank: int) -> None:
+    generator = np.random.default_rng(0)
+    matrix = generator.standard_normal((6, 2)) @ generator.standard_normal((2, 5))
+    coefficients = matrix.reshape(1, 2, 3, 5)
+    along = low_rank.tangent(coefficients, rank)
+    change = 1e-5 * generator.standard_normal(along.shape[1])
+    moved = low_rank.moved(coefficients, rank, change)
+    found = np.ravel(moved - coefficients)
+    np.testing.assert_allclose(found, along @ change, atol=1e-8)
+    assert np.abs(found).max() > 1e-5
 
 
 def test_a_rank_above_that_of_the_start_is_reached(tmp_path: Path) -> None:

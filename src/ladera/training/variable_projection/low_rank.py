@@ -19,15 +19,15 @@ def truncated(coefficients: Floats, rank: int) -> Floats:
 
 
 def tangent(coefficients: Floats, rank: int) -> Floats:
-    """How the coefficients change with U, then V: (n_coefficients, n_numbers)."""
+    """How the coefficients change with U, then V^T, row by row: (n_coefficients, n_numbers)."""
     U, V = _factors(coefficients, rank)
     return np.hstack([np.kron(np.eye(len(U)), V), np.kron(U, np.eye(len(V)))])
 
 
 def moved(coefficients: Floats, rank: int, change: Floats) -> Floats:
-    """Coefficients of that rank after a change of U and V, (n_numbers,)."""
+    """Coefficients of that rank after a change of U and V^T, (n_numbers,)."""
     U, V = _factors(coefficients, rank)
-    dU, dV = change[: U.size].reshape(U.shape), change[U.size :].reshape(len(V), rank)
+    dU, dV = change[: U.size].reshape(U.shape), change[U.size :].reshape(rank, len(V)).T
     return np.reshape((U + dU) @ (V + dV).T, coefficients.shape)
 
 
