@@ -1,13 +1,13 @@
 """motep's training of a moment tensor potential, for benchmarks/mtp_training.py; prints JSON.
 
-    python mtp_training_peer.py FRAMES FITTED.mtp ENERGY_WEIGHT SECONDS LOSS
+    python mtp_training_peer.py FRAMES FITTED.mtp ENERGY_WEIGHT SECONDS
 
 In an environment with motep. The functions and the cutoff are those of FITTED.mtp, its
 coefficients are forgotten; the loss is ENERGY_WEIGHT times the mean over the frames of
 (dE / n_atoms)^2 and the mean square of all force components. Energies are given less their mean per
 atom, which spares the start, and the steps are the best that it has: a potential of level 2 and
 then all linear coefficients, both by least squares, then BFGS on everything. It stops after SECONDS
-of CPU time or at the LOSS.
+of CPU time.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class _Stop(Exception):
 class _Losses(logging.Handler):
     """Notes the loss of each iteration and the CPU time until then, and stops."""
 
-    def __init__(self, seconds: float, loss: float) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__()
-        self.seconds, self.loss, self.begin = seconds, loss, time.process_time()
+        self.seconds, self.begin = seconds, time.process_time()
         self.rows: list[tuple[float, float]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -43,13 +43,13 @@ class _Losses(logging.Handler):
         if len(words) == 3 and words[0] == "loss":
             spent = time.process_time() - self.begin
             self.rows.append((spent, float(words[2])))
-            if spent > self.seconds or self.rows[-1][1] <= self.loss:
+            if spent > self.seconds:
                 raise _Stop
 
 
 def main() -> None:
     """Train and print the losses."""
-    frames, fitted, weight, seconds, target = sys.argv[1:]
+    frames, fitted, weight, seconds = sys.argv[1:]
     images = read(frames, ":")
     mean = np.mean([image.get_potential_energy() / len(image) for image in images])
     for image in images:
@@ -61,7 +61,7 @@ def main() -> None:
     data.radial_coeffs = data.moment_coeffs = data.species_coeffs = None
     data.scaling = 1.0
     data.species = [images[0].numbers[0]]
-    losses = _Losses(float(seconds), float(target))
+    losses = _Losses(float(seconds))
     logger = logging.getLogger("motep")
     logger.setLevel(logging.INFO)
     logger.addHandler(losses)

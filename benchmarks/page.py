@@ -26,3 +26,20 @@ def write_section(name: str, text: str, path: Path = PAGE) -> None:
     _, after = rest.split(end)
     path.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
     print(f"wrote the section '{name}' of {path.relative_to(ROOT)}")
+
+
+def write_rows(
+    name: str, header: Sequence[str], rows: Sequence[Sequence[str]], path: Path = PAGE
+) -> None:
+    """Renew the rows of a section that is one table, by their first cells, and keep the others.
+
+    For benchmarks that measure one row at a time. A table with another header is replaced.
+    """
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    lines = path.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0].splitlines()
+    old = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
+    ]
+    kept = {row[0]: row for row in old[2:]} if old and old[0] == list(header) else {}
+    kept |= {row[0]: list(row) for row in rows}
+    write_section(name, table(header, list(kept.values())), path)

@@ -13,7 +13,6 @@ after every atom has moved, neighbour list included, the fastest of many in roun
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
+from ase import Atoms
 from ase.build import bulk
+from atom_steps import microseconds
 from mlearn import MLEARN, PUBLISHED
 from page import ROOT, table, write_section
 from runs import options, trained
@@ -39,7 +40,6 @@ PAGE, FIGURE = ROOT / "docs" / "which-model.md", ROOT / "docs" / "images" / "whi
 LEVELS: Final = (8, 12, 16, 20, 24)
 FITTED: Final = PUBLISHED / "Si" / "mtp" / "fitted.mtp"
 COSTS: Final = (0.3,)  # that the published potential is pruned to
-ROUNDS, REPEATS = 6, 8
 
 
 class Case(NamedTuple):
@@ -68,7 +68,7 @@ CASES: Final = {
         )
         for level in LEVELS
     },
-    "mace": Case("MACE", "32x0e, float32", "which_model.yaml"),
+    "mace": Case("MACE", "16x0e, float32", "which_model.yaml"),
 }
 
 
@@ -116,25 +116,11 @@ def point(family: str, name: str, potential: ladera.Potential, training: float =
     return Point(family, name, potential, errors, training)
 
 
-def microseconds(models: list[Point]) -> list[float]:
-    """CPU time of an atom, of each."""
+def disordered_crystal() -> Atoms:
+    """Where steps are timed."""
     start = bulk("Si", cubic=True) * 3
     start.rattle(0.1, seed=1)
-    structures = [start.copy() for _ in models]
-    for atoms, model in zip(structures, models, strict=True):
-        atoms.calc = model.potential.calculator()
-        atoms.get_forces()
-    best = np.full(len(models), np.inf)
-    for seed in range(ROUNDS):
-        for k, atoms in enumerate(structures):
-            generator = np.random.default_rng(seed)
-            for _ in range(REPEATS):
-                atoms.positions = start.positions + generator.normal(scale=0.01, size=(216, 3))
-                begin = time.process_time()
-                atoms.get_potential_energy()
-                atoms.get_forces()
-                best[k] = min(best[k], time.process_time() - begin)
-    return [float(each) for each in 1e6 * best / len(start)]
+    return start
 
 
 def draw(models: list[Point], times: list[float]) -> None:
@@ -186,7 +172,7 @@ def main() -> None:
     chosen = options(__doc__, "models", tuple(CASES), HERE / "which_model.yaml")
     torch.set_num_threads(1)
     models = list(points(chosen))
-    times = microseconds(models)
+    times = microseconds([model.potential for model in models], disordered_crystal())
     rows = []
     for model, taken in zip(models, times, strict=True):
         energy, forces = model.errors

@@ -19,21 +19,23 @@ def truncated(coefficients: Floats, rank: int) -> Floats:
 
 
 def tangent(coefficients: Floats, rank: int) -> Floats:
-    """How the coefficients change with U, then V: (n_coefficients, n_numbers)."""
+    """How the coefficients change with U, then V^T, row by row: (n_coefficients, n_numbers)."""
     U, V = _factors(coefficients, rank)
     return np.hstack([np.kron(np.eye(len(U)), V), np.kron(U, np.eye(len(V)))])
 
 
 def moved(coefficients: Floats, rank: int, change: Floats) -> Floats:
-    """Coefficients of that rank after a change of U and V, (n_numbers,)."""
+    """Coefficients of that rank after a change of U and V^T, (n_numbers,)."""
     U, V = _factors(coefficients, rank)
-    dU, dV = change[: U.size].reshape(U.shape), change[U.size :].reshape(len(V), rank)
+    dU, dV = change[: U.size].reshape(U.shape), change[U.size :].reshape(rank, len(V)).T
     return np.reshape((U + dU) @ (V + dV).T, coefficients.shape)
 
 
 def _factors(coefficients: Floats, rank: int) -> tuple[Floats, Floats]:
+    """U and V; where a rank is not used so far V has a direction for U to go along."""
     left, values, right = np.linalg.svd(
         coefficients.reshape(-1, coefficients.shape[-1]), full_matrices=False
     )
     root = np.sqrt(values[:rank])
-    return left[:, :rank] * root, right[:rank].T * root
+    used = values[:rank] > 1e-12 * values[0]
+    return left[:, :rank] * np.where(used, root, 0.0), right[:rank].T * np.where(used, root, 1.0)

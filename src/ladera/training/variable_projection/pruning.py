@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ladera.arguments import checked
-from ladera.arrays import Integers
+from ladera.arrays import Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.data.graphs import GraphStore, room
 from ladera.errors import ConfigError
@@ -78,20 +78,18 @@ def prune(
             "The loss weighs neither energies nor forces nor stress; give one of them a weight."
         )
     frames = label(potential, frames, (ENERGY, FORCES, STRESS)).frames
-    model = _lean(potential)
+    model = lean(potential)
     graphs = GraphStore(frames, model.cutoff, room(_MEMORY))
     batches = Batches(frames, graphs)
     search = _search(model, batches, loss)
-    n_linear = len(model.program.scalars) + len(model.numbers)
-    normal = search.gram[:n_linear, :n_linear]
-    ridge = np.diag(np.maximum(np.diag(normal), 1e-300)) * VariableProjection().ridge
+    present = _linear(model)
+    normal = search.gram[: len(present), : len(present)].copy()
+    normal += np.diag(np.maximum(np.diag(normal), 1e-300)) * VariableProjection().ridge
     edges = sum(graphs[k].n_edges for k in range(len(frames)))
     n_neighbors = edges / max(int(frames.atom_counts.sum()), 1)
     program, start = model.program, potential.program
     work, whole = work_of(program, n_neighbors), work_of(start, n_neighbors).time
-    kept = np.flatnonzero(
-        kept_functions(work, normal + ridge, search.gram[:n_linear, -1], time=cost * whole)
-    )
+    kept = np.flatnonzero(kept_functions(work, normal, normal @ present, time=cost * whole))
     if not len(kept):
         raise ConfigError(
             f"Neighbour lists and what else no function can be spared for take "
@@ -112,14 +110,14 @@ def prune(
     )
 
 
-def _lean(model: MTP) -> MTP:
-    """The same model, its functions by our own program where they are those of its level."""
-    lean = rewritten(model.program, model.config.level)
-    if lean is None or len(lean.program.products) >= len(model.program.products):
+def lean(model: MTP) -> MTP:
+    """A copy, its functions by Ladera's own program where they are those of its level."""
+    ours = rewritten(model.program, model.config.level)
+    if ours is None or len(ours.program.products) >= len(model.program.products):
         return _copy(model, model.program, np.arange(len(model.program.scalars)))
-    made = _copy(model, lean.program, lean.order)
+    made = _copy(model, ours.program, ours.order)
     with torch.no_grad():
-        made.moment_coefficients.mul_(torch.from_numpy(lean.factors))
+        made.moment_coefficients.mul_(torch.from_numpy(ours.factors))
     return made
 
 
@@ -134,10 +132,21 @@ def _copy(model: MTP, program: MomentProgram, functions: Integers) -> MTP:
     return made
 
 
+def _linear(model: MTP) -> Floats:
+    """The coefficients that the model is linear in, (n_linear,)."""
+    parts = model.moment_coefficients, model.species_energies
+    return torch.cat([part.detach() for part in parts]).numpy()
+
+
 def _search(model: MTP, batches: Batches, loss: LossConfig, epochs: int = 0) -> Search:
-    """The search after one pass and so many steps, the model having its best parameters."""
+    """The search after one pass and so many steps, the model having its best parameters.
+
+    What the frames say nothing about stays as it is: else the combinations of coefficients that the
+    ridge holds back would lose what another fit had found.
+    """
     every = np.arange(len(batches.dataset))
-    search = Search(model, FrameRows(model, model, batches, loss, every), VariableProjection())
+    rows = FrameRows(model, model, batches, loss, every)
+    search = Search(model, rows, VariableProjection(), _linear(model))
     for epoch in range(epochs + 1):
         if epoch:
             search.go_on()

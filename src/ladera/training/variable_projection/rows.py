@@ -51,6 +51,7 @@ class FrameRows:
             STRESS: 9 * view.has("stress").sum(),
         }
         weights = {ENERGY: loss.energy, FORCES: loss.forces, STRESS: loss.stress}
+        self.n_labels = sum(int(counts[q]) for q, weight in weights.items() if weight)
         self._factors = {
             quantity: math.sqrt(weights[quantity] / max(int(count), 1))
             for quantity, count in counts.items()

@@ -24,12 +24,19 @@ class Search:
     """A pass over all frames sums the products of all columns (:mod:`.least_squares`).
 
     Their minimum over the linear coefficients says whether the radial ones are better than the best
-    so far, whose sums say where to go next.
+    so far, whose sums say where to go next. The ridge pulls the linear coefficients ``towards``
+    (n_linear,) others, by default zero.
     """
 
-    def __init__(self, potential: MTP, rows: FrameRows, optimizer: VariableProjection) -> None:
+    def __init__(
+        self,
+        potential: MTP,
+        rows: FrameRows,
+        optimizer: VariableProjection,
+        towards: Floats | None = None,
+    ) -> None:
         self._potential, self._rows, self._config = potential, rows, optimizer
-        self._n_linear = rows.n_linear
+        self._towards = np.zeros(rows.n_linear) if towards is None else towards
         self.sums = self._nothing()  # of this pass so far: the upper triangle, columns first
         self._best: dict[str, Any] = {}  # of the best radial coefficients: gram, loss, and so on
         self._damping, self._growth = optimizer.damping, 2.0
@@ -37,8 +44,8 @@ class Search:
         self.converged = False  # whether another step would change next to nothing
         # What a pass is: the first knows no w, so that c changes nothing; a step has the w that
         # was expected, which is not quite the best one; an exact one repeats the best c with its
-        # best w.
-        self._pass: Literal["first", "step", "exact"] = "first"
+        # best w; that of other frames knows one of before.
+        self._pass: Literal["first", "step", "exact", "others"] = "first"
         if optimizer.radial_rank is not None:
             radial = potential.radial_coefficients.detach()
             radial.copy_(
@@ -63,7 +70,7 @@ class Search:
 
     def add(self, frame: int) -> None:
         """Add a frame to the sums."""
-        for rows in self._rows.of(frame, radial=bool(self._best)):
+        for rows in self._rows.of(frame, radial=self._pass != "first"):
             # BLAS counts columns first: rows of ours are columns of its.
             self.sums = dsyrk(1.0, rows.T, 1.0, self.sums, overwrite_c=True)
 
@@ -81,7 +88,7 @@ class Search:
                 "last checkpoint is intact."
             )
         solution = least_squares.solve(
-            gram if finite else self.gram, self._n_linear, self._config.ridge
+            gram if finite else self.gram, self._config.ridge, self._towards
         )
         if not finite:  # a step that was far too long
             solution = solution._replace(loss=math.inf)
@@ -113,7 +120,7 @@ class Search:
             directions = self._directions(radial)
             if directions is not None:
                 gram = directions.T @ gram @ directions
-            step = least_squares.step(gram, self._n_linear, self._config.ridge, self._damping)
+            step = least_squares.step(gram, self._config.ridge, self._towards, self._damping)
             self._expected = step.loss
             if best["loss"] - step.loss > self._config.tolerance * best["loss"]:
                 self._set(self._moved(radial, step.change), step.weights)
@@ -121,6 +128,14 @@ class Search:
             self.converged = best["exact"]
             self._pass = "exact"
         self._set(radial, best["weights"].numpy())
+
+    def widen(self, rows: FrameRows) -> None:
+        """Go on with the rows of other frames, whose losses are not to be compared."""
+        if self._best:
+            self._set(self._best["radial"].numpy(), self._best["weights"].numpy())
+            self._pass = "others"
+        self._rows, self._best, self.converged = rows, {}, False
+        self.sums = self._nothing()
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs besides the sums."""
@@ -144,7 +159,7 @@ class Search:
         if self._config.radial_rank is None:
             return None
         along = low_rank.tangent(radial, self._config.radial_rank)
-        parts: list[Floats] = [np.eye(self._n_linear), along, np.eye(1)]
+        parts: list[Floats] = [np.eye(len(self._towards)), along, np.eye(1)]
         return np.asarray(scipy.linalg.block_diag(*parts))
 
     def _moved(self, radial: Floats, change: Floats) -> Floats:
@@ -160,11 +175,12 @@ class Search:
         """Less damping after a step that did what was expected, more after another.
 
         Nielsen's rule; see Madsen, Nielsen and Tingleff, Methods for non-linear least squares
-        problems (2004).
+        problems (2004); but down to a tenth, not a third: with many functions, which explain most
+        of what c does, the best damping is 10^-8.
         """
         gain = (self._best["loss"] - loss) / (self._best["loss"] - self._expected)
         if gain > 0:
-            self._damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
+            self._damping *= max(0.1, 1 - (2 * gain - 1) ** 3)
             self._growth = 2.0
         else:
             self._damping *= self._growth
