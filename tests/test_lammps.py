@@ -47,7 +47,7 @@ def test_what_the_calculator_says(potential: Potential, name: str, tmp_path: Pat
         assert_same(lammps.said(), potential, atoms)
 
 
-def same_on(processes: int, names: Iterable[str], folder: Path) -> None:
+def same_on(processes: int, names: Iterable[str], folder: Path, seconds: int = 300) -> None:
     """All structures by some models in one run of LAMMPS."""
     potentials = {name: POTENTIALS[name]() for name in names}
     script, boxes = "", {}
@@ -58,7 +58,7 @@ def same_on(processes: int, names: Iterable[str], folder: Path) -> None:
             case = f"{name}-{place}"
             commands, boxes[case] = setup(atoms, model, folder, case)
             script += "clear\n" + commands + dump(case)
-    done = lmp(script, folder, processes)
+    done = lmp(script, folder, processes, seconds=seconds)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     for name, potential in potentials.items():
         for place, atoms in enumerate(STRUCTURES.values()):
@@ -75,7 +75,7 @@ def test_any_number_of_processes_says_it(tmp_path: Path):
     """All models, on more processes than there are cores."""
     for processes in map(int, os.environ["LADERA_RANKS"].split()):
         (tmp_path / str(processes)).mkdir()
-        same_on(processes, POTENTIALS, tmp_path / str(processes))
+        same_on(processes, POTENTIALS, tmp_path / str(processes), seconds=3600)
 
 
 def test_forces_and_pressure_are_derivatives(tmp_path: Path):

@@ -94,9 +94,7 @@ def _described(path: Path) -> tuple[int, str]:
 
 def _of_tree(tree: Path) -> Lammps:
     given, tree = tree, tree.resolve()
-    places = ("pkgconfig", "lib*/pkgconfig", "lib/*/pkgconfig")  # the last is Debian's
-    found = (path for place in places for path in tree.glob(f"{place}/liblammps.pc"))
-    described = next(found, tree / "lib/pkgconfig/liblammps.pc")
+    described = _description(tree)
     header = next(
         (p for p in (tree / "include/lammps/pair.h", tree / "src/pair.h") if p.is_file()), None
     )
@@ -143,6 +141,13 @@ def _of_tree(tree: Path) -> Lammps:
         starter=None if starter is None or is_serial else Path(starter),
         libraries=None,
     )
+
+
+def _description(tree: Path) -> Path:
+    """Where its file for pkg-config is, or would be."""
+    places = ("pkgconfig", "lib*/pkgconfig", "lib/*/pkgconfig")  # the last is Debian's
+    found = (path for place in places for path in tree.glob(f"{place}/liblammps.pc"))
+    return next(found, tree / "lib/pkgconfig/liblammps.pc")
 
 
 def _require_fit(program: Path, compiler: str, mpi_headers: Path | None) -> None:
