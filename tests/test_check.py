@@ -298,6 +298,17 @@ def test_densities_differ_or_do_not() -> None:
     assert not row(Volumes(1.0, 60.0), Volumes(1.0001, 60.0)).was_checked
 
 
+def test_a_run_that_breaks_off_is_a_line_that_says_so() -> None:
+    class Broken(Volumes):
+        def volumes(self, *_):
+            raise SimulationError("It evaporates.")
+
+    for pair, passed in (((Broken(1.0), Volumes(1.0)), True), ((Volumes(1.0), Broken(1.0)), False)):
+        row = check_density(*pair, CRYSTAL, 300.0, np.random.default_rng(0))
+        assert row.passed is passed
+        assert row.note == "the run broke off: It evaporates"
+
+
 def test_the_error_of_a_mean_knows_what_lasts() -> None:
     """Of noise summed over 100 steps: sqrt(100 / n)."""
     generator = np.random.default_rng(0)

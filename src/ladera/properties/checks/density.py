@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ladera.errors import LaderaError
 from ladera.properties.checks.drift import safe_step
 from ladera.properties.checks.rows import Row
 from ladera.units import BOLTZMANN
@@ -44,7 +45,13 @@ def check_density(
     timestep = _LONGER * safe_step(own, atoms)
     found = []
     for each in (own, engine):
-        volumes = each.volumes(moving, temperature, timestep, STEPS, _EVERY)
+        try:
+            volumes = each.volumes(moving, temperature, timestep, STEPS, _EVERY)
+        except LaderaError as error:  # it evaporates, or atoms fly apart
+            words = f"the run broke off: {error}".rstrip(".")
+            if each is own:
+                return Row.skipped(name, words)
+            return Row(name, math.nan, _MOST * found[0][0], unit, words)
         if volumes is None:
             return Row.skipped(name, "the engine has no barostat here")
         densities = _GRAMS * masses.sum() / volumes[int(_UNSETTLED * len(volumes)) :]
