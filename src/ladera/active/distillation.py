@@ -155,4 +155,5 @@ def _repeated(atoms: Atoms) -> Atoms:
     ]
     while len(atoms) * np.prod(counts) > _MOST_ATOMS and max(counts) > 1:
         counts[int(np.argmax(counts))] -= 1
-    return atoms.repeat(counts)
+    repeated: Atoms = atoms.repeat(counts)
+    return repeated

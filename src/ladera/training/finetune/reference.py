@@ -73,7 +73,7 @@ def estimate(
 
     ``predicted`` (n_frames,) are the base's energies in eV, ``base`` its E0. Frames that are free
     atoms set E0 and nothing else. Raises DataError when what is asked for is not in the data; warns
-    where E0 do not go with the base (see :func:`check`), which ``automatic`` leaves for fitted ones.
+    where E0 do not go with the base (see :func:`check`), which ``automatic`` leaves for fitted.
     """
     old = {symbol: base[symbol] for symbol in dataset.symbols}
     fitted = fit(dataset, predicted, old)
