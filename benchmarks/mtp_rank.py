@@ -1,6 +1,6 @@
 """What radial coefficients of low rank cost: acetylacetone (H, C, O), 500 frames at 300 K.
 
-    OMP_NUM_THREADS=1 python benchmarks/mtp_rank.py RUNS [--train] [--ranks any 5 4 3] [--write]
+    OMP_NUM_THREADS=1 python benchmarks/mtp_rank.py RUNS [--train] [--ranks any 5 4] [--write]
 
 RUNS holds a training for each rank of benchmarks/mtp_rank.yaml; with --train the missing ones are
 made. Errors are those of 650 other frames (Batatia et al., arXiv:2205.06643), MAE / RMSE. --write
@@ -22,7 +22,7 @@ from ladera.data import formats
 from ladera.models.mtp import MTP
 
 ACAC: Final = DATA / "data" / "acac"
-RANKS: Final = ("any", "5", "4", "3")
+RANKS: Final = ("any", "5", "4")
 CONFIG: Final = Path(__file__).with_name("mtp_rank.yaml")
 HEAD: Final = ("rank", "radial numbers", "of all", "loss", "energy (meV/atom)", "forces (meV/Å)")
 

@@ -61,7 +61,7 @@ SETTINGS = {
     "Ge": Setting(24, 5.1, 10, 10),
 }
 CONFIG = Path(__file__).with_name("mtp_training.yaml")
-BUDGET = 120.0
+BUDGET = 60.0
 PART = 8
 HEAD = ("", "level", "weights: E, F, S", "energy (meV/atom)", "forces (meV/Å)", "published energy")
 HEAD = (*HEAD, "published forces", "CPU (s)")

@@ -28,12 +28,12 @@ def write_section(name: str, text: str, path: Path = PAGE) -> None:
     print(f"wrote the section '{name}' of {path.relative_to(ROOT)}")
 
 
-def write_rows(
+def rows_with(
     name: str, header: Sequence[str], rows: Sequence[Sequence[str]], path: Path = PAGE
-) -> None:
-    """Renew the rows of a section that is one table, by their first cells, and keep the others.
+) -> list[list[str]]:
+    """The rows of a section that is one table, with some renewed by their first cells.
 
-    For benchmarks that measure one row at a time. A table with another header is replaced.
+    None of a table with another header.
     """
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     lines = path.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0].splitlines()
@@ -41,5 +41,11 @@ def write_rows(
         [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
     ]
     kept = {row[0]: row for row in old[2:]} if old and old[0] == list(header) else {}
-    kept |= {row[0]: list(row) for row in rows}
-    write_section(name, table(header, list(kept.values())), path)
+    return list((kept | {row[0]: list(row) for row in rows}).values())
+
+
+def write_rows(
+    name: str, header: Sequence[str], rows: Sequence[Sequence[str]], path: Path = PAGE
+) -> None:
+    """Renew some rows of a section that is one table: for benchmarks that measure one at a time."""
+    write_section(name, table(header, rows_with(name, header, rows, path)), path)
