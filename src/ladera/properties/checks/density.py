@@ -43,12 +43,12 @@ def check_density(
     momenta = np.sqrt(masses * BOLTZMANN * temperature) * generator.standard_normal((len(atoms), 3))
     moving.set_momenta(momenta - masses / masses.sum() * momenta.sum(axis=0))
     timestep = _LONGER * safe_step(own, atoms)
-    found = []
+    found: list[tuple[float, float]] = []
     for each in (own, engine):
         try:
             volumes = each.volumes(moving, temperature, timestep, STEPS, _EVERY)
-        except LaderaError as error:  # it evaporates, or atoms fly apart
-            words = f"the run broke off: {error}".rstrip(".")
+        except LaderaError as broken:  # it evaporates, or atoms fly apart
+            words = f"the run broke off: {broken}".rstrip(".")
             if each is own:
                 return Row.skipped(name, words)
             return Row(name, math.nan, _MOST * found[0][0], unit, words)
