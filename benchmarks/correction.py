@@ -1,6 +1,6 @@
 """A student of a published model, corrected by a few labels of another theory.
 
-    python benchmarks/correction.py RUNS [--student mtp] [--labels 10 30 100] [--write]
+    python benchmarks/correction.py RUNS [--student mtp] [--labels 10 30 100]
 
 RUNS holds the distillations of distillation.py, of which ethanol's is made where it is missing; the
 other theory is GFN2-xTB. The student walks for 4 ps at 500 K, and frames in equal steps of that get
@@ -21,7 +21,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
 from distillation import CASES, STUDENTS
-from page import ROOT, table, write_section
+from page import table
 
 import ladera
 from ladera.active.distillation import STUDENTS as TRAININGS
@@ -44,13 +44,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--student", choices=STUDENTS, default="mtp")
     parser.add_argument("--labels", nargs="+", type=int, default=[10, 30, 100])
-    parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     head = ["labels of xTB", "model", "forces (meV/Å)", "energies (meV/atom)"]
-    text = table(head, list(rows_of(chosen.runs, chosen.student, chosen.labels)))
-    print(text)
-    if chosen.write:
-        write_section("correction", text, ROOT / "docs" / "active.md")
+    print(table(head, list(rows_of(chosen.runs, chosen.student, chosen.labels))))
 
 
 def rows_of(runs: Path, student: str, counts: list[int]) -> Iterator[list[str]]:

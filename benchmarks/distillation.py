@@ -1,6 +1,6 @@
 """Students of published models, each for one material: how near they come, and how much faster.
 
-    python benchmarks/distillation.py RUNS [--cases CASE ...] [--students FAMILY ...] [--write]
+    python benchmarks/distillation.py RUNS [--cases CASE ...] [--students FAMILY ...]
 
 RUNS holds a distillation for each case and student (ladera distill); what is missing is made, what
 was interrupted goes on. Errors are mean absolute ones against the teacher, on structures that the
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, molecule
-from page import ROOT, table, write_section
+from page import table
 
 import ladera
 
@@ -68,13 +68,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--students", nargs="+", choices=STUDENTS, default=list(STUDENTS))
-    parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     rows = list(rows_of(chosen.runs, chosen.cases, chosen.students))
-    text = table(HEAD, rows)
-    print(text)
-    if chosen.write:
-        write_section("distillation", text, ROOT / "docs" / "active.md")
+    print(table(HEAD, rows))
 
 
 def rows_of(runs: Path, cases: list[str], students: list[str]) -> Iterator[list[str]]:
