@@ -1,11 +1,4 @@
-"""Work side by side: calls in processes of their own, whose results come as they are ready.
-
-Who has work to share out makes a :class:`Task` of each piece and asks a :class:`Runner` for the
-results. :class:`Processes` is the runner of one machine; who has several works one after the other
-keeps its processes in a :class:`ProcessPool` meanwhile. What a task has done already it finds in
-its folder, so that the same tasks, run again, go on where they were. A piece that fails ends the
-work, unless its task says what to put in the place of its result.
-"""
+"""A process that waits for tasks: seen from who shares out the work, and from inside."""
 
 from __future__ import annotations
 
@@ -20,223 +13,24 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final
 
 from ladera import progress
 from ladera.interrupt import StopRequest, interrupted_by_signals
+from ladera.processes.tasks import ProcessEndedError, RemoteError, TimeLimitError
 from ladera.provenance import COMMAND_VARIABLE, command
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from ladera.processes.tasks import Task
 
 _STARTING: Final = 600.0  # s, that a task with a limit may take to begin
 _LEAVING: Final = 30.0  # s, that a process without a task may take to end
 _THREAD_COUNTS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PROGRAM: Final = f"import sys; from {__name__} import serve; serve(int(sys.argv[1]))"
-
-
-class ProcessEndedError(Exception):
-    """A process ended in the middle of a task, without a result and without an error."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(f"its process ended with the exit code {exit_code}")
-        self.exit_code = exit_code
-
-    def __reduce__(self) -> tuple[type[ProcessEndedError], tuple[int]]:
-        """To other processes, as it was made."""
-        return type(self), (self.exit_code,)
-
-
-class TimeLimitError(Exception):
-    """A task took longer than it was given, and its process was ended."""
-
-    def __init__(self, limit: float) -> None:
-        super().__init__(f"it took longer than {limit:g} s")
-        self.limit = limit
-
-    def __reduce__(self) -> tuple[type[TimeLimitError], tuple[float]]:
-        """To other processes, as it was made."""
-        return type(self), (self.limit,)
-
-
-class RemoteError(Exception):
-    """An error of a task that could not be sent as it was: its type and message in words."""
-
-
-def _unchanged(error: Exception) -> Exception:
-    return error
-
-
-@dataclass(frozen=True, eq=False)
-class Task(Generic[T]):
-    """A call to be done somewhere else.
-
-    Attributes
-    ----------
-    call
-        What to do: a function of a module, or a ``functools.partial`` of one with its arguments,
-        which a process can be sent. SIGTERM asks it to stop: it leaves its folder so that it can
-        go on, and raises KeyboardInterrupt.
-    output
-        File that what it prints and warns of is appended to; by default it is heard here.
-    explain
-        The error to raise here for one that it raised, or for a :class:`ProcessEndedError`.
-    limit
-        Seconds that it may take from its calling :func:`begun` on, which it has to do within ten
-        minutes; then its process is ended, and it is a :class:`TimeLimitError`.
-    patience
-        Seconds from asking it to stop to ending its process; by default as many as it takes.
-    rescue
-        What comes in place of a result where there is an error. Without it the error is raised.
-    """
-
-    call: Callable[[], T]
-    output: Path | None = None
-    explain: Callable[[Exception], Exception] = _unchanged
-    limit: float | None = None
-    patience: float | None = None
-    rescue: Callable[[Exception], T] | None = None
-
-
-Results = Generator[tuple[Task[T], T], None, None]
-
-
-@runtime_checkable
-class Runner(Protocol):
-    """Does tasks somewhere."""
-
-    def run(self, tasks: Iterable[Task[T]], look: Callable[[], None] = lambda: None) -> Results[T]:
-        """Do the tasks; each with its result as they are ready, in any order.
-
-        They are taken one by one, when somebody is free to begin one. ``look`` is called now and
-        then: how far unfinished tasks are stands in their folders. The error of a task is raised as
-        its ``explain`` makes it. An error, Ctrl-C, SIGTERM or closing the generator asks the tasks
-        that are running to stop, and waits for them.
-
-        Raises KeyboardInterrupt when it was interrupted.
-        """
-        ...
-
-
-@runtime_checkable
-class Pool(Protocol):
-    """Processes or jobs that stay from one work to the next."""
-
-    def runner(self, here: Processes) -> Runner:
-        """Who does tasks with them, and otherwise as ``here`` does."""
-        ...
-
-
-@dataclass(frozen=True)
-class Processes:
-    """Processes on this machine: ``count`` of them, each of which may use ``threads`` threads.
-
-    They end with the work, but for those of a ``pool``.
-    """
-
-    count: int
-    threads: int = 1
-    interval: float = 1.0  # s between looks
-    stopped: str = ""  # what an interruption leaves, for who reads of it
-    pool: ProcessPool | None = None
-
-    def run(self, tasks: Iterable[Task[T]], look: Callable[[], None] = lambda: None) -> Results[T]:
-        """See :class:`Runner`. A process does one task after the other."""
-        waiting = iter(tasks)
-        busy: dict[Any, tuple[Worker, Task[T]]] = {}
-        pool = self.pool or ProcessPool()
-        with StopRequest() as stop, nullcontext() if self.pool else pool:
-            try:
-                while not stop.requested:
-                    while len(busy) < self.count and (task := next(waiting, None)) is not None:
-                        worker = pool.take(self.threads)
-                        busy[worker.connection] = worker, task
-                        worker.begin(task)
-                    if not busy:
-                        break
-                    ready = wait(list(busy), timeout=self._until_look(busy.values()))
-                    late = [key for key, (worker, _) in busy.items() if worker.is_late]
-                    for connection in dict.fromkeys([*ready, *late]):
-                        if connection in ready and busy[connection][0].only_begins():
-                            continue
-                        worker, task = busy.pop(connection)
-                        try:
-                            result = worker.result(ended=connection not in ready)
-                        except Exception as error:
-                            if task.rescue is None:
-                                raise task.explain(error) from None
-                            result = task.rescue(error)
-                        finally:
-                            pool.give_back(worker)
-                        yield task, result
-                    look()
-            finally:
-                for worker, _ in busy.values():
-                    worker.ask_to_stop()
-                for worker, _ in busy.values():
-                    worker.end()
-            if stop.requested:
-                raise KeyboardInterrupt(self.stopped)
-
-    def _until_look(self, busy: Iterable[tuple[Worker, Task[Any]]]) -> float:
-        """Seconds until something may be due."""
-        return max(0.0, min([self.interval, *(worker.time_left for worker, _ in busy)]))
-
-
-class ProcessPool:
-    """Processes of this machine that wait for tasks, to the end of a ``with``: see :class:`Pool`.
-
-    One that has died, or was ended because its task took too long, is replaced by a new one.
-    """
-
-    def __init__(self) -> None:
-        self._idle: list[Worker] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for worker in self._idle:
-            worker.dismiss()
-        while self._idle:
-            self._idle.pop().end()
-
-    def runner(self, here: Processes) -> Processes:
-        """See :class:`Pool`."""
-        return replace(here, pool=self)
-
-    def take(self, threads: int) -> Worker:
-        """One that has nothing to do, or a new one."""
-        self._idle = [worker for worker in self._idle if worker.is_alive]
-        for place, worker in enumerate(self._idle):
-            if worker.threads == threads:
-                return self._idle.pop(place)
-        return Worker(threads)
-
-    def give_back(self, worker: Worker) -> None:
-        """Keep one that has done its task."""
-        if worker.is_alive:
-            self._idle.append(worker)
-
-
-def run_all(
-    runner: Runner, tasks: Sequence[Task[T]], look: Callable[[], None] = lambda: None
-) -> list[T]:
-    """The results of all tasks, in their order; what :meth:`Runner.run` raises."""
-    with closing(runner.run(tasks, look)) as results:
-        ready = dict(results)
-    return [ready[task] for task in tasks]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Worker:
