@@ -26,7 +26,7 @@ import ladera
 from active_engines import TETRAHEDRON, morse
 from active_engines import active_settings as asked
 from label_engines import Here
-from ladera import cli, processes
+from ladera import cli
 from ladera.active import config as config_file
 from ladera.active.choice import Candidate, Limits, choose
 from ladera.active.config import template
@@ -41,6 +41,7 @@ from ladera.labelling.engines import as_engine
 from ladera.labelling.labelled import as_dataset
 from ladera.loading import as_potential
 from ladera.lock import locked
+from ladera.processes import pool
 from ladera.sampling.generation import closest_contact
 from ladera.units import BOLTZMANN
 
@@ -234,12 +235,12 @@ def test_what_the_engine_does_not_want_is_set_aside(
     """It raises an error, gives no number, or hangs; in a process that stays until it hangs."""
     begun = []
 
-    class Counted(processes.Worker):
+    class Counted(pool.Worker):
         def __init__(self, threads: int) -> None:
             begun.append(threads)
             super().__init__(threads)
 
-    monkeypatch.setattr(processes, "Worker", Counted)
+    monkeypatch.setattr(pool, "Worker", Counted)
     engine = morse(tmp_path, fails=7, nans=43, hangs=23) | {"time_limit": 1.0}
     config = asked(tmp_path, engine, stop={"rounds": 1}, max_failed=0.9)
     done = learn(tmp_path, config, executor=None)
