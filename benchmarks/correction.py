@@ -72,7 +72,7 @@ def rows_of(runs: Path, student: str, counts: list[int]) -> Iterator[list[str]]:
         tuned = {
             "finetune": {"base": str(model), "method": "naive"},
             "batch_size": 4,
-            "optimizer": {"learning_rate": ladera.load(model).finetuning_rate},
+            "optimizer": {"learning_rate": ladera.load(model).config.finetuning_rate},
             "precision": "base",
             "epochs": 100,
         }

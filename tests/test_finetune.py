@@ -16,7 +16,7 @@ from conftest import SPECIES, small_mace, water_like
 from data_frames import water
 from ladera import Graph, Potential, evaluate, loading
 from ladera.cli import main
-from ladera.cli.finetune import config_of
+from ladera.cli.finetune import _config
 from ladera.data.dataset import Dataset
 from ladera.data.formats import read, write
 from ladera.errors import ConfigError, DataError, LaderaError
@@ -125,7 +125,7 @@ def test_frozen_mtp_changes_what_its_energy_is_linear_in(bases: Path, tmp_path: 
     assert changed == {"moment_coefficients", "species_energies"}
     # The command takes the rate that suits the base: Adam's 1e-3 undoes an MTP in some epochs.
     for name, rate in (("mtp", 1e-4), ("hdnnp", 1e-3)):
-        asked = config_of(str(bases / f"{name}.ladera"), [Path("x")], "naive", None, 1, ())
+        asked = _config(str(bases / f"{name}.ladera"), [Path("x")], "naive", None, 1, ())
         assert asked.optimizer.learning_rate == rate
 
 

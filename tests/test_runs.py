@@ -327,9 +327,14 @@ def test_an_interruption_within_a_callback_of_c_is_not_lost(number: signal.Signa
             ctypes.CFUNCTYPE(None)(ask)()
             time.sleep(300)
 
+    # Programs that a shell starts in the background ignore Ctrl-C, and so would these tests there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     said = "by SIGTERM" if number == signal.SIGTERM else ""
-    with pytest.raises(KeyboardInterrupt, match=f"^{said}$"):
-        run()
+    try:
+        with pytest.raises(KeyboardInterrupt, match=f"^{said}$"):
+            run()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_nohup_is_heard() -> None:

@@ -63,7 +63,7 @@ def finetune(
     from ladera.cli.evaluate import error_table
     from ladera.cli.train import trained
 
-    config = config_of(base, data, method, replay, epochs, set_ or ())
+    config = _config(base, data, method, replay, epochs, set_ or ())
     from ladera.training.evaluation_files import read_finetune
     from ladera.training.trainer import train
 
@@ -82,7 +82,7 @@ def finetune(
     return 0
 
 
-def config_of(
+def _config(
     base: str,
     data: Sequence[Path],
     method: str,
@@ -91,7 +91,6 @@ def config_of(
     overrides: Sequence[str],
 ) -> TrainingConfig:
     """The training that the words of the command line ask for."""
-    from ladera.loading import load
     from ladera.training import config_file
 
     section: dict[str, Any] = {"base": base, "method": method}
@@ -102,10 +101,19 @@ def config_of(
         "finetune": section,
         "epochs": epochs,
         "batch_size": 4,
-        "optimizer": {"learning_rate": load(base).finetuning_rate},
+        "optimizer": {"learning_rate": _rate(base)},
         "precision": "base",
     }
     return config_file.parse(values, "ladera finetune", overrides)
+
+
+def _rate(base: str) -> float:
+    """At which a model keeps what it knows."""
+    from ladera.loading import read_header
+    from ladera.models.registry import config_class
+
+    config = read_header(base)["config"]
+    return config_class(config.get("base", config)["architecture"]).finetuning_rate
 
 
 def _forgetting(result: dict[str, Any]) -> str:

@@ -92,7 +92,6 @@ class Corrected(Potential):
         self.gives, self.knows_charge = base.gives, base.knows_charge
         self.hops = base.hops if self._dispersion is None else None
         self.slow_hessian, self.differentiable = base.slow_hessian, base.differentiable
-        self.finetuning_rate = base.finetuning_rate
         self.partitions_energy, self.storable = base.partitions_energy, base.storable
         self.partly_periodic = base.partly_periodic
         self.provenance = base.provenance

@@ -25,6 +25,8 @@ class PotentialConfig(Configured):
 
     # Name of the optimizer that trains it where the user names none.
     optimizer: ClassVar[str] = "adam"
+    # Of Adam, at which a fine-tuning keeps what the model knows.
+    finetuning_rate: ClassVar[float] = 1e-3
 
     architecture: str = Field(description="Which model, such as hdnnp.")
     species: tuple[str, ...] = Field(

@@ -62,7 +62,6 @@ class Potential(nn.Module, ABC):
     # How many edges away an atom may be that changes an atomic energy; None: at any distance.
     hops: int | None = 1
     slow_hessian: bool = False  # whether differences of forces are a better way to one
-    finetuning_rate: float = 1e-3  # of Adam, at which a base keeps what it knows
     differentiable: bool = True  # whether torch can follow its energy
     partitions_energy: bool = True  # whether the energies of single atoms mean something
     partly_periodic: bool = True  # whether it takes films and wires, open along some directions

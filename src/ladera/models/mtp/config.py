@@ -48,6 +48,7 @@ class MTPConfig(RepelledConfig):
     """What decides the size of a moment tensor potential: its level, and its radial functions."""
 
     optimizer: ClassVar[str] = "variable_projection"
+    finetuning_rate: ClassVar[float] = 1e-4
 
     architecture: Literal["mtp"] = "mtp"
     level: int = Field(

@@ -38,7 +38,6 @@ class MTP(Potential):
 
     double_buffers: ClassVar[tuple[str, ...]] = ("reference_energies",)
     slow_hessian = True  # forces are compiled, their derivatives are torch's
-    finetuning_rate = 1e-4
 
     reference_energies: Tensor
     basic: Tensor
