@@ -110,10 +110,14 @@ def _config(
 def _rate(base: str) -> float:
     """At which a model keeps what it knows."""
     from ladera.loading import read_header
-    from ladera.models.registry import config_class
+    from ladera.models.registry import ARCHITECTURES, config_class
+    from ladera.potential import PotentialConfig
 
     config = read_header(base)["config"]
-    return config_class(config.get("base", config)["architecture"]).finetuning_rate
+    family = config.get("base", config)["architecture"]
+    # What cannot be fine-tuned is refused with its reason where it is loaded.
+    known = family in ARCHITECTURES
+    return (config_class(family) if known else PotentialConfig).finetuning_rate
 
 
 def _forgetting(result: dict[str, Any]) -> str:
