@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DOUBLE: Final = float(np.finfo(np.float64).eps)
 LOST: Final = 1e3  # roundings that a model makes of one: three digits of its precision
 # Those that an atom's energy scatters by: sound models, by 1; published networks of metals, whose
-# last layers cancel, by 250 in double precision, where single precision would make 10^8.
+# last layers cancel, by 120 to 200 in double precision, where single precision would make 10^8.
 _SCATTER: Final = 100.0
 _SCATTER_DOUBLE: Final = 1000.0
 _SURE: Final = 4.0  # standard deviations of a sum that its rounding may be
