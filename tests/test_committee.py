@@ -18,6 +18,7 @@ from ladera.cli import main
 from ladera.errors import ConfigError, DataError, ModelFileError
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.potential.committee import Calibration, coverage_factor
+from ladera.potential.evaluation import differentiate
 from ladera.quantities import ENERGY, FORCES
 from ladera.training import config_file
 from ladera.training.committee import calibrate
@@ -70,6 +71,16 @@ def test_the_spread_is_multiplied_with_the_calibration():
     atoms.calc = calibrated.calculator()
     found = atoms.calc.get_property("forces_std", atoms)
     np.testing.assert_allclose(found, 3 * spread, atol=1e-14)
+
+
+def test_a_prediction_without_members_does_not_change_the_grade():
+    calibration = Calibration(energy=2.0, forces=3.0, largest_force_std=0.01)
+    committee = Committee([lennard_jones(), lennard_jones(0.011)], calibration)
+    with torch.no_grad():
+        grade = committee.grade(graph(committee))
+        again = committee.grade(graph(committee), differentiate(committee, graph(committee)))
+    assert grade is not None
+    torch.testing.assert_close(again, grade)
 
 
 @pytest.mark.parametrize("count", [0, 1])
