@@ -27,6 +27,7 @@ from ladera.training.batches import Batches, filled, shuffled
 from ladera.training.config import LossConfig
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.loss import Objective
+from ladera.training.muon import Muon
 from ladera.training.optimizer_config import (
     Constant,
     Cosine,
@@ -34,7 +35,6 @@ from ladera.training.optimizer_config import (
     Plateau,
     ScheduleConfig,
 )
-from ladera.training.muon import Muon
 from ladera.training.optimizers import LearningRate, ParameterAverage
 from ladera.training.preparation import prepare
 from ladera.training.run_folder import RunFolder
