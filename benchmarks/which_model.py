@@ -148,10 +148,11 @@ def draw(rows: list[list[str]]) -> None:
                     name = family if filled else f"{family}, published"
                     panel.plot(times[members], errors[members], **shape, **fill, lw=1, label=name)
                 for k in some:
+                    place = (-4, 7) if "published" in names[k][1] else (-4, -14)
                     panel.annotate(
                         short(names[k][1]),
                         (times[k], errors[k]),
-                        xytext=(4, 4),
+                        xytext=place,
                         textcoords="offset points",
                         fontsize=7,
                     )
@@ -166,10 +167,11 @@ def draw(rows: list[list[str]]) -> None:
 
 
 def short(name: str) -> str:
-    """What the figure calls a model of a family."""
+    """What the figure calls a model of a family: the part of its time, or the size."""
+    _, cut, part = name.partition(", to ")
     for word in ("published, ", "published", " functions", ", float32", "level ", " of the time"):
-        name = name.replace(word, "")
-    return name.split(", ")[0]
+        name, part = name.replace(word, ""), part.replace(word, "")
+    return part if cut else name.split(", ")[0]
 
 
 def main() -> None:
