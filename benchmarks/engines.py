@@ -172,7 +172,7 @@ def water(path: str, beads: int = 16, molecules: int = 16, steps: int = 1500) ->
         with tempfile.TemporaryDirectory() as place:
             write_simulation(
                 model, atoms, Path(place), temperature=300, beads=beads, steps=steps,
-                time_step=0.25 if label == "H" else 0.35,
+                time_step=0.5,
             )  # fmt: skip
             seconds = ipi_seconds(Path(place))
             rows = np.loadtxt(Path(place) / "run.out")
