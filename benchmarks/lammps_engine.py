@@ -162,7 +162,7 @@ def message_passing() -> Potential:
 
 def many_of_mace() -> None:
     """Time and memory."""
-    n, steps = 8 if SHORT else 23, 2
+    n, steps = (8, 5) if SHORT else (23, 2)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "mace.ladera")
         message_passing().save(model)

@@ -8,6 +8,7 @@ last layer adds up large numbers of both signs may lose more than others.
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from typing import TYPE_CHECKING, Final
 
@@ -49,4 +50,4 @@ def conditioning(potential: Potential, atoms: Atoms) -> float | None:
                 parameter.copy_(value * (1 + _CHANGE * share.to(value.device)))
             changed = evaluate(model, graph, gradients=False).atomic_energies
             squares.append(float((changed - energies).pow(2).sum()))
-    return (sum(squares) / _DRAWS) ** 0.5 / _CHANGE
+    return math.sqrt(sum(squares) / _DRAWS) / _CHANGE
