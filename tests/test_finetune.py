@@ -29,6 +29,7 @@ from ladera.sampling.selection import farthest_points
 from ladera.training import config_file
 from ladera.training.config import TrainingConfig
 from ladera.training.finetune import adapters, reference
+from ladera.training.finetune.base import labelled
 from ladera.training.trainer import train
 
 ATOMS = [water_like(6, 5.0, True, seed) for seed in range(3)]
@@ -95,6 +96,16 @@ def test_naive_learns_and_keeps_the_kind_of_model(bases: Path, tmp_path: Path) -
     assert said["n_trainable"] == said["n_parameters"]
     assert said["reference_energies"]["method"] == "least_squares"
     assert said["forgetting"] is None
+
+
+def test_a_base_that_is_right_already_may_become_a_little_worse(
+    bases: Path, tmp_path: Path
+) -> None:
+    """With one frame to validate on, which is its own mean, that was called divergence."""
+    write(labelled(hdnnp(), read(str(bases / "new.extxyz"))), tmp_path / "right.extxyz")
+    data = {"files": str(tmp_path / "right.extxyz"), "split": {"validation": 1, "test": 0}}
+    train(settings(bases, "hdnnp", data=data, epochs=1), tmp_path / "run")
+    assert (tmp_path / "run/model.ladera").is_file()
 
 
 def test_frozen_parameters_keep_every_bit(bases: Path, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from conftest import nequip_mixed, small_nequip, water_like
+from conftest import nequip_mixed, small_mace, small_nequip, water_like
 from ladera import Graph, evaluate
 from ladera.kernels.interpolation import POINTS, interpolate, places
 from ladera.kernels.silu import silu
-from ladera.models.nequip import model
+from ladera.models.equivariant import grid
 
 
 def test_silu_and_its_derivatives_are_those_of_torch() -> None:
@@ -61,7 +61,12 @@ def test_a_wave_is_as_near_as_is_said() -> None:
     assert (slope / step - torch.cos(step * at)).abs().max().item() < step**7 / 280
 
 
-@pytest.mark.parametrize("make", [small_nequip, nequip_mixed])
+def mace_of_densities():  # type: ignore[no-untyped-def]
+    """One that divides by densities, and cuts off what comes out of the radial networks."""
+    return small_mace(interactions=("density", "density_residual"), apply_cutoff=False)
+
+
+@pytest.mark.parametrize("make", [small_nequip, nequip_mixed, small_mace, mace_of_densities])
 def test_training_on_a_grid_is_training_on_edges(make, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Energies, forces and the gradient of a loss in all parameters, to the rounding of float32."""
     potential = make().float().train()
@@ -69,16 +74,22 @@ def test_training_on_a_grid_is_training_on_edges(make, monkeypatch) -> None:  # 
         Graph.from_atoms(water_like(40, 6.0, True, seed), potential.cutoff) for seed in (1, 2)
     ]
     graph = Graph.batch(frames).to(torch.float32)
-    monkeypatch.setattr(model, "GRID_POINTS", 200)
+    monkeypatch.setattr(grid, "GRID_POINTS", 200)
     assert graph.n_edges > 2 * 200
     on_grid = _step(potential, graph)
-    monkeypatch.setattr(model, "GRID_POINTS", graph.n_edges)
+    monkeypatch.setattr(grid, "GRID_POINTS", graph.n_edges)
     on_edges = _step(potential, graph)
     for found, expected in zip(on_grid, on_edges, strict=True):
         assert float((found - expected).norm()) < 1e-5 * float(expected.norm())
-    # A prediction, and double precision, never take it.
-    assert potential.double()._radial(graph.vectors.double().norm(dim=1))[1] is None
-    assert potential.float().eval()._radial(graph.vectors.norm(dim=1))[1] is None
+    assert any(bool((a != b).any()) for a, b in zip(on_grid, on_edges, strict=True))
+
+
+def test_predictions_and_double_precision_never_take_a_grid() -> None:
+    many = torch.linspace(0.8, 4.0, 2000)
+    assert grid.grid_of(many, 4.0, 8)[1] is not None
+    assert grid.grid_of(many.double(), 4.0, 8)[1] is None
+    with torch.no_grad():
+        assert grid.grid_of(many, 4.0, 8)[1] is None
 
 
 def _step(potential, graph: Graph) -> list[Tensor]:  # type: ignore[no-untyped-def]

@@ -27,6 +27,7 @@ from ladera.training.batches import Batches, filled, shuffled
 from ladera.training.config import LossConfig
 from ladera.training.evaluation import evaluate_dataset
 from ladera.training.loss import Objective
+from ladera.training.muon import Muon
 from ladera.training.optimizer_config import (
     Constant,
     Cosine,
@@ -472,3 +473,34 @@ def test_evaluation_names_the_frame_with_an_unknown_element() -> None:
         evaluate_dataset(potential(), dataset)
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate_dataset(potential(), dataset[[]])
+
+
+def test_muon_moves_in_all_directions_alike() -> None:
+    """Whatever the gradient's singular values, and by the rate in the root mean square."""
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.nn.Parameter(torch.zeros(2, 5, 20, dtype=torch.float64))
+    bias = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    optimizer = Muon([weights, bias], rate=0.01, momentum=0.95, betas=(0.9, 0.99), weight_decay=0.0)
+    left, right = (torch.randn(n, n, dtype=torch.float64, generator=generator) for n in (5, 20))
+    left, right = torch.linalg.qr(left)[0], torch.linalg.qr(right)[0]
+    sizes = torch.tensor([1.0, 0.3, 0.1, 0.03, 0.01], dtype=torch.float64)
+    gradient = left @ torch.diag(sizes) @ right[:5]
+    weights.grad = torch.stack([gradient, torch.zeros_like(gradient)])
+    bias.grad = torch.tensor([2.0, -3.0, 0.0], dtype=torch.float64)
+    optimizer.step()
+    step = -(left.T @ weights[0].detach() @ right[:5].T).diag()
+    assert 0.6 < (step / (0.01 * 20**0.5)).min() < (step / (0.01 * 20**0.5)).max() < 1.25
+    assert not weights[1].any()  # an element that the batch lacks
+    torch.testing.assert_close(bias.detach(), -0.01 * bias.grad.sign())
+
+
+def test_what_a_batch_lacks_stays_where_muon_left_it() -> None:
+    weights = torch.nn.Parameter(torch.zeros(2, 3, 3, dtype=torch.float64))
+    optimizer = Muon([weights], rate=0.01, momentum=0.95, betas=(0.9, 0.99), weight_decay=0.0)
+    weights.grad = torch.ones_like(weights)
+    optimizer.step()
+    before = weights.detach().clone()
+    weights.grad[1] = 0.0
+    optimizer.step()
+    assert torch.equal(weights[1], before[1])
+    assert not torch.equal(weights[0], before[0])

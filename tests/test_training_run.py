@@ -78,6 +78,7 @@ def test_training_recovers_the_parameters_behind_the_data(tmp_path: Path) -> Non
         {"name": "rmsprop", "learning_rate": 3e-4},
         {"name": "adam", "learning_rate": 1e-3},
         {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-5},
+        {"name": "muon", "learning_rate": 1e-3},
         {"name": "schedule_free", "learning_rate": 1e-3},
         {"name": "lbfgs"},
     ],

@@ -56,6 +56,7 @@ _OPTIMIZERS: Final = {
     "kalman": ("kalman",),
     "adam": ("kingma2014",),
     "adamw": ("kingma2014", "loshchilov2017"),
+    "muon": ("jordan2024", "liu2025muon"),
     "schedule_free": ("defazio2024",),
 }
 _CALCULATORS: Final = {"EMT": ("emt",), "TBLite": ("xtb",), "XTB": ("xtb",)}

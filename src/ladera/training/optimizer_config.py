@@ -75,6 +75,23 @@ class AdamW(Section):
     weight_decay: WeightDecay = 1e-2
 
 
+class Muon(Section):
+    """Steps that turn matrices in all directions alike (Muon), and Adam for the rest.
+
+    For networks that mix channels, as MACE and NequIP do.
+    """
+
+    name: Literal["muon"] = Field("muon", description="Which optimizer.")
+    learning_rate: PositiveFloat = Field(
+        1e-2, description="Size of a step; of a matrix, of its entries' root mean square."
+    )
+    momentum: Fraction = Field(0.95, description="Memory of the mean gradient of a matrix.")
+    betas: tuple[Fraction, Fraction] = Field(
+        (0.9, 0.99), description="Memories of the means of other parameters."
+    )
+    weight_decay: WeightDecay = 0.0
+
+
 class ScheduleFree(Section):
     """AdamW whose steps are averaged as it goes: no schedule, no number of epochs to know before.
 
@@ -181,7 +198,7 @@ class VariableProjection(Section):
     )
 
 
-GradientOptimizer = SGD | Adagrad | RMSprop | Adam | AdamW | ScheduleFree | LBFGS
+GradientOptimizer = SGD | Adagrad | RMSprop | Adam | AdamW | Muon | ScheduleFree | LBFGS
 OptimizerConfig = Annotated[
     GradientOptimizer | Kalman | VariableProjection,
     Field(discriminator="name"),

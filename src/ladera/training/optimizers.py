@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ladera.potential import Potential
+from ladera.training import muon
 from ladera.training.optimizer_config import (
     LBFGS,
     SGD,
@@ -22,6 +23,7 @@ from ladera.training.optimizer_config import (
     Cosine,
     Exponential,
     GradientOptimizer,
+    Muon,
     Plateau,
     RMSprop,
     ScheduleConfig,
@@ -60,6 +62,8 @@ def _optimizer(config: GradientOptimizer, parameters: Any) -> Optimizer:
             return torch.optim.Adam(parameters, rate, betas, eps, decay, foreach=True)
         case AdamW(betas=betas, epsilon=eps, weight_decay=decay):
             return torch.optim.AdamW(parameters, rate, betas, eps, decay, foreach=True)
+        case Muon(momentum=momentum, betas=betas, weight_decay=decay):
+            return muon.Muon(parameters, rate, momentum, betas, decay)
         case ScheduleFree(betas=betas, weight_decay=decay):
             from schedulefree import AdamWScheduleFree  # a tenth of a second, for few runs
 

@@ -42,6 +42,7 @@ Initialize = Callable[["Potential", Prepared, Batches], None]
 _DTYPES: Final = {"float64": torch.float64, "float32": torch.float32}
 _PARTS: Final = ("train", "validation")
 DIVERGED: Final = 10.0  # times the loss before the first step, of the best model
+FEW_FRAMES: Final = 32  # on which they are compared
 
 
 def train(
@@ -193,7 +194,8 @@ class _Run:
     def _require_converging(self) -> None:
         """TrainingError for a best model far worse than the first, and than guessing the mean.
 
-        On a few frames, by the loss of the first epoch.
+        On a few frames, by the loss of the first epoch; the guess is that of training frames, for
+        one frame to validate on is its own mean.
         """
         if self.first_loss is None:
             return
@@ -203,7 +205,8 @@ class _Run:
         last = float(self.objective.total(sums, sums[:, COUNT]))
         if last <= DIVERGED * self.first_loss:
             return
-        names, worse, dataset = [], False, self.prepared.dataset[frames]
+        names, worse = [], False
+        dataset = self.prepared.dataset[self.prepared.train[:FEW_FRAMES]]
         for quantity, row in zip(QUANTITIES, sums.tolist(), strict=True):
             labels = dataset.column(quantity.name)
             labels = labels / dataset.atom_counts if quantity.extensive else labels
@@ -226,7 +229,7 @@ class _Run:
     def _few_frames(self) -> Integers:
         """Frames on which the first model and the best one are compared."""
         several = self.prepared.validation if len(self.prepared.validation) else self.prepared.train
-        return several[:32]
+        return several[:FEW_FRAMES]
 
     def _finished(self) -> bool:
         patience = self.config.early_stopping

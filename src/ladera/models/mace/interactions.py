@@ -62,12 +62,12 @@ class Interaction(nn.Module):
     def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
         """Features (n_atoms, components, channels) to A (n_atoms, (max_l + 1)^2, channels)."""
         sent = joined(self.up(split(features, self.senders)))
-        weights = edges.cut(self.radial(edges.radial))
+        weights = edges.placed(edges.cut(self.radial(edges.radial)))
         sums = self.convolution(sent, edges.harmonics, weights, edges.graph)
         neighbors = average_neighbors
         if self.density is not None:
             density = torch.tanh(self.density(edges.radial) ** 2)
-            neighbors = 1 + edges.sum(edges.cut(density))[:, :, None]
+            neighbors = 1 + edges.sum(edges.placed(edges.cut(density)))[:, :, None]
         message = [part / neighbors for part in self.down(sums)]
         return joined(message if self.mix is None else self.mix(message, edges.elements))
 

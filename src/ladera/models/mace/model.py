@@ -14,6 +14,7 @@ from ladera.graph import Graph
 from ladera.kernels.autograd import forces_only
 from ladera.kernels.harmonics import spherical_harmonics
 from ladera.models import zbl
+from ladera.models.equivariant.grid import grid_of
 from ladera.models.equivariant.irreps import dimension
 from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
@@ -313,9 +314,11 @@ class MACE(Potential):
         return (radial * cutoff, None) if self.config.apply_cutoff else (radial, cutoff)
 
     def _edges(self, graph: Graph, index: Tensor) -> Edges:
-        radial, cutoff = self.radial_inputs(
-            graph.vectors.norm(dim=1), index[graph.centers], index[graph.neighbors]
-        )
+        distances, at = graph.vectors.norm(dim=1), None
+        if self.training and self._radial_alike:
+            distances, at = grid_of(distances, self.cutoff, self.config.num_radial)
+        ends = index[graph.centers], index[graph.neighbors]
+        radial, cutoff = self.radial_inputs(distances, *ends)
         return Edges(
             graph=graph,
             elements=Elements.of(index),
@@ -323,7 +326,13 @@ class MACE(Potential):
             harmonics=spherical_harmonics(-graph.vectors, self.config.max_l),
             radial=radial,
             cutoff=cutoff,
+            places=at,
         )
+
+    @property
+    def _radial_alike(self) -> bool:
+        """Whether radial functions are of the distance alone, the same for all elements."""
+        return self.transform is None and "nonlinear_residual" not in self.config.kinds
 
 
 class Layer(nn.Module):

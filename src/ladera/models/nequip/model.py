@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.kernels.autograd import forces_only
 from ladera.kernels.harmonics import spherical_harmonics
-from ladera.kernels.interpolation import Places, places
+from ladera.models.equivariant.grid import grid_of
 from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Elements, normal
 from ladera.models.equivariant.networks import RadialNetwork
@@ -27,11 +27,6 @@ from ladera.models.nequip.fast import FastPath, why_not_fast
 from ladera.models.nequip.layers import Layer
 from ladera.models.nequip.shapes import layer_shapes
 from ladera.potential import Potential, Prediction, TrainingStatistics
-
-# Points of the grid on which training evaluates radial networks: the fastest Bessel function has
-# 64 or more in a wave, whose slope is then right to 3e-10 of itself.
-GRID_POINTS: Final = 256
-POINTS_OF_A_FUNCTION: Final = 32
 
 
 class NequIP(Potential):
@@ -199,35 +194,14 @@ class NequIP(Potential):
         if self.config.solid_harmonics:
             degrees = [l for l in range(self.config.max_l + 1) for _ in range(2 * l + 1)]
             harmonics = harmonics * distances[:, None] ** harmonics.new_tensor(degrees)
-        inputs, at = self._radial(distances)
+        at = None
+        if self.training and self.config.cutoff_start is None:  # XPLOR's curvature jumps
+            distances, at = grid_of(distances, self.cutoff, self.config.num_radial)
         return Edges(
             graph=graph,
             elements=Elements.of(index),
             harmonics=harmonics,
-            radial=inputs,
+            radial=self.radial_inputs(distances),
             cutoff=None,
             places=at,
         )
-
-    def _radial(self, distances: Tensor) -> tuple[Tensor, Places | None]:
-        """Inputs of the radial networks: on the edges, or on a grid with the places of edges on it.
-
-        A training in single precision takes a grid where that is less work: what lies between its
-        points is then right to more digits than a distance has. Not with the XPLOR cutoff, whose
-        curvature jumps.
-        """
-        points = max(GRID_POINTS, POINTS_OF_A_FUNCTION * self.config.num_radial)
-        use_grid = (
-            self.training
-            and torch.is_grad_enabled()
-            and distances.dtype == torch.float32
-            and distances.device.type == "cpu"
-            and self.config.cutoff_start is None
-            and len(distances) >= 2 * points
-        )
-        if not use_grid:
-            return self.radial_inputs(distances), None
-        first = self.cutoff / points  # Bessel functions are not defined at 0
-        step = (self.cutoff - first) / (points - 1)
-        grid = torch.linspace(first, self.cutoff, points, dtype=torch.float64)
-        return self.radial_inputs(grid), places((distances - first) / step, points)
