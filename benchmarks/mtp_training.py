@@ -6,11 +6,11 @@
 RUNS holds a folder for each element with a training run of Ladera in it; with --train the missing
 ones are made, by benchmarks/mtp_training.yaml with the data of the element, and the level and the
 cutoff of its published potential (Zuo et al., J. Phys. Chem. A 124, 731 (2020)), whose errors stand
-beside; of copper there are training frames only, and a tenth of them takes the place of a test.
-Where the variable names the Python of an environment with motep 0.2.0, motep trains on every
-PART-th frame, the same functions and loss, without stress, for BUDGET seconds of CPU time, and
-Ladera until its loss is no larger. One thread each. --write renews the rows of the elements asked
-for, and no others.
+beside, with the difference and its standard error; of copper there are training frames only, and a
+tenth of them takes the place of a test. Where the variable names the Python of an environment with
+motep 0.2.0, motep trains on every PART-th frame, the same functions and loss, without stress, for
+BUDGET seconds of CPU time, and Ladera until its loss is no larger. One thread each. --write renews
+the rows of the elements asked for, and no others.
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from ase.io import read, write
-from mlearn import MLEARN, MTP, PUBLISHED
+from mlearn import MLEARN, PUBLISHED
 from page import table, write_rows
 from runs import options, trained
 
+from ladera import load
+from ladera.arrays import Floats
 from ladera.data import formats
 from ladera.data.dataset import Dataset
 from ladera.data.splits import Split
 from ladera.potential import Potential
+from ladera.quantities import ENERGY, FORCES, Quantity
 from ladera.training import config_file
-from ladera.training.evaluation import evaluate_dataset
+from ladera.training.evaluation import Evaluation, evaluate_dataset
 
 PEER = "LADERA_BENCH_MTP"
 
@@ -63,17 +67,15 @@ SETTINGS = {
 CONFIG = Path(__file__).with_name("mtp_training.yaml")
 BUDGET = 60.0
 PART = 8
-HEAD = ("", "level", "weights: E, F, S", "energy (meV/atom)", "forces (meV/Å)", "published energy")
-HEAD = (*HEAD, "published forces", "CPU (s)")
-BESIDE = ("", "frames", "motep: loss", "CPU (s)", "iterations", "Ladera: loss", "CPU (s)")
-BESIDE = (*BESIDE, "epochs", "ratio", "loss in the end", "CPU (s)")
-
-
-def published(element: str) -> list[str]:
-    """Errors of the published potential: energies, meV/atom, and forces, meV/Angstrom."""
-    errors = MTP[element]
-    forces = f"{1000 * errors.force_mae:.0f} / {1000 * errors.force_rmse:.0f}"
-    return [errors.cells()[0], forces]
+HEAD = (
+    *("", "level", "weights: E, F, S", "energy (meV/atom)", "forces (meV/Å)"),
+    *("published energy", "published forces", "energy: difference", "forces: difference"),
+    "CPU (s)",
+)
+BESIDE = (
+    *("", "frames", "motep: loss", "CPU (s)", "iterations", "Ladera: loss", "CPU (s)"),
+    *("epochs", "ratio", "loss in the end", "CPU (s)"),
+)
 
 
 def main() -> None:
@@ -94,11 +96,11 @@ def main() -> None:
         )
         if run is not None:
             potential, seconds = run
-            cells = (
-                [*errors_of(potential, formats.read([str(test)])), *published(element)]
-                if test.is_file()
-                else [*errors_of(potential, validation(chosen.runs / element, frames)), "-", "-"]
-            )
+            if test.is_file():
+                cells = beside_published(potential, element, formats.read([str(test)]))
+            else:
+                kept = evaluate_dataset(potential, validation(chosen.runs / element, frames))
+                cells = [*shown(kept), *["-"] * 4]
             weights = f"{setting.energy:g}, 1, {setting.stress:g}"
             errors.append([element, str(setting.level), weights, *cells, f"{seconds:.0f}"])
             print(*errors[-1], sep="  ", flush=True)
@@ -119,14 +121,51 @@ def validation(folder: Path, file: Path) -> Dataset:
     return frames[Split.load(folder / "split.json", frames).validation]
 
 
-def errors_of(potential: Potential, frames: Dataset) -> list[str]:
-    """Errors of frames, MAE / RMSE, meV/atom and meV/Angstrom."""
-    found = evaluate_dataset(potential, frames).to_json()
-    energy, forces = found["energy"], found["forces"]
+def beside_published(potential: Potential, element: str, test: Dataset) -> list[str]:
+    """Errors of a potential and of the published one of the element, and their difference."""
+    fitted = load(PUBLISHED / element / "mtp" / "fitted.mtp", types=(element,))
+    ours, theirs = (evaluate_dataset(each, test) for each in (potential, fitted))
+    return [*shown(ours), *shown(theirs), *(difference(ours, theirs, q) for q in (ENERGY, FORCES))]
+
+
+def shown(evaluation: Evaluation) -> list[str]:
+    """Errors of energies and forces, MAE / RMSE, meV/atom and meV/Angstrom."""
+    errors = evaluation.to_json()
+    energy, forces = errors["energy"], errors["forces"]
     return [
         f"{energy['mae']:.2f} / {energy['rmse']:.2f}",
         f"{forces['mae']:.1f} / {forces['rmse']:.1f}",
     ]
+
+
+def difference(ours: Evaluation, theirs: Evaluation, quantity: Quantity) -> str:
+    """MAE / RMSE of one model less those of another, with the standard error of each.
+
+    Frames are what was drawn: both models are wrong in the same ones, so that the error of the
+    difference is much smaller than that of either. It is that of a ratio of two sums over frames;
+    the difference of two roots is that of their squares over their sum.
+    """
+    cells = []
+    for power in (1, 2):
+        one, counts = sums_by_frame(ours, quantity, power)
+        other, _ = sums_by_frame(theirs, quantity, power)
+        n, total = len(counts), counts.sum()
+        mean = (one - other).sum() / total
+        rest = one - other - mean * counts
+        error = np.sqrt(n / (n - 1) * (rest**2).sum()) / total
+        roots = np.sqrt(one.sum() / total) + np.sqrt(other.sum() / total)
+        scale = 1000 / (1 if power == 1 else roots)
+        cells.append(f"{scale * mean:+.2f} ± {scale * error:.2f}")
+    return " / ".join(cells)
+
+
+def sums_by_frame(evaluation: Evaluation, quantity: Quantity, power: int) -> tuple[Floats, Floats]:
+    """Sums of powers of the errors of each frame, and how many these are."""
+    errors = np.abs(evaluation.errors(quantity)) ** power
+    if quantity == ENERGY:
+        return errors, np.ones(len(errors))
+    offsets = evaluation.dataset.offsets
+    return np.add.reduceat(errors.sum(1), offsets[:-1]), 3.0 * np.diff(offsets)
 
 
 def compared(element: str, chosen: Any, changes: list[str]) -> list[list[str]]:

@@ -4,11 +4,12 @@
 
 RUNS holds a folder for each model with a training run in it; with --train the missing ones are
 made, all from the training frames of mlearn (Zuo et al., J. Phys. Chem. A 124, 731 (2020)). Beside
-them stand the published network and moment tensor potential, and the latter pruned to some of its
-time, which RUNS keeps, too. Errors are root mean squares of the test frames; the time is
-CPU time of an atom, energy and forces of 216 atoms of a disordered crystal by the ASE calculator
-after every atom has moved, neighbour list included, the fastest of many in rounds that alternate.
---write renews the rows of these models in docs/which-model.md, and its figure from all rows.
+them stand the published network and moment tensor potential; RUNS also keeps what becomes of the
+latter, and of our own of the same level, pruned to some of their time. Errors are root mean squares
+of the test frames; the time is CPU time of an atom, energy and forces of 216 atoms of a disordered
+crystal by the ASE calculator after every atom has moved, neighbour list included, the fastest of
+many in rounds that alternate. --write renews the rows of these models in docs/which-model.md, and
+its figure from all rows.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ HERE: Final = Path(__file__).parent
 TRAIN, TEST = (MLEARN / f"Si_{part}.extxyz.gz" for part in ("train", "test"))
 PAGE, FIGURE = ROOT / "docs" / "which-model.md", ROOT / "docs" / "images" / "which-model.png"
 LEVELS: Final = (8, 12, 16, 20, 24)
+HIGHEST: Final = f"mtp-{LEVELS[-1]}"
 # With the weights of the highest level energies of the lower ones are twice as wrong.
 LOWER: Final = ("loss.energy=100", "loss.stress=0")
 FITTED: Final = PUBLISHED / "Si" / "mtp" / "fitted.mtp"
-COSTS: Final = (0.3,)  # that the published potential is pruned to
+COSTS: Final = (0.5, 0.3, 0.2)  # that a potential of the highest level is pruned to
 
 
 class Case(NamedTuple):
@@ -92,22 +94,24 @@ def points(chosen: Any) -> Iterator[Point]:
     yield point("HDNNP", "published", network)
     fitted = ladera.load(FITTED, types=("Si",))
     yield point("MTP", "published, level 24", fitted)
-    for cost in COSTS:
-        smaller = pruned(fitted, chosen.runs / f"pruned-{cost:g}.ladera", cost)
-        yield point("MTP pruned", f"published, to {cost:g} of the time", smaller)
+    yield from smaller(fitted, "published", chosen.runs)
     for key in chosen.models:
         case = CASES[key]
         changes = [f"data.files={TRAIN}", *case.changes, *chosen.changes]
         run = trained(chosen.runs / key, HERE / case.config, changes, chosen.train)
         if run:
             yield point(case.family, case.name, *run)
+        if run and key == HIGHEST:
+            yield from smaller(run[0], case.name, chosen.runs)
 
 
-def pruned(potential: ladera.Potential, kept: Path, cost: float) -> ladera.Potential:
-    """A potential pruned to so much of its time, without a step of its radial functions."""
-    if not kept.is_file():
-        prune(potential, formats.read([str(TRAIN)]), cost=cost, epochs=0).potential.save(kept)
-    return ladera.load(kept)
+def smaller(potential: ladera.Potential, name: str, runs: Path) -> Iterator[Point]:
+    """A potential pruned to some of its time, without a step of its radial functions."""
+    for cost in COSTS:
+        kept = runs / f"{name.replace(' ', '-')}-{cost:g}.ladera"
+        if not kept.is_file():
+            prune(potential, formats.read([str(TRAIN)]), cost=cost, epochs=0).potential.save(kept)
+        yield point("MTP pruned", f"{name}, to {cost:g} of the time", ladera.load(kept))
 
 
 def point(family: str, name: str, potential: ladera.Potential, training: float = np.nan) -> Point:

@@ -43,6 +43,9 @@ from ladera.loading import as_potential
 from ladera.lock import locked
 from ladera.processes import pool
 from ladera.sampling.generation import closest_contact
+from ladera.simulation import restart
+from ladera.simulation.records import writing
+from ladera.simulation.restart import RestartPoint
 from ladera.units import BOLTZMANN
 
 
@@ -255,6 +258,27 @@ def test_what_the_engine_does_not_want_is_set_aside(
     for path in done.folder.glob("round_*/*.extxyz"):
         if path.name in ("train.extxyz", "checks.extxyz"):
             assert all(np.isfinite(frame.forces).all() for frame in read_frames(path))
+
+
+def test_a_full_disk_is_not_the_end_of_a_walk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, save, calls = asked(tmp_path, stop={"rounds": 1}), restart.save, []
+    whole = learn(tmp_path, config, "whole")
+
+    def full(path: Path, point: RestartPoint) -> None:
+        calls.append(path)
+        if len(calls) == 3:
+            with writing(path):
+                raise OSError(28, "No space left on device")
+        save(path, point)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restart, "save", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            learn(tmp_path, config)
+    assert not list((tmp_path / "loop").glob("round_1/candidates.csv"))
+    assert learn(tmp_path, config).rounds[1].judged == whole.rounds[1].judged
 
 
 def test_an_engine_that_always_fails_ends_it(tmp_path: Path) -> None:

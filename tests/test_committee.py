@@ -18,6 +18,7 @@ from ladera.cli import main
 from ladera.errors import ConfigError, DataError, ModelFileError
 from ladera.models.lennard_jones import LennardJonesConfig
 from ladera.potential.committee import Calibration, coverage_factor
+from ladera.potential.evaluation import differentiate
 from ladera.quantities import ENERGY, FORCES
 from ladera.training import config_file
 from ladera.training.committee import calibrate
@@ -70,6 +71,16 @@ def test_the_spread_is_multiplied_with_the_calibration():
     atoms.calc = calibrated.calculator()
     found = atoms.calc.get_property("forces_std", atoms)
     np.testing.assert_allclose(found, 3 * spread, atol=1e-14)
+
+
+def test_a_prediction_without_members_does_not_change_the_grade():
+    calibration = Calibration(energy=2.0, forces=3.0, largest_force_std=0.01)
+    committee = Committee([lennard_jones(), lennard_jones(0.011)], calibration)
+    with torch.no_grad():
+        grade = committee.grade(graph(committee))
+        again = committee.grade(graph(committee), differentiate(committee, graph(committee)))
+    assert grade is not None
+    torch.testing.assert_close(again, grade)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -206,7 +217,6 @@ def test_an_interrupted_committee_goes_on_to_the_same_end(tmp_path):
         },
     )
     written |= {"epochs": 15, "model": hdnnp(), "checkpoint_interval": 5}
-    whole = train(config_file.parse(written, "c"), tmp_path / "whole")
     path = tmp_path / "config.yaml"
     config_file.save(config_file.parse(written, "c"), path)
     run = tmp_path / "run"
@@ -226,12 +236,19 @@ def test_an_interrupted_committee_goes_on_to_the_same_end(tmp_path):
     with pytest.raises(ModelFileError, match="has not come to its end"):
         ladera.load(run)
     again = train(config_file.parse(written, "c"), run, resume=True)
-    assert same_bits(again, whole)
+    for number, member in enumerate(again.members):
+        seed = again.provenance["members"][number]["seed"]
+        alone = {**written, "committee": None, "seed": seed}
+        whole = train(config_file.parse(alone, "c"), tmp_path / f"alone_{number}")
+        assert same_bits(member, whole)
 
 
 @pytest.mark.slow
 def test_a_member_that_fails_is_named(tmp_path):
-    written = settings(tmp_path, optimizer={"name": "sgd", "learning_rate": 1e300})
+    one_by_one = {"parallel": 1}
+    written = settings(
+        tmp_path, committee=one_by_one, optimizer={"name": "sgd", "learning_rate": 1e300}
+    )
     with pytest.raises(ladera.LaderaError, match=r"Member \d of the committee: .*finite"):
         train(config_file.parse(written, "c"), tmp_path / "run")
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.io import write
+from ase.io.trajectory import TrajectoryWriter
 
 from argon import argon, crystal, one_thread  # noqa: F401
 from ladera import modelfile
@@ -198,11 +199,19 @@ def test_energy_fluctuates_with_the_square_of_the_step(tmp_path):
         energy_conservation(atoms, argon(), tmp_path, temperature=-5.0)
 
 
-def test_survival_says_where_a_run_broke_off(tmp_path):
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_survival_says_where_a_run_broke_off(tmp_path, monkeypatch):
     atoms = Atoms("Ar2", [[0, 0, 0], [0, 0, 2.0]])
     sound = survival(atoms, argon(**MODEL), tmp_path / "a", temperature=300, timestep=2, time=0.5)
     assert not sound.reason
     assert sound.survived == 0.5
+    with monkeypatch.context() as patch:
+        patch.setattr(TrajectoryWriter, "write", full_disk)  # which is not the end of the model
+        with pytest.raises(OSError, match="No space left"):
+            survival(atoms, argon(**MODEL), tmp_path / "c", temperature=300, timestep=2, time=0.5)
     wild = survival(atoms, argon(**MODEL), tmp_path / "b", temperature=300, timestep=200, time=50)
     assert wild.reason
     assert wild.survived < 50

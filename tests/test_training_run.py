@@ -24,6 +24,7 @@ from ladera import loading
 from ladera.cli import main
 from ladera.data.dataset import Dataset
 from ladera.errors import ConfigError, DataError, TrainingError
+from ladera.training.run_folder import RunFolder
 from ladera.training.trainer import train
 from training_runs import EPSILON, SIGMA, argon, config, hdnnp, same_bits, values
 
@@ -255,6 +256,27 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="already holds a run"):
         train(settings, tmp_path / "run")
     assert before == {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+
+
+def test_what_was_stopped_while_it_began_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a full disk, say, that took the checkpoint and not the files after it."""
+    settings, folder = config(tmp_path, epochs=1), RunFolder(tmp_path / "run")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    assert not folder.holds_run
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "describe", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(settings, folder.path)
+    assert folder.holds_run
+    with pytest.raises(ConfigError, match="continue it with --resume"):
+        train(settings, folder.path)
+    again = train(settings, folder.path, resume=True)
+    assert same_bits(again, train(settings, tmp_path / "whole"))
 
 
 def test_nan_labels_are_refused_before_training(tmp_path: Path) -> None:

@@ -203,7 +203,6 @@ _SUMS = ("energy", "virial", "spread of the energy")
 def _of_atoms(potential: Potential, prediction: Prediction) -> dict[str, Floats]:
     """All that a prediction says of atoms, and sums of it."""
     graph = prediction.graph
-    has_members = len(prediction.members) == len(potential.members)  # an automatic one has none
     found: dict[str, Tensor | None] = {
         "energy": prediction.energy,
         "virial": prediction.virial,
@@ -212,7 +211,7 @@ def _of_atoms(potential: Potential, prediction: Prediction) -> dict[str, Floats]
         "forces": prediction.forces,
         "charges": prediction.charges,
         "atomic dipoles": prediction.atomic_dipoles,
-        "grade": potential.grade(graph, prediction if has_members else None),
+        "grade": potential.grade(graph, prediction),
         "descriptors": potential.descriptors(graph),
     }
     if prediction.members:

@@ -17,6 +17,7 @@ from ladera.sampling.generation import ISOLATED_ATOM
 from ladera.training import config_file
 from ladera.training.config import TrainingConfig
 from ladera.training.evaluation import evaluate_dataset
+from ladera.training.run_folder import RunFolder
 from ladera.training.trainer import train
 
 
@@ -58,8 +59,7 @@ def taught(config: ActiveConfig, rounds: Sequence[RoundFolder], folder: RoundFol
     if folder.model.exists():
         return loading.load(folder.model)
     training = training_of(config, rounds)
-    resume = (folder.run / "config.yaml").exists()
-    train(training, folder.run, resume=resume)
+    train(training, folder.run, resume=RunFolder(folder.run).holds_run)
     return loading.load(folder.model)
 
 

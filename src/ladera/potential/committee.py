@@ -246,7 +246,13 @@ class Committee(Potential):
         return [each for atom in sorted(found) for each in found[atom]]
 
     def _grades(self, graph: Graph, prediction: Prediction | None) -> list[Tensor | None]:
-        """Those of the members, and of the spread."""
+        """Those of the members, and of the spread.
+
+        The prediction of a derivative of the mean, as automatic differentiation makes one, has no
+        members, and is as good as none.
+        """
+        if prediction is not None and not prediction.members:
+            prediction = None
         said = [None] * len(self.members) if prediction is None else prediction.members
         grades = [m.grade(graph, each) for m, each in zip(self.members, said, strict=True)]
         limit = calibration_of(self).largest_force_std

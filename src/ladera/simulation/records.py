@@ -34,16 +34,17 @@ _RESERVED: Final = ("Lattice", "Properties", "pbc")  # keys that mean something 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise SimulationError for a file that cannot be written, or that a run cannot go on with."""
+    """Name the file that cannot be written; SimulationError for one that a run cannot go on with.
+
+    A full disk stays an OSError: who asks how long a model lives, or what it met, takes every
+    SimulationError of a run for the model's.
+    """
     try:
         yield
     except DataError as error:  # it is not what the run has left
         raise SimulationError(str(error)) from error
     except OSError as error:  # a full disk, a missing permission
-        raise SimulationError(
-            f"{path} could not be written: {error.strerror or error}; mend that and run again, "
-            "molecular dynamics with --resume."
-        ) from error
+        raise type(error)(error.errno, error.strerror or str(error), str(path)) from error
 
 
 class FrameFile:

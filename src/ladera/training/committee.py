@@ -69,6 +69,8 @@ def train_committee(prepared: Prepared, folder: RunFolder, observer: Observer) -
     ]
     for member in members:
         member.check(prepared)
+    for member in members:  # before any other file, so that whoever is stopped can go on
+        member.folder.path.mkdir(parents=True, exist_ok=True)
     folder.describe(prepared)
     _train_members(members, section, observer)
     return _assemble(members, prepared, folder)
@@ -94,7 +96,6 @@ class _Member:
 
     def task(self) -> Task[tuple[int, str]]:
         """The process that trains it; it gives its exit code and, for a failure, the reason."""
-        self.folder.path.mkdir(parents=True, exist_ok=True)
         arguments = [json.dumps(config_file.as_json(self.config)), str(self.folder.path)]
         if self.folder.checkpoint.exists():
             arguments.append("--resume")

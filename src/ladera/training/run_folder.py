@@ -66,22 +66,26 @@ class RunFolder:
         """That of a member of a committee, from 0."""
         return RunFolder(self.path / f"member_{number}")
 
+    @property
+    def holds_run(self) -> bool:
+        """Whether there is a run to go on with; true before it has written anything else."""
+        return self.checkpoint.exists() or any(self.path.glob("member_*"))
+
     def require_new(self) -> None:
         """Raise ConfigError when there is a run already, or anything that a run would replace."""
-        if (self.path / _CONFIG).exists():
+        if self.holds_run or (self.path / _CONFIG).exists():
             raise ConfigError(
                 f"{self.path} already holds a run; continue it with --resume, or name another "
                 "--output."
             )
-        members = sorted(self.path.glob("member_*"))
         evaluations = (name for part in PARTS for name in evaluation_files.files_of(part))
         if self.path.is_file():
             raise ConfigError(f"{self.path} is a file; choose another --output.")
-        names = (_CHECK, _SPLIT, _CHECKPOINT, modelfile.MODEL, *evaluations)
+        names = (_CHECK, _SPLIT, modelfile.MODEL, *evaluations)
         log = (
             [self.path / _LOG] if table_files.last_row(self.path / _LOG) else []
         )  # else nothing is lost
-        require_absent(*members, *log, *(self.path / name for name in dict.fromkeys(names)))
+        require_absent(*log, *(self.path / name for name in dict.fromkeys(names)))
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the folder, in the process that writes."""

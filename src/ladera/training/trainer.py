@@ -163,8 +163,8 @@ class _Run:
 
     def complete(self) -> Potential:
         """Train until the end, evaluate, write the model."""
-        self._open_folder()
         try:
+            self._open_folder()
             total = self.config.epochs
             with StopRequest() as stop, Task("epochs", total, done=self.epoch) as self.task:
                 while not self._finished():
