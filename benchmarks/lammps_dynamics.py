@@ -2,6 +2,7 @@
 
     python benchmarks/lammps_dynamics.py averages      # 50 ps of constant energy, of pressure
     python benchmarks/lammps_dynamics.py long [STEPS]  # memory and drift, 1,000,000 steps of each
+    python benchmarks/lammps_dynamics.py chains        # what 50 ps of fix npt are worth
 
 The system is argon, a Lennard-Jones crystal of 108 atoms near melting, 5 fs a step; that of the
 million steps is ethanol by the embedded network, 0.5 fs a step.
@@ -10,7 +11,9 @@ Claims: at constant energy from the same start, mean temperatures agree within t
 errors, and neither drifts by more than 0.01 meV an atom in 50 ps; at constant pressure (100 MPa, 60
 K) density, temperature and energy agree within three standard errors; in a million steps neither
 takes more than 1 % more memory at the end than after a tenth of them. A line is MISSED where a
-claim does not hold.
+claim does not hold. `chains` makes no claim: 24 runs of the crystal by LAMMPS's own `lj/cut`, with
+the chain of three thermostats that fix npt has by default and with one, tell how far the mean
+temperatures of 50 ps are from each other, and how far blocks of one run say they are.
 """
 
 from __future__ import annotations
@@ -184,6 +187,50 @@ def compare(ensemble: str, found: dict[str, Series]) -> None:
             print(f"{line}, standard deviation {noise:.5f} {verdict(abs(drift) < 0.01)}")
 
 
+def chains() -> None:
+    """Of one crystal and 24 seeds."""
+    atoms = bulk("Ar", "fcc", a=5.35, cubic=True) * 3
+    for count in (3, 1):
+        fix = f"npt temp {KELVIN} {KELVIN} 0.5 iso {BAR} {BAR} 2.0 tchain {count}"
+        with tempfile.TemporaryDirectory() as folder:
+            writing.write_data(atoms, Path(folder, "atoms.data"))
+            runs = [temperatures(Path(folder, "atoms.data"), fix, seed) for seed in range(1, 25)]
+        means, errors = [run.mean() for run in runs], [error_of(run) for run in runs]
+        mean, scatter = np.mean(means), np.std(means, ddof=1)
+        print(
+            f"  fix npt with tchain {count}: {mean:.2f} K, one run {scatter:.2f} away from that "
+            f"({min(means):.1f} to {max(means):.1f}); blocks say {np.median(errors):.2f}"
+        )
+
+
+def temperatures(data: Path, fix: str, seed: int) -> NDArray[np.float64]:
+    """The last 40 of 50 ps, after 5 ps of a Langevin thermostat."""
+    lammps = running.start(("-screen", "none", "-log", "none"))
+    commands = f"""
+        units metal
+        read_data "{data}"
+        pair_style lj/cut 7.0
+        pair_coeff * * 0.0104 3.4
+        timestep {TIME_STEP / 1000}
+        velocity all create {KELVIN} {seed} loop geom
+        fix motion all nve
+        fix bath all langevin {KELVIN} {KELVIN} 0.5 {seed} zero yes
+        run 1000 post no
+        unfix bath
+        unfix motion
+        fix motion all {fix}
+        run 0 post no
+        """
+    for line in filter(None, map(str.strip, commands.splitlines())):
+        lammps.command(line)
+    found = []
+    for _ in range(STEPS // EVERY):
+        lammps.command(f"run {EVERY} pre no post no")
+        found.append(lammps.get_thermo("temp"))
+    lammps.close()
+    return np.array(found[len(found) // 5 :])
+
+
 def verdict(holds: bool) -> str:
     return "yes" if holds else "MISSED"
 
@@ -238,6 +285,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["averages"]:
             averages()
+        case ["chains"]:
+            chains()
         case ["long", *count]:
             for engine in ("LAMMPS", "ladera md"):
                 command = [sys.executable, __file__, "one", engine, *(count or ["1000000"])]

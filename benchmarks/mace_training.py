@@ -99,7 +99,7 @@ def ladera_steps(model: str, dtype: str, steps: int) -> dict[str, float]:
         interactions=("residual", "residual"),
         average_neighbors=(16.0, 16.0),
     )
-    potential = ladera.build(config).to(getattr(torch, dtype))
+    potential = ladera.build(config).to(getattr(torch, dtype)).train()
     parameters = list(potential.parameters())
     optimizer = torch.optim.Adam(parameters, lr=0.01, amsgrad=True)
     average = ParameterAverage(parameters, 0.99)

@@ -39,7 +39,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 SYMBOLS, CUTOFF, NEIGHBORS = ("H", "C", "N", "O"), 5.0, 16.0
-BATCH, STEPS, ROUNDS = 10, 3, 2
+BATCH, STEPS, ROUNDS = 10, 8, 2
 
 # A model, and what predicts energies (BATCH,) and forces of a batch of frames.
 Prepared = tuple[torch.nn.Module, Callable[[list[ase.Atoms]], tuple[torch.Tensor, torch.Tensor]]]

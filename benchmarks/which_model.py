@@ -5,10 +5,11 @@
 RUNS holds a folder for each model with a training run in it; with --train the missing ones are
 made, all from the training frames of mlearn (Zuo et al., J. Phys. Chem. A 124, 731 (2020)). Beside
 them stand the published network and moment tensor potential; RUNS also keeps what becomes of the
-latter, and of our own of the same level, pruned to some of their time. Errors are root mean squares of the test frames; the time is
-CPU time of an atom, energy and forces of 216 atoms of a disordered crystal by the ASE calculator
-after every atom has moved, neighbour list included, the fastest of many in rounds that alternate.
---write renews the rows of these models in docs/which-model.md, and its figure from all rows.
+latter, and of our own of the same level, pruned to some of their time. Errors are root mean squares
+of the test frames; the time is CPU time of an atom, energy and forces of 216 atoms of a disordered
+crystal by the ASE calculator after every atom has moved, neighbour list included, the fastest of
+many in rounds that alternate. --write renews the rows of these models in docs/which-model.md, and
+its figure from all rows.
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ from ladera.properties.check import FAILED, Check, check
 from ladera.properties.checks import density, drift
 from ladera.properties.checks.ase_engine import ASEEngine
 from ladera.properties.checks.density import check_density, error_of_mean
+from ladera.properties.checks.derivatives import check_derivatives
+from ladera.properties.checks.rows import Row
 from ladera.report.report import write_report
 from lammps_runs import needs_compiler, needs_lammps
 
@@ -155,6 +157,28 @@ class Noisy(OfEdges):
         return (energies - 2041.8) if energies.dtype == torch.float32 else energies
 
 
+class Coarse(OfEdges):
+    """Energies of atoms in steps, which are a hundred times their rounding."""
+
+    step = 3e-14  # eV; a thousand roundings of the force were allowed once
+
+    def atomic_energies(self, graph):
+        return (super().atomic_energies(graph) / self.step).round() * self.step
+
+
+class Cancelling(OfEdges):
+    """The same energies as a difference of large ones, as last layers of networks make them."""
+
+    def __init__(self, config) -> None:
+        super().__init__(config)
+        factors = torch.tensor([1 + 1e4, -1e4], dtype=torch.float64)
+        self.factors = torch.nn.Parameter(factors)
+
+    def atomic_energies(self, graph):
+        energies = super().atomic_energies(graph)
+        return self.factors[0] * energies + self.factors[1] * energies
+
+
 WRONG = {
     ScaledForces: {"forces", "stress"},
     Swirling: {"forces", "Hessian is symmetric", "drift at constant energy"},
@@ -187,6 +211,22 @@ def test_what_is_wrong_is_found(kind: type[OfEdges]) -> None:
 def test_noise_of_single_precision_is_found() -> None:
     model = Noisy(lennard_jones().config).requires_grad_(False).float().eval()
     assert "noise of the energy" in failures(check(model, CRYSTAL))
+
+
+def noise_of(model: OfEdges) -> Row:
+    """The first line of the table."""
+    engine = ASEEngine(model.requires_grad_(False).eval())
+    return next(iter(check_derivatives(engine, CRYSTAL, np.random.default_rng(1))))
+
+
+def test_noise_is_held_to_what_a_model_is_made_of() -> None:
+    config = lennard_jones().config
+    sound, coarse, cancelling = (noise_of(kind(config)) for kind in (OfEdges, Coarse, Cancelling))
+    assert sound.passed
+    assert not coarse.passed
+    assert coarse.found < 1000 * sound.found  # single precision would be far above
+    assert cancelling.passed
+    assert cancelling.found > sound.allowed
 
 
 class WrongEMT(EMT):

@@ -23,6 +23,7 @@ from ladera.potential.calculator import PropertyUnavailableError
 from ladera.potential.heat_flux import HeatFlux
 from ladera.potential.memory import Fitting, MemoryWarning
 from ladera.properties import displacements, phonons
+from ladera.properties.strain_response import _Modes
 from ladera.properties.vibrations import _modes_of
 from ladera.simulation.guard import check_distances
 from ladera.structure import Structure
@@ -207,6 +208,18 @@ def test_a_hessian_takes_what_is_asked_for(monkeypatch, step) -> None:
     monkeypatch.setattr(machine, "memory", lambda: Memory(2**20, 2**20))
     with pytest.raises(TooLargeError, match=r"The Hessian of 108 atoms needs .*FixAtoms"):
         _modes_of(atoms, step)
+
+
+def test_modes_for_elastic_constants_take_what_a_hessian_asks_for() -> None:
+    """With the arrays of LAPACK, of which NumPy knows nothing."""
+    hessian = np.random.default_rng(0).normal(size=(1200, 1200))
+    np.linalg.eigh(hessian[:50, :50])
+    with Growth() as growth:
+        _Modes(hessian)
+    if growth.bytes is None:
+        pytest.skip("only Linux says how much memory is taken")
+    # Asked for are 5.5, it was 7.2; one that is freed stays with the process while it is so small.
+    assert growth.bytes < 6.6 * hessian.nbytes
 
 
 def test_force_constants_take_what_is_asked_for(monkeypatch) -> None:

@@ -9,7 +9,8 @@ of the same type), and stored again. On processors with narrower registers it is
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,16 @@ def lanes_of(dtype: np.dtype[Any]) -> int:
 
 def rows_of_lanes(rows: int, dtype: np.dtype[Any]) -> Reals:
     """A table (rows, lanes) of zeros whose rows are lines of the cache."""
-    memory = np.zeros((rows + 1) * WIDTH, np.uint8)
-    start = -memory.ctypes.data % WIDTH
-    table: Reals = memory[start : start + rows * WIDTH].view(dtype).reshape(rows, lanes_of(dtype))
-    return table
+    return tables_of_lanes([rows], dtype)[0]
+
+
+def tables_of_lanes(rows: Sequence[int], dtype: np.dtype[Any]) -> list[Reals]:
+    """Several such tables, one after the other in memory."""
+    lanes, total = lanes_of(dtype), sum(rows)
+    memory = np.zeros((total + 1) * lanes, dtype)
+    start = -memory.__array_interface__["data"][0] % WIDTH // dtype.itemsize
+    table = memory[start : start + total * lanes].reshape(total, lanes)
+    return [table[end - count : end] for end, count in zip(accumulate(rows), rows, strict=True)]
 
 
 def _intrinsic(function: Callable[..., Any]) -> Any:

@@ -85,6 +85,7 @@ class Potential(nn.Module, ABC):
         lookup = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
         lookup[list(self.numbers)] = torch.arange(len(self.numbers))
         self.register_buffer("_lookup", lookup, persistent=False)
+        self._dtype: torch.dtype | None = None  # of the parameters, once that was asked
 
     def __repr__(self) -> str:
         """Architecture, elements, cutoff, size, and what it gives."""
@@ -267,6 +268,7 @@ class Potential(nn.Module, ABC):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the parameters (torch's hook below ``to``, ``float``, ``double``)."""
+        self._dtype = None
         kept = {name: getattr(self, name) for name in self.double_buffers}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in kept.items():
@@ -309,10 +311,12 @@ class Potential(nn.Module, ABC):
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""
-        for tensor in chain(self.parameters(), self.buffers()):
-            if tensor.is_floating_point():
-                return tensor.dtype
-        return torch.float64
+        if self._dtype is None:  # to walk the modules takes longer than some models for a few atoms
+            floating = (
+                t.dtype for t in chain(self.parameters(), self.buffers()) if t.is_floating_point()
+            )
+            self._dtype = next(floating, torch.float64)
+        return self._dtype
 
     @property
     def device(self) -> torch.device:
@@ -340,7 +344,7 @@ class Potential(nn.Module, ABC):
         Raises DataError for an element the model does not know, naming the atom.
         """
         index = self._lookup[numbers]
-        if bool((index < 0).any()):
+        if index.numel() and int(index.min()) < 0:
             atom = int(torch.nonzero(index < 0)[0, 0])
             symbol = chemical_symbols[int(numbers[atom])]
             raise DataError(

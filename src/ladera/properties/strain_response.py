@@ -171,26 +171,34 @@ class _Modes:
     """The modes of a Hessian, without the three motions of the whole."""
 
     def __init__(self, hessian: Floats) -> None:
-        size = len(hessian)
-        whole = np.tile(np.eye(3), (size // 3, 1)) / np.sqrt(size / 3)
-        self._relative = np.eye(size) - whole @ whole.T
-        relative = self._relative @ (hessian + hessian.T) / 2 @ self._relative
+        n_atoms = len(hessian) // 3
+        self._whole = np.tile(np.eye(3), (n_atoms, 1)) / np.sqrt(n_atoms)
+        # With what LAPACK takes these are the arrays that displacements.py counts on.
+        relative = hessian + hessian.T
+        relative /= 2
+        relative = self._relative(self._relative(relative).T)
         stiffest = float(np.abs(relative).sum(axis=1).max(initial=0.0)) or 1.0
-        values, self._vectors = np.linalg.eigh(relative + stiffest * (whole @ whole.T))
+        relative += (stiffest * self._whole) @ self._whole.T
+        values, self._vectors = np.linalg.eigh(relative)
         self._stable = values > _FLAT * stiffest
         self.unstable = int((values < -_FLAT * stiffest).sum())
         self._values = values
 
+    def _relative(self, values: Floats) -> Floats:
+        """Columns (3 n_atoms, n) without their motions of the whole."""
+        relative: Floats = values - self._whole @ (self._whole.T @ values)
+        return relative
+
     def moves(self, gradients: Floats) -> Floats:
         """- H^-1 times ``gradients`` (3 n_atoms, n), in the stable modes."""
         vectors = self._vectors[:, self._stable]
-        amplitudes = vectors.T @ (self._relative @ gradients)
+        amplitudes = vectors.T @ self._relative(gradients)
         moves: Floats = -vectors @ (amplitudes / self._values[self._stable][:, None])
         return moves
 
     def require_minimum(self, gradients: Floats) -> None:
         """PropertyError where a strain pulls along a mode that nothing holds back."""
-        pulls = np.abs(self._vectors[:, ~self._stable].T @ (self._relative @ gradients))
+        pulls = np.abs(self._vectors[:, ~self._stable].T @ self._relative(gradients))
         rounding = _ROUNDING * np.abs(self._values).max()
         if pulls.max(initial=0.0) > max(_UNCOUPLED * np.abs(gradients).max(), rounding):
             raise PropertyError(

@@ -44,7 +44,7 @@ class Muon(Optimizer):
         self._momentum, self._betas = momentum, betas
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step; with a closure that computes the loss and its gradient before."""
         loss = None
         if closure is not None:
@@ -75,7 +75,7 @@ class Muon(Optimizer):
         stack = torch.cat([x.reshape(-1, rows, columns) for x in ahead])
         moved = torch.cat([x.reshape(-1, rows, columns) for x in gradients]).abs().amax((1, 2)) > 0
         steps = orthogonal(stack) * moved[:, None, None] * (-rate * math.sqrt(max(rows, columns)))
-        for p, step in zip(parameters, steps.split(counts), strict=True):
+        for p, step in zip(parameters, torch.split(steps, counts), strict=True):
             p.add_(step.view_as(p))
 
     def _adam(self, p: Tensor, rate: float) -> None:
@@ -105,7 +105,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
     for _ in range(_ROUNDS):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+    found: Tensor = x.mT if tall else x
+    return found
 
 
 def _gradient(p: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ladera.arrays import Floats, Integers, Reals
 from ladera.kernels.compilation import simd
-from ladera.kernels.lanes import lanes_of, rows_of_lanes
+from ladera.kernels.lanes import lanes_of, rows_of_lanes, tables_of_lanes
 from ladera.kernels.moment_tensors import neighbors, products
 from ladera.kernels.moment_tensors.neighbors import (
     TOGETHER,
@@ -88,7 +88,7 @@ def energies_and_edge_gradients(
     def work(thread: int, start: int, stop: int) -> None:
         n_moments = len(model.energy.linear)
         near = blocks.neighborhood(model.radial, model.sums)
-        memory = Memory(near, *(rows_of_lanes(n_moments, dtype) for _ in range(2)))
+        memory = Memory(near, *tables_of_lanes((n_moments, n_moments), dtype))
         _blocks(start, stop, blocks.order, model, edges, memory, energies, gradients)
 
     blocks.shares.items(work, blocks.count)

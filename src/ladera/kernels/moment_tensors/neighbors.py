@@ -17,7 +17,7 @@ import numpy as np
 
 from ladera.arrays import Integers, Reals
 from ladera.kernels.compilation import inlined, simd
-from ladera.kernels.lanes import lanes_of, load, positive, root, rows_of_lanes, store, zero
+from ladera.kernels.lanes import lanes_of, load, positive, root, store, tables_of_lanes, zero
 from ladera.kernels.moment_tensors.tables import SumTables
 
 TOGETHER = 2  # slots that are summed at once; rows of moments are loaded once for all
@@ -80,7 +80,7 @@ def make_neighborhood(
     n_radial, n_monomials = len(sums.starts), (sums.degree + 1) * (sums.degree + 2) // 2
     lanes = lanes_of(dtype)
     rows = (4 * slots, 2 * n_radial * slots, 2 * basis_size, 1)
-    tables = [rows_of_lanes(count, dtype) for count in (*rows, *(TOGETHER * n_monomials,) * 2, 3)]
+    tables = tables_of_lanes((*rows, *(TOGETHER * n_monomials,) * 2, 3), dtype)
     return Neighborhood(*np.zeros((2, slots, lanes), dtype=np.int64), *tables)
 
 

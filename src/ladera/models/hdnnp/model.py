@@ -44,7 +44,7 @@ class HDNNP(SymmetryFunctionPotential):
         super().__init__(config)
         config = self.config
         self._state: tuple[Tensor, ...] | None = None
-        self._packed_networks: tuple[list[int], NetworkArrays] | None = None
+        self._packed_networks: tuple[list[int], NetworkArrays, int] | None = None
         shapes = [config.network(symbol) for symbol in self.symbols]
         self.networks = nn.ModuleList(
             AtomicNetwork((count, *hidden, 1), activations, config.normalize_nodes)
@@ -80,13 +80,16 @@ class HDNNP(SymmetryFunctionPotential):
         else:
             _, *arguments = self._arguments(graph)
             edges = Edges(*(t.contiguous().numpy() for t in (graph.vectors.double(), *arguments)))
+            packed, n_features = self._packed()
+            n_features = 0 if self.active_set is None else n_features
             values, gradients_, nodes = energies_and_gradients(
-                self.plan, self._packed(), edges, n_nodes=self._n_nodes_of_grade()
+                self.plan, packed, edges, n_nodes=n_features
             )
             energies = torch.from_numpy(values)
             slopes = torch.from_numpy(gradients_).to(self.dtype)
-            if nodes.shape[1]:
-                features = nn.functional.pad(torch.from_numpy(nodes), (0, 1), value=1.0)
+            if n_features:
+                nodes[:, -1] = 1.0
+                features = torch.from_numpy(nodes)
         return Prediction(
             graph,
             energies,
@@ -95,23 +98,15 @@ class HDNNP(SymmetryFunctionPotential):
             grade_features=features,
         )
 
-    def _n_nodes_of_grade(self) -> int:
-        """How many nodes the compiled pass keeps of each atom, for its grade; 0 without one.
-
-        A network without hidden layers is graded by its mixed inputs, which that pass has not.
-        """
-        networks = self.atomic_networks()
-        known = self.active_set is not None and all(len(network.hidden) for network in networks)
-        return max(network.output.in_features for network in networks) if known else 0
-
     def _moments(self, graph: Graph, inputs: Tensor | None) -> Callable[[], AtomicValues] | None:
         """How to compute charges and dipoles, of a model that has them, from inputs if known."""
         networks = self.dipole_networks
         if networks is None:
             return None
-        index = self.element_index(graph)
         return lambda: networks(
-            graph, index, self.energy_inputs(graph) if inputs is None else inputs
+            graph,
+            self.element_index(graph),
+            self.energy_inputs(graph) if inputs is None else inputs,
         )
 
     def energy_inputs(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
@@ -169,8 +164,12 @@ class HDNNP(SymmetryFunctionPotential):
             scale=float(self.energy_scale),
         )
 
-    def _packed(self) -> NetworkArrays:
-        """The networks for the compiled pass, packed again only when a tensor has changed."""
+    def _packed(self) -> tuple[NetworkArrays, int]:
+        """The networks for the compiled pass, packed again only when a tensor has changed.
+
+        Beside them the number of features of a grade, of which the last is 1; 0 where a network
+        without hidden layers is graded by its mixed inputs, which that pass has not.
+        """
         if self._state is None:
             self._state = (*self.parameters(), *self.buffers())
         key = [tensor._version for tensor in self._state]
@@ -185,5 +184,7 @@ class HDNNP(SymmetryFunctionPotential):
                 (self.reference_energies + self.energy_shift).double().numpy(),
                 float(self.energy_scale),
             )
-            self._packed_networks = (key, packed)
-        return self._packed_networks[1]
+            width = 1 + max(network.output.in_features for network in networks)
+            hidden = all(len(network.hidden) for network in networks)
+            self._packed_networks = key, packed, width if hidden else 0
+        return self._packed_networks[1:]

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ladera.properties.checks.conditioning import conditioning
 from ladera.properties.checks.rows import Rounding, Row, best, largest, worst
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def check_derivatives(
 ) -> Iterator[Row]:
     """Noise, forces, their sum, stress, and the symmetry of the Hessian."""
     here = engine.ask(atoms)
-    rounding = Rounding.of(here, atoms, engine.epsilon)
+    rounding = Rounding.of(here, atoms, engine.epsilon, conditioning(engine.potential, atoms))
     directions = generator.standard_normal((DIRECTIONS, len(atoms), 3))
     noise = measure_noise(engine, atoms, directions[0])
     yield Row("noise of the energy", noise.energy, rounding.noise, "eV")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ladera.arrays import Floats
+    from ladera.potential import Potential
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +34,13 @@ class Way(NamedTuple):
 class Engine(ABC):
     """Something that computes energies and forces of any structure, and runs it.
 
-    ``epsilon`` is the spacing of its floating-point numbers at one, ``cutoff`` (Angstrom) is None
-    where it is not known, and ``hops`` as in :class:`ladera.potential.Potential`.
+    ``potential`` is the model that it asks, ``epsilon`` the spacing of its floating-point numbers
+    at one, ``cutoff`` (Angstrom) is None where it is not known, and ``hops`` as in
+    :class:`ladera.potential.Potential`.
     """
 
     name: str
+    potential: Potential
     epsilon: float
     cutoff: float | None
     hops: int | None

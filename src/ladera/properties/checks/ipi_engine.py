@@ -49,7 +49,7 @@ class IPIEngine(Engine):
             raise MissingPackageError(
                 "The engine ipi needs i-PI, which is not installed: pip install 'ladera[ipi]'."
             )
-        self._potential = potential
+        self.potential = potential
         self.epsilon = torch.finfo(potential.dtype).eps
         self.cutoff, self.hops = potential.cutoff, potential.hops
         self._folders: dict[tuple[Any, ...], Path] = {}
@@ -157,7 +157,7 @@ class IPIEngine(Engine):
             plain = atoms.copy()
             plain.set_constraint()
             write_simulation(
-                self._potential,
+                self.potential,
                 plain,
                 folder,
                 temperature=temperature,

@@ -47,6 +47,7 @@ class LAMMPSEngine(Engine):
                 f"The {potential.config.architecture} model has no file of its own, which LAMMPS "
                 "reads; check it by the engine ase."
             )
+        self.potential = potential
         self.epsilon = torch.finfo(potential.dtype).eps
         self.cutoff, self.hops = potential.cutoff, potential.hops
         self._place = TemporaryDirectory(prefix="ladera-check-")

@@ -34,7 +34,7 @@ class OpenMMEngine(Engine):
     name = "openmm"
 
     def __init__(self, potential: Potential) -> None:
-        self._potential = potential
+        self.potential = potential
         self.epsilon = torch.finfo(potential.dtype).eps
         self.cutoff, self.hops = potential.cutoff, potential.hops
 
@@ -102,7 +102,7 @@ class OpenMMEngine(Engine):
     ) -> tuple[Any, Floats]:
         """A context of a structure, and the rotation (3, 3) by which it was turned for OpenMM."""
         topology, positions = topology_of(atoms)
-        own = force(self._potential, topology, total_charge=total_charge(atoms))
+        own = force(self.potential, topology, total_charge=total_charge(atoms))
         system = system_of(topology, own)
         for other in more:
             system.addForce(other)

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 DOUBLE: Final = float(np.finfo(np.float64).eps)
 LOST: Final = 1e3  # roundings that a model makes of one: three digits of its precision
-# Those that an atom's energy scatters by: sound models, by 1; published networks of metals, whose
-# last layers cancel, by 120 to 200 in double precision, where single precision would make 10^8.
-_SCATTER: Final = 100.0
-_SCATTER_DOUBLE: Final = 1000.0
+_SCATTER: Final = 10.0  # roundings of everything a model is made of, that an energy scatters by
 _SURE: Final = 4.0  # standard deviations of a sum that its rounding may be
 _LEAST: Final = 0.3  # eV/Angstrom, of forces that rounding is a share of
 _REACH: Final = 20.0  # Angstrom, over which forces make a virial, at the cutoff with its rounding
@@ -88,10 +85,10 @@ class Rounding:
     Each number may lose three digits of the precision e in which it is computed: forces 1000 e F
     with F the largest of them, or the virial of an atom over an Angstrom where forces cancel (at
     least 0.3 eV/Angstrom), energies F times an Angstrom for each atom, and what their sum in double
-    precision loses (:func:`summed`). The energy may scatter by a tenth of that for each atom, in
-    double precision by all of it, at random. Measured: atoms of all architectures, in both
-    precisions, in ASE, LAMMPS, OpenMM and
-    i-PI scatter by 0.1 to 1.4 e F, and sums by 0.1 to 0.8 roundings.
+    precision loses (:func:`summed`). The energy may scatter by ten roundings of positions, e F
+    times an Angstrom for each atom, and of parameters (:mod:`.conditioning`), at random. Measured,
+    in both precisions: 0.02 to 0.7 such roundings of all architectures, 1 to 4 of published
+    networks and of some with random coefficients; sums 0.1 to 0.8 of theirs.
     """
 
     energy: float  # eV
@@ -101,21 +98,29 @@ class Rounding:
     noise: float  # eV, standard deviation of the energy
 
     @classmethod
-    def of(cls, answer: Answer, atoms: Atoms, epsilon: float) -> Self:
-        """Of a structure, by what was said of it."""
+    def of(
+        cls, answer: Answer, atoms: Atoms, epsilon: float, conditioning: float | None = None
+    ) -> Self:
+        """Of a structure, by what was said of it.
+
+        ``conditioning`` (eV) is that of :func:`.conditioning.conditioning`. Without it the energy
+        may scatter by the three digits that numbers may lose.
+        """
         n = len(atoms)
         volume = atoms.cell.volume if atoms.cell.rank == 3 else math.inf
         virial = 0.0 if answer.stress is None else volume * largest(answer.stress) / n
         forces = LOST * epsilon * max(_LEAST, largest(answer.forces), virial)
         one = 0.0 if answer.energies is None else largest(answer.energies)
         of_sum = summed(n) * DOUBLE * max(abs(answer.energy), n * one)
-        scatter = _SCATTER if epsilon > DOUBLE else _SCATTER_DOUBLE
+        scatter = math.sqrt(n) * forces
+        if conditioning is not None:
+            scatter = _SCATTER * math.hypot(scatter / LOST, epsilon * conditioning)
         return cls(
             energy=n * forces + _SURE * of_sum,
             forces=forces,
             stress=n * forces * _REACH / volume,
             energies=forces + _SURE * summed(1) * DOUBLE * one,
-            noise=math.sqrt(n) * forces * scatter / LOST + of_sum,
+            noise=scatter + of_sum,
         )
 
     def compare(self, name: str, given: Answer, expected: Answer, note: str = "") -> Row:

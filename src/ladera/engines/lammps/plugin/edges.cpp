@@ -75,28 +75,40 @@ void PairLadera::make_room(int64_t n_atoms, int64_t n_edges)
 }
 
 // Write the edges of an atom of the list from `edge` on, and return where they end. All pairs are
-// written, but only those within the cutoff are stepped past: no branch to mispredict.
+// written, but only those within the cutoff are stepped past: no branch to mispredict. What the
+// loops read is at hand by names of their own, for the compiler cannot know that they do not write it.
 int64_t PairLadera::add_edges(int ii, int64_t edge)
 {
-  const int i = list->ilist[ii], row = row_of(ii), *type = atom->type;
-  const int *jlist = list->firstneigh[i];
-  const int64_t start = edge;
-  const double *x = atom->x[0], reach = model.cutoff * model.cutoff;
+  const int i = list->ilist[ii], n = list->numneigh[i], row = row_of(ii);
+  const int *__restrict jlist = list->firstneigh[i];
+  const double *__restrict x = atom->x[0];
   const double xi = x[3 * i], yi = x[3 * i + 1], zi = x[3 * i + 2];
-  int *end = ends.data();
-  double *vector = vectors.data();
-  for (int k = 0; k < list->numneigh[i]; k++) {
+  const double reach = model.cutoff * model.cutoff;
+  const int64_t start = edge;
+  int *__restrict end = ends.data();
+  double *__restrict vector = vectors.data() + 3 * start;
+  for (int k = 0; k < n; k++) {
     const int64_t j = jlist[k] & NEIGHMASK;
     const double dx = x[3 * j] - xi, dy = x[3 * j + 1] - yi, dz = x[3 * j + 2] - zi;
+    const int is_near = dx * dx + dy * dy + dz * dz < reach;
     end[edge] = j;
-    vector[3 * edge] = dx;
-    vector[3 * edge + 1] = dy;
-    vector[3 * edge + 2] = dz;
-    edge += dx * dx + dy * dy + dz * dz < reach;
+    vector[0] = dx;
+    vector[1] = dy;
+    vector[2] = dz;
+    edge += is_near;
+    vector += 3 * is_near;
   }
   std::fill(centers.begin() + start, centers.begin() + edge, row);
-  for (int64_t e = start; e < edge; e++)
-    neighbors[e] = is_portion ? count + map[type[end[e]]] : end[e];
+  int64_t *__restrict neighbor = neighbors.data();
+  if (!is_portion) {
+    for (int64_t e = start; e < edge; e++) neighbor[e] = end[e];
+  } else if (nelements == 1) {
+    std::fill(neighbor + start, neighbor + edge, count);
+  } else {
+    const int *__restrict type = atom->type, *__restrict element = map;
+    const int64_t first_of_elements = count;
+    for (int64_t e = start; e < edge; e++) neighbor[e] = first_of_elements + element[type[end[e]]];
+  }
   return edge;
 }
 

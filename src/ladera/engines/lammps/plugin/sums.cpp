@@ -51,14 +51,17 @@ void PairLadera::take_atoms()
 void PairLadera::take_edges()
 {
   if (count == 0) return;
-  double *f = atom->f[0];
+  const int *__restrict end = ends.data();
+  const double *__restrict gradients = atoms.gradients;
+  const double unit = energy_unit;
+  double *__restrict f = atom->f[0];
   for (int ii = first; ii < first + count; ii++) {
-    const int64_t i = list->ilist[ii], row = row_of(ii);
+    const int64_t i = list->ilist[ii], row = row_of(ii), stop = row_pointer[row + 1];
     double fx = 0.0, fy = 0.0, fz = 0.0;
-    for (int64_t e = row_pointer[row]; e < row_pointer[row + 1]; e++) {
-      const double *g = atoms.gradients + 3 * e;
-      const double gx = energy_unit * g[0], gy = energy_unit * g[1], gz = energy_unit * g[2];
-      double *fj = f + 3 * (int64_t) ends[e];
+    for (int64_t e = row_pointer[row]; e < stop; e++) {
+      const double *__restrict g = gradients + 3 * e;
+      const double gx = unit * g[0], gy = unit * g[1], gz = unit * g[2];
+      double *fj = f + 3 * (int64_t) end[e];
       fj[0] -= gx;
       fj[1] -= gy;
       fj[2] -= gz;
