@@ -161,7 +161,7 @@ def draw(rows: list[list[str]]) -> None:
             log_scale(panel, "x")
             panel.set_ylim(bottom=0)
             panel.margins(x=0.12)
-        panels[0].legend(fontsize=7)
+        panels[0].legend(fontsize=7, loc="lower left")
         with atomic_path(FIGURE) as path:
             figure.savefig(path, format="png", dpi=130)
     print(f"wrote {FIGURE.relative_to(ROOT)}")
