@@ -9,8 +9,8 @@ https://kellerjordan.github.io/posts/muon) makes all singular values of a step a
 
 with the factor for which the entries of a step have a root mean square of lr, whatever the shape
 (Liu et al., arXiv:2502.16982, with a factor of their own). Parameters of more than two dimensions
-are as many matrices; those of less are left to Adam. A matrix without a gradient, such as that of
-an element which the batch lacks, stays where it is.
+are as many matrices; those of less are left to Adam. A matrix whose gradient is zero, such as that
+of an element which the batch lacks, only decays.
 """
 
 from __future__ import annotations
