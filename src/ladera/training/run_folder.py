@@ -68,7 +68,7 @@ class RunFolder:
 
     @property
     def holds_run(self) -> bool:
-        """Whether there is a run to go on with; true before it writes what a new one would refuse."""
+        """Whether there is a run to go on with; true before it writes what a new one refuses."""
         return self.checkpoint.exists() or any(self.path.glob("member_*"))
 
     def require_new(self) -> None:
