@@ -24,7 +24,7 @@ from ladera.potential.heat_flux import HeatFlux
 from ladera.potential.memory import Fitting, MemoryWarning
 from ladera.properties import displacements, phonons
 from ladera.properties.strain_response import _Modes
-from ladera.properties.vibrations import _modes_of
+from ladera.properties.normal_modes import modes_of
 from ladera.simulation.guard import check_distances
 from ladera.structure import Structure
 from ladera.training.evaluation import evaluate_dataset
@@ -203,11 +203,11 @@ def test_a_hessian_takes_what_is_asked_for(monkeypatch, step) -> None:
     atoms = bulk("Ar", cubic=True, a=5.3).repeat(3)
     atoms.pbc = False
     atoms.calc = argon().calculator()
-    peak = traced(lambda: _modes_of(atoms, step))
+    peak = traced(lambda: modes_of(atoms, step))
     assert 0.5 * asked[-1] < peak < 1.2 * asked[-1]
     monkeypatch.setattr(machine, "memory", lambda: Memory(2**20, 2**20))
     with pytest.raises(TooLargeError, match=r"The Hessian of 108 atoms needs .*FixAtoms"):
-        _modes_of(atoms, step)
+        modes_of(atoms, step)
 
 
 def test_modes_for_elastic_constants_take_what_a_hessian_asks_for() -> None:

@@ -25,7 +25,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from ladera.arrays import Floats, Integers
 from ladera.errors import ConfigError, DataError
 from ladera.graph import Graph
+from ladera.molecules import Molecules
 from ladera.potential import Potential, Prediction
+from ladera.potential.moments import moments_of_molecules
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -104,8 +106,26 @@ def dipole_derivatives(potential: Potential, structure: Atoms | Graph) -> Floats
     """
     model, graph = _prepared(potential, structure)
     moves, prediction = _displaced(model, graph)
-    columns = [_slope(component, moves, again=True) for component in prediction.dipole[0]]
-    return torch.stack(columns).reshape(3, -1).T.detach().cpu().numpy()
+    return _slopes(prediction.dipole[0], moves)
+
+
+def moment_derivatives(
+    potential: Potential, structure: Atoms | Graph, molecules: Molecules
+) -> Floats:
+    """Derivatives of the dipole moment and the charges of whole molecules, (3 n_atoms, 3 + n), e.
+
+    The n ``molecules`` are those of the structure, which may be a cell; see
+    :mod:`ladera.potential.moments` for what is differentiated and what is refused.
+    """
+    model, graph = _prepared(potential, structure)
+    moves, prediction = _displaced(model, graph)
+    return _slopes(moments_of_molecules(prediction, molecules)[0], moves)
+
+
+def _slopes(values: Tensor, moves: Tensor) -> Floats:
+    """Derivatives of ``values`` (n,) by the displacements of the atoms, (3 n_atoms, n)."""
+    columns = [_slope(value, moves, again=True) for value in values]
+    return torch.stack(columns).reshape(len(values), -1).T.detach().cpu().numpy()
 
 
 def strain_derivatives(potential: Potential, structure: Atoms | Graph) -> tuple[Floats, Floats]:

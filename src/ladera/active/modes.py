@@ -10,7 +10,7 @@ from ladera.data.frame import Frame
 from ladera.errors import SimulationError
 from ladera.potential import Potential
 from ladera.properties.displacements import derivatives
-from ladera.properties.vibrations import WAVENUMBER
+from ladera.properties.normal_modes import WAVENUMBER
 from ladera.simulation.relaxation import relax
 from ladera.units import BOLTZMANN
 

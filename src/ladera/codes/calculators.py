@@ -62,6 +62,7 @@ class CalculatorPotential(Potential):
     hops = None
     slow_hessian = True
     storable = False
+    moments_of_atoms = False
 
     def __init__(self, calculator: Any, config: CalculatorConfig) -> None:
         super().__init__(config)
@@ -94,7 +95,7 @@ class CalculatorPotential(Potential):
             torch.from_numpy(np.concatenate(parts)) for parts in zip(*answers, strict=True)
         )
         atomic: dict[Quantity, Tensor] = {}
-        if CHARGES in self.gives:
+        if CHARGES in self.gives or DIPOLE in self.gives:  # with charges a cell has no dipole
             atomic[CHARGES] = charges
         if DIPOLE in self.gives:
             atomic[ATOMIC_DIPOLES] = dipoles

@@ -94,6 +94,7 @@ class Corrected(Potential):
         self.slow_hessian, self.differentiable = base.slow_hessian, base.differentiable
         self.partitions_energy, self.storable = base.partitions_energy, base.storable
         self.partly_periodic = base.partly_periodic
+        self.moments_of_atoms = base.moments_of_atoms
         self.provenance = base.provenance
 
     @property

@@ -149,6 +149,7 @@ class Committee(Potential):
         self.differentiable = all(member.differentiable for member in members)
         self.partitions_energy = all(member.partitions_energy for member in members)
         self.partly_periodic = all(member.partly_periodic for member in members)
+        self.moments_of_atoms = all(member.moments_of_atoms for member in members)
         self.storable = all(member.storable for member in members)
         self.gives = tuple(
             quantity

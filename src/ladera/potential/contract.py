@@ -66,6 +66,7 @@ class Potential(nn.Module, ABC):
     partitions_energy: bool = True  # whether the energies of single atoms mean something
     partly_periodic: bool = True  # whether it takes films and wires, open along some directions
     storable: bool = True  # whether a model file can hold it
+    moments_of_atoms: bool = True  # whether a dipole is made of what it says of the atoms
     gives: tuple[Quantity, ...] = (ENERGY, FORCES, STRESS)  # what its predictions hold
     active_set: ActiveSet | None = None  # of the atoms it was trained on, if that is known
 

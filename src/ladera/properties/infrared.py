@@ -1,9 +1,9 @@
-"""The harmonic infrared spectrum of a molecule, and beside it a measured one."""
+"""The harmonic infrared spectrum of a molecule or its crystal, and beside it a measured one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
@@ -14,11 +14,21 @@ from ladera.arrays import Floats
 from ladera.errors import PropertyError
 from ladera.plotting import FAINT, PALETTE, axes, style
 from ladera.properties.experiment import MeasuredSpectrum, comparison
+from ladera.properties.marks import Marks, draw_marks, marks_table
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import with_spread
-from ladera.properties.vibrations import mode_motion, mode_order, vibrations
+from ladera.properties.vibrations import (
+    Vibrations,
+    light_notes,
+    mode_motion,
+    mode_order,
+    vibrations,
+)
 from ladera.tables import Cell, Column, Number, Table
+
+if TYPE_CHECKING:
+    from ladera.loading import ModelLike
 
 Shape = Literal["lorentzian", "gaussian"]
 
@@ -30,8 +40,9 @@ class Infrared(Result):
     kind: ClassVar[str] = "infrared"
     title: ClassVar[str] = "Infrared spectrum"
     caption: ClassVar[str] = (
-        "The spectrum, with a mark below it for each mode; a measured one is dashed and drawn "
-        "as high."
+        "The spectrum (of a cell, of its modes at the zone's centre, without the splitting of "
+        "longitudinal and transverse ones), with a mark below it for each mode; a measured one is "
+        "dashed and drawn as high, bands that were measured are dotted."
     )
 
     symbols: tuple[str, ...]
@@ -50,6 +61,12 @@ class Infrared(Result):
     measured: Floats = quantity()  # (n_measured,), absorbance, at most one
     source: str = ""  # of the measured spectrum
     derivatives: str = "central differences"  # how Hessian and dipole derivatives were made
+    dipoles: str = ""  # how those of the dipole were made, where that is said apart
+    of_cell: str = ""  # what is to be known of the intensities of a cell
+    charge_flow: float = quantity(default=0.0)  # that is left out; see ladera.properties.dipoles
+    marks: Floats = quantity("cm^-1", default_factory=lambda: np.empty(0))  # (n_marks,), measured
+    mark_labels: tuple[str, ...] = ()
+    mark_peaks: Floats = quantity("cm^-1", default_factory=lambda: np.empty(0))  # computed
 
     @property
     def shifts(self) -> Floats:
@@ -86,14 +103,18 @@ class Infrared(Result):
                 found = (float(each[i]) for each in (self.observed, self.shifts))
                 row += [Number(value, instead="not matched") for value in found]
             rows.append(tuple(row))
-        return Table(tuple(columns), tuple(rows))
+        notes = light_notes(self.dipoles, self.of_cell, self.charge_flow)
+        return Table(tuple(columns), tuple(rows), notes=notes)
 
     def tables(self) -> tuple[Table, ...]:
-        """The modes, and how far they are from what was measured."""
-        if not len(self.measured):
-            return (self.table(),)
-        found = comparison(self.source, self.shifts, self.unmatched)
-        return self.table(), Table.of_one(*found, name="comparison")
+        """The modes, how far they are from what was measured, and the bands that were marked."""
+        found = [self.table()]
+        if len(self.marks):
+            found.append(marks_table(self.marks, self.mark_labels, self.mark_peaks))
+        if len(self.measured):
+            compared = comparison(self.source, self.shifts, self.unmatched)
+            found.append(Table.of_one(*compared, name="comparison"))
+        return tuple(found)
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Spectrum with a line for each mode; the measured one dashed, as high as it."""
@@ -108,6 +129,7 @@ class Infrared(Result):
                 curve = MeasuredSpectrum(self.measured_wavenumbers, self.measured, self.source)
                 curve.draw(panel, self.height_of_measured)
                 panel.legend()
+            draw_marks(panel, self.marks, self.mark_labels, 1.06 * top)
             bands = self.scale * self.frequencies[self.frequencies > 0]
             panel.plot(bands, np.full(len(bands), -0.03 * top), "|", color=FAINT, ms=6)
             panel.set(xlabel="wavenumber (cm⁻¹)", ylabel="absorption (km/mol cm)")
@@ -142,8 +164,11 @@ def infrared(
     shape: Shape = "lorentzian",
     width: float = 10.0,
     measured: MeasuredSpectrum | None = None,
+    marks: Marks | None = None,
+    dipoles: ModelLike | None = None,
+    vacuum: bool = False,
 ) -> Infrared:
-    r"""Harmonic frequencies and intensities of a relaxed molecule, as a spectrum.
+    r"""Harmonic frequencies and intensities of a relaxed molecule or its crystal, as a spectrum.
 
     ::
 
@@ -154,20 +179,27 @@ def infrared(
     with the frequencies v_s and intensities I_s of :func:`ladera.properties.vibrations.vibrations`
     (derivatives of the model, or differences with ``step`` in Angstrom) and the full width at half
     maximum w, ``width`` (cm^-1). The peaks of a ``measured`` spectrum are given to modes so that
-    the sum of the squared shifts is least, none farther than 8 %.
+    the sum of the squared shifts is least, none farther than 8 %; those of ``marks`` in the same
+    way to peaks of the broadened spectrum. ``dipoles`` and ``vacuum`` say whose dipoles they are
+    and whether of each molecule by itself; of a cell the modes are those at the zone's centre, and
+    intensities are per cell.
 
     Raises PropertyError as vibrations does, for a calculator without a dipole among others.
     """
     for name, value, unit in (("scale", scale, ""), ("width", width, " cm^-1")):
         if not 0 < value < np.inf:
             raise PropertyError.of(name, f"{value:g}{unit}", "it must be finite and above zero")
-    harmonic = vibrations.__wrapped__(atoms, step=step, infrared=True)  # type: ignore[attr-defined]
+    harmonic: Vibrations = vibrations.__wrapped__(  # type: ignore[attr-defined]
+        atoms, step=step, infrared=True, dipoles=dipoles, vacuum=vacuum
+    )
     bands = scale * harmonic.frequencies
     end = 1.1 * max(float(bands.max()), 1000.0)
     if measured is not None:
         end = max(end, float(measured.wavenumbers[-1]))
     grid = np.arange(0.0, min(end, 6000.0), min(1.0, width / 10))
     real = bands > 0
+    absorption = broadened(grid, bands[real], harmonic.intensities[real], shape, width)
+    marks = marks or Marks(np.empty(0), ())
     observed: Floats = np.full(len(bands), np.nan)
     unmatched: Floats = np.empty(0)
     if measured is not None:
@@ -182,13 +214,19 @@ def infrared(
         shape=shape,
         width=width,
         wavenumbers=grid,
-        absorption=broadened(grid, bands[real], harmonic.intensities[real], shape, width),
+        absorption=absorption,
         observed=observed,
         unmatched=unmatched,
         measured_wavenumbers=np.empty(0) if measured is None else measured.wavenumbers,
         measured=np.empty(0) if measured is None else measured.absorbance,
         source="" if measured is None else measured.source,
         derivatives=harmonic.derivatives,
+        dipoles=harmonic.dipoles,
+        of_cell=harmonic.of_cell,
+        charge_flow=harmonic.charge_flow,
+        marks=marks.wavenumbers,
+        mark_labels=marks.labels,
+        mark_peaks=marks.peaks(grid, absorption),
     )
 
 

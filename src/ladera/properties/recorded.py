@@ -24,6 +24,7 @@ from ladera import arguments, provenance
 from ladera.identity import describe_model, describe_structure
 from ladera.potential import LaderaCalculator, Potential
 from ladera.properties.experiment import MeasuredSpectrum
+from ladera.properties.marks import Marks
 from ladera.properties.result import Result
 from ladera.properties.trajectory import Trajectory
 
@@ -72,10 +73,10 @@ def _describe(arguments: Mapping[str, Any]) -> dict[str, Any]:
                 record.setdefault("data", {"trajectories": []})
                 record["data"]["trajectories"] += [_trajectory(part) for part in parts]
             case [Potential()]:
-                record["model"] = describe_model(parts[0])
+                record["model" if "model" not in record else name] = describe_model(parts[0])
             case [Result(), *_]:
                 record["results"] = [dict(part.provenance) for part in parts]
-            case [MeasuredSpectrum()]:
+            case [MeasuredSpectrum() | Marks()]:
                 record[name] = {"files": provenance.files_of(parts[0].hash)}
             case _ if not callable(value):
                 record["settings"][name] = _setting(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from ase import Atoms, units
@@ -14,7 +14,9 @@ from scipy.optimize import linear_sum_assignment
 from ladera.arrays import Floats, Integers
 from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
-from ladera.properties.displacements import Derivatives, derivatives, has_dipole, no_dipole
+from ladera.properties.dipoles import Dipoles, dipoles_of, left_out
+from ladera.properties.displacements import no_dipole
+from ladera.properties.normal_modes import Modes, modes_of
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.structures import require_molecule, require_relaxed, with_spread
@@ -27,22 +29,21 @@ from ladera.properties.thermochemistry import (
     require_thermochemistry,
     vibrations_alone,
 )
-from ladera.simulation.held import inner_motions, is_held, is_linear, require_honoured
+from ladera.simulation.held import is_held, require_honoured
+from ladera.structure import Structure
 from ladera.tables import Cell, Column, Number, Table
-from ladera.units import FEMTOSECOND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ladera.loading import ModelLike
 
-# sqrt(eV / Angstrom^2 / amu), which is 1 / ASE's unit of time, as a wavenumber in cm^-1.
-WAVENUMBER: Final = float(FEMTOSECOND * 1e15 / (2 * np.pi * units._c * 100))
+
 # N_A / (12 epsilon_0 c^2) e^2 / amu, in km/mol.
 INTENSITY: Final = float(
     units._Nav * units._e**2 / (12 * units._eps0 * units._c**2 * units._amu) / 1000
 )
 FRAMES_OF_A_MODE: Final = 12
-_NEARLY_LINEAR: Final = 0.1  # of the length: what soft bends may leave beside the line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +53,8 @@ class Vibrations(Result):
     kind: ClassVar[str] = "vibrations"
     title: ClassVar[str] = "Vibrations"
     caption: ClassVar[str] = (
-        "A line for each mode, as high as its infrared intensity where that is known; "
-        "imaginary modes are dashed, left of zero."
+        "A line for each mode, as high as its infrared intensity where that is known (of a cell, at "
+        "the zone's centre); imaginary modes are dashed, left of zero."
     )
 
     symbols: tuple[str, ...]
@@ -79,6 +80,9 @@ class Vibrations(Result):
     quasi_rrho: str = ""  # how soft modes were treated in the following
     quasi_entropy: Floats = quantity("eV/K", default_factory=lambda: np.empty(0))
     quasi_free_energy_correction: Floats = quantity("eV", default_factory=lambda: np.empty(0))
+    dipoles: str = ""  # how the dipole derivatives were made, where that is said apart
+    of_cell: str = ""  # what is to be known of the intensities of a cell
+    charge_flow: float = quantity(default=0.0)  # that is left out; see ladera.properties.dipoles
 
     @property
     def imaginary(self) -> Floats:
@@ -100,7 +104,8 @@ class Vibrations(Result):
             row: list[Cell] = [float(i + 1), self.number("frequencies", i, note=imaginary)]
             row.append(self.number("reduced_masses", i))
             rows.append((*row, *([self.number("intensities", i)] if light else [])))
-        return Table(tuple(columns), tuple(rows))
+        notes = light_notes(self.dipoles, self.of_cell, self.charge_flow)
+        return Table(tuple(columns), tuple(rows), notes=notes)
 
     def tables(self) -> tuple[Table, ...]:
         """The modes, the thermochemistry, and what it is of."""
@@ -197,6 +202,17 @@ class Vibrations(Result):
         return mode_motion(self.symbols, self.positions, self.modes, self.frequencies)
 
 
+def light_notes(dipoles: str, of_cell: str, charge_flow: float) -> tuple[str, ...]:
+    """What a table of intensities says below: where dipoles are from, and what a cell leaves out."""
+    words = [f"Dipoles: {dipoles}."] * bool(dipoles) + [of_cell] * bool(of_cell)
+    if charge_flow:
+        words.append(
+            "Left out is charge that flows between molecules, at most "
+            f"{100 * charge_flow:.2g} % of how the dipole changes."
+        )
+    return tuple(words)
+
+
 def mode_order(symbols: Sequence[str], modes: Floats, others: Floats) -> Integers:
     """Which of the ``others`` is each of the ``modes`` (n_modes, n_atoms, 3), by their overlap.
 
@@ -241,6 +257,8 @@ def vibrations(
     spin: float = 0.0,
     quasi_rrho: QuasiRRHO = "grimme",
     infrared: bool = False,
+    dipoles: ModelLike | None = None,
+    vacuum: bool = False,
 ) -> Vibrations:
     """Normal modes of a relaxed molecule, or of what is not held, in the harmonic approximation.
 
@@ -268,20 +286,26 @@ def vibrations(
         I_s = N_A / (12 epsilon_0 c^2) |d mu / d Q_s|^2,
         d mu / d Q_s = sum_a d mu / d x_a e_as / sqrt(m_a)
 
+    and in a cell, all of whose images move alike, they are per cell: of a molecular crystal, whose
+    three translations are projected out, the infrared modes at the zone's centre, without the
+    splitting of longitudinal and transverse ones (:mod:`ladera.properties.born_charges` has it).
+    The dipole of a cell is that of its molecules, kept whole (:mod:`ladera.potential.moments`).
+    Dipoles may be those of another model, ASE calculator or "xtb", ``dipoles``, which knows them;
+    a calculator is asked for each molecule by itself, as with ``vacuum`` every model is: what
+    molecules do to each other is then left out of the intensities.
+
     A molecule is linear if its atoms are on a line, or will be where the forces that are left lead.
 
-    Raises PropertyError for a crystal of which nothing is held, a single atom, a structure that is
-    not relaxed or has nothing left to vibrate, for constraints of other kinds, options that no gas
-    has, and, with ``infrared``, for a calculator without a dipole and a periodic structure.
+    Raises PropertyError for a crystal of which nothing is held and no spectrum is asked, a single
+    atom, a structure that is not relaxed or has nothing left to vibrate, for constraints of other
+    kinds, options that no gas has, and, with ``infrared``, for a calculator without a dipole;
+    NetworkError for a cell through which bonds run, of a model with charges, and DataError for ions.
     """
     require_thermochemistry(temperatures, symmetry_number, spin, quasi_rrho)
     _require_vibrating(atoms, step, infrared)
-    modes = _modes_of(atoms, step)
-    intensities = np.empty(0)
-    if infrared:
-        if modes.slopes.dipole is None:
-            raise no_dipole(atoms)
-        intensities = INTENSITY * ((modes.slopes.dipole.T @ modes.moves) ** 2).sum(axis=0)
+    light = dipoles_of(atoms, dipoles, vacuum) if infrared else None
+    modes = modes_of(atoms, step)
+    found = _intensities(atoms, modes, light, step) if infrared else {}
     frequencies, lengths = modes.frequencies, np.linalg.norm(modes.moves, axis=0)
     heat = Thermochemistry.of(
         vibrations_alone(frequencies)
@@ -298,7 +322,6 @@ def vibrations(
         frequencies=frequencies,
         reduced_masses=1 / lengths**2,
         modes=(modes.moves / lengths).T.reshape(-1, len(atoms), 3),
-        intensities=intensities,
         zero_point_energy=float(frequencies[frequencies > 0].sum() * units.invcm / 2),
         temperatures=np.array(temperatures, dtype=float),
         enthalpy=energy + heat.enthalpy,
@@ -315,86 +338,41 @@ def vibrations(
         quasi_rrho=quasi_rrho,
         quasi_entropy=heat.quasi_entropy,
         quasi_free_energy_correction=heat.quasi_free_energy,
+        **({"intensities": np.empty(0)} | found),
     )
 
 
-@dataclass(frozen=True)
-class _Modes:
-    """Eigenvectors of the Hessian of what is free to move."""
-
-    slopes: Derivatives
-    frequencies: Floats  # (n_modes,), cm^-1, negative where imaginary
-    moves: Floats  # (3 n_atoms, n_modes), e / sqrt(m)
-    held: bool
-    linear: bool
-
-
-def _modes_of(atoms: Atoms, step: float | None) -> _Modes:
-    """Normal modes without translations and rotations, or of what is not held."""
-    held, linear = is_held(atoms) or bool(atoms.pbc.any()), False
-    masses = np.repeat(atoms.get_masses(), 3)
-    if held:
-        inside = inner_motions(atoms)
-        if not inside.size:
-            raise PropertyError("All atoms are held, so nothing vibrates; hold fewer of them.")
-        slopes = derivatives(atoms, step, np.abs(inside).max(axis=1) > 1e-9)
-    else:
-        slopes = derivatives(atoms, step)
-    dynamical = slopes.hessian / np.sqrt(np.outer(masses, masses))
-    if not held:
-        linear = _is_linear_at_rest(atoms, dynamical)
-        inside = _inner_space(atoms, linear)
-    eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
-    frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * WAVENUMBER
-    moves = inside @ vectors / np.sqrt(masses)[:, None]
-    return _Modes(slopes, frequencies, moves, held, linear)
+def _intensities(
+    atoms: Atoms, modes: Modes, light: Dipoles | None, step: float | None
+) -> dict[str, Any]:
+    """The fields of :class:`Vibrations` about intensities; the calculator's own without ``light``."""
+    if light is None:
+        if modes.slopes.dipole is None:
+            raise no_dipole(atoms)
+        return {"intensities": INTENSITY * ((modes.slopes.dipole.T @ modes.moves) ** 2).sum(axis=0)}
+    slopes = light.slopes(Structure.from_atoms(atoms), step)
+    molecules, inside = light.molecules, "its atoms"
+    if molecules is not None:
+        inside = f"{molecules.count} molecule{'s' * (molecules.count > 1)}"
+    of_cell = (
+        f"Intensities are per cell ({inside}), of modes at the zone's centre without the splitting "
+        "of longitudinal and transverse ones."
+    )
+    return {
+        "intensities": INTENSITY * ((slopes.dipole.T @ modes.moves) ** 2).sum(axis=0),
+        "dipoles": slopes.words,
+        "of_cell": of_cell if atoms.pbc.any() else "",
+        "charge_flow": left_out(atoms, molecules, slopes, modes.moves),
+    }
 
 
 def _require_vibrating(atoms: Atoms, step: float | None, infrared: bool) -> None:
     """Refuse what has no vibrations or no intensities, before the work."""
     if step is not None and not step > 0:
         raise PropertyError.of("step", f"{step:g} Angstrom", "it must be above zero, such as 0.01")
-    if infrared:
-        require_molecule(atoms, "An infrared intensity")
-    elif atoms.pbc.all() and not is_held(atoms):
+    if atoms.pbc.all() and not (infrared or is_held(atoms)):
         require_molecule(atoms, "A vibration without anything held")
     if len(atoms) < 2 and not atoms.pbc.any():
         raise PropertyError("One atom does not vibrate; give a molecule.")
-    if infrared and not has_dipole(atoms):
-        raise no_dipole(atoms)
     require_honoured(atoms, "vibrations", PropertyError)
     require_relaxed(atoms, cell=False)
-
-
-def _inner_space(atoms: Atoms, linear: bool) -> Floats:
-    """Orthonormal mass-weighted coordinates without translations and rotations.
-
-    (3 n_atoms, 3 n_atoms - 6), or - 5 for a linear molecule.
-    """
-    roots = np.sqrt(atoms.get_masses())[:, None]
-    centred = atoms.positions - atoms.get_center_of_mass()
-    outer = [roots * np.eye(3)[i] for i in range(3)]
-    outer += [roots * np.cross(np.eye(3)[i], centred) for i in range(3)]
-    basis, _, _ = np.linalg.svd(np.array([move.ravel() for move in outer]).T)
-    inner: Floats = basis[:, 5 if linear else 6 :]
-    return inner
-
-
-def _is_linear_at_rest(atoms: Atoms, dynamical: Floats) -> bool:
-    """Whether a molecule is linear where its forces lead, r + H^-1 F.
-
-    What counts as relaxed may stand far beside the line when bends are soft. The small rotation
-    about the line is then one of them, of another frequency than zero.
-    """
-    centred = atoms.positions - atoms.positions.mean(axis=0)
-    sizes = np.linalg.svd(centred, compute_uv=False)
-    if is_linear(atoms.positions) or sizes[1] > _NEARLY_LINEAR * sizes[0]:
-        return is_linear(atoms.positions)
-    roots = np.sqrt(atoms.get_masses())[:, None]
-    inside = _inner_space(atoms, linear=True)
-    eigenvalues, vectors = np.linalg.eigh(inside.T @ dynamical @ inside)
-    stiff = np.abs(eigenvalues) > 1e-6 * np.abs(eigenvalues).max()
-    modes = inside @ vectors[:, stiff]
-    forces = (atoms.get_forces(apply_constraint=False) / roots).ravel()
-    steps = modes @ ((modes.T @ forces) / eigenvalues[stiff])
-    return is_linear(atoms.positions + steps.reshape(-1, 3) / roots)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import chemical_symbols
 from ase.geometry import find_mic
 
-from ladera.graph import Graph
+from ladera.molecules import bonds
+from ladera.structure import Structure
 from ladera.symmetry import symmetry_dataset
 from ladera.units import GIGAPASCAL
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("quantity", "before", "after", "change")
 SYMMETRY_TOLERANCE: Final = 0.01  # Angstrom
-_BOND: Final = 1.25  # sums of covalent radii that a bond may be long
-_LONGEST_BOND: Final = 4.0  # Angstrom
 
 Row = tuple[str, str, str, str]
 
@@ -71,13 +70,9 @@ def _cell_rows(before: Atoms, after: Atoms) -> Iterator[Row]:
 
 def _bond_rows(before: Atoms, after: Atoms) -> Iterator[Row]:
     """Mean lengths of the bonds that the structure begins with, by their elements."""
-    radii = covalent_radii[before.numbers]
-    graph = Graph.from_atoms(before, min(_LONGEST_BOND, _BOND * 2 * float(radii.max())))
-    i, j = graph.centers.numpy(), graph.neighbors.numpy()
-    lengths = np.linalg.norm(graph.vectors.numpy(), axis=1)
-    bonded = (i <= j) & (lengths < _BOND * (radii[i] + radii[j]))
-    shifts = graph.shifts.numpy()[bonded]
-    i, j, lengths = i[bonded], j[bonded], lengths[bonded]
+    found = bonds(Structure.from_atoms(before))
+    one_way = found.first <= found.second
+    i, j, shifts, lengths = (each[one_way] for each in found)
     moved = after.positions[j] - after.positions[i] + shifts @ after.cell.array
     longer = np.linalg.norm(moved, axis=1)
     kinds = np.sort(np.stack([before.numbers[i], before.numbers[j]], axis=1), axis=1)

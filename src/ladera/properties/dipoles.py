@@ -1,0 +1,250 @@
+"""Dipole moments of cells and molecules: of the model of the forces or of another, or piecewise."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.geometry import get_distances
+
+from ladera.curvature import dipole_derivatives, moment_derivatives
+from ladera.errors import ConfigError, PropertyError
+from ladera.graph import Graph
+from ladera.loading import ModelLike, as_potential, load
+from ladera.molecules import Molecules
+from ladera.potential import Potential, evaluate
+from ladera.potential.moments import moments_of_molecules
+from ladera.progress import track
+from ladera.properties.displacements import has_dipole, no_dipole
+from ladera.quantities import CHARGES, DIPOLE
+from ladera.simulation.preparation import check_species
+from ladera.structure import Structure, StructureWarning
+
+if TYPE_CHECKING:
+    from ladera.arrays import Floats
+    from ladera.properties.trajectory import Trajectory
+
+XTB: Final = "xtb"  # the name of GFN2-xTB
+LARGEST_PART: Final = 0.1  # of the slopes of the dipole, that may be left out without a warning
+_TIGHT: Final = 0.01  # accuracy of tblite: derivatives of a dipole ask for more than energies do
+_STEP: Final = 0.005  # Angstrom, of the differences of what torch cannot follow
+_ATOMS_AT_ONCE: Final = 4000
+
+
+@dataclass(frozen=True)
+class DipoleSlopes:
+    """How the dipole of a structure changes with the places of its atoms."""
+
+    dipole: Floats  # (3 n_atoms, 3), d mu / d x, e
+    charges: Floats  # (3 n_atoms, n_molecules), d Q_M / d x, e/Angstrom; no columns without charges
+    words: str  # how they were made
+
+
+class Dipoles(Protocol):
+    """What gives dipoles of a structure and of others with the same atoms."""
+
+    molecules: Molecules | None
+
+    def at(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
+        """Dipoles (n, 3), e*Angstrom, with ``positions`` (n, n_atoms, 3) in ``cells`` (n, 3, 3)."""
+        ...
+
+    def slopes(self, structure: Structure, step: float | None) -> DipoleSlopes:
+        """Exact where torch can follow the potential, else differences (0.005 Angstrom)."""
+        ...
+
+
+@dataclass(frozen=True)
+class WholeDipoles:
+    """What a potential says of the whole: in a cell, with charges, of ``molecules`` kept whole.
+
+    See :mod:`ladera.potential.moments`; without molecules it is the dipole of an open structure, or
+    the sum of the atomic dipoles in a cell of a model without charges.
+    """
+
+    potential: Potential
+    molecules: Molecules | None
+
+    def at(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
+        """See :class:`Dipoles`."""
+        return self._moments(structure, positions, cells)[:, :3]
+
+    def slopes(self, structure: Structure, step: float | None) -> DipoleSlopes:
+        """See :class:`Dipoles`."""
+        if self.potential.differentiable:
+            graph = Graph.of(structure, self.potential.cutoff)
+            if self.molecules is None:
+                found = dipole_derivatives(self.potential, graph)
+                return DipoleSlopes(found, found[:, 3:], "derivatives of the model")
+            found = moment_derivatives(self.potential, graph, self.molecules)
+            words = "derivatives of the model, molecules kept whole"
+            return DipoleSlopes(found[:, :3], found[:, 3:], words)
+        step, size = step or _STEP, structure.positions.size
+        moves = step * np.eye(size).reshape(size, -1, 3)
+        positions = structure.positions + np.concatenate([moves, -moves])
+        cells = np.broadcast_to(structure.cell, (2 * size, 3, 3))
+        up, down = np.split(self._moments(structure, positions, cells), 2)
+        found = (up - down) / (2 * step)
+        return DipoleSlopes(found[:, :3], found[:, 3:], f"central differences, {step:g} Å")
+
+    def _moments(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
+        """Dipoles, and the charges of the molecules where there are some, (n, 3 + n_molecules)."""
+        found = []
+        count = max(1, _ATOMS_AT_ONCE // len(structure.numbers))
+        for start in track(range(0, len(positions), count), "dipoles"):
+            part = slice(start, start + count)
+            graphs = [
+                Graph.of(structure._replace(positions=places, cell=cell), self.potential.cutoff)
+                for places, cell in zip(positions[part], cells[part], strict=True)
+            ]
+            with torch.no_grad():
+                said = evaluate(self.potential, Graph.batch(graphs), gradients=False)
+                found.append(
+                    said.dipole
+                    if self.molecules is None
+                    else moments_of_molecules(said, self.molecules)
+                )
+        moments: Floats = torch.cat(found).cpu().numpy()
+        return moments
+
+
+@dataclass(frozen=True)
+class SeparateDipoles:
+    """The sum of what a potential says of each molecule by itself, whole and in vacuum.
+
+    What the molecules do to each other is left out: fields, and charge in hydrogen bonds. An atom
+    moves the dipole of its own molecule alone, so that differences take 6 n_atoms dipoles of single
+    molecules; along the modes of the cell they would be two of every molecule for each mode.
+    """
+
+    potential: Potential
+    molecules: Molecules
+
+    def at(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
+        """See :class:`Dipoles`."""
+        whole = self.molecules.whole(positions, cells)
+        total = np.zeros((len(positions), 3))
+        for k in track(range(self.molecules.count), "molecules"):
+            atoms = self.molecules.atoms(k)
+            alone = Structure.of(structure.numbers[atoms], whole[0, atoms], np.zeros((3, 3)), False)
+            total += WholeDipoles(self.potential, None).at(alone, whole[:, atoms], 0 * cells)
+        return total
+
+    def slopes(self, structure: Structure, step: float | None) -> DipoleSlopes:
+        """See :class:`Dipoles`."""
+        whole = self.molecules.whole(structure.positions, structure.cell)
+        slopes, words = np.zeros((*whole.shape, 3)), ""
+        for k in track(range(self.molecules.count), "molecules"):
+            atoms = self.molecules.atoms(k)
+            alone = Structure.of(structure.numbers[atoms], whole[atoms], np.zeros((3, 3)), False)
+            part = WholeDipoles(self.potential, None).slopes(alone, step)
+            slopes[atoms], words = part.dipole.reshape(-1, 3, 3), part.words
+        words += ", of each molecule by itself in vacuum"
+        return DipoleSlopes(slopes.reshape(-1, 3), np.empty((slopes.size // 3, 0)), words)
+
+
+def dipoles_of(atoms: Atoms, source: ModelLike | None, vacuum: bool) -> Dipoles | None:
+    """Where the dipoles of a structure come from; None: its own calculator, of the open structure.
+
+    ``source`` is another model, an ASE calculator or "xtb"; a calculator has no dipole of a cell
+    and is asked for each molecule by itself, as with ``vacuum`` every model is. Raises
+    PropertyError for what has no dipole, and NetworkError where molecules are needed and bonds run
+    through the cell.
+    """
+    in_cell = bool(atoms.pbc.any())
+    if source is None and not has_dipole(atoms):
+        raise no_dipole(atoms)
+    if source is None and not vacuum and not in_cell:
+        return None
+    potential = as_potential(atoms.calc) if source is None else _of_source(source)
+    if DIPOLE not in potential.gives:
+        raise PropertyError(
+            f"The dipoles are to come from {potential.config.architecture}, which gives none; "
+            "take a model or a calculator with a dipole, such as xtb."
+        )
+    check_species(atoms, potential)
+    structure = Structure.from_atoms(atoms)
+    if vacuum or (in_cell and not potential.moments_of_atoms):
+        if source is None and not vacuum:
+            raise PropertyError(
+                "The calculator gives no dipole of a cell; take those of its molecules, each by "
+                "itself, with --vacuum (vacuum=True in Python), which leaves out what they do to "
+                "each other."
+            )
+        if structure.total_charge:
+            raise PropertyError(
+                f"The structure has a charge of {structure.total_charge:+g} e, and nothing says "
+                "which of its molecules has it; in vacuum all of them are taken for neutral."
+            )
+        return SeparateDipoles(potential, Molecules.of(structure))
+    needed = in_cell and CHARGES in potential.gives
+    return WholeDipoles(potential, Molecules.of(structure) if needed else None)
+
+
+def _of_source(source: ModelLike) -> Potential:
+    """The potential of a model, a calculator or the name xtb."""
+    if source != XTB:
+        return as_potential(source)
+    options = {"method": "GFN2-xTB", "accuracy": _TIGHT, "verbosity": 0}
+    try:
+        return load("tblite.ase:TBLite", options=options)
+    except ConfigError as error:
+        raise ConfigError(f"Dipoles of xtb are made by tblite; pip install ladera[xtb]. {error}") from error
+
+
+def along(trajectory: Trajectory, source: ModelLike, vacuum: bool = False) -> Trajectory:
+    """A trajectory with the dipoles of ``source``, see :func:`dipoles_of`.
+
+    Molecules are those of the first frame, and its atoms keep their images: what is bonded stays so
+    and positions run on through the faces of the cell. Raises as :func:`dipoles_of` does.
+    """
+    first = Atoms(
+        trajectory.numbers,
+        trajectory.positions[0],
+        cell=trajectory.cells[0],
+        pbc=trajectory.cells[0].any(axis=1),
+    )
+    dipoles = dipoles_of(first, source, vacuum)
+    if dipoles is None:  # not with a source
+        return trajectory
+    structure = Structure.from_atoms(first)
+    return replace(
+        trajectory, dipoles=dipoles.at(structure, trajectory.positions, trajectory.cells)
+    )
+
+
+def left_out(atoms: Atoms, molecules: Molecules | None, slopes: DipoleSlopes, moves: Floats) -> float:
+    r"""What charge that flows between molecules would add, as a part of the slopes of the dipole.
+
+        sqrt( sum_s j_s^2 / sum_s |d mu / d Q_s|^2 ),    j_s = d / 2 sum_M |d Q_M / d Q_s|
+
+    ``moves`` (3 n_atoms, n_modes) are the modes s and d is the mean distance from the centre of a
+    molecule to that of the nearest other one: the charges Q_M of
+    :func:`ladera.potential.moments.moments_of_molecules`, which their molecules do not keep, go no
+    farther, all in one direction. It is 0 for one molecule, where such flow cannot be seen. Warns
+    (StructureWarning) above a tenth.
+    """
+    if molecules is None or molecules.count < 2 or slopes.charges.shape[1] < 2:
+        return 0.0
+    whole = molecules.whole(atoms.positions, atoms.cell.array)
+    counts = np.bincount(molecules.index)[:, None]
+    sums = np.zeros((molecules.count, 3))
+    np.add.at(sums, molecules.index, whole)
+    _, apart = get_distances(sums / counts, cell=atoms.cell, pbc=atoms.pbc)
+    np.fill_diagonal(apart, np.inf)
+    flows = np.abs(slopes.charges.T @ moves).sum(axis=0) * apart.min(axis=1).mean() / 2
+    size = float(np.linalg.norm(slopes.dipole.T @ moves))
+    part = float(np.linalg.norm(flows)) / max(size, 1e-12)
+    if part > LARGEST_PART:
+        warnings.warn(
+            "The model lets charge flow between the molecules of this cell, which its dipole leaves "
+            f"out: up to {100 * part:.0f} % of how it changes. Was it trained on molecules among "
+            "others? Dipoles of each molecule by itself are had with --vacuum (vacuum=True).",
+            StructureWarning,
+            stacklevel=3,
+        )
+    return part
