@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from ladera.cli.inputs import TRAJECTORY, Types
 from ladera.cli.numbers import ANGSTROM, FEMTOSECONDS, KELVIN, PICOSECONDS, WAVENUMBER
 from ladera.cli.properties import finish, require_free
+from ladera.cli.vibrations import DipoleSource, MarksFile, Vacuum
 
 Run = Annotated[
     Path, TRAJECTORY, Parameter(help="Folder of `ladera md`, or a trajectory file ASE reads.")
@@ -68,23 +69,35 @@ def spectrum(
         Path | None,
         Parameter(help="Measured spectrum: JCAMP-DX, or columns of wavenumber and absorbance."),
     ] = None,
+    marks: MarksFile = None,
+    dipoles: DipoleSource = None,
+    vacuum: Vacuum = False,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("spectrum"),
 ) -> int:
     """Vibrational density of states from velocities, and infrared from dipoles where they are.
 
     Frames must be close: every 2 fs with hydrogen, `ladera md --timestep 0.5
-    --trajectory-interval 4`. A model with dipoles writes them into its trajectories; the infrared
-    spectrum (km/mol) then comes with the harmonic quantum factor. A measured spectrum is laid over
-    it, peaks are matched and the shifts tabled. Writes result.json, table.csv and figure.svg.
+    --trajectory-interval 4`. A model with dipoles writes them into trajectories of what is open; of
+    a cell, and of another model, they come with --dipoles, molecules kept whole. The infrared
+    spectrum (km/mol) comes with the harmonic quantum factor. A measured spectrum is laid over it,
+    peaks are matched and the shifts tabled. Writes result.json, table.csv and figure.svg.
 
         ladera spectrum md-300K --skip 5 --resolution 10 --experiment ethanol.jdx
+        ladera spectrum md-crystal --skip 5 --dipoles model.ladera
     """
     from ladera.properties.experiment import read_spectrum
+    from ladera.properties.marks import read_marks
     from ladera.properties.spectrum import spectrum as compute
     from ladera.properties.trajectory import read_trajectory
 
     require_free(output)
-    measured = None if experiment is None else read_spectrum(experiment)
     run = read_trajectory(trajectory, interval=interval, temperature=temperature, types=types or ())
-    result = compute(run.after(skip), resolution=resolution, measured=measured)
+    result = compute(
+        run.after(skip),
+        resolution=resolution,
+        measured=None if experiment is None else read_spectrum(experiment),
+        marks=None if marks is None else read_marks(marks),
+        dipoles=dipoles,
+        vacuum=vacuum,
+    )
     return finish(result, output)

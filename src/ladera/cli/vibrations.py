@@ -1,4 +1,7 @@
-"""``ladera vibrations`` and ``ladera ir``: normal modes of a molecule, and their spectrum."""
+"""``ladera vibrations`` and ``ladera ir``: normal modes of a molecule, and their spectrum.
+
+Of a molecular crystal there is the spectrum, too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,18 @@ Step = Annotated[
     float | None,
     ANGSTROM,
     Parameter(help="Take central differences with this displacement, Angstrom. Left out: exact."),
+]
+DipoleSource = Annotated[
+    str | None,
+    Parameter(help="Take the dipoles of another model, of MODULE:NAME, or of xtb (GFN2-xTB)."),
+]
+Vacuum = Annotated[
+    bool,
+    Parameter(negative=(), help="Take the dipoles of each molecule by itself, in vacuum."),
+]
+MarksFile = Annotated[
+    Path | None,
+    Parameter(help="Bands that were measured: lines of a wavenumber and a name."),
 ]
 
 
@@ -86,25 +101,40 @@ def ir(
     width: Annotated[
         float, WAVENUMBER, Parameter(help="Full width of a line at half maximum, cm^-1.")
     ] = 10.0,
+    marks: MarksFile = None,
+    dipoles: DipoleSource = None,
+    vacuum: Vacuum = False,
     step: Step = None,
     frame: Frame = None,
     options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("ir"),
 ) -> int:
-    """Infrared spectrum of a relaxed molecule: frequencies (cm^-1) and intensities (km/mol).
+    """Infrared spectrum of a relaxed molecule or molecular crystal: cm^-1 and km/mol.
 
-    Takes a model with dipoles. A measured spectrum is laid over the computed one, its peaks are
-    given to modes and the shifts tabled. Writes result.json, table.csv and figure.svg.
+    Takes a model with dipoles, or --dipoles of another. Of a crystal molecules are kept whole, the
+    modes are those at the zone's centre and intensities per cell; xtb is asked for each molecule by
+    itself. A measured spectrum is laid over the computed one, its peaks are given to modes and the
+    shifts tabled. Writes result.json, table.csv and figure.svg.
 
         ladera ir model.ladera relax/relaxed.extxyz --experiment formaldehyde.jdx --width 15
+        ladera ir mace-mp-small relax/relaxed.extxyz --dipoles xtb --marks bands.txt
     """
     from ladera.properties.experiment import read_spectrum
     from ladera.properties.infrared import infrared as compute
+    from ladera.properties.marks import read_marks
 
     require_free(output)
-    measured = None if experiment is None else read_spectrum(experiment)
-    atoms = with_model(structure, model, options, output, frame)
-    result = compute(atoms, step=step, scale=scale, shape=shape, width=width, measured=measured)
+    result = compute(
+        with_model(structure, model, options, output, frame),
+        step=step,
+        scale=scale,
+        shape=shape,
+        width=width,
+        measured=None if experiment is None else read_spectrum(experiment),
+        marks=None if marks is None else read_marks(marks),
+        dipoles=dipoles,
+        vacuum=vacuum,
+    )
     return finish(result, output)
 
 

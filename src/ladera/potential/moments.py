@@ -6,15 +6,15 @@ M are the molecules of n_M atoms, t_i the lattice vectors that make them whole
 (:class:`ladera.molecules.Molecules`), q_i the model's charges and p_i its atomic dipoles. In a cell
 the moment of charges depends on where they are counted: with the molecule M in another image, by T,
 it is Q_M T more. Here each molecule is neutral, by the shift that models make within a structure
-(:func:`ladera.models.moments.neutralized`), so that neither the images nor the origin nor the choice
-of the cell matter, and molecules far from each other have the sum of the dipoles that the model
-gives each by itself. What the model learned from is whole molecules that were neutral.
+(:func:`ladera.models.moments.neutralized`), so that neither images nor origin nor the choice of the
+cell matter, and molecules far from each other have the sum of the dipoles that the model gives each
+by itself. What the model learned from is whole molecules that were neutral.
 
-Left out is charge that flows from molecule to molecule. Charges do not say on which way it went: a
-flow J over a bond from M to N and one to another image of N change all charges alike, and the moment
-by J T more. In a cell with one molecule none of it is seen, Q_M being zero. The change of the Q_M
-says how much it is, see :func:`ladera.properties.dipoles.left_out`; and a molecule with more than
-half a charge is an ion, whose motion is itself a current: it is refused.
+Left out is charge that flows from molecule to molecule. Charges do not say which way it went: a
+flow J from M to N and one to another image of N, by T, change all charges alike, and the moment by
+J T more. In a cell with one molecule none of it is seen, Q_M being zero. The change of the Q_M says
+how much it is, see :func:`ladera.properties.dipoles.left_out`; and a molecule with more than half a
+charge is an ion, whose motion is itself a current: it is refused.
 
 That molecular moments of liquids and crystals take neutral molecules, and that schemes for charges
 give others, is discussed by Thomas, Brehm and Kirchner, Phys. Chem. Chem. Phys. 17, 3207 (2015).
@@ -35,7 +35,7 @@ LARGEST_CHARGE: Final = 0.5  # e, of a molecule that is taken for a neutral one
 
 
 def moments_of_molecules(prediction: Prediction, molecules: Molecules) -> Tensor:
-    """The moment mu and the charges Q_M, (n_structures, 3 + n_molecules), e*Angstrom and e, float64.
+    """The moment mu (e*Angstrom) and the charges Q_M (e), (n_structures, 3 + n_molecules), float64.
 
     ``molecules`` are those of all structures, which have the same atoms, as the steps of one
     trajectory. Of a committee it is the mean over its members. Raises DataError for a model without
@@ -71,14 +71,14 @@ def moments_of_molecules(prediction: Prediction, molecules: Molecules) -> Tensor
 
 
 def _require_neutral(totals: Tensor, molecules: Molecules) -> None:
-    """DataError for the molecule with the largest charge, (n_structures, n_molecules), of an ion."""
+    """DataError where one has more charge, (n_structures, n_molecules), than a neutral one may."""
     largest = int(totals.abs().max(0).values.argmax())
     charge = float(totals[totals[:, largest].abs().argmax(), largest])
     if not abs(charge) <= LARGEST_CHARGE:
-        atoms = ", ".join(map(str, molecules.atoms(largest)[:6]))
+        atoms = molecules.atoms(largest)
+        named = f"{', '.join(map(str, atoms[:6]))}{', ...' * (len(atoms) > 6)}"
         raise DataError(
-            f"The molecule of the atoms {atoms}{'...' * (len(molecules.atoms(largest)) > 6)} has a "
-            f"charge of {charge:+.2f} e, more than {LARGEST_CHARGE:g}: of ions the dipole moment of "
-            "a cell is not that of its molecules; take a model that gives dipoles and no charges "
-            "(mace, charges: false)."
+            f"The molecule of the atoms {named} has a charge of {charge:+.2f} e, more than "
+            f"{LARGEST_CHARGE:g}: of ions the dipole moment of a cell is not that of its "
+            "molecules; take a model that gives dipoles and no charges (mace, charges: false)."
         )

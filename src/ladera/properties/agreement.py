@@ -17,9 +17,9 @@ from ladera.errors import PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.potential import Potential
 from ladera.properties.displacements import derivatives
+from ladera.properties.normal_modes import WAVENUMBER
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
-from ladera.properties.normal_modes import WAVENUMBER
 from ladera.simulation.relaxation import relax
 from ladera.tables import Cell, Column, Table
 from ladera.threads import torch_threads

@@ -15,7 +15,7 @@ from ladera.curvature import dipole_derivatives, moment_derivatives
 from ladera.errors import ConfigError, PropertyError
 from ladera.graph import Graph
 from ladera.loading import ModelLike, as_potential, load
-from ladera.molecules import Molecules
+from ladera.molecules import Molecules, bonds
 from ladera.potential import Potential, evaluate
 from ladera.potential.moments import moments_of_molecules
 from ladera.progress import track
@@ -47,7 +47,10 @@ class DipoleSlopes:
 class Dipoles(Protocol):
     """What gives dipoles of a structure and of others with the same atoms."""
 
-    molecules: Molecules | None
+    @property
+    def molecules(self) -> Molecules | None:
+        """Those that are kept whole; None where that is not needed."""
+        ...
 
     def at(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
         """Dipoles (n, 3), e*Angstrom, with ``positions`` (n, n_atoms, 3) in ``cells`` (n, 3, 3)."""
@@ -193,7 +196,9 @@ def _of_source(source: ModelLike) -> Potential:
     try:
         return load("tblite.ase:TBLite", options=options)
     except ConfigError as error:
-        raise ConfigError(f"Dipoles of xtb are made by tblite; pip install ladera[xtb]. {error}") from error
+        raise ConfigError(
+            f"Dipoles of xtb are made by tblite; pip install ladera[xtb]. {error}"
+        ) from error
 
 
 def along(trajectory: Trajectory, source: ModelLike, vacuum: bool = False) -> Trajectory:
@@ -212,12 +217,29 @@ def along(trajectory: Trajectory, source: ModelLike, vacuum: bool = False) -> Tr
     if dipoles is None:  # not with a source
         return trajectory
     structure = Structure.from_atoms(first)
-    return replace(
-        trajectory, dipoles=dipoles.at(structure, trajectory.positions, trajectory.cells)
-    )
+    found = dipoles.at(structure, trajectory.positions, trajectory.cells)
+    _require_kept(dipoles.molecules, structure, trajectory)
+    return replace(trajectory, dipoles=found)
 
 
-def left_out(atoms: Atoms, molecules: Molecules | None, slopes: DipoleSlopes, moves: Floats) -> float:
+def _require_kept(molecules: Molecules | None, first: Structure, trajectory: Trajectory) -> None:
+    """Warn (StructureWarning) where atoms of other molecules are bonded at the end."""
+    if molecules is None:
+        return
+    last = first._replace(positions=trajectory.positions[-1], cell=trajectory.cells[-1])
+    ends = bonds(last)
+    if (molecules.index[ends.first] != molecules.index[ends.second]).any():
+        warnings.warn(
+            "Molecules of the first frame are bonded with each other in the last one; the dipoles "
+            "are those of the molecules at the beginning, which know of no reaction.",
+            StructureWarning,
+            stacklevel=3,
+        )
+
+
+def left_out(
+    atoms: Atoms, molecules: Molecules | None, slopes: DipoleSlopes, moves: Floats
+) -> float:
     r"""What charge that flows between molecules would add, as a part of the slopes of the dipole.
 
         sqrt( sum_s j_s^2 / sum_s |d mu / d Q_s|^2 ),    j_s = d / 2 sum_M |d Q_M / d Q_s|
@@ -241,9 +263,9 @@ def left_out(atoms: Atoms, molecules: Molecules | None, slopes: DipoleSlopes, mo
     part = float(np.linalg.norm(flows)) / max(size, 1e-12)
     if part > LARGEST_PART:
         warnings.warn(
-            "The model lets charge flow between the molecules of this cell, which its dipole leaves "
-            f"out: up to {100 * part:.0f} % of how it changes. Was it trained on molecules among "
-            "others? Dipoles of each molecule by itself are had with --vacuum (vacuum=True).",
+            "The model lets charge flow between the molecules of this cell, which its dipole "
+            f"leaves out: up to {100 * part:.0f} % of how it changes. Has it learned from molecules "
+            "among others? --vacuum (vacuum=True) takes the dipoles of each by itself.",
             StructureWarning,
             stacklevel=3,
         )

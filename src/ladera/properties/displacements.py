@@ -198,7 +198,8 @@ def no_dipole(atoms: Atoms) -> PropertyError:
     """The error of a calculator without a dipole, with what to do about it."""
     return PropertyError(
         "The model, or calculator, gives no dipole, and infrared intensities "
-        "are made of its changes; train a model with dipoles (architecture hdnnp_dipole, or "
+        "are made of its changes; take those of another, --dipoles xtb or MODEL (dipoles in "
+        "Python), train a model with dipoles (architecture hdnnp_dipole, or "
         "outputs: [energy, dipole] of a mace), or look at the frequencies with `ladera "
         "vibrations` and at the density of states of a simulation with `ladera spectrum`."
     )

@@ -1,4 +1,4 @@
-"""Measured positions of bands with their names, and the peaks of a computed spectrum beside them."""
+"""Measured positions of bands with their names, beside the peaks of a computed spectrum."""
 
 from __future__ import annotations
 

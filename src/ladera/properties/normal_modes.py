@@ -44,8 +44,8 @@ def modes_of(atoms: Atoms, step: float | None) -> Modes:
             raise PropertyError(
                 "All atoms are held, so nothing vibrates; hold fewer of them."
                 if is_held(atoms)
-                else "One atom moves with all its images, so nothing vibrates; `ladera phonons` has "
-                "the waves of its crystal."
+                else "One atom moves with all its images, so nothing vibrates; `ladera phonons` "
+                "has the waves of its crystal."
             )
         slopes = derivatives(atoms, step, np.abs(inside).max(axis=1) > 1e-9)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from ase import units
@@ -17,8 +17,10 @@ from ladera.arrays import Floats, Reals
 from ladera.errors import PropertyError
 from ladera.plotting import DASHES, PALETTE, band, panel_grid, style
 from ladera.progress import track
+from ladera.properties.dipoles import along
 from ladera.properties.experiment import MeasuredSpectrum, comparison
 from ladera.properties.given import of_trajectory
+from ladera.properties.marks import Marks, draw_marks, marks_table
 from ladera.properties.mean_squares import standard_error
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
@@ -26,6 +28,9 @@ from ladera.properties.trajectory import Trajectory
 from ladera.properties.vibrations import INTENSITY
 from ladera.tables import Cell, Column, Number, Table
 from ladera.units import BOLTZMANN, FEMTOSECOND
+
+if TYPE_CHECKING:
+    from ladera.loading import ModelLike
 
 LIGHT: Final = float(units._c) * 1e-13  # cm/fs
 MODES_OF_HYDROGEN: Final = 4500.0  # cm^-1, above all that hydrogen does
@@ -76,6 +81,9 @@ class Spectrum(Result):
     measured_wavenumbers: Floats = quantity("cm^-1")  # (n_measured,), empty without any
     measured: Floats = quantity()  # (n_measured,), absorbance, at most one
     measured_source: str = ""
+    marks: Floats = quantity("cm^-1", default_factory=lambda: np.empty(0))  # (n_marks,), measured
+    mark_labels: tuple[str, ...] = ()
+    mark_peaks: Floats = quantity("cm^-1", default_factory=lambda: np.empty(0))  # computed
 
     @property
     def shifts(self) -> Floats:
@@ -115,7 +123,10 @@ class Spectrum(Result):
         ]
         if len(self.measured):
             facts += comparison(self.measured_source, self.shifts, self.unmatched)
-        return self.table(), Table.of_one(*facts, name="summary")
+        found = [self.table(), Table.of_one(*facts, name="summary")]
+        if len(self.marks):
+            found.append(marks_table(self.marks, self.mark_labels, self.mark_peaks))
+        return tuple(found)
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Density of states, in all and by species, infrared spectrum, and velocities in time.
@@ -147,6 +158,9 @@ class Spectrum(Result):
                 curve = self.infrared if light else self.states
                 experiment = MeasuredSpectrum(self.measured_wavenumbers, self.measured, "")
                 experiment.draw(panels[-1], float(curve[seen].max()))
+            if len(self.marks):
+                top = float((self.infrared if light else self.states)[seen].max())
+                draw_marks(panels[-1], self.marks, self.mark_labels, top)
             for panel in panels:
                 panel.set_xlim(0, float(x[-1]))
                 panel.set_ylim(bottom=0)
@@ -171,6 +185,9 @@ def spectrum(
     *,
     resolution: float = 10.0,
     measured: MeasuredSpectrum | None = None,
+    marks: Marks | None = None,
+    dipoles: ModelLike | None = None,
+    vacuum: bool = False,
 ) -> Spectrum:
     r"""Density of states and infrared spectrum of a trajectory at equilibrium.
 
@@ -190,7 +207,11 @@ def spectrum(
     dipoles' their spectrum is corrected for what differences do to high frequencies.
 
     Peaks of a ``measured`` infrared spectrum are given to those of the computed one, or, without
-    dipoles, of the density of states, as for :func:`ladera.properties.infrared.infrared`.
+    dipoles, of the density of states, as for :func:`ladera.properties.infrared.infrared`, and so
+    are ``marks``. The dipoles are those of the frames, or of another model, ASE calculator or
+    "xtb", ``dipoles``, asked for each frame: of a cell with molecules kept whole or, with
+    ``vacuum`` and of calculators, for each molecule by itself; A is then that of the cell. See
+    :mod:`ladera.properties.dipoles`.
 
     Raises PropertyError for a trajectory too short for the resolution, and for hydrogen in frames
     too far apart: its vibrations would appear at wrong wavenumbers.
@@ -198,6 +219,10 @@ def spectrum(
     _require_resolution(resolution)
     lags = int(np.ceil(_WINDOW * _SIGMA / (LIGHT * resolution * trajectory.interval)))
     _check(trajectory, resolution, lags)
+    if dipoles is not None:
+        trajectory = along(trajectory, dipoles, vacuum)
+    elif vacuum:
+        raise PropertyError("vacuum says how dipoles are made; name those of a model with dipoles.")
     wavenumbers = np.linspace(0, 1 / (2 * LIGHT * trajectory.interval), 4 * lags + 1)
     count = max(1, min(BLOCKS, trajectory.n_frames // (2 * lags)))
     size = trajectory.n_frames // count
@@ -218,6 +243,7 @@ def spectrum(
     places, parts = _peaks(curve)
     step = wavenumbers[1] - wavenumbers[0]
     peaks, areas = wavenumbers[places], np.array([curve[part].sum() * step for part in parts])
+    marks = marks or Marks(np.empty(0), ())
     experiment = measured or MeasuredSpectrum(np.empty(0), np.empty(0), "")
     observed, unmatched = experiment.matched(peaks, areas, resolution)
     return Spectrum(
@@ -245,6 +271,9 @@ def spectrum(
         measured_wavenumbers=experiment.wavenumbers,
         measured=experiment.absorbance,
         measured_source=experiment.source,
+        marks=marks.wavenumbers,
+        mark_labels=marks.labels,
+        mark_peaks=marks.peaks(wavenumbers, curve),
     )
 
 

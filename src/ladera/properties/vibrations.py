@@ -53,8 +53,8 @@ class Vibrations(Result):
     kind: ClassVar[str] = "vibrations"
     title: ClassVar[str] = "Vibrations"
     caption: ClassVar[str] = (
-        "A line for each mode, as high as its infrared intensity where that is known (of a cell, at "
-        "the zone's centre); imaginary modes are dashed, left of zero."
+        "A line for each mode, as high as its infrared intensity where that is known (of a cell, "
+        "at the zone's centre); imaginary modes are dashed, left of zero."
     )
 
     symbols: tuple[str, ...]
@@ -203,7 +203,7 @@ class Vibrations(Result):
 
 
 def light_notes(dipoles: str, of_cell: str, charge_flow: float) -> tuple[str, ...]:
-    """What a table of intensities says below: where dipoles are from, and what a cell leaves out."""
+    """What a table of intensities says below it: whose dipoles, and what a cell leaves out."""
     words = [f"Dipoles: {dipoles}."] * bool(dipoles) + [of_cell] * bool(of_cell)
     if charge_flow:
         words.append(
@@ -299,7 +299,7 @@ def vibrations(
     Raises PropertyError for a crystal of which nothing is held and no spectrum is asked, a single
     atom, a structure that is not relaxed or has nothing left to vibrate, for constraints of other
     kinds, options that no gas has, and, with ``infrared``, for a calculator without a dipole;
-    NetworkError for a cell through which bonds run, of a model with charges, and DataError for ions.
+    NetworkError for a cell through which bonds run, of a model with charges; DataError for ions.
     """
     require_thermochemistry(temperatures, symmetry_number, spin, quasi_rrho)
     _require_vibrating(atoms, step, infrared)
@@ -345,7 +345,7 @@ def vibrations(
 def _intensities(
     atoms: Atoms, modes: Modes, light: Dipoles | None, step: float | None
 ) -> dict[str, Any]:
-    """The fields of :class:`Vibrations` about intensities; the calculator's own without ``light``."""
+    """The fields of :class:`Vibrations` about intensities; ``light`` None: by ``modes.slopes``."""
     if light is None:
         if modes.slopes.dipole is None:
             raise no_dipole(atoms)
