@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -40,8 +40,11 @@ class DipoleSlopes:
     """How the dipole of a structure changes with the places of its atoms."""
 
     dipole: Floats  # (3 n_atoms, 3), d mu / d x, e
-    charges: Floats  # (3 n_atoms, n_molecules), d Q_M / d x, e/Angstrom; no columns without charges
     words: str  # how they were made
+    # Of molecules kept whole, before each was made neutral; none where that is not done.
+    charges: Floats = field(default_factory=lambda: np.empty(0))  # (n_molecules,), Q_M, e
+    flows: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (3 n_atoms, n_molecules),
+    # d Q_M / d x, e/Angstrom
 
 
 class Dipoles(Protocol):
@@ -78,21 +81,22 @@ class WholeDipoles:
 
     def slopes(self, structure: Structure, step: float | None) -> DipoleSlopes:
         """See :class:`Dipoles`."""
+        here = self._moments(structure, structure.positions[None], structure.cell[None])[0, 3:]
         if self.potential.differentiable:
             graph = Graph.of(structure, self.potential.cutoff)
+            words = "derivatives of the model"
             if self.molecules is None:
-                found = dipole_derivatives(self.potential, graph)
-                return DipoleSlopes(found, found[:, 3:], "derivatives of the model")
+                return DipoleSlopes(dipole_derivatives(self.potential, graph), words)
             found = moment_derivatives(self.potential, graph, self.molecules)
-            words = "derivatives of the model, molecules kept whole"
-            return DipoleSlopes(found[:, :3], found[:, 3:], words)
+            words += ", molecules kept whole"
+            return DipoleSlopes(found[:, :3], words, here, found[:, 3:])
         step, size = step or _STEP, structure.positions.size
         moves = step * np.eye(size).reshape(size, -1, 3)
         positions = structure.positions + np.concatenate([moves, -moves])
         cells = np.broadcast_to(structure.cell, (2 * size, 3, 3))
         up, down = np.split(self._moments(structure, positions, cells), 2)
         found = (up - down) / (2 * step)
-        return DipoleSlopes(found[:, :3], found[:, 3:], f"central differences, {step:g} Å")
+        return DipoleSlopes(found[:, :3], f"central differences, {step:g} Å", here, found[:, 3:])
 
     def _moments(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
         """Dipoles, and the charges of the molecules where there are some, (n, 3 + n_molecules)."""
@@ -147,7 +151,7 @@ class SeparateDipoles:
             part = WholeDipoles(self.potential, None).slopes(alone, step)
             slopes[atoms], words = part.dipole.reshape(-1, 3, 3), part.words
         words += ", of each molecule by itself in vacuum"
-        return DipoleSlopes(slopes.reshape(-1, 3), np.empty((slopes.size // 3, 0)), words)
+        return DipoleSlopes(slopes.reshape(-1, 3), words)
 
 
 def dipoles_of(atoms: Atoms, source: ModelLike | None, vacuum: bool) -> Dipoles | None:
@@ -240,32 +244,34 @@ def _require_kept(molecules: Molecules | None, first: Structure, trajectory: Tra
 def left_out(
     atoms: Atoms, molecules: Molecules | None, slopes: DipoleSlopes, moves: Floats
 ) -> float:
-    r"""What charge that flows between molecules would add, as a part of the slopes of the dipole.
+    r"""What charge between molecules would add, as a part of the slopes of the dipole.
 
-        sqrt( sum_s j_s^2 / sum_s |d mu / d Q_s|^2 ),    j_s = d / 2 sum_M |d Q_M / d Q_s|
+        sqrt( sum_s j_s^2 / sum_s |d mu / d Q_s|^2 ),
+        j_s = d / 2 sum_M |d Q_M / d Q_s| + sum_M |Q_M d R_M / d Q_s|
 
-    ``moves`` (3 n_atoms, n_modes) are the modes s and d is the mean distance from the centre of a
-    molecule to that of the nearest other one: the charges Q_M of
-    :func:`ladera.potential.moments.moments_of_molecules`, which their molecules do not keep, go no
-    farther, all in one direction. It is 0 for one molecule, where such flow cannot be seen. Warns
-    (StructureWarning) above a tenth.
+    ``moves`` (3 n_atoms, n_modes) are the modes s, R_M is the mean place of the atoms of a molecule
+    and d the mean distance of R_M and the nearest other one. The first sum is of charges that flow
+    between neighbours, all in one direction, the second of charges that go with their molecules:
+    what making the molecules neutral leaves out (:mod:`ladera.potential.moments`). It is 0 for one
+    molecule in a cell, whose flow cannot be seen. Warns (StructureWarning) above a tenth.
     """
-    if molecules is None or molecules.count < 2 or slopes.charges.shape[1] < 2:
+    if molecules is None or molecules.count < 2 or not len(slopes.charges):
         return 0.0
-    whole = molecules.whole(atoms.positions, atoms.cell.array)
-    counts = np.bincount(molecules.index)[:, None]
-    sums = np.zeros((molecules.count, 3))
-    np.add.at(sums, molecules.index, whole)
-    _, apart = get_distances(sums / counts, cell=atoms.cell, pbc=atoms.pbc)
+    members = (molecules.index[:, None] == np.arange(molecules.count)).astype(float)
+    means = (members / members.sum(axis=0)).T  # (n_molecules, n_atoms)
+    centres = means @ molecules.whole(atoms.positions, atoms.cell.array)
+    _, apart = get_distances(centres, cell=atoms.cell, pbc=atoms.pbc)
     np.fill_diagonal(apart, np.inf)
-    flows = np.abs(slopes.charges.T @ moves).sum(axis=0) * apart.min(axis=1).mean() / 2
+    flows = np.abs(slopes.flows.T @ moves).sum(axis=0) * apart.min(axis=1).mean() / 2
+    motions = np.einsum("ma,acs->mcs", means, moves.reshape(len(atoms), 3, -1))
+    carried = np.abs(slopes.charges) @ np.linalg.norm(motions, axis=1)
     size = float(np.linalg.norm(slopes.dipole.T @ moves))
-    part = float(np.linalg.norm(flows)) / max(size, 1e-12)
+    part = float(np.linalg.norm(flows + carried)) / max(size, 1e-12)
     if part > LARGEST_PART:
         warnings.warn(
             "The model lets charge flow between the molecules of this cell, which its dipole "
-            f"leaves out: up to {100 * part:.0f} % of how it changes. Has it learned from molecules "
-            "among others? --vacuum (vacuum=True) takes the dipoles of each by itself.",
+            f"leaves out: up to {100 * part:.0f} % of how it changes. Has it learned from "
+            "molecules among others? --vacuum (vacuum=True) takes the dipoles of each by itself.",
             StructureWarning,
             stacklevel=3,
         )

@@ -217,12 +217,15 @@ def spectrum(
     too far apart: its vibrations would appear at wrong wavenumbers.
     """
     _require_resolution(resolution)
+    if vacuum and dipoles is None:
+        raise PropertyError(
+            "vacuum says how dipoles are made; name whose they are, dipoles='xtb' or a model "
+            "(--dipoles)."
+        )
     lags = int(np.ceil(_WINDOW * _SIGMA / (LIGHT * resolution * trajectory.interval)))
     _check(trajectory, resolution, lags)
     if dipoles is not None:
         trajectory = along(trajectory, dipoles, vacuum)
-    elif vacuum:
-        raise PropertyError("vacuum says how dipoles are made; name those of a model with dipoles.")
     wavenumbers = np.linspace(0, 1 / (2 * LIGHT * trajectory.interval), 4 * lags + 1)
     count = max(1, min(BLOCKS, trajectory.n_frames // (2 * lags)))
     size = trajectory.n_frames // count
