@@ -221,12 +221,14 @@ def along(trajectory: Trajectory, source: ModelLike, vacuum: bool = False) -> Tr
     if dipoles is None:  # not with a source
         return trajectory
     structure = Structure.from_atoms(first)
+    _warn_of_reactions(dipoles.molecules, structure, trajectory)
     found = dipoles.at(structure, trajectory.positions, trajectory.cells)
-    _require_kept(dipoles.molecules, structure, trajectory)
     return replace(trajectory, dipoles=found)
 
 
-def _require_kept(molecules: Molecules | None, first: Structure, trajectory: Trajectory) -> None:
+def _warn_of_reactions(
+    molecules: Molecules | None, first: Structure, trajectory: Trajectory
+) -> None:
     """Warn (StructureWarning) where atoms of other molecules are bonded at the end."""
     if molecules is None:
         return
