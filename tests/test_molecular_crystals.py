@@ -8,16 +8,19 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
+from ase.io import write
 from ase.optimize import BFGS
 
 import ladera
 from ladera import Committee, Graph, evaluate
+from ladera.cli import main
 from ladera.errors import DataError, PropertyError
 from ladera.models.hdnnp.dipole import HDNNPDipole, HDNNPDipoleConfig
 from ladera.models.hdnnp_4g import HDNNP4G, HDNNP4GConfig
 from ladera.models.mace import MACE, MACEConfig
 from ladera.molecules import Molecules, NetworkError
 from ladera.potential.moments import moments_of_molecules
+from ladera.properties import result
 from ladera.properties.dipoles import WholeDipoles, along
 from ladera.properties.infrared import infrared
 from ladera.properties.marks import Marks, read_marks
@@ -234,6 +237,37 @@ def test_what_molecules_are() -> None:
     assert Molecules.of(Structure.from_atoms(argon)).count == 4
     iodine = Atoms("I4", [[0, 0, 0], [2.72, 0, 0], [6.22, 0, 0], [8.94, 0, 0]])
     assert Molecules.of(Structure.from_atoms(iodine)).index.tolist() == [0, 0, 1, 1]
+
+
+def test_commands_take_dipoles_from_elsewhere(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    crystal = hydroxyls()
+    crystal.calc = Springs()
+    monkeypatch.setattr("ladera.cli.vibrations.with_model", lambda *paths: crystal)
+    (tmp_path / "bands.txt").write_text("2800 O-H stretch\n")
+    (tmp_path / "model.ladera").write_bytes(b"\0 a model, in the place of which springs answer")
+    crystal.write("crystal.extxyz")
+    source = ["--dipoles", "test_molecular_crystals:Springs"]
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["ir", "model.ladera", "crystal.extxyz", *source, "--marks", "bands.txt"])
+    said = capsys.readouterr().out
+    assert "each molecule by itself in vacuum" in said
+    assert "O-H stretch" in said
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(60):
+        frame = hydroxyls()
+        frame.positions += 0.01 * rng.normal(size=(4, 3))
+        frames.append(frame)
+    write("run.extxyz", frames)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["spectrum", "run.extxyz", "--interval", "1", "--resolution", "1500", *source,
+              "--marks", "bands.txt"])  # fmt: skip
+    found = result.load("spectrum")
+    assert found.infrared.max() > 0
+    assert found.mark_labels == ("O-H stretch",)
+    assert result.load("ir").plot()
+    assert found.plot()
 
 
 def test_dipoles_along_a_trajectory_are_those_of_its_frames() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from ladera.potential import Potential, evaluate
 from ladera.potential.moments import moments_of_molecules
 from ladera.progress import track
 from ladera.properties.displacements import has_dipole, no_dipole
+from ladera.properties.memory import Arrays, RememberingCalculator
 from ladera.quantities import CHARGES, DIPOLE
 from ladera.simulation.preparation import check_species
 from ladera.structure import Structure, StructureWarning
@@ -74,6 +76,7 @@ class WholeDipoles:
 
     potential: Potential
     molecules: Molecules | None
+    memory: RememberingCalculator | None = None  # of the potential; finds dipoles again
 
     def at(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
         """See :class:`Dipoles`."""
@@ -103,20 +106,26 @@ class WholeDipoles:
         found = []
         count = max(1, _ATOMS_AT_ONCE // len(structure.numbers))
         for start in track(range(0, len(positions), count), "dipoles"):
-            part = slice(start, start + count)
-            graphs = [
-                Graph.of(structure._replace(positions=places, cell=cell), self.potential.cutoff)
-                for places, cell in zip(positions[part], cells[part], strict=True)
-            ]
-            with torch.no_grad():
-                said = evaluate(self.potential, Graph.batch(graphs), gradients=False)
-                found.append(
-                    said.dipole
-                    if self.molecules is None
-                    else moments_of_molecules(said, self.molecules)
-                )
-        moments: Floats = torch.cat(found).cpu().numpy()
-        return moments
+            part = positions[start : start + count], cells[start : start + count]
+            compute = partial(self._batch, structure, *part)
+            if self.memory is None:
+                found.append(compute()["moments"])
+                continue
+            atoms = Atoms(structure.numbers, cell=structure.cell, pbc=structure.periodic)
+            what = "dipoles" if self.molecules is None else "dipoles of whole molecules"
+            found.append(self.memory.remember(atoms, what, compute, *part)["moments"])
+        return np.concatenate(found)
+
+    def _batch(self, structure: Structure, positions: Floats, cells: Floats) -> Arrays:
+        graphs = [
+            Graph.of(structure._replace(positions=places, cell=cell), self.potential.cutoff)
+            for places, cell in zip(positions, cells, strict=True)
+        ]
+        with torch.no_grad():
+            said = evaluate(self.potential, Graph.batch(graphs), gradients=False)
+            if self.molecules is None:
+                return {"moments": said.dipole.cpu().numpy()}
+            return {"moments": moments_of_molecules(said, self.molecules).cpu().numpy()}
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,7 @@ class SeparateDipoles:
 
     potential: Potential
     molecules: Molecules
+    memory: RememberingCalculator | None = None
 
     def at(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
         """See :class:`Dipoles`."""
@@ -138,7 +148,8 @@ class SeparateDipoles:
         for k in track(range(self.molecules.count), "molecules"):
             atoms = self.molecules.atoms(k)
             alone = Structure.of(structure.numbers[atoms], whole[0, atoms], np.zeros((3, 3)), False)
-            total += WholeDipoles(self.potential, None).at(alone, whole[:, atoms], 0 * cells)
+            part = WholeDipoles(self.potential, None, self.memory)
+            total += part.at(alone, whole[:, atoms], 0 * cells)
         return total
 
     def slopes(self, structure: Structure, step: float | None) -> DipoleSlopes:
@@ -148,7 +159,7 @@ class SeparateDipoles:
         for k in track(range(self.molecules.count), "molecules"):
             atoms = self.molecules.atoms(k)
             alone = Structure.of(structure.numbers[atoms], whole[atoms], np.zeros((3, 3)), False)
-            part = WholeDipoles(self.potential, None).slopes(alone, step)
+            part = WholeDipoles(self.potential, None, self.memory).slopes(alone, step)
             slopes[atoms], words = part.dipole.reshape(-1, 3, 3), part.words
         words += ", of each molecule by itself in vacuum"
         return DipoleSlopes(slopes.reshape(-1, 3), words)
@@ -174,7 +185,9 @@ def dipoles_of(atoms: Atoms, source: ModelLike | None, vacuum: bool) -> Dipoles 
             "take a model or a calculator with a dipole, such as xtb."
         )
     check_species(atoms, potential)
-    structure = Structure.from_atoms(atoms)
+    structure, memory = Structure.from_atoms(atoms), None
+    if isinstance(atoms.calc, RememberingCalculator):
+        memory = RememberingCalculator(potential, atoms.calc.folder)
     if vacuum or (in_cell and not potential.moments_of_atoms):
         if source is None and not vacuum:
             raise PropertyError(
@@ -187,9 +200,9 @@ def dipoles_of(atoms: Atoms, source: ModelLike | None, vacuum: bool) -> Dipoles 
                 f"The structure has a charge of {structure.total_charge:+g} e, and nothing says "
                 "which of its molecules has it; in vacuum all of them are taken for neutral."
             )
-        return SeparateDipoles(potential, Molecules.of(structure))
+        return SeparateDipoles(potential, Molecules.of(structure), memory)
     needed = in_cell and CHARGES in potential.gives
-    return WholeDipoles(potential, Molecules.of(structure) if needed else None)
+    return WholeDipoles(potential, Molecules.of(structure) if needed else None, memory)
 
 
 def _of_source(source: ModelLike) -> Potential:

@@ -129,12 +129,12 @@ class Infrared(Result):
                 curve = MeasuredSpectrum(self.measured_wavenumbers, self.measured, self.source)
                 curve.draw(panel, self.height_of_measured)
                 panel.legend()
-            draw_marks(panel, self.marks, self.mark_labels, 1.06 * top)
             bands = self.scale * self.frequencies[self.frequencies > 0]
             panel.plot(bands, np.full(len(bands), -0.03 * top), "|", color=FAINT, ms=6)
             panel.set(xlabel="wavenumber (cm⁻¹)", ylabel="absorption (km/mol cm)")
             panel.set_xlim(0, float(self.wavenumbers[-1]))
             panel.set_ylim(-0.06 * top, 1.08 * top)
+            draw_marks(panel, self.marks, self.mark_labels, top)
         return figure
 
     def in_this_order(self, member: Infrared) -> Infrared:

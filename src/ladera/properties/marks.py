@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from scipy.optimize import isotonic_regression
 from scipy.signal import find_peaks
 
 from ladera.arrays import Floats
@@ -21,6 +22,7 @@ from ladera.properties.experiment import WEAK, MeasuredSpectrum
 from ladera.provenance import came_from
 from ladera.tables import Cell, Column, Number, Table
 
+_GAP: Final = 0.022  # of the width of a panel, that two names are apart
 _LINE: Final = re.compile(r"(\d+\.?\d*)(?:\s*[:,;]|\s|$)\s*(.*)")
 
 
@@ -97,8 +99,26 @@ def marks_table(wavenumbers: Floats, labels: tuple[str, ...], peaks: Floats) -> 
 
 
 def draw_marks(panel: Axes, wavenumbers: Floats, labels: tuple[str, ...], top: float) -> None:
-    """Dotted lines up to ``top`` with the names beside them, on a panel whose abscissa is cm^-1."""
-    panel.vlines(wavenumbers, 0, top, color=INK, lw=0.7, linestyles="dotted")
-    for mark, label in zip(wavenumbers, labels, strict=True):
-        words = f"{label} {mark:g}".strip()
-        panel.text(mark, top, words, rotation=90, fontsize=6, ha="right", va="top", color=INK)
+    """Dotted lines up to ``top``, the names above them; last of all on a panel in cm^-1.
+
+    Names that would stand in each other are moved aside as little as possible.
+    """
+    if not len(wavenumbers):
+        return
+    low, high = panel.get_xlim()
+    least = _GAP * (high - low) * np.arange(len(wavenumbers))
+    places = isotonic_regression(wavenumbers - least).x + least
+    panel.vlines(wavenumbers, 0, 1.02 * top, color=INK, lw=0.7, linestyles="dotted")
+    for mark, place, label in zip(wavenumbers, places, labels, strict=True):
+        panel.plot([mark, place], [1.02 * top, 1.12 * top], color=INK, lw=0.7, ls="dotted")
+        panel.text(
+            place,
+            1.14 * top,
+            f"{label} {mark:g}".strip(),
+            rotation=90,
+            fontsize=6,
+            ha="center",
+            va="bottom",
+            color=INK,
+        )
+    panel.set_ylim(top=1.6 * top)

@@ -154,17 +154,15 @@ class Spectrum(Result):
             if light:
                 band(panels[1], x, self.infrared[seen], self.infrared_error[seen], "infrared")
                 panels[1].set(ylabel="absorption (km/mol cm)")
+            top = float((self.infrared if light else self.states)[seen].max())
             if len(self.measured):
-                curve = self.infrared if light else self.states
                 experiment = MeasuredSpectrum(self.measured_wavenumbers, self.measured, "")
-                experiment.draw(panels[-1], float(curve[seen].max()))
-            if len(self.marks):
-                top = float((self.infrared if light else self.states)[seen].max())
-                draw_marks(panels[-1], self.marks, self.mark_labels, top)
+                experiment.draw(panels[-1], top)
             for panel in panels:
                 panel.set_xlim(0, float(x[-1]))
                 panel.set_ylim(bottom=0)
                 panel.legend()
+            draw_marks(panels[-1], self.marks, self.mark_labels, top)
             panels[-1].set(xlabel="wavenumber (cm⁻¹)")
             decay.plot(self.times, self.autocorrelation, color=PALETTE[0], lw=1)
             decay.set(xlabel="time (fs)", ylabel="⟨v(0)·v(t)⟩ / ⟨v²⟩")
