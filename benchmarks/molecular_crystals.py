@@ -7,6 +7,9 @@ of GFN2-xTB for each molecule, beside what was measured (Yamada and Person, J. C
 (1964), through Gerakines et al., Astron. Astrophys. 296, 810 (1995); gas: Bishop and Cheung, J.
 Phys. Chem. Ref. Data 11, 119 (1982)).
 
+Urea (neutron structure at 12 K: Swaminathan, Craven and McMullan, Acta Cryst. B 40, 300 (1984)):
+the same, with the bands of the solid as marks (Keuleers et al., J. Phys. Chem. A 103, 4621 (1999)).
+
 Dimers: intensities of GFN2-xTB for the whole, for each molecule by itself, and of a MACE that
 learned dipoles of dimers of water from GFN2-xTB (into FOLDER), of the whole and of molecules kept
 neutral, all along the same modes. --write renews the sections of docs/infrared.md.
@@ -29,7 +32,16 @@ from page import ROOT, table, write_section
 
 import ladera
 from ladera.molecules import Molecules
-from ladera.properties.dipoles import SeparateDipoles, WholeDipoles, dipoles_of, left_out
+from ladera.plotting import style
+from ladera.properties.dipoles import (
+    DipoleSlopes,
+    SeparateDipoles,
+    WholeDipoles,
+    dipoles_of,
+    left_out,
+)
+from ladera.properties.infrared import Infrared, infrared
+from ladera.properties.marks import Marks
 from ladera.properties.normal_modes import modes_of
 from ladera.properties.vibrations import INTENSITY, vibrations
 from ladera.structure import Structure, StructureWarning
@@ -40,6 +52,15 @@ KM_PER_MOL = 6.02214076e23 / 1e5  # of a band strength in cm per molecule
 MEASURED = {  # wavenumbers of the solid, band strengths of the solid and the gas (km/mol)
     "bend ν₂": ("655, 660", 1.1e-17 * KM_PER_MOL, 48),
     "antisymmetric stretch ν₃": ("2344", 7.6e-17 * KM_PER_MOL, 548),
+}
+BANDS = {
+    1153.0: "NH₂ rock",
+    1464.0: "C-N",
+    1598.0: "C=O",
+    1627.0: "NH₂ bend",
+    1683.0: "NH₂ bend",
+    3345.0: "N-H",
+    3444.0: "N-H",
 }
 FRAMES = 400
 CONFIG = {
@@ -89,6 +110,20 @@ def carbon_dioxide(model: ladera.Potential) -> list[list[str]]:
     return rows
 
 
+def urea(model: ladera.Potential) -> Infrared:
+    """The spectrum of the solid with the bands that were measured."""
+    places = [
+        (0, 0.5, 0.3260),
+        (0, 0.5, 0.5953),
+        (0.1459, 0.6459, 0.1766),
+        (0.2575, 0.7575, 0.2827),
+        (0.1441, 0.6441, -0.0380),
+    ]
+    solid = crystal("CONHH", places, spacegroup=113, cellpar=[5.565, 5.565, 4.684, 90, 90, 90])
+    marks = Marks(np.array(list(BANDS)), tuple(BANDS.values()))
+    return infrared(at_rest(solid, model), dipoles="xtb", marks=marks, width=20)
+
+
 def dimer(first: str, second: str, apart: tuple[float, float, float]) -> Atoms:
     one, two = molecule(first), molecule(second)
     two.rotate(100, (0.3, 1, 0.2))
@@ -127,19 +162,40 @@ def frames(path: Path) -> Path:
     return path
 
 
-def learned(folder: Path) -> ladera.Potential:
+def learned(folder: Path, charges: bool) -> ladera.Potential:
     """A MACE of the dipoles of dimers of water."""
-    if not (folder / "run" / "model.ladera").exists():
+    run = folder / ("charges" if charges else "no_charges")
+    if not (run / "model.ladera").exists():
         data = {
             "files": str(frames(folder / "dimers.extxyz")),
             "split": {"validation": 40, "test": 0},
         }
-        train(config_file.parse(CONFIG | {"data": data}, "The benchmark"), folder / "run")
-    return ladera.load(folder / "run")
+        config = CONFIG | {"model": CONFIG["model"] | {"charges": charges}, "data": data}
+        train(config_file.parse(config, "The benchmark"), run)
+    return ladera.load(run)
 
 
-def light(slopes, moves) -> np.ndarray:
+def light(slopes: DipoleSlopes, moves: np.ndarray) -> np.ndarray:
     return INTENSITY * ((slopes.dipole.T @ moves) ** 2).sum(axis=0)
+
+
+def learned_ways(folder: Path, atoms: Atoms, moves: np.ndarray) -> dict[str, DipoleSlopes]:
+    """The two models, of the dimer in the open and in a cell."""
+    model, local = learned(folder, charges=True), learned(folder, charges=False)
+    cell = Atoms(atoms.symbols, atoms.positions, cell=[25, 25, 25], pbc=True)
+    found = []
+    for each in (model, local):
+        dipoles = dipoles_of(cell, each, vacuum=False)
+        found.append((dipoles, dipoles.slopes(Structure.from_atoms(cell), None)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StructureWarning)
+        part = left_out(cell, found[0][0].molecules, found[0][1], moves)
+    whole = WholeDipoles(model, None).slopes(Structure.from_atoms(atoms), None)
+    return {
+        "MACE with charges, whole": whole,
+        f"the same in a cell, molecules neutral ({100 * part:.0f} % left out)": found[0][1],
+        "MACE without charges, in a cell": found[1][1],
+    }
 
 
 def whole_and_parts(folder: Path) -> list[list[str]]:
@@ -155,17 +211,7 @@ def whole_and_parts(folder: Path) -> list[list[str]]:
         known = light(WholeDipoles(engine, None).slopes(structure, None), moves)
         ways = {"each by itself": SeparateDipoles(engine, molecules).slopes(structure, None)}
         if name == "water":
-            model = learned(folder)
-            ways["MACE, whole"] = WholeDipoles(model, None).slopes(structure, None)
-            cell = atoms.copy()
-            cell.set_cell([25, 25, 25])
-            cell.pbc = True
-            neutral = dipoles_of(cell, model, vacuum=False)
-            slopes = neutral.slopes(Structure.from_atoms(cell), None)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", StructureWarning)
-                part = left_out(cell, neutral.molecules, slopes, moves)
-            ways[f"MACE, molecules neutral ({100 * part:.0f} % left out at most)"] = slopes
+            ways |= learned_ways(folder, atoms, moves)
         top = int(known.argmax())
         where = f"{modes.frequencies[inner][top]:.0f}"
         rows.append([name, "whole", where, f"{known[top]:.0f}", f"{known.sum():.0f}"])
@@ -202,10 +248,17 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    solid = table(SOLID, carbon_dioxide(ladera.load(options.model, dispersion="pbe")))
+    model = ladera.load(options.model, dispersion="pbe")
+    solid, spectrum = table(SOLID, carbon_dioxide(model)), urea(model)
+    marks = spectrum.tables()[1]
+    bands = table(marks.columns, marks.rows)
     parts = table(PARTS, whole_and_parts(options.folder))
-    print(solid, parts, sep="\n\n")
+    print(solid, bands, parts, sep="\n\n")
+    with style():
+        picture = ROOT / "docs" / "images" / "urea.png" if options.write else "urea.png"
+        spectrum.plot().savefig(options.folder / picture, dpi=150)
     if options.write:
+        write_section("urea", bands, ROOT / "docs" / "infrared.md")
         write_section("solid_co2", solid, ROOT / "docs" / "infrared.md")
         write_section("dimers", parts, ROOT / "docs" / "infrared.md")
 

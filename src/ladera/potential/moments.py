@@ -12,12 +12,19 @@ by itself. What the model learned from is whole molecules that were neutral.
 
 Left out is charge that flows from molecule to molecule. Charges do not say which way it went: a
 flow J from M to N and one to another image of N, by T, change all charges alike, and the moment by
-J T more. In a cell with one molecule none of it is seen, Q_M being zero. The change of the Q_M says
-how much it is, see :func:`ladera.properties.dipoles.left_out`; and a molecule with more than half a
-charge is an ion, whose motion is itself a current: it is refused.
+J T more. In a cell with one molecule none of it is seen, Q_M being zero. Nor do the charges before
+the shift say it: of a model that learned from pairs of molecules, whose charges were shifted over
+the pair, half of a flow may be in that shift, which in a crystal goes to atoms everywhere.
 
-That molecular moments of liquids and crystals take neutral molecules, and that schemes for charges
-give others, is discussed by Thomas, Brehm and Kirchner, Phys. Chem. Chem. Phys. 17, 3207 (2015).
+This is no small error where molecules share hydrogen bonds: of a dimer of water the stretch of the
+hydrogen that is shared loses 19/20 of its intensity (docs/infrared.md). How much it is at most, the
+change of the Q_M says (:func:`ladera.properties.dipoles.left_out`). Atomic dipoles without charges
+have neither fault: they sum to the moment of any cell, charge that flows between neighbours
+included. And a molecule with more than half a charge is an ion, whose motion is itself a current:
+it is refused.
+
+Molecular moments of liquids and crystals, and how they depend on what is made of the charges, are
+the subject of Thomas, Brehm and Kirchner, Phys. Chem. Chem. Phys. 17, 3207 (2015).
 """
 
 from __future__ import annotations

@@ -285,8 +285,8 @@ def left_out(
     if part > LARGEST_PART:
         warnings.warn(
             "The model lets charge flow between the molecules of this cell, which its dipole "
-            f"leaves out: up to {100 * part:.0f} % of how it changes. Has it learned from "
-            "molecules among others? --vacuum (vacuum=True) takes the dipoles of each by itself.",
+            f"leaves out: up to {100 * part:.0f} % of how it changes, hydrogen bonds above all. A "
+            "model that gives dipoles and no charges (mace, charges: false) leaves nothing out.",
             StructureWarning,
             stacklevel=3,
         )
