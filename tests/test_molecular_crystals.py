@@ -12,7 +12,7 @@ from ase.io import write
 from ase.optimize import BFGS
 
 import ladera
-from ladera import Committee, Graph, evaluate
+from ladera import Committee, Graph, evaluate, loading
 from ladera.cli import main
 from ladera.errors import DataError, PropertyError
 from ladera.models.hdnnp.dipole import HDNNPDipole, HDNNPDipoleConfig
@@ -177,6 +177,8 @@ def test_another_calculators_dipoles_are_those_of_each_molecule_by_itself(tmp_pa
     assert marks["computed (cm^-1)"] == pytest.approx([exact], abs=1.5)
     assert marks["difference (cm^-1)"] == pytest.approx([exact - 2800], abs=1.5)
     assert found.plot().axes[0].texts[0].get_text() == "stretch 2800"
+    with pytest.raises(DataError, match="its dipole moment depends"):  # and is not zero
+        loading.as_potential(Springs()).calculator().get_property("dipole", crystal)
     with pytest.raises(PropertyError, match=r"no dipole of a cell.*--vacuum"):
         infrared(crystal)
     assert infrared(crystal, vacuum=True).intensities == pytest.approx(found.intensities)

@@ -170,8 +170,8 @@ def dipoles_of(atoms: Atoms, source: ModelLike | None, vacuum: bool) -> Dipoles 
 
     ``source`` is another model, an ASE calculator or "xtb"; a calculator has no dipole of a cell
     and is asked for each molecule by itself, as with ``vacuum`` every model is. Raises
-    PropertyError for what has no dipole, and NetworkError where molecules are needed and bonds run
-    through the cell.
+    PropertyError for what has no dipole, NetworkError where molecules are needed and bonds run
+    through the cell, and DataError for ions.
     """
     in_cell = bool(atoms.pbc.any())
     if source is None and not has_dipole(atoms):
@@ -202,7 +202,9 @@ def dipoles_of(atoms: Atoms, source: ModelLike | None, vacuum: bool) -> Dipoles 
             )
         return SeparateDipoles(potential, Molecules.of(structure), memory)
     needed = in_cell and CHARGES in potential.gives
-    return WholeDipoles(potential, Molecules.of(structure) if needed else None, memory)
+    dipoles = WholeDipoles(potential, Molecules.of(structure) if needed else None, memory)
+    dipoles.at(structure, structure.positions[None], structure.cell[None])  # refuses ions
+    return dipoles
 
 
 def _of_source(source: ModelLike) -> Potential:
