@@ -23,8 +23,8 @@ from ladera.potential.calculator import PropertyUnavailableError
 from ladera.potential.heat_flux import HeatFlux
 from ladera.potential.memory import Fitting, MemoryWarning
 from ladera.properties import displacements, phonons
-from ladera.properties.strain_response import _Modes
 from ladera.properties.normal_modes import modes_of
+from ladera.properties.strain_response import _Modes
 from ladera.simulation.guard import check_distances
 from ladera.structure import Structure
 from ladera.training.evaluation import evaluate_dataset
