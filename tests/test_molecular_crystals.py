@@ -21,7 +21,7 @@ from ladera.models.mace import MACE, MACEConfig
 from ladera.molecules import Molecules, NetworkError
 from ladera.potential.moments import moments_of_molecules
 from ladera.properties import result
-from ladera.properties.dipoles import WholeDipoles, along
+from ladera.properties.dipoles import WholeDipoles, along, left_out
 from ladera.properties.infrared import infrared
 from ladera.properties.marks import Marks, read_marks
 from ladera.properties.spectrum import spectrum
@@ -123,7 +123,7 @@ def test_slopes_are_those_of_the_moment(make) -> None:
     potential, atoms = make(), two_waters()
     structure = Structure.from_atoms(atoms)
     found = WholeDipoles(potential, Molecules.of(structure)).slopes(structure, None)
-    assert found.words == "derivatives of the model, molecules kept whole"
+    assert found.words == "derivatives of the model, of molecules kept whole"
     step = np.random.default_rng(1).normal(size=(6, 3))
     ends = []
     for h in (1e-4, -1e-4):
@@ -241,6 +241,22 @@ def test_what_molecules_are() -> None:
     assert Molecules.of(Structure.from_atoms(iodine)).index.tolist() == [0, 0, 1, 1]
 
 
+def test_what_is_left_out_is_no_more_than_is_said() -> None:
+    potential, pair = mace(), molecule("H2O") + molecule("H2O")
+    pair.positions[3:] += [0.5, 2.2, 1.9]
+    structure = Structure.from_atoms(pair)
+    molecules = Molecules.of(structure)
+    kept, whole = (
+        WholeDipoles(potential, each).slopes(structure, None) for each in (molecules, None)
+    )
+    moves = np.linalg.qr(np.random.default_rng(4).normal(size=(18, 18)))[0]
+    with pytest.warns(StructureWarning, match=r"charge flow between.*charges: false"):
+        part = left_out(pair, molecules, kept, moves)
+    missing = np.linalg.norm(whole.dipole - kept.dipole) / np.linalg.norm(kept.dipole)
+    assert 0.1 < missing <= part < 2 * missing
+    assert left_out(pair, None, whole, moves) == 0
+
+
 def test_commands_take_dipoles_from_elsewhere(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     crystal = hydroxyls()
@@ -286,14 +302,16 @@ def test_dipoles_along_a_trajectory_are_those_of_its_frames() -> None:
         atoms.cell.array,
         1.0,
     )
-    found = along(run, potential).dipoles
+    scale_charges(potential, 0.1)
+    kept, words = along(run, potential)
+    found = kept.dipoles
+    assert words == "of molecules kept whole"
     expected = np.array([moment(potential, frame)[:3] for frame in frames])
     assert found == pytest.approx(expected, abs=1e-9)
     with pytest.raises(PropertyError, match="vacuum says how"):
         spectrum(run, vacuum=True)
     ends = run.positions.copy()
     ends[-1, 1] = ends[-1, 3] + [0.9, 0, 0]
-    scale_charges(potential, 0.1)
     with pytest.warns(StructureWarning, match="bonded with each other in the last one"):
         along(Trajectory(run.numbers, ends, run.cells, 1.0), potential)
 

@@ -57,6 +57,11 @@ class Dipoles(Protocol):
         """Those that are kept whole; None where that is not needed."""
         ...
 
+    @property
+    def words(self) -> str:
+        """Of what they are."""
+        ...
+
     def at(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
         """Dipoles (n, 3), e*Angstrom, with ``positions`` (n, n_atoms, 3) in ``cells`` (n, 3, 3)."""
         ...
@@ -78,6 +83,11 @@ class WholeDipoles:
     molecules: Molecules | None
     memory: RememberingCalculator | None = None  # of the potential; finds dipoles again
 
+    @property
+    def words(self) -> str:
+        """See :class:`Dipoles`."""
+        return "of the whole" if self.molecules is None else "of molecules kept whole"
+
     def at(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
         """See :class:`Dipoles`."""
         return self._moments(structure, positions, cells)[:, :3]
@@ -91,8 +101,7 @@ class WholeDipoles:
             if self.molecules is None:
                 return DipoleSlopes(dipole_derivatives(self.potential, graph), words)
             found = moment_derivatives(self.potential, graph, self.molecules)
-            words += ", molecules kept whole"
-            return DipoleSlopes(found[:, :3], words, here, found[:, 3:])
+            return DipoleSlopes(found[:, :3], f"{words}, {self.words}", here, found[:, 3:])
         step, size = step or _STEP, structure.positions.size
         moves = step * np.eye(size).reshape(size, -1, 3)
         positions = structure.positions + np.concatenate([moves, -moves])
@@ -140,6 +149,7 @@ class SeparateDipoles:
     potential: Potential
     molecules: Molecules
     memory: RememberingCalculator | None = None
+    words: str = "of each molecule by itself in vacuum"
 
     def at(self, structure: Structure, positions: Floats, cells: Floats) -> Floats:
         """See :class:`Dipoles`."""
@@ -161,8 +171,7 @@ class SeparateDipoles:
             alone = Structure.of(structure.numbers[atoms], whole[atoms], np.zeros((3, 3)), False)
             part = WholeDipoles(self.potential, None, self.memory).slopes(alone, step)
             slopes[atoms], words = part.dipole.reshape(-1, 3, 3), part.words
-        words += ", of each molecule by itself in vacuum"
-        return DipoleSlopes(slopes.reshape(-1, 3), words)
+        return DipoleSlopes(slopes.reshape(-1, 3), f"{words}, {self.words}")
 
 
 def dipoles_of(atoms: Atoms, source: ModelLike | None, vacuum: bool) -> Dipoles | None:
@@ -220,25 +229,31 @@ def _of_source(source: ModelLike) -> Potential:
         ) from error
 
 
-def along(trajectory: Trajectory, source: ModelLike, vacuum: bool = False) -> Trajectory:
-    """A trajectory with the dipoles of ``source``, see :func:`dipoles_of`.
+def along(
+    trajectory: Trajectory, source: ModelLike, vacuum: bool = False
+) -> tuple[Trajectory, str]:
+    """A trajectory with the dipoles of ``source``, see :func:`dipoles_of`, and what they are.
 
     Molecules are those of the first frame, and its atoms keep their images: what is bonded stays so
-    and positions run on through the faces of the cell. Raises as :func:`dipoles_of` does.
+    and positions run on through the faces of the cell. Warns where they react, and of charge that
+    is left out in the first frame (:func:`left_out`). Raises as :func:`dipoles_of` does.
     """
     first = Atoms(
         trajectory.numbers,
         trajectory.positions[0],
         cell=trajectory.cells[0],
         pbc=trajectory.cells[0].any(axis=1),
+        masses=trajectory.masses,
     )
-    dipoles = dipoles_of(first, source, vacuum)
-    if dipoles is None:  # not with a source
-        return trajectory
-    structure = Structure.from_atoms(first)
+    dipoles, structure = dipoles_of(first, source, vacuum), Structure.from_atoms(first)
+    if dipoles is None:
+        raise PropertyError("There is no source of dipoles; name a model, a calculator or xtb.")
     _warn_of_reactions(dipoles.molecules, structure, trajectory)
+    if isinstance(dipoles, WholeDipoles) and dipoles.molecules is not None:
+        moves = np.diag(1 / np.sqrt(np.repeat(first.get_masses(), 3)))
+        left_out(first, dipoles.molecules, dipoles.slopes(structure, None), moves)
     found = dipoles.at(structure, trajectory.positions, trajectory.cells)
-    return replace(trajectory, dipoles=found)
+    return replace(trajectory, dipoles=found), dipoles.words
 
 
 def _warn_of_reactions(

@@ -83,6 +83,7 @@ class Spectrum(Result):
     measured_source: str = ""
     marks: Floats = quantity("cm^-1", default_factory=lambda: np.empty(0))  # (n_marks,), measured
     mark_labels: tuple[str, ...] = ()
+    dipoles: str = ""  # of what they are, where they are not those of the frames
     mark_peaks: Floats = quantity("cm^-1", default_factory=lambda: np.empty(0))  # computed
 
     @property
@@ -121,6 +122,8 @@ class Spectrum(Result):
             (Column("highest wavenumber seen", "cm^-1", pattern=".0f"), highest),
             (Column("made of"), self.source),
         ]
+        if self.dipoles:
+            facts.append((Column("dipoles"), self.dipoles))
         if len(self.measured):
             facts += comparison(self.measured_source, self.shifts, self.unmatched)
         found = [self.table(), Table.of_one(*facts, name="summary")]
@@ -222,8 +225,9 @@ def spectrum(
         )
     lags = int(np.ceil(_WINDOW * _SIGMA / (LIGHT * resolution * trajectory.interval)))
     _check(trajectory, resolution, lags)
+    words = ""
     if dipoles is not None:
-        trajectory = along(trajectory, dipoles, vacuum)
+        trajectory, words = along(trajectory, dipoles, vacuum)
     wavenumbers = np.linspace(0, 1 / (2 * LIGHT * trajectory.interval), 4 * lags + 1)
     count = max(1, min(BLOCKS, trajectory.n_frames // (2 * lags)))
     size = trajectory.n_frames // count
@@ -274,6 +278,7 @@ def spectrum(
         measured_source=experiment.source,
         marks=marks.wavenumbers,
         mark_labels=marks.labels,
+        dipoles=words,
         mark_peaks=marks.peaks(wavenumbers, curve),
     )
 
