@@ -475,10 +475,11 @@ def test_evaluation_names_the_frame_with_an_unknown_element() -> None:
         evaluate_dataset(potential(), dataset[[]])
 
 
-def test_muon_moves_in_all_directions_alike() -> None:
-    """Whatever the gradient's singular values, and by the rate in the root mean square."""
+@pytest.mark.parametrize(("entries", "scale"), [(3.0, 3.0), (0.3, 0.3), (0.01, 20**-0.5)])
+def test_muon_moves_in_all_directions_alike(entries: float, scale: float) -> None:
+    """Whatever the gradient's singular values, and by the rate in units of the first entries."""
     generator = torch.Generator().manual_seed(1)
-    weights = torch.nn.Parameter(torch.zeros(2, 5, 20, dtype=torch.float64))
+    weights = torch.nn.Parameter(entries * torch.ones(2, 5, 20, dtype=torch.float64))
     bias = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
     optimizer = Muon([weights, bias], rate=0.01, momentum=0.95, betas=(0.9, 0.99), weight_decay=0.0)
     left, right = (torch.randn(n, n, dtype=torch.float64, generator=generator) for n in (5, 20))
@@ -488,9 +489,10 @@ def test_muon_moves_in_all_directions_alike() -> None:
     weights.grad = torch.stack([gradient, torch.zeros_like(gradient)])
     bias.grad = torch.tensor([2.0, -3.0, 0.0], dtype=torch.float64)
     optimizer.step()
-    step = -(left.T @ weights[0].detach() @ right[:5].T).diag()
-    assert 0.6 < (step / (0.01 * 20**0.5)).min() < (step / (0.01 * 20**0.5)).max() < 1.25
-    assert not weights[1].any()  # an element that the batch lacks
+    step = -(left.T @ (weights[0].detach() - entries) @ right[:5].T).diag()
+    full = 0.01 * scale * 20**0.5
+    assert 0.6 < (step / full).min() < (step / full).max() < 1.25
+    assert (weights[1] == entries).all()  # an element that the batch lacks
     torch.testing.assert_close(bias.detach(), -0.01 * bias.grad.sign())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
@@ -23,8 +23,8 @@ def _in_angstrom(value: Any) -> Any:
 class PotentialConfig(Configured):
     """What every model's configuration has; models add their own keys."""
 
-    # Name of the optimizer that trains it where the user names none.
-    optimizer: ClassVar[str] = "adam"
+    # What trains it where the user names no optimizer: its name, and keys of it.
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "adam"}
     # Of Adam, at which a fine-tuning keeps what the model knows.
     finetuning_rate: ClassVar[float] = 1e-3
 

@@ -318,7 +318,10 @@ class TrainingConfig(Section):
         name = model.get("architecture") if isinstance(model, dict) else None
         if name not in registry.ARCHITECTURES or not isinstance(given, dict):
             return values
-        return values | {"optimizer": {"name": registry.config_class(name).optimizer} | given}
+        usual = registry.config_class(name).optimizer
+        if given.get("name", usual["name"]) != usual["name"]:
+            return values
+        return values | {"optimizer": {**usual, **given}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -5,12 +5,15 @@ many times as long as the others, which are then hardly learned. Muon (Jordan et
 https://kellerjordan.github.io/posts/muon) makes all singular values of a step alike,
 
     m <- mu m + (1 - mu) g,    u = mu m + (1 - mu) g
-    W <- W - lr (decay W + sqrt(max(rows, columns)) U V^T)    where  u = U S V^T
+    W <- W - lr (decay W + s sqrt(max(rows, columns)) U V^T)    where  u = U S V^T
 
-with the factor for which the entries of a step have a root mean square of lr, whatever the shape
-(Liu et al., arXiv:2502.16982, with a factor of their own). Parameters of more than two dimensions
-are as many matrices; those of less are left to Adam. A matrix whose gradient is zero, such as that
-of an element which the batch lacks, only decays.
+with the factor for which the entries of a step have a root mean square of lr s, whatever the shape
+(Liu et al., arXiv:2502.16982, with a factor of their own). s is that of the entries of W before its
+first step, so that one rate is right for models that begin with entries of one and divide sums by
+the root of their number, and for those that begin with entries of one over that root, which is the
+least that s may be. Parameters of more than two dimensions are as many matrices; those of less are
+left to Adam. A matrix whose gradient is zero, such as that of an element which the batch lacks,
+only decays.
 """
 
 from __future__ import annotations
@@ -76,7 +79,7 @@ class Muon(Optimizer):
         moved = torch.cat([x.reshape(-1, rows, columns) for x in gradients]).abs().amax((1, 2)) > 0
         steps = orthogonal(stack) * moved[:, None, None] * (-rate * math.sqrt(max(rows, columns)))
         for p, step in zip(parameters, torch.split(steps, counts), strict=True):
-            p.add_(step.view_as(p))
+            p.addcmul_(step.view_as(p), self._scale(p))
 
     def _adam(self, p: Tensor, rate: float) -> None:
         (one, two), gradient = self._betas, _gradient(p)
@@ -86,6 +89,15 @@ class Muon(Optimizer):
         square = self._state(p, "square").lerp_(gradient.square(), 1 - two)
         root = (square / (1 - two**count)).sqrt_().add_(1e-8)
         p.addcdiv_(mean, root, value=-rate / (1 - one**count))
+
+    def _scale(self, p: Tensor) -> Tensor:
+        """s: root mean square of the entries before the first step, or the least."""
+        state = self.state[p]
+        if "scale" not in state:
+            least = max(p.shape[-2:]) ** -0.5
+            state["scale"] = p.square().mean().sqrt().clamp(min=least)
+        found: Tensor = state["scale"]
+        return found
 
     def _state(self, p: Tensor, name: str) -> Tensor:
         """A mean over the steps, zero at first."""

@@ -76,14 +76,11 @@ class AdamW(Section):
 
 
 class Muon(Section):
-    """Steps that turn matrices in all directions alike (Muon), and Adam for the rest.
-
-    For networks that mix channels, as MACE and NequIP do.
-    """
+    """Steps that turn matrices in all directions alike (Muon), and Adam for the rest."""
 
     name: Literal["muon"] = Field("muon", description="Which optimizer.")
     learning_rate: PositiveFloat = Field(
-        1e-2, description="Size of a step; of a matrix, of its entries' root mean square."
+        1e-2, description="Size of a step; of a matrix, relative to its first entries."
     )
     momentum: Fraction = Field(0.95, description="Memory of the mean gradient of a matrix.")
     betas: tuple[Fraction, Fraction] = Field(

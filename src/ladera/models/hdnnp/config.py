@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
@@ -78,6 +78,7 @@ class HDNNPConfig(RepelledConfig):
     """
 
     later_keys: ClassVar[tuple[str, ...]] = (*RepelledConfig.later_keys, "functions")
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "muon"}
 
     architecture: Literal["hdnnp"] = "hdnnp"
     size: Size = Field(

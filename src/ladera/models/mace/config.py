@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -21,6 +22,8 @@ class MACEConfig(PotentialConfig):
 
     A cutoff is all it needs; the defaults are a network that trains on a few cores.
     """
+
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "muon"}
 
     architecture: Literal["mace"] = "mace"
     channels: PositiveInt = Field(default=64, description="Channels of every feature.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -47,7 +47,7 @@ class ProgramSize(Configured):
 class MTPConfig(RepelledConfig):
     """What decides the size of a moment tensor potential: its level, and its radial functions."""
 
-    optimizer: ClassVar[str] = "variable_projection"
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "variable_projection"}
     finetuning_rate: ClassVar[float] = 1e-4
 
     architecture: Literal["mtp"] = "mtp"

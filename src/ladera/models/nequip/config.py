@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -17,6 +18,8 @@ class NequIPConfig(RepelledConfig):
 
     A cutoff is all it needs; the defaults are a network that trains on a few cores.
     """
+
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "muon"}
 
     architecture: Literal["nequip"] = "nequip"
     layers: PositiveInt = Field(default=4, description="Layers of message passing.")
