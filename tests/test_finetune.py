@@ -450,10 +450,12 @@ def test_check_refuses_what_the_training_would(bases, tmp_path, capsys):
     old = read(bases / "new.extxyz")
     write(Dataset.from_frames(frame.with_(dipole=np.ones(3)) for frame in old), frames)
     data = {"files": str(frames), "split": {"validation": 4, "test": 2}}
-    config_file.save(settings(bases, data=data, loss={"dipole": 1.0}), file)
+    write(Dataset.from_frames(water(6)), tmp_path / "replayed.extxyz")
+    replay = {"method": "replay", "replay": {"files": str(tmp_path / "replayed.extxyz")}}
+    config_file.save(settings(bases, data=data, loss={"dipole": 1.0}, finetune=replay), file)
     with pytest.raises(SystemExit) as left:
         main(["train", str(file), "--check"])
     assert left.value.code == 1
-    assert "the mace model has no dipole" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="the mace model has no dipole"):
+    assert "one with a dipole has a single one" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="one with a dipole has a single one"):
         train(config_file.load(file), tmp_path / "run")

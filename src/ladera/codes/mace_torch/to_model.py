@@ -18,7 +18,7 @@ _IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
 _TYPES = {"F64": "float64", "F32": "float32", "I64": "int64", "I32": "int32"}
 
 
-def make(folder: str | Path) -> Any:
+def make(folder: Path) -> Any:
     """The model of mace-torch that the two files in a folder describe.
 
     Raises ValueError for a file that does not determine all parameters of the model.
@@ -28,7 +28,6 @@ def make(folder: str | Path) -> Any:
     from mace import modules
 
     o3 = modules.models.o3  # e3nn 0.4, which a newer torch loads only after mace
-    folder = Path(folder)
     settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     tensors = _tensors(folder / "model.safetensors")
     kind = getattr(modules, settings.pop("model"))
@@ -82,7 +81,7 @@ def main() -> None:
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     folder, place = sys.argv[1:]
-    torch.save(make(folder), place)
+    torch.save(make(Path(folder)), place)
     print(f"Wrote {place}.")
 
 

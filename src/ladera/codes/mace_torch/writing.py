@@ -45,7 +45,7 @@ def export(potential: Potential, place: str | os.PathLike[str]) -> tuple[Path, .
         )
     with tempfile.TemporaryDirectory() as folder:
         _export_parts(potential, Path(folder))
-        model = to_model.make(folder)
+        model = to_model.make(Path(folder))
     try:
         with atomic_path(place) as temporary:
             torch.save(model, temporary)
