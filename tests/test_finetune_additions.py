@@ -238,7 +238,10 @@ def test_an_element_of_validation_frames_alone(tmp_path: Path) -> None:
     write(Dataset.from_frames(water(6)), tmp_path / "new.extxyz")
     write(Dataset.from_frames(of_sulphur(base)), tmp_path / "other.extxyz")
     values = {
-        "data": {"files": str(tmp_path / "new.extxyz"), "validation_files": str(tmp_path / "other.extxyz")},
+        "data": {
+            "files": str(tmp_path / "new.extxyz"),
+            "validation_files": str(tmp_path / "other.extxyz"),
+        },
         "finetune": {"base": str(tmp_path / "base.ladera")},
         "batch_size": 2,
     }

@@ -80,6 +80,11 @@ def finetune(
     )
     if result["forgetting"]:
         print(_forgetting(result["forgetting"]))
+    if not potential.provenance["epoch"]:
+        print(
+            "No epoch was better on the validation frames than the base with these reference "
+            "energies, which is the model; lower optimizer.learning_rate, or give more frames."
+        )
     print(f"Best model: epoch {potential.provenance['epoch']}, in {output / 'model.ladera'}.")
     return 0
 

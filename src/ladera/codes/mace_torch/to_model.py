@@ -82,7 +82,7 @@ def main() -> None:
         sys.exit(__doc__)
     folder, place = sys.argv[1:]
     torch.save(make(Path(folder)), place)
-    print(f"Wrote {place}.")
+    sys.stdout.write(f"Wrote {place}.\n")
 
 
 if __name__ == "__main__":

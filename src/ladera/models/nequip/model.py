@@ -172,7 +172,9 @@ class NequIP(Potential):
     def with_elements(self, relatives: Mapping[str, str]) -> NequIP:
         """A copy for more elements; see :mod:`ladera.models.elements`."""
         species = elements.joined(self.symbols, relatives)
-        larger = NequIP(NequIPConfig.model_validate(self.config.model_dump() | {"species": species}))
+        larger = NequIP(
+            NequIPConfig.model_validate(self.config.model_dump() | {"species": species})
+        )
         return elements.extended(self, larger, relatives, lambda name: ".connection." in name)
 
     def features(self, graph: Graph) -> list[list[Tensor]]:
