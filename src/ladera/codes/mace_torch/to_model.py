@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ def make(folder: Path) -> Any:
     """
     import numpy as np
     import torch
-    from mace import modules
 
-    o3 = modules.models.o3  # e3nn 0.4, which a newer torch loads only after mace
+    modules = import_module("mace.modules")
+    o3 = modules.models.o3  # of e3nn 0.4, which a newer torch loads only after mace
     settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     tensors = _tensors(folder / "model.safetensors")
     kind = getattr(modules, settings.pop("model"))

@@ -124,7 +124,8 @@ class HDNNP(SymmetryFunctionPotential):
         larger.load_state_dict(larger.state_dict() | self.state_dict())
         with torch.no_grad():
             for network in larger.dipole_networks or ():
-                network.output.weight.zero_()
+                if isinstance(network, AtomicNetwork):
+                    network.output.weight.zero_()
         return larger.eval()
 
     def energy_inputs(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:

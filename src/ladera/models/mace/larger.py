@@ -12,6 +12,7 @@ from torch import Tensor
 from ladera.errors import ConfigError
 from ladera.models import elements
 from ladera.models.mace.config import MACEConfig
+from ladera.models.mace.readout import DipoleReadout
 
 if TYPE_CHECKING:
     from ladera.models.mace.model import MACE
@@ -63,8 +64,8 @@ def with_dipole(base: MACE, charges: bool) -> MACE:
     larger = _larger(base, outputs=outputs, charges=charges).to(base.dtype)
     larger.load_state_dict(larger.state_dict() | base.state_dict())
     with torch.no_grad():
-        for layer in larger.layers:
-            for weights in layer.dipole.last_weights() if layer.dipole is not None else ():
+        for module in larger.modules():
+            for weights in module.last_weights() if isinstance(module, DipoleReadout) else ():
                 weights.zero_()
     return larger.eval()
 

@@ -102,7 +102,8 @@ def _some(frames: Dataset, symbol: str) -> Dataset:
     having = np.flatnonzero(frames.compositions[:, frames.symbols.index(symbol)])
     atoms = float(frames.atom_counts[having].mean())
     number = int(min(_FRAMES, max(1, _ATOMS // atoms), len(having)))
-    return frames[having[np.linspace(0, len(having) - 1, number).astype(int)]]
+    some: Dataset = frames[having[np.linspace(0, len(having) - 1, number).astype(np.int64)]]
+    return some
 
 
 def _error(base: Potential, frames: Dataset, taken_for: Mapping[str, str]) -> float:
