@@ -353,7 +353,7 @@ _REASONS: Final = {
     "ipi input": dict.fromkeys(("emt", "tblite"), "cannot hold an ASE calculator"),
     "export to mace": {
         **dict.fromkeys([name for name in FAMILIES if name != "mace"], _NO_MACE),
-        "mace-dipoles": "of mace-torch predicts energies alone, and this model has outputs: [en",
+        "mace-dipoles": "EnergyDipolesMACE, whose charges would be False; this model has True",
     },
     # Random numbers bind a crystal, but its phonons are what they are.
     "expansion": dict.fromkeys(

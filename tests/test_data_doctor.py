@@ -94,6 +94,8 @@ def test_missing_labels():
     assert (finding.severity, finding.frame, finding.frames) == ("warning", 5, (5,))
     none = [frame.with_(energy=None, forces=None) for frame in water()]
     assert found(none, "no-labels").severity == "error"
+    dipoles = [frame.with_(dipole=np.ones(3)) for frame in none]
+    assert found(dipoles, "missing-label").severity == "warning"
     no_energy = [frame.with_(energy=None) for frame in water()]
     assert found(no_energy, "missing-label").severity == "error"
     no_forces = [frame.with_(forces=None) for frame in water()]

@@ -153,5 +153,17 @@ def test_they_are_models_like_any_other(tmp_path: Path) -> None:
     turned.positions = turned.positions @ rotation.T + 3.0
     turned.calc = potential.calculator()
     np.testing.assert_allclose(turned.get_dipole_moment(), rotation @ moments[0], atol=1e-12)
-    with pytest.raises(ConfigError, match="predicts energies alone"):
-        mace_torch.export(potential, tmp_path / "there")
+    # And back: scale and shift of a model trained here go into its weights and energies of atoms.
+    with torch.no_grad():
+        potential.get_buffer("scale").fill_(1.3)
+        potential.get_buffer("shift").fill_(0.2)
+        back = ladera.load(mace_torch.export(potential, tmp_path / "there")[0])
+        found, expected = (
+            evaluate(each, Graph.from_atoms(WATER, each.cutoff)) for each in (back, potential)
+        )
+    assert found.energy == pytest.approx(expected.energy, rel=1e-12)
+    assert torch.allclose(found.forces, expected.forces, atol=1e-12)
+    assert torch.allclose(found.dipole, expected.dipole, atol=1e-12)
+    dipoles = ladera.load(written(tmp_path, "dipole"))
+    with pytest.raises(ConfigError, match="EnergyDipolesMACE, whose outputs would be"):
+        mace_torch.export(dipoles, tmp_path / "alone")

@@ -21,6 +21,7 @@ from conftest import lennard_jones, water_like
 from ladera import Graph, Potential, Prediction, evaluate
 from ladera.cli import main
 from ladera.codes import mace_torch
+from ladera.codes.mace_torch import to_model, writing
 from ladera.codes.published import registry, store
 from ladera.errors import ConfigError, DataError, ModelFileError
 from ladera.models.mace import MACE, MACEConfig
@@ -207,8 +208,8 @@ def random_model(**values: Any) -> MACE:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_exported_and_loaded_again(name: str, tmp_path: Path) -> None:
     potential = random_model(**CONFIGS[name])
-    state, settings = mace_torch.export(potential, tmp_path)
-    assert {state.suffix, settings.suffix} == {".safetensors", ".json"}
+    state, settings, program = mace_torch.export(potential, tmp_path)
+    assert (settings.name, program.name) == ("model.json", "to_model.py")
     again = ladera.load(state, head=potential.config.head)
     atoms = water_like(6, 5.0, True, 3)
     found, expected = predict(again, atoms), predict(potential, atoms)
@@ -297,6 +298,28 @@ def test_info_of_models_of_mace_torch(
     assert not (exported.parent / "none").exists()
 
 
+def test_a_model_file_of_mace_torch_is_made_by_mace_torch(
+    exported: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = exported.parent / "a.ladera", exported.parent / "theirs.model"
+    ladera.load(exported).save(ours)
+    words = ["export", str(ours), str(theirs), "--to", "mace"]
+    monkeypatch.setattr(writing, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "the to_model.py in it makes the .model" in capsys.readouterr().err
+    assert not theirs.exists()
+    found, expected = to_model._tensors(exported), load_file(exported)
+    assert set(found) == set(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    # What mace-torch makes is what is written: here a stand-in for it.
+    monkeypatch.setattr(writing, "find_spec", lambda name: "somewhere")
+    monkeypatch.setattr(to_model, "make", lambda folder: sorted(p.name for p in folder.iterdir()))
+    with pytest.raises(SystemExit):
+        main(words)
+    assert torch.load(theirs) == ["model.json", "model.safetensors", "to_model.py"]
+
+
 # --- bad input ---------------------------------------------------------------------------------
 
 
@@ -350,7 +373,7 @@ def test_a_bad_checkpoint_gets_one_sentence(name: str, exported: Path) -> None:
 
 def test_heads_and_species_that_do_not_exist(tmp_path: Path) -> None:
     potential = random_model(**CONFIGS["heads"])
-    state, _ = mace_torch.export(potential, tmp_path)
+    state, *_ = mace_torch.export(potential, tmp_path)
     with pytest.raises(ModelFileError, match="no head 'deer'; did you mean 'dear'"):
         ladera.load(state, head="deer")
     potential.save(tmp_path / "a.ladera")

@@ -14,7 +14,7 @@ from ladera.cli.session import answer
 
 _FILES = {
     "n2p2": ("input.nn", "scaling.data", "weights.*.data"),
-    "mace": ("model.safetensors", "model.json"),
+    "mace": ("model.safetensors", "model.json", "to_model.py"),
     "lammps": ("in.lammps", "structure.data", "model.ladera"),
 }
 _MTP = (".mtp", ".almtp")
@@ -88,7 +88,10 @@ def import_(
 
 def export(
     model: Annotated[Path, MODEL, Parameter(help="Model file.")],
-    place: Annotated[Path, Parameter(help="Folder to write; for MLIP a file, such as pot.mtp.")],
+    place: Annotated[
+        Path,
+        Parameter(help="Folder to write; for MLIP a file, such as pot.mtp; for mace either."),
+    ],
     /,
     *,
     to: Annotated[
@@ -104,11 +107,12 @@ def export(
     lammps: a folder with a script, a structure and the model, which ladera lammps run takes.
     n2p2: a folder with input.nn, scaling.data and one weights.ZZZ.data for each element, for n2p2
     itself and for pair_style hdnnp of LAMMPS; comments in input.nn say how to call that.
-    mace: model.safetensors, a state dict, and model.json, the settings of mace-torch for it.
+    mace: a .model, where mace-torch is installed beside Ladera. Else a folder with a state dict,
+    the settings of mace-torch for it, and to_model.py, which makes the .model where mace-torch is.
     mtp: one file of MLIP-2 and MLIP-3, which number the elements: 0, 1, ... in the order printed.
 
         ladera export model.ladera FOLDER --to n2p2
-        ladera export mace.ladera FOLDER --to mace
+        ladera export mace.ladera mine.model --to mace
         ladera export model.ladera pot.mtp --to mtp
         ladera export model.ladera FOLDER --to lammps --structure water.xyz
     """
@@ -149,6 +153,9 @@ def _claim(place: Path, to: str) -> None:
     """Raise ConfigError where the files of a code cannot go, or where there are such already."""
     from ladera.errors import ConfigError
 
+    if to == "mace" and place.suffix == ".model":
+        claim_file(place)
+        return
     if to == "mtp":
         if place.suffix not in _MTP or place.is_dir():
             raise ConfigError(f"{place} is no name of an .mtp file; name one, such as pot.mtp.")

@@ -72,12 +72,19 @@ def finetune(
     result = read_finetune(output)
     answer({**trained(potential), "finetune": result}, [output / "model.ladera"])
     references = result["reference_energies"]
+    if added := _added(result.get("added", {})):
+        print(f"Added to the base: {added}.")
     print(
         f"{result['n_trainable']:,} of {result['n_parameters']:,} parameters could change; "
-        f"reference energies: {references['method'] if references else 'the model has none'}."
+        f"reference energies: {references['method'] if references else 'as they were'}."
     )
     if result["forgetting"]:
         print(_forgetting(result["forgetting"]))
+    if not potential.provenance["epoch"]:
+        print(
+            "No epoch was better on the validation frames than the base with these reference "
+            "energies, which is the model; lower optimizer.learning_rate, or give more frames."
+        )
     print(f"Best model: epoch {potential.provenance['epoch']}, in {output / 'model.ladera'}.")
     return 0
 
@@ -118,6 +125,12 @@ def _rate(base: str) -> float:
     # What cannot be fine-tuned is refused with its reason where it is loaded.
     known = family in ARCHITECTURES
     return (config_class(family) if known else PotentialConfig).finetuning_rate
+
+
+def _added(result: dict[str, Any]) -> str:
+    """What the base was given, in words."""
+    known = [f"{new}, which began as {old}" for new, old in result.get("elements", {}).items()]
+    return "; ".join([*known, *(f"a {name}, zero at first" for name in result.get("outputs", []))])
 
 
 def _forgetting(result: dict[str, Any]) -> str:

@@ -178,6 +178,14 @@ class Corrected(Potential):
         """The model with one head more, and the same added to it."""
         return _added(self.base.with_head(name), self.config)
 
+    def with_elements(self, relatives: Mapping[str, str]) -> Potential:
+        """The model with more elements, and the same added to it."""
+        return _added(self.base.with_elements(relatives), self.config)
+
+    def with_dipole(self, charges: bool = True) -> Potential:
+        """The model with dipoles, and the same added to its energies."""
+        return _added(self.base.with_dipole(charges), self.config)
+
 
 def corrected(potential: Potential, dispersion: str | None = None, zbl: bool = False) -> Potential:
     """A model with D3 of a functional, with the repulsion of nuclei, with both, or as it is.

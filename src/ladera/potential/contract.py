@@ -309,6 +309,28 @@ class Potential(nn.Module, ABC):
             f"{self.config.architecture} model; take naive or frozen."
         )
 
+    def with_elements(self, relatives: Mapping[str, str]) -> Potential:
+        """A copy that knows new elements too, each to begin with as one of those it knew.
+
+        Of these it says the same. Raises ConfigError for an architecture that cannot be given any.
+        """
+        raise ConfigError(
+            f"A {self.config.architecture} model cannot be given an element: this one is for "
+            f"{', '.join(self.symbols)}, not for {', '.join(relatives)}; train a new one, or "
+            "fine-tune a mace, nequip or mtp model."
+        )
+
+    def with_dipole(self, charges: bool = True) -> Potential:
+        """A copy that gives dipoles too, zero as yet, and the same energies.
+
+        They are of charges and atomic dipoles, or of these alone. Raises ConfigError for an
+        architecture that cannot be given them.
+        """
+        raise ConfigError(
+            f"loss.dipole is above 0, but a {self.config.architecture} model cannot be given "
+            "dipoles; fine-tune a mace or hdnnp model, or set loss.dipole: 0."
+        )
+
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""

@@ -33,6 +33,7 @@ def section(stored: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return {
             "base": stored["base"],
             "method": stored["method"],
+            "added": _added(stored.get("added") or {}),  # which 0.2.0 did not write
             "n_trainable": int(stored["n_trainable"]),
             "n_parameters": int(stored["n_parameters"]),
             "method_of_references": references["method"] if references else None,
@@ -47,6 +48,12 @@ def section(stored: Mapping[str, Any]) -> Mapping[str, Any] | None:
             f"'finetune' in evaluation.json is not what this Ladera writes ({error!r}); fine-tune "
             "again."
         ) from error
+
+
+def _added(stored: Mapping[str, Any]) -> list[str]:
+    """What the base was given."""
+    known = [f"{new}, which began as {old}" for new, old in stored.get("elements", {}).items()]
+    return [*known, *(f"a {name}" for name in stored.get("outputs", []))]
 
 
 def _references(stored: Mapping[str, Any] | None) -> list[tuple[str, float, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from glob import glob
 from typing import Any, Final, Literal
 
@@ -117,11 +118,12 @@ class MACECalculator(LaderaCalculator):
         system_changes: Sequence[str] = ("positions", "numbers", "cell", "pbc"),
     ) -> None:
         """Fill ``results`` with all that there is."""
-        has_energy = ENERGY in self.potential.gives
-        everything = ["energies", "node_energy", "stress"] if has_energy else []
+        super().calculate(atoms, (), system_changes)
+        everything = ["energies", "node_energy"] if ENERGY in self.potential.gives else []
+        if ENERGY in self.potential.gives and bool(STRESS.exists(self.prediction.graph).all()):
+            everything.append("stress")
         if "dipole" in self._quantities:
             everything.append("dipole")
-        super().calculate(atoms, (), system_changes)
         for name in (*everything, *properties):
             try:
                 super().calculate(atoms, (name,), ())
@@ -161,12 +163,16 @@ class MACECalculator(LaderaCalculator):
             return super()._derive(name)
         numbers = self.prediction.graph.numbers.to(device=self.potential.device)
         index = self.potential.indices_of(numbers)
+        return super()._derive("energies") - self._free_atoms[index.cpu().numpy()]
+
+    @cached_property
+    def _free_atoms(self) -> Floats:
+        """E0 of each element, the mean over the models, (n_species,), eV."""
         references = [
             torch.zeros(len(model.symbols)) if (e0 := model.free_atom_energies()) is None else e0
             for model in self.models
         ]
-        e0 = torch.stack([each.detach().double().cpu() for each in references]).mean(0)
-        return super()._derive("energies") - e0[index.cpu()].numpy()
+        return torch.stack([e0.detach().double().cpu() for e0 in references]).mean(0).numpy()
 
     def _fill_committee(self) -> None:
         members = self.prediction.members
@@ -238,6 +244,7 @@ def _require_here(others: dict[str, Any]) -> None:
 
 def _features(model: Potential, graph: Graph, invariants_only: bool, num_layers: int) -> Reals:
     """Of one model, (n_atoms, n_features)."""
+    model = model.uncorrected
     if not isinstance(model, MACE):
         raise ConfigError(
             f"get_descriptors is of MACE models, and this is a {model.config.architecture} model; "

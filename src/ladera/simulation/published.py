@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ladera.arguments import checked
 from ladera.codes.published import of_family
 from ladera.loading import load, load_published
 from ladera.models.corrected import corrected
 from ladera.potential.placement import placed, require_device
-
-if TYPE_CHECKING:
-    from ladera.potential import LaderaCalculator
+from ladera.simulation.mace_calculator import MACECalculator
 
 Folder = str | os.PathLike[str]
 Precision = Literal["float32", "float64"]
@@ -28,16 +26,19 @@ def mace_mp(
     folder: Folder | None = None,
     *,
     dispersion: bool = False,
+    damping: Literal["bj", "zero"] = "bj",
     dispersion_xc: str = "pbe",
-) -> LaderaCalculator:
+    dispersion_cutoff: float | None = None,
+) -> MACECalculator:
     """A calculator of a MACE for materials, called as that of mace-torch.
 
     ``model`` is a name of mace-torch ("small", "medium", "large", "medium-mpa-0", "small-omat-0",
     "mh-1", ...), one of Ladera's ("mace-mpa-0"), or the path of a file. float32 is for molecular
-    dynamics; take float64 to relax structures and for vibrations. ``dispersion`` adds D3(BJ) of
-    the functional ``dispersion_xc``, see :class:`ladera.models.dispersion.Dispersion`.
+    dynamics; take float64 to relax structures and for vibrations. ``dispersion`` adds D3 of the
+    functional ``dispersion_xc``, see :class:`ladera.models.dispersion.Dispersion`, whose pairs
+    count up to 60 Bohr whatever ``dispersion_cutoff`` says.
     """
-    functional = dispersion_xc if dispersion else None
+    functional = f"{dispersion_xc}:{damping}" if dispersion else None
     return _calculator("mace-mp", model, device, default_dtype, head, folder, functional)
 
 
@@ -48,7 +49,7 @@ def mace_off(
     default_dtype: Precision = "float64",
     head: str | None = None,
     folder: Folder | None = None,
-) -> LaderaCalculator:
+) -> MACECalculator:
     """A calculator of a MACE for organic molecules, called as that of mace-torch.
 
     ``model`` is "small", "medium" or "large" (MACE-OFF23, not for commercial use), "spice" (a small
@@ -65,11 +66,12 @@ def _calculator(
     head: str | None,
     folder: Folder | None,
     dispersion: str | None = None,
-) -> LaderaCalculator:
+) -> MACECalculator:
     require_device(device or "cpu")  # before anything is downloaded
     if Path(model).is_file():
         potential = load(model, head=head)
     else:
         name = of_family(family, str(model)).name
         potential = load_published(name, head=head, folder=folder)
-    return corrected(placed(potential, device or "cpu", dtype), dispersion).calculator()
+    potential = corrected(placed(potential, device or "cpu", dtype), dispersion)
+    return MACECalculator(models=potential, device=device)

@@ -195,7 +195,7 @@ def _check_species(prepared: Prepared) -> None:
         origin = (
             "model.species, or the elements of the training frames"
             if tuned is None
-            else f"that of {tuned.base}, which fine-tuning does not change"
+            else f"the elements of {tuned.base} and of the training frames"
         )
         raise ConfigError(
             f"The frames contain {', '.join(unknown)}, but the model is for {', '.join(known)} "

@@ -156,6 +156,8 @@ class _Run:
         else:
             sums = self._sums_over(self._few_frames())
             self.first_loss = float(self.objective.total(sums, sums[:, COUNT]))
+            if self.config.finetune is not None and len(prepared.validation):
+                self._keep(self._errors("validation", self._sums_over(prepared.validation)), 0)
         self._teller = Teller(self.config.epochs)
         self.log: TableWriter | None = None  # of the process that writes
 
@@ -276,8 +278,7 @@ class _Run:
                     )
             best = self.best["loss"]
             if loss is None or best is None or loss < best:
-                tensors = {k: v.detach().clone() for k, v in self.potential.state_dict().items()}
-                self.best = {"loss": loss, "epoch": self.epoch + 1, "tensors": tensors}
+                self._keep(row, self.epoch + 1)
         self.steps.end_epoch(loss)
         row["seconds"] = time.perf_counter() - started
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
@@ -289,6 +290,11 @@ class _Run:
         self.observer.epoch(row)
         if self.epoch % self.config.checkpoint_interval == 0:
             self._save()
+
+    def _keep(self, row: Mapping[str, Any], epoch: int) -> None:
+        """The parameters as they are now, after so many epochs, for the best so far."""
+        tensors = {k: v.detach().clone() for k, v in self.potential.state_dict().items()}
+        self.best = {"loss": row["validation_loss"], "epoch": epoch, "tensors": tensors}
 
     def _sums_over(self, indices: Integers) -> Tensor:
         """Sums of the objective over frames, shared among the processes."""

@@ -65,12 +65,15 @@ def split(tensor: Tensor, blocks: Sequence[Block]) -> Iterator[tuple[str, Tensor
 
 def join(tensors: Mapping[str, Tensor], blocks: Sequence[Block]) -> Tensor:
     """One of mace-torch's tensors, flat, from Ladera's."""
-    ordered = (
+
+    def piece(block: Block) -> Tensor:
+        tensor = tensors[block.name]
+        if block.beside is not None:
+            tensor = torch.cat([tensor, tensors[block.beside]], dim=1)
         # Every order there is swaps two axes: it undoes itself.
-        tensors[block.name] if block.order is None else tensors[block.name].permute(block.order)
-        for block in blocks
-    )
-    return torch.cat([tensor.reshape(-1) for tensor in ordered])
+        return tensor if block.order is None else tensor.permute(block.order)
+
+    return torch.cat([piece(block).reshape(-1) for block in blocks])
 
 
 class _Shape:

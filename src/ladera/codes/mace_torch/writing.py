@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ladera.codes.mace_torch import constants, couplings, names
+from ladera.codes.mace_torch import constants, couplings, dipoles, names, to_model
 from ladera.codes.mace_torch.settings import BLOCKS
 from ladera.errors import ConfigError, ModelFileError
 from ladera.files import atomic_path, write_text_atomic
@@ -24,31 +26,53 @@ _CLASSES: Final = {ours: theirs for theirs, ours in BLOCKS.items()}
 _TRANSFORMS: Final = {None: "None", "agnesi": "Agnesi", "soft": "Soft"}
 
 
-def export(potential: Potential, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Write ``model.safetensors``, a state dict of mace-torch, and ``model.json``, its settings.
+def export(potential: Potential, place: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Write a ``.model`` where the name ends so and mace-torch is installed; else a folder.
 
-    The state dict holds every parameter, and of the constants the coupling matrices, under the
-    names that mace-torch has for them: load it with ``strict=False`` into a ``ScaleShiftMACE`` made
-    by the settings. Raises ConfigError for a model that mace-torch cannot be.
+    In the folder ``model.safetensors`` is a state dict with every parameter, and of the constants
+    the coupling matrices, under the names that mace-torch has for them, ``model.json`` the
+    arguments of its constructor, and ``to_model.py`` a program that makes a ``.model`` of them.
+    Raises ConfigError for a model that mace-torch cannot be, and where it is not installed.
     """
+    place = Path(place)
+    if place.suffix != ".model":
+        return _export_parts(potential, place)
+    if find_spec("mace") is None:
+        raise ConfigError(
+            f"{place} is written by mace-torch itself, which is not installed beside Ladera; "
+            "install it (pip install mace-torch), or name a folder: the to_model.py in it makes "
+            "the .model where mace-torch is."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        _export_parts(potential, Path(folder))
+        model = to_model.make(Path(folder))
+    try:
+        with atomic_path(place) as temporary:
+            torch.save(model, temporary)
+    except OSError as error:
+        raise ModelFileError(f"{place} could not be written: {error}.") from error
+    return (place,)
+
+
+def _export_parts(potential: Potential, folder: Path) -> tuple[Path, ...]:
     config = potential.config
     if not isinstance(config, MACEConfig):
         raise ConfigError(f"mace-torch has no {config.architecture} models; export a MACE.")
-    if config.outputs != ("energy",):
-        raise ConfigError(
-            "The ScaleShiftMACE of mace-torch predicts energies alone, and this model has outputs: "
-            f"[{', '.join(config.outputs)}]; train one with outputs: [energy] to export it."
-        )
-    folder = Path(folder)
+    if config.has_dipole:
+        dipoles.require_alike(config)
     settings, tensors = _settings(potential, config), _tensors(potential, config)
+    if config.has_dipole:
+        settings = dipoles.settings(settings)
     state, described = folder / "model.safetensors", folder / "model.json"
+    program = folder / "to_model.py"
     try:
         with atomic_path(state) as temporary:
             save_file(tensors, temporary, metadata={"format": "mace-torch state_dict"})
         write_text_atomic(described, json.dumps(settings, indent=1) + "\n")
+        write_text_atomic(program, Path(to_model.__file__).read_text(encoding="utf-8"))
     except (OSError, SafetensorError) as error:
         raise ModelFileError(f"The model could not be written to {folder}: {error}.") from error
-    return state, described
+    return state, described, program
 
 
 def _settings(potential: Potential, config: MACEConfig) -> dict[str, Any]:
@@ -129,8 +153,10 @@ def _irreps(channels: int, degree: int) -> str:
 
 def _tensors(potential: Potential, config: MACEConfig) -> dict[str, Tensor]:
     state = {name: tensor.detach().cpu() for name, tensor in potential.state_dict().items()}
+    if config.has_dipole:
+        state = dipoles.unscaled(state, config)
     tensors: dict[str, Tensor] = {}
-    for name, blocks in names.layout(config).items():
+    for name, blocks in names.layout(config, gated=config.has_dipole).items():
         flat = names.join(state, blocks)
         tensors[name] = flat if _is_flat(name) else flat.reshape(blocks[0].shape)
     dtype = tensors["node_embedding.linear.weight"].dtype
@@ -153,7 +179,7 @@ def _tensors(potential: Potential, config: MACEConfig) -> dict[str, Tensor]:
         scalars["radial_embedding.bessel_fn.n"] = orders[None]
     if config.zbl:
         scalars["pair_repulsion_fn.p"] = torch.tensor(config.cutoff_power, dtype=torch.int32)
-    for name in ("scale", "shift"):
+    for name in () if config.has_dipole else ("scale", "shift"):
         value = state[name].to(dtype)
         scalars[f"scale_shift.{name}"] = value if len(value) > 1 else value[0]
     return {name: tensor.contiguous() for name, tensor in (tensors | scalars).items()}

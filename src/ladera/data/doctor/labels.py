@@ -50,6 +50,13 @@ def not_finite(dataset: Dataset) -> tuple[list[Finding], Booleans]:
 def missing(dataset: Dataset) -> Iterator[Finding]:
     """Labels that nothing has, or that only some frames have."""
     if not dataset.has("energy").any() and not dataset.has("forces").any():
+        if dataset.has("dipole").any():
+            yield Finding(
+                "warning",
+                "missing-label",
+                "No frame has an energy or forces; a model learns from these frames dipoles alone.",
+            )
+            return
         yield Finding(
             "error",
             "no-labels",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ladera.arrays import Floats
+from ladera.errors import ConfigError
 from ladera.graph import Graph
 from ladera.kernels.activations import ACTIVATION_NUMBERS
 from ladera.kernels.atomic_networks import (
@@ -108,6 +109,24 @@ class HDNNP(SymmetryFunctionPotential):
             self.element_index(graph),
             self.energy_inputs(graph) if inputs is None else inputs,
         )
+
+    def with_dipole(self, charges: bool = True) -> HDNNP:
+        """A copy with networks for dipoles, whose last weights are zero."""
+        if not charges:
+            raise ConfigError(
+                "The dipoles of an hdnnp are of charges and atomic dipoles; set finetune.charges: "
+                "true."
+            )
+        from ladera.models.hdnnp.dipole import HDNNPDipole, HDNNPDipoleConfig
+
+        values = self.config.model_dump(by_alias=True) | {"architecture": "hdnnp_dipole"}
+        larger = HDNNPDipole(HDNNPDipoleConfig.model_validate(values)).to(self.dtype)
+        larger.load_state_dict(larger.state_dict() | self.state_dict())
+        with torch.no_grad():
+            for network in larger.dipole_networks or ():
+                if isinstance(network, AtomicNetwork):
+                    network.output.weight.zero_()
+        return larger.eval()
 
     def energy_inputs(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
         """x of the networks of all atoms, (n_atoms, n_inputs), differentiable in the vectors."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import sqrt
 from typing import ClassVar, Self
 
@@ -23,9 +23,9 @@ from ladera.models.equivariant.radial import (
     TRANSFORMS,
     smooth_cutoff,
 )
+from ladera.models.mace import larger
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
-from ladera.models.mace.heads import extended, with_head
 from ladera.models.mace.interactions import Interaction, NonlinearInteraction, layer_shape
 from ladera.models.mace.product import ProductBasis
 from ladera.models.mace.readout import DipoleReadout, Readout
@@ -209,15 +209,16 @@ class MACE(Potential):
         return (f"layers.{last}", *(name for name in parts if name in modules))
 
     def with_head(self, name: str) -> MACE:
-        """The same model with one head more, which begins as the one that predicts, and predicts.
+        """A copy with one head more; see :mod:`ladera.models.mace.larger`, also of the others."""
+        return larger.with_head(self, name)
 
-        Raises ConfigError for a model with a dipole, and a name that is taken.
-        """
-        larger, tensors = MACE(with_head(self.config, name)).to(self.dtype), self.state_dict()
-        with torch.no_grad():
-            for key, tensor in larger.state_dict().items():
-                tensor.copy_(extended(key, tensors[key], self.config))
-        return larger
+    def with_elements(self, relatives: Mapping[str, str]) -> MACE:
+        """A copy for more elements."""
+        return larger.with_elements(self, relatives)
+
+    def with_dipole(self, charges: bool = True) -> MACE:
+        """A copy that gives dipoles too."""
+        return larger.with_dipole(self, charges)
 
     def descriptors(self, graph: Graph) -> Tensor:
         """Invariant features of each atom after every layer, (n_atoms, layers * channels)."""

@@ -73,6 +73,11 @@ class DipoleReadout(nn.Module):
         self.weights = nn.ParameterList(normal(a, b) for a, b in pairwise(widths))
         self.gates = nn.ParameterList(normal(channels, n) for n in nodes[:1])
 
+    def last_weights(self) -> tuple[Tensor, ...]:
+        """Those that charges and dipoles are linear in."""
+        charges = () if self.charges is None else (self.charges.weights[-1],)
+        return (*charges, self.weights[-1])
+
     def forward(self, features: Tensor) -> tuple[Tensor | None, Tensor]:
         """(n_atoms, 4 or more components, channels) to q (n_atoms,) in e and p (n_atoms, 3) in eA.
 

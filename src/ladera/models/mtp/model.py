@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from ladera.kernels.moment_tensors import ops, reference
 from ladera.kernels.moment_tensors.neighbors import RadialRange
 from ladera.kernels.moment_tensors.program import MomentProgram
 from ladera.kernels.moment_tensors.tables import Tables
+from ladera.models import elements
 from ladera.models.mtp.config import MTPConfig, ProgramSize
 from ladera.models.mtp.fast import FastPath, Programs, edges_of
 from ladera.models.mtp.generation import program_of_level
@@ -208,6 +209,13 @@ class MTP(Potential):
     def last_layers(self) -> tuple[str, ...]:
         """What the energy is linear in."""
         return "moment_coefficients", "species_energies"
+
+    def with_elements(self, relatives: Mapping[str, str]) -> MTP:
+        """A copy for more elements; see :mod:`ladera.models.elements`."""
+        changes = {"species": elements.joined(self.symbols, relatives)}
+        size = {"program": None} if self._own else {}
+        larger = MTP(self.config.model_copy(update=changes | size))
+        return elements.extended(self, larger, relatives, lambda name: False)
 
     def fit_statistics(self, graphs: Iterable[Graph], statistics: TrainingStatistics) -> None:
         """Take the reference energies, and radial functions that are orthonormal in the data.

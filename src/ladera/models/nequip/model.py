@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import ClassVar, Self
 
 import torch
@@ -12,6 +12,7 @@ from ladera.errors import DataError
 from ladera.graph import Graph
 from ladera.kernels.autograd import forces_only
 from ladera.kernels.harmonics import spherical_harmonics
+from ladera.models import elements
 from ladera.models.equivariant.grid import grid_of
 from ladera.models.equivariant.layers import Edges
 from ladera.models.equivariant.linear import Elements, normal
@@ -167,6 +168,14 @@ class NequIP(Potential):
     def last_layers(self) -> tuple[str, ...]:
         """The readout and the last layer."""
         return "readout", f"layers.{self.config.layers - 1}"
+
+    def with_elements(self, relatives: Mapping[str, str]) -> NequIP:
+        """A copy for more elements; see :mod:`ladera.models.elements`."""
+        species = elements.joined(self.symbols, relatives)
+        larger = NequIP(
+            NequIPConfig.model_validate(self.config.model_dump() | {"species": species})
+        )
+        return elements.extended(self, larger, relatives, lambda name: ".connection." in name)
 
     def features(self, graph: Graph) -> list[list[Tensor]]:
         """Features of each atom after every layer, (n_atoms, 2l + 1, channels) of each irrep.

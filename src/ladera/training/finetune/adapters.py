@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,37 @@ class LowRank(nn.Module):
         return weight + self.A @ self.B
 
 
+class Renewed(nn.Module):
+    """A parameter as its first value, but where ``mask`` says: there it may change."""
+
+    mask: Tensor
+
+    def __init__(self, weight: Tensor, mask: Tensor) -> None:
+        super().__init__()
+        self.values = nn.Parameter(weight.detach().clone())
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """W of its first value."""
+        return torch.where(self.mask, self.values, weight)
+
+
+def freeze_but(potential: Potential, masks: Mapping[str, Tensor]) -> int:
+    """Keep all parameters as they are but where the masks of some say that they may change.
+
+    Returns how many numbers may change.
+    """
+    potential.requires_grad_(False)
+    for name, mask in masks.items():
+        if bool(mask.all()):
+            potential.get_parameter(name).requires_grad_(True)
+        else:
+            module, _, own = name.rpartition(".")
+            part, weight = potential.get_submodule(module), potential.get_parameter(name)
+            parametrize.register_parametrization(part, own, Renewed(weight, mask))
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
 def freeze(potential: Potential, trainable: Sequence[str]) -> int:
     """Keep all parameters as they are but those whose names begin as one of ``trainable`` says.
 
@@ -53,17 +84,20 @@ def freeze(potential: Potential, trainable: Sequence[str]) -> int:
     return count(potential)
 
 
-def add_low_rank(potential: Potential, rank: int) -> int:
+def add_low_rank(potential: Potential, rank: int, free: Sequence[str] = ()) -> int:
     """Let only corrections of low rank change, of every parameter that is a matrix or several.
 
-    A matrix with a side no longer than ``rank`` changes freely; biases and other vectors stay as
-    they are. Returns how many numbers may change. Raises ConfigError for a model without matrices
-    to correct.
+    The parameters named ``free`` and a matrix with a side no longer than ``rank`` change freely;
+    biases and other vectors stay as they are. Returns how many numbers may change. Raises
+    ConfigError for a model without matrices to correct.
     """
     potential.requires_grad_(False)
-    corrected = 0
+    corrected, unbound = 0, {id(potential.get_parameter(name)) for name in free}
     for module in list(potential.modules()):
         for name, parameter in list(module.named_parameters(recurse=False)):
+            if id(parameter) in unbound:
+                parameter.requires_grad_(True)
+                continue
             if parameter.ndim < 2:
                 continue
             if min(parameter.shape[-2:]) <= rank:

@@ -46,6 +46,11 @@ class _Finetune(Configured):
     replay: ReplayConfig | None = Field(
         None, description="Frames on which to measure what is forgotten."
     )
+    charges: bool = Field(
+        True,
+        description="Charges in the dipole that loss.dipole gives a base without one; false: "
+        "dipoles of atoms alone, as mace-torch has.",
+    )
 
 
 class Naive(_Finetune):
@@ -60,8 +65,9 @@ class Frozen(_Finetune):
     method: Literal["frozen"] = Field("frozen", description="Only some parameters may change.")
     trainable: Names = Field(
         (),
-        description="Beginnings of the names of those that may, such as layers.1. Left out: the "
-        "readouts and, of a MACE, the last layer; of other networks, the last two layers.",
+        description="Beginnings of the names of those that may, such as layers.1. Left out: what "
+        "was added for new elements and dipoles; else the readouts and, of a MACE, the last layer; "
+        "of other networks, the last two layers.",
     )
 
 

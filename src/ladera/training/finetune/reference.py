@@ -8,7 +8,8 @@ come from another level of theory their atoms have other E0. They are
     base            those of the base
     given           the user's own
 
-and ``automatic`` is the first of the first two that is possible and goes with the base. The second
+and ``automatic`` is the first of the first two that is possible and goes with the base. Given ones,
+and free atoms, need only be of the elements that the base has not met (:func:`of_new`). The second
 keeps the interactions of the base where they are; the first is right only as far as both levels of
 theory agree on the energy of making the structure from its atoms. A student that was taught by
 another model has never seen a free atom, and does not: it would have to unlearn some eV per atom.
@@ -17,7 +18,7 @@ another model has never seen a free atom, and does not: it would have to unlearn
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,40 +69,68 @@ def estimate(
     dataset: Dataset,
     predicted: Floats,
     base: Mapping[str, float],
+    new: Sequence[str] = (),
+    keep: bool = False,
 ) -> References:
     """E0 of the elements of some frames, as asked for by ``wish``.
 
-    ``predicted`` (n_frames,) are the base's energies in eV, ``base`` its E0. Frames that are free
+    ``predicted`` (n_frames,) are the base's energies in eV, ``base`` its E0, and of elements
+    ``new`` to it those that :func:`of_new` or the user says. Frames that are free
     atoms set E0 and nothing else. Raises DataError when what is asked for is not in the data; warns
-    where E0 do not go with the base (see :func:`check`), which ``automatic`` leaves for fitted.
+    where E0 do not go with the base (see :func:`check`), which ``automatic`` leaves for fitted;
+    with ``keep`` it tries those of the base first.
     """
     old = {symbol: base[symbol] for symbol in dataset.symbols}
     fitted = fit(dataset, predicted, old)
 
-    def references(method: str, new: dict[str, float]) -> References:
-        errors = (_error(dataset, predicted, old, values) for values in (old, new, fitted))
-        return References(method, old, new, *errors)
+    def references(method: str, taken: dict[str, float]) -> References:
+        errors = (_error(dataset, predicted, old, values) for values in (old, taken, fitted))
+        return References(method, old, taken, *errors)
 
-    chosen = references(*_chosen(wish, dataset, old, fitted))
     is_open = wish == "automatic"
+    first = "base" if keep and is_open else wish
+    chosen = references(*_chosen(first, dataset, old, fitted, new))
     if check(chosen, "fitted ones are taken" if is_open else _REMEDY) or not is_open:
         return chosen
     return references("least_squares", fitted)
 
 
+def free_atoms(dataset: Dataset) -> Dataset:
+    """The frames that are free atoms."""
+    return dataset[reference_energies.isolated_atoms(dataset)]
+
+
+def of_new(
+    dataset: Dataset, predicted: Floats, base: Mapping[str, float], new: Sequence[str]
+) -> dict[str, float]:
+    """E0 of elements ``new`` to the base: of their free atoms, else fitted beside the others' own.
+
+    With these a base that was right of the others is as near to the labels as it can be.
+    """
+    free = free_atoms(dataset)
+    of_free = reference_energies.from_isolated_atoms(free) if len(free) else {}
+    found = {symbol: of_free[symbol] for symbol in new if symbol in of_free}
+    changed = np.array([found.get(s, base[s]) - base[s] for s in dataset.symbols])
+    rest = [symbol for symbol in new if symbol not in found]
+    predicted = predicted + dataset.compositions @ changed
+    return found | (fit(dataset, predicted, {s: base[s] for s in rest}) if rest else {})
+
+
 def fit(dataset: Dataset, predicted: Floats, base: Mapping[str, float]) -> dict[str, float]:
     """E0 + d with the d that bring the base's energies closest to the labels.
 
-    Of elements that the compositions do not tell apart the smallest changes are taken.
+    Of the elements of ``base``, E0 of others stay. Of elements that the compositions do not tell
+    apart the smallest changes are taken.
     """
     usable = _usable(dataset)
     if not usable.any():
         raise DataError("No frame to fine-tune on has an energy; give the reference energies.")
     counts = dataset.atom_counts[usable]
-    fractions = dataset.compositions[usable] / counts[:, None]
+    columns = [dataset.symbols.index(symbol) for symbol in base]
+    fractions = dataset.compositions[usable][:, columns] / counts[:, None]
     residual = (dataset.column("energy") - predicted)[usable] / counts
     change = np.linalg.lstsq(fractions, residual, rcond=1e-10)[0]
-    return {s: base[s] + float(d) for s, d in zip(dataset.symbols, change, strict=True)}
+    return {s: base[s] + float(d) for s, d in zip(base, change, strict=True)}
 
 
 def check(references: References, remedy: str) -> bool:
@@ -123,6 +152,7 @@ def _chosen(
     dataset: Dataset,
     old: dict[str, float],
     fitted: dict[str, float],
+    new: Sequence[str],
 ) -> tuple[str, dict[str, float]]:
     match wish:
         case "base":
@@ -132,14 +162,16 @@ def _chosen(
         case "isolated_atoms":
             return "isolated_atoms", reference_energies.from_isolated_atoms(dataset)
         case "automatic":
-            free = dataset[reference_energies.isolated_atoms(dataset)]
-            if len(free) and set(free.symbols) >= set(dataset.symbols):
+            free = free_atoms(dataset).symbols
+            if set(free) >= set(dataset.symbols):
                 return "isolated_atoms", reference_energies.from_isolated_atoms(dataset)
+            if new and set(free) >= set(new):
+                return "isolated_atoms", old
             return "least_squares", fitted
         case str():
             raise DataError(f"There are no reference energies '{wish}'.")
         case values:
-            return "given", reference_energies.from_values(values, dataset)
+            return "given", reference_energies.from_values(old | dict(values), dataset)
 
 
 def _usable(dataset: Dataset) -> Booleans:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from ladera.potential import Potential
 from ladera.training import heads
 from ladera.training.finetune import adapters, forgetting, reference
 from ladera.training.finetune import base as bases
+from ladera.training.finetune.addition import Added, enlarged
 from ladera.training.finetune.config import Frozen, LowRankAdaptation, Method, MultiHeadReplay
 from ladera.training.finetune.replay import Replay, prepare_replay
 from ladera.training.loss import require_learnable
@@ -36,12 +38,17 @@ class FromBase:
 
     def __init__(self, section: Method) -> None:
         self._section, self._base = section, bases.load(section.base)
+        self._added = Added()
         self._replay: Replay | None = None
         self._references: References | None = None  # of a model that has such energies
         self._trainable = 0
 
     def complete(self, config: TrainingConfig, dataset: Dataset, train: Integers) -> TrainingConfig:
-        """With the model and, if it asks for that, the precision of the base."""
+        """With the model and, if it asks for that, the precision of the base.
+
+        The base learns to know the elements that it lacks, and gives dipoles if the loss has any.
+        """
+        self._base, self._added = enlarged(self._base, config, dataset[train])
         base = self._base
         if config.model not in (None, base.config):
             raise ConfigError(
@@ -92,13 +99,17 @@ class FromBase:
         if self._references is not None and self._references.method != "base":
             bases.set_reference_energies(potential, self._references.new)
         match self._section:
+            case Frozen(trainable=()) if self._added:
+                self._trainable = adapters.freeze_but(potential, self._added.masks)
             case Frozen(trainable=names):
-                adapters.freeze(potential, names or _last_layers(potential))
+                self._trainable = adapters.freeze(potential, names or _last_layers(potential))
             case LowRankAdaptation(rank=rank):
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(0)
-                    adapters.add_low_rank(potential, rank)
-        self._trainable = adapters.count(potential)
+                    added = self._added.parameters
+                    self._trainable = adapters.add_low_rank(potential, rank, added)
+            case _:
+                self._trainable = adapters.count(potential)
         require_learnable(potential, prepared.config, prepared.dataset)
         return potential
 
@@ -118,6 +129,7 @@ class FromBase:
         return {
             "base": self._section.base,
             "method": self._section.method,
+            "added": self._added.to_json(),
             "n_parameters": sum(p.numel() for p in self._base.parameters()),
             "n_trainable": self._trainable,
             "reference_energies": self._references and self._references.to_json(),
@@ -125,12 +137,27 @@ class FromBase:
         }
 
     def _new_references(self, prepared: Prepared) -> References | None:
-        old = bases.reference_energies(self._base)
-        if not old:
+        base, frames = self._base, _of_elements(prepared.reference_frames, self._base.symbols)
+        old, wish = bases.reference_energies(base), prepared.config.reference_energies
+        if not old or not (frames.has("energy").any() or self._added.elements):
             return None
-        frames = prepared.reference_frames
-        predicted = bases.energies(self._base, frames)
-        return reference.estimate(prepared.config.reference_energies, frames, predicted, old)
+        new = tuple(self._added.elements)
+        given = wish if isinstance(wish, Mapping) else {}
+        if new:
+            found = {symbol: given[symbol] for symbol in new if symbol in given}
+            rest = tuple(symbol for symbol in new if symbol not in given)
+            found |= reference.of_new(frames, bases.energies(base, frames), old, rest)
+            bases.set_reference_energies(base, found)
+            old |= found
+        predicted = bases.energies(base, frames)
+        return reference.estimate(wish, frames, predicted, old, new, self._keeps_the_rest)
+
+    @property
+    def _keeps_the_rest(self) -> bool:
+        """Whether only what was added may change, so that energies of old elements stay."""
+        return isinstance(self._section, Frozen) and bool(
+            self._added and not self._section.trainable
+        )
 
     def _copy(self) -> Potential:
         """The base once more, with a new head where the method has one."""
@@ -139,6 +166,12 @@ class FromBase:
         potential = registry.build(self._base.config).to(self._base.dtype)
         potential.load_state_dict(self._base.state_dict())
         return potential
+
+
+def _of_elements(dataset: Dataset, symbols: Sequence[str]) -> Dataset:
+    """The frames without atoms of other elements."""
+    others = [k for k, symbol in enumerate(dataset.symbols) if symbol not in symbols]
+    return dataset[dataset.compositions[:, others].sum(1) == 0] if others else dataset
 
 
 def _last_layers(potential: Potential) -> tuple[str, ...]:
