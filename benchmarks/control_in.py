@@ -37,9 +37,13 @@ from ladera.training.run_folder import read_log
 
 PEER = "LADERA_BENCH_KERAS"
 REPEATS = 3
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-} | {"TF_NUM_INTEROP_THREADS": "1"}
+ONE_THREAD = dict.fromkeys(
+    (
+        *("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"),
+        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    ),
+    "1",
+)
 IMAGE = ROOT / "docs" / "images" / "thesis-keras.png"
 HEAD = ("", "loss after the last epoch", "500 epochs, s", "the whole command, CPU s")
 

@@ -58,14 +58,14 @@ def scan(
 
     Writes result.json, table.csv, points.csv, figure.svg and points.extxyz.
 
-        ladera scan ethanol-mace ethanol.xyz --coordinate 2-0-1-8 --from 0 --to 360 --points 25 --relax
+        ladera scan ethanol-mace ethanol.xyz --coordinate 0-1-2-3 --from 60 --to 420 --points 25
     """
     given = {"--from": start, "--to": end, "--points": points}
     for flag, values in given.items():
         if len(values) != len(coordinate):
             raise UsageError(
-                f"{flag} has {len(values)} number(s) and --coordinate names {len(coordinate)}; give "
-                "one for each coordinate."
+                f"{flag} has {len(values)} number(s) and --coordinate names {len(coordinate)}; "
+                "give one for each coordinate."
             )
     import numpy as np
 

@@ -243,8 +243,8 @@ def _set(atoms: Atoms, coordinate: InternalCoordinate, value: float) -> None:
         raise PropertyError(f"The distance {coordinate} cannot be {value:g} Angstrom.")
     if len(coordinate.atoms) == 3 and not 0 < value < 180:
         raise PropertyError(
-            f"The angle {coordinate} cannot be scanned to {value:g} degrees; stay above 0 and below "
-            "180, where its atoms lie on a line."
+            f"The angle {coordinate} cannot be scanned to {value:g} degrees; stay above 0 and "
+            "below 180, where its atoms lie on a line."
         )
     coordinate.set(atoms, value)
     reached = coordinate.value(atoms)

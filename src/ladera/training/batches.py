@@ -87,8 +87,8 @@ class Batches:
     """Batches of chosen frames of a data set.
 
     ``weights`` (n_frames,) are factors on the frames' loss, ``heads`` (n_frames,) says which head
-    of the model is for which frame. The last two are kept: where an epoch is one step, and one batch
-    of validation frames, they are those of the next epoch.
+    of the model is for which frame. The last two are kept: where an epoch is one step, and one
+    batch of validation frames, they are those of the next epoch.
     """
 
     def __init__(

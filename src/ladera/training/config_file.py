@@ -18,7 +18,7 @@ from ladera.files import write_text_atomic
 from ladera.schemas import Truth
 from ladera.training.config import TrainingConfig
 
-# Ten times faster where libyaml is there, as in all wheels: hundreds of symmetry functions are long.
+# Ten times faster where libyaml is there, as in all wheels: symmetry functions are many lines.
 _DUMPER: Final[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
