@@ -93,7 +93,7 @@ def _both(source: Path, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             }
         )
         if repeat == 0:
-            _write_task(source / "control.in", run / "model.ladera", folder / "task.npz")
+            write_task(source / "control.in", run / "model.ladera", folder / "task.npz")
         peer = str(Path(__file__).with_name("control_in_peer.py"))
         said, total = _seconds([os.environ[PEER], peer, str(folder / "task.npz")])
         theirs.append({**json.loads(said.splitlines()[-1]), "total": total})
@@ -118,8 +118,11 @@ def _seconds(command: list[str]) -> tuple[str, float]:
     )
 
 
-def _write_task(control: Path, model: Path, task: Path) -> None:
-    """What Keras needs: scaled functions, energies, first weights, and how to train."""
+def write_task(control: Path, model: Path, task: Path) -> float:
+    """What Keras needs: scaled functions, energies, first weights, and how to train.
+
+    Energies are over what is returned (eV, of the first frame), in units of their range.
+    """
     job = read_training(control)
     prepared, trained = prepare(job.config), ladera.load(model)
     torch.manual_seed(job.config.seed)
@@ -162,6 +165,7 @@ def _write_task(control: Path, model: Path, task: Path) -> None:
         validation=len(prepared.validation) / len(frames),
         **values,
     )
+    return float(references[trained.element_index(frames[0].graph(trained.cutoff))].sum())
 
 
 def _draw(ours: dict[str, Any], theirs: dict[str, Any]) -> None:

@@ -82,7 +82,8 @@ def main() -> None:
     )
     times = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
     versions = {"keras": keras.__version__, "backend": keras.backend.backend()}
-    print(json.dumps({**history.history, **times, **versions}))
+    energies = model.predict(inputs, verbose=0)[:, 0].tolist()
+    print(json.dumps({**history.history, **times, **versions, "energies": energies}))
 
 
 if __name__ == "__main__":

@@ -437,6 +437,17 @@ def test_a_training_on_energies_keeps_what_its_networks_see(
         assert torch.equal(values, whole.state_dict()[name]), name
 
 
+def test_a_script_for_the_thesis_program_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``training("control.in", True)``, where True asks for function.data."""
+    monkeypatch.chdir(folder)
+    training("control.in", True)
+    assert {"function.data", "loss.out", "model.ladera"} <= {
+        p.name for p in Path("outputs").iterdir()
+    }
+
+
 def test_a_reduced_graph_gives_energies_alone(folder: Path, labelled: Dataset) -> None:
     model = training(folder / "control.in", folder / "run")
     graph = labelled[0].graph(model.cutoff)
