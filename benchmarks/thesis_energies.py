@@ -80,7 +80,9 @@ def main() -> None:
         shutil.copytree(chosen.folder, folder)
         control = folder / "control.in"
         control.write_text(re.sub(r"length_unit +\w+", "length_unit Bohr", control.read_text()))
-        reference = np.array([f.energy for f in formats.stream(folder / "input.data", units=ATOMIC)])
+        reference = np.array(
+            [f.energy for f in formats.stream(folder / "input.data", units=ATOMIC)]
+        )
         found = {**_ladera_and_keras(folder), "n2p2": _n2p2(folder)}
     n_atoms = 222
     rows = []

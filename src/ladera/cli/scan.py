@@ -60,11 +60,11 @@ def scan(
 
         ladera scan ethanol-mace ethanol.xyz --coordinate 0-1-2-3 --from 60 --to 420 --points 25
     """
-    given = {"--from": start, "--to": end, "--points": points}
-    for flag, values in given.items():
-        if len(values) != len(coordinate):
+    given = {"--from": len(start), "--to": len(end), "--points": len(points)}
+    for flag, count in given.items():
+        if count != len(coordinate):
             raise UsageError(
-                f"{flag} has {len(values)} number(s) and --coordinate names {len(coordinate)}; "
+                f"{flag} has {count} number(s) and --coordinate names {len(coordinate)}; "
                 "give one for each coordinate."
             )
     import numpy as np
@@ -75,7 +75,8 @@ def scan(
     require_free(output, POINTS)
     atoms = with_model(structure, model, options, output, frame)
     values = {
-        name: np.linspace(*ends) for name, *ends in zip(coordinate, start, end, points, strict=True)
+        name: np.linspace(first, last, count)
+        for name, first, last, count in zip(coordinate, start, end, points, strict=True)
     }
     result = run(atoms, coordinates=values, relax=relax, fmax=fmax, steps=steps)
     write_structure(output / POINTS, *result.motion()[0])

@@ -24,7 +24,7 @@ from ladera.properties.internal_coordinates import InternalCoordinate, held_at
 from ladera.properties.memory import alike
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
-from ladera.tables import Column, Table
+from ladera.tables import Column, Number, Table
 
 MOST: Final = 2  # coordinates
 LEVELS: Final = 24  # of the map
@@ -73,9 +73,9 @@ class Scan(Result):
 
     def table(self) -> Table:
         """The lowest and the highest point."""
-        rows = [
-            (words, *map(float, self.values[k]), self.number("energies", k))
-            for words, k in (("lowest", self.lowest), ("highest", self.highest))
+        ends = ("lowest", self.lowest), ("highest", self.highest)
+        rows: list[tuple[str | float | Number, ...]] = [
+            (words, *map(float, self.values[k]), self.number("energies", k)) for words, k in ends
         ]
         columns = (Column("point"), *self._columns(), Column("energy", "eV", pattern=".4f"))
         return Table(columns, tuple(rows))
@@ -88,11 +88,11 @@ class Scan(Result):
             Column("energy", "eV", pattern=".4f"),
             Column(left, "eV/Angstrom", pattern=".3f"),
         )
-        rows = tuple(
+        rows: list[tuple[str | float | Number, ...]] = [
             (*map(float, values), self.number("energies", k), float(self.forces[k]))
             for k, values in enumerate(self.values)
-        )
-        return self.table(), Table(columns, rows, name="points")
+        ]
+        return self.table(), Table(columns, tuple(rows), name="points")
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """A curve, or a map with its lowest point."""

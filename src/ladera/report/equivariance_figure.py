@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from scipy.linalg import block_diag
 
 from ladera.arrays import Floats
@@ -66,7 +67,7 @@ def equivariance_figure(
     return figure
 
 
-def _draw(panel: Axes, values: Floats, irreps: Irreps, largest: float) -> object:
+def _draw(panel: Axes, values: Floats, irreps: Irreps, largest: float) -> AxesImage:
     """A heat map with a line between the irreps and their letters beside."""
     image = panel.imshow(
         values, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest"

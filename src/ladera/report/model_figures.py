@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from ase.data import atomic_numbers
 from matplotlib.figure import Figure
 
-from ladera.arrays import Floats
+from ladera.arrays import Floats, Integers
 from ladera.errors import ConfigError
 from ladera.graph import Graph
 from ladera.kernels.activations import ACTIVATIONS
@@ -26,6 +26,7 @@ from ladera.plotting import DASHES, PALETTE, style
 from ladera.potential import Potential
 from ladera.structure import Structure
 
+Place = Sequence[Sequence[float]]  # positions of a few atoms
 POINTS: Final = 200
 NEAREST: Final = 0.6  # Angstrom
 BINS: Final = 50
@@ -67,7 +68,8 @@ def distance_figure(potential: SymmetryFunctionPotential) -> Figure:
     r = np.linspace(NEAREST, potential.cutoff, POINTS)
 
     def curves(center: str, neighbor: str) -> Floats:
-        return _values(potential, [center, neighbor], [[[0, 0, 0], [0, 0, x]] for x in r])
+        places: list[Place] = [[[0, 0, 0], [0, 0, float(x)]] for x in r]
+        return _values(potential, [center, neighbor], places)
 
     return _grid(
         potential,
@@ -86,7 +88,7 @@ def angle_figure(potential: SymmetryFunctionPotential, distance: float) -> Figur
     legs = [(distance * math.sin(t), distance * math.cos(t)) for t in np.radians(theta)]
 
     def curves(center: str, one: str, two: str) -> Floats:
-        places = [[[0, 0, 0], [0, 0, distance], [x, 0, z]] for x, z in legs]
+        places: list[Place] = [[[0, 0, 0], [0, 0, distance], [x, 0, z]] for x, z in legs]
         return _values(potential, [center, one, two], places)
 
     symbols = potential.symbols
@@ -98,7 +100,7 @@ def angle_figure(potential: SymmetryFunctionPotential, distance: float) -> Figur
         curves,
         theta,
         f"angle (°), both {distance:g} Å away",
-        np.arange(0, 181, 60),
+        (0, 60, 120, 180),
     )
 
 
@@ -148,17 +150,17 @@ def histogram_figure(symbols: Sequence[str], samples: Sequence[Floats]) -> Figur
     return figure
 
 
-def histograms(G: Floats) -> tuple[Floats, Floats, Floats]:
+def histograms(G: Floats) -> tuple[Integers, Floats, Floats]:
     """Counts (n_functions, BINS) between the smallest and the largest value of each, and these."""
     low, high = G.min(axis=0), G.max(axis=0)
     place = (G - low) / np.where(high > low, high - low, 1.0) * BINS
     place = np.clip(place.astype(int), 0, BINS - 1)
-    counts = np.stack([np.bincount(column, minlength=BINS) for column in place.T])
+    counts: Integers = np.stack([np.bincount(column, minlength=BINS) for column in place.T])
     return counts, low, high
 
 
 def _values(
-    potential: SymmetryFunctionPotential, symbols: Sequence[str], places: Sequence[object]
+    potential: SymmetryFunctionPotential, symbols: Sequence[str], places: Sequence[Place]
 ) -> Floats:
     """G of the first atom in each of some places, (n_places, n_functions)."""
     numbers = [atomic_numbers[symbol] for symbol in symbols]
@@ -176,7 +178,7 @@ def _grid(
     curves: Callable[..., Floats],
     x: Floats,
     label: str,
-    ticks: Floats | None,
+    ticks: Sequence[float] | None,
 ) -> Figure:
     """A row of panels for each element, one for each kind of neighbours."""
     symbols = potential.symbols
@@ -200,7 +202,7 @@ def _grid(
     return figure
 
 
-def _look(number: int) -> dict[str, object]:
+def _look(number: int) -> dict[str, Any]:
     colors = PALETTE[:-1]
     return {
         "color": colors[number % len(colors)],

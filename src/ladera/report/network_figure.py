@@ -78,7 +78,8 @@ def _weights(module: nn.Module) -> list[Floats]:
         case RadialNetwork():
             return [np.asarray(w.detach().cpu(), dtype=float).T for w in module.weights]
         case NormalizedNetwork():
-            return [np.asarray(each.weight.detach().cpu(), dtype=float) for each in module.linears]
+            layers = [each for each in module.linears if isinstance(each, nn.Linear)]
+            return [np.asarray(each.weight.detach().cpu(), dtype=float) for each in layers]
     return []
 
 
@@ -110,10 +111,17 @@ def _draw(panel: Axes, network: Layers) -> None:
             alpha=(0.15 + 0.75 * size).tolist(),
         )
         panel.add_collection(lines)
-    for layer, (size, nodes) in enumerate(zip(network.sizes, chosen, strict=True)):
-        edge = {"edgecolors": INK, "linewidths": 0.8, "zorder": 3}
-        panel.scatter([layer] * len(nodes), heights[layer], s=22, color="white", **edge)
-        some = f"{len(nodes)} of {size}" if len(nodes) < size else f"{size}"
+    for layer, (count, nodes) in enumerate(zip(network.sizes, chosen, strict=True)):
+        panel.scatter(
+            [layer] * len(nodes),
+            heights[layer],
+            s=22,
+            color="white",
+            edgecolors=INK,
+            linewidths=0.8,
+            zorder=3,
+        )
+        some = f"{len(nodes)} of {count}" if len(nodes) < count else f"{count}"
         panel.text(layer, -1.17, some, ha="center", va="top", fontsize=8, color=FAINT)
     panel.set(title=network.name, xlim=(-0.3, len(chosen) - 0.7), ylim=(-1.35, 1.1))
     panel.axis("off")

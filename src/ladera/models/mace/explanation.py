@@ -30,6 +30,7 @@ from ladera import display
 from ladera.errors import DataError
 from ladera.models.equivariant.irreps import Irreps, natural
 from ladera.models.equivariant.linear import joined
+from ladera.models.mace.layer import Layer
 from ladera.potential.prediction import NO_ENERGY
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def explain(potential: MACE, graph: Graph) -> Explanation:
     index, head = potential.element_index(graph), potential.head_of(graph)
     scale, found = potential.scale[head], []
     with torch.no_grad():
-        layers = (module for module in potential.layers)
+        layers = [module for module in potential.layers if isinstance(module, Layer)]
         for layer, steps in zip(layers, potential.steps(graph, index), strict=True):
             if layer.readout is None:
                 raise DataError(NO_ENERGY)
