@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.lj import LennardJones
+from ase.constraints import FixAtoms
 
 from ladera.errors import PropertyError
 from ladera.properties.internal_coordinates import InternalCoordinate
@@ -125,6 +126,25 @@ def test_atoms_on_a_line_and_across_the_border() -> None:
     cut.calc = LennardJones()
     with pytest.raises(PropertyError, match=r"across the border of the cell \(1.00 Angstrom"):
         scan(cut, coordinates={"0-1": [1, 2]})
+
+
+def test_what_is_held_stays() -> None:
+    atoms = argon((0, 0, 0), (4, 0, 0))
+    atoms.set_constraint(FixAtoms([1]))
+    with pytest.raises(PropertyError, match="Atom 1 is held, and the coordinate 0-1 moves it; 1-0"):
+        scan(atoms, coordinates={"0-1": [3.6, 5]})
+    found = scan(atoms, coordinates={"1-0": [3.6, 5]})
+    assert np.array_equal(found.images[:, 1], [atoms.positions[1]] * 2)
+
+
+def test_a_dihedral_may_be_negative_or_beyond_a_turn() -> None:
+    atoms = molecule("H2O2")
+    atoms.calc = LennardJones(sigma=1.0, epsilon=0.1, rc=9.0)
+    chain = "2-0-1-3"
+    found = scan(atoms, coordinates={chain: [-60, 300, 660]}, relax=True, fmax=0.05)
+    assert np.ptp(found.energies) == pytest.approx(0, abs=1e-2)
+    rigid = scan(atoms, coordinates={chain: [-60, 300, 660]})
+    assert np.ptp(rigid.energies) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_point_that_does_not_come_to_rest_is_refused() -> None:

@@ -69,9 +69,12 @@ def scan(
             )
     import numpy as np
 
+    from ladera.errors import PropertyError
     from ladera.properties.scan import scan as run
     from ladera.simulation.records import write_structure
 
+    if min(points) < 2:
+        raise PropertyError.of("points", min(points), "give 2 or more")
     require_free(output, POINTS)
     atoms = with_model(structure, model, options, output, frame)
     values = {

@@ -27,6 +27,7 @@ from ladera.properties.result import Result, quantity
 from ladera.tables import Column, Number, Table
 
 MOST: Final = 2  # coordinates
+HELD_IN_PLACE: Final = 1e-3  # Angstrom
 LEVELS: Final = 24  # of the map
 _SIGNS: Final = {"Angstrom": "Å", "degree": "°"}
 
@@ -172,12 +173,13 @@ def scan(
     0: ``{"0-1": [0.8, 0.9, 1.0]}`` is a distance, ``0-1-2`` an angle, ``0-1-2-3`` a dihedral; see
     :mod:`ladera.properties.internal_coordinates` for what moves with it. With ``relax`` all other
     degrees of freedom are brought to rest at each point (largest force ``fmax``, eV/Angstrom, in
-    at most ``steps`` steps), which begins at the relaxed structure of the point before; constraints
-    of the structure are honoured then. In a grid the second coordinate runs there and back.
+    at most ``steps`` steps), which begins at the relaxed structure of the point before. In a grid
+    the second coordinate runs there and back.
 
-    Raises PropertyError for coordinates that the structure does not have, or that lie on a line, in
-    a ring without ``relax``, or across the border of a cell, for values that are not finite, fewer
-    than two or repeated, and for a point that does not come to rest or is no structure.
+    Raises PropertyError for coordinates that the structure does not have, that move what is held,
+    lie on a line, in a ring without ``relax``, or across the border of a cell, for values that are
+    not finite, fewer than two or repeated, and for a point that does not come to rest or is no
+    structure.
     """
     axes_of = [(InternalCoordinate.of(name), _values(name, v)) for name, v in coordinates.items()]
     if not 1 <= len(axes_of) <= MOST:
@@ -246,12 +248,29 @@ def _set(atoms: Atoms, coordinate: InternalCoordinate, value: float) -> None:
             f"The angle {coordinate} cannot be scanned to {value:g} degrees; stay above 0 and "
             "below 180, where its atoms lie on a line."
         )
+    before = atoms.copy()
     coordinate.set(atoms, value)
+    _require_free(before, atoms.positions, coordinate)
     reached = coordinate.value(atoms)
     turns = (reached - value) % 360 if len(coordinate.atoms) == 4 else reached - value
     if not min(abs(turns), abs(turns - 360)) < 1e-4:
         raise PropertyError(
             f"The coordinate {coordinate} cannot be brought to {value:g}; it stays at {reached:g}."
+        )
+
+
+def _require_free(before: Atoms, positions: Floats, coordinate: InternalCoordinate) -> None:
+    """PropertyError for a coordinate that moves what is held."""
+    kept = positions.copy()
+    for constraint in before.constraints:
+        constraint.adjust_positions(before, kept)
+    shifts = np.linalg.norm(kept - positions, axis=1)
+    atom = int(np.argmax(shifts))
+    if shifts[atom] > HELD_IN_PLACE:
+        back = "-".join(map(str, reversed(coordinate.atoms)))
+        raise PropertyError(
+            f"Atom {atom} is held, and the coordinate {coordinate} moves it; {back} is the same "
+            "coordinate and moves the other side, or remove the constraint."
         )
 
 
