@@ -1,4 +1,4 @@
-"""The table of the thesis: number of symmetry functions, time, error of the energies.
+"""How many symmetry functions: time and errors of trainings as those of a thesis.
 
 Run ``python scripts/thesis_table.py``; a minute or two on one core. For each set of functions it
 writes a control.in with its .smf files, trains as ``ladera train control.in`` does, and prints a
@@ -107,7 +107,7 @@ def milliseconds(potential: object) -> float:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="The thesis's table, measured here.")
+    parser = argparse.ArgumentParser(description="Trainings with more and fewer functions.")
     parser.add_argument("--epochs", type=int, default=500)
     parser.add_argument("--write-example", action="store_true", help="write the example's .smf")
     arguments = parser.parse_args()

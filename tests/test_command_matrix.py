@@ -299,6 +299,11 @@ CALLS: Final[dict[str, Command]] = {
         ),
         ("neb", "neb", "MODEL {start} {end} --images 4 --fmax 0.5 --output out"),
         (
+            "scan",
+            "scan",
+            "MODEL {molecule} --coordinate 0-1 --from 1.1 --to 1.2 --points 2 --output out",
+        ),
+        (
             "validate",
             "validate",
             "MODEL --structure {molecule} --time 0.02 --temperature 10 --output out",

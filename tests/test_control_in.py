@@ -421,6 +421,45 @@ def test_a_training_is_that_of_keras(folder: Path, monkeypatch: pytest.MonkeyPat
     assert type(trained) is HDNNP
 
 
+@pytest.mark.parametrize("optimizer", ["adagrad", "kalman"])
+def test_a_training_on_energies_keeps_what_its_networks_see(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """Symmetry functions once, no edges, no forces: the same networks as with all that."""
+    words = {"overrides": [f"optimizer.name={optimizer}", "batch_size=3", "epochs=3"]}
+    kept = training(folder / "control.in", folder / "kept", **words)
+    log = read_log(folder / "kept")
+    assert np.isnan(column(log, "validation_force_rmse_mev_per_angstrom")).all()
+    assert '"forces"' in (folder / "kept/evaluation.json").read_text()
+    monkeypatch.setattr(HDNNP, "reduced", ladera.Potential.reduced)
+    whole = training(folder / "control.in", folder / "whole", **words)
+    for name, values in kept.state_dict().items():
+        assert torch.equal(values, whole.state_dict()[name]), name
+
+
+def test_a_script_for_the_thesis_program_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``training("control.in", True)``, where True asks for function.data."""
+    monkeypatch.chdir(folder)
+    training("control.in", True)
+    assert {"function.data", "loss.out", "model.ladera"} <= {
+        p.name for p in Path("outputs").iterdir()
+    }
+
+
+def test_a_reduced_graph_gives_energies_alone(folder: Path, labelled: Dataset) -> None:
+    model = training(folder / "control.in", folder / "run")
+    graph = labelled[0].graph(model.cutoff)
+    reduced = model.reduced(graph)
+    assert reduced.n_edges == 0
+    with torch.no_grad():
+        energies = evaluate(model, reduced, gradients=False).energy, evaluate(model, graph).energy
+        assert torch.allclose(*energies, rtol=1e-12)
+        with pytest.raises(ValueError, match="no edges"):
+            evaluate(model, reduced)
+
+
 def test_another_optimizer_leaves_those_of_keras_behind(folder: Path) -> None:
     for name in ("kalman", "adam", "adagrad"):
         job = read_training(folder / "control.in", [f"optimizer.name={name}"])

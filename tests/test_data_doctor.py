@@ -302,6 +302,22 @@ def test_forces_of_other_frames_do_not_belong():
     assert codes(swapped) & {"force-energy-mismatch", "force-energy-ratio", "force-unit"}
 
 
+@pytest.mark.parametrize(("n_frames", "severity"), [(8, "warning"), (30, "error")])
+def test_energies_of_few_frames_that_do_not_follow_their_forces(n_frames, severity):
+    """As the public files of a thesis: the work is of one sign, the energies hardly change."""
+    shift = np.zeros((3, 3))
+    shift[1, 0] = 0.25
+    frames = [water_frame(step * shift) for step in np.linspace(0, 1, n_frames)]
+    assert examine(frames).findings == ()
+    generator = np.random.default_rng(6)
+    mean = frames[0].energy
+    lost = [f.with_(energy=mean + 0.02 * generator.normal()) for f in frames]
+    finding = found(lost, "force-energy-mismatch")
+    assert finding.severity == severity
+    assert f"between {n_frames - 1} pairs" in finding.message
+    assert "force-energy-mismatch" not in codes(lost[:7])  # of six pairs that may be chance
+
+
 def test_one_wrong_energy_among_similar_frames():
     frames = water(200)
     wrong = changed(frames, 50, energy=frames[50].energy + 1.0)

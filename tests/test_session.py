@@ -75,6 +75,8 @@ ELSEWHERE = {
     "ipi input": "tests/test_ipi.py",
     "ipi client": "needs a server: tests/test_ipi.py",
     "neb": "ends as vibrations does",
+    "scan": "ends as vibrations does",
+    "draw": "needs a model with networks: tests/test_draw.py",
     "validate": "takes long: tests/test_properties_validation.py",
     "compile": "tests/test_precompile.py",
     "grade": "needs a model with a last layer: tests/test_cli_grade.py",

@@ -152,8 +152,17 @@ def test_batches_by_atoms_hold_as_many_frames_as_fit(counts: list[int], atoms: i
 
 def test_epochs_differ() -> None:
     indices = np.arange(50)
-    first, second = (np.concatenate(shuffled(indices, 50, 0, epoch)) for epoch in (0, 1))
+    first, second = (np.concatenate(shuffled(indices, 25, 0, epoch)) for epoch in (0, 1))
     assert not np.array_equal(first, second)
+
+
+def test_a_batch_of_all_frames_is_made_once() -> None:
+    dataset = argon(4)
+    batches, frames = Batches(dataset, GraphStore(dataset, CUTOFF, memory=0)), np.arange(3)
+    one, two = (batches.make(shuffled(frames, 3, 0, epoch)[0]) for epoch in (0, 1))
+    assert one is two
+    assert batches.make(frames[:2]) is not one
+    assert batches.make(frames) is one  # beside that of the validation frames
 
 
 def test_graphs_beyond_the_memory_are_built_again_and_are_the_same() -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ladera.properties.phonons import phonons
     from ladera.properties.quasi_harmonic import quasi_harmonic
     from ladera.properties.raman import raman
+    from ladera.properties.scan import scan
     from ladera.properties.spectrum import spectrum
     from ladera.properties.surfaces import surfaces
     from ladera.properties.trajectory import Trajectory, read_trajectory
@@ -88,6 +89,7 @@ _HOMES = {
     "read": "ladera.data.formats",
     "read_trajectory": "ladera.properties.trajectory",
     "relax": "ladera.simulation.relaxation",
+    "scan": "ladera.properties.scan",
     "run_md": "ladera.simulation.molecular_dynamics",
     "spectrum": "ladera.properties.spectrum",
     "surfaces": "ladera.properties.surfaces",
@@ -139,6 +141,7 @@ __all__ = [
     "read_trajectory",
     "relax",
     "run_md",
+    "scan",
     "spectrum",
     "surfaces",
     "train",

@@ -56,6 +56,9 @@ class Graph:
     periodic directions are those of the whole; neighbours across a boundary are ghosts at their
     places, so that all shifts are 0. Raises DataError for edges that begin at a ghost, and for
     several structures.
+
+    With ``inputs`` it has no edges: what they say to one model stands in their place, made by
+    :meth:`ladera.Potential.reduced` for a training on energies.
     """
 
     numbers: Tensor  # (n_atoms,) int64, atomic numbers
@@ -72,6 +75,7 @@ class Graph:
     heads: Tensor | None = None  # (n_structures,) int64, for a model with several; None: its own
     cutoff: float = math.inf  # Angstrom, up to which all pairs are here; inf: the maker's affair
     halo: Halo | None = None  # of a process that has a part of the atoms; None: all are here
+    inputs: Tensor | None = None  # (n_atoms, m), what a model makes of the edges, in their place
 
     def __post_init__(self) -> None:
         if self.halo is not None:
@@ -134,6 +138,18 @@ class Graph:
                 f"The graph holds pairs up to {self.cutoff:g} Angstrom, and the model needs those "
                 f"up to {cutoff:g}; make it with the model's cutoff."
             )
+
+    def reduced(self, inputs: Tensor) -> Self:
+        """The same atoms with ``inputs`` (n_atoms, m) in the place of their edges."""
+        return replace(
+            self,
+            centers=self.centers[:0],
+            neighbors=self.neighbors[:0],
+            shifts=self.shifts[:0],
+            vectors=self.vectors[:0],
+            row_pointer=torch.zeros_like(self.row_pointer),
+            inputs=inputs,
+        )
 
     def exchange(self, features: Tensor) -> Tensor:
         """Give ghosts the features of the atoms they are copies of: (n_atoms, ...) to the same.
@@ -256,6 +272,7 @@ class Graph:
             total_charge=joined("total_charge"),
             heads=None if graphs[0].heads is None else joined("heads"),
             cutoff=min(graph.cutoff for graph in graphs),
+            inputs=None if graphs[0].inputs is None else joined("inputs"),
         )
 
 

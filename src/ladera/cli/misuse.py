@@ -29,6 +29,7 @@ _SYNONYMS: Final = {
     "diffusion": ("msd", "conductivity"),
     "structure": ("rdf",),
     "neb": ("barrier", "path"),
+    "scan": ("pes", "torsion", "surface-scan"),
     "expansion": ("qha",),
     "info": ("show", "models", "list"),
     "committee": ("ensemble",),

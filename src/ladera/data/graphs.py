@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import Final, overload
 
@@ -33,12 +33,19 @@ class GraphStore(Sequence[Graph]):
     """The graphs of a data set's frames, built when first asked for and then kept.
 
     Once they fill ``memory`` bytes the others are built anew each time: the data set may be larger
-    than memory.
+    than memory. What is kept, and given, is what ``reduced`` makes of each graph.
     """
 
-    def __init__(self, dataset: Dataset, cutoff: float, memory: float = 4 * GIBIBYTE) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        cutoff: float,
+        memory: float = 4 * GIBIBYTE,
+        reduced: Callable[[Graph], Graph] | None = None,
+    ) -> None:
         self._dataset = dataset
         self._cutoff = cutoff
+        self._reduced = reduced or (lambda graph: graph)
         self._free = memory
         self._kept: dict[int, Graph] = {}
         self._full = memory == 0
@@ -56,7 +63,7 @@ class GraphStore(Sequence[Graph]):
         index = range(len(self))[index]
         if index in self._kept:
             return self._kept[index]
-        graph = self._dataset[index].graph(self._cutoff)
+        graph = self._reduced(self._dataset[index].graph(self._cutoff))
         size = weight(getattr(graph, field.name) for field in fields(graph))
         if size <= self._free:
             self._free -= size
@@ -71,5 +78,5 @@ class GraphStore(Sequence[Graph]):
             view = self._dataset[frames]
             self._dataset.count_read(len(frames))
             if not view.column("periodic").any():
-                return Graph.of_all(view.structures, self._cutoff)
+                return self._reduced(Graph.of_all(view.structures, self._cutoff))
         return Graph.batch([self[k] for k in frames.tolist()])

@@ -145,6 +145,14 @@ class Potential(nn.Module, ABC):
     def fit_statistics(self, graphs: Iterable[Graph], statistics: TrainingStatistics) -> None:
         """Set the constants that come from the training data, gone through once. Most have some."""
 
+    def reduced(self, graph: Graph) -> Graph:
+        """What a training on energies needs of a graph: the same energies, not their gradients.
+
+        Of a model that sees its neighbours through fixed functions alone a graph without edges,
+        with the values of these functions as its ``inputs``; of most the graph itself.
+        """
+        return graph
+
     # --- what only some models can do ------------------------------------------------------------
 
     def grade(self, graph: Graph, prediction: Prediction | None = None) -> Tensor | None:

@@ -51,6 +51,7 @@ KINDS: Final = {
     "diffusion": ("ladera.properties.diffusion", "Diffusion"),
     "arrhenius": ("ladera.properties.arrhenius", "Arrhenius"),
     "energy_path": ("ladera.properties.energy_path", "EnergyPath"),
+    "scan": ("ladera.properties.scan", "Scan"),
     "van_hove": ("ladera.properties.van_hove", "VanHove"),
     "site_density": ("ladera.properties.site_density", "SiteDensity"),
     "dimers": ("ladera.properties.dimers", "Dimers"),

@@ -87,7 +87,8 @@ class Batches:
     """Batches of chosen frames of a data set.
 
     ``weights`` (n_frames,) are factors on the frames' loss, ``heads`` (n_frames,) says which head
-    of the model is for which frame.
+    of the model is for which frame. The last two are kept: where an epoch is one step, and one
+    batch of validation frames, they are those of the next epoch.
     """
 
     def __init__(
@@ -101,9 +102,16 @@ class Batches:
         self.graphs = graphs
         self.weights = dataset.column("weight") if weights is None else weights
         self.heads = heads
+        self._last: dict[bytes, Batch] = {}
 
     def make(self, indices: Integers) -> Batch:
         """The batch of these frames, in this order."""
+        key = np.asarray(indices).tobytes()
+        batch = self._last.pop(key, None) or self._make(indices)
+        self._last = dict([*self._last.items(), (key, batch)][-2:])
+        return batch
+
+    def _make(self, indices: Integers) -> Batch:
         frames, graph = self.dataset[indices], self.graphs.batch(indices)
         if self.heads is not None:
             graph = replace(graph, heads=torch.from_numpy(self.heads[indices]))
@@ -119,13 +127,14 @@ class Batches:
 
 
 def shuffled(indices: Integers, batch_size: int, seed: int, epoch: int) -> list[Integers]:
-    """The batches of one epoch: all frames in random order, in parts of (nearly) equal size.
+    """The batches of one epoch: frames in random parts of (nearly) equal size, each in order.
 
     Depends on nothing but the arguments, so that a resumed run sees the same batches.
     """
     generator = torch.Generator().manual_seed(seed + epoch)
     order = torch.randperm(len(indices), generator=generator).numpy()
-    return np.array_split(indices[order], -(-len(indices) // batch_size))
+    parts = np.array_split(order, -(-len(indices) // batch_size))
+    return [indices[np.sort(part)] for part in parts]
 
 
 def filled(

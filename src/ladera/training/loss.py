@@ -58,14 +58,14 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """For each of QUANTITIES: count, sum of c rho, of |x| and of x^2.
 
-        (n_quantities, 4) float64, zero for what the model does not predict and, but for energy and
-        forces, for what has no weight. In training the forces are computed only when the loss
-        needs them. Raises DataError for a frame with a label of what it cannot have.
+        (n_quantities, 4) float64, zero for what the model does not predict and, but for energies,
+        for what has no weight: forces are computed when the loss needs them. Raises DataError for a
+        frame with a label of what it cannot have.
         """
         looked_at = [
             quantity
             for quantity, weight in zip(QUANTITIES, self.weights.tolist(), strict=True)
-            if quantity in self.potential.gives and (quantity.basic or weight)
+            if quantity in self.potential.gives and (quantity == ENERGY or weight)
         ]
         gradients = self._needs_gradients(looked_at, batch)
         prediction = evaluate(self.potential, batch.graph, gradients=gradients)
@@ -90,7 +90,7 @@ class Objective(nn.Module):
     def _needs_gradients(self, looked_at: Sequence[Quantity], batch: Batch) -> bool:
         derivatives = [quantity for quantity in looked_at if quantity.derivative]
         if torch.is_grad_enabled():
-            return any(float(self.weights[QUANTITIES.index(q)]) for q in derivatives)
+            return bool(derivatives)
         return any(bool(batch.labels[quantity].known.any()) for quantity in derivatives)
 
     def _sums_of(self, quantity: Quantity, prediction: Prediction, batch: Batch) -> Tensor:

@@ -49,14 +49,19 @@ def _optimizer(config: GradientOptimizer, parameters: Any) -> Optimizer:
     rate = config.learning_rate
     match config:
         case SGD(momentum=momentum, weight_decay=decay):
-            return torch.optim.SGD(parameters, rate, momentum, weight_decay=decay)
+            return torch.optim.SGD(parameters, rate, momentum, weight_decay=decay, foreach=True)
         case Adagrad(initial_accumulator=start, epsilon=eps, weight_decay=decay):
             return torch.optim.Adagrad(
-                parameters, rate, weight_decay=decay, initial_accumulator_value=start, eps=eps
+                parameters,
+                rate,
+                weight_decay=decay,
+                initial_accumulator_value=start,
+                eps=eps,
+                foreach=True,
             )
         case RMSprop(alpha=alpha, momentum=momentum, epsilon=eps, weight_decay=decay):
             return torch.optim.RMSprop(
-                parameters, rate, alpha, eps, momentum=momentum, weight_decay=decay
+                parameters, rate, alpha, eps, momentum=momentum, weight_decay=decay, foreach=True
             )
         case Adam(betas=betas, epsilon=eps, weight_decay=decay):
             return torch.optim.Adam(parameters, rate, betas, eps, decay, foreach=True)

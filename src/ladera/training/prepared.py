@@ -83,6 +83,11 @@ class Prepared:
         losses = (self.config.loss, self.config.stage_two)
         return any(getattr(loss, name, None) for loss in losses)
 
+    @property
+    def learns_gradients(self) -> bool:
+        """Whether a gradient of the energy has a weight in the loss, at any time."""
+        return any(self.learns(quantity.name) for quantity in QUANTITIES if quantity.derivative)
+
     def require_sound_data(self) -> None:
         """Raise DataError when the doctor found an error."""
         errors = self.report.errors

@@ -35,6 +35,7 @@ from ladera.training.steps import make_steps
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from ladera.graph import Graph
     from ladera.potential import Potential
 
 # Called with a new potential, the data and their batches.
@@ -138,13 +139,15 @@ class _Run:
     ) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.folder, self.fabric, self.observer = folder, fabric, observer
-        memory = room(self.config.data.graph_memory)
-        graphs = GraphStore(prepared.dataset, prepared.model.cutoff, memory)
-        self.batches = Batches(prepared.dataset, graphs, prepared.weights, prepared.heads)
+        self.graphs = _graphs(prepared)
+        self.batches = Batches(prepared.dataset, self.graphs, prepared.weights, prepared.heads)
         potential = prepared.start.potential(prepared, self.batches, stored is not None)
         self.potential = potential.to(_DTYPES[self.config.precision])
         if initialize is not None:
             initialize(self.potential, prepared, self.batches)
+        if not prepared.learns_gradients:
+            self.graphs = _graphs(prepared)  # those that the statistics took are in the way now
+            self.batches.graphs = _graphs(prepared, self.potential.reduced)
         self.objective = Objective(self.potential, self.config.loss)
         self.steps = make_steps(prepared, self.batches, self.objective, fabric)
         self.epoch, self.batch = 0, 0  # what comes next, both from 0
@@ -182,7 +185,7 @@ class _Run:
         self.potential.eval().requires_grad_(False)
         if self.fabric.is_global_zero:
             result = self.prepared.start.result(self.potential)
-            graphs = self.batches.graphs  # with their neighbour lists, as far as these are kept
+            graphs = self.graphs  # with their neighbour lists, as far as these are kept
             train = self.prepared.parts["train"]
             choose_active_set(
                 self.potential, self.prepared.dataset, graphs, train, self.prepared.heads
@@ -366,3 +369,9 @@ class _Run:
             f"epoch {self.epoch + 1}, {self.batch} steps into it; {self.folder.checkpoint} is "
             "written, continue with --resume"
         )
+
+
+def _graphs(prepared: Prepared, reduced: Callable[[Graph], Graph] | None = None) -> GraphStore:
+    """The graphs of all frames, or what a model makes of them, as many kept as may be."""
+    memory = room(prepared.config.data.graph_memory)
+    return GraphStore(prepared.dataset, prepared.model.cutoff, memory, reduced)

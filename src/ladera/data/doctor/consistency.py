@@ -1,8 +1,21 @@
-"""Checks that energies, forces and stress belong together, on pairs of nearly identical frames."""
+r"""Checks that energies, forces and stress belong together, on pairs of nearly identical frames.
+
+How far the energy differences y_k of n pairs follow the work x_k of the forces is said by their
+concordance about zero (L. Lin, Biometrics 45, 255 (1989)),
+
+    c = 2 sum_k x_k y_k / sum_k (x_k^2 + y_k^2)
+
+1 only where y = x: unlike a correlation it does not forgive another slope. In Fisher's variable
+z = artanh c it scatters by 1 / sqrt(n - 2), so that of sound data, whose c is SOUND or more, n
+pairs have z > artanh SOUND - 3 / sqrt(n - 2) but for one time in a thousand. On groups of 7 to 15
+neighbouring pairs of 24 public data sets, molecules and crystals, that limit never failed.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +24,11 @@ from ladera.data.dataset import Dataset
 from ladera.data.doctor.findings import Finding, counted
 from ladera.data.doctor.pairs import NearPairs, near_pairs
 from ladera.units import BOHR, GIGAPASCAL, HARTREE, KCAL_PER_MOL
+
+SOUND: Final = 0.95  # concordance of data that belong together, at least
+UNLIKE: Final = 0.6  # and the most of data that do not, however many pairs there are
+FEWEST: Final = 7  # pairs that can say so, as a warning
+ENOUGH: Final = 10  # pairs that forbid a training
 
 _NEAR = 0.3  # Angstrom; real data keep to the trapezoidal rule within 10 to 20 % up to there
 _STRAINED = (1e-4, 0.1)
@@ -70,13 +88,15 @@ def _forces(pairs: NearPairs, which: Booleans) -> Iterator[Finding]:
             frames,
             worst=frame,
         )
-    elif abs(correlation) < 0.6 and size > 0.02 and regular.sum() >= 10:
+    elif size > 0.02 and _unlike(x[regular], y[regular]):
         yield Finding.about(
-            "error",
+            "error" if regular.sum() >= ENOUGH else "warning",
             "force-energy-mismatch",
             f"The forces do not belong to the energies: between {len(numbers):,} pairs of similar "
-            f"frames the energy changes unlike the work of the forces (correlation "
-            f"{correlation:.2f}, expected above 0.85). Are atoms or frames in another order?",
+            f"frames the energy changes by {_rms(y[regular]):.2g} eV where the work of the forces "
+            f"is {_rms(x[regular]):.2g} eV (root mean square; concordance "
+            f"{_concordance(x[regular], y[regular]):.2f}, expected above {SOUND:g}). Are atoms or "
+            "frames in another order, or labels of two calculations mixed?",
             frames,
             worst=frame,
         )
@@ -136,6 +156,18 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
     """Slope of y over x through the origin, and their correlation about it."""
     xx, xy, yy = float(x @ x), float(x @ y), float(y @ y)
     return xy / max(xx, 1e-300), xy / max(np.sqrt(xx * yy), 1e-300)
+
+
+def _unlike(x: Floats, y: Floats) -> bool:
+    """Whether so small a concordance of y and x cannot be chance."""
+    if len(x) < FEWEST:
+        return False
+    limit = math.tanh(math.atanh(SOUND) - 3 / math.sqrt(len(x) - 2))
+    return _concordance(x, y) < min(UNLIKE, limit)
+
+
+def _concordance(x: Floats, y: Floats) -> float:
+    return 2 * float(x @ y) / max(float(x @ x + y @ y), 1e-300)
 
 
 def _rms(values: Floats) -> float:

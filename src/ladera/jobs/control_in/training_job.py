@@ -40,6 +40,7 @@ _OPTIMIZERS: Final[dict[str, dict[str, Any]]] = {
 }
 _OTHERS: Final = ("Adadelta", "Adafactor", "Adamax", "Ftrl", "Lion", "Nadam", "Lamb", "Muon")
 _EPSILON: Final = 1e-7  # of Keras's optimisers
+_OUTPUTS: Final = "outputs"  # where the thesis's program writes
 _LOSSES: Final = {
     "mse": "mse",
     "mean_squared_error": "mse",
@@ -86,7 +87,7 @@ class ControlTraining(TrainingJob):
 
 def training(
     control: PathLike = "control.in",
-    output: PathLike = "run",
+    output: PathLike | bool = "run",
     *,
     overrides: Sequence[str] = (),
     resume: bool = False,
@@ -94,11 +95,14 @@ def training(
 ) -> Potential:
     """Train as a control.in says, and return the best potential.
 
-    ``output`` receives what :meth:`TrainingJob.train` writes. ``overrides`` such as ``epochs=100``
-    or ``loss.forces=1`` change what the control.in says. Raises what :func:`read_training` and
+    ``output`` receives what :meth:`TrainingJob.train` writes. True or False, as in scripts for the
+    thesis's program, is its folder ``outputs``; function.data, which they say there whether to
+    write, is written in any case. ``overrides`` such as ``epochs=100`` or ``loss.forces=1`` change
+    what the control.in says. Raises what :func:`read_training` and
     :func:`ladera.training.trainer.train` raise.
     """
-    return read_training(control, overrides).train(output, resume=resume, observer=observer)
+    folder = _OUTPUTS if isinstance(output, bool) else output
+    return read_training(control, overrides).train(folder, resume=resume, observer=observer)
 
 
 def read_training(path: PathLike, overrides: Sequence[str] = ()) -> ControlTraining:

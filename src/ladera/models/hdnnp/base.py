@@ -307,6 +307,8 @@ class SymmetryFunctionPotential(Potential):
                 f"The {self.config.architecture} model was asked to run on "
                 f"{graph.vectors.device}; its kernels run on the CPU only, so choose device: cpu."
             )
+        if graph.inputs is not None:
+            raise ValueError("a reduced graph has no edges: it gives energies, and no gradients")
         index = self.element_index(graph)
         return index, graph.owned_rows, index, index[graph.neighbors]
 

@@ -130,9 +130,18 @@ class HDNNP(SymmetryFunctionPotential):
 
     def energy_inputs(self, graph: Graph, prediction: Prediction | None = None) -> Tensor:
         """x of the networks of all atoms, (n_atoms, n_inputs), differentiable in the vectors."""
+        if graph.inputs is not None:
+            return graph.inputs
         index, *arguments = self._arguments(graph)
         G = ops.values(graph.vectors, *arguments, self.plan_number)
         return self.input_scaling().inputs(G, index)
+
+    def reduced(self, graph: Graph) -> Graph:
+        """The atoms with the inputs of their networks; dipoles are of the edges, too."""
+        if self.dipole_networks is not None:
+            return graph
+        with torch.no_grad():
+            return graph.reduced(self.energy_inputs(graph.to(self.dtype, self.device)))
 
     def _layers_on_functions(self, element: int) -> list[tuple[Floats, Floats]]:
         """Weights (out, in) and biases (out,) of an element's network, divided as its layers are.

@@ -23,7 +23,8 @@ from ladera.models.mace.interactions import Interaction, NonlinearInteraction
 from ladera.models.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from ladera.models.mace.model import MACE, Layer
+    from ladera.models.mace.layer import Layer
+    from ladera.models.mace.model import MACE
     from ladera.models.mace.product import CouplingMatrix, ProductBasis
     from ladera.models.mace.readout import Readout
 

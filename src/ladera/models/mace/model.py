@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import sqrt
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from ladera.models import zbl
 from ladera.models.equivariant.grid import grid_of
 from ladera.models.equivariant.irreps import dimension
 from ladera.models.equivariant.layers import Edges
-from ladera.models.equivariant.linear import Elements, Linear, SpeciesLinear, joined, normal, split
+from ladera.models.equivariant.linear import Elements, normal
 from ladera.models.equivariant.radial import (
     BASES,
     TRANSFORMS,
@@ -26,9 +26,8 @@ from ladera.models.equivariant.radial import (
 from ladera.models.mace import larger
 from ladera.models.mace.config import MACEConfig
 from ladera.models.mace.fast import FastPath, why_not_fast
-from ladera.models.mace.interactions import Interaction, NonlinearInteraction, layer_shape
-from ladera.models.mace.product import ProductBasis
-from ladera.models.mace.readout import DipoleReadout, Readout
+from ladera.models.mace.interactions import layer_shape
+from ladera.models.mace.layer import Layer, Steps
 from ladera.models.moments import neutralized
 from ladera.potential import (
     AtomicValues,
@@ -39,6 +38,11 @@ from ladera.potential import (
 )
 from ladera.potential.prediction import NO_ENERGY
 from ladera.quantities import ATOMIC_DIPOLES, CHARGES, DIPOLE
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ladera.models.mace.explanation import Explanation
 
 
 class MACE(Potential):
@@ -259,6 +263,12 @@ class MACE(Potential):
         graph = graph.to(self.dtype, self.device)
         return list(self._features(graph, self.element_index(graph)))
 
+    def explain(self, atoms: Atoms) -> Explanation:
+        """A, B, messages, features and energies of each layer, of a structure."""
+        from ladera.models.mace.explanation import explain
+
+        return explain(self, Graph.from_atoms(atoms, self.cutoff))
+
     def fit_statistics(self, graphs: Iterable[Graph], statistics: TrainingStatistics) -> None:
         """Set reference energies, shift and scale of each head, and the average of neighbours.
 
@@ -293,11 +303,16 @@ class MACE(Potential):
 
     def _features(self, graph: Graph, index: Tensor) -> Iterator[Tensor]:
         """Features after each layer in turn."""
+        return (steps.features for steps in self.steps(graph, index))
+
+    def steps(self, graph: Graph, index: Tensor) -> Iterator[Steps]:
+        """What each layer computes of a graph, in turn, by torch; ``index`` are the elements."""
         edges = self._edges(graph, index)
         features = (self.embedding / sqrt(len(self.embedding)))[index][:, None]
         for layer, neighbors in zip(self._layers(), self.average_neighbors, strict=True):
-            features = layer(features, edges, neighbors)
-            yield features
+            steps = layer.steps(features, edges, neighbors)
+            features = steps.features
+            yield steps
 
     def radial_inputs(
         self, distances: Tensor, centers: Tensor, neighbors: Tensor
@@ -334,63 +349,3 @@ class MACE(Potential):
     def _radial_alike(self) -> bool:
         """Whether radial functions are of the distance alone, the same for all elements."""
         return self.transform is None and "nonlinear_residual" not in self.config.kinds
-
-
-class Layer(nn.Module):
-    r"""One layer of message passing: interaction, product basis, linear, residual; and readout.
-
-        A = interaction(h),    h' = linear B(A) + skip h
-
-    skip is of each element (residual, density_residual), of all alike (nonlinear_residual) or none.
-    ``readout`` gives energies, ``dipole`` charges and dipoles, as far as the model has them.
-    """
-
-    def __init__(self, config: MACEConfig, number: int) -> None:
-        super().__init__()
-        shape, kind = layer_shape(config, number), config.kinds[number]
-        n_species, channels = len(config.species), config.channels
-        last = number == config.num_interactions - 1
-        self.common = shape.features[: len(shape.out)]  # irreps with a residual
-        self.interaction: nn.Module
-        self.skip: nn.Module | None = None
-        sizes = [(channels, channels)] * len(self.common)
-        if kind == "nonlinear_residual":
-            self.interaction = NonlinearInteraction(config, shape)
-            self.skip = Linear(sizes)
-        else:
-            self.interaction = Interaction(config, shape, kind)
-            if "residual" in kind:
-                self.skip = SpeciesLinear(sizes, n_species)
-        n_weights = n_species if config.element_products else 1
-        self.out = shape.out
-        self.product = ProductBasis(
-            config.max_l, shape.out, config.correlation, n_weights, channels
-        )
-        self.linear = Linear([(channels, channels)] * len(shape.out))
-        nodes = config.readout_layers if last else ()
-        bias = last and config.readout_bias
-        self.readout = (
-            Readout((channels, *nodes, 1), len(config.heads), config.gate, bias)
-            if config.has_energy
-            else None
-        )
-        has_vectors = config.has_dipole and len(shape.out) > 1
-        self.dipole = (
-            DipoleReadout(channels, nodes, config.gate, config.charges) if has_vectors else None
-        )
-
-    def forward(self, features: Tensor, edges: Edges, average_neighbors: Tensor) -> Tensor:
-        """Features (n_atoms, components, channels) of the next layer from those of the last."""
-        A = self.interaction(features, edges, average_neighbors)
-        found = self.linear(split(self.product(A, edges.elements), self.out))
-        for l, part in enumerate(self._residual(features, edges.elements)):
-            found[l] = found[l] + part
-        return joined(found)
-
-    def _residual(self, features: Tensor, elements: Elements) -> list[Tensor]:
-        if self.skip is None:
-            return []
-        parts = split(features, self.common)
-        by_element = isinstance(self.skip, SpeciesLinear)
-        found: list[Tensor] = self.skip(parts, elements) if by_element else self.skip(parts)
-        return found

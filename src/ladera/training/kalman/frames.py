@@ -85,8 +85,7 @@ class FrameStore:
         index = potential.element_index(graph)
         constants = float((potential.reference_energies + potential.energy_shift)[index].sum())
         with torch.no_grad():
-            G = potential.symmetry_functions(graph)
-            scaled = potential.input_scaling().inputs(G, index)
+            scaled = potential.energy_inputs(graph)
             of = [torch.nonzero(index == e)[:, 0] for e in range(len(potential.numbers))]
             counts = potential.input_counts
             inputs = [scaled[atoms, : counts[e]] for e, atoms in enumerate(of)]

@@ -209,7 +209,9 @@ class KalmanSteps:
         with torch.no_grad():
             for frame in sorted({*self._energies.tolist(), *self._forces.tolist()}):
                 labels = self._batches.dataset[frame]
-                prediction = evaluate(self._whole, self._batches.graphs[frame])
+                prediction = evaluate(
+                    self._whole, self._batches.graphs[frame], gradients=len(self._forces) > 0
+                )
                 if frame in self._energies:
                     energies.append(abs(float(prediction.energy) - labels.energy) / labels.n_atoms)
                 if frame in self._forces:
