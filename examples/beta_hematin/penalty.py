@@ -98,7 +98,20 @@ class Problem:
         ``x`` is a quaternion of any length and the angles the torsions turn by (radian), ``centre``
         is T/2; where that is nan, no acid is asked for.
         """
-        return _penalty(self.numbers, centre, np.ascontiguousarray(x))
+        own = _turned(self.numbers, x[4:])
+        rotation, by_quaternion = _rotation(x[:4])
+        placed = own @ rotation.T
+        clash, gradient = _clash(self.numbers, placed)
+        ring = 0.0
+        if np.isfinite(centre[0]):
+            arms = placed[self.numbers.acid] - centre
+            lengths = np.sqrt((arms**2).sum(axis=1))
+            off = lengths - RING
+            ring = RING_WEIGHT * float(off @ off)
+            gradient[self.numbers.acid] += (2 * RING_WEIGHT * off / lengths)[:, None] * arms
+        by_angle, strain = _torques(self.numbers, own, gradient @ rotation)
+        by_turn = np.tensordot(by_quaternion, gradient.T @ own, 2)
+        return np.array([clash, ring, strain]), np.append(by_turn, by_angle)
 
     def placed(self, x: Floats) -> Atoms:
         """The crystal, with the molecule whole."""
@@ -143,50 +156,50 @@ def _barrier(
     return _IN_CHAIN if torsion is acids[1] else _FREE
 
 
+# The loops below are written out in numbers: what numba makes of small arrays takes it ten times as
+# long to compile.
+
+
 @njit(cache=True)
 def _turned(numbers, angles):
-    """Positions (half, 3) with each torsion turned by its angle."""
+    """Positions (half, 3) with each torsion turned by its angle, by Rodrigues' formula."""
     positions = numbers.positions.copy()
     for k in range(len(angles)):
-        origin = positions[numbers.bases[k]].copy()
-        axis = positions[numbers.tips[k]] - origin
-        axis /= np.sqrt((axis * axis).sum())
+        base, tip = numbers.bases[k], numbers.tips[k]
+        ox, oy, oz = positions[base, 0], positions[base, 1], positions[base, 2]
+        ux, uy, uz = _unit(positions, base, tip)
         cosine, sine = np.cos(angles[k]), np.sin(angles[k])
-        for i in numbers.moving[numbers.ends[k] : numbers.ends[k + 1]]:
-            arm = positions[i] - origin
-            along = (arm * axis).sum() * axis
-            positions[i] = origin + along + cosine * (arm - along) + sine * _cross(axis, arm)
+        for n in range(numbers.ends[k], numbers.ends[k + 1]):
+            i = numbers.moving[n]
+            x, y, z = positions[i, 0] - ox, positions[i, 1] - oy, positions[i, 2] - oz
+            along = (1 - cosine) * (x * ux + y * uy + z * uz)
+            positions[i, 0] = ox + cosine * x + along * ux + sine * (uy * z - uz * y)
+            positions[i, 1] = oy + cosine * y + along * uy + sine * (uz * x - ux * z)
+            positions[i, 2] = oz + cosine * z + along * uz + sine * (ux * y - uy * x)
     return positions
 
 
 @njit(cache=True)
-def _cross(a, b):
-    return np.array(
-        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-    )
+def _unit(positions, i, j):
+    """The direction from one atom to another."""
+    x = positions[j, 0] - positions[i, 0]
+    y = positions[j, 1] - positions[i, 1]
+    z = positions[j, 2] - positions[i, 2]
+    length = np.sqrt(x * x + y * y + z * z)
+    return x / length, y / length, z / length
 
 
 @njit(cache=True)
-def _rotation(quaternion):
-    """R (3, 3) and dR/dq (4, 3, 3) of a quaternion of any length."""
-    square = (quaternion * quaternion).sum()
-    w, x, y, z = quaternion
-    rotation = np.array(
-        [
-            [w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z],
-        ]
-    )
-    rotation /= square
-    slopes = np.empty((4, 3, 3))
-    slopes[0] = np.array([[w, -z, y], [z, w, -x], [-y, x, w]])
-    slopes[1] = np.array([[x, y, z], [y, -x, -w], [z, w, -x]])
-    slopes[2] = np.array([[-y, x, w], [x, y, z], [-w, z, -y]])
-    slopes[3] = np.array([[-z, -w, x], [w, -z, y], [x, y, z]])
-    for k in range(4):
-        slopes[k] = 2 * (slopes[k] - quaternion[k] * rotation) / square
-    return rotation, slopes
+def _angle(positions, four):
+    """The dihedral angle of four atoms, radian."""
+    i, j, k, l = four[0], four[1], four[2], four[3]
+    ux, uy, uz = _unit(positions, j, k)
+    ax, ay, az = _unit(positions, j, i)
+    bx, by, bz = _unit(positions, k, l)
+    cx, cy, cz = uy * bz - uz * by, uz * bx - ux * bz, ux * by - uy * bx
+    sine = ax * cx + ay * cy + az * cz
+    flat = (ax * ux + ay * uy + az * uz) * (bx * ux + by * uy + bz * uz)
+    return np.arctan2(-sine, ax * bx + ay * by + az * bz - flat)
 
 
 @njit(cache=True)
@@ -232,45 +245,36 @@ def _clash(numbers, placed):
 
 
 @njit(cache=True)
-def _angle(a, b, c, d):
-    """The dihedral angle of four points, radian."""
-    axis = c - b
-    axis /= np.sqrt((axis * axis).sum())
-    one, two = a - b, d - c
-    one = one - (one * axis).sum() * axis
-    two = two - (two * axis).sum() * axis
-    return np.arctan2((_cross(one, two) * axis).sum(), (one * two).sum())
+def _torques(numbers, own, pull):
+    """Derivatives of the penalty by the angles, (n_torsions,), and the penalty of the torsions."""
+    slopes, total = np.zeros(len(numbers.bases)), 0.0
+    for k in range(len(slopes)):
+        base = numbers.bases[k]
+        ux, uy, uz = _unit(own, base, numbers.tips[k])
+        for n in range(numbers.ends[k], numbers.ends[k + 1]):
+            i = numbers.moving[n]
+            x, y, z = own[i, 0] - own[base, 0], own[i, 1] - own[base, 1], own[i, 2] - own[base, 2]
+            fx, fy, fz = pull[i, 0], pull[i, 1], pull[i, 2]
+            slopes[k] += ux * (y * fz - z * fy) + uy * (z * fx - x * fz) + uz * (x * fy - y * fx)
+        barrier, minima = numbers.barriers[k, 0], numbers.barriers[k, 1]
+        turn = minima * (_angle(own, numbers.dihedrals[k]) - numbers.barriers[k, 2])
+        total += barrier * (1 - np.cos(turn)) / 2
+        slopes[k] += barrier * minima * np.sin(turn) / 2
+    return slopes, total
 
 
-@njit(cache=True)
-def _penalty(numbers, centre, x):
-    own = _turned(numbers, x[4:])
-    rotation, by_quaternion = _rotation(x[:4])
-    placed = own @ rotation.T
-    parts = np.zeros(3)
-    parts[0], gradient = _clash(numbers, placed)
-    if np.isfinite(centre[0]):
-        for k in range(4):
-            i = numbers.acid[k]
-            arm = placed[i] - centre
-            length = np.sqrt((arm * arm).sum())
-            off = length - RING[k]
-            parts[1] += RING_WEIGHT * off * off
-            gradient[i] += 2 * RING_WEIGHT * off / length * arm
-    slopes = np.zeros(len(x))
-    moment = gradient.T @ own
-    for k in range(4):
-        slopes[k] = (by_quaternion[k] * moment).sum()
-    pull = gradient @ rotation
-    for k in range(len(numbers.bases)):
-        origin = own[numbers.bases[k]]
-        axis = own[numbers.tips[k]] - origin
-        axis = axis / np.sqrt((axis * axis).sum())
-        for i in numbers.moving[numbers.ends[k] : numbers.ends[k + 1]]:
-            slopes[4 + k] += (axis * _cross(own[i] - origin, pull[i])).sum()
-        barrier, n, first = numbers.barriers[k]
-        four = numbers.dihedrals[k]
-        turn = n * (_angle(own[four[0]], own[four[1]], own[four[2]], own[four[3]]) - first)
-        parts[2] += barrier * (1 - np.cos(turn)) / 2
-        slopes[4 + k] += barrier * n * np.sin(turn) / 2
-    return parts, slopes
+def _rotation(quaternion: Floats) -> tuple[Floats, Floats]:
+    """R (3, 3) and dR/dq (4, 3, 3) of a quaternion of any length."""
+    w, x, y, z = quaternion
+    slopes = np.array(
+        [
+            [[w, -z, y], [z, w, -x], [-y, x, w]],
+            [[x, y, z], [y, -x, -w], [z, w, -x]],
+            [[-y, x, w], [x, y, z], [-w, z, -y]],
+            [[-z, -w, x], [w, -z, y], [x, y, z]],
+        ]
+    )
+    square = quaternion @ quaternion
+    # R |q|^2 is of second degree in q, so that it is half of q . d(R |q|^2)/dq.
+    rotation = np.tensordot(quaternion, slopes, 1) / square
+    return rotation, 2 * (slopes - np.multiply.outer(quaternion, rotation)) / square
