@@ -76,6 +76,7 @@ def measures(atoms: Atoms) -> dict[str, Any]:
     dimers = int((symbols == "Fe").sum()) // 2
     distances = atoms.get_all_distances(mic=True)
     to_oxygen = distances[np.ix_(symbols == "Fe", symbols == "O")]
+    to_nitrogen = distances[np.ix_(symbols == "Fe", symbols == "N")]
     lengths = atoms.cell.cellpar()
     return {
         "cell": lengths.round(4).tolist(),
@@ -87,6 +88,7 @@ def measures(atoms: Atoms) -> dict[str, Any]:
         "energy_per_dimer": float(atoms.get_potential_energy() / dimers),
         "largest_stress": float(np.abs(atoms.get_stress()).max() / units.GPa),
         "iron_oxygen": float(to_oxygen.min(axis=1).mean()),
+        "iron_nitrogen": float(np.sort(to_nitrogen, axis=1)[:, :4].mean()),
         "acid_oxygens": hydrogen_bonds(atoms),
     }
 

@@ -21,7 +21,7 @@ _TRIES: Final = 16  # ways to turn the chains that are looked at for each that i
 _REACH: Final = 7.0  # Angstrom, from the ring's carbon to T/2
 _NOWHERE: Final = np.full(3, np.nan)
 _SAME_TURN: Final = 0.98  # |q . q'|: rotations less than 23 degrees apart
-_SAME_PLACES: Final = 0.5  # Angstrom, root mean square
+_SAME_PLACES: Final = 1.0  # Angstrom
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,22 @@ def distinct_turns(turns: Sequence[Floats]) -> list[Floats]:
 
 
 def distinct(packings: Sequence[Packing]) -> list[Packing]:
-    """The first of each group whose atoms are nearly in the same places."""
+    """The first of each group whose heavy atoms are nearly in the same places.
+
+    Where hydrogens of methyl groups are is for the relaxation to find.
+    """
     kept: list[Packing] = []
     for packing in packings:
-        places = packing.atoms.positions
-        if all(np.sqrt(((places - other.atoms.positions) ** 2).sum(axis=1).mean()) > _SAME_PLACES
-               for other in kept):  # fmt: skip
+        if all(_apart(packing.atoms, other.atoms) > _SAME_PLACES for other in kept):
             kept.append(packing)
     return kept
+
+
+def _apart(one: Atoms, other: Atoms) -> float:
+    """Root mean square distance of the heavy atoms, Angstrom."""
+    heavy = one.numbers > 1
+    moves = one.positions[heavy] - other.positions[heavy]
+    return float(np.sqrt((moves**2).sum(axis=1).mean()))
 
 
 def _minimised(problem: Problem, centre: Floats, x: Floats, steps: int) -> OptimizeResult:

@@ -41,12 +41,13 @@ def _structures(folder: Folder, candidates: list[str]) -> str:
                     f"{one['density']:.3f}",
                     f"{one['largest_stress']:.2f}",
                     f"{one['iron_oxygen']:.3f}",
+                    f"{one['iron_nitrogen']:.3f}",
                     ", ".join(f"{x:.2f}" for x in one["acid_oxygens"]),
                 ]
             )
     head = ["crystal", "relaxed in", "energy (eV)", "a, b, c (Å), their angles (°)",
             "largest change of a length (%)", "of an angle (°)", "density (g/cm³)",
-            "largest stress (GPa)", "Fe-O (Å)", "O···O (Å)"]  # fmt: skip
+            "largest stress (GPa)", "Fe-O (Å)", "Fe-N (Å)", "O···O (Å)"]  # fmt: skip
     return "## Structures\n\n" + table(head, rows)
 
 

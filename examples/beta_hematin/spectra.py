@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
 import crystal
@@ -28,7 +29,7 @@ def infrared(start: Atoms, model: Potential, folder: Path) -> dict[str, Any]:
     atoms = crystal.relaxed(start, model, folder, cell=False, fmax=0.005, steps=1500)
     bonds = carboxyl_bonds(start)
     atoms.calc = model.calculator()
-    found = ladera.vibrations(atoms)
+    found = ladera.vibrations(atoms, infrared=True)
     marks = []
     for name, (measured, group, order) in MARKS.items():
         if not bonds[group]:
@@ -75,8 +76,6 @@ def stretch(found: Vibrations, bonds: list[tuple[int, int]]) -> tuple[int, float
     not, in mass-weighted coordinates; modes with half of the largest share are asked for their
     infrared intensity.
     """
-    from ase.data import atomic_masses, atomic_numbers
-
     masses = atomic_masses[[atomic_numbers[s] for s in found.symbols]]
     weighted = found.modes * np.sqrt(masses)[:, None]
     weighted /= np.linalg.norm(weighted, axis=(1, 2))[:, None, None]
