@@ -1,7 +1,7 @@
 """beta-hematin by machine-learned potentials, from a dimer to a report.
 
     python examples/beta_hematin/study.py [--output hematin] [--quick] [--cif MEASURED.cif]
-                                          [--models nequix-mp-1 sevennet-0] [--until PIECE]
+                                          [--models sevennet-0 nequix-mp-1] [--until PIECE]
 
 In pieces that are files: killed at any time, the same command goes on. --quick does what is quick,
 small and without a network: its numbers mean nothing. docs/beta-hematin.md tells the rest.
@@ -59,9 +59,9 @@ class Study:
             yield Piece(f"held-{name}.extxyz", partial(self.held, name))
             yield Piece(f"free-{name}.extxyz", partial(self.free, name))
         yield Piece("candidates.json", self.compared)
-        for model, name in product(self.models, self.firsts):
-            file = f"elastic-{name}-{Path(model).stem}.json"
-            yield Piece(file, partial(self.stiff, name, model))
+        for model, isomer in product(self.models, self.isomers):
+            file = f"elastic-{isomer}-{Path(model).stem}.json"
+            yield Piece(file, partial(self.stiff, isomer, model))
         if not self.quick:
             yield Piece(f"{_SEED}.extxyz", self.monomers)
             yield Piece("own.json", self.learned)
@@ -79,12 +79,13 @@ class Study:
         """Names of the structures that are relaxed: isomer and place in the search."""
         if self.cif:
             return ["measured"]
-        return [f"{isomer}{n}" for isomer in "ad" for n in range(1 if self.quick else _BEST)]
+        number = 1 if self.quick else _BEST
+        return [f"{isomer}{n}" for isomer in self.isomers for n in range(number)]
 
     @property
-    def firsts(self) -> list[str]:
-        """Of each isomer the best packing."""
-        return [name for name in self.candidates if name == "measured" or name.endswith("0")]
+    def isomers(self) -> tuple[str, ...]:
+        """What the names of their structures begin with."""
+        return ("measured",) if self.cif else ("a", "d")
 
     # --- the crystal ---------------------------------------------------------------------------
 
@@ -125,20 +126,21 @@ class Study:
             for name in self.candidates
         }
 
-    def best(self, folder: Folder) -> Atoms:
-        """The crystal of the least energy."""
+    def best(self, folder: Folder, isomer: str = "") -> Atoms:
+        """The crystal of the least energy, of all or of an isomer."""
         found = folder.record("candidates")
-        name = min(found, key=lambda name: found[name]["free"]["energy_per_dimer"])
+        names = [name for name in found if name.startswith(isomer)]
+        name = min(names, key=lambda name: found[name]["free"]["energy_per_dimer"])
         return folder.atoms(f"free-{name}")[0]
 
-    def stiff(self, name: str, model: str, folder: Folder) -> dict[str, Any]:
+    def stiff(self, isomer: str, model: str, folder: Folder) -> dict[str, Any]:
         """Elastic constants by one model, its own minimum being found first."""
         if self.quick:
             return {"skipped": _NO_MINIMUM}
-        place = folder.path / f"elastic-{name}-{Path(model).stem}"
+        place = folder.path / f"elastic-{isomer}-{Path(model).stem}"
         universal = ladera.load(model, dispersion="pbe")
         atoms = crystal.relaxed(
-            folder.atoms(f"free-{name}")[0], universal, place, cell=True, fmax=0.002, steps=1500
+            self.best(folder, isomer), universal, place, cell=True, fmax=0.002, steps=1500
         )
         atoms.calc = universal.calculator()
         found = ladera.elasticity(atoms)
@@ -177,7 +179,7 @@ class Study:
 
     def learned(self, folder: Folder) -> dict[str, Any]:
         """By the active loop on dimers and crystals of both isomers."""
-        crystals = [folder.atoms(f"free-{name}")[0] for name in self.firsts]
+        crystals = [self.best(folder, isomer) for isomer in self.isomers]
         dimers = [crystal.alone(atoms) for atoms in crystals] if self.cif is None else []
         begin = folder.path / f"{_SEED}.extxyz"
         return potential.learned(dimers + crystals, begin, self.models[0], folder.path / "own")
@@ -191,7 +193,7 @@ class Study:
 
     def tuned(self, folder: Folder) -> dict[str, Any]:
         files = sorted((folder.path / "own").glob("round_*/train.extxyz"))
-        replay = folder.path / f"free-{self.firsts[0]}.extxyz"
+        replay = folder.path / f"free-{self.candidates[0]}.extxyz"
         return potential.tuned(self.models[0], files, replay, folder.path / "tuned")
 
     def judged(self, folder: Folder) -> dict[str, Any]:
@@ -237,6 +239,7 @@ class Study:
             temperature=300.0,
             timestep=0.5,
             steps=4 if self.quick else 200_000,
+            stop_grade=0.0 if self.quick else 10.0,  # the quick form's potential is always lost
             log_interval=2 if self.quick else 200,
             trajectory_interval=2 if self.quick else 200,
         )
@@ -253,7 +256,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("hematin"), help="folder of the study")
     parser.add_argument("--quick", action="store_true", help="small; its numbers mean nothing")
     parser.add_argument("--cif", type=Path, help="measured coordinates in the place of the search")
-    parser.add_argument("--models", nargs="+", default=["nequix-mp-1", "sevennet-0"],
+    parser.add_argument("--models", nargs="+", default=["sevennet-0", "nequix-mp-1"],
                         help="universal models that know iron: names or files")  # fmt: skip
     parser.add_argument("--until", help="stop after this piece")
     given = parser.parse_args()

@@ -54,7 +54,8 @@ class Elasticity(Result):
     title: ClassVar[str] = "Elastic constants"
     caption: ClassVar[str] = (
         "Young's modulus by direction: in three planes, a circle where the crystal is isotropic; "
-        "of monoclinic and triclinic crystals on the hemisphere about z, with the lattice vectors."
+        "of monoclinic and triclinic crystals on the hemisphere about z, with the lattice vectors "
+        "or their opposites."
     )
 
     space_group: str

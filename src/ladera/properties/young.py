@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from ladera.arrays import Floats, Reals
 from ladera.plotting import INK, PALETTE
-from ladera.properties.standard_axes import to_kelvin
+from ladera.properties.standard_axes import KELVIN, VOIGT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ class Extreme(NamedTuple):
 
 def young_modulus(compliance: Reals, directions: Floats) -> Floats:
     """E (n_directions,), GPa, along unit vectors (n_directions, 3); S is in Kelvin's notation."""
-    tensors = np.stack([to_kelvin(np.outer(n, n)) for n in directions])
+    tensors = KELVIN * np.stack([directions[:, i] * directions[:, j] for i, j in VOIGT], axis=1)
     young: Floats = 1 / np.einsum("ni,ij,nj->n", tensors, compliance, tensors)
     return young
 
