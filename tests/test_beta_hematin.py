@@ -9,8 +9,11 @@ from types import SimpleNamespace
 import ase.io
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.build import molecule as small
 from ase.cell import Cell
+
+from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "beta_hematin"
 sys.path.insert(0, str(EXAMPLE))
@@ -126,3 +129,22 @@ def test_which_mode_is_a_stretch():
     assert share == pytest.approx(1 + 12.011 / (12.011 + 15.999) * 15.999 / 12.011)
     found.intensities[:] = 900, 500, 1000
     assert spectra.stretch(found, [(1, 0)])[0] in (0, 1)
+
+
+def test_a_relaxation_that_was_cut_goes_on(tmp_path):
+    """From the last whole frame of the last attempt that has one, whatever a kill left of it."""
+    config = LennardJonesConfig(
+        species=("Ar",), cutoff=6.0, epsilon={"Ar": 0.0104}, sigma={"Ar": 3.4}
+    )
+    model = LennardJones(config)
+    start = bulk("Ar", a=5.6)
+    crystal.relaxed(start, model, tmp_path, cell=True, fmax=1e-3, steps=3)
+    half = ase.io.read(tmp_path / "attempt-00" / "trajectory.traj", index=-1)
+    cut = tmp_path / "attempt-01"
+    cut.mkdir()
+    whole = (tmp_path / "attempt-00" / "trajectory.traj").read_bytes()
+    (cut / "trajectory.traj").write_bytes(whole[:100])
+    crystal.relaxed(start, model, tmp_path, cell=True, fmax=1e-3, steps=1)
+    first = ase.io.read(tmp_path / "attempt-02" / "trajectory.traj", index=0)
+    assert first.cell.volume == pytest.approx(half.cell.volume)
+    assert first.cell.volume != pytest.approx(start.cell.volume)

@@ -70,7 +70,7 @@ def walked(
         start,
         model,
         folder=folder,
-        resume=folder.exists(),
+        resume=(folder / "restart.npz").exists(),
         temperature=kelvin,
         steps=steps,
         timestep=1.0,
@@ -126,7 +126,7 @@ def trained(file: Path, folder: Path, model: dict[str, Any], epochs: int) -> dic
             "precision": "float32",
         },
         folder,
-        resume=folder.exists(),
+        resume=(folder / "checkpoint.safetensors").exists(),
     )
     return {"model": f"{folder.name}/model.ladera"}
 
@@ -147,7 +147,7 @@ def tuned(base: str, files: list[Path], replay: Path, folder: Path) -> dict[str,
             "precision": "float32",
         },
         folder,
-        resume=folder.exists(),
+        resume=(folder / "checkpoint.safetensors").exists(),
     )
     return {"model": f"{folder.name}/model.ladera"}
 

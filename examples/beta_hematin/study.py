@@ -234,7 +234,7 @@ class Study:
             self.best(folder).repeat((1, 1, 2)),
             self.own(folder),
             folder=place,
-            resume=place.exists(),
+            resume=(place / "restart.npz").exists(),
             ensemble="npt",
             temperature=300.0,
             timestep=0.5,
