@@ -16,6 +16,7 @@ from ladera.potential import Potential
 
 # Pagola et al., Nature 404, 307 (2000): P-1, one dimer in the cell
 PUBLISHED: Final = (12.196, 14.684, 8.040, 90.22, 96.80, 97.92)
+LONGEST_BOND: Final = 2.2  # Angstrom, of Fe-O: 1.886 in the crystal
 GRAMS_PER_CM3: Final = 1e24 / units.mol  # amu per cubic Angstrom
 
 
@@ -87,7 +88,8 @@ def measures(atoms: Atoms) -> dict[str, Any]:
         "density": float(atoms.get_masses().sum() / atoms.cell.volume * GRAMS_PER_CM3),
         "energy_per_dimer": float(atoms.get_potential_energy() / dimers),
         "largest_stress": float(np.abs(atoms.get_stress()).max() / units.GPa),
-        "iron_oxygen": float(to_oxygen.min(axis=1).mean()),
+        "iron_oxygen": float(to_oxygen.min(axis=1).max()),
+        "bound": bool((to_oxygen.min(axis=1) < LONGEST_BOND).all()),
         "iron_nitrogen": float(np.sort(to_nitrogen, axis=1)[:, :4].mean()),
         "acid_oxygens": hydrogen_bonds(atoms),
     }

@@ -25,9 +25,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def _structures(folder: Folder, candidates: list[str]) -> str:
     found = folder.record("candidates")
-    lowest = min(found[name]["free"]["energy_per_dimer"] for name in candidates)
+    lowest = min(found[name]["held"]["energy_per_dimer"] for name in candidates)
     rows = []
-    for name in sorted(candidates, key=lambda name: found[name]["free"]["energy_per_dimer"]):
+    for name in sorted(candidates, key=lambda name: found[name]["held"]["energy_per_dimer"]):
         for kind in ("held", "free"):
             one = found[name][kind]
             rows.append(
@@ -40,7 +40,7 @@ def _structures(folder: Folder, candidates: list[str]) -> str:
                     f"{one['largest_angle_change']:.1f}",
                     f"{one['density']:.3f}",
                     f"{one['largest_stress']:.2f}",
-                    f"{one['iron_oxygen']:.3f}",
+                    f"{one['iron_oxygen']:.3f}" + ("" if one["bound"] else " LOST"),
                     f"{one['iron_nitrogen']:.3f}",
                     ", ".join(f"{x:.2f}" for x in one["acid_oxygens"]),
                 ]
@@ -83,11 +83,11 @@ def _times(found: dict[str, Any]) -> str:
 
 
 def _elastic(folder: Folder) -> str:
-    rows, skipped = [], ""
+    rows, skipped = [], []
     for file in sorted(folder.path.glob("elastic-*.json")):
         found = folder.record(file.stem)
         if "skipped" in found:
-            skipped = found["skipped"]
+            skipped.append(f"{file.stem}: {found['skipped']}.")
             continue
         rows.append(
             [
@@ -98,11 +98,10 @@ def _elastic(folder: Folder) -> str:
                 "yes" if found["stable"] else "NO",
             ]
         )
-    if not rows:
-        return f"## Elastic constants\n\nNone: {skipped}."
     head = ["crystal, model", "eigenvalues of the stiffness (GPa)", "bulk modulus, Hill (GPa)",
             "shear modulus, Hill (GPa)", "stable"]  # fmt: skip
-    return "## Elastic constants: a prediction, none was measured\n\n" + table(head, rows)
+    title = "## Elastic constants: a prediction, none was measured"
+    return "\n\n".join([title, *([table(head, rows)] if rows else []), *skipped])
 
 
 def _dynamics(found: dict[str, Any]) -> str:
