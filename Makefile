@@ -17,7 +17,7 @@ TESTERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # What a target needs is got at the same time: types are checked while a browser is fetched.
 MAKEFLAGS += -j3
 
-.PHONY: help demo test coverage lowest lint format docs viewer browser queue kernels clean
+.PHONY: help demo hematin test coverage lowest lint format docs viewer browser queue kernels clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -25,6 +25,9 @@ help:  ## list the targets
 demo: $(VENV)/.runtime viewer  ## train on the embedded data, simulate, write demo/report.html
 	rm -rf demo
 	$(BIN)/ladera demo --output demo
+
+hematin: $(VENV)/.development  ## the study of beta-hematin, hours, resumed; STUDY=--quick for minutes
+	$(BIN)/python examples/beta_hematin/study.py --output hematin $(STUDY)
 
 test: lint docs viewer browser queue kernels  ## everything CI checks
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TESTERS) --dist worksteal --durations 12

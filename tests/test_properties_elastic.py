@@ -24,11 +24,14 @@ from ladera.cli import main
 from ladera.curvature import strain_derivatives
 from ladera.errors import PropertyError
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
+from ladera.properties import strain_response
 from ladera.properties.elasticity import elasticity
 from ladera.properties.equation_of_state import equation_of_state
 from ladera.properties.phonons import phonons
 from ladera.properties.quasi_harmonic import quasi_harmonic
+from ladera.properties.standard_axes import KELVIN
 from ladera.properties.strain_response import by_relaxation
+from ladera.properties.young import extremes, young_modulus
 from ladera.units import GIGAPASCAL
 from test_properties_crystals import Elastic, in_axes
 
@@ -139,15 +142,23 @@ def test_error_of_relaxed_strains_holds(soft):
     assert coarse.error > 1e-3
 
 
-def test_a_structure_a_little_off_rest_is_brought_there(soft):
-    """0.02 eV/A counts as relaxed, and in a soft crystal that may be far away."""
+def test_a_structure_a_little_off_rest_is_brought_there(soft, monkeypatch):
+    """0.02 eV/A counts as relaxed, and in a soft crystal that may be far away.
+
+    One Hessian leads there, and one is taken there: of a large crystal it takes minutes.
+    """
     atoms, _, file = soft
+    hessians = []
+    original = strain_response.model_hessian
+    counted = lambda *given: hessians.append(1) or original(*given)  # noqa: E731
+    monkeypatch.setattr(strain_response, "model_hessian", counted)
     shaken = atoms.copy()
     shaken.rattle(0.01, seed=1)
     shaken.calc = atoms.calc
     assert 2e-3 < np.linalg.norm(shaken.get_forces(), axis=1).max() < 0.02
     found = elasticity(shaken)
     assert found.stiffness == pytest.approx(in_axes(file, found.axes), abs=0.02)
+    assert len(hessians) == 2
 
 
 def test_strain_derivatives_of_a_network_of_messages():
@@ -413,3 +424,37 @@ def test_case_acetylene():
     found = elasticity(atoms)
     assert found.stiffness[3, 3] == pytest.approx(7.88, abs=0.01)
     assert found.strain_error < 1e-3
+
+
+# --- directions --------------------------------------------------------------------------------
+
+
+def test_extremes_are_those_of_all_directions():
+    """Of a crystal without symmetry, against twenty thousand directions by chance."""
+    compliance = np.linalg.inv(GENERAL * np.outer(KELVIN, KELVIN))
+    directions = np.random.default_rng(0).normal(size=(20_000, 3))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    young = young_modulus(compliance, directions)
+    least, most = extremes(compliance)
+    assert least.modulus == pytest.approx(young.min(), rel=1e-3)
+    assert most.modulus == pytest.approx(young.max(), rel=1e-3)
+    for found, nearest in ((least, young.argmin()), (most, young.argmax())):
+        assert abs(found.direction @ directions[nearest]) > 0.999
+        assert young_modulus(compliance, found.direction[None])[0] == pytest.approx(found.modulus)
+
+
+def test_a_triclinic_crystal_has_a_map_with_its_lattice():
+    """The planes of its axes mean nothing; c is the pole, and a and b are marked where they are."""
+    atoms = triclinic()
+    atoms.calc = Elastic(atoms, GENERAL)
+    found = elasticity(atoms)
+    assert found.lattice[2] == pytest.approx([0, 0, 3.3], abs=1e-9)
+    assert np.linalg.norm(found.lattice, axis=1) == pytest.approx([4.0, 4.6, 3.3])
+    panel = found.plot().axes[0]
+    names = {text.get_text(): text.xy for text in panel.texts if hasattr(text, "xy")}
+    assert set(names) == {"a", "b", "c", "least", "most"}
+    assert names["c"] == pytest.approx((0, 0), abs=1e-6)
+    rows = dict(row[:2] for row in found.table().rows)
+    assert float(rows["least Young's modulus (GPa)"].split()[0]) == pytest.approx(
+        extremes(np.linalg.inv(found.stiffness * np.outer(KELVIN, KELVIN)))[0].modulus, abs=0.01
+    )

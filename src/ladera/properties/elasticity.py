@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ladera.arrays import Floats, Reals
 from ladera.errors import ConfigError, PropertyError
-from ladera.plotting import PALETTE, axes, style
+from ladera.plotting import axes, style
 from ladera.potential import LaderaCalculator
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
@@ -32,11 +32,13 @@ from ladera.properties.structures import (
     require_relaxed,
     with_spread,
 )
+from ladera.properties.young import extremes, plot_map, plot_planes
 from ladera.tables import Cell, Column, Number, Table
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+_MONOCLINIC: Final = 13  # independent constants
 _LARGEST_STRAIN: Final = 0.002  # that the stress left in a relaxed cell may belong to
 
 
@@ -51,7 +53,9 @@ class Elasticity(Result):
     kind: ClassVar[str] = "elasticity"
     title: ClassVar[str] = "Elastic constants"
     caption: ClassVar[str] = (
-        "Young's modulus by direction in three planes; a circle where the crystal is isotropic."
+        "Young's modulus by direction: in three planes, a circle where the crystal is isotropic; "
+        "of monoclinic and triclinic crystals on the hemisphere about z, with the lattice vectors "
+        "or their opposites."
     )
 
     space_group: str
@@ -68,6 +72,8 @@ class Elasticity(Result):
     origin: str = ""  # second derivatives or relaxations
     about: str = ""  # which axes those of the stiffness are
     axes: Floats = quantity(default_factory=lambda: np.eye(3))  # rows x, y, z in those of the file
+    # Rows a, b, c in these axes; none in results of earlier versions.
+    lattice: Floats = quantity("Angstrom", default_factory=lambda: np.full((3, 3), np.nan))
     independent: tuple[str, ...] = ()  # constants that symmetry does not give for nothing
     unstable_modes: int = 0  # of the atoms in the cell
     kink: str = ""  # where slopes to two sides differ: constant and strain
@@ -81,7 +87,12 @@ class Elasticity(Result):
     def in_this_order(self, member: Self) -> Self:
         """A member's constants in the axes of these."""
         turn = self.axes @ member.axes.T
-        return replace(member, axes=self.axes, stiffness=turned(member.stiffness, turn))
+        return replace(
+            member,
+            axes=self.axes,
+            stiffness=turned(member.stiffness, turn),
+            lattice=member.lattice @ turn.T,
+        )
 
     def table(self) -> Table:
         """Independent constants first, then the moduli of the polycrystal."""
@@ -96,6 +107,7 @@ class Elasticity(Result):
         rows += [
             (Column("Young's modulus", "GPa", pattern=".2f"), self.number("young_modulus")),
             (Column("Poisson's ratio", pattern=".3f"), self.number("poisson_ratio")),
+            *self._extremes_rows(),
             (Column("universal anisotropy", pattern=".3f"), self.number("universal_anisotropy")),
             (Column("smallest eigenvalue", "GPa", pattern=".2f"), self.number("eigenvalues", 0)),
             (Column("mechanically stable (Born)"), "yes" if self.stable else "NO"),
@@ -148,30 +160,37 @@ class Elasticity(Result):
         ]
 
     def plot(self, ax: Axes | None = None) -> Figure:
-        """Young's modulus by direction in three planes; a circle where the crystal is isotropic."""
-        compliance: Reals = np.linalg.inv(self.stiffness * np.outer(KELVIN, KELVIN))
-        angles = np.linspace(0, 2 * np.pi, 361)
+        """Young's modulus by direction; see ``caption``."""
+        compliance = self._compliance()
         with style():
             figure, panel = axes(4.2, 4.2, ax)
-            for number, ((i, j), dashes) in enumerate(
-                zip(((0, 1), (0, 2), (1, 2)), ("-", "--", ":"), strict=True)
-            ):
-                directions = np.zeros((len(angles), 3))
-                directions[:, i], directions[:, j] = np.cos(angles), np.sin(angles)
-                young = young_modulus(compliance, directions)
-                label = f"{'xyz'[i]}{'xyz'[j]} plane"
-                panel.plot(
-                    young * np.cos(angles),
-                    young * np.sin(angles),
-                    linestyle=dashes,
-                    color=PALETTE[number],
-                    label=label,
-                )
-            panel.set_aspect("equal")
-            panel.set_xlabel("Young's modulus along the first axis (GPa)")
-            panel.set_ylabel("along the second axis (GPa)")
-            panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+            if self._low:
+                plot_map(panel, compliance, self.lattice)
+            else:
+                plot_planes(panel, compliance)
         return figure
+
+    @property
+    def _low(self) -> bool:
+        """Whether the planes of the axes are no symmetry planes: monoclinic and triclinic."""
+        low = len(self.independent) >= _MONOCLINIC
+        return low and self.stable and bool(np.isfinite(self.lattice).all())
+
+    def _compliance(self) -> Reals:
+        """The inverse of the stiffness, in Kelvin's notation, 1/GPa."""
+        compliance: Reals = np.linalg.inv(self.stiffness * np.outer(KELVIN, KELVIN))
+        return compliance
+
+    def _extremes_rows(self) -> list[tuple[Column, Cell]]:
+        """Where Young's modulus is least and most."""
+        if not (self.eigenvalues > 0).all():
+            return []
+        rows: list[tuple[Column, Cell]] = []
+        for name, found in zip(("least", "largest"), extremes(self._compliance()), strict=True):
+            note = "along ({:.2f}, {:.2f}, {:.2f})".format(*found.direction + 0.0)
+            column = Column(f"{name} Young's modulus", "GPa", pattern=".2f")
+            rows.append((column, Number(found.modulus, note=note)))
+        return rows
 
 
 @with_spread(at_rest="cell")
@@ -213,6 +232,7 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
         origin=response.origin,
         about=setting.about,
         axes=setting.axes,
+        lattice=atoms.cell.array @ setting.axes.T,
         independent=tuple(f"C{i + 1}{j + 1}" for i, j in setting.constants),
         unstable_modes=response.unstable,
         kink=kink,
@@ -248,13 +268,6 @@ def _require_little_strain(stress: Floats, stiffness: Floats) -> None:
             f"{np.abs(voigt).max():.2g} GPa that is left belongs to a strain of {strain:.1%}; run "
             "`ladera relax MODEL STRUCTURE --cell --fmax 0.0001` first."
         )
-
-
-def young_modulus(compliance: Reals, directions: Floats) -> Floats:
-    """1 / (n n : S : n n), GPa, along unit vectors n (n_directions, 3); S in Kelvin's notation."""
-    tensors = np.stack([to_kelvin(np.outer(n, n)) for n in directions])
-    young: Floats = 1 / np.einsum("ni,ij,nj->n", tensors, compliance, tensors)
-    return young
 
 
 def _independent_strains(setting: Setting) -> list[int]:

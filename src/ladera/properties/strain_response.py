@@ -37,8 +37,10 @@ _FIRST_STRAIN: Final = 0.01
 _HALVINGS: Final = 5
 _SHARE: Final = 0.03  # of the forces that the first strain brings, left after relaxing
 _LEAST_FORCE: Final = 1e-6  # eV/Angstrom, what symmetry and rounding leave
-_NEWTON_STEPS: Final = 5
-_REST: Final = 1e-3  # Angstrom, that atoms at rest may be away from it
+_HESSIANS: Final = 5  # on the way to the minimum
+_STEPS: Final = 20  # of Newton, with one Hessian
+_NO_STEP: Final = 1e-6  # Angstrom
+_REST: Final = 1e-3  # Angstrom, that the Hessian may be away from rest
 _FLAT: Final = 1e-8  # of the stiffest mode: neither stable nor unstable
 _UNCOUPLED: Final = 1e-3  # of the largest coupling to strain: none, by symmetry
 _ROUNDING: Final = 1e-6  # Angstrom: the same, of the largest force constant
@@ -153,18 +155,35 @@ def _at_rest(
 ) -> tuple[Atoms, _Modes]:
     """The atoms at the minimum that is near, by Newton's steps, and their modes there."""
     atoms = _copy(atoms, double)
-    for _ in track(range(_NEWTON_STEPS), "steps to the minimum, at most"):
+    for _ in track(range(_HESSIANS), "Hessians on the way to the minimum, at most"):
         modes = _Modes(model_hessian(atoms, calculator))
-        moves = modes.moves(-atoms.get_forces().reshape(-1, 1)).reshape(-1, 3)
-        farthest = float(np.linalg.norm(moves, axis=1).max())
+        farthest = _approach(atoms, modes)
         if farthest < _REST:
             return atoms, modes
-        atoms.positions += moves
     raise PropertyError(
-        f"The atoms are not at rest: after {_NEWTON_STEPS} steps towards the minimum one would "
-        f"still move by {farthest:.2g} Angstrom; relax the structure further first (`ladera relax "
+        f"The atoms are not at rest: after {_HESSIANS} Hessians on the way to the minimum one "
+        f"still moved by {farthest:.2g} Angstrom; relax the structure further first (`ladera relax "
         "MODEL STRUCTURE --cell --fmax 0.0001`)."
     )
+
+
+def _approach(atoms: Atoms, modes: _Modes) -> float:
+    """Move the atoms to where no force is left; how far one went, Angstrom.
+
+    All steps have the Hessian of the start: forces cost little beside one, and in a large soft
+    crystal the first step ends far from rest, the next ones ever nearer.
+    """
+    start, last = atoms.positions.copy(), np.inf
+    for _ in range(_STEPS):
+        moves = modes.moves(-atoms.get_forces().reshape(-1, 1)).reshape(-1, 3)
+        step = float(np.linalg.norm(moves, axis=1).max())
+        if step > last:
+            break  # this Hessian leads no further
+        atoms.positions += moves
+        if step < _NO_STEP:
+            break
+        last = step
+    return float(np.linalg.norm(atoms.positions - start, axis=1).max())
 
 
 class _Modes:

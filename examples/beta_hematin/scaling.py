@@ -1,0 +1,75 @@
+"""What a step costs: CPU seconds for energy, forces and stress against the number of atoms."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+from matplotlib.figure import Figure
+
+from ladera.data.frame import Frame
+from ladera.labelling.engines import as_engine
+from ladera.plotting import PALETTE, axes, log_scale, style
+from ladera.potential import Potential
+from potential import engine
+
+REPEATS: Final = ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (3, 2, 2), (3, 3, 3), (4, 4, 4))
+_PATIENCE: Final = 600.0  # s, that the next size may take by what the last one took
+
+
+def of_model(crystal: Atoms, model: Potential, repeats: tuple[tuple[int, ...], ...]) -> list[Any]:
+    """Atoms and seconds of each size; each is computed after all atoms have moved a little."""
+    found: list[Any] = []
+    for repeat in repeats:
+        atoms = crystal.repeat(repeat)
+        if found and found[-1][1] * len(atoms) / found[-1][0] > _PATIENCE / 3:
+            break
+        atoms.calc = model.calculator()
+        times = []
+        for seed in range(3):
+            atoms.rattle(0.002, seed=seed)
+            start = time.process_time()
+            atoms.get_forces(), atoms.get_stress()
+            times.append(time.process_time() - start)
+        found.append((len(atoms), min(times[1:])))
+    return found
+
+
+def of_xtb(crystal: Atoms, repeats: tuple[tuple[int, ...], ...]) -> list[Any]:
+    """The same by GFN1-xTB, whose cost grows with the cube of the size: as far as patience goes."""
+    found: list[Any] = []
+    for repeat in repeats:
+        atoms = crystal.repeat(repeat)
+        if found and found[-1][1] * (len(atoms) / found[-1][0]) ** 3 > _PATIENCE:
+            break
+        settings = engine(atoms.get_chemical_symbols().count("Fe"))
+        start = time.process_time()
+        as_engine(settings).label(Frame.from_atoms(atoms))
+        found.append((len(atoms), time.process_time() - start))
+    return found
+
+
+def of_pyscf(monomer: Atoms) -> list[Any]:
+    """One half of the dimer by PBE/def2-SVP, unrestricted, energy and forces."""
+    settings = {"engine": "pyscf", "method": "pbe", "basis": "def2-svp", "multiplicity": 6,
+                "density_fitting": True, "retry": {"level_shift": 0.3}}  # fmt: skip
+    start = time.process_time()
+    as_engine(settings).label(Frame.from_atoms(monomer))
+    return [(len(monomer), time.process_time() - start)]
+
+
+def figure(times: dict[str, list[Any]]) -> Figure:
+    """Seconds by atoms, a line for each method."""
+    with style():
+        picture, panel = axes(5.2, 3.4)
+        for number, (name, rows) in enumerate(times.items()):
+            atoms, seconds = np.array(rows).T
+            panel.plot(atoms, seconds, "o-", color=PALETTE[number], label=name)
+        log_scale(panel, "x")
+        log_scale(panel, "y")
+        panel.set_xlabel("atoms")
+        panel.set_ylabel("CPU seconds of a step")
+        panel.legend()
+    return picture
