@@ -131,9 +131,12 @@ def test_the_command_adds_an_element(
 ) -> None:
     base = small_mace()
     base.save(tmp_path / "base.ladera")
-    write(Dataset.from_frames(of_sulphur(base)), tmp_path / "new.extxyz")
+    # Forces that the base has to learn.
+    frames = [f.with_(forces=1.5 * f.forces) for f in of_sulphur(base) if f.forces is not None]
+    write(Dataset.from_frames(frames), tmp_path / "new.extxyz")
     words = ["finetune", str(tmp_path / "base.ladera"), str(tmp_path / "new.extxyz")]
     words += ["--method", method, "--epochs", "2", "--output", str(tmp_path / "run")]
+    words += ["--set", "loss.energy=0.01"]
     with pytest.raises(SystemExit) as left:
         main(words)
     out = capsys.readouterr().out
