@@ -1,7 +1,7 @@
 """beta-hematin by machine-learned potentials, from a dimer to a report.
 
     python examples/beta_hematin/study.py [--output hematin] [--quick] [--cif MEASURED.cif]
-                                          [--models sevennet-0 nequix-mp-1] [--until PIECE]
+                                          [--models nequix-mp-1 sevennet-0] [--until PIECE]
 
 In pieces that are files: killed at any time, the same command goes on. --quick does what is quick,
 small and without a network: its numbers mean nothing. docs/beta-hematin.md tells the rest.
@@ -27,8 +27,8 @@ import ladera
 import molecule
 import potential
 import report
-import scaling
 import spectra
+import step_times
 from ladera.potential import Potential
 from pieces import Folder, Piece
 
@@ -70,7 +70,7 @@ class Study:
             yield Piece("errors.json", self.judged)
         yield Piece("infrared.json", self.vibrating)
         yield Piece("times.json", self.timed)
-        yield Piece("times.png", lambda folder: scaling.figure(folder.record("times")))
+        yield Piece("times.png", lambda folder: step_times.figure(folder.record("times")))
         yield Piece("dynamics.json", self.moved)
         yield Piece("report.md", partial(report.text, candidates=self.candidates))
 
@@ -223,14 +223,16 @@ class Study:
     def timed(self, folder: Folder) -> dict[str, list[Any]]:
         """Seconds of a step, from one cell to ten thousand atoms."""
         atoms = self.best(folder)
-        repeats = scaling.REPEATS[:2] if self.quick else scaling.REPEATS
-        found = {"Ladera, MACE": scaling.of_model(atoms, self.own(folder), repeats)}
+        repeats = step_times.REPEATS[:2] if self.quick else step_times.REPEATS
+        found = {"Ladera, MACE": step_times.of_model(atoms, self.own(folder), repeats)}
         if self.quick:
             return found
         universal = ladera.load(self.models[0])
-        found[f"Ladera, {Path(self.models[0]).stem}"] = scaling.of_model(atoms, universal, repeats)
-        found["GFN1-xTB"] = scaling.of_xtb(atoms, repeats)
-        found["PBE/def2-SVP, half a dimer"] = scaling.of_pyscf(crystal.monomer(molecule.dimer()))
+        found[f"Ladera, {Path(self.models[0]).stem}"] = step_times.of_model(
+            atoms, universal, repeats
+        )
+        found["GFN1-xTB"] = step_times.of_xtb(atoms, repeats)
+        found["PBE/def2-SVP, half a dimer"] = step_times.of_pyscf(crystal.monomer(molecule.dimer()))
         return found
 
     def moved(self, folder: Folder) -> dict[str, Any]:
@@ -262,7 +264,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("hematin"), help="folder of the study")
     parser.add_argument("--quick", action="store_true", help="small; its numbers mean nothing")
     parser.add_argument("--cif", type=Path, help="measured coordinates in the place of the search")
-    parser.add_argument("--models", nargs="+", default=["sevennet-0", "nequix-mp-1"],
+    parser.add_argument("--models", nargs="+", default=["nequix-mp-1", "sevennet-0"],
                         help="universal models that know iron: names or files")  # fmt: skip
     parser.add_argument("--until", help="stop after this piece")
     given = parser.parse_args()
