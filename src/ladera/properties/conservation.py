@@ -99,9 +99,7 @@ class EnergyConservation(Result):
             panel.axhline(limit, color=PALETTE[1], lw=0.8, ls=":")
             if np.isfinite(self.safe):
                 panel.axvspan(0, self.safe, color=FAINT, alpha=0.15, lw=0, label="safe")
-            panel.set(
-                xlabel="time step (fs)", ylabel="meV/atom, of the drift in a ps; limits dotted"
-            )
+            panel.set(xlabel="time step (fs)", ylabel="meV/atom (drift: in a ps)")
             log_scale(panel, "y")
             panel.set_xlim(0, 1.05 * float(self.timesteps[-1]))
             panel.legend()
