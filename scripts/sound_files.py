@@ -355,7 +355,7 @@ def _write_state_dict(path: Path) -> None:
 
 
 def _write_torch(path: Path) -> None:
-    state, _ = mace_torch.export(_mace(), path.parent)
+    state, *_ = mace_torch.export(_mace(), path.parent)
     torch.save({"model": load_file(state), "epoch": 3, "names": ["H", "O"]}, path)
     state.unlink()
 

@@ -298,6 +298,7 @@ CALLS: Final[dict[str, Command]] = {
             "--window 0.05 0.3 --timestep 2 --processes 1 --output out",
         ),
         ("neb", "neb", "MODEL {start} {end} --images 4 --fmax 0.5 --output out"),
+        ("draw", "draw", "MODEL --output out"),
         (
             "scan",
             "scan",
@@ -351,6 +352,9 @@ _REASONS: Final = {
     },
     "grade": dict.fromkeys(("lennard_jones", "emt", "tblite"), "has no last layer that an active"),
     "prune": dict.fromkeys([name for name in FAMILIES if name != "mtp"], _NO_PRUNING),
+    "draw": dict.fromkeys(
+        ("mtp", "lennard_jones", "emt", "tblite"), "has no networks of layers to draw"
+    ),
     "import": dict.fromkeys(FAMILIES, _OURS) | dict.fromkeys(("emt", "tblite"), _CODE),
     "export to n2p2": dict.fromkeys([name for name in FAMILIES if name != "hdnnp"], _NO_N2P2),
     "export to mtp": dict.fromkeys([name for name in FAMILIES if name != "mtp"], _NO_MTP),

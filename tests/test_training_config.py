@@ -33,7 +33,7 @@ def test_files_and_model_are_all_it_needs(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert found.data.files == ("train.xyz",)
     assert found.model.cutoff == 6.0
-    assert found.optimizer.name == "adam"
+    assert found.optimizer.name == "muon"
 
 
 @pytest.mark.parametrize(

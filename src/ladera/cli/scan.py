@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ladera.cli.misuse import UsageError
 from ladera.cli.models import ModelOptions
-from ladera.cli.numbers import FORCE, whole
+from ladera.cli.numbers import FORCE, PLAIN, whole
 from ladera.cli.properties import Frame, Model, Structure, finish, require_free, with_model
 
 POINTS = "points.extxyz"
@@ -29,12 +29,14 @@ def scan(
     ],
     start: Annotated[
         list[float],
+        PLAIN,
         Parameter(
             name="--from", help="First value of each, Angstrom or degree.", consume_multiple=1
         ),
     ],
     end: Annotated[
         list[float],
+        PLAIN,
         Parameter(name="--to", help="Last value of each, Angstrom or degree.", consume_multiple=1),
     ],
     points: Annotated[
