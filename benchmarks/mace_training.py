@@ -85,6 +85,7 @@ def ladera_steps(model: str, dtype: str, steps: int) -> dict[str, float]:
 
     import ladera
     from ladera import Graph, evaluate
+    from ladera.kernels.autograd import parameters_only
     from ladera.models.mace import MACEConfig
     from ladera.training.optimizers import ParameterAverage
 
@@ -120,7 +121,8 @@ def ladera_steps(model: str, dtype: str, steps: int) -> dict[str, float]:
         prediction = evaluate(potential, graph)
         loss = ((prediction.energy - energies) / 21).pow(2).mean()
         loss = loss + 100 * (prediction.forces - forces).pow(2).mean()
-        loss.backward()
+        with parameters_only():  # as the trainer does it
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 10.0)
         optimizer.step()
         average.update()

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,13 @@ MODELS: dict[str, dict[str, Any]] = {
 SYMBOLS, CUTOFF, NEIGHBORS = ("H", "C", "N", "O"), 5.0, 16.0
 BATCH, STEPS, ROUNDS = 10, 8, 2
 
-# A model, and what predicts energies (BATCH,) and forces of a batch of frames.
-Prepared = tuple[torch.nn.Module, Callable[[list[ase.Atoms]], tuple[torch.Tensor, torch.Tensor]]]
+# A model, what predicts energies (BATCH,) and forces of a batch of frames, and what surrounds the
+# backward pass in its own trainer.
+Prepared = tuple[
+    torch.nn.Module,
+    Callable[[list[ase.Atoms]], tuple[torch.Tensor, torch.Tensor]],
+    Callable[[], AbstractContextManager[None]],
+]
 
 
 def main() -> None:
@@ -90,7 +96,9 @@ def steps(program: str, name: str) -> dict[str, float]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     frames = rattled(BATCH * (STEPS + 1))
-    model, predict = {"ladera": of_ladera, "nequip": of_nequip}[program](MODELS[name], frames)
+    model, predict, backward = {"ladera": of_ladera, "nequip": of_nequip}[program](
+        MODELS[name], frames
+    )
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, lr=0.01, amsgrad=True)
     generator, times = np.random.default_rng(0), []
@@ -102,7 +110,8 @@ def steps(program: str, name: str) -> dict[str, float]:
         optimizer.zero_grad()
         energy, found = predict(batch)
         loss = ((energy - energies) / 21).pow(2).mean() + 100 * (found - forces).pow(2).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        with backward():
+            loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 10.0)
         optimizer.step()
         times.append(time.process_time() - start)
@@ -129,6 +138,7 @@ def of_ladera(model: dict[str, Any], frames: list[ase.Atoms]) -> Prepared:
     """Ladera, its graphs made."""
     import ladera
     from ladera import Graph, evaluate
+    from ladera.kernels.autograd import parameters_only
     from ladera.models.nequip import NequIPConfig
 
     config = NequIPConfig(
@@ -146,7 +156,7 @@ def of_ladera(model: dict[str, Any], frames: list[ase.Atoms]) -> Prepared:
         prediction = evaluate(potential, Graph.batch([graphs[id(atoms)] for atoms in batch]))
         return prediction.energy, prediction.forces
 
-    return potential, predict
+    return potential, predict, parameters_only
 
 
 def of_nequip(model: dict[str, Any], frames: list[ase.Atoms]) -> Prepared:
@@ -181,7 +191,7 @@ def of_nequip(model: dict[str, Any], frames: list[ase.Atoms]) -> Prepared:
         found = potential(data)
         return found["total_energy"][:, 0], found["forces"]
 
-    return potential, predict
+    return potential, predict, nullcontext
 
 
 if __name__ == "__main__":

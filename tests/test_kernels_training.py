@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from conftest import nequip_mixed, small_mace, small_nequip, water_like
 from ladera import Graph, evaluate
+from ladera.kernels.autograd import parameters_only
 from ladera.kernels.interpolation import POINTS, interpolate, places
 from ladera.kernels.silu import silu
 from ladera.models.equivariant import grid
@@ -82,6 +83,33 @@ def test_training_on_a_grid_is_training_on_edges(make, monkeypatch) -> None:  # 
     for found, expected in zip(on_grid, on_edges, strict=True):
         assert float((found - expected).norm()) < 1e-5 * float(expected.norm())
     assert any(bool((a != b).any()) for a, b in zip(on_grid, on_edges, strict=True))
+
+
+@pytest.mark.parametrize("points", [200, 10**6])
+@pytest.mark.parametrize("make", [small_nequip, nequip_mixed, small_mace, mace_of_densities])
+def test_a_loss_asks_parameters_alone(make, points: int, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """What positions would get is left out; parameters get the same numbers, bit for bit."""
+    potential = make().float().train()
+    graph = Graph.from_atoms(water_like(40, 6.0, True, 1), potential.cutoff).to(torch.float32)
+    monkeypatch.setattr(grid, "GRID_POINTS", points)
+    with_positions = _step(potential, graph)
+    with parameters_only():
+        for one, other in zip(_step(potential, graph), with_positions, strict=True):
+            assert torch.equal(one, other)
+
+
+def test_within_parameters_only_positions_get_nothing() -> None:
+    generator = torch.Generator().manual_seed(1)
+    table = torch.randn(12, 3, dtype=torch.float64, generator=generator).requires_grad_()
+    at = (torch.rand(9, dtype=torch.float64, generator=generator) * 12).requires_grad_()
+    values = interpolate(table, places(at, len(table)))
+    (slopes,) = torch.autograd.grad(values.sin().sum(), at, create_graph=True)
+    loss = slopes.square().sum()
+    expected = torch.autograd.grad(loss, table, retain_graph=True)
+    with parameters_only():
+        found, nothing = torch.autograd.grad(loss, (table, at), allow_unused=True)
+    torch.testing.assert_close(found, *expected)
+    assert nothing is None
 
 
 def test_predictions_and_double_precision_never_take_a_grid() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ladera.arrays import Reals
 
-_forces_only: ContextVar[bool] = ContextVar("forces_only", default=False)
+_only: ContextVar[str | None] = ContextVar("only", default=None)
 
 
 @contextmanager
@@ -25,16 +25,38 @@ def forces_only() -> Iterator[None]:
 
     They still arrive where such a gradient is differentiated once more, outside.
     """
-    token = _forces_only.set(True)
+    with _asking("positions"):
+        yield
+
+
+@contextmanager
+def parameters_only() -> Iterator[None]:
+    """Within it gradients are asked of parameters alone, as those of a loss are.
+
+    A loss of forces depends on positions too, and a backward pass of torch would go there: an
+    operation of ours cannot see for which of its inputs the pass was begun.
+    """
+    with _asking("parameters"):
+        yield
+
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    token = _only.set(what)
     try:
         yield
     finally:
-        _forces_only.reset(token)
+        _only.reset(token)
 
 
 def asks_parameters() -> bool:
     """Whether gradients of parameters are wanted: not within :func:`forces_only`."""
-    return not _forces_only.get()
+    return _only.get() != "positions"
+
+
+def asks_positions() -> bool:
+    """Whether gradients of positions are wanted: not within :func:`parameters_only`."""
+    return _only.get() != "parameters"
 
 
 def zeros(like: Tensor) -> Tensor:

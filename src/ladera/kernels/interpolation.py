@@ -25,7 +25,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ladera.arrays import Floats, Integers, Reals
-from ladera.kernels.autograd import asks_parameters, unused
+from ladera.kernels.autograd import asks_parameters, asks_positions, unused
 from ladera.kernels.compilation import inlined, simd
 
 POINTS: Final = 8  # of the grid that a value is made of
@@ -75,7 +75,7 @@ class _Interpolate(Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         with_table = ctx.needs_input_grad[0] and asks_parameters()
         bars = _Reverse.apply(  # type: ignore[no-untyped-call]
-            *ctx.saved_tensors, g, ctx.stencils, with_table
+            *ctx.saved_tensors, g, ctx.stencils, with_table, asks_positions()
         )
         return (*bars, None, None)
 
@@ -85,14 +85,17 @@ class _Reverse(Function):
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, values: Tensor, g: Tensor, *rest: Any) -> Any:
-        stencils, with_table = ctx.rest = rest
+        stencils, with_table, with_values = ctx.rest = rest
         ctx.save_for_backward(table, values, g)
         ctx.set_materialize_grads(False)
         by_table = torch.zeros_like(table) if with_table else unused(table)
         by_values = torch.empty_like(values)
         (starts, weights), (rows, gs) = stencils, _numbers(table, g)
-        _reverse(starts, weights, rows, gs, with_table, by_table.numpy(), by_values.numpy())
-        return by_table if with_table else None, by_values
+        if with_values:
+            _along(starts, weights, rows, gs, by_values.numpy())
+        if with_table:
+            _gathered(starts, weights, gs, by_table.numpy())
+        return by_table if with_table else None, by_values if with_values else None
 
     @staticmethod
     @once_differentiable
@@ -105,9 +108,9 @@ class _Reverse(Function):
         (starts, weights), (rows, gs) = ctx.rest[0], _numbers(table, g)
         of_table, of_values = _numbers(changes, by_values)
         outputs = [bar.numpy() for bar in bars]
-        with_table = by_table is not None
-        _second(starts, weights, rows, gs, of_table, of_values, with_table, *outputs)
-        return (*bars, None, None)
+        asked = by_table is not None, asks_positions()
+        _second(starts, weights, rows, gs, of_table, of_values, *asked, *outputs)
+        return (bars[0], bars[1] if asks_positions() else None, bars[2], None, None, None)
 
 
 def _numbers(*tensors: Tensor) -> list[Reals]:
@@ -163,24 +166,21 @@ def _values(starts: Integers, weights: Floats, table: Reals, out: Reals) -> None
 
 
 @simd
-def _reverse(
-    starts: Integers,
-    weights: Floats,
-    table: Reals,
-    g: Reals,
-    with_table: bool,
-    by_table: Reals,
-    by_values: Reals,
-) -> None:
-    """by_value = sum_kc a'_k f_kc g_c, and if asked for by_table_kc += a_k g_c."""
+def _along(starts: Integers, weights: Floats, table: Reals, g: Reals, by_values: Reals) -> None:
+    """by_value = sum_kc a'_k f_kc g_c."""
     for e in range(starts.size):
-        rows, row, a = table[starts[e] : starts[e] + POINTS], g[e], weights[e]
+        rows, row, slopes = table[starts[e] : starts[e] + POINTS], g[e], weights[e, 1]
         total = 0.0
         for c in range(row.size):
-            total += _at(rows, a[1], c) * row[c]
+            total += _at(rows, slopes, c) * row[c]
         by_values[e] = total
-        if with_table:
-            _add(by_table[starts[e] : starts[e] + POINTS], a[0], 1.0, row)
+
+
+@simd
+def _gathered(starts: Integers, weights: Floats, g: Reals, by_table: Reals) -> None:
+    """by_table_kc += a_k g_c."""
+    for e in range(starts.size):
+        _add(by_table[starts[e] : starts[e] + POINTS], weights[e, 0], 1.0, g[e])
 
 
 @simd
@@ -192,27 +192,33 @@ def _second(
     table_changes: Reals,
     value_changes: Reals,
     with_table: bool,
+    with_values: bool,
     table_bar: Reals,
     value_bar: Reals,
     g_bar: Reals,
 ) -> None:
-    """Derivatives of d sum_kc a'_k f_kc g_c + sum_kc a_k F_kc g_c, in f, the place, and g.
+    """Derivatives of d sum_kc a'_k f_kc g_c + sum_kc a_k F_kc g_c, in f, g, and a place if asked.
 
     d is the change of the place, F those of the table, where there are any.
     """
     for e in range(starts.size):
         rows, row, bar = table[starts[e] : starts[e] + POINTS], g[e], g_bar[e]
-        a, d, total = weights[e], value_changes[e], 0.0
+        changes = table_changes[starts[e] : starts[e] + POINTS]
+        a, d = weights[e], value_changes[e]
         for c in range(row.size):
-            total += d * _at(rows, a[2], c) * row[c]
             bar[c] = d * _at(rows, a[1], c)
         _add(table_bar[starts[e] : starts[e] + POINTS], a[1], d, row)
         if with_table:
-            changes = table_changes[starts[e] : starts[e] + POINTS]
             for c in range(row.size):
                 bar[c] += _at(changes, a[0], c)
-                total += _at(changes, a[1], c) * row[c]
-        value_bar[e] = total
+        if with_values:
+            total = 0.0
+            for c in range(row.size):
+                total += d * _at(rows, a[2], c) * row[c]
+            if with_table:
+                for c in range(row.size):
+                    total += _at(changes, a[1], c) * row[c]
+            value_bar[e] = total
 
 
 @inlined

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ladera.arrays import Integers
 from ladera.errors import ConfigError, TrainingError
+from ladera.kernels.autograd import parameters_only
 from ladera.potential import Potential
 from ladera.quantities import QUANTITIES
 from ladera.training.batches import Batch, Batches, filled, interleaved, shuffled
@@ -101,7 +102,8 @@ class GradientSteps:
                 # of every parameter, also of elements that no process has in this batch.
                 idle = sum((p.sum() for p in self._parameters), sums.new_zeros(()))
                 loss = loss + 0.0 * idle
-            self._fabric.backward(loss)
+            with parameters_only():
+                self._fabric.backward(loss)
             self._check_gradient(loss, batch)
             first.append(sums.detach())
             return loss

@@ -28,7 +28,7 @@ class Edges(NamedTuple):
 class Operands(NamedTuple):
     """What a convolution multiplies, changes of it, or derivatives in it; C channels."""
 
-    factors: Reals  # G (n_edges, n_entries)
+    factors: Reals  # G (n_edges, n_entries); derivatives have one row where nobody asks for them
     weights: Reals  # w (n_edges, n_paths, C)
     features: Reals  # h (n_atoms, n_sources, C); one row where they are not looked at
 
@@ -61,11 +61,12 @@ def reverse(
     operands: Operands,
     g: Reals,
     bars: Operands,
+    with_factors: bool,
     with_features: bool,
     x: Reals,
     u: Reals,
 ) -> None:
-    """dT/dG and dT/dw of each edge, and dT/dh, added up, if asked for; x and u (C,): scratch.
+    """dT/dw of each edge, and if asked for dT/dG and, added up, dT/dh; x and u (C,): scratch.
 
     ``g`` (n_atoms, n_targets, C).
     """
@@ -88,7 +89,8 @@ def reverse(
                     for b in range(n_targets):
                         t = entry + b * n_sources + a
                         y = received[paths.targets[target + b]]
-                        bars.factors[e, t] = dot(x, y)
+                        if with_factors:
+                            bars.factors[e, t] = dot(x, y)
                         add_scaled(u, y, G[e, t])
                     add_product(weight_bar, feature, u)
                     if with_features:
@@ -104,12 +106,14 @@ def second(
     changes: Operands,
     bars: Operands,
     g_bar: Reals,
+    with_factors: bool,
     with_features: bool,
     scratch: Reals,
 ) -> None:
     """Derivatives in the operands and in g of the slope of T along ``changes``; added.
 
-    The change of the features is looked at only ``with_features``. ``scratch`` (4, C).
+    That in the factors is computed only ``with_factors``, the change of the features looked at only
+    ``with_features``. ``scratch`` (4, C).
     """
     (G, w, h), (dG, dw, dh) = operands, changes
     x, dx, u, du = scratch[0], scratch[1], scratch[2], scratch[3]
@@ -135,7 +139,8 @@ def second(
                         t, target_b = entry + b * n_sources + a, paths.targets[target + b]
                         y, y_bar = received[target_b], received_bar[target_b]
                         factor, d_factor = G[e, t], dG[e, t]
-                        bars.factors[e, t] = dot(dx, y)
+                        if with_factors:
+                            bars.factors[e, t] = dot(dx, y)
                         for c in range(x.size):
                             u[c] += factor * y[c]
                             du[c] += d_factor * y[c]

@@ -8,7 +8,15 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from ladera.kernels.autograd import arrays, asks_parameters, empty, scratch, unused, zeros
+from ladera.kernels.autograd import (
+    arrays,
+    asks_parameters,
+    asks_positions,
+    empty,
+    scratch,
+    unused,
+    zeros,
+)
 from ladera.kernels.convolution import cpu, cuequivariance, reference
 from ladera.kernels.convolution.paths import Paths
 from ladera.kernels.cuequivariance import serves
@@ -71,7 +79,7 @@ class _Convolve(Function):
         paths, edges, constant = ctx.rest
         with_features = ctx.needs_input_grad[2] and (asks_parameters() or not constant)
         bars = _ConvolveReverse.apply(  # type: ignore[no-untyped-call]
-            *ctx.saved_tensors, g, paths, edges, with_features
+            *ctx.saved_tensors, g, paths, edges, asks_positions(), with_features
         )
         return (*bars, None, None, None)
 
@@ -79,35 +87,42 @@ class _Convolve(Function):
 class _ConvolveReverse(Function):
     @staticmethod
     def forward(ctx: Any, G: Tensor, w: Tensor, h: Tensor, g: Tensor, *rest: Any) -> Any:
-        paths, edges, with_features = ctx.rest = rest
+        paths, edges, with_factors, with_features = ctx.rest = rest
         ctx.save_for_backward(G, w, h, g)
         ctx.set_materialize_grads(False)
         *operands, received = arrays(G, w, h, g)
         # The loops set what belongs to an edge, and add to what belongs to an atom.
-        bars = empty(G), empty(w), zeros(h) if with_features else unused(h)
+        G_bar = empty(G) if with_factors else unused(G)
+        bars = G_bar, empty(w), zeros(h) if with_features else unused(h)
         cpu.reverse(
             edges,
             paths.arrays,
             cpu.Operands(*operands),
             received,
             cpu.Operands(*arrays(*bars)),
+            with_factors,
             with_features,
             *scratch(2, h),
         )
-        return (*bars[:2], bars[2] if with_features else None)
+        return (
+            bars[0] if with_factors else None,
+            bars[1],
+            bars[2] if with_features else None,
+        )
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dG: Tensor | None, dw: Tensor | None, dh: Tensor | None) -> Any:
         G, w, h, g = ctx.saved_tensors
-        paths, edges, _ = ctx.rest
+        paths, edges, *_ = ctx.rest
+        with_factors = asks_positions()
         changes = arrays(
             zeros(G) if dG is None else dG,
             zeros(w) if dw is None else dw,
             unused(h) if dh is None else dh,
         )
         *operands, received = arrays(G, w, h, g)
-        bars = [empty(G), empty(w), zeros(h), zeros(g)]
+        bars = [empty(G) if with_factors else unused(G), empty(w), zeros(h), zeros(g)]
         *operand_bars, received_bar = arrays(*bars)
         cpu.second(
             edges,
@@ -117,7 +132,8 @@ class _ConvolveReverse(Function):
             cpu.Operands(*changes),
             cpu.Operands(*operand_bars),
             received_bar,
+            with_factors,
             dh is not None,
             scratch(4, h),
         )
-        return (*bars, None, None, None)
+        return (bars[0] if with_factors else None, *bars[1:], None, None, None, None)

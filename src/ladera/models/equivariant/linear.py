@@ -46,9 +46,9 @@ class SpeciesLinear(nn.Module):
         """(n_atoms, 2l + 1, channels in) of each irrep to (n_atoms, 2l + 1, channels out)."""
         results = []
         for part, weight in zip(parts, self.weights, strict=True):
-            factor = 1 / sqrt(weight.shape[0] * weight.shape[1])
+            scaled = (weight / sqrt(weight.shape[0] * weight.shape[1])).unbind()
             rows = [
-                group @ (weight[element] * factor)
+                group @ scaled[element]
                 for element, group in zip(elements.present, elements.split(part), strict=True)
             ]
             results.append(elements.restore(rows))
