@@ -37,18 +37,26 @@ def options(
 def trained(
     folder: Path, config: Path, changes: Sequence[str], train_missing: bool
 ) -> tuple[ladera.Potential, float] | None:
-    """The model of a run and the CPU seconds of its training; None where there is no run.
+    """The model of a run and the CPU seconds of its training; None where there is no whole run.
 
-    With ``train_missing`` a run that is not there is made, by a configuration and changes to it.
+    With ``train_missing`` a run that is not there is made, by a configuration and changes to it,
+    and one that was interrupted goes on; seconds since its last whole epoch are not counted.
     """
-    model = folder / "model.ladera"
-    if model.is_file():
-        return ladera.load(model), float((folder / COST).read_text())
+    model, cost = folder / "model.ladera", folder / COST
+    if cost.is_file():
+        return ladera.load(model), float(cost.read_text())
     if not train_missing:
         return None
     print(f"training {folder}", flush=True)
-    start = time.process_time()
-    potential = train(config_file.load(config, list(changes)), folder)
+    so_far = folder / "cpu_seconds_so_far.txt"
+    start = time.process_time() - (float(so_far.read_text()) if so_far.is_file() else 0.0)
+
+    def on_epoch(_: dict[str, float | int]) -> None:
+        so_far.write_text(f"{time.process_time() - start:.1f}\n")
+
+    settings = config_file.load(config, list(changes))
+    resume = (folder / "checkpoint.safetensors").is_file()
+    potential = train(settings, folder, resume=resume, on_epoch=on_epoch)
     seconds = time.process_time() - start
-    (folder / COST).write_text(f"{seconds:.1f}\n")
+    cost.write_text(f"{seconds:.1f}\n")
     return potential, seconds
