@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import chemical_symbols
 from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import FIRE
@@ -123,11 +122,8 @@ class EnergyPath(Result):
 
     def structures_met(self) -> list[Atoms]:
         """The images."""
-        symbols = [chemical_symbols[int(number)] for number in self.numbers]
-        return [
-            Atoms(symbols, image, cell=self.cell, pbc=self.periodic.astype(bool))
-            for image in self.images
-        ]
+        numbers, periodic = self.numbers.astype(int), self.periodic.astype(bool)
+        return [Atoms(numbers, image, cell=self.cell, pbc=periodic) for image in self.images]
 
     def motion(self) -> tuple[list[Atoms], list[str]]:
         """The images, there and back."""

@@ -9,7 +9,6 @@ from typing import ClassVar, Final
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 from ase.optimize import BFGS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -138,11 +137,8 @@ class Scan(Result):
 
     def structures_met(self) -> list[Atoms]:
         """All points."""
-        symbols = [chemical_symbols[int(number)] for number in self.numbers]
-        return [
-            Atoms(symbols, image, cell=self.cell, pbc=self.periodic.astype(bool))
-            for image in self.images
-        ]
+        numbers, periodic = self.numbers.astype(int), self.periodic.astype(bool)
+        return [Atoms(numbers, image, cell=self.cell, pbc=periodic) for image in self.images]
 
     def motion(self) -> tuple[list[Atoms], list[str]]:
         """The points one after the other."""

@@ -8,7 +8,6 @@ from typing import ClassVar, Final
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
@@ -84,8 +83,8 @@ class SiteDensity(Result):
 
     def motion(self) -> tuple[list[Atoms], list[str]]:
         """The framework, for the 3D view, in which the isosurface is drawn."""
-        symbols = [chemical_symbols[int(number)] for number in self.numbers]
-        return [Atoms(symbols, self.framework, cell=self.cell, pbc=True)], [
+        numbers = self.numbers.astype(int)
+        return [Atoms(numbers, self.framework, cell=self.cell, pbc=True)], [
             f"{ENCLOSED:.0%} of the {self.species} are inside the surface"
         ]
 
