@@ -90,6 +90,12 @@ MACE = {
     "epochs": 250,
     "precision": "float32",
 }
+SMALL_MACE = {
+    "model": {"architecture": "mace", "cutoff": 5.0, "channels": 16, "hidden_l": 0},
+    "batch_size": 2,
+    "epochs": 60,
+    "precision": "float32",
+}
 CASES = {
     "methanol": Case(
         lambda: molecule("CH3OH"),
@@ -106,11 +112,11 @@ CASES = {
         liquid,
         GFN1,
         {
-            "training": {"model": {**MTP, "level": 14}, "epochs": 40},
+            "training": SMALL_MACE,
             "begin": {"number": 8, "walker": GFN1, "frames": 12, "time": 0.15},
             "explore": {"temperatures": [300, 500], "time": 1.0, "timestep": 1.0, "walkers": 1},
-            "select": {"frames": 12, "checks": 6},
-            "stop": {"forces": 0.06, "rounds": 5},
+            "select": {"frames": 12, "checks": 10},
+            "stop": {"forces": 0.06, "rounds": 8},
         },
         hot=700.0,
         timestep=1.0,
