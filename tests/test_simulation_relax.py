@@ -8,6 +8,7 @@ import json
 import ase.io
 import numpy as np
 import pytest
+import scipy.linalg
 import spglib
 import torch
 from ase import Atoms
@@ -22,7 +23,7 @@ from ladera.models.lennard_jones import LennardJones
 from ladera.potential import evaluate
 from ladera.simulation.comparison import space_group
 from ladera.simulation.preparation import SimulationWarning
-from ladera.simulation.relaxation import relax
+from ladera.simulation.relaxation import _logarithm, relax
 
 
 def test_hand_written_argon_is_lennard_jones():
@@ -75,6 +76,32 @@ def test_cell_relaxes_to_zero_stress():
         reference.last.potential_energy_ev, abs=1e-5
     )
     assert result.last.volume_angstrom3 == pytest.approx(reference.last.volume_angstrom3, rel=1e-3)
+
+
+def test_the_cell_of_many_atoms_relaxes():
+    """ASE scales the cell by their number: its logarithm, a series that was cut, moved the cell."""
+    atoms = crystal((6, 6, 6))  # 864 atoms
+    atoms.set_cell(1.02 * atoms.cell.array, scale_atoms=True)
+    result = relax(atoms, argon(), fmax=1e-4, steps=60, cell=True)
+    assert result.converged
+    small = relax(crystal(), argon(), fmax=1e-4, cell=True)
+    assert result.last.volume_angstrom3 / len(atoms) == pytest.approx(
+        small.last.volume_angstrom3 / len(small.atoms), rel=1e-3
+    )
+
+
+def test_a_cell_beyond_all_measure_is_refused():
+    """The logarithm of a deformation, of any multiple of it, or a sentence."""
+    deformation = np.array([[1.3, 0.2, -0.1], [0.0, 0.8, 0.3], [0.1, 0.0, 1.1]])
+    for factor in (1.0, 133.0, 5000.0):
+        np.testing.assert_allclose(
+            _logarithm(factor * deformation),
+            scipy.linalg.logm(deformation) + np.log(factor) * np.eye(3),
+            atol=1e-13,
+        )
+    for far in (np.diag([1.0, 1.0, -1.0]), np.diag([1e6, 1.0, 1.0])):
+        with pytest.raises(SimulationError, match="turned inside out"):
+            _logarithm(far)
 
 
 def test_nothing_is_printed_of_the_logarithm_of_a_cell(monkeypatch, capsys):

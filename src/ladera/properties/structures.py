@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
 from ladera.arrays import Floats
@@ -21,6 +20,7 @@ from ladera.properties.given import OfStructure, of_structure
 from ladera.properties.memory import alike
 from ladera.properties.result import Result
 from ladera.simulation.held import require_honoured
+from ladera.simulation.relaxation import with_cell
 from ladera.structure import directions
 from ladera.units import GIGAPASCAL
 
@@ -72,7 +72,7 @@ def with_spread(
 
 def _settle(atoms: Atoms, *, cell: bool) -> None:
     """Move the atoms, or atoms and ``cell``, to the minimum that is near, in place."""
-    moving = FrechetCellFilter(atoms) if cell else atoms
+    moving = with_cell(atoms) if cell else atoms
     LBFGS(moving, logfile=None).run(fmax=1e-4, steps=300)  # type: ignore[arg-type]
     # Soft bonds are far from rest at larger forces; single precision may not come so far.
     force = float(np.linalg.norm(moving.get_forces(), axis=1).max())

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -36,11 +36,12 @@ from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from ase.filters import FrechetCellFilter
 
     from ladera.loading import ModelLike
     from ladera.simulation.structures import StructureLike
 
-LOGARITHM_TERMS = 200  # far more than any cell needs
+_LOGARITHM_TERMS: Final = 200  # enough for a cell that is stretched tenfold
 
 OptimizerName = Literal["lbfgs", "bfgs", "fire"]
 log = logging.getLogger(__name__)
@@ -156,15 +157,10 @@ def _iterations(
     atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str
 ) -> Iterator[bool]:
     """Whether it has converged, at the start and after each step."""
-    from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS, FIRE, LBFGS
 
     kind = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}[optimizer]
-    target: Any = atoms
-    if cell:
-        target = FrechetCellFilter(atoms)
-        # SciPy's prints warnings of its last digits, which no step depends on. ASE has moved it.
-        getattr(target, "_utility", target).logm = _logarithm
+    target: Any = with_cell(atoms) if cell else atoms
     atoms.get_forces()  # a structure that no model takes is refused as it is
     try:
         check_finite(atoms.calc.results)
@@ -179,17 +175,37 @@ def _iterations(
         ) from error
 
 
+def with_cell(atoms: Atoms) -> FrechetCellFilter:
+    """Atoms together with their cell, for an optimiser of ASE."""
+    from ase.filters import FrechetCellFilter
+
+    both = FrechetCellFilter(atoms)
+    # SciPy's prints warnings of its last digits, which no step depends on. ASE has moved it.
+    getattr(both, "_utility", both).logm = _logarithm
+    return both
+
+
 def _logarithm(matrix: Floats) -> Floats:
-    r"""log F = 2 sum_k X^(2k+1) / (2k+1), X = (F - 1) (F + 1)^-1, of a deformation F, (3, 3)."""
-    one = np.eye(3)
-    ratio: Floats = np.asarray(np.linalg.solve((matrix + one).T, (matrix - one).T).T, dtype=float)
-    power, total = ratio, np.zeros((3, 3))
-    for k in range(LOGARITHM_TERMS):
-        total += 2 / (2 * k + 1) * power
-        power = power @ ratio @ ratio
-        if np.abs(power).max() < 1e-18:
-            break
-    return total
+    r"""Logarithm of a multiple of a cell's deformation, (3, 3).
+
+        log M = log s + 2 sum_k X^(2k+1) / (2k+1),  X = (M/s - 1) (M/s + 1)^-1,  s = det(M)^(1/3)
+
+    ASE 3.29 asks for that of the deformation times the number of atoms: without ``s`` the series
+    of a cell of a hundred atoms has not ended after some hundred terms.
+
+    Raises SimulationError for a cell that has turned inside out or is stretched beyond all measure.
+    """
+    one, scale = np.eye(3), float(np.cbrt(np.linalg.det(matrix)))
+    if scale > 0:
+        unit = matrix / scale
+        power = np.asarray(np.linalg.solve((unit + one).T, (unit - one).T).T, dtype=float)
+        square, total = power @ power, np.zeros((3, 3))
+        for k in range(_LOGARITHM_TERMS):
+            total += 2 / (2 * k + 1) * power
+            power = power @ square
+            if np.abs(power).max() < 1e-18:
+                return total + math.log(scale) * one
+    raise SimulationError("the cell has turned inside out, or one of its sides is far too long")
 
 
 def _keep_symmetry(atoms: Atoms) -> None:
