@@ -99,7 +99,7 @@ def test_md_runs_refuses_and_resumes(workplace):
         ("md one.ladera crystal.cif --step 5", 2, "--steps"),
         ("md one.ladera crystal.cif --steps 5 --ensemble nvt-busi", 2, "nvt-bussi"),
         ("relax one.ladera cluster.xyz --cell", 1, "all three directions"),
-        ("relax one.ladera cluster.xyz --fmax 1e-9 --steps 1", 1, "Not converged to 1e-09"),
+        ("relax one.ladera cluster.xyz --fmax 1e-9 --steps 1", 1, "of 1e-09 eV/Angstrom"),
         ("relax one.ladera water.xyz", 1, "Atom 0 is O"),
     ],
 )

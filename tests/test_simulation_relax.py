@@ -23,7 +23,8 @@ from ladera.models.lennard_jones import LennardJones
 from ladera.potential import evaluate
 from ladera.simulation.comparison import space_group
 from ladera.simulation.preparation import SimulationWarning
-from ladera.simulation.relaxation import _logarithm, relax
+from ladera.simulation.relaxation import relax
+from ladera.simulation.rest import _logarithm
 
 
 def test_hand_written_argon_is_lennard_jones():
@@ -76,6 +77,39 @@ def test_cell_relaxes_to_zero_stress():
         reference.last.potential_energy_ev, abs=1e-5
     )
     assert result.last.volume_angstrom3 == pytest.approx(reference.last.volume_angstrom3, rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "bfgs", "fire"])
+def test_a_soft_cell_is_not_relaxed_while_stress_is_left(optimizer):
+    """It starts with 0.02 GPa, less than 0.01 eV for each atom: 0.3 % too short."""
+    atoms = crystal()
+    atoms.set_cell(0.997 * relax(atoms, argon(), fmax=1e-5, cell=True).atoms.cell, scale_atoms=True)
+    found = relax(atoms, argon(), cell=True, optimizer=optimizer)
+    assert found.converged
+    assert found.last.max_stress_gpa < 0.01
+    assert "stress" in repr(found)
+    loose = relax(atoms, argon(), cell=True, smax=0.1, optimizer=optimizer)
+    assert loose.converged
+    assert loose.last.step == 0
+    assert 0.01 < loose.last.max_stress_gpa < 0.04
+    stopped = relax(atoms, argon(), cell=True, smax=1e-5, steps=1, optimizer=optimizer)
+    assert not stopped.converged
+    assert "of 1e-05 GPa" in stopped.left
+
+
+def test_stress_that_the_symmetry_forbids_is_not_waited_for():
+    """A model that is not quite symmetric has some, which no step may follow."""
+
+    class Lopsided(Argon):
+        def energies_and_edge_gradients(self, graph):
+            energies, gradients = super().energies_and_edge_gradients(graph)
+            return energies, gradients + 1e-3 * graph.vectors * torch.tensor([1.0, -1.0, 0.0])
+
+    model = Lopsided(argon().config).requires_grad_(False)
+    found = relax(crystal(), model, cell=True, symmetry=True, fmax=0.01, steps=200)
+    assert found.converged
+    assert found.last.max_stress_gpa < 0.01
+    assert not relax(crystal(), model, cell=True, fmax=0.01, steps=30).converged
 
 
 def test_the_cell_of_many_atoms_relaxes():
@@ -150,6 +184,7 @@ def test_files(tmp_path):
     contents = json.loads((tmp_path / "settings.json").read_text())
     assert contents["settings"] == {
         "fmax": 1e-3,
+        "smax": None,
         "steps": 1000,
         "cell": False,
         "symmetry": False,
@@ -174,6 +209,8 @@ def test_refusals():
         (slab, {"cell": True}, SimulationError, "periodic in all three directions"),
         (cluster(), {"fmax": 0.0}, SimulationError, "fmax is 0 eV"),
         (cluster(), {"fmax": float("nan")}, SimulationError, "fmax is nan"),
+        (crystal(), {"cell": True, "smax": 0.0}, SimulationError, "smax is 0 GPa"),
+        (crystal(), {"smax": 0.1}, SimulationError, "smax limits|smax in Python"),
         (cluster(), {"steps": 0}, SimulationError, "steps is 0"),
         (cluster(), {"optimizer": "lbgfs"}, ArgumentError, "did you mean 'lbfgs'"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 1]]), {}, DataError, "Atom 0 is H"),

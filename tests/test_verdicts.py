@@ -27,7 +27,8 @@ from ladera.codes.published import registry
 from ladera.errors import ConfigError, DataError, ModelFileError, TrainingError
 from ladera.models.hdnnp.dipole import HDNNPDipole, HDNNPDipoleConfig
 from ladera.simulation.molecular_dynamics import run_md
-from ladera.simulation.relaxation import _logarithm, relax
+from ladera.simulation.relaxation import relax
+from ladera.simulation.rest import _logarithm
 from ladera.simulation.settings import MDSettings
 from ladera.training.trainer import train
 from training_runs import config as configuration

@@ -56,6 +56,7 @@ SECONDS = in_unit("s")
 ANGSTROM = in_unit("Angstrom")
 FORCE = in_unit("eV/Angstrom")
 STRESS = in_unit("eV/Angstrom^3")
+PRESSURE = in_unit("GPa")
 WAVENUMBER = in_unit("cm^-1")
 WAVELENGTH = in_unit("nm")
 PLAIN = in_unit("")  # a share may be in per cent

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import FORCE, whole
+from ladera.cli.numbers import FORCE, PRESSURE, whole
 from ladera.cli.properties import Frame
 from ladera.cli.session import answer, quantities
 
@@ -22,6 +22,14 @@ def relax(
     fmax: Annotated[
         float, FORCE, Parameter(help="Done when no force on an atom is larger, eV/Angstrom.")
     ] = 0.01,
+    smax: Annotated[
+        float | None,
+        PRESSURE,
+        Parameter(
+            help="With --cell: done when no component of the stress is larger, GPa; 0.01, and "
+            "less with an --fmax below 0.001."
+        ),
+    ] = None,
     steps: Annotated[int, Parameter(help="Give up after so many steps.", converter=whole)] = 1000,
     cell: Annotated[bool, Parameter(negative=(), help="Relax the cell as well.")] = False,
     symmetry: Annotated[
@@ -35,8 +43,8 @@ def relax(
     """Move atoms, and the cell if asked, to zero force.
 
     Shows energy, cell, space group and bonds before and after. Writes relaxed.extxyz, relax.csv,
-    trajectory.traj and settings.json. The exit code is not 0 when the forces have not converged;
-    the files are there all the same.
+    trajectory.traj and settings.json. The exit code is not 0 when forces, or with --cell the
+    stress, have not converged; the files are there all the same.
 
         ladera relax model.ladera ethanol.xyz --fmax 0.01
     """
@@ -52,6 +60,7 @@ def relax(
         atoms,
         potential,
         fmax=fmax,
+        smax=smax,
         steps=steps,
         cell=cell,
         symmetry=symmetry,
@@ -73,18 +82,15 @@ def relax(
         "symbols": (result.atoms.get_chemical_symbols(), ""),
     }
     answer(quantities("relaxation", fields, record), [output / "relaxed.extxyz"])
-    reached = (
-        f"potential energy {last.potential_energy_ev:.6f} eV, largest force "
-        f"{last.max_force_ev_per_angstrom:.2g} eV/Angstrom"
-    )
-    if last.max_stress_gpa is not None:
-        reached += f", largest stress {last.max_stress_gpa:.2g} GPa"
+    reached = f"potential energy {last.potential_energy_ev:.6f} eV, {result.left}"
+    if last.max_stress_gpa is not None and not cell:
+        reached += f", largest stress {last.max_stress_gpa:.2g} GPa, the cell being held"
     if last.largest_grade is not None:
         reached += f", largest grade {last.largest_grade:.3g}"
     if not result.converged:
         raise SimulationError(
-            f"Not converged to {fmax:g} eV/Angstrom in {last.step} steps: {reached}. The structure "
-            f"so far is {output / 'relaxed.extxyz'}; go on from it, with more --steps."
+            f"Not converged in {last.step} steps: {reached}. The structure so far is "
+            f"{output / 'relaxed.extxyz'}; go on from it, with more --steps."
         )
     _print_table(result.table())
     print(f"Converged in {last.step} steps: {reached}. Results in {output}.")

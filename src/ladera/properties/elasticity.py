@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _MONOCLINIC: Final = 13  # independent constants
 _LARGEST_STRAIN: Final = 0.002  # that the stress left in a relaxed cell may belong to
+_ASKED: Final = 0.0005  # that is asked for where it does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,11 +263,12 @@ def _require_little_strain(stress: Floats, stiffness: Floats) -> None:
     if np.linalg.eigvalsh(stiffness)[0] <= 0:
         return  # an unstable crystal has no such strain
     strain = float(np.abs(np.linalg.solve(stiffness, voigt)).max())
+    largest = float(np.abs(voigt).max())
     if strain > _LARGEST_STRAIN:
         raise PropertyError(
-            f"The cell is not relaxed: this crystal is soft, and the stress of "
-            f"{np.abs(voigt).max():.2g} GPa that is left belongs to a strain of {strain:.1%}; run "
-            "`ladera relax MODEL STRUCTURE --cell --fmax 0.0001` first."
+            f"The cell is not relaxed: this crystal is soft, and the stress of {largest:.2g} GPa "
+            f"that is left belongs to a strain of {strain:.1%}; run `ladera relax MODEL STRUCTURE "
+            f"--cell --fmax 0.001 --smax {largest * _ASKED / strain:.1g}` first."
         )
 
 

@@ -20,7 +20,7 @@ from ladera.properties.given import OfStructure, of_structure
 from ladera.properties.memory import alike
 from ladera.properties.result import Result
 from ladera.simulation.held import require_honoured
-from ladera.simulation.relaxation import with_cell
+from ladera.simulation.rest import Rest, descend, largest_force, largest_stress
 from ladera.structure import directions
 from ladera.units import GIGAPASCAL
 
@@ -72,15 +72,16 @@ def with_spread(
 
 def _settle(atoms: Atoms, *, cell: bool) -> None:
     """Move the atoms, or atoms and ``cell``, to the minimum that is near, in place."""
-    moving = with_cell(atoms) if cell else atoms
-    LBFGS(moving, logfile=None).run(fmax=1e-4, steps=300)  # type: ignore[arg-type]
+    for _ in descend(atoms, Rest.of(1e-4, 3e-4 if cell else None, cell=cell), steps=300):
+        pass
     # Soft bonds are far from rest at larger forces; single precision may not come so far.
-    force = float(np.linalg.norm(moving.get_forces(), axis=1).max())
-    if not force < 1e-3:
+    limit = Rest.of(1e-3, None, cell=cell)
+    if not limit.reached(atoms):
+        left = limit.left(largest_force(atoms), largest_stress(atoms) if cell else None)
         raise PropertyError(
-            "A member of the committee finds no minimum near that of the mean: after 300 steps a "
-            f"force of {force:.3g} eV/Angstrom is left. Is the structure like the training data? "
-            "Look at the members one by one."
+            "A member of the committee finds no minimum near that of the mean: after 300 steps "
+            f"{left} is left. Is the structure like the training data? Look at the members one by "
+            "one."
         )
 
 

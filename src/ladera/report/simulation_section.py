@@ -155,12 +155,19 @@ def _relax_facts(simulation: SimulationRun) -> Iterator[tuple[str, str]]:
     if len(steps):
         yield "Steps", f"{steps[-1]:g}"
     if len(force):
-        asked = f" (asked: below {settings['fmax']:g})" if settings.get("fmax") is not None else ""
-        yield "Largest force at the end", f"{force[-1]:.3g} eV/Å{asked}"
+        yield "Largest force at the end", f"{force[-1]:.3g} eV/Å{_asked(settings, 'fmax')}"
+    stress = column(table, "max_stress_gpa")
+    if len(stress):
+        yield "Largest stress at the end", f"{stress[-1]:.3g} GPa{_asked(settings, 'smax')}"
     energy = column(table, "potential_energy_ev")
     if len(energy):
         yield "Potential energy gained", f"{energy[0] - energy[-1]:.4g} eV"
     yield from _domain(table)
+
+
+def _asked(settings: Mapping[str, Any], name: str) -> str:
+    """The limit that a relaxation was to come below, where there was one."""
+    return f" (asked: below {settings[name]:g})" if settings.get(name) is not None else ""
 
 
 def _md_plates(simulation: SimulationRun) -> Iterator[Plate]:

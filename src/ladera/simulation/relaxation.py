@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ladera import display
 from ladera.arguments import checked
-from ladera.arrays import Floats
 from ladera.errors import DataError, SimulationError
 from ladera.identity import describe_run
 from ladera.loading import as_potential
@@ -28,22 +24,18 @@ from ladera.simulation.guard import check_distances, check_finite
 from ladera.simulation.held import require_honoured
 from ladera.simulation.preparation import SimulationWarning, check_species
 from ladera.simulation.records import snapshot
+from ladera.simulation.rest import OptimizerName, Rest, descend, largest_force, largest_stress
 from ladera.simulation.rows import RelaxRow
 from ladera.simulation.run_folder import RunFolder
 from ladera.simulation.structures import as_atoms
 from ladera.structure import directions
-from ladera.units import GIGAPASCAL
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from ase.filters import FrechetCellFilter
 
     from ladera.loading import ModelLike
     from ladera.simulation.structures import StructureLike
 
-_LOGARITHM_TERMS: Final = 200  # enough for a cell that is stretched tenfold
-
-OptimizerName = Literal["lbfgs", "bfgs", "fire"]
 log = logging.getLogger(__name__)
 
 _Writer = Callable[[RelaxRow, "Atoms"], None]
@@ -57,16 +49,21 @@ class Relaxation:
     atoms: Atoms  # the last structure, likewise
     converged: bool
     last: RelaxRow
+    limits: Rest  # of force and stress, that it was to come below
     doubts: tuple[str, ...] = ()  # why the model may have made it up; see the module doubts
 
     def __repr__(self) -> str:
         """Whether it has converged, after how many steps, and what is left."""
         state = "converged" if self.converged else "not converged"
-        force = f"largest force {self.last.max_force_ev_per_angstrom:.3g} eV/Angstrom"
         energy = f"energy {self.last.potential_energy_ev:.6f} eV"
         what = self.atoms.get_chemical_formula()
         steps = f"{state} after {self.last.step} steps"
-        return display.lines("Relaxation", [what, steps, energy, force])
+        return display.lines("Relaxation", [what, steps, energy, self.left])
+
+    @property
+    def left(self) -> str:
+        """The largest force, and of a cell that was relaxed the stress, beside their limits."""
+        return self.limits.left(self.last.max_force_ev_per_angstrom, self.last.max_stress_gpa)
 
     def _repr_html_(self) -> str:
         return display.table(COLUMNS, self.table(), repr(self))
@@ -82,6 +79,7 @@ def relax(
     model: ModelLike,
     *,
     fmax: float = 0.01,
+    smax: float | None = None,
     steps: int = 1000,
     cell: bool = False,
     symmetry: bool = False,
@@ -94,10 +92,11 @@ def relax(
     ``structure`` is what :func:`ladera.simulation.structures.as_atoms` takes, ``model`` what
     :func:`ladera.loading.as_potential` does.
 
-    Done when the largest force on an atom is below ``fmax`` (eV/Angstrom) and, with ``cell``, the
-    virial on the cell (per atom, eV) is too (ASE's FrechetCellFilter); given up after ``steps``.
-    With ``symmetry`` forces and stress are made symmetric, so that the space group stays that of
-    the start (ASE's FixSymmetry, found within 0.01 Angstrom).
+    Done when the largest force on an atom is below ``fmax`` (eV/Angstrom) and, with ``cell``, no
+    component of the stress is above ``smax`` (GPa; 0.01, or ten times the number of ``fmax`` if
+    that is less); given up after ``steps``. The cell moves by ASE's FrechetCellFilter. With
+    ``symmetry`` forces and stress are made symmetric, so that the space group stays that of the
+    start (ASE's FixSymmetry, found within 0.01 Angstrom).
 
     ASE's constraints are honoured. With ``cell`` held atoms keep their place in the cell, and what
     the stress does not know of, such as fixed bonds and springs, is refused.
@@ -111,7 +110,8 @@ def relax(
     element.
     """
     atoms, potential = as_atoms(structure), as_potential(model)
-    _check_settings(atoms, fmax, steps, cell or symmetry)
+    rest = Rest.of(fmax, smax, cell=cell)
+    _check_settings(atoms, steps, cell or symmetry)
     if cell:
         require_honoured(atoms, "cell relaxation")
     check_species(atoms, potential)
@@ -122,6 +122,7 @@ def relax(
         _keep_symmetry(moving)
     settings = {
         "fmax": fmax,
+        "smax": rest.stress,
         "steps": steps,
         "cell": cell,
         "symmetry": symmetry,
@@ -132,14 +133,14 @@ def relax(
         _writer(place, describe_run(settings, potential, atoms)) as write,
         Task("steps of the relaxation") as task,
     ):
-        for step, done in enumerate(_iterations(moving, fmax, steps, cell, optimizer)):
+        for step, done in enumerate(_iterations(moving, rest, steps, optimizer)):
             if step == 0:
                 start = _frame(moving, atoms)
             converged, row = done, _row(step, moving, calculator)
             frame = _frame(moving, atoms)
             write(row, frame)
-            force = row.max_force_ev_per_angstrom
-            state = f"{row.potential_energy_ev:.6f} eV, {force:.5f} of {fmax:g} eV/Angstrom"
+            left = rest.left(row.max_force_ev_per_angstrom, row.max_stress_gpa)
+            state = f"{row.potential_energy_ev:.6f} eV, {left}"
             log.debug("step %5d  %s", step, state)
             task.show(step, state)
             if on_row is not None:
@@ -150,62 +151,23 @@ def relax(
     found = tuple(doubts(potential, start, frame))
     for sentence in found:
         warnings.warn(sentence, SimulationWarning, stacklevel=3)
-    return Relaxation(start, frame, converged, row, found)
+    return Relaxation(start, frame, converged, row, rest, found)
 
 
-def _iterations(
-    atoms: Atoms, fmax: float, steps: int, cell: bool, optimizer: str
-) -> Iterator[bool]:
+def _iterations(atoms: Atoms, rest: Rest, steps: int, optimizer: OptimizerName) -> Iterator[bool]:
     """Whether it has converged, at the start and after each step."""
-    from ase.optimize import BFGS, FIRE, LBFGS
-
-    kind = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}[optimizer]
-    target: Any = with_cell(atoms) if cell else atoms
     atoms.get_forces()  # a structure that no model takes is refused as it is
     try:
         check_finite(atoms.calc.results)
-        for converged in kind(target, logfile=None).irun(fmax=fmax, steps=steps):
+        for converged in descend(atoms, rest, steps=steps, optimizer=optimizer):
             check_finite(atoms.calc.results)
-            yield bool(converged)
+            yield converged
     except (SimulationError, DataError) as error:
         reason = str(error).rstrip(".")
         raise SimulationError(
             f"The relaxation had to stop: {reason}. Start from a more sensible structure, or "
             "train the model on structures like this one."
         ) from error
-
-
-def with_cell(atoms: Atoms) -> FrechetCellFilter:
-    """Atoms together with their cell, for an optimiser of ASE."""
-    from ase.filters import FrechetCellFilter
-
-    both = FrechetCellFilter(atoms)
-    # SciPy's prints warnings of its last digits, which no step depends on. ASE has moved it.
-    getattr(both, "_utility", both).logm = _logarithm
-    return both
-
-
-def _logarithm(matrix: Floats) -> Floats:
-    r"""Logarithm of a multiple of a cell's deformation, (3, 3).
-
-        log M = log s + 2 sum_k X^(2k+1) / (2k+1),  X = (M/s - 1) (M/s + 1)^-1,  s = det(M)^(1/3)
-
-    ASE 3.29 asks for that of the deformation times the number of atoms: without ``s`` the series
-    of a cell of a hundred atoms has not ended after some hundred terms.
-
-    Raises SimulationError for a cell that has turned inside out or is stretched beyond all measure.
-    """
-    one, scale = np.eye(3), float(np.cbrt(np.linalg.det(matrix)))
-    if scale > 0:
-        unit = matrix / scale
-        power = np.asarray(np.linalg.solve((unit + one).T, (unit - one).T).T, dtype=float)
-        square, total = power @ power, np.zeros((3, 3))
-        for k in range(_LOGARITHM_TERMS):
-            total += 2 / (2 * k + 1) * power
-            power = power @ square
-            if np.abs(power).max() < 1e-18:
-                return total + math.log(scale) * one
-    raise SimulationError("the cell has turned inside out, or one of its sides is far too long")
 
 
 def _keep_symmetry(atoms: Atoms) -> None:
@@ -224,14 +186,13 @@ def _frame(moving: Atoms, start: Atoms) -> Atoms:
 
 def _row(step: int, atoms: Atoms, calculator: LaderaCalculator) -> RelaxRow:
     try:
-        stress: Any = atoms.get_stress(apply_constraint=False)
-        max_stress = float(np.abs(stress).max() / GIGAPASCAL)
+        max_stress = largest_stress(atoms)
     except PropertyUnavailableError:
         max_stress = None
     return RelaxRow(
         step=step,
         potential_energy_ev=float(atoms.get_potential_energy()),
-        max_force_ev_per_angstrom=float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
+        max_force_ev_per_angstrom=largest_force(atoms),
         max_stress_gpa=max_stress,
         volume_angstrom3=float(atoms.cell.volume) if atoms.pbc.any() else None,
         extrapolating_atoms=calculator.extrapolating_atoms(),
@@ -252,10 +213,7 @@ def _writer(folder: RunFolder | None, description: Mapping[str, Any]) -> Iterato
             yield write
 
 
-def _check_settings(atoms: Atoms, fmax: float, steps: int, cell: bool) -> None:
-    if not (math.isfinite(fmax) and fmax > 0):
-        what = "it must be finite and above zero"
-        raise SimulationError.of("fmax", f"{fmax:g} eV/Angstrom", what)
+def _check_settings(atoms: Atoms, steps: int, cell: bool) -> None:
     if steps < 1:
         raise SimulationError.of("steps", steps, "it must be one or more")
     if cell and not atoms.pbc.all():

@@ -263,6 +263,7 @@ class _Settings(StoredSettings):
     temperature: float | None = None
     temperature_end: float | None = None
     fmax: float | None = None
+    smax: float | None = None
 
 
 class _Structure(Described):
