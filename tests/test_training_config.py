@@ -36,6 +36,16 @@ def test_files_and_model_are_all_it_needs(tmp_path: Path) -> None:
     assert found.optimizer.name == "muon"
 
 
+def test_a_finetuning_by_muon_keeps_what_the_model_knows(tmp_path: Path) -> None:
+    """Its rate is that of the command unless the file has one; of a new model it is larger."""
+    muon = {"optimizer": {"name": "muon"}}
+    assert read(tmp_path, **muon).optimizer.learning_rate == 1e-2
+    tuned = {"finetune": {"base": "base.ladera"}, "model": None}
+    assert read(tmp_path, **tuned, **muon).optimizer.learning_rate == 1e-3
+    given = read(tmp_path, "optimizer.learning_rate=0.02", **tuned, **muon)
+    assert given.optimizer.learning_rate == 0.02
+
+
 @pytest.mark.parametrize(
     ("overrides", "path", "hint"),
     [

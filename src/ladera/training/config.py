@@ -311,10 +311,20 @@ class TrainingConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _optimizer_of_model(cls, values: Any) -> Any:
-        """Each architecture has its own, where the user names none."""
-        if not isinstance(values, dict) or values.get("finetune") is not None:
+        """Each architecture has its own, where the user names none.
+
+        A fine-tuning by Muon has a rate at which a model keeps what it knows, where none is given.
+        """
+        if not isinstance(values, dict):
             return values
         model, given = values.get("model"), values.get("optimizer", {})
+        if values.get("finetune") is not None:
+            if not isinstance(given, dict) or given.get("name") != "muon":
+                return values
+            from ladera.potential.config import PotentialConfig as AnyModel
+
+            rate = AnyModel.finetuning_rate
+            return values | {"optimizer": {"learning_rate": rate, **given}}
         name = model.get("architecture") if isinstance(model, dict) else None
         if name not in registry.ARCHITECTURES or not isinstance(given, dict):
             return values
