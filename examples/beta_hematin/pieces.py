@@ -7,16 +7,20 @@ piece's name, in which Ladera goes on where it was killed.
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ase.io
 from ase import Atoms
 
-from ladera.files import atomic_path
+from ladera.files import atomic_path, write_text_atomic
+
+SAMPLES: Final = "samples"  # the piece that times a unit of work
+COSTS: Final = "costs.json"  # what pieces took
 
 
 @dataclass(frozen=True)
@@ -24,16 +28,21 @@ class Piece:
     """A file of the study and how it is made.
 
     The suffix says what ``make`` returns: .extxyz a list of Atoms, .json what JSON can hold, .md
-    text, .png a figure.
+    text, .png a figure. ``work`` is how many units of :mod:`samples` it takes.
     """
 
     file: str
     make: Callable[[Folder], Any]
+    work: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Without the suffix."""
         return Path(self.file).stem
+
+    def seconds(self, samples: Mapping[str, float]) -> float:
+        """CPU seconds that it is to take, by those of a unit."""
+        return sum(samples[unit] * number for unit, number in self.work.items())
 
 
 class Folder:
@@ -54,18 +63,40 @@ class Folder:
         """Whether a piece is done."""
         return (self.path / file).exists()
 
-    def run(self, pieces: Iterable[Piece]) -> None:
+    def run(self, pieces: Sequence[Piece]) -> None:
         """Make what is not there, in this order."""
         for piece in pieces:
             if self.has(piece.file):
                 print(f"{piece.file}: there already", flush=True)
                 continue
-            start = time.monotonic()
             print(f"{piece.file} ...", flush=True)
+            clock, work = time.monotonic(), _cpu_seconds()
             content = piece.make(self)
             with atomic_path(self.path / piece.file) as temporary:
                 _write(temporary, content)
-            print(f"{piece.file}: {time.monotonic() - start:.0f} s", flush=True)
+            took = {"cpu": _cpu_seconds() - work, "clock": time.monotonic() - clock}
+            self._note(piece.name, took)
+            print(f"{piece.file}: {took['cpu']:.0f} CPU s, {took['clock']:.0f} s", flush=True)
+            if piece.name == SAMPLES:
+                print("\n".join(self.estimate(pieces)), flush=True)
+
+    def estimate(self, pieces: Sequence[Piece]) -> list[str]:
+        """Lines: what each piece that is not there will take, and all of them."""
+        samples = self.record(SAMPLES)
+        missing = [piece for piece in pieces if not self.has(piece.file)]
+        seconds = {piece.file: piece.seconds(samples) for piece in missing}
+        lines = [f"  {file}: {value:.0f} CPU s" for file, value in seconds.items() if value >= 1]
+        return ["To do, by the samples:", *lines, f"  in all: {sum(seconds.values()):.0f} CPU s"]
+
+    def _note(self, name: str, took: dict[str, float]) -> None:
+        """What a piece took, of its last attempt."""
+        costs = self.record("costs") if self.has(COSTS) else {}
+        write_text_atomic(self.path / COSTS, json.dumps(costs | {name: took}, indent=1))
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
 
 
 def _write(path: Path, content: Any) -> None:

@@ -8,6 +8,7 @@ coupling of the two is missing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,22 +18,17 @@ from ase import Atoms
 
 import ladera
 from ladera.potential import Potential
+from ladera.quantities import DIPOLE
+from settings import Settings
 
 UNPAIRED: Final = 5  # electrons of each Fe(III)
-MODEL: Final = {
-    "architecture": "mace",
-    "cutoff": 5.0,
-    "channels": 32,
-    "max_l": 2,
-    "hidden_l": 1,
-    "correlation": 2,
-    "outputs": ["energy", "dipole"],
-}
-_LOSS: Final = {"energy": 10.0, "forces": 1.0, "dipole": 10.0}
-SMALL: Final = MODEL | {"channels": 4, "hidden_l": 0, "max_l": 1, "radial_layers": [8]}
+_LOSS: Final = {"energy": 10.0, "forces": 1.0, "stress": 1.0, "dipole": 10.0}
+_SHOWN: Final = 600  # force components of each model, for the figure of errors
+
+Labels = Mapping[str, Any]  # keys of an engine
 
 
-def engine(n_irons: int) -> dict[str, Any]:
+def xtb(n_irons: int) -> dict[str, Any]:
     """GFN1-xTB of structures with so many Fe(III), all spins parallel."""
     return {
         "engine": "tblite",
@@ -43,10 +39,9 @@ def engine(n_irons: int) -> dict[str, Any]:
     }
 
 
-def labelled(frames: list[Atoms], file: Path) -> list[Atoms]:
+def labelled(frames: list[Atoms], file: Path, engine: Labels) -> list[Atoms]:
     """Frames with labels; a labelling that was killed goes on."""
-    n_irons = frames[0].get_chemical_symbols().count("Fe")
-    ladera.label(frames, engine(n_irons), file)
+    ladera.label(frames, dict(engine), file)
     return ase.io.read(file, index=":")
 
 
@@ -62,87 +57,80 @@ def shaken(atoms: Atoms, number: int, size: float = 0.03) -> list[Atoms]:
 
 
 def walked(
-    start: Atoms, model: Potential, folder: Path, *, number: int, kelvin: float
+    start: Atoms, model: Potential, folder: Path, *, number: int, kelvin: float, every: int
 ) -> list[Atoms]:
-    """Frames of dynamics, 50 fs apart after 0.25 ps on the way to ``kelvin``."""
-    steps = 50 * (number + 5)
+    """Frames of dynamics, ``every`` so many fs after as long as five of them to get warm."""
     ladera.run_md(
         start,
         model,
         folder=folder,
         resume=(folder / "restart.npz").exists(),
         temperature=kelvin,
-        steps=steps,
+        steps=every * (number + 5),
         timestep=1.0,
-        trajectory_interval=50,
+        trajectory_interval=every,
     )
     return ase.io.read(folder / "trajectory.traj", index=":")[-number:]
 
 
-def learned(structures: list[Atoms], begin: Path, walker: str, folder: Path) -> dict[str, Any]:
+def learned(
+    structures: list[Atoms],
+    begin: list[Path],
+    walker: str | dict[str, Any],
+    engine: Labels,
+    settings: Settings,
+    folder: Path,
+) -> dict[str, Any]:
     """The active loop: from dynamics of the universal model to a MACE that was judged."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     given = folder.with_suffix(".extxyz")
     ase.io.write(given, [Atoms(a.numbers, a.positions, cell=a.cell, pbc=a.pbc) for a in structures])
+    asked = settings.active
+    first = {"data": [str(file) for file in begin], "walker": walker, "contacts": False}
     run = ladera.learn(
         {
             "structures": str(given),
-            "engine": engine(2),
-            "training": {
-                "model": MODEL,
-                "loss": _LOSS,
-                "optimizer": {"name": "muon"},
-                "epochs": 60,
-                "batch_size": 2,
-                "precision": "float32",
-            },
-            "begin": {
-                "data": [str(begin)],
-                "walker": walker,
-                "frames": 60,
-                "number": 6,
-                "time": 0.5,
-                "contacts": False,
-            },
-            "explore": {"temperatures": [200, 300, 450], "time": 0.5, "walkers": 1},
-            "select": {"frames": 24, "checks": 8},
-            "stop": {"forces": 0.06, "rounds": 3},
+            "engine": dict(engine),
+            "training": _training(settings),
+            **asked,
+            "begin": first | asked["begin"],
         },
         folder,
     )
     return {"model": str(run.model.relative_to(folder.parent)), "stopped": run.stopped}
 
 
-def trained(file: Path, folder: Path, model: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """A MACE of the labels in one file."""
-    ladera.train(
-        {
-            "data": {"files": str(file), "split": {"validation": 0.2, "test": 0}},
-            "model": model,
-            "loss": _LOSS,
-            "optimizer": {"name": "muon"},
-            "epochs": epochs,
-            "batch_size": 2,
-            "precision": "float32",
-        },
-        folder,
-        resume=(folder / "checkpoint.safetensors").exists(),
-    )
-    return {"model": f"{folder.name}/model.ladera"}
+def _training(settings: Settings) -> dict[str, Any]:
+    return {
+        "model": settings.model,
+        "loss": _LOSS,
+        "optimizer": {"name": "muon"},
+        "epochs": settings.epochs,
+        "batch_size": 2,
+        "precision": "float32",
+    }
 
 
-def tuned(base: str, files: list[Path], replay: Path, folder: Path) -> dict[str, Any]:
-    """The universal model fine-tuned to the same labels, and what it forgets of its own frames."""
+def tuned(base: str, files: list[Path], replay: Path, epochs: int, folder: Path) -> dict[str, Any]:
+    """The universal model fine-tuned to the same labels, with frames of its own beside them.
+
+    A MACE gets a second head and repeats the frames with the first; another one is measured on
+    them, as it was and as it came to be.
+    """
+    known = ladera.load(base)
+    has_dipole = DIPOLE in known.gives
+    heads = known.config.architecture == "mace" and not has_dipole
     ladera.train(
         {
             "data": {"files": [str(f) for f in files], "split": {"validation": 0.1, "test": 0}},
             "finetune": {
                 "base": base,
-                "method": "naive",
+                "method": "replay" if heads else "naive",
                 "replay": {"files": str(replay), "labels": "base"},
             },
+            "loss": _LOSS if has_dipole else _LOSS | {"dipole": 0.0},
             "optimizer": {"learning_rate": 0.001},
-            "epochs": 20,
+            "epochs": epochs,
             "batch_size": 1,
             "precision": "float32",
         },
@@ -152,18 +140,27 @@ def tuned(base: str, files: list[Path], replay: Path, folder: Path) -> dict[str,
     return {"model": f"{folder.name}/model.ladera"}
 
 
-def errors(model: Potential, frames: list[Atoms]) -> dict[str, float]:
-    """Of frames with labels: forces (meV/Angstrom) and energies but for one constant (meV/atom)."""
-    forces, energies = [], []
+def errors(model: Potential, frames: list[Atoms]) -> dict[str, Any]:
+    """Of frames with labels: forces (meV/Angstrom) and energies but for one constant (meV/atom).
+
+    With the standard error of the mean over frames, and some components to draw.
+    """
+    said, labels, energies = [], [], []
     for frame in frames:
         copy = frame.copy()
         copy.calc = model.calculator()
-        forces.append(copy.get_forces() - frame.get_forces())
+        said.append(copy.get_forces())
+        labels.append(frame.get_forces())
         energies.append((copy.get_potential_energy() - frame.get_potential_energy()) / len(frame))
-    off, energy = np.concatenate(forces), np.array(energies)
+    of_frames = 1e3 * np.array([np.abs(a - b).mean() for a, b in zip(said, labels, strict=True)])
+    one, other = np.concatenate(said).ravel(), np.concatenate(labels).ravel()
+    shown = np.random.default_rng(0).permutation(len(one))[:_SHOWN]
     return {
         "frames": len(frames),
-        "force_mae": 1e3 * float(np.abs(off).mean()),
-        "force_rmse": 1e3 * float(np.sqrt((off**2).mean())),
-        "energy_spread": 1e3 * float(energy.std()),
+        "force_mae": float(of_frames.mean()),
+        "force_mae_error": float(of_frames.std(ddof=1) / np.sqrt(len(frames))),
+        "force_rmse": 1e3 * float(np.sqrt(((one - other) ** 2).mean())),
+        "force_size": 1e3 * float(np.abs(other).mean()),
+        "energy_spread": 1e3 * float(np.std(energies)),
+        "shown": np.stack([other[shown], one[shown]], axis=1).round(4).tolist(),
     }

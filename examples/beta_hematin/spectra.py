@@ -1,12 +1,14 @@
-"""Infrared marks of the dimer: which mode is which stretch, beside what was measured."""
+"""Infrared spectra of the dimer and the crystal, and which mode is which of the marks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from ase.build import molecule as small
 from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
@@ -14,41 +16,59 @@ import crystal
 import ladera
 import molecule
 from ladera.potential import Potential
-from ladera.properties.vibrations import Vibrations
+from ladera.properties.infrared import Infrared
+from ladera.properties.marks import Marks
+from ladera.properties.memory import FOLDER, RememberingCalculator
 
-# Measured on the crystal, cm^-1 (docs/beta-hematin.md), and the bond that stretches
+Bonds = Sequence[tuple[int, int]]
+Floats = NDArray[np.float64]
+
+# Measured on the crystal, cm^-1 (docs/beta-hematin.md); the group, its bond, and the bond of a
+# small molecule from which the bias of a level of theory is known
 MARKS: Final = {
-    "C=O, bound propionate": ((1660, 1664), "bound", "double"),
-    "C-O, bound propionate": ((1209, 1211), "bound", "single"),
-    "C=O, propionic acid": ((1710, 1712), "acid", "double"),
+    "C=O, bound propionate": ((1660, 1664), "bound", "double", "ester C=O"),
+    "C-O, bound propionate": ((1209, 1211), "bound", "single", "ester C-O"),
+    "C=O, propionic acid": ((1710, 1712), "acid", "double", "acid C=O"),
 }
+LISTED: Final = (343, 368, 1372, 1629)  # Raman, cm^-1
+
+# Fundamentals of the gas, cm^-1 (Shimanouchi, Tables of Molecular Vibrational Frequencies,
+# Consolidated Volume I, NSRDS-NBS 39 (1972); J. Phys. Chem. Ref. Data 6, 993 (1977))
+GAS: Final = {
+    "HCOOH": {"acid C=O": 1770, "acid C-O": 1105},
+    "CH3COOH": {"acid C=O": 1788, "acid C-O": 1182},
+    "HCOOCH3": {"ester C=O": 1754, "ester C-O": 1207},
+}
+_SHARE: Final = 0.5  # of the largest share of a stretch: modes that are asked for their intensity
 
 
-def infrared(start: Atoms, model: Potential, folder: Path) -> dict[str, Any]:
-    """Modes of a molecule at rest, and those that the marks belong to."""
-    atoms = crystal.relaxed(start, model, folder, cell=False, fmax=0.005, steps=1500)
-    bonds = carboxyl_bonds(start)
-    atoms.calc = model.calculator()
-    found = ladera.vibrations(atoms, infrared=True)
-    marks = []
-    for name, (measured, group, order) in MARKS.items():
-        if not bonds[group]:
-            continue
-        which, share = stretch(found, [bond[order] for bond in bonds[group]])
-        marks.append(
-            {
-                "name": name,
-                "measured": measured,
-                "computed": float(found.frequencies[which]),
-                "share": share,
-                "intensity": float(found.intensities[which]),
-            }
-        )
+def marks() -> Marks:
+    """The infrared ones, for figures and tables of Ladera."""
+    named = sorted((float(np.mean(value[0])), name) for name, value in MARKS.items())
+    return Marks(np.array([place for place, _ in named]), tuple(name for _, name in named))
+
+
+def infrared(
+    atoms: Atoms, model: Potential, dipoles: Potential, folder: Path, *, width: float = 15.0
+) -> dict[str, Any]:
+    """Spectrum of a molecule, or of a crystal's cell, at rest, and the modes of the marks.
+
+    Modes are those of ``model``, derivatives of the dipole those of ``dipoles``. The result of
+    Ladera goes into ``folder``, where what was computed is found again after a kill.
+    """
+    bonds = carboxyl_bonds(atoms)
+    resting = atoms.copy()
+    resting.calc = RememberingCalculator(model, folder / FOLDER)
+    found = ladera.infrared(resting, dipoles=dipoles, marks=marks(), width=width)
+    found.save(folder)
     return {
-        "frequencies": found.frequencies.tolist(),
-        "intensities": found.intensities.tolist(),
-        "imaginary": len(found.imaginary),
-        "marks": marks,
+        "imaginary": int((found.frequencies < 0).sum()),
+        "dipoles": found.dipoles,
+        "marks": [
+            {"name": name, "measured": list(measured), "kind": kind}
+            | stretch(found, [bond[order] for bond in bonds[group]])
+            for name, (measured, group, order, kind) in MARKS.items()
+        ],
     }
 
 
@@ -69,17 +89,17 @@ def carboxyl_bonds(atoms: Atoms) -> dict[str, list[dict[str, tuple[int, int]]]]:
     return found
 
 
-def stretch(found: Vibrations, bonds: list[tuple[int, int]]) -> tuple[int, float]:
-    """The brightest mode of those with most of a stretch, and that stretch's share of it.
+def stretch(found: Infrared, bonds: Bonds) -> dict[str, float]:
+    """The brightest of the modes with most of a stretch, and what share of it that has.
 
     The share is the square of the mode's component along the bonds stretching together, in phase or
     not, in mass-weighted coordinates; modes with half of the largest share are asked for their
-    infrared intensity.
+    infrared intensity. ``spread`` is between the lowest and the highest of these.
     """
     masses = atomic_masses[[atomic_numbers[s] for s in found.symbols]]
     weighted = found.modes * np.sqrt(masses)[:, None]
     weighted /= np.linalg.norm(weighted, axis=(1, 2))[:, None, None]
-    shares: NDArray[np.float64] = np.zeros(len(weighted))
+    shares: Floats = np.zeros(len(weighted))
     for i, j in bonds:
         axis = found.positions[j] - found.positions[i]
         axis /= np.linalg.norm(axis)
@@ -87,6 +107,42 @@ def stretch(found: Vibrations, bonds: list[tuple[int, int]]) -> tuple[int, float
         along[j], along[i] = axis / np.sqrt(masses[j]), -axis / np.sqrt(masses[i])
         along /= np.linalg.norm(along)
         shares += np.einsum("nax,ax->n", weighted, along) ** 2
-    likely = np.flatnonzero(shares > shares.max() / 2)
-    brightest = likely[np.argmax(found.intensities[likely])]
-    return int(brightest), float(shares[brightest])
+    likely = np.flatnonzero(shares >= _SHARE * shares.max())
+    which = likely[np.argmax(found.intensities[likely])]
+    return {
+        "computed": float(found.frequencies[which]),
+        "share": float(shares[which]),
+        "intensity": float(found.intensities[which]),
+        "spread": float(np.ptp(found.frequencies[likely])),
+    }
+
+
+def bias(model: Potential, folder: Path, dipoles: Potential) -> dict[str, Any]:
+    """Computed, harmonic, less measured of the same bonds of small molecules, cm^-1.
+
+    By kind of bond: each molecule's difference, and their mean.
+    """
+    differences: dict[str, list[float]] = {}
+    for name, measured in GAS.items():
+        atoms = crystal.relaxed(
+            small(name), model, folder / name, cell=False, fmax=0.003, steps=400
+        )
+        atoms.calc = model.calculator()
+        found = ladera.infrared(atoms, dipoles=dipoles)
+        for kind, place in measured.items():
+            computed = stretch(found, [_bond(atoms, kind)])["computed"]
+            differences.setdefault(kind, []).append(computed - place)
+    return {
+        kind: {"each": each, "mean": float(np.mean(each))} for kind, each in differences.items()
+    }
+
+
+def _bond(atoms: Atoms, kind: str) -> tuple[int, int]:
+    """C and O of the double or the single bond of the carboxyl group of a small molecule."""
+    (group,) = [bond for bonds in carboxyl_bonds(atoms).values() for bond in bonds]
+    return group["double" if "=" in kind else "single"]
+
+
+def corrected(mark: Mapping[str, Any], biases: Mapping[str, Any]) -> float:
+    """A computed wavenumber less the bias of its level for such a bond in the gas."""
+    return float(mark["computed"]) - float(biases[mark["kind"]]["mean"])

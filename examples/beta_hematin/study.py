@@ -1,7 +1,7 @@
 """beta-hematin by machine-learned potentials, from a dimer to a report.
 
     python examples/beta_hematin/study.py [--output hematin] [--quick] [--cif MEASURED.cif]
-                                          [--models nequix-mp-1 sevennet-0] [--until PIECE]
+                                          [--models nequix-mp-1 ...] [--until PIECE] [--estimate]
 
 In pieces that are files: killed at any time, the same command goes on. --quick does what is quick,
 small and without a network: its numbers mean nothing. docs/beta-hematin.md tells the rest.
@@ -13,84 +13,177 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import ase.io
-import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
 
 import crystal
+import dynamics
+import figures
 import ladera
 import molecule
 import potential
 import report
+import samples
 import spectra
 import step_times
+import stiffness
 from ladera.potential import Potential
-from pieces import Folder, Piece
+from ladera.properties import result
+from pieces import SAMPLES, Folder, Piece
+from settings import FULL, QUICK, Settings
 
-_SEED: Final = "labels-monomer"
-_NO_MINIMUM: Final = "the quick form has no minimum to compute them at"
-_BEST: Final = 2  # packings of each isomer to be relaxed
+OWN: Final = "own"  # the name of the crystal's own potential, beside those of models
+_GFN1: Final = {"method": "GFN1-xTB", "accuracy": 0.01, "verbosity": 0}
+_DENSITY: Final = "density"
+_RELAXATION: Final = 350  # steps that one takes, by those that were seen
 
 
 @dataclass(frozen=True)
 class Study:
     """What was asked for, and how each piece is made of those before it."""
 
-    models: tuple[str, ...]  # published names or files; of the first come structures
+    models: tuple[str, ...]  # published names or files; the first one moves the crystal
     quick: bool
     cif: Path | None
 
-    def pieces(self) -> Iterator[Piece]:
-        """In the order in which they are made."""
-        if self.quick:
-            yield Piece(f"{_SEED}.extxyz", self.monomers)
-            yield Piece("own.json", self.taught)
-        if self.cif is None:
-            yield Piece("isomer-a.extxyz", lambda folder: [molecule.dimer()])
-            yield Piece("isomer-d.extxyz", lambda folder: [molecule.dimer("d")])
-            for isomer in "ad":
-                yield Piece(f"packings-{isomer}.extxyz", partial(self.packed, isomer))
-        for name in self.candidates:
-            yield Piece(f"held-{name}.extxyz", partial(self.held, name))
-            yield Piece(f"free-{name}.extxyz", partial(self.free, name))
-        yield Piece("candidates.json", self.compared)
-        for model, isomer in product(self.models, self.isomers):
-            file = f"elastic-{isomer}-{Path(model).stem}.json"
-            yield Piece(file, partial(self.stiff, isomer, model))
-        if not self.quick:
-            yield Piece(f"{_SEED}.extxyz", self.monomers)
-            yield Piece("own.json", self.learned)
-            yield Piece("unseen.extxyz", self.unseen)
-            yield Piece("tuned.json", self.tuned)
-            yield Piece("errors.json", self.judged)
-        yield Piece("infrared.json", self.vibrating)
-        yield Piece("times.json", self.timed)
-        yield Piece("times.png", lambda folder: step_times.figure(folder.record("times")))
-        yield Piece("dynamics.json", self.moved)
-        yield Piece("report.md", partial(report.text, candidates=self.candidates))
-
     @property
-    def candidates(self) -> list[str]:
-        """Names of the structures that are relaxed: isomer and place in the search."""
-        if self.cif:
-            return ["measured"]
-        number = 1 if self.quick else _BEST
-        return [f"{isomer}{n}" for isomer in self.isomers for n in range(number)]
+    def settings(self) -> Settings:
+        return QUICK if self.quick else FULL
 
     @property
     def isomers(self) -> tuple[str, ...]:
         """What the names of their structures begin with."""
         return ("measured",) if self.cif else ("a", "d")
 
-    # --- the crystal ---------------------------------------------------------------------------
+    @property
+    def candidates(self) -> list[str]:
+        """Names of the structures that are relaxed: isomer and place in the search."""
+        if self.cif:
+            return ["measured"]
+        return [f"{isomer}{n}" for isomer in self.isomers for n in range(self.settings.packings)]
+
+    @property
+    def crystals(self) -> list[tuple[str, str]]:
+        """Isomer and model of each crystal at rest in its own cell."""
+        return [(isomer, model) for model in (*self.models, OWN) for isomer in self.isomers]
+
+    # --- what there is to do --------------------------------------------------------------------
+
+    def pieces(self) -> Iterator[Piece]:
+        """In the order in which they are made."""
+        yield Piece(f"{SAMPLES}.json", self.sampled)
+        yield from self._crystal()
+        yield from self._potentials()
+        yield from self._properties()
+        yield Piece("report.md", partial(report.text, study=self))
+
+    def _crystal(self) -> Iterator[Piece]:
+        if self.cif is None:
+            whole = 1 if self.quick else samples.WHOLE_SEARCH
+            yield Piece("isomer-a.extxyz", lambda folder: [molecule.dimer()])
+            yield Piece("isomer-d.extxyz", lambda folder: [molecule.dimer("d")])
+            for isomer in "ad":
+                file, make = f"packings-{isomer}.extxyz", partial(self.packed, isomer)
+                yield Piece(file, make, {samples.SEARCH: whole})
+        for name in self.candidates:
+            work = {samples.UNIVERSAL: min(150, self.settings.steps)}
+            yield Piece(f"held-{name}.extxyz", partial(self.held, name), work)
+        yield Piece("candidates.json", self.compared)
+        for isomer, model in self.crystals:
+            if model != OWN:
+                yield self._free(isomer, model)
+        yield Piece("structure.png", lambda folder: figures.structure(self.best(folder)))
+
+    def _free(self, isomer: str, model: str) -> Piece:
+        unit, share = (samples.OWN, 0.5) if model == OWN else (samples.UNIVERSAL, 1.0)
+        work = {unit: share * min(_RELAXATION, self.settings.steps)}
+        return Piece(f"{_free(isomer, model)}.extxyz", partial(self.free, isomer, model), work)
+
+    def _potentials(self) -> Iterator[Piece]:
+        size = self.settings
+        begin, select = size.active["begin"], size.active["select"]
+        structures = 2 * len(self.isomers)
+        rounds = size.active["stop"]["rounds"]
+        labels = begin["frames"] + structures * (begin["number"] + 1)
+        labels += rounds * (select["frames"] + select["checks"])
+        steps = structures * begin["time"] * 1000 / 0.5
+        # Of two sorts of frames half are of 148 atoms or less, of the own unit of 296.
+        training = samples.TRAINING * size.epochs * rounds * labels / 4
+        yield Piece("monomers.extxyz", self.monomers, {samples.HALF: size.monomers})
+        yield Piece("pairs.extxyz", self.pairs)
+        work = {samples.LABEL: labels, samples.UNIVERSAL: steps, samples.OWN: training}
+        yield Piece("own.json", self.learned, work)
+        work = {samples.LABEL: size.unseen, samples.UNIVERSAL: 50 * (size.unseen + 5)}
+        yield Piece("unseen.extxyz", self.unseen, work)
+        yield Piece("tuned.json", self.tuned, {samples.UNIVERSAL: 3 * size.tuning * labels})
+        yield Piece("errors.json", self.judged, {samples.UNIVERSAL: 2 * size.unseen})
+        yield Piece("errors.png", lambda folder: figures.errors(folder.record("errors")))
+
+    def _properties(self) -> Iterator[Piece]:
+        size = self.settings
+        for isomer in self.isomers:
+            yield self._free(isomer, OWN)
+        for isomer, model in self.crystals:
+            unit = samples.OWN if model == OWN else samples.UNIVERSAL
+            file, make = f"{_elastic(isomer, model)}.json", partial(self.stiff, isomer, model)
+            yield Piece(file, make, {unit: samples.HESSIAN})
+        yield Piece("elastic.png", self.elastic_figure)
+        yield Piece("bias.json", self.biases)
+        hessian = {samples.OWN: samples.HESSIAN / 2}
+        yield Piece("infrared-dimer.json", self.dimer_light, hessian)
+        yield Piece("infrared-crystal.json", self.crystal_light, hessian)
+        yield Piece("infrared-universal.json", self.universal_light,
+                    {samples.UNIVERSAL: samples.HESSIAN})  # fmt: skip
+        yield Piece("times.json", self.timed, {samples.SECOND: samples.TIMES})
+        yield Piece("times.png", lambda folder: step_times.figure(folder.record("times")))
+        yield Piece(f"{_DENSITY}.json", self.moved, {samples.OWN: size.density_steps})
+        yield Piece("spectrum.json", self.moved_on, {samples.OWN: size.spectrum_steps})
+        yield Piece("infrared.png", self.infrared_figure)
+
+    # --- potentials that are there --------------------------------------------------------------
+
+    def universal(self, folder: Folder, model: str = "") -> Potential:
+        """Who moves the crystal: a universal model with D3; of the quick form the springs."""
+        if self.quick:
+            return ladera.load("springs:Springs", options=self._springs(folder))
+        return ladera.load(model or self.models[0], dispersion="pbe")
+
+    def own(self, folder: Folder) -> Potential:
+        """The crystal's own."""
+        return ladera.load(folder.path / folder.record("own")["model"])
+
+    def speaking(self, folder: Folder, model: str = OWN) -> Potential:
+        """Who says what the crystal does. A model of the quick form knows of no minimum."""
+        if self.quick or model != OWN:
+            return self.universal(folder, model)
+        return self.own(folder)
+
+    def engine(self, folder: Folder, n_irons: int) -> dict[str, Any]:
+        """Who labels structures with so many irons."""
+        if self.quick and n_irons:
+            options = self._springs(folder)
+            return {"engine": "calculator", "calculator": "springs:Springs", "options": options}
+        return potential.xtb(n_irons)
+
+    def _springs(self, folder: Folder) -> dict[str, list[str]]:
+        """Springs stand where the packings, or the measured crystal, have them."""
+        files = [self.cif] if self.cif else [folder.path / f"packings-{i}.extxyz" for i in "ad"]
+        return {"packings": [str(Path(file).resolve()) for file in files]}
+
+    # --- the crystal ----------------------------------------------------------------------------
+
+    def sampled(self, folder: Folder) -> dict[str, float]:
+        """What a unit of work costs; of the quick form nobody asks."""
+        if self.quick:
+            return dict.fromkeys(samples.UNITS, 0.0)
+        return samples.measured(self.universal(folder), self.settings.model, potential.xtb)
 
     def packed(self, isomer: str, folder: Folder) -> list[Atoms]:
-        return crystal.packings(folder.atoms(f"isomer-{isomer}")[0], quick=self.quick)
+        return crystal.packings(folder.atoms(f"isomer-{isomer}")[0], self.settings.search)
 
     def held(self, name: str, folder: Folder) -> list[Atoms]:
         """Relaxed in the cell it was found in."""
@@ -99,164 +192,196 @@ class Study:
             if self.cif
             else folder.atoms(f"packings-{name[0]}")[int(name[1:])]
         )
-        return [self.relaxed(start, folder, f"held-{name}", fmax=0.02, cell=False)]
-
-    def free(self, name: str, folder: Folder) -> list[Atoms]:
-        """Relaxed with its cell, to 0.05 GPa: a tenth of that force leaves so little stress."""
-        start = folder.atoms(f"held-{name}")[0]
-        return [self.relaxed(start, folder, f"free-{name}", fmax=0.003, cell=True)]
-
-    def relaxed(self, start: Atoms, folder: Folder, name: str, *, fmax: float, cell: bool) -> Atoms:
-        return crystal.relaxed(
-            start,
-            self.model(folder),
-            folder.path / name,
-            cell=cell,
-            fmax=fmax,
-            steps=3 if self.quick else 1500,
-        )
+        model = self.universal(folder)
+        return [self.relaxed(start, model, folder, f"held-{name}", fmax=0.02, cell=False)]
 
     def compared(self, folder: Folder) -> dict[str, Any]:
-        """Energies, cells, densities; and the energy of each isomer's dimer by itself."""
-        return {
-            name: {
-                "held": crystal.measures(folder.atoms(f"held-{name}")[0]),
-                "free": crystal.measures(folder.atoms(f"free-{name}")[0]),
-            }
-            for name in self.candidates
-        }
+        """Energies, densities, bonds in the published cell."""
+        return {name: crystal.measures(folder.atoms(f"held-{name}")[0]) for name in self.candidates}
 
-    def best(self, folder: Folder, isomer: str = "") -> Atoms:
-        """The crystal of the least energy in the published cell, of all or of an isomer.
-
-        With the cell that the model gives it, unless iron has lost its oxygen there.
-        """
+    def chosen(self, folder: Folder, isomer: str = "") -> str:
+        """The name of the candidate of the least energy, of all or of an isomer."""
         found = folder.record("candidates")
         names = [name for name in found if name.startswith(isomer)]
-        name = min(names, key=lambda name: found[name]["held"]["energy_per_dimer"])
-        kind = "free" if found[name]["free"]["bound"] else "held"
-        return folder.atoms(f"{kind}-{name}")[0]
+        return min(names, key=lambda name: found[name]["energy_per_dimer"])
 
-    def stiff(self, isomer: str, model: str, folder: Folder) -> dict[str, Any]:
-        """Elastic constants by one model, its own minimum being found first."""
-        if self.quick:
-            return {"skipped": _NO_MINIMUM}
-        place = folder.path / f"elastic-{isomer}-{Path(model).stem}"
-        universal = ladera.load(model, dispersion="pbe")
-        atoms = crystal.relaxed(
-            self.best(folder, isomer), universal, place, cell=True, fmax=0.002, steps=1500
-        )
-        if not crystal.measures(atoms)["bound"]:
-            return {"skipped": "iron loses its oxygen where the cell is free"}
-        atoms.calc = universal.calculator()
-        found = ladera.elasticity(atoms)
-        figure: Figure = found.plot()
-        figure.savefig(place / "young.png", dpi=200)
-        return {
-            "stiffness": found.stiffness.tolist(),
-            "eigenvalues": found.eigenvalues.tolist(),
-            "bulk_modulus": found.bulk_modulus.tolist(),
-            "shear_modulus": found.shear_modulus.tolist(),
-            "error": found.strain_error,
-            "stable": found.stable,
-            "cell": atoms.cell.cellpar().tolist(),
-        }
+    def free(self, isomer: str, model: str, folder: Folder) -> list[Atoms]:
+        """The best of an isomer, relaxed with its cell."""
+        start = folder.atoms(f"held-{self.chosen(folder, isomer)}")[0]
+        teller = self.speaking(folder, model)
+        name = _free(isomer, model)
+        return [self.relaxed(start, teller, folder, name, fmax=0.005, cell=True)]
 
-    # --- potentials ----------------------------------------------------------------------------
+    def best(self, folder: Folder, isomer: str = "") -> Atoms:
+        """The best crystal with the cell that the first universal model gives it.
 
-    def model(self, folder: Folder) -> Potential:
-        """Who relaxes: the first universal model with D3, in the quick form the small one."""
-        if self.quick:
-            return self.own(folder)
-        return ladera.load(self.models[0], dispersion="pbe")
+        In the published cell, where iron has lost its oxygen in the free one.
+        """
+        name = self.chosen(folder, isomer)
+        free = folder.atoms(_free(self.isomer_of(name), self.models[0]))[0]
+        if crystal.iron_oxygen(free) < crystal.LONGEST_BOND:
+            return free
+        return folder.atoms(f"held-{name}")[0]
 
-    def own(self, folder: Folder) -> Potential:
-        return ladera.load(folder.path / folder.record("own")["model"])
+    def isomer_of(self, name: str) -> str:
+        """Of a candidate."""
+        return name if self.cif else name[0]
+
+    def relaxed(
+        self, start: Atoms, model: Potential, folder: Folder, name: str, *, fmax: float, cell: bool
+    ) -> Atoms:
+        steps = self.settings.steps
+        return crystal.relaxed(start, model, folder.path / name, cell=cell, fmax=fmax, steps=steps)
+
+    # --- potentials to make ---------------------------------------------------------------------
 
     def monomers(self, folder: Folder) -> list[Atoms]:
         """Labels of the half dimer, shaken."""
-        number = 6 if self.quick else 40
-        frames = potential.shaken(crystal.monomer(molecule.dimer()), number)
-        return potential.labelled(frames, folder.path / "labels" / "monomer.extxyz")
+        frames = potential.shaken(crystal.monomer(molecule.dimer()), self.settings.monomers)
+        file = folder.path / "labels" / "monomers.extxyz"
+        return potential.labelled(frames, file, self.engine(folder, 1))
 
-    def taught(self, folder: Folder) -> dict[str, Any]:
-        file = folder.path / f"{_SEED}.extxyz"
-        return potential.trained(file, folder.path / "own", potential.SMALL, epochs=2)
+    def pairs(self, folder: Folder) -> list[Atoms]:
+        """Labels of two acids, shaken: dipoles of hydrogen bonds, which no dimer alone has."""
+        frames = potential.shaken(crystal.acid_pair(molecule.dimer()), self.settings.pairs)
+        file = folder.path / "labels" / "pairs.extxyz"
+        return potential.labelled(frames, file, self.engine(folder, 0))
 
     def learned(self, folder: Folder) -> dict[str, Any]:
         """By the active loop on dimers and crystals of both isomers."""
         crystals = [self.best(folder, isomer) for isomer in self.isomers]
         dimers = [crystal.alone(atoms) for atoms in crystals] if self.cif is None else []
-        begin = folder.path / f"{_SEED}.extxyz"
-        return potential.learned(dimers + crystals, begin, self.models[0], folder.path / "own")
+        begin = [folder.path / "labels" / f"{name}.extxyz" for name in ("monomers", "pairs")]
+        engine = self.engine(folder, 2)
+        walker = engine if self.quick else self.models[0]
+        place = folder.path / OWN
+        return potential.learned(dimers + crystals, begin, walker, engine, self.settings, place)
 
     def unseen(self, folder: Folder) -> list[Atoms]:
         """Labelled frames of the best crystal at 300 K, moved by the universal model."""
         frames = potential.walked(
-            self.best(folder), self.model(folder), folder.path / "walk", number=20, kelvin=300.0
+            self.best(folder),
+            self.universal(folder),
+            folder.path / "walk",
+            number=self.settings.unseen,
+            kelvin=dynamics.KELVIN,
+            every=5 if self.quick else 50,
         )
-        return potential.labelled(frames, folder.path / "labels" / "unseen.extxyz")
+        file = folder.path / "labels" / "unseen.extxyz"
+        return potential.labelled(frames, file, self.engine(folder, 2))
+
+    def base(self, folder: Folder) -> str:
+        """What is fine-tuned: the universal model; of the quick form the first one of the loop."""
+        if self.quick:
+            return str(folder.path / OWN / "round_1" / "model" / "model.ladera")
+        return self.models[0]
 
     def tuned(self, folder: Folder) -> dict[str, Any]:
-        files = sorted((folder.path / "own").glob("round_*/train.extxyz"))
-        replay = folder.path / f"free-{self.candidates[0]}.extxyz"
-        return potential.tuned(self.models[0], files, replay, folder.path / "tuned")
+        files = sorted((folder.path / OWN).glob("round_*/train.extxyz"))
+        replay = folder.path / f"held-{self.candidates[0]}.extxyz"
+        epochs, place = self.settings.tuning, folder.path / "tuned"
+        return potential.tuned(self.base(folder), files, replay, epochs, place)
 
     def judged(self, folder: Folder) -> dict[str, Any]:
-        """Both potentials on what neither has seen."""
+        """Potentials on what none has seen."""
         frames = folder.atoms("unseen")
         tuned = ladera.load(folder.path / folder.record("tuned")["model"])
         return {
             "own": potential.errors(self.own(folder), frames),
             "tuned": potential.errors(tuned, frames),
-            "universal": potential.errors(ladera.load(self.models[0]), frames),
+            "universal": potential.errors(ladera.load(self.base(folder)), frames),
         }
 
-    # --- what they say -------------------------------------------------------------------------
+    # --- what they say --------------------------------------------------------------------------
 
-    def vibrating(self, folder: Folder) -> dict[str, Any]:
-        """The dimer's own infrared spectrum, beside the marks."""
-        if self.quick:
-            return {"skipped": _NO_MINIMUM}
-        return spectra.infrared(molecule.dimer(), self.own(folder), folder.path / "infrared")
+    def stiff(self, isomer: str, model: str, folder: Folder) -> dict[str, Any]:
+        place = folder.path / _elastic(isomer, model)
+        relaxed = folder.atoms(_free(isomer, model))[0]
+        return stiffness.constants(relaxed, self.speaking(folder, model), place)
+
+    def elastic_figure(self, folder: Folder) -> Figure:
+        names = [_elastic(isomer, model) for isomer, model in self.crystals]
+        found = {name: result.load(folder.path / name) for name in names
+                 if "skipped" not in folder.record(name)}  # fmt: skip
+        return figures.elastic(
+            {name.removeprefix("elastic-"): each for name, each in found.items()}
+        )
+
+    def biases(self, folder: Folder) -> dict[str, Any]:
+        """Of the levels of theory, by small molecules in the gas."""
+        engine = ladera.load("tblite.ase:TBLite", options=_GFN1)
+        levels = {"GFN1-xTB": engine}
+        if not self.quick:
+            levels[Path(self.models[0]).stem] = ladera.load(self.models[0])
+        return {
+            name: spectra.bias(model, folder.path / "bias" / name, engine)
+            for name, model in levels.items()
+        }
+
+    def dimer_light(self, folder: Folder) -> dict[str, Any]:
+        """Of the dimer by itself, by the crystal's own potential."""
+        start = crystal.alone(self.best(folder)) if self.cif is None else molecule.dimer()
+        speaking, name = self.speaking(folder), "infrared-dimer"
+        atoms = self.relaxed(start, speaking, folder, name, fmax=0.005, cell=False)
+        return spectra.infrared(atoms, speaking, speaking, folder.path / name)
+
+    def crystal_light(self, folder: Folder) -> dict[str, Any]:
+        """Of the crystal, by its own potential, in the cell that this gives it."""
+        speaking, atoms = self.speaking(folder), self.best_by(folder, OWN)
+        return spectra.infrared(atoms, speaking, speaking, folder.path / "infrared-crystal")
+
+    def universal_light(self, folder: Folder) -> dict[str, Any]:
+        """The same: modes of the universal model, dipoles of the crystal's own potential."""
+        atoms = self.best_by(folder, self.models[0])
+        model, dipoles = self.universal(folder), self.speaking(folder)
+        return spectra.infrared(atoms, model, dipoles, folder.path / "infrared-universal")
+
+    def best_by(self, folder: Folder, model: str) -> Atoms:
+        """The best isomer in the cell that a model gives it."""
+        isomer = self.isomer_of(self.chosen(folder))
+        return folder.atoms(_free(isomer, model))[0]
 
     def timed(self, folder: Folder) -> dict[str, list[Any]]:
         """Seconds of a step, from one cell to ten thousand atoms."""
-        atoms = self.best(folder)
-        repeats = step_times.REPEATS[:2] if self.quick else step_times.REPEATS
-        found = {"Ladera, MACE": step_times.of_model(atoms, self.own(folder), repeats)}
+        atoms, sizes = self.best(folder), self.settings.repeats
+        found = {"Ladera, own MACE": step_times.of_model(atoms, self.own(folder), sizes)}
         if self.quick:
             return found
-        universal = ladera.load(self.models[0])
-        found[f"Ladera, {Path(self.models[0]).stem}"] = step_times.of_model(
-            atoms, universal, repeats
-        )
-        found["GFN1-xTB"] = step_times.of_xtb(atoms, repeats)
+        universal = step_times.of_model(atoms, ladera.load(self.models[0]), sizes)
+        found[f"Ladera, {Path(self.models[0]).stem}"] = universal
+        found["GFN1-xTB"] = step_times.of_xtb(atoms, sizes, self.settings.patience)
         found["PBE/def2-SVP, half a dimer"] = step_times.of_pyscf(crystal.monomer(molecule.dimer()))
         return found
 
     def moved(self, folder: Folder) -> dict[str, Any]:
-        """100 ps of two cells (296 atoms) at 300 K and no pressure."""
-        place = folder.path / "dynamics"
-        ladera.run_md(
-            self.best(folder).repeat((1, 1, 2)),
-            self.own(folder),
-            folder=place,
-            resume=(place / "restart.npz").exists(),
-            ensemble="npt",
-            temperature=300.0,
-            timestep=0.5,
-            steps=4 if self.quick else 200_000,
-            stop_grade=0.0 if self.quick else 10.0,  # the quick form's potential is always lost
-            log_interval=2 if self.quick else 200,
-            trajectory_interval=2 if self.quick else 200,
-        )
-        frames = ase.io.read(place / "trajectory.traj", index=":")
-        late = frames[len(frames) // 5 :]
-        mass = late[0].get_masses().sum()
-        densities = [mass / atoms.cell.volume * crystal.GRAMS_PER_CM3 for atoms in late]
-        return {"frames": len(late), "density": float(np.mean(densities)),
-                "density_deviation": float(np.std(densities))}  # fmt: skip
+        """Two cells at 300 K and no pressure."""
+        start = self.best_by(folder, OWN).repeat((1, 1, 2))
+        model, place = self.speaking(folder), folder.path / _DENSITY
+        return dynamics.density(start, model, self.settings, place)
+
+    def moved_on(self, folder: Folder) -> dict[str, Any]:
+        last = ase.io.read(folder.path / _DENSITY / "final.extxyz")
+        model, place = self.speaking(folder), folder.path / "spectrum"
+        return dynamics.spectrum(last, model, model, self.settings, place)
+
+    def infrared_figure(self, folder: Folder) -> Figure:
+        shown = {
+            "dimer, own potential": "infrared-dimer",
+            "crystal, own potential": "infrared-crystal",
+            "crystal, universal model with dipoles of the own one": "infrared-universal",
+            "crystal, 300 K, own potential": "spectrum",
+        }
+        places = {name: value[0] for name, value in spectra.MARKS.items()}
+        found = {title: result.load(folder.path / name) for title, name in shown.items()}
+        return figures.infrared(found, places)
+
+
+def _free(isomer: str, model: str) -> str:
+    return f"free-{isomer}-{Path(model).stem}"
+
+
+def _elastic(isomer: str, model: str) -> str:
+    return f"elastic-{isomer}-{Path(model).stem}"
 
 
 def main() -> None:
@@ -264,9 +389,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("hematin"), help="folder of the study")
     parser.add_argument("--quick", action="store_true", help="small; its numbers mean nothing")
     parser.add_argument("--cif", type=Path, help="measured coordinates in the place of the search")
-    parser.add_argument("--models", nargs="+", default=["nequix-mp-1", "sevennet-0"],
+    parser.add_argument("--models", nargs="+", default=["nequix-mp-1"],
                         help="universal models that know iron: names or files")  # fmt: skip
     parser.add_argument("--until", help="stop after this piece")
+    words = "say what each piece will take, by timed samples, and end"
+    parser.add_argument("--estimate", action="store_true", help=words)
     given = parser.parse_args()
     study = Study(tuple(given.models), given.quick, given.cif)
     pieces = list(study.pieces())
@@ -276,7 +403,12 @@ def main() -> None:
             parser.error(f"--until {given.until} is no piece; there are {', '.join(names)}")
         pieces = pieces[: names.index(given.until) + 1]
     given.output.mkdir(parents=True, exist_ok=True)
-    Folder(given.output).run(pieces)
+    folder = Folder(given.output)
+    if given.estimate:
+        folder.run(pieces[:1])
+        print("\n".join(folder.estimate(pieces)))
+        return
+    folder.run(pieces)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,80 @@
+"""The quick form of the study of beta-hematin: from nothing to its report, whatever kills it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "beta_hematin"
+sys.path.insert(0, str(EXAMPLE))
+
+import report  # noqa: E402
+from study import Study  # noqa: E402
+
+pytest.importorskip("tblite", reason="tblite is not installed, which labels two acids")
+BEFORE = ("labels/monomers.extxyz", "labels/pairs.extxyz")
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    """The study at work, with its processes in a group of their own."""
+    command = [sys.executable, str(EXAMPLE / "study.py"), "--quick", "--output", str(folder)]
+    with (folder.parent / f"{folder.name}.log").open("a") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, text=True)
+
+
+def killed_when(folder: Path, reached: Callable[[], bool]) -> None:
+    """Start the study and end it, with all that it has started, without a warning."""
+    process = started(folder)
+    while not reached() and process.poll() is None:
+        time.sleep(0.02)
+    assert process.poll() is None, "it was faster"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def finished(folder: Path) -> str:
+    """The report of the study that has gone on to its end, without what a machine's clock says."""
+    process = started(folder)
+    assert process.wait() == 0, (folder.parent / f"{folder.name}.log").read_text()[-3000:]
+    parts = (folder / "report.md").read_text(encoding="utf-8").split("\n\n## ")
+    varying = tuple(title.removeprefix("## ") for title in report.VARYING)
+    return "\n\n## ".join(part for part in parts if not part.startswith(varying))
+
+
+def begun(whole: Path, folder: Path, first: str) -> None:
+    """A copy of a finished study as it was before a piece was begun."""
+    files = [piece.file for piece in Study(("nequix-mp-1",), quick=True, cif=None).pieces()]
+    folder.mkdir()
+    for file in files[: files.index(first)]:
+        shutil.copy2(whole / file, folder / file)
+    for name in BEFORE:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(whole / name, folder / name)
+
+
+def test_the_quick_form_whatever_kills_it(tmp_path: Path) -> None:
+    """Killed in a relaxation, in the active loop, and in dynamics, it comes to the same report."""
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    whole.mkdir()
+    killed_when(whole, lambda: any(whole.glob("free-*/leg-00")))
+    text = finished(whole)
+    assert "mean nothing" in text
+    for title in ("In the published cell", "Errors on frames", "Infrared marks", "Elastic"):
+        assert f"## {title}" in text
+    assert "skipped" not in text
+    for picture in ("structure", "errors", "elastic", "infrared", "times"):
+        assert f"]({picture}.png)" in (whole / "report.md").read_text(encoding="utf-8")
+        assert (whole / f"{picture}.png").stat().st_size > 10_000
+    begun(whole, half, "own.json")
+    killed_when(half, lambda: any((half / "own").glob("round_*/model/log.csv")))
+    killed_when(half, lambda: (half / "density" / "restart.npz").exists())
+    assert finished(half) == text
