@@ -14,10 +14,10 @@ from ase.io import read, write
 import ladera
 from label_engines import Here
 from ladera import cli
-from ladera.errors import ConfigError, PropertyError
+from ladera.errors import ConfigError, PropertyError, TooLargeError
 from ladera.modelfile import save
 from ladera.models.lennard_jones import LennardJonesConfig
-from ladera.properties.agreement import agreement
+from ladera.properties.agreement import Agreement, agreement
 from ladera.properties.result import load
 from training_runs import CUTOFF, EPSILON, SIGMA
 
@@ -27,7 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Extrapolation")
 SHORT = (
     "begin.number=6",
     "begin.frames=6",
-    "explore.time=0.2",
+    "begin.time=0.1",
+    "explore.time=0.1",
     "explore.timestep=4",
     "explore.interval=20",
     "explore.walkers=1",
@@ -49,14 +50,7 @@ def lennard_jones(epsilon: float = EPSILON) -> ladera.Potential:
     )
 
 
-@pytest.fixture(scope="module")
-def distilled(tmp_path_factory: pytest.TempPathFactory) -> ladera.Distilled:
-    folder = tmp_path_factory.mktemp("distilled")
-    return distill(folder)
-
-
 def distill(folder: Path) -> ladera.Distilled:
-    save(lennard_jones(), folder / "teacher.ladera")
     return ladera.distill(
         folder / "teacher.ladera",
         bulk("Ar", a=5.25, cubic=True),
@@ -67,8 +61,58 @@ def distill(folder: Path) -> ladera.Distilled:
     )
 
 
-def test_a_student_does_what_its_teacher_does(distilled: ladera.Distilled) -> None:
+def command(folder: Path, answer: Path) -> int:
+    """The same on the command line; its exit code."""
+    changes = [word for change in SHORT for word in ("--set", change)]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(
+            [
+                *("distill", str(folder / "teacher.ladera"), str(folder / "argon.xyz")),
+                *("--temperatures", "20", "40", "--output", str(folder / "out"), *changes),
+                *("--json", str(answer)),
+            ]
+        )
+    return int(ended.value.code or 0)
+
+
+def test_a_student_is_made_and_kept_and_does_what_its_teacher_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One loop: first its comparison fails, then the same command makes what is missing."""
+    save(lennard_jones(), tmp_path / "teacher.ladera")
+    write(tmp_path / "argon.xyz", bulk("Ar", a=5.25, cubic=True), format="extxyz")
+    with monkeypatch.context() as restless:
+        restless.setattr("ladera.properties.agreement._LIMITS", (1e-12, 1))
+        unrest = distill(tmp_path).agreement
+        assert "teacher.ladera does not relax the structure to 1e-12" in unrest.not_compared
+        assert unrest.speedup > 0
+        before = times_of(tmp_path / "out")
+        restless.setattr("ladera.cli.active.report", lambda *_: [])  # once is enough
+        assert command(tmp_path, tmp_path / "unrest.json") == 1
+    said = capsys.readouterr()
+    assert "The student is" in said.out
+    assert "Error: The student is done, but not all of the comparison. Neither" in said.err
+    answer = json.loads((tmp_path / "unrest.json").read_text())
+    assert answer["files"][0].endswith("model.ladera")
+    assert answer["agreement"]["fields"]["distance"]["value"] is None
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "does not relax the structure to 1e-12" in page
+
+    monkeypatch.setattr("ladera.cli.active.report", lambda *_: [])
+    assert command(tmp_path, tmp_path / "answer.json") == 0
+    said = capsys.readouterr()
+    assert "times faster than its teacher and" in said.out
+    assert "from it in forces (mean absolute, on 4 structures that it has not seen)" in said.out
+    assert before == times_of(tmp_path / "out")  # the loop computed nothing again
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Teacher and student" in page
+    assert "does not relax the structure" not in page
+    distilled = distill(tmp_path)
     found = distilled.agreement
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    compared = answer["agreement"]["fields"]["microseconds"]["value"]
+    assert compared == pytest.approx(found.microseconds.tolist())
+    assert len(answer["rounds"]) == 2
     assert found.deviation < 0.1 * found.teacher_frequencies.max()
     assert found.volumes[1] == pytest.approx(found.volumes[0], rel=0.02)
     assert found.atoms == 32  # the cell was repeated, so that atoms can move
@@ -76,15 +120,31 @@ def test_a_student_does_what_its_teacher_does(distilled: ladera.Distilled) -> No
     assert judged is not None
     assert judged.forces is not None
     assert judged.forces < 0.005
-    again = load(distilled.run.folder / "agreement")
-    assert again.deviation == found.deviation
 
 
-def test_the_same_call_computes_nothing_again(distilled: ladera.Distilled) -> None:
-    folder = distilled.run.folder
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("round_*/*.extxyz")}
-    assert distill(folder.parent).run.rounds == distilled.run.rounds
-    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("round_*/*.extxyz")}
+def times_of(folder: Path) -> dict[Path, int]:
+    """When the labels of a loop were written."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("round_*/*.extxyz")}
+
+
+def test_what_memory_is_too_short_for_is_told_and_the_rest_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: object) -> None:
+        raise TooLargeError("The Hessian of 4 atoms needs 9 TB.")
+
+    monkeypatch.setattr("ladera.properties.displacements.require_memory", too_large)
+    atoms = bulk("Ar", a=5.25, cubic=True)
+    found = agreement(atoms, lennard_jones(), lennard_jones(), names=("one", "other"))
+    assert found.not_compared == "Modes were not compared: The Hessian of 4 atoms needs 9 TB."
+    assert found.volumes[0] == found.volumes[1]
+    assert np.isnan(found.deviation)
+    found.save(tmp_path)
+    again = load(tmp_path)
+    assert isinstance(again, Agreement)
+    assert (again.not_compared, len(again.student_frequencies)) == (found.not_compared, 0)
+    assert "not compared" in str(again.table().rows)
+    assert found.not_compared in again.table().foot
 
 
 def test_a_model_agrees_with_itself() -> None:
@@ -148,28 +208,3 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         ladera.distill("teacher.ladera", molecule("H2O"), tmp_path, student="mtpp")
     with pytest.raises(ConfigError, match=r"'explore\.tme' is no key .* 'time'"):
         ladera.distill("x.ladera", molecule("H2O"), tmp_path, changes=["explore.tme=1"])
-
-
-def test_the_command(distilled: ladera.Distilled, capsys: pytest.CaptureFixture[str]) -> None:
-    """In the folder of one that is done, where nothing is computed again."""
-    folder = distilled.run.folder
-    teacher, structure = folder.parent / "teacher.ladera", folder.parent / "argon.xyz"
-    write(structure, bulk("Ar", a=5.25, cubic=True), format="extxyz")
-    changes = [word for change in SHORT for word in ("--set", change)]
-    with pytest.raises(SystemExit) as ended:
-        cli.main(
-            [
-                *("distill", str(teacher), str(structure)),
-                *("--temperatures", "20", "40", "--output", str(folder), *changes),
-                *("--json", str(folder.parent / "answer.json")),
-            ]
-        )
-    said = capsys.readouterr().out
-    assert ended.value.code == 0, said
-    assert "times faster than its teacher and" in said
-    assert "meV/Å from it in forces (mean absolute, on 4 structures that it has not seen)" in said
-    found = json.loads((folder.parent / "answer.json").read_text())
-    said_of_both = found["agreement"]["fields"]["microseconds"]["value"]
-    assert said_of_both == pytest.approx(distilled.agreement.microseconds.tolist())
-    assert len(found["rounds"]) == 2
-    assert "Teacher and student" in (folder / "report.html").read_text()

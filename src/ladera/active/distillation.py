@@ -17,7 +17,7 @@ from ladera.active.config import ActiveConfig
 from ladera.active.folder import Round
 from ladera.active.loop import ActiveRun, learn
 from ladera.arguments import checked
-from ladera.errors import ConfigError, DataError, PropertyError, did_you_mean
+from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.executors import ExecutorLike
 from ladera.files import atomic_path
 from ladera.loading import load
@@ -109,8 +109,10 @@ def distill(
     compared on the structure (:func:`ladera.properties.agreement.agreement`). Atoms move in a cell
     that is repeated until it is 9 Angstrom high.
 
-    The same call goes on where it was interrupted. Raises what these functions raise; PropertyError
-    at once for a structure on which models cannot be compared.
+    The same call goes on where it was interrupted. What could not be compared, such as the modes of
+    a structure that the teacher does not relax, stands in ``agreement.not_compared``; the same call
+    tries it again. Raises what these functions raise; PropertyError at once for a structure on
+    which models cannot be compared at all.
     """
     atoms, folder = as_atoms(structure), Path(output)
     require_comparable(atoms)
@@ -127,14 +129,10 @@ def distill(
         found = load_result(results)
         if not isinstance(found, Agreement):
             raise DataError(f"{results} holds a result of another kind; move it away.")
-        return Distilled(run, found)
+        if not found.not_compared:
+            return Distilled(run, found)
     names = Path(name).name, f"{student} student"
-    try:
-        found = agreement(as_atoms(place), load(name), load(run.model), names=names)
-    except PropertyError as error:
-        raise PropertyError(
-            f"The student is done, {run.model}, but cannot be compared with its teacher: {error}"
-        ) from error
+    found = agreement(as_atoms(place), load(name), load(run.model), names=names)
     found.save(results)
     return Distilled(run, found)
 

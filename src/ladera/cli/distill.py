@@ -51,13 +51,15 @@ def distill(
     An active learning with the teacher as engine: dynamics from the structure, labels by the
     teacher, a student that is trained and judged on what it has never seen. Then both are compared:
     relaxed structure, normal modes, time for an atom. The student is model.ladera in the output;
-    report.html shows all. The same command goes on where it was interrupted.
+    report.html shows all. The same command goes on where it was interrupted. Where the teacher or
+    the student does not come to rest, the student is there, and the exit code is 1.
 
         ladera distill mace-mp-small nacl.cif --student mtp --temperatures 300 600
     """
     from ladera.active.distillation import AGREEMENT
     from ladera.active.distillation import distill as make
     from ladera.cli.properties import show
+    from ladera.errors import PropertyError
     from ladera.simulation.structures import read_structure
 
     done = make(
@@ -78,6 +80,10 @@ def distill(
         f"The student is {done.run.model}, {done.agreement.speedup:.3g} times faster than its "
         f"teacher{_apart(done.run.rounds[-1])}."
     )
+    if done.agreement.not_compared:
+        raise PropertyError(
+            f"The student is done, but not all of the comparison. {done.agreement.not_compared}"
+        )
     return 0
 
 

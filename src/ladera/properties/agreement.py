@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ladera.arrays import Floats
-from ladera.errors import PropertyError
+from ladera.errors import LaderaError, PropertyError
 from ladera.plotting import INK, PALETTE, axes, style
 from ladera.potential import Potential
 from ladera.properties.displacements import derivatives
@@ -21,7 +21,7 @@ from ladera.properties.normal_modes import WAVENUMBER
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.simulation.relaxation import relax
-from ladera.tables import Cell, Column, Table
+from ladera.tables import Cell, Column, Number, Table
 from ladera.threads import torch_threads
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ class Agreement(Result):
     rotations, of a molecule), negative where imaginary; of a crystal of its cell as it is given, so
     that a supercell shows phonons all over the Brillouin zone. The first of two numbers is the
     teacher's, the second the student's.
+
+    Where a model does not come to rest, or modes do not fit into memory, ``not_compared`` says what
+    is missing and why: frequencies are none then, and numbers NaN.
     """
 
     kind: ClassVar[str] = "agreement"
@@ -55,10 +58,13 @@ class Agreement(Result):
     distance: float = quantity("Angstrom")  # root mean square of what atoms are apart, relaxed
     microseconds: Floats = quantity("us/atom")  # (2,), energy and forces, one thread
     atoms: int = quantity()  # of the structure that was timed
+    not_compared: str = ""  # a sentence
 
     @property
     def deviation(self) -> float:
         """Root mean square of the differences between frequencies, cm^-1."""
+        if not len(self.teacher_frequencies):
+            return math.nan
         return float(np.sqrt(np.mean((self.student_frequencies - self.teacher_frequencies) ** 2)))
 
     @property
@@ -69,25 +75,25 @@ class Agreement(Result):
     def table(self) -> Table:
         """What each of them makes of the structure."""
         pairs = [
-            ("lowest frequency (cm^-1)", *(f.min() for f in self._frequencies)),
-            ("highest frequency (cm^-1)", *(f.max() for f in self._frequencies)),
+            ("lowest frequency (cm^-1)", *(f.min(initial=math.inf) for f in self._frequencies)),
+            ("highest frequency (cm^-1)", *(f.max(initial=-math.inf) for f in self._frequencies)),
             ("time for an atom (us)", *self.microseconds),
         ]
         if np.isfinite(self.volumes).all():
             pairs.insert(0, ("volume (Angstrom^3/atom)", *self.volumes))
-        rows: list[tuple[Cell, ...]] = [(name, float(a), float(b)) for name, a, b in pairs]
+        rows: list[tuple[Cell, ...]] = [(name, _number(a), _number(b)) for name, a, b in pairs]
         columns = (
             Column("quantity"),
             Column("teacher", pattern=".5g"),
             Column("student", pattern=".5g"),
         )
-        return Table(columns, tuple(rows))
+        return Table(columns, tuple(rows), notes=(self.not_compared,) * bool(self.not_compared))
 
     def tables(self) -> tuple[Table, ...]:
         """That, and how far they are from each other."""
         apart = Table.of_one(
-            (Column("modes, RMS difference", "cm^-1", pattern=".3g"), self.deviation),
-            (Column("atoms apart, RMS", "Angstrom", pattern=".2g"), self.distance),
+            (Column("modes, RMS difference", "cm^-1", pattern=".3g"), _number(self.deviation)),
+            (Column("atoms apart, RMS", "Angstrom", pattern=".2g"), _number(self.distance)),
             (Column("times faster", pattern=".3g"), self.speedup),
             name="difference",
         )
@@ -102,19 +108,26 @@ class Agreement(Result):
         with style():
             figure, panel = axes(ax=ax)
             both = np.concatenate(self._frequencies)
-            ends = [both.min(), both.max()]
-            panel.plot(ends, ends, "-", color=INK, lw=0.8)
-            panel.plot(*self._frequencies, "o", color=PALETTE[0], ms=3.5)
+            if len(both):
+                ends = [both.min(), both.max()]
+                panel.plot(ends, ends, "-", color=INK, lw=0.8)
+                panel.plot(*self._frequencies, "o", color=PALETTE[0], ms=3.5)
+            else:
+                panel.text(0.5, 0.5, "not compared", ha="center", transform=panel.transAxes)
+                panel.set(xticks=[], yticks=[])
             panel.set_xlabel(f"{self.teacher} (cm$^{{-1}}$)")
             panel.set_ylabel(f"{self.student} (cm$^{{-1}}$)")
         return figure
 
 
-class _Found(NamedTuple):
-    """What one model makes of the structure."""
+class _AtRest(NamedTuple):
+    """What two models make of a structure when they are at rest; fields as in the result."""
 
-    atoms: Atoms
-    frequencies: Floats
+    teacher_frequencies: Floats = np.empty(0)
+    student_frequencies: Floats = np.empty(0)
+    volumes: Floats = np.full(2, math.nan)
+    distance: float = math.nan
+    not_compared: str = ""
 
 
 @recorded
@@ -124,26 +137,38 @@ def agreement(
     """Compare two models on a molecule, a slab or a crystal; ``names`` are theirs.
 
     Each relaxes it, of a crystal with its cell, to forces below 5e-4 eV/Angstrom, and is timed on
-    one thread with the structure as it is given. Modes are compared in ascending order.
+    one thread with the structure as it is given. Modes are compared in ascending order. What
+    cannot be compared, since a relaxation does not end or memory is short, is told in
+    ``not_compared``, and the rest is there.
 
-    Raises PropertyError for what :func:`require_comparable` refuses, and where a relaxation does
-    not end.
+    Raises PropertyError for what :func:`require_comparable` refuses.
     """
     require_comparable(atoms)
-    found = [_of(atoms, model, name) for model, name in zip((teacher, student), names, strict=True)]
+    models = (teacher, student)
     return Agreement(
         teacher=names[0],
         student=names[1],
         formula=str(atoms.symbols),
-        teacher_frequencies=found[0].frequencies,
-        student_frequencies=found[1].frequencies,
-        volumes=np.array(
-            [each.atoms.get_volume() / len(atoms) if _fills(atoms) else math.nan for each in found]
-        ),
-        distance=_distance(found[0].atoms, found[1].atoms),
-        microseconds=np.array([_speed(atoms, model) for model in (teacher, student)]),
+        microseconds=np.array([_speed(atoms, model) for model in models]),
         atoms=len(atoms),
+        **_at_rest(atoms, models, names)._asdict(),
     )
+
+
+def _at_rest(atoms: Atoms, models: tuple[Potential, ...], names: tuple[str, str]) -> _AtRest:
+    """Both structures, and the modes of both."""
+    pairs = list(zip(models, names, strict=True))
+    try:
+        rest = [_relaxed(atoms, model, name) for model, name in pairs]
+    except LaderaError as error:
+        return _AtRest(not_compared=f"Neither structures at rest nor modes were compared: {error}")
+    volumes = [each.get_volume() / len(atoms) if _fills(atoms) else math.nan for each in rest]
+    structures = _AtRest(volumes=np.array(volumes), distance=_distance(*rest))
+    try:
+        modes = [_frequencies(each, model) for each, model in zip(rest, models, strict=True)]
+    except LaderaError as error:
+        return structures._replace(not_compared=f"Modes were not compared: {error}")
+    return structures._replace(teacher_frequencies=modes[0], student_frequencies=modes[1])
 
 
 def require_comparable(atoms: Atoms) -> None:
@@ -161,15 +186,18 @@ def _fills(atoms: Atoms) -> bool:
     return bool(atoms.pbc.all())
 
 
-def _of(atoms: Atoms, model: Potential, name: str) -> _Found:
+def _relaxed(atoms: Atoms, model: Potential, name: str) -> Atoms:
     fmax, steps = _LIMITS
-    relaxed = relax(atoms, model, fmax=fmax, steps=steps, cell=_fills(atoms))
+    try:
+        relaxed = relax(atoms, model, fmax=fmax, steps=steps, cell=_fills(atoms))
+    except LaderaError as error:
+        raise PropertyError(f"{name} does not relax the structure. {error}") from error
     if not relaxed.converged:
         raise PropertyError(
-            f"{name} does not relax the structure to {fmax:g} eV/Angstrom in {steps} steps; give "
-            "one nearer to rest."
+            f"{name} does not relax the structure to {fmax:g} eV/Angstrom in {steps} steps "
+            f"({relaxed.last.max_force_ev_per_angstrom:.2g} are left); give one nearer to rest."
         )
-    return _Found(relaxed.atoms, _frequencies(relaxed.atoms, model))
+    return relaxed.atoms
 
 
 def _frequencies(atoms: Atoms, model: Potential) -> Floats:
@@ -190,6 +218,11 @@ def _frequencies(atoms: Atoms, model: Potential) -> Floats:
     kept = eigenvalues[inner]
     found: Floats = np.sign(kept) * np.sqrt(np.abs(kept)) * WAVENUMBER
     return found
+
+
+def _number(value: float) -> Number:
+    """A cell of a table."""
+    return Number(float(value), instead="not compared")
 
 
 def _is_linear(atoms: Atoms) -> bool:
