@@ -13,14 +13,14 @@ from ladera.data.dataset import Dataset
 from ladera.data.splits import Split
 from ladera.errors import ConfigError, DataError, did_you_mean
 from ladera.quantities import QUANTITIES, STRESS
-from ladera.training.config import (
+from ladera.training.config import TrainingConfig
+from ladera.training.data_config import (
     DataConfig,
     FileSplit,
     FirstSplit,
     GroupSplit,
     RandomSplit,
     StoredSplit,
-    TrainingConfig,
 )
 from ladera.training.finetune.start import FromBase
 from ladera.training.prepared import Prepared
