@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "beta_hematin"
 sys.path.insert(0, str(EXAMPLE))
 
+import plan  # noqa: E402
 import report  # noqa: E402
 from study import Study  # noqa: E402
 
@@ -50,9 +51,23 @@ def finished(folder: Path) -> str:
     return "\n\n## ".join(part for part in parts if not part.startswith(varying))
 
 
+def told(folder: Path) -> str:
+    """What the notebook prints of a finished study."""
+    script, notebook = ROOT / "scripts" / "run_notebook.py", EXAMPLE / "results.ipynb"
+    found = subprocess.run(
+        [sys.executable, "-W", "error", str(script), str(notebook)],
+        cwd=folder.parent,
+        env=os.environ | {"LADERA_STUDY": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
 def begun(whole: Path, folder: Path, first: str) -> None:
     """A copy of a finished study as it was before a piece was begun."""
-    files = [piece.file for piece in Study(("nequix-mp-1",), quick=True, cif=None).pieces()]
+    files = [piece.file for piece in plan.pieces(Study(("nequix-mp-1",), True, None))]
     folder.mkdir()
     for file in files[: files.index(first)]:
         shutil.copy2(whole / file, folder / file)
@@ -65,7 +80,7 @@ def test_the_quick_form_whatever_kills_it(tmp_path: Path) -> None:
     """Killed in a relaxation, in the active loop, and in dynamics, it comes to the same report."""
     whole, half = tmp_path / "whole", tmp_path / "half"
     whole.mkdir()
-    killed_when(whole, lambda: any(whole.glob("free-*/leg-00")))
+    killed_when(whole, lambda: any(whole.glob("held-*/leg-00")))
     text = finished(whole)
     assert "mean nothing" in text
     for title in ("In the published cell", "Errors on frames", "Infrared marks", "Elastic"):
@@ -74,6 +89,7 @@ def test_the_quick_form_whatever_kills_it(tmp_path: Path) -> None:
     for picture in ("structure", "errors", "elastic", "infrared", "times"):
         assert f"]({picture}.png)" in (whole / "report.md").read_text(encoding="utf-8")
         assert (whole / f"{picture}.png").stat().st_size > 10_000
+    assert "the quick form: no number means anything" in told(whole)
     begun(whole, half, "own.json")
     killed_when(half, lambda: any((half / "own").glob("round_*/model/log.csv")))
     killed_when(half, lambda: (half / "density" / "restart.npz").exists())

@@ -18,10 +18,10 @@ from ladera.errors import DataError, PropertyError
 from ladera.models.hdnnp.dipole import HDNNPDipole, HDNNPDipoleConfig
 from ladera.models.hdnnp_4g import HDNNP4G, HDNNP4GConfig
 from ladera.models.mace import MACE, MACEConfig
-from ladera.molecules import Molecules, NetworkError
+from ladera.molecules import Molecules, NetworkError, hydrogen_bonds
 from ladera.potential.moments import moments_of_molecules
 from ladera.properties import result
-from ladera.properties.dipoles import WholeDipoles, along, left_out
+from ladera.properties.dipoles import WholeDipoles, along, dipoles_of, left_out
 from ladera.properties.infrared import infrared
 from ladera.properties.marks import Marks, read_marks
 from ladera.properties.spectrum import spectrum
@@ -255,6 +255,27 @@ def test_what_is_left_out_is_no_more_than_is_said() -> None:
     missing = np.linalg.norm(whole.dipole - kept.dipole) / np.linalg.norm(kept.dipole)
     assert 0.1 < missing <= part < 2 * missing
     assert left_out(pair, None, whole, moves) == 0
+
+
+def test_hydrogen_bonds_that_molecules_by_themselves_leave_out_are_said() -> None:
+    """Across a face of the cell as well; none is told of where the molecules are apart."""
+    water = molecule("H2O")
+    along_bond = water.positions[1] - water.positions[0]
+    along_bond /= np.linalg.norm(along_bond)
+    other = water.copy()
+    other.rotate(180, "x")
+    for distance, shift in ((2.8, 0), (2.8, 4.5), (4.5, 0)):
+        other.positions += water.positions[0] + distance * along_bond - other.positions[0]
+        crystal = Atoms(water + other, cell=[12, 9, 9], pbc=True)
+        crystal.positions += [0, shift, 0]
+        crystal.wrap()
+        structure = Structure.from_atoms(crystal)
+        if distance > 4:
+            assert hydrogen_bonds(structure, Molecules.of(structure)) == 0
+            dipoles_of(crystal, mace(), True)  # warnings are errors here
+            continue
+        with pytest.warns(StructureWarning, match=r"hydrogen bonds? between.*too weak"):
+            dipoles_of(crystal, mace(), True)
 
 
 def test_commands_take_dipoles_from_elsewhere(tmp_path, monkeypatch, capsys) -> None:

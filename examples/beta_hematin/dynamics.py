@@ -44,7 +44,7 @@ def density(start: Atoms, model: Potential, settings: Settings, folder: Path) ->
         "picoseconds": settings.density_steps * settings.timestep / 1000,
         "atoms": len(start),
         "density": float(values.mean()),
-        "density_error": float(error_of_mean(values)),
+        "density_error": _number(error_of_mean(values)),
         "kelvin": float(late["temperature_k"].mean()),
         "largest_grade": float(grades[np.isfinite(grades)].max(initial=0.0)),
         "drift_mev_per_atom": 1e3 * float(np.ptp(late["conserved_energy_ev"])) / len(start),
@@ -80,9 +80,14 @@ def spectrum(
         "picoseconds": settings.spectrum_steps * settings.timestep / 1000,
         "kelvin": float(found.temperature),
         "marks": [
-            {"name": name, "measured": float(place), "computed": float(peak)}
+            {"name": name, "measured": float(place), "computed": _number(peak)}
             for name, place, peak in zip(
                 found.mark_labels, found.marks, found.mark_peaks, strict=True
             )
         ],
     }
+
+
+def _number(value: float) -> float | None:
+    """What JSON can hold: no number where a run was too short, or nothing is near a mark."""
+    return float(value) if np.isfinite(value) else None

@@ -114,7 +114,8 @@ def infrared(
             for low, high in marks.values():
                 panel.axvline((low + high) / 2, color=INK, lw=0.9, ls=":")
             panel.set(xlim=(_TO, _FROM), ylabel="km/mol cm", title=name)
-            panel.set_ylim(bottom=0)
+            room = 1.25 if number == 0 else 1.05  # for the names of the marks
+            panel.set_ylim(0, room * float(curve[shown].max()))
             if number == 0:
                 _name_marks(panel, marks)
         panels[-1].set_xlabel("wavenumber (cm⁻¹); dotted: measured on the crystal")

@@ -181,19 +181,24 @@ def _elastic(folder: Folder, study: Study) -> str:
 
 def _dynamics(density: dict[str, Any], spectrum: dict[str, Any]) -> str:
     rows = [
-        [mark["name"], f"{mark['measured']:.0f}", f"{mark['computed']:.0f}"]
+        [mark["name"], f"{mark['measured']:.0f}", _or_none(mark["computed"], ".0f")]
         for mark in spectrum["marks"]
     ]
     head = ["mark", "measured (cm⁻¹)", "nearest peak at 300 K (cm⁻¹)"]
+    error = _or_none(density["density_error"], ".3f")
     return (
         f"## {density['atoms']} atoms at 300 K\n\n{density['picoseconds']:g} ps at no pressure: "
-        f"{density['density']:.3f} ± {density['density_error']:.3f} g/cm³ (published cell: 1.444). "
+        f"{density['density']:.3f} ± {error} g/cm³ (published cell: 1.444). "
         f"{density['kelvin']:.0f} K; the conserved energy went by "
         f"{density['drift_mev_per_atom']:.2f} meV/atom; longest Fe-O at the end "
         f"{density['iron_oxygen']:.2f} Å; largest grade of an atom {density['largest_grade']:.1f} "
         f"(1 is the edge of the training data). Then {spectrum['picoseconds']:g} ps at constant "
         f"energy, {spectrum['kelvin']:.0f} K, for the spectrum.\n\n{table(head, rows)}"
     )
+
+
+def _or_none(value: float | None, pattern: str) -> str:
+    return "none" if value is None else format(value, pattern)
 
 
 def _times(found: dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ FULL: Final = Settings(
     timestep=1.0,
     density_steps=70_000,
     spectrum_steps=30_000,
-    spectrum_every=4,
+    spectrum_every=3,
     resolution=10.0,
 )
 
@@ -88,7 +88,7 @@ QUICK: Final = Settings(
         "begin": {"frames": 4, "number": 2, "time": 0.02},
         "explore": {"temperatures": [100], "time": 0.02, "walkers": 1},
         "select": {"frames": 2, "checks": 2},
-        "stop": {"rounds": 2},
+        "stop": {"rounds": 1},
     },
     unseen=2,
     tuning=1,
@@ -96,7 +96,7 @@ QUICK: Final = Settings(
     patience=0.0,
     timestep=1.0,
     density_steps=20,
-    spectrum_steps=400,
-    spectrum_every=4,
-    resolution=100.0,
+    spectrum_steps=420,
+    spectrum_every=3,
+    resolution=200.0,
 )

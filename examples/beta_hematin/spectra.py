@@ -18,7 +18,7 @@ import molecule
 from ladera.potential import Potential
 from ladera.properties.infrared import Infrared
 from ladera.properties.marks import Marks
-from ladera.properties.memory import FOLDER, RememberingCalculator
+from ladera.properties.memory import RememberingCalculator
 
 Bonds = Sequence[tuple[int, int]]
 Floats = NDArray[np.float64]
@@ -39,6 +39,7 @@ GAS: Final = {
     "CH3COOH": {"acid C=O": 1788, "acid C-O": 1182},
     "HCOOCH3": {"ester C=O": 1754, "ester C-O": 1207},
 }
+_WIDTH: Final = 15.0  # cm^-1, of a line
 _SHARE: Final = 0.5  # of the largest share of a stretch: modes that are asked for their intensity
 
 
@@ -49,17 +50,18 @@ def marks() -> Marks:
 
 
 def infrared(
-    atoms: Atoms, model: Potential, dipoles: Potential, folder: Path, *, width: float = 15.0
+    atoms: Atoms, model: Potential, dipoles: Potential, folder: Path, memory: Path
 ) -> dict[str, Any]:
     """Spectrum of a molecule, or of a crystal's cell, at rest, and the modes of the marks.
 
     Modes are those of ``model``, derivatives of the dipole those of ``dipoles``. The result of
-    Ladera goes into ``folder``, where what was computed is found again after a kill.
+    Ladera goes into ``folder``; what was computed is found again in ``memory``, after a kill and
+    where elastic constants have asked for the same Hessian.
     """
     bonds = carboxyl_bonds(atoms)
     resting = atoms.copy()
-    resting.calc = RememberingCalculator(model, folder / FOLDER)
-    found = ladera.infrared(resting, dipoles=dipoles, marks=marks(), width=width)
+    resting.calc = RememberingCalculator(model, memory)
+    found = ladera.infrared(resting, dipoles=dipoles, marks=marks(), width=_WIDTH)
     found.save(folder)
     return {
         "imaginary": int((found.frequencies < 0).sum()),

@@ -7,7 +7,7 @@ have a minimum that is near, and all that asks for one can be run in seconds.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache
 from typing import Any, ClassVar, Final
 
 import ase.io
@@ -41,11 +41,6 @@ class Springs(Calculator):
     def __init__(self, packings: list[str]) -> None:
         super().__init__()
         self.packings = packings
-        self._known: dict[Any, Any] = {}
-
-    @cached_property
-    def _references(self) -> list[Atoms]:
-        return [ase.io.read(path, index=0) for path in self.packings]
 
     def calculate(
         self,
@@ -55,7 +50,7 @@ class Springs(Calculator):
     ) -> None:
         super().calculate(atoms, properties, system_changes)
         energy, first, pulls, vectors = min(
-            (self._strained(number) for number in range(len(self.packings))),
+            (_strained(self.atoms, packing) for packing in self.packings),
             key=lambda found: found[0],
         )
         forces = np.zeros((len(self.atoms), 3))
@@ -67,29 +62,34 @@ class Springs(Calculator):
             stress = 0.5 * vectors.T @ pulls / self.atoms.cell.volume
             self.results["stress"] = full_3x3_to_voigt_6_stress((stress + stress.T) / 2)
 
-    def _strained(self, number: int) -> tuple[float, Integers, Floats, Floats]:
-        """Energy, first atoms of pairs (both ways), the pull of each on it, and its vector."""
-        atoms, times = self.atoms, (0, 0, 0)
-        if atoms.pbc.all():
-            times = _times(atoms, self._references[number])
-        first, second, shifts, lengths, stiffness = self._springs(number, times, len(atoms))
-        vectors = atoms.positions[second] - atoms.positions[first] + shifts @ atoms.cell.array
-        apart = np.linalg.norm(vectors, axis=1)
-        stretched = apart - lengths
-        pulls = (stiffness * stretched / apart)[:, None] * vectors
-        return float((stiffness * stretched**2).sum() / 4), first, pulls, vectors
 
-    def _springs(self, number: int, times: tuple[int, int, int], n_atoms: int) -> Any:
-        """Pairs, their shifts, lengths and stiffness; of no cell where it is repeated no time."""
-        key = (number, times, n_atoms)
-        if key not in self._known:
-            rest = self._references[number]
-            rest = rest.repeat(times) if all(times) else Atoms(rest.numbers, rest.positions)
-            first, second, lengths, shifts = neighbor_list("ijdS", rest[:n_atoms], _REACH)
-            bonded = lengths < _BOND
-            lengths = np.where(bonded, 1.0, _SHORTER) * lengths
-            self._known[key] = first, second, shifts, lengths, np.where(bonded, _STIFF, _WEAK)
-        return self._known[key]
+def _strained(atoms: Atoms, packing: str) -> tuple[float, Integers, Floats, Floats]:
+    """Energy, first atoms of pairs (both ways), the pull of each on it, and its vector."""
+    times = (0, 0, 0)
+    if atoms.pbc.all():
+        times = _times(atoms, _reference(packing))
+    first, second, shifts, lengths, stiffness = _springs(packing, times, len(atoms))
+    vectors = atoms.positions[second] - atoms.positions[first] + shifts @ atoms.cell.array
+    apart = np.linalg.norm(vectors, axis=1)
+    stretched = apart - lengths
+    pulls = (stiffness * stretched / apart)[:, None] * vectors
+    return float((stiffness * stretched**2).sum() / 4), first, pulls, vectors
+
+
+@cache  # an engine makes a calculator for each frame
+def _reference(packing: str) -> Atoms:
+    return ase.io.read(packing, index=0)
+
+
+@cache
+def _springs(packing: str, times: tuple[int, int, int], n_atoms: int) -> tuple[Any, ...]:
+    """Pairs, their shifts, lengths and stiffness; of no cell where it is repeated no time."""
+    rest = _reference(packing)
+    rest = rest.repeat(times) if all(times) else Atoms(rest.numbers, rest.positions)
+    first, second, lengths, shifts = neighbor_list("ijdS", rest[:n_atoms], _REACH)
+    bonded = lengths < _BOND
+    lengths = np.where(bonded, 1.0, _SHORTER) * lengths
+    return first, second, shifts, lengths, np.where(bonded, _STIFF, _WEAK)
 
 
 def _times(atoms: Atoms, reference: Atoms) -> tuple[int, int, int]:

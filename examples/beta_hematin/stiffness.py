@@ -11,19 +11,19 @@ import crystal
 import ladera
 from ladera.errors import LaderaError
 from ladera.potential import Potential
-from ladera.properties.memory import FOLDER, RememberingCalculator
+from ladera.properties.memory import RememberingCalculator
 
 
-def constants(relaxed: Atoms, model: Potential, folder: Path) -> dict[str, Any]:
+def constants(relaxed: Atoms, model: Potential, folder: Path, memory: Path) -> dict[str, Any]:
     """All 21, and what follows from them, of a cell at rest; why there are none where it is not.
 
     The result of Ladera, with its tables and figure, goes into ``folder``; what was computed is
-    kept there, and found again after a kill.
+    kept in ``memory``, and found again after a kill.
     """
     if not crystal.measures(relaxed)["bound"]:
         return {"skipped": "iron has lost its oxygen where the cell is free"}
     atoms = relaxed.copy()
-    atoms.calc = RememberingCalculator(model, folder / FOLDER)
+    atoms.calc = RememberingCalculator(model, memory)
     try:
         found = ladera.elasticity(atoms)
     except LaderaError as error:

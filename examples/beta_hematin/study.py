@@ -10,9 +10,7 @@ small and without a network: its numbers mean nothing. docs/beta-hematin.md tell
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,21 +23,19 @@ import dynamics
 import figures
 import ladera
 import molecule
+import plan
 import potential
-import report
 import samples
 import spectra
 import step_times
 import stiffness
 from ladera.potential import Potential
 from ladera.properties import result
-from pieces import SAMPLES, Folder, Piece
+from pieces import Folder
+from plan import OWN
 from settings import FULL, QUICK, Settings
 
-OWN: Final = "own"  # the name of the crystal's own potential, beside those of models
 _GFN1: Final = {"method": "GFN1-xTB", "accuracy": 0.01, "verbosity": 0}
-_DENSITY: Final = "density"
-_RELAXATION: Final = 350  # steps that one takes, by those that were seen
 
 
 @dataclass(frozen=True)
@@ -70,79 +66,6 @@ class Study:
     def crystals(self) -> list[tuple[str, str]]:
         """Isomer and model of each crystal at rest in its own cell."""
         return [(isomer, model) for model in (*self.models, OWN) for isomer in self.isomers]
-
-    # --- what there is to do --------------------------------------------------------------------
-
-    def pieces(self) -> Iterator[Piece]:
-        """In the order in which they are made."""
-        yield Piece(f"{SAMPLES}.json", self.sampled)
-        yield from self._crystal()
-        yield from self._potentials()
-        yield from self._properties()
-        yield Piece("report.md", partial(report.text, study=self))
-
-    def _crystal(self) -> Iterator[Piece]:
-        if self.cif is None:
-            whole = 1 if self.quick else samples.WHOLE_SEARCH
-            yield Piece("isomer-a.extxyz", lambda folder: [molecule.dimer()])
-            yield Piece("isomer-d.extxyz", lambda folder: [molecule.dimer("d")])
-            for isomer in "ad":
-                file, make = f"packings-{isomer}.extxyz", partial(self.packed, isomer)
-                yield Piece(file, make, {samples.SEARCH: whole})
-        for name in self.candidates:
-            work = {samples.UNIVERSAL: min(150, self.settings.steps)}
-            yield Piece(f"held-{name}.extxyz", partial(self.held, name), work)
-        yield Piece("candidates.json", self.compared)
-        for isomer, model in self.crystals:
-            if model != OWN:
-                yield self._free(isomer, model)
-        yield Piece("structure.png", lambda folder: figures.structure(self.best(folder)))
-
-    def _free(self, isomer: str, model: str) -> Piece:
-        unit, share = (samples.OWN, 0.5) if model == OWN else (samples.UNIVERSAL, 1.0)
-        work = {unit: share * min(_RELAXATION, self.settings.steps)}
-        return Piece(f"{_free(isomer, model)}.extxyz", partial(self.free, isomer, model), work)
-
-    def _potentials(self) -> Iterator[Piece]:
-        size = self.settings
-        begin, select = size.active["begin"], size.active["select"]
-        structures = 2 * len(self.isomers)
-        rounds = size.active["stop"]["rounds"]
-        labels = begin["frames"] + structures * (begin["number"] + 1)
-        labels += rounds * (select["frames"] + select["checks"])
-        steps = structures * begin["time"] * 1000 / 0.5
-        # Of two sorts of frames half are of 148 atoms or less, of the own unit of 296.
-        training = samples.TRAINING * size.epochs * rounds * labels / 4
-        yield Piece("monomers.extxyz", self.monomers, {samples.HALF: size.monomers})
-        yield Piece("pairs.extxyz", self.pairs)
-        work = {samples.LABEL: labels, samples.UNIVERSAL: steps, samples.OWN: training}
-        yield Piece("own.json", self.learned, work)
-        work = {samples.LABEL: size.unseen, samples.UNIVERSAL: 50 * (size.unseen + 5)}
-        yield Piece("unseen.extxyz", self.unseen, work)
-        yield Piece("tuned.json", self.tuned, {samples.UNIVERSAL: 3 * size.tuning * labels})
-        yield Piece("errors.json", self.judged, {samples.UNIVERSAL: 2 * size.unseen})
-        yield Piece("errors.png", lambda folder: figures.errors(folder.record("errors")))
-
-    def _properties(self) -> Iterator[Piece]:
-        size = self.settings
-        for isomer in self.isomers:
-            yield self._free(isomer, OWN)
-        for isomer, model in self.crystals:
-            unit = samples.OWN if model == OWN else samples.UNIVERSAL
-            file, make = f"{_elastic(isomer, model)}.json", partial(self.stiff, isomer, model)
-            yield Piece(file, make, {unit: samples.HESSIAN})
-        yield Piece("elastic.png", self.elastic_figure)
-        yield Piece("bias.json", self.biases)
-        hessian = {samples.OWN: samples.HESSIAN / 2}
-        yield Piece("infrared-dimer.json", self.dimer_light, hessian)
-        yield Piece("infrared-crystal.json", self.crystal_light, hessian)
-        yield Piece("infrared-universal.json", self.universal_light,
-                    {samples.UNIVERSAL: samples.HESSIAN})  # fmt: skip
-        yield Piece("times.json", self.timed, {samples.SECOND: samples.TIMES})
-        yield Piece("times.png", lambda folder: step_times.figure(folder.record("times")))
-        yield Piece(f"{_DENSITY}.json", self.moved, {samples.OWN: size.density_steps})
-        yield Piece("spectrum.json", self.moved_on, {samples.OWN: size.spectrum_steps})
-        yield Piece("infrared.png", self.infrared_figure)
 
     # --- potentials that are there --------------------------------------------------------------
 
@@ -209,8 +132,8 @@ class Study:
         """The best of an isomer, relaxed with its cell."""
         start = folder.atoms(f"held-{self.chosen(folder, isomer)}")[0]
         teller = self.speaking(folder, model)
-        name = _free(isomer, model)
-        return [self.relaxed(start, teller, folder, name, fmax=0.005, cell=True)]
+        name = plan.free(isomer, model)
+        return [self.relaxed(start, teller, folder, name, fmax=0.001, cell=True)]
 
     def best(self, folder: Folder, isomer: str = "") -> Atoms:
         """The best crystal with the cell that the first universal model gives it.
@@ -218,7 +141,7 @@ class Study:
         In the published cell, where iron has lost its oxygen in the free one.
         """
         name = self.chosen(folder, isomer)
-        free = folder.atoms(_free(self.isomer_of(name), self.models[0]))[0]
+        free = folder.atoms(plan.free(self.isomer_of(name), self.models[0]))[0]
         if crystal.iron_oxygen(free) < crystal.LONGEST_BOND:
             return free
         return folder.atoms(f"held-{name}")[0]
@@ -295,12 +218,13 @@ class Study:
     # --- what they say --------------------------------------------------------------------------
 
     def stiff(self, isomer: str, model: str, folder: Folder) -> dict[str, Any]:
-        place = folder.path / _elastic(isomer, model)
-        relaxed = folder.atoms(_free(isomer, model))[0]
-        return stiffness.constants(relaxed, self.speaking(folder, model), place)
+        place = folder.path / plan.elastic(isomer, model)
+        relaxed = folder.atoms(plan.free(isomer, model))[0]
+        memory = plan.memory(folder, isomer, model)
+        return stiffness.constants(relaxed, self.speaking(folder, model), place, memory)
 
     def elastic_figure(self, folder: Folder) -> Figure:
-        names = [_elastic(isomer, model) for isomer, model in self.crystals]
+        names = [plan.elastic(isomer, model) for isomer, model in self.crystals]
         found = {name: result.load(folder.path / name) for name in names
                  if "skipped" not in folder.record(name)}  # fmt: skip
         return figures.elastic(
@@ -323,23 +247,31 @@ class Study:
         start = crystal.alone(self.best(folder)) if self.cif is None else molecule.dimer()
         speaking, name = self.speaking(folder), "infrared-dimer"
         atoms = self.relaxed(start, speaking, folder, name, fmax=0.005, cell=False)
-        return spectra.infrared(atoms, speaking, speaking, folder.path / name)
+        place = folder.path / name
+        return spectra.infrared(atoms, speaking, speaking, place, place / "evaluations")
 
     def crystal_light(self, folder: Folder) -> dict[str, Any]:
         """Of the crystal, by its own potential, in the cell that this gives it."""
-        speaking, atoms = self.speaking(folder), self.best_by(folder, OWN)
-        return spectra.infrared(atoms, speaking, speaking, folder.path / "infrared-crystal")
+        speaking = self.speaking(folder)
+        return self.light(folder, OWN, speaking, speaking, "infrared-crystal")
 
     def universal_light(self, folder: Folder) -> dict[str, Any]:
         """The same: modes of the universal model, dipoles of the crystal's own potential."""
-        atoms = self.best_by(folder, self.models[0])
         model, dipoles = self.universal(folder), self.speaking(folder)
-        return spectra.infrared(atoms, model, dipoles, folder.path / "infrared-universal")
+        return self.light(folder, self.models[0], model, dipoles, "infrared-universal")
+
+    def light(
+        self, folder: Folder, cell: str, model: Potential, dipoles: Potential, name: str
+    ) -> dict[str, Any]:
+        """Of the best isomer in the cell that a model gives it."""
+        memory = plan.memory(folder, self.isomer_of(self.chosen(folder)), cell)
+        atoms = self.best_by(folder, cell)
+        return spectra.infrared(atoms, model, dipoles, folder.path / name, memory)
 
     def best_by(self, folder: Folder, model: str) -> Atoms:
         """The best isomer in the cell that a model gives it."""
         isomer = self.isomer_of(self.chosen(folder))
-        return folder.atoms(_free(isomer, model))[0]
+        return folder.atoms(plan.free(isomer, model))[0]
 
     def timed(self, folder: Folder) -> dict[str, list[Any]]:
         """Seconds of a step, from one cell to ten thousand atoms."""
@@ -356,11 +288,11 @@ class Study:
     def moved(self, folder: Folder) -> dict[str, Any]:
         """Two cells at 300 K and no pressure."""
         start = self.best_by(folder, OWN).repeat((1, 1, 2))
-        model, place = self.speaking(folder), folder.path / _DENSITY
+        model, place = self.speaking(folder), folder.path / plan.DENSITY
         return dynamics.density(start, model, self.settings, place)
 
     def moved_on(self, folder: Folder) -> dict[str, Any]:
-        last = ase.io.read(folder.path / _DENSITY / "final.extxyz")
+        last = ase.io.read(folder.path / plan.DENSITY / "final.extxyz")
         model, place = self.speaking(folder), folder.path / "spectrum"
         return dynamics.spectrum(last, model, model, self.settings, place)
 
@@ -376,14 +308,6 @@ class Study:
         return figures.infrared(found, places)
 
 
-def _free(isomer: str, model: str) -> str:
-    return f"free-{isomer}-{Path(model).stem}"
-
-
-def _elastic(isomer: str, model: str) -> str:
-    return f"elastic-{isomer}-{Path(model).stem}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("hematin"), help="folder of the study")
@@ -396,7 +320,7 @@ def main() -> None:
     parser.add_argument("--estimate", action="store_true", help=words)
     given = parser.parse_args()
     study = Study(tuple(given.models), given.quick, given.cif)
-    pieces = list(study.pieces())
+    pieces = list(plan.pieces(study))
     names = [piece.name for piece in pieces]
     if given.until is not None:
         if given.until not in names:

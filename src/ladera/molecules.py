@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _BOND: Final = 1.25  # sums of covalent radii that a bond may be long: no hydrogen bond is so short
 _LONGEST: Final = 4.0  # Angstrom
+_POLAR: Final = (7, 8, 9)  # N, O, F: what gives and takes the hydrogen of a hydrogen bond
+_HYDROGEN_BOND: Final = 2.3  # Angstrom, H...O: the longest that much charge flows through
 
 
 class NetworkError(DataError):
@@ -83,6 +85,24 @@ class Molecules:
         """Positions (..., n_atoms, 3) in ``cell`` (..., 3, 3) at which all molecules are whole."""
         placed: Floats = positions + self.images @ cell
         return placed
+
+
+def hydrogen_bonds(structure: Structure, molecules: Molecules) -> int:
+    """How many hydrogens of O-H, N-H or F-H are near an O, N or F of another molecule.
+
+    Nearer than 2.3 Angstrom; another image of the same molecule counts as another one.
+    """
+    numbers, own = structure.numbers, bonds(structure)
+    polar = np.isin(numbers, _POLAR)
+    given = np.zeros(len(numbers), dtype=bool)
+    given[own.first[(numbers[own.first] == 1) & polar[own.second]]] = True
+    graph = Graph.of(structure, _HYDROGEN_BOND)
+    first, second = graph.centers.numpy(), graph.neighbors.numpy()
+    inside = (graph.shifts.numpy() == molecules.images[second] - molecules.images[first]).all(
+        axis=1
+    )
+    inside &= molecules.index[first] == molecules.index[second]
+    return len(np.unique(first[given[first] & polar[second] & ~inside]))
 
 
 def _follow(

@@ -16,7 +16,7 @@ from ladera.curvature import dipole_derivatives, moment_derivatives
 from ladera.errors import ConfigError, PropertyError
 from ladera.graph import Graph
 from ladera.loading import ModelLike, as_potential, load
-from ladera.molecules import Molecules, bonds
+from ladera.molecules import Molecules, bonds, hydrogen_bonds
 from ladera.potential import Potential, evaluate
 from ladera.potential.moments import moments_of_molecules
 from ladera.progress import track
@@ -209,7 +209,9 @@ def dipoles_of(atoms: Atoms, source: ModelLike | None, vacuum: bool) -> Dipoles 
                 f"The structure has a charge of {structure.total_charge:+g} e, and nothing says "
                 "which of its molecules has it; in vacuum all of them are taken for neutral."
             )
-        return SeparateDipoles(potential, Molecules.of(structure), memory)
+        molecules = Molecules.of(structure)
+        _warn_of_hydrogen_bonds(structure, molecules)
+        return SeparateDipoles(potential, molecules, memory)
     needed = in_cell and CHARGES in potential.gives
     dipoles = WholeDipoles(potential, Molecules.of(structure) if needed else None, memory)
     dipoles.at(structure, structure.positions[None], structure.cell[None])  # refuses ions
@@ -270,6 +272,21 @@ def _warn_of_reactions(
             "are those of the molecules at the beginning, which know of no reaction.",
             StructureWarning,
             stacklevel=3,
+        )
+
+
+def _warn_of_hydrogen_bonds(structure: Structure, molecules: Molecules) -> None:
+    """Warn (StructureWarning) where dipoles of each molecule by itself leave much out."""
+    count = hydrogen_bonds(structure, molecules)
+    if count:
+        are = "is a hydrogen bond" if count == 1 else f"are {count} hydrogen bonds"
+        warnings.warn(
+            f"There {are} between the molecules, whose charge flows when the hydrogen moves; "
+            "dipoles of each molecule by itself have nothing of that, and its stretch is far too "
+            "weak in the spectrum. A model that gives dipoles and no charges (mace, charges: "
+            "false) has it.",
+            StructureWarning,
+            stacklevel=4,
         )
 
 
