@@ -126,6 +126,17 @@ def test_second_derivatives_are_what_relaxed_strains_give(soft):
     assert np.array_equal(atoms.positions, before)
 
 
+def test_a_hessian_of_differences_gives_the_same(soft):
+    """For models whose forces are compiled and whose second derivatives are slow."""
+    atoms, _, _ = soft
+    exact, found = elasticity(atoms), elasticity(atoms, step=0.002)
+    assert found.stiffness == pytest.approx(exact.stiffness, abs=1e-3)
+    assert found.stiffness != pytest.approx(exact.stiffness, abs=1e-12)
+    assert "central differences, 0.002" in found.origin
+    with pytest.raises(PropertyError, match="step is 0 Angstrom"):
+        elasticity(atoms, step=0)
+
+
 def test_error_of_relaxed_strains_holds(soft):
     """A force that stays the same, or 0.1 eV/A to begin with, would leave the ions clamped."""
     atoms, model, file = soft

@@ -57,7 +57,7 @@ def relaxed(
             atoms = found.atoms
             atoms.info = {
                 "relaxed": bool(found.converged),
-                "largest_force": found.last.max_force_ev_per_angstrom,
+                "residual": found.last.max_force_ev_per_angstrom,
                 "doubts": "; ".join(found.doubts) or "none",
             }
             with atomic_path(file) as temporary:

@@ -19,6 +19,7 @@ from ladera.potential import Potential
 from ladera.properties.infrared import Infrared
 from ladera.properties.marks import Marks
 from ladera.properties.memory import RememberingCalculator
+from stiffness import STEP
 
 Bonds = Sequence[tuple[int, int]]
 Floats = NDArray[np.float64]
@@ -54,14 +55,14 @@ def infrared(
 ) -> dict[str, Any]:
     """Spectrum of a molecule, or of a crystal's cell, at rest, and the modes of the marks.
 
-    Modes are those of ``model``, derivatives of the dipole those of ``dipoles``. The result of
-    Ladera goes into ``folder``; what was computed is found again in ``memory``, after a kill and
-    where elastic constants have asked for the same Hessian.
+    Modes are those of ``model``, by differences of its forces, derivatives of the dipole those of
+    ``dipoles``. The result of Ladera goes into ``folder``; what was computed is found again in
+    ``memory``, after a kill and where elastic constants have asked for the same Hessian.
     """
     bonds = carboxyl_bonds(atoms)
     resting = atoms.copy()
     resting.calc = RememberingCalculator(model, memory)
-    found = ladera.infrared(resting, dipoles=dipoles, marks=marks(), width=_WIDTH)
+    found = ladera.infrared(resting, dipoles=dipoles, step=STEP, marks=marks(), width=_WIDTH)
     found.save(folder)
     return {
         "imaginary": int((found.frequencies < 0).sum()),

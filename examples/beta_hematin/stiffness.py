@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ase import Atoms
 
@@ -12,6 +12,8 @@ import ladera
 from ladera.errors import LaderaError
 from ladera.potential import Potential
 from ladera.properties.memory import RememberingCalculator
+
+STEP: Final = 0.005  # Angstrom, of the differences of forces that Hessians are made of
 
 
 def constants(relaxed: Atoms, model: Potential, folder: Path, memory: Path) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def constants(relaxed: Atoms, model: Potential, folder: Path, memory: Path) -> d
     atoms = relaxed.copy()
     atoms.calc = RememberingCalculator(model, memory)
     try:
-        found = ladera.elasticity(atoms)
+        found = ladera.elasticity(atoms, step=STEP)
     except LaderaError as error:
         return {"skipped": str(error)}
     found.save(folder)

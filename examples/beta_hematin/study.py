@@ -221,7 +221,8 @@ class Study:
         place = folder.path / plan.elastic(isomer, model)
         relaxed = folder.atoms(plan.free(isomer, model))[0]
         memory = plan.memory(folder, isomer, model)
-        return stiffness.constants(relaxed, self.speaking(folder, model), place, memory)
+        double = self.speaking(folder, model).double()
+        return stiffness.constants(relaxed, double, place, memory)
 
     def elastic_figure(self, folder: Folder) -> Figure:
         names = [plan.elastic(isomer, model) for isomer, model in self.crystals]
@@ -248,12 +249,13 @@ class Study:
         speaking, name = self.speaking(folder), "infrared-dimer"
         atoms = self.relaxed(start, speaking, folder, name, fmax=0.005, cell=False)
         place = folder.path / name
-        return spectra.infrared(atoms, speaking, speaking, place, place / "evaluations")
+        double = self.speaking(folder).double()
+        return spectra.infrared(atoms, double, speaking, place, place / "evaluations")
 
     def crystal_light(self, folder: Folder) -> dict[str, Any]:
         """Of the crystal, by its own potential, in the cell that this gives it."""
-        speaking = self.speaking(folder)
-        return self.light(folder, OWN, speaking, speaking, "infrared-crystal")
+        model, dipoles = self.speaking(folder), self.speaking(folder)
+        return self.light(folder, OWN, model, dipoles, "infrared-crystal")
 
     def universal_light(self, folder: Folder) -> dict[str, Any]:
         """The same: modes of the universal model, dipoles of the crystal's own potential."""
@@ -266,7 +268,7 @@ class Study:
         """Of the best isomer in the cell that a model gives it."""
         memory = plan.memory(folder, self.isomer_of(self.chosen(folder)), cell)
         atoms = self.best_by(folder, cell)
-        return spectra.infrared(atoms, model, dipoles, folder.path / name, memory)
+        return spectra.infrared(atoms, model.double(), dipoles, folder.path / name, memory)
 
     def best_by(self, folder: Folder, model: str) -> Atoms:
         """The best isomer in the cell that a model gives it."""

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from ladera.cli.inputs import MODEL, STRUCTURE
 from ladera.cli.models import ModelOptions, load_model
-from ladera.cli.numbers import FORCE, PLAIN, whole
+from ladera.cli.numbers import ANGSTROM, FORCE, PLAIN, whole
 from ladera.cli.outputs import claim_folder
 from ladera.cli.session import answer
 
@@ -74,6 +74,11 @@ def elastic(
         Parameter(help="Of relaxed strains: converged when halving changes no constant by more."),
     ] = 0.01,
     fmax: Largest = 1e-3,
+    step: Annotated[
+        float | None,
+        ANGSTROM,
+        Parameter(help="Of differences for the Hessian, Angstrom; left out, derivatives."),
+    ] = None,
     frame: Frame = None,
     options: ModelOptions | None = None,
     output: Annotated[Path, Parameter(help="Folder for the results.")] = Path("elastic"),
@@ -90,7 +95,7 @@ def elastic(
 
     require_free(output)
     atoms = with_model(structure, model, options, output, frame)
-    return finish(elasticity(atoms, tolerance=tolerance, fmax=fmax), output)
+    return finish(elasticity(atoms, tolerance=tolerance, fmax=fmax, step=step), output)
 
 
 def require_free(output: Path, *names: str) -> None:

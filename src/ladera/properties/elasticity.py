@@ -196,12 +196,21 @@ class Elasticity(Result):
 
 @with_spread(at_rest="cell")
 @recorded
-def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) -> Elasticity:
+def elasticity(
+    atoms: Atoms,
+    /,
+    *,
+    tolerance: float = 0.01,
+    fmax: float = 1e-3,
+    step: float | None = None,
+) -> Elasticity:
     """Elastic constants C_ij = d sigma_i / d epsilon_j of a relaxed crystal with a calculator.
 
     Of a model that can be differentiated twice they are exact, of others from atoms relaxed in
     strained cells; see :mod:`ladera.properties.strain_response`, also for ``tolerance`` and
-    ``fmax`` (eV/Angstrom), which are those of the relaxations. They stand in the standard axes of
+    ``fmax`` (eV/Angstrom), which are those of the relaxations. With ``step`` (Angstrom, such as
+    0.005) the Hessian of a model is made of differences of forces, which is faster where forces are
+    compiled and their derivatives are not (NequIP). They stand in the standard axes of
     :mod:`ladera.properties.standard_axes`. Of the six strains only those are computed whose images
     under the point group do not follow from the others. Where the slope of the stress changes at a
     strain, as where a shell of neighbours stands at a cutoff that is not smooth enough, the result
@@ -216,11 +225,14 @@ def elasticity(atoms: Atoms, /, *, tolerance: float = 0.01, fmax: float = 1e-3) 
     if not 0 < tolerance < 1:
         what = "it is a share of the largest constant, between 0 and 1, such as 0.01"
         raise PropertyError.of("tolerance", f"{tolerance:g}", what)
+    if step is not None and not 0 < step < 1:
+        what = "it must be above zero and below an Angstrom, such as 0.005"
+        raise PropertyError.of("step", f"{step:g} Angstrom", what)
     require_relaxed(atoms, cell=True)
     setting = standard_setting(atoms)
     columns = _independent_strains(setting)
     strains = [setting.to_file(unit_strain(column)) for column in columns]
-    response = _response(atoms, strains, tolerance, fmax).turned(setting.axes)
+    response = _response(atoms, strains, tolerance, fmax, step).turned(setting.axes)
     stiffness = _stiffness(setting, columns, response.slopes)
     _require_little_strain(response.stress, stiffness)
     kink, slopes = _kink(response, columns, float(LIMIT * np.abs(stiffness).max()))
@@ -286,11 +298,13 @@ def _independent_strains(setting: Setting) -> list[int]:
     return chosen
 
 
-def _response(atoms: Atoms, strains: list[Floats], tolerance: float, fmax: float) -> Response:
+def _response(
+    atoms: Atoms, strains: list[Floats], tolerance: float, fmax: float, step: float | None
+) -> Response:
     """By second derivatives where the calculator is a model that has them."""
     if isinstance(atoms.calc, LaderaCalculator):
         try:
-            return by_derivatives(atoms, atoms.calc, strains)
+            return by_derivatives(atoms, atoms.calc, strains, step)
         except ConfigError:
             pass  # it cannot be differentiated twice; the result says how it was made
     return by_relaxation(atoms, strains, tolerance, fmax)

@@ -23,7 +23,7 @@ from ladera.curvature import strain_derivatives
 from ladera.errors import PropertyError
 from ladera.potential import LaderaCalculator
 from ladera.progress import track
-from ladera.properties.displacements import model_hessian
+from ladera.properties.displacements import derivatives, model_hessian
 from ladera.properties.memory import alike
 from ladera.properties.smoothness import kink
 from ladera.properties.structures import relax_ions, stress_of
@@ -69,15 +69,19 @@ class Response:
 
 
 def by_derivatives(
-    atoms: Atoms, calculator: LaderaCalculator, strains: Sequence[Floats]
+    atoms: Atoms,
+    calculator: LaderaCalculator,
+    strains: Sequence[Floats],
+    step: float | None = None,
 ) -> Response:
     """The exact response to unit ``strains`` (3, 3), and how well finite strains agree with it.
 
-    In double precision, whatever that of the model. Raises ConfigError for a model that cannot be
-    differentiated twice, PropertyError where the atoms are not near a minimum.
+    In double precision, whatever that of the model. With a ``step`` (Angstrom) the Hessian is made
+    of differences of forces. Raises ConfigError for a model that cannot be differentiated twice,
+    PropertyError where the atoms are not near a minimum.
     """
     double = alike(calculator, deepcopy(calculator.potential).double())
-    atoms, modes = _at_rest(atoms, calculator, double)
+    atoms, modes = _at_rest(atoms, calculator, double, step)
     coupling, clamped = strain_derivatives(calculator.potential, atoms)
     gradients = np.stack([np.einsum("xij,ij->x", coupling, e) for e in strains], axis=1)
     modes.require_minimum(gradients)
@@ -98,7 +102,8 @@ def by_derivatives(
     return Response(
         slopes / GIGAPASCAL,
         stress / GIGAPASCAL,
-        "second derivatives of the model",
+        "second derivatives of the model"
+        + ("" if step is None else f", the Hessian by central differences, {step:g} Å"),
         float(np.abs(sides[-1].mean(axis=0) - slopes).max()) / GIGAPASCAL,
         np.array(_RUNGS),
         sides / GIGAPASCAL,
@@ -151,12 +156,15 @@ def by_relaxation(
 
 
 def _at_rest(
-    atoms: Atoms, calculator: LaderaCalculator, double: LaderaCalculator
+    atoms: Atoms, calculator: LaderaCalculator, double: LaderaCalculator, step: float | None
 ) -> tuple[Atoms, _Modes]:
     """The atoms at the minimum that is near, by Newton's steps, and their modes there."""
     atoms = _copy(atoms, double)
     for _ in track(range(_HESSIANS), "Hessians on the way to the minimum, at most"):
-        modes = _Modes(model_hessian(atoms, calculator))
+        exact = step is None
+        modes = _Modes(
+            model_hessian(atoms, calculator) if exact else derivatives(atoms, step).hessian
+        )
         farthest = _approach(atoms, modes)
         if farthest < _REST:
             return atoms, modes
