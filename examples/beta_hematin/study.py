@@ -174,7 +174,9 @@ class Study:
         """By the active loop on dimers and crystals of both isomers."""
         crystals = [self.best(folder, isomer) for isomer in self.isomers]
         dimers = [crystal.alone(atoms) for atoms in crystals] if self.cif is None else []
-        begin = [folder.path / "labels" / f"{name}.extxyz" for name in ("monomers", "pairs")]
+        # Springs and GFN1-xTB are two levels of theory: the quick form does not learn from pairs.
+        names = ("monomers",) if self.quick else ("monomers", "pairs")
+        begin = [folder.path / "labels" / f"{name}.extxyz" for name in names]
         engine = self.engine(folder, 2)
         walker = engine if self.quick else self.models[0]
         place = folder.path / OWN

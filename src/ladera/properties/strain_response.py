@@ -94,11 +94,11 @@ def by_derivatives(
     sides = np.empty((len(_RUNGS), 2, len(strains), 3, 3))
     for n, (strain, move) in enumerate(zip(track(strains, "strains"), moves.T, strict=True)):
         for rung, size in enumerate(_RUNGS):
-            for side, step in enumerate((size, -size)):
+            for side, signed in enumerate((size, -size)):
                 moved = _copy(atoms, double)
-                moved.positions += step * move.reshape(-1, 3)
-                _deform(moved, step * strain)
-                sides[rung, side, n] = (stress_of(moved) - stress) / step
+                moved.positions += signed * move.reshape(-1, 3)
+                _deform(moved, signed * strain)
+                sides[rung, side, n] = (stress_of(moved) - stress) / signed
     return Response(
         slopes / GIGAPASCAL,
         stress / GIGAPASCAL,
