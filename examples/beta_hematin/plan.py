@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OWN: Final = "own"  # the name of the crystal's own potential, beside those of models
 DENSITY: Final = "density"
-_RELAXATION: Final = 350  # steps that one takes, by those that were seen
+_RELAXATION: Final = 500  # steps that one takes, by those that were seen
 
 
 def free(isomer: str, model: str) -> str:
@@ -86,7 +86,9 @@ def _potentials(study: Study) -> Iterator[Piece]:
     yield Piece("own.json", study.learned, work)
     work = {samples.LABEL: size.unseen, samples.UNIVERSAL: 50 * (size.unseen + 5)}
     yield Piece("unseen.extxyz", study.unseen, work)
-    yield Piece("tuned.json", study.tuned, {samples.UNIVERSAL: 3 * size.tuning * labels})
+    yield Piece(
+        "tuned.json", study.tuned, {samples.UNIVERSAL: samples.TUNING * size.tuning * labels}
+    )
     yield Piece("errors.json", study.judged, {samples.UNIVERSAL: 2 * size.unseen})
     yield Piece("errors.png", lambda folder: figures.errors(folder.record("errors")))
 
@@ -96,12 +98,12 @@ def _properties(study: Study) -> Iterator[Piece]:
     for isomer in study.isomers:
         yield _at_rest(study, isomer, OWN)
     for isomer, model in study.crystals:
-        unit = samples.OWN if model == OWN else samples.UNIVERSAL
+        unit, share = (samples.OWN, 0.5) if model == OWN else (samples.UNIVERSAL, 1.0)
         file, make = f"{elastic(isomer, model)}.json", partial(study.stiff, isomer, model)
-        yield Piece(file, make, {unit: samples.HESSIAN})
+        yield Piece(file, make, {unit: share * samples.HESSIAN})
     yield Piece("elastic.png", study.elastic_figure)
     yield Piece("bias.json", study.biases)
-    hessian = {samples.OWN: samples.HESSIAN / 2}
+    hessian = {samples.OWN: samples.HESSIAN / 4}
     yield Piece("infrared-dimer.json", study.dimer_light, hessian)
     # Of crystals the Hessian is there, since elastic constants have asked for it.
     yield Piece("infrared-crystal.json", study.crystal_light)

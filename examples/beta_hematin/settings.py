@@ -36,8 +36,8 @@ _MACE: Final = {
     "cutoff": 5.0,
     "channels": 32,
     "max_l": 2,
-    "hidden_l": 1,
-    "correlation": 2,
+    "hidden_l": 0,
+    "correlation": 3,
     "outputs": ["energy", "dipole"],
     "charges": False,  # the dipole of a cell is then the sum of its atoms'
 }
@@ -82,7 +82,8 @@ QUICK: Final = Settings(
     steps=400,
     monomers=2,
     pairs=4,
-    model=_MACE | {"channels": 4, "max_l": 1, "hidden_l": 1, "cutoff": 3.0, "radial_layers": [8]},
+    model=_MACE
+    | {"channels": 4, "max_l": 1, "correlation": 2, "cutoff": 3.0, "radial_layers": [8]},
     epochs=2,
     active={
         "begin": {"frames": 4, "number": 2, "time": 0.02},
