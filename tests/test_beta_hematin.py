@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from ase.build import bulk
 from ase.build import molecule as small
 from ase.cell import Cell
+from scipy.sparse.csgraph import connected_components
 
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 
@@ -24,6 +26,7 @@ import packing  # noqa: E402
 import penalty  # noqa: E402
 import spectra  # noqa: E402
 from pieces import Folder, Piece  # noqa: E402
+from springs import Springs  # noqa: E402
 
 CELL = np.array(Cell.fromcellpar(crystal.PUBLISHED))
 
@@ -106,10 +109,11 @@ def test_pieces_are_made_once_and_whole(tmp_path):
     pieces = [Piece("first.json", first), Piece("second.extxyz", second)]
     with pytest.raises(KeyboardInterrupt):
         Folder(tmp_path).run(pieces)
-    assert [path.name for path in tmp_path.iterdir()] == ["first.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"first.json", "costs.json"}
     Folder(tmp_path).run(pieces)
     assert made == ["first", "second", "second"]
     assert len(ase.io.read(tmp_path / "second.extxyz", index=":")) == 1
+    assert set(Folder(tmp_path).record("costs")) == {"first", "second"}
 
 
 def test_which_mode_is_a_stretch():
@@ -122,29 +126,112 @@ def test_which_mode_is_a_stretch():
     moves[2, :, 0] = 1, -2 * masses[0] / masses[1], 1  # a bend
     modes = moves / np.linalg.norm(moves, axis=(1, 2))[:, None, None]
     found = SimpleNamespace(
-        symbols=("O", "C", "O"), positions=line, modes=modes, intensities=np.array([0.0, 500, 30])
+        symbols=("O", "C", "O"),
+        positions=line,
+        modes=modes,
+        frequencies=np.array([1300.0, 2400, 700]),
+        intensities=np.array([0.0, 500, 30]),
     )
-    both, share = spectra.stretch(found, [(1, 0), (1, 2)])
-    assert both == 1
-    assert share == pytest.approx(1 + 12.011 / (12.011 + 15.999) * 15.999 / 12.011)
+    both = spectra.stretch(found, [(1, 0), (1, 2)])
+    assert both["computed"] == 2400
+    assert both["share"] == pytest.approx(1 + 12.011 / (12.011 + 15.999) * 15.999 / 12.011)
     found.intensities[:] = 900, 500, 1000
-    assert spectra.stretch(found, [(1, 0)])[0] in (0, 1)
+    one = spectra.stretch(found, [(1, 0)])
+    assert one["computed"] in (1300, 2400)  # the bend is the brightest, and no stretch
+    biases = {"acid C=O": {"each": [40.0, 60.0], "mean": 50.0}}
+    assert spectra.corrected({"computed": 1750.0, "kind": "acid C=O"}, biases) == 1700
 
 
-def test_a_relaxation_that_was_cut_goes_on(tmp_path):
-    """From the last whole frame of the last attempt that has one, whatever a kill left of it."""
+def test_carboxyl_groups_and_a_pair_of_acids():
+    """Each haem of the dimer has a free acid and a bound propionate; two acids meet as planned."""
+    groups = spectra.carboxyl_bonds(molecule.dimer())
+    assert [len(groups[kind]) for kind in ("acid", "bound")] == [2, 2]
+    pair = crystal.acid_pair(molecule.dimer())
+    assert pair.get_chemical_formula() == "C6H12O4"
+    assert crystal.hydrogen_bonds(pair) == pytest.approx([2.65, 2.65], abs=1e-6)
+    bound = molecule.bonds(pair)
+    assert connected_components(bound)[0] == 2
+    assert (bound.sum(axis=1)[pair.numbers == 6]).min() >= 3
+
+
+def test_acids_meet_across_a_lattice_vector():
+    found = packing.search(molecule.dimer(), CELL, cores=16, places=2, chains=2)
+    best = min(found, key=lambda each: each.ring)
+    shift = crystal.acid_translation(best.atoms)
+    assert tuple(np.abs(shift)) == tuple(np.abs(best.translation))
+    joined = best.atoms.copy()
+    joined.positions += np.array(shift) @ CELL
+    assert len(crystal.acid_contacts(best.atoms + joined)) == 2
+
+
+def test_springs_are_those_of_the_packing_they_were_made_of(tmp_path):
+    """Forces and stress are slopes of the energy, of a cell, a supercell and the dimer alone."""
+    file = tmp_path / "packing.extxyz"
+    rest = packing.search(molecule.dimer(), CELL, cores=8, places=1, chains=1)[0].atoms
+    ase.io.write(file, rest)
+    one = rest.copy()
+    one.calc = Springs([str(file)])
+    one.rattle(0.02, seed=1)
+    two, alone = one.repeat((1, 1, 2)), crystal.alone(one)
+    for copy in (two, alone):
+        copy.calc = one.calc
+    assert two.get_potential_energy() == pytest.approx(2 * one.get_potential_energy())
+    assert two.get_stress() == pytest.approx(one.get_stress())
+    for atoms in (one, alone):
+        forces, h = atoms.get_forces().copy(), 1e-5
+        ends = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[5, 1] += sign * h
+            moved.calc = atoms.calc
+            ends.append(moved.get_potential_energy())
+        assert forces[5, 1] == pytest.approx((ends[1] - ends[0]) / (2 * h), rel=1e-5, abs=1e-6)
+    stress, ends = one.get_stress()[3].copy(), []
+    for sign in (1, -1):
+        strained = one.copy()
+        strain = np.eye(3)
+        strain[1, 2] = strain[2, 1] = sign * 5e-6
+        strained.set_cell(one.cell.array @ strain, scale_atoms=True)
+        strained.calc = one.calc
+        ends.append(strained.get_potential_energy())
+    assert stress == pytest.approx((ends[0] - ends[1]) / 2e-5 / one.cell.volume, rel=1e-4)
+
+
+def test_work_is_estimated_by_its_units(tmp_path):
+    """Of what is there nothing is to do."""
+    folder = Folder(tmp_path)
+    (tmp_path / "samples.json").write_text('{"step": 0.5, "label": 7.0}')
+    (tmp_path / "done.json").write_text("{}")
+    make = SimpleNamespace()
+    pieces = [
+        Piece("done.json", make, {"step": 1000}),
+        Piece("labels.extxyz", make, {"label": 10, "step": 20}),
+        Piece("figure.png", make),
+    ]
+    lines = folder.estimate(pieces)
+    assert lines[1:] == ["  labels.extxyz: 80 CPU s", "  in all: 80 CPU s"]
+
+
+def test_a_relaxation_that_was_cut_goes_on(tmp_path, monkeypatch):
+    """To the same bytes, from the last leg that was done, whatever a kill left of the next."""
     config = LennardJonesConfig(
         species=("Ar",), cutoff=6.0, epsilon={"Ar": 0.0104}, sigma={"Ar": 3.4}
     )
     model = LennardJones(config)
     start = bulk("Ar", a=5.6)
-    crystal.relaxed(start, model, tmp_path, cell=True, fmax=1e-3, steps=3)
-    half = ase.io.read(tmp_path / "attempt-00" / "trajectory.traj", index=-1)
-    cut = tmp_path / "attempt-01"
+    start.set_cell(0.97 * start.cell, scale_atoms=True)
+    monkeypatch.setattr(crystal, "LEG", 1)
+    whole = crystal.relaxed(start, model, tmp_path / "whole", cell=True, fmax=1e-3, steps=40)
+    assert whole.info["relaxed"]
+    legs = sorted((tmp_path / "whole").iterdir())
+    assert len(legs) > 1
+    cut = tmp_path / "cut"
     cut.mkdir()
-    whole = (tmp_path / "attempt-00" / "trajectory.traj").read_bytes()
-    (cut / "trajectory.traj").write_bytes(whole[:100])
-    crystal.relaxed(start, model, tmp_path, cell=True, fmax=1e-3, steps=1)
-    first = ase.io.read(tmp_path / "attempt-02" / "trajectory.traj", index=0)
-    assert first.cell.volume == pytest.approx(half.cell.volume)
-    assert first.cell.volume != pytest.approx(start.cell.volume)
+    shutil.copy2(legs[0], cut)
+    (cut / "leg-01").mkdir()  # what a kill leaves of the next one
+    (cut / "leg-01" / "relax.csv").write_text("step,")
+    again = crystal.relaxed(start, model, cut, cell=True, fmax=1e-3, steps=40)
+    assert np.array_equal(again.cell.array, whole.cell.array)
+    assert [leg.read_bytes() for leg in sorted(cut.iterdir())] == [leg.read_bytes() for leg in legs]
+    far = crystal.relaxed(start, model, tmp_path / "far", cell=True, fmax=1e-12, steps=4)
+    assert not far.info["relaxed"]

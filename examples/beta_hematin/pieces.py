@@ -77,8 +77,6 @@ class Folder:
             took = {"cpu": _cpu_seconds() - work, "clock": time.monotonic() - clock}
             self._note(piece.name, took)
             print(f"{piece.file}: {took['cpu']:.0f} CPU s, {took['clock']:.0f} s", flush=True)
-            if piece.name == SAMPLES:
-                print("\n".join(self.estimate(pieces)), flush=True)
 
     def estimate(self, pieces: Sequence[Piece]) -> list[str]:
         """Lines: what each piece that is not there will take, and all of them."""

@@ -29,11 +29,11 @@ SECOND: Final = "second"  # of what was measured as a whole
 UNITS: Final = (SEARCH, UNIVERSAL, OWN, LABEL, HALF, SECOND)
 
 # How often the quick search is in the whole one, a step in what is made of steps: measured once.
-WHOLE_SEARCH: Final = 25
+WHOLE_SEARCH: Final = 50
 HESSIAN: Final = 2600  # steps of 148 atoms in two Hessians of differences, in double precision
 TIMES: Final = 750  # s, of the sizes of the figure, most of it PySCF's
 TUNING: Final = 6  # steps of the universal model that a step of its training by one frame takes
-TRAINING: Final = 4  # steps of 296 atoms that a step of training by two frames takes
+TRAINING: Final = 6  # steps of 296 atoms that a step of training by two frames takes
 
 
 def measured(universal: Potential, own: dict[str, Any], engine: Callable[[int], Any]) -> Any:

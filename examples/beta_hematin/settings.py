@@ -49,7 +49,7 @@ FULL: Final = Settings(
     monomers=32,
     pairs=32,
     model=_MACE,
-    epochs=40,
+    epochs=60,
     active={
         "begin": {"frames": 32, "number": 4, "time": 0.3},
         "explore": {"temperatures": [300, 450], "time": 0.3, "walkers": 1},

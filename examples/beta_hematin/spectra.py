@@ -36,8 +36,8 @@ LISTED: Final = (343, 368, 1372, 1629)  # Raman, cm^-1
 # Fundamentals of the gas, cm^-1 (Shimanouchi, Tables of Molecular Vibrational Frequencies,
 # Consolidated Volume I, NSRDS-NBS 39 (1972); J. Phys. Chem. Ref. Data 6, 993 (1977))
 GAS: Final = {
-    "HCOOH": {"acid C=O": 1770, "acid C-O": 1105},
-    "CH3COOH": {"acid C=O": 1788, "acid C-O": 1182},
+    "HCOOH": {"acid C=O": 1770},  # the C-O of acids mixes with the bend of O-H
+    "CH3COOH": {"acid C=O": 1788},
     "HCOOCH3": {"ester C=O": 1754, "ester C-O": 1207},
 }
 _WIDTH: Final = 15.0  # cm^-1, of a line

@@ -332,11 +332,11 @@ def main() -> None:
         pieces = pieces[: names.index(given.until) + 1]
     given.output.mkdir(parents=True, exist_ok=True)
     folder = Folder(given.output)
-    if given.estimate:
-        folder.run(pieces[:1])
-        print("\n".join(folder.estimate(pieces)))
-        return
-    folder.run(pieces)
+    folder.run(pieces[:1])
+    if not study.quick:
+        print("\n".join(folder.estimate(pieces)), flush=True)
+    if not given.estimate:
+        folder.run(pieces[1:])
 
 
 if __name__ == "__main__":
