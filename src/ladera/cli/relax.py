@@ -84,7 +84,7 @@ def relax(
     answer(quantities("relaxation", fields, record), [output / "relaxed.extxyz"])
     reached = f"potential energy {last.potential_energy_ev:.6f} eV, {result.left}"
     if last.max_stress_gpa is not None and not cell:
-        reached += f", largest stress {last.max_stress_gpa:.2g} GPa, the cell being held"
+        reached += f", largest stress {last.max_stress_gpa:.3g} GPa, the cell being held"
     if last.largest_grade is not None:
         reached += f", largest grade {last.largest_grade:.3g}"
     if not result.converged:

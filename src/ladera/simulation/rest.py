@@ -67,9 +67,9 @@ class Rest:
 
     def left(self, force: float, stress: float | None) -> str:
         """What is left beside what may be, in words."""
-        words = f"largest force {force:.2g} of {self.force:g} eV/Angstrom"
+        words = f"largest force {force:.3g} of {self.force:g} eV/Angstrom"
         if self.stress is not None and stress is not None:
-            words += f", largest stress {stress:.2g} of {self.stress:g} GPa"
+            words += f", largest stress {stress:.3g} of {self.stress:g} GPa"
         return words
 
 
