@@ -42,6 +42,7 @@ from ladera.training import config_file
 from ladera.training.trainer import train
 
 SURVIVAL = {"walks": 5, "time": 5.0}  # ps
+RANDOM = "random.extxyz"  # what was drawn by chance
 
 
 def liquid() -> Atoms:
@@ -191,8 +192,9 @@ def rows_of(name: str, seed: int, folder: Path) -> Iterator[list[str]]:
     ]
     print(f"{name} {seed}: {run.stopped}", flush=True)
     path = random_model(case, config, folder, run)
+    drawn = sum(1 for _ in ladera.read(folder / RANDOM))  # fewer where dynamics has no more
     yield [
-        *(name, str(seed), str(last.labels_so_far), "chance", ""),
+        *(name, str(seed), str(drawn), "chance", ""),
         *scores(ladera.load(path), tests),
         survival(case, structure, path, folder / "survival-random"),
         *("", ""),
@@ -258,7 +260,7 @@ def random_model(case: Case, config: dict[str, Any], folder: Path, run: Any) -> 
     atoms = [frame for frame in first if frame.config_type == "IsolatedAtom"]
     count = run.rounds[-1].labels_so_far - len(atoms)
     draw = np.random.default_rng(config["seed"]).permutation(len(pool))[:count]
-    data = folder / "random.extxyz"
+    data = folder / RANDOM
     ladera.write(Dataset.from_frames([*atoms, *(pool[k] for k in draw)]), data)
     split = {"method": "random", "validation": 0.1, "test": 0}
     values = {**config["training"], "data": {"files": str(data), "split": split}}
