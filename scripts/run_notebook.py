@@ -48,10 +48,11 @@ def _data(value: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    path, write = Path(sys.argv[1]), "--write" in sys.argv
+    path, write = Path(sys.argv[1]).resolve(), "--write" in sys.argv
     notebook = json.loads(path.read_text(encoding="utf-8"))
     for _ in range(1 + ("--twice" in sys.argv)):
-        run_all(notebook)
+        with contextlib.chdir(Path.cwd()):  # a notebook that goes elsewhere begins here again
+            run_all(notebook)
     if write:
         text = json.dumps(notebook, indent=1, ensure_ascii=False)
         path.write_text(f"{text}\n", encoding="utf-8")
