@@ -4,8 +4,8 @@
 
 Needs ``pip install ladera[xtb,pyscf]``. Two walks by GFN2-xTB, at 500 K with other velocities, and
 of each frame energy, forces and dipole by B3LYP/def2-SVP, the level of ``ethanol.extxyz.gz``. Two
-minutes on one core; FOLDER (build/methanol) holds walks and labels, with which the same command goes
-on where it stopped.
+minutes on one core; FOLDER (build/methanol) holds walks and labels, with which the same command
+goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from ase.build import molecule
 from ase.io import write
+from ase.spacegroup import crystal
 
 import ladera
 from ladera import cli, table_files
@@ -86,6 +87,32 @@ def test_energy_frequencies_and_spectrum_as_a_user_gets_them(
     assert 3600 < frequencies[-1] < 4000  # O-H
     assert 2800 < frequencies[-2] < 3300  # C-H
     assert np.sort(intensities)[-3:].min() > 20
+
+
+def test_the_conductor_is_a_small_student_whose_crystal_is_at_rest() -> None:
+    """Li3OCl of li3ocl-mtp beside its teacher, SevenNet-0, whose lattice constant is 3.903 Å."""
+    student = ladera.load("li3ocl-mtp")
+    assert student.provenance["published_as"] == "li3ocl-mtp"
+    assert Path(str(EMBEDDED.joinpath("li3ocl-mtp.ladera"))).stat().st_size < 200_000
+    assert "/" not in student.provenance["command"]  # of nobody's folders
+    sites = [(0.5, 0.5, 0), (0.5, 0.5, 0.5), (0, 0, 0)]
+    cell = crystal(("Li", "O", "Cl"), sites, spacegroup=221, cellpar=[3.95] * 3 + [90] * 3)
+    relaxed = ladera.relax(cell, student, cell=True, fmax=1e-4).atoms
+    assert relaxed.cell.lengths() == pytest.approx(3.903, abs=0.01)
+    relaxed.calc = student.calculator()
+    found = ladera.elasticity(relaxed)
+    assert found.stable
+    assert found.bulk_modulus[2] == pytest.approx(47, abs=6)  # GPa
+
+
+def test_methanol_is_at_the_level_of_ethanol() -> None:
+    """B3LYP/def2-SVP, so that a model of ethanol is fine-tuned by what is new in the molecule."""
+    frames = formats.read(Path(str(EMBEDDED.joinpath("methanol.extxyz.gz"))))
+    parts, counts = np.unique(frames.column("subset"), return_counts=True)
+    assert dict(zip(parts.tolist(), counts.tolist(), strict=True)) == {"test": 8, "train": 20}
+    assert {each.formula for each in frames} == {"CH4O"}
+    assert all(np.abs(each.forces.sum(axis=0)).max() < 1e-3 for each in frames)
+    assert all(0.1 < np.linalg.norm(each.dipole) < 0.7 for each in frames)  # e*Angstrom
 
 
 def test_dispersion_adds_to_a_model_by_name() -> None:
