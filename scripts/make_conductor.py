@@ -5,7 +5,8 @@
 Antiperovskite Li3OCl with one Schottky pair: 3 x 3 x 3 cells without one Li and one Cl, whose place
 lets lithium hop. SevenNet-0 relaxes the crystal, ``ladera.distill`` lets it teach a moment tensor
 potential up to 1200 K in FOLDER (build/models/li3ocl-mtp; an interrupted run goes on), and the
-student is put where the package ships it. Half an hour on one core; pip brings the teacher.
+student of all labels is put where the package ships it. A quarter of an hour on one idle core; pip
+brings the teacher.
 """
 
 from __future__ import annotations
