@@ -77,12 +77,15 @@ def _potentials(study: Study) -> Iterator[Piece]:
     rounds = size.active["stop"]["rounds"]
     labels = begin["frames"] + structures * (begin["number"] + 1)
     labels += rounds * (select["frames"] + select["checks"])
-    steps = structures * begin["time"] * 1000 / 0.5
-    # Of two sorts of frames half are of 148 atoms or less, of the own unit of 296.
+    # Of each structure two walks at each temperature, one of which judges; without D3.
+    walks = 2 * structures * len(size.active["explore"]["temperatures"]) * 1000 / 0.5
+    first, later = walks * begin["time"], rounds * walks * size.active["explore"]["time"]
+    # Half of the frames are of 148 atoms or less, of the own unit of 296.
     training = samples.TRAINING * size.epochs * rounds * labels / 4
     yield Piece("monomers.extxyz", study.monomers, {samples.HALF: size.monomers})
     yield Piece("pairs.extxyz", study.pairs)
-    work = {samples.LABEL: labels, samples.UNIVERSAL: steps, samples.OWN: training}
+    work = {samples.LABEL: labels, samples.UNIVERSAL: 0.55 * first,
+            samples.OWN: training + 0.5 * later}  # fmt: skip
     yield Piece("own.json", study.learned, work)
     work = {samples.LABEL: size.unseen, samples.UNIVERSAL: 50 * (size.unseen + 5)}
     yield Piece("unseen.extxyz", study.unseen, work)

@@ -51,7 +51,7 @@ FULL: Final = Settings(
     model=_MACE,
     epochs=60,
     active={
-        "begin": {"frames": 32, "number": 4, "time": 0.3},
+        "begin": {"frames": 32, "number": 4, "time": 0.15},
         "explore": {"temperatures": [300, 450], "time": 0.3, "walkers": 1},
         "select": {"frames": 16, "checks": 8},
         "stop": {"forces": 0.05, "rounds": 2},
