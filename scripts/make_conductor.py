@@ -70,7 +70,9 @@ def trained_on_all(folder: Path) -> ladera.Potential:
 
     Each round begins anew, and some end in a worse minimum than the one before.
     """
-    files = {key: [str(path) for path in sorted(folder.glob(f"round_*/{key}.extxyz"))] for key in PARTS}
+    files = {
+        key: [str(path) for path in sorted(folder.glob(f"round_*/{key}.extxyz"))] for key in PARTS
+    }
     config = {
         "data": {
             "files": files["train"],
@@ -104,7 +106,9 @@ def main() -> None:
         folder,
         temperatures=TEMPERATURES,
         changes=CHANGES,
-        on_round=lambda each: print(each, flush=True),
+        on_round=lambda each: print(
+            f"round {each.number}: {each.labels_so_far} labels", each.judged, flush=True
+        ),
     )
     print(done)
     ship(trained_on_all(folder), folder)
