@@ -213,8 +213,9 @@ class _Modes:
 
     def _relative(self, values: Floats) -> Floats:
         """Columns (3 n_atoms, n) without their motions of the whole."""
-        relative: Floats = values - self._whole @ (self._whole.T @ values)
-        return relative
+        # In place: whether NumPy saves the temporary array itself differs between processes.
+        motions: Floats = self._whole @ (self._whole.T @ values)
+        return np.subtract(values, motions, out=motions)
 
     def moves(self, gradients: Floats) -> Floats:
         """- H^-1 times ``gradients`` (3 n_atoms, n), in the stable modes."""
