@@ -137,6 +137,14 @@ def test_a_hessian_of_differences_gives_the_same(soft):
         elasticity(atoms, step=0)
 
 
+def test_a_step_for_a_calculator_without_a_hessian_is_refused():
+    """It would not be used, and the constants would not be those that were asked for."""
+    atoms = bulk("Cu", a=3.58978)
+    atoms.calc = EMT()
+    with pytest.raises(PropertyError, match=r"step is 0\.005 Angstrom.*leave it out"):
+        elasticity(atoms, step=0.005)
+
+
 def test_error_of_relaxed_strains_holds(soft):
     """A force that stays the same, or 0.1 eV/A to begin with, would leave the ions clamped."""
     atoms, model, file = soft

@@ -53,9 +53,9 @@ def measured(universal: Potential, own: dict[str, Any], engine: Callable[[int], 
 
 
 def _steps(atoms: Atoms, model: Potential) -> Callable[[], None]:
-    """One more step of atoms whose loops are compiled by now."""
+    """One more step of atoms whose loops are compiled by now, those of the stress as well."""
     atoms.calc = model.calculator()
-    atoms.get_forces()
+    atoms.get_stress()
     atoms.positions += 1e-3
 
     def step() -> None:

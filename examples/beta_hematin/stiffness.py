@@ -16,18 +16,21 @@ from ladera.properties.memory import RememberingCalculator
 STEP: Final = 0.005  # Angstrom, of the differences of forces that Hessians are made of
 
 
-def constants(relaxed: Atoms, model: Potential, folder: Path, memory: Path) -> dict[str, Any]:
+def constants(
+    relaxed: Atoms, model: Potential, folder: Path, memory: Path, step: float | None = STEP
+) -> dict[str, Any]:
     """All 21, and what follows from them, of a cell at rest; why there are none where it is not.
 
-    The result of Ladera, with its tables and figure, goes into ``folder``; what was computed is
-    kept in ``memory``, and found again after a kill.
+    ``step`` is None of a model without second derivatives, whose strained cells are relaxed. The
+    result of Ladera, with its tables and figure, goes into ``folder``; what was computed is kept in
+    ``memory``, and found again after a kill.
     """
     if not crystal.measures(relaxed)["bound"]:
         return {"skipped": "iron has lost its oxygen where the cell is free"}
     atoms = relaxed.copy()
     atoms.calc = RememberingCalculator(model, memory)
     try:
-        found = ladera.elasticity(atoms, step=STEP)
+        found = ladera.elasticity(atoms, step=step)
     except LaderaError as error:
         return {"skipped": str(error)}
     found.save(folder)

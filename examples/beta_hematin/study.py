@@ -224,7 +224,8 @@ class Study:
         relaxed = folder.atoms(plan.free(isomer, model))[0]
         memory = plan.memory(folder, isomer, model)
         double = self.speaking(folder, model).double()
-        return stiffness.constants(relaxed, double, place, memory)
+        step = None if self.quick else stiffness.STEP  # springs have no second derivatives
+        return stiffness.constants(relaxed, double, place, memory, step)
 
     def elastic_figure(self, folder: Folder) -> Figure:
         names = [plan.elastic(isomer, model) for isomer, model in self.crystals]

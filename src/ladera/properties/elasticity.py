@@ -218,7 +218,8 @@ def elasticity(
 
     Raises PropertyError for a structure without a lattice, or with held atoms, one that is not
     relaxed (by its forces and stress, and by the strain that the stress belongs to) or at no
-    minimum, a calculator without stress, and constants that do not converge with the strain.
+    minimum, a calculator without stress, a ``step`` for one that cannot be differentiated twice,
+    and constants that do not converge with the strain.
     """
     require_crystal(atoms, "An elastic constant")
     require_fmax(fmax)
@@ -307,6 +308,12 @@ def _response(
             return by_derivatives(atoms, atoms.calc, strains, step)
         except ConfigError:
             pass  # it cannot be differentiated twice; the result says how it was made
+    if step is not None:
+        what = (
+            "a calculator that cannot be differentiated twice has no Hessian to make with it, its "
+            "cells are strained and relaxed; leave it out"
+        )
+        raise PropertyError.of("step", f"{step:g} Angstrom", what)
     return by_relaxation(atoms, strains, tolerance, fmax)
 
 
