@@ -232,7 +232,7 @@ def _walk(plan: Plan) -> None:
         atoms = read_structure(stage / "final.extxyz")
     record = Walk(
         folder=str(plan.folder.name),
-        structure=str(plan.atoms.symbols),
+        structure=plan.atoms.get_chemical_formula(),
         pressure=plan.pressure,
         reached=reached,
         ended=ended,

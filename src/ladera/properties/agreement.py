@@ -148,7 +148,7 @@ def agreement(
     return Agreement(
         teacher=names[0],
         student=names[1],
-        formula=str(atoms.symbols),
+        formula=atoms.get_chemical_formula(),
         microseconds=np.array([_speed(atoms, model) for model in models]),
         atoms=len(atoms),
         **_at_rest(atoms, models, names)._asdict(),
