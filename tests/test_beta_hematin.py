@@ -15,6 +15,8 @@ from ase.build import molecule as small
 from ase.cell import Cell
 from scipy.sparse.csgraph import connected_components
 
+import ladera
+from conftest import small_mace
 from ladera.models.lennard_jones import LennardJones, LennardJonesConfig
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "beta_hematin"
@@ -24,6 +26,7 @@ import crystal  # noqa: E402
 import molecule  # noqa: E402
 import packing  # noqa: E402
 import penalty  # noqa: E402
+import potential  # noqa: E402
 import spectra  # noqa: E402
 from pieces import Folder, Piece  # noqa: E402
 from springs import Springs  # noqa: E402
@@ -236,3 +239,23 @@ def test_a_relaxation_that_was_cut_goes_on(tmp_path, monkeypatch):
     assert [leg.read_bytes() for leg in sorted(cut.iterdir())] == [leg.read_bytes() for leg in legs]
     far = crystal.relaxed(start, model, tmp_path / "far", cell=True, fmax=1e-12, steps=4)
     assert not far.info["relaxed"]
+
+
+def test_a_universal_mace_is_tuned_by_replay(tmp_path):
+    """Where no universal MACE can be had, the study's branch for one runs on a small one."""
+    base, new, old = (tmp_path / name for name in ("base.ladera", "new.xyz", "old.xyz"))
+    small_mace().save(base)
+    ice = small("H2O")
+    ice.set_cell([4.0, 4.0, 4.0])
+    ice.set_pbc(True)
+    frames = potential.shaken(ice, 10)
+    for atoms in frames:
+        atoms.calc = small_mace(channels=3).calculator()
+        atoms.get_stress()
+    ase.io.write(new, frames)
+    ase.io.write(old, frames[:4])
+    found = potential.tuned(str(base), [new], old, 1, tmp_path / "tuned")
+    tuned = ladera.load(tmp_path / found["model"])
+    assert len(tuned.config.heads) == 2
+    told = potential.errors(tuned, frames)
+    assert np.isfinite(told["force_mae"])
