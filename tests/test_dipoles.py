@@ -287,3 +287,19 @@ def test_dipoles_are_not_left_to_chance(tmp_path) -> None:
     values["model"] = {"architecture": "hdnnp", "cutoff": 4.0}
     with pytest.raises(ConfigError, match=r"no dipole moment; set model\.architecture: hdnnp_dip"):
         train(TrainingConfig.model_validate(values), tmp_path / "other")
+
+
+def test_an_epoch_that_dipoles_choose_against_the_forces_is_told(tmp_path) -> None:
+    """The more the model learns, the worse it is on dipoles to validate on that are reversed."""
+    values = settings(tmp_path, dipole=1000.0)
+    frames = list(labelled(20))
+    reversed_ = [frame.with_(dipole=-frame.dipole) for frame in frames]
+    write(Dataset.from_frames(reversed_), tmp_path / "reversed.extxyz")
+    values["data"] = {
+        "files": values["data"]["files"],
+        "validation_files": str(tmp_path / "reversed.extxyz"),
+        "split": {"validation": 0, "test": 0},
+    }
+    words = r"(?s)epoch \d+, whose forces.*the dipole outweighs.*lower loss\.dipole"
+    with pytest.warns(UserWarning, match=words):
+        train(TrainingConfig.model_validate(values), tmp_path / "run")

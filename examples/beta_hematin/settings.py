@@ -40,16 +40,17 @@ _MACE: Final = {
     "correlation": 3,
     "outputs": ["energy", "dipole"],
     "charges": False,  # the dipole of a cell is then the sum of its atoms'
+    "zbl": True,  # atoms that meet on a walk come apart again
 }
 
 FULL: Final = Settings(
     search={"cores": 512, "places": 32, "chains": 16},
     packings=2,
-    steps=1500,
+    steps=4000,
     monomers=32,
     pairs=32,
     model=_MACE,
-    epochs=60,
+    epochs=100,
     active={
         "begin": {"frames": 32, "number": 4, "time": 0.15},
         "explore": {"temperatures": [300, 450], "time": 0.3, "walkers": 1},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from ladera.interrupt import StopRequest
 from ladera.progress import Task
 from ladera.quantities import MILLI, QUANTITIES, pretty
 from ladera.table_files import TableWriter
-from ladera.training import metrics
+from ladera.training import best_epoch, metrics
 from ladera.training.active_set import choose_active_set
 from ladera.training.batches import Batches, in_order
 from ladera.training.committee import train_committee
@@ -29,7 +30,7 @@ from ladera.training.observer import Observer, OnEpoch, Silent, Teller, in_words
 from ladera.training.preparation import prepare
 from ladera.training.prepared import Prepared
 from ladera.training.processes import launch, over_processes
-from ladera.training.run_folder import RunFolder
+from ladera.training.run_folder import RunFolder, read_log
 from ladera.training.steps import make_steps
 
 if TYPE_CHECKING:
@@ -184,6 +185,11 @@ class _Run:
         self.prepared.start.settle(self.potential)
         self.potential.eval().requires_grad_(False)
         if self.fabric.is_global_zero:
+            doubt = best_epoch.doubt(
+                read_log(self.folder.path), self.best["epoch"], self.config.loss_of(self.epoch - 1)
+            )
+            if doubt:
+                warnings.warn(doubt, stacklevel=2)
             result = self.prepared.start.result(self.potential)
             graphs = self.graphs  # with their neighbour lists, as far as these are kept
             train = self.prepared.parts["train"]
