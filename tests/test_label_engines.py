@@ -131,6 +131,22 @@ def test_an_iteration_that_does_not_converge_is_no_label() -> None:
         engine.label(frame_of(water()))
 
 
+def test_how_it_iterates_is_asked_for_and_changes_no_label() -> None:
+    """Steps of a hundredth take 14 iterations instead of 8; both guesses end at one energy."""
+    plain, frame = {"engine": "tblite", "max_iterations": 11}, frame_of(water())
+    energy = as_engine(plain).label(frame).energy
+    assert as_engine(plain | {"guess": "eeq"}).label(frame).energy == pytest.approx(
+        energy, abs=1e-4
+    )
+    small = as_engine(plain | {"mixer_damping": 0.2})
+    assert small.label(frame).energy == pytest.approx(energy, abs=1e-4)
+    with pytest.raises(LabellingError, match="SCF not converged in 11 cycles"):
+        as_engine(plain | {"mixer_damping": 0.01}).label(frame)
+    # Labels of before these keys were there go on.
+    assert not {"guess", "mixer_damping"} & set(as_engine(plain).config.of_labels)
+    assert small.config.of_labels["mixer_damping"] == 0.2
+
+
 @pytest.mark.parametrize(
     ("atoms", "charge", "says"),
     [

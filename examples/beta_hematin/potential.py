@@ -37,6 +37,8 @@ def xtb(n_irons: int) -> dict[str, Any]:
         "multiplicity": UNPAIRED * n_irons + 1,
         "electronic_temperature": 600.0,
         "max_iterations": 500,
+        "mixer_damping": 0.2,  # by the defaults open shells swing, and take twice the iterations
+        "guess": "eeq",
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ladera.data.frame import Frame
 
 _RADON: Final = 86
+_GUESSES: Final = {"sad": 0, "eeq": 1, "eeqbc": 2}  # by tblite's numbers
 _SMALL: Final = 8.0  # Angstrom, a height of a cell for which the Gamma point is too little
 
 
@@ -33,11 +34,27 @@ class TBLiteConfig(EngineConfig):
         300.0, description="Of the occupations, K; the energy is the free energy at it."
     )
     max_iterations: PositiveInt = Field(250, description="Most iterations to self-consistency.")
+    mixer_damping: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.4,
+        description="Share of a new density that an iteration takes: a smaller one, such as 0.2, "
+        "converges where open shells make it swing to and fro.",
+    )
+    guess: Literal["sad", "eeq", "eeqbc"] = Field(
+        "sad",
+        description="What the first density has: neutral atoms, or charges by electronegativity.",
+    )
     spin_polarization: bool = Field(
         False,
         description="With the energy of spin polarisation, which the methods by themselves do not "
         "have: it tells the spin states of one molecule apart.",
     )
+
+    @property
+    def of_labels(self) -> dict[str, Any]:
+        """See EngineConfig. Labels from before two keys were there had their defaults."""
+        later = {"mixer_damping": 0.4, "guess": "sad"}
+        values = super().of_labels.items()
+        return {name: value for name, value in values if later.get(name) != value}
 
 
 class TBLite(Engine):
@@ -99,6 +116,8 @@ class TBLite(Engine):
         calculator.set("verbosity", int(self.says_more))
         calculator.set("accuracy", config.accuracy)
         calculator.set("max-iter", config.max_iterations)
+        calculator.set("mixer-damping", config.mixer_damping)
+        calculator.set("guess", _GUESSES[config.guess])
         kelvin = BOLTZMANN / HARTREE
         calculator.set("temperature", config.electronic_temperature * kelvin)
         if config.spin_polarization:
