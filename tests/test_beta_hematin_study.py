@@ -25,7 +25,7 @@ import report  # noqa: E402
 from study import Study  # noqa: E402
 
 pytest.importorskip("tblite", reason="tblite is not installed, which labels two acids")
-LABELS = ("labels/monomers.extxyz", "labels/pairs.extxyz")
+LABELS = ("labels/monomers.extxyz", "labels/pairs.extxyz", "labels/dimers.extxyz")
 
 
 def started(folder: Path) -> subprocess.Popen[str]:

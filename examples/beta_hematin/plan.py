@@ -81,9 +81,11 @@ def _potentials(study: Study) -> Iterator[Piece]:
     walks = 2 * structures * len(size.active["explore"]["temperatures"]) * 1000 / 0.5
     first, later = walks * begin["time"], rounds * walks * size.active["explore"]["time"]
     # Half of the frames are of 148 atoms or less, of the own unit of 296.
-    training = samples.TRAINING * size.epochs * rounds * labels / 4
-    yield Piece("monomers.extxyz", study.monomers, {samples.HALF: size.monomers})
-    yield Piece("pairs.extxyz", study.pairs)
+    training = samples.TRAINING * size.epochs * rounds * (labels + size.dimers) / 4
+    molecules = {"monomers": {samples.HALF: size.monomers}, "pairs": {},
+                 "dimers": {samples.LABEL: size.dimers}}  # fmt: skip
+    for name, work in molecules.items():
+        yield Piece(f"{name}.extxyz", partial(study.molecules, name), work)
     work = {samples.LABEL: labels, samples.UNIVERSAL: 0.55 * first,
             samples.OWN: training + 0.5 * later}  # fmt: skip
     yield Piece("own.json", study.learned, work)

@@ -17,6 +17,7 @@ class Settings:
     steps: int  # of a relaxation, at most
     monomers: int  # labelled frames of half a dimer
     pairs: int  # of two propionic acids
+    dimers: int  # of the dimers of the crystals
     model: dict[str, Any]  # the crystal's own potential
     epochs: int  # of its first training, and of those in the loop
     active: dict[str, Any]  # keys of the active loop that are not those of all loops
@@ -49,6 +50,7 @@ FULL: Final = Settings(
     steps=4000,
     monomers=32,
     pairs=32,
+    dimers=40,
     model=_MACE,
     epochs=100,
     active={
@@ -83,6 +85,7 @@ QUICK: Final = Settings(
     steps=400,
     monomers=2,
     pairs=4,
+    dimers=2,
     model=_MACE
     | {"channels": 4, "max_l": 1, "correlation": 2, "cutoff": 3.0, "radial_layers": [8]},
     epochs=2,

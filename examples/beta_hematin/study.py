@@ -158,29 +158,37 @@ class Study:
 
     # --- potentials to make ---------------------------------------------------------------------
 
-    def monomers(self, folder: Folder) -> list[Atoms]:
-        """Labels of the half dimer, shaken."""
-        frames = potential.shaken(crystal.monomer(molecule.dimer()), self.settings.monomers)
-        file = folder.path / "labels" / "monomers.extxyz"
-        return potential.labelled(frames, file, self.engine(folder, 1))
+    def molecules(self, name: str, folder: Folder) -> list[Atoms]:
+        """Labels of molecules, shaken: they have the dipoles, and cells have none."""
+        dimer = molecule.dimer()
+        starts, n_irons = {
+            "monomers": ([crystal.monomer(dimer)], 1),
+            "pairs": ([crystal.acid_pair(dimer)], 0),  # whose hydrogen bonds no dimer alone has
+            "dimers": (self.alone(folder), 2),
+        }[name]
+        number = getattr(self.settings, name) // len(starts)
+        frames = [frame for start in starts for frame in potential.shaken(start, number)]
+        file = folder.path / "labels" / f"{name}.extxyz"
+        return potential.labelled(frames, file, self.engine(folder, n_irons))
 
-    def pairs(self, folder: Folder) -> list[Atoms]:
-        """Labels of two acids, shaken: dipoles of hydrogen bonds, which no dimer alone has."""
-        frames = potential.shaken(crystal.acid_pair(molecule.dimer()), self.settings.pairs)
-        file = folder.path / "labels" / "pairs.extxyz"
-        return potential.labelled(frames, file, self.engine(folder, 0))
+    def alone(self, folder: Folder) -> list[Atoms]:
+        """The dimers of the best crystals, in the vacuum."""
+        if self.cif:
+            return [molecule.dimer()]  # atoms of a file are of whole molecules or not
+        return [crystal.alone(self.best(folder, isomer)) for isomer in self.isomers]
 
     def learned(self, folder: Folder) -> dict[str, Any]:
         """By the active loop on dimers and crystals of both isomers."""
         crystals = [self.best(folder, isomer) for isomer in self.isomers]
-        dimers = [crystal.alone(atoms) for atoms in crystals] if self.cif is None else []
         # Springs and GFN1-xTB are two levels of theory: the quick form does not learn from pairs.
-        names = ("monomers",) if self.quick else ("monomers", "pairs")
+        names = ("monomers", "dimers") if self.quick else ("monomers", "pairs", "dimers")
         begin = [folder.path / "labels" / f"{name}.extxyz" for name in names]
         engine = self.engine(folder, 2)
         walker = engine if self.quick else self.models[0]
         place = folder.path / OWN
-        return potential.learned(dimers + crystals, begin, walker, engine, self.settings, place)
+        return potential.learned(
+            self.alone(folder) + crystals, begin, walker, engine, self.settings, place
+        )
 
     def unseen(self, folder: Folder) -> list[Atoms]:
         """Labelled frames of the best crystal at 300 K, moved by the universal model."""
@@ -248,7 +256,7 @@ class Study:
 
     def dimer_light(self, folder: Folder) -> dict[str, Any]:
         """Of the dimer by itself, by the crystal's own potential."""
-        start = crystal.alone(self.best(folder)) if self.cif is None else molecule.dimer()
+        start = molecule.dimer() if self.cif else crystal.alone(self.best(folder))
         speaking, name = self.speaking(folder), "infrared-dimer"
         atoms = self.relaxed(start, speaking, folder, name, fmax=0.005, cell=False)
         place = folder.path / name
