@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import ase.io
@@ -112,11 +113,36 @@ def test_pieces_are_made_once_and_whole(tmp_path):
     pieces = [Piece("first.json", first), Piece("second.extxyz", second)]
     with pytest.raises(KeyboardInterrupt):
         Folder(tmp_path).run(pieces)
-    assert {path.name for path in tmp_path.iterdir()} == {"first.json", "costs.json"}
+    assert {path.name for path in tmp_path.glob("*.*")} == {"first.json", "costs.json"}
     Folder(tmp_path).run(pieces)
     assert made == ["first", "second", "second"]
     assert len(ase.io.read(tmp_path / "second.extxyz", index=":")) == 1
     assert set(Folder(tmp_path).record("costs")) == {"first", "second"}
+
+
+def test_a_piece_that_another_process_makes_is_waited_for(tmp_path):
+    """It is not made twice, and both have what it took."""
+    began, go_on, made = Event(), Event(), []
+
+    def slow(folder):
+        made.append("slow")
+        began.set()
+        go_on.wait(10)
+        return {}
+
+    pieces = [Piece("one.json", slow), Piece("two.json", lambda folder: made.append("two"))]
+    first = Thread(target=Folder(tmp_path).run, args=(pieces[:1],))
+    first.start()
+    began.wait(10)
+    second = Thread(target=Folder(tmp_path).run, args=(pieces,))
+    second.start()
+    second.join(0.2)
+    assert made == ["slow"]
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert made == ["slow", "two"]
+    assert set(Folder(tmp_path).record("costs")) == {"one", "two"}
 
 
 def test_which_mode_is_a_stretch():

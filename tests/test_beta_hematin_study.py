@@ -75,7 +75,7 @@ def copied(whole: Path, folder: Path, anew: set[str]) -> None:
     (folder / "labels").mkdir(parents=True)
     for file in (*(files - anew), *LABELS):
         shutil.copy2(whole / file, folder / file)
-    for place in whole.iterdir():
+    for place in whole.glob("*"):
         if (place / "result.json").exists() and f"{place.name}.json" not in anew:
             shutil.copytree(place, folder / place.name)
 

@@ -6,10 +6,12 @@ piece's name, in which Ladera goes on where it was killed.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -64,19 +66,32 @@ class Folder:
         return (self.path / file).exists()
 
     def run(self, pieces: Sequence[Piece]) -> None:
-        """Make what is not there, in this order."""
+        """Make what is not there, in this order; what another process makes is waited for."""
         for piece in pieces:
-            if self.has(piece.file):
-                print(f"{piece.file}: there already", flush=True)
-                continue
-            print(f"{piece.file} ...", flush=True)
-            clock, work = time.monotonic(), _cpu_seconds()
-            content = piece.make(self)
-            with atomic_path(self.path / piece.file) as temporary:
-                _write(temporary, content)
-            took = {"cpu": _cpu_seconds() - work, "clock": time.monotonic() - clock}
+            with self._alone(piece.name):
+                if self.has(piece.file):
+                    print(f"{piece.file}: there already", flush=True)
+                else:
+                    self._make(piece)
+
+    def _make(self, piece: Piece) -> None:
+        print(f"{piece.file} ...", flush=True)
+        clock, work = time.monotonic(), _cpu_seconds()
+        content = piece.make(self)
+        with atomic_path(self.path / piece.file) as temporary:
+            _write(temporary, content)
+        took = {"cpu": _cpu_seconds() - work, "clock": time.monotonic() - clock}
+        with self._alone(COSTS):
             self._note(piece.name, took)
-            print(f"{piece.file}: {took['cpu']:.0f} CPU s, {took['clock']:.0f} s", flush=True)
+        print(f"{piece.file}: {took['cpu']:.0f} CPU s, {took['clock']:.0f} s", flush=True)
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Hold what has this name; who is killed holds nothing any more."""
+        (self.path / "locks").mkdir(exist_ok=True)
+        with (self.path / "locks" / name).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def estimate(self, pieces: Sequence[Piece]) -> list[str]:
         """Lines: what each piece that is not there will take, and all of them."""

@@ -1,7 +1,7 @@
 """beta-hematin by machine-learned potentials, from a dimer to a report.
 
     python examples/beta_hematin/study.py [--output hematin] [--quick] [--cif MEASURED.cif]
-                                          [--models nequix-mp-1 ...] [--until PIECE] [--estimate]
+                                          [--models nequix-mp-1 ...] [--only PIECE ...] [--estimate]
 
 In pieces that are files: killed at any time, the same command goes on. --quick does what is quick,
 small and without a network: its numbers mean nothing. docs/beta-hematin.md tells the rest.
@@ -328,19 +328,22 @@ def main() -> None:
     parser.add_argument("--cif", type=Path, help="measured coordinates in the place of the search")
     parser.add_argument("--models", nargs="+", default=["nequix-mp-1"],
                         help="universal models that know iron: names or files")  # fmt: skip
-    parser.add_argument("--until", help="stop after this piece")
+    words = "make these alone of what is there to make, beside another process or by itself"
+    parser.add_argument("--only", nargs="+", metavar="PIECE", help=words)
     words = "say what each piece will take, by timed samples, and end"
     parser.add_argument("--estimate", action="store_true", help=words)
     given = parser.parse_args()
     study = Study(tuple(given.models), given.quick, given.cif)
     pieces = list(plan.pieces(study))
-    names = [piece.name for piece in pieces]
-    if given.until is not None:
-        if given.until not in names:
-            parser.error(f"--until {given.until} is no piece; there are {', '.join(names)}")
-        pieces = pieces[: names.index(given.until) + 1]
+    names = {piece.name: piece for piece in pieces}
+    for name in given.only or ():
+        if name not in names:
+            parser.error(f"--only {name} is no piece; there are {', '.join(names)}")
     given.output.mkdir(parents=True, exist_ok=True)
     folder = Folder(given.output)
+    if given.only:
+        folder.run([names[name] for name in given.only])
+        return
     folder.run(pieces[:1])
     if not study.quick:
         print("\n".join(folder.estimate(pieces)), flush=True)
