@@ -335,14 +335,14 @@ def main() -> None:
     given = parser.parse_args()
     study = Study(tuple(given.models), given.quick, given.cif)
     pieces = list(plan.pieces(study))
-    names = {piece.name: piece for piece in pieces}
+    names = dict.fromkeys(piece.name for piece in pieces)  # a figure has that of its numbers
     for name in given.only or ():
         if name not in names:
             parser.error(f"--only {name} is no piece; there are {', '.join(names)}")
     given.output.mkdir(parents=True, exist_ok=True)
     folder = Folder(given.output)
     if given.only:
-        folder.run([names[name] for name in given.only])
+        folder.run([piece for piece in pieces if piece.name in given.only])
         return
     folder.run(pieces[:1])
     if not study.quick:
