@@ -171,6 +171,23 @@ def test_which_mode_is_a_stretch():
     assert spectra.corrected({"computed": 1750.0, "kind": "acid C=O"}, biases) == 1700
 
 
+def test_a_bright_double_bond_is_no_single_one():
+    """The C=O has more than half of what the C-O's own mode has of the C-O, and is brighter."""
+    moves = np.zeros((2, 3, 3))
+    moves[0, :, 2] = -1.0, 1.1, 0.2  # C-O, the first bond
+    moves[1, :, 2] = 0.3, -1.2, 0.8  # C=O
+    found = SimpleNamespace(
+        symbols=("O", "C", "O"),
+        positions=np.array([[0, 0, -1.3], [0, 0, 0], [0, 0, 1.2]]),
+        modes=moves / np.linalg.norm(moves, axis=(1, 2))[:, None, None],
+        frequencies=np.array([1210.0, 1690.0]),
+        intensities=np.array([20.0, 900.0]),
+    )
+    assert spectra.stretch(found, [(1, 0)])["computed"] == 1690
+    assert spectra.stretch(found, [(1, 0)], [(1, 2)])["computed"] == 1210
+    assert spectra.stretch(found, [(1, 2)], [(1, 0)])["computed"] == 1690
+
+
 def test_carboxyl_groups_and_a_pair_of_acids():
     """Each haem of the dimer has a free acid and a bound propionate; two acids meet as planned."""
     groups = spectra.carboxyl_bonds(molecule.dimer())

@@ -69,7 +69,7 @@ def infrared(
         "dipoles": found.dipoles,
         "marks": [
             {"name": name, "measured": list(measured), "kind": kind}
-            | stretch(found, [bond[order] for bond in bonds[group]])
+            | stretch(found, *(_of(bonds[group], each) for each in _with_rival(order)))
             for name, (measured, group, order, kind) in MARKS.items()
         ],
     }
@@ -92,12 +92,30 @@ def carboxyl_bonds(atoms: Atoms) -> dict[str, list[dict[str, tuple[int, int]]]]:
     return found
 
 
-def stretch(found: Infrared, bonds: Bonds) -> dict[str, float]:
+def stretch(found: Infrared, bonds: Bonds, rivals: Bonds = ()) -> dict[str, float]:
     """The brightest of the modes with most of a stretch, and what share of it that has.
 
-    The share is the square of the mode's component along the bonds stretching together, in phase or
-    not, in mass-weighted coordinates; modes with half of the largest share are asked for their
-    infrared intensity. ``spread`` is between the lowest and the highest of these.
+    Modes with half of the largest share are asked for their infrared intensity, but for those that
+    have more of the stretch of ``rivals``: the C=O of a carboxyl group, ten times as bright, has a
+    third of the stretch of its C-O. ``spread`` is between the lowest and the highest of these.
+    """
+    shares = _shares(found, bonds)
+    shares[_shares(found, rivals) > shares] = 0.0
+    likely = np.flatnonzero(shares >= _SHARE * shares.max())
+    which = likely[np.argmax(found.intensities[likely])]
+    return {
+        "computed": float(found.frequencies[which]),
+        "share": float(shares[which]),
+        "intensity": float(found.intensities[which]),
+        "spread": float(np.ptp(found.frequencies[likely])),
+    }
+
+
+def _shares(found: Infrared, bonds: Bonds) -> Floats:
+    """Of each mode, how much of it is a stretch of these bonds.
+
+    The square of the mode's component along the bonds stretching together, in phase or not, in
+    mass-weighted coordinates.
     """
     masses = atomic_masses[[atomic_numbers[s] for s in found.symbols]]
     weighted = found.modes * np.sqrt(masses)[:, None]
@@ -110,14 +128,7 @@ def stretch(found: Infrared, bonds: Bonds) -> dict[str, float]:
         along[j], along[i] = axis / np.sqrt(masses[j]), -axis / np.sqrt(masses[i])
         along /= np.linalg.norm(along)
         shares += np.einsum("nax,ax->n", weighted, along) ** 2
-    likely = np.flatnonzero(shares >= _SHARE * shares.max())
-    which = likely[np.argmax(found.intensities[likely])]
-    return {
-        "computed": float(found.frequencies[which]),
-        "share": float(shares[which]),
-        "intensity": float(found.intensities[which]),
-        "spread": float(np.ptp(found.frequencies[likely])),
-    }
+    return shares
 
 
 def bias(model: Potential, folder: Path, dipoles: Potential) -> dict[str, Any]:
@@ -133,17 +144,23 @@ def bias(model: Potential, folder: Path, dipoles: Potential) -> dict[str, Any]:
         atoms.calc = model.calculator()
         found = ladera.infrared(atoms, dipoles=dipoles)
         for kind, place in measured.items():
-            computed = stretch(found, [_bond(atoms, kind)])["computed"]
+            (group,) = [bond for bonds in carboxyl_bonds(atoms).values() for bond in bonds]
+            orders = _with_rival("double" if "=" in kind else "single")
+            computed = stretch(found, *([group[order]] for order in orders))["computed"]
             differences.setdefault(kind, []).append(computed - place)
     return {
         kind: {"each": each, "mean": float(np.mean(each))} for kind, each in differences.items()
     }
 
 
-def _bond(atoms: Atoms, kind: str) -> tuple[int, int]:
-    """C and O of the double or the single bond of the carboxyl group of a small molecule."""
-    (group,) = [bond for bonds in carboxyl_bonds(atoms).values() for bond in bonds]
-    return group["double" if "=" in kind else "single"]
+def _with_rival(order: str) -> tuple[str, str]:
+    """A bond of a carboxyl group and its other one."""
+    return (order, "single" if order == "double" else "double")
+
+
+def _of(groups: Sequence[Mapping[str, tuple[int, int]]], order: str) -> Bonds:
+    """The bonds of one order in all of these groups."""
+    return [group[order] for group in groups]
 
 
 def corrected(mark: Mapping[str, Any], biases: Mapping[str, Any]) -> float:
