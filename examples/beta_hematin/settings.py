@@ -54,10 +54,11 @@ FULL: Final = Settings(
     model=_MACE,
     epochs=100,
     active={
-        "begin": {"frames": 32, "number": 4, "time": 0.15},
-        "explore": {"temperatures": [300, 450], "time": 0.3, "walkers": 1},
-        "select": {"frames": 16, "checks": 8},
-        "stop": {"forces": 0.05, "rounds": 2},
+        "begin": {"frames": 32, "number": 4, "time": 0.1},
+        # The cell moves as well: what relaxes it comes to densities that no walk at its volume sees
+        "explore": {"temperatures": [300, 500, 700], "pressures": [0.0], "time": 0.4, "walkers": 1},
+        "select": {"frames": 24, "checks": 8},
+        "stop": {"forces": 0.05, "rounds": 3},
     },
     unseen=12,
     tuning=8,

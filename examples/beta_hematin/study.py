@@ -257,8 +257,9 @@ class Study:
     def dimer_light(self, folder: Folder) -> dict[str, Any]:
         """Of the dimer by itself, by the crystal's own potential."""
         start = molecule.dimer() if self.cif else crystal.alone(self.best(folder))
+        (start,) = potential.shaken(start, 1)  # its centre of inversion may be that of a saddle
         speaking, name = self.speaking(folder), "infrared-dimer"
-        atoms = self.relaxed(start, speaking, folder, name, fmax=0.005, cell=False)
+        atoms = self.relaxed(start, speaking, folder, name, fmax=0.001, cell=False)
         place = folder.path / name
         double = self.speaking(folder).double()
         return spectra.infrared(atoms, double, speaking, place, place / "evaluations")
