@@ -30,16 +30,18 @@ from ladera import cli
 from ladera.active import config as config_file
 from ladera.active.choice import Candidate, Limits, choose
 from ladera.active.config import template
-from ladera.active.exploration import Walker, met, plans, starts_of, walk_all
+from ladera.active.descent import Descent
+from ladera.active.exploration import plans, starts_of, walk_all
 from ladera.active.folder import ActiveFolder, Judgement, Round, Walk, read_frames
 from ladera.active.modes import thermal
 from ladera.active.stopping import may_label, verdict
+from ladera.active.walker import Walker
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError, DataError, LabellingError, SimulationError
 from ladera.labelling.engines import as_engine
 from ladera.labelling.labelled import as_dataset
-from ladera.loading import as_potential
+from ladera.loading import ModelSource, as_potential
 from ladera.lock import locked
 from ladera.processes import pool
 from ladera.sampling.generation import closest_contact
@@ -451,11 +453,57 @@ def test_what_a_structure_holds_stays_where_it_is(tmp_path: Path) -> None:
     config = config_file.parse(asked(tmp_path), "it")
     walks = plans(config, starts_of(config, [frame]), walker, tmp_path, 1, None)
     walk_all(walks[:1], 1, Here())
-    found = [each.positions for *_, each in met(walks[:1])]
+    found = [each.frame.positions for each in walks[0].met()]
     assert len(found) == 10  # at both temperatures
     moves = np.abs(np.array(found) - held.positions).max(axis=(0, 2))
     assert moves[0] < 1e-7  # as exact as the file
     assert (moves[1:] > 0.01).all()
+
+
+def test_relaxations_by_the_model_are_met_and_their_ends_are_learned(tmp_path: Path) -> None:
+    """Dynamics goes elsewhere; the minimum that a model believes in is where it may be wrong."""
+    ase.io.write(tmp_path / "copper.xyz", Atoms("Cu4", 1.1 * TETRAHEDRON))
+    config = asked(tmp_path)
+    config["explore"]["relax"] = 40
+    run = learn(tmp_path, config)
+    for number in (1, 2):
+        rows = [row for row in candidates(run, number) if row["walk"].endswith("-relaxation")]
+        assert {row["temperature_k"] for row in rows} == {"0"}
+        assert (rows[-1]["became"], rows[-1]["place"]) == ("picked", "0")
+        walk = run.rounds[number].walks[-1]
+        assert (walk.relaxation, walk.ended) in {(True, "finished"), (True, "lost")}
+        assert walk.reached == (0.0 if walk.ended == "finished" else None)
+        dynamics = walk.model_copy(update={"relaxation": False, "reached": 300.0})
+        record = run.rounds[number].model_copy(update={"walks": [dynamics, walk]})
+        assert record.reached == 300  # K, which a relaxation has not
+    assert "0 K" in {
+        frame.config_type for frame in read_frames(run.folder / "round_1/train.extxyz")
+    }
+    assert not [walk for walk in run.rounds[0].walks if walk.relaxation]
+    # So the next model knows what the engine says of the minimum of the one before.
+    rest = ladera.relax(Atoms("Cu4", TETRAHEDRON), run.model, fmax=1e-3).atoms
+    assert rest.get_all_distances()[0, 1] == pytest.approx(2.5, abs=0.01)
+
+
+def test_a_relaxation_ends_where_the_model_is_lost(loop: ladera.ActiveRun, tmp_path: Path) -> None:
+    walker, far = Walker(ModelSource.of(loop.model)), Atoms("Cu4", 1.3 * TETRAHEDRON)
+    far.calc = ladera.load(loop.model).calculator()
+    far.get_potential_energy()
+    grade = far.calc.largest_grade()
+    far.calc = None
+    for name, lost, ended in (("kept", None, "finished"), ("lost", 0.5 * grade, "lost")):
+        descent = Descent(far, walker, 60, False, tmp_path / name, lost)
+        (descent.folder / "path").mkdir(parents=True)
+        (descent.folder / "path" / "relax.csv").touch()  # it was killed before
+        (walk,) = walk_all([descent], 1, Here())
+        assert (walk.ended, walk.reached) == (ended, 0.0 if ended == "finished" else None)
+        if ended == "finished":
+            steps = [each.step for each in descent.met()]
+            assert steps == sorted(set(steps))
+            assert 0 not in steps
+            assert [each.rest for each in descent.met()] == [*[False] * (len(steps) - 1), True]
+        else:
+            assert f"limit {lost:g}" in walk.reason
 
 
 def test_a_grade_that_is_no_number_is_an_error(

@@ -25,7 +25,8 @@ from active_engines import TETRAHEDRON, active_settings, morse
 from label_engines import Here
 from ladera.active import config as active
 from ladera.active import learn
-from ladera.active.exploration import Walker, met, plans, starts_of, walk_all
+from ladera.active.exploration import plans, starts_of, walk_all
+from ladera.active.walker import Walker
 from ladera.data.frame import Frame
 from ladera.errors import ConfigError
 from ladera.executors import as_executor, opened, running
@@ -367,7 +368,7 @@ def test_the_walks_of_an_active_learning_by_jobs_are_those_of_this_machine(
         walks = plans(asked, starts_of(asked, [frame]), walker, folder, 0, None)
         with opened(executor, folder / "jobs") as pool:
             ended = walk_all(walks, 1, pool)
-        found.append([ended, [each[3].positions for each in met(walks)]])
+        found.append([ended, [each.frame.positions for walk in walks for each in walk.met()]])
     (one, positions), (other, same) = found
     assert one == other
     np.testing.assert_array_equal(positions, same)

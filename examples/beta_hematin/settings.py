@@ -55,8 +55,15 @@ FULL: Final = Settings(
     epochs=100,
     active={
         "begin": {"frames": 32, "number": 4, "time": 0.1},
-        # The cell moves as well: what relaxes it comes to densities that no walk at its volume sees
-        "explore": {"temperatures": [300, 500, 700], "pressures": [0.0], "time": 0.4, "walkers": 1},
+        # The cell moves as well, and to where the model has it at rest: to densities that no walk
+        # at its volume sees, and to minima that are the model's alone until they have a label.
+        "explore": {
+            "temperatures": [300, 500, 700],
+            "pressures": [0.0],
+            "time": 0.4,
+            "walkers": 1,
+            "relax": 400,
+        },
         "select": {"frames": 24, "checks": 8},
         "stop": {"forces": 0.05, "rounds": 3},
     },
@@ -92,7 +99,7 @@ QUICK: Final = Settings(
     epochs=2,
     active={
         "begin": {"frames": 4, "number": 2, "time": 0.02},
-        "explore": {"temperatures": [100], "time": 0.02, "walkers": 1},
+        "explore": {"temperatures": [100], "time": 0.02, "walkers": 1, "relax": 4},
         "select": {"frames": 2, "checks": 2},
         "stop": {"rounds": 1},
     },

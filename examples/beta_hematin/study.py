@@ -129,8 +129,12 @@ class Study:
         return min(names, key=lambda name: found[name]["energy_per_dimer"])
 
     def free(self, isomer: str, model: str, folder: Folder) -> list[Atoms]:
-        """The best of an isomer, relaxed with its cell."""
-        start = folder.atoms(f"held-{self.chosen(folder, isomer)}")[0]
+        """The best of an isomer, relaxed with its cell.
+
+        The crystal's own potential begins where it has learned, in the cell of the universal model.
+        """
+        held = folder.atoms(f"held-{self.chosen(folder, isomer)}")[0]
+        start = self.best(folder, isomer) if model == OWN else held
         teller = self.speaking(folder, model)
         name = plan.free(isomer, model)
         return [self.relaxed(start, teller, folder, name, fmax=0.001, cell=True)]

@@ -10,9 +10,11 @@ from ase import Atoms
 
 from ladera.active.choice import Choice, choose, met_by
 from ladera.active.config import ActiveConfig
-from ladera.active.exploration import Plan, Walker, plans, walk_all
+from ladera.active.descent import Descent
+from ladera.active.exploration import Plan, plans, walk_all
 from ladera.active.folder import RoundFolder, Walk
 from ladera.active.modes import thermal
+from ladera.active.walker import Walker
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
 from ladera.processes import Pool
@@ -73,7 +75,7 @@ def first_walks(
     starts: Sequence[Atoms],
     folder: RoundFolder,
     pool: Pool,
-) -> tuple[Walker, list[Plan], list[Walk]]:
+) -> tuple[Walker, list[Plan | Descent], list[Walk]]:
     """The walks of who moves the atoms before there is a model."""
     assert config.begin.walker is not None
     walker = Walker.of(config.begin.walker)
@@ -84,7 +86,7 @@ def first_walks(
 def chosen_of(
     config: ActiveConfig,
     walker: Walker,
-    walks: Sequence[Plan],
+    walks: Sequence[Plan | Descent],
     known: Dataset,
 ) -> Choice:
     """What is chosen of the structures that these came through."""

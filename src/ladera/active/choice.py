@@ -12,7 +12,8 @@ from ase.data import chemical_symbols
 
 from ladera import table_files
 from ladera.active.config import ActiveConfig
-from ladera.active.exploration import Plan, met
+from ladera.active.descent import Descent
+from ladera.active.exploration import Plan
 from ladera.arrays import Booleans, Floats, Integers
 from ladera.data.dataset import Dataset
 from ladera.data.frame import Frame
@@ -28,11 +29,12 @@ DISTORTED: Final = "distorted"
 _SAME: Final = 1e-6  # relative distance within which two structures are one
 
 
-def met_by(plans: Sequence[Plan]) -> list[Candidate]:
+def met_by(plans: Sequence[Plan | Descent]) -> list[Candidate]:
     """All that walks came through."""
     return [
-        Candidate(frame, plan.folder.name, temperature, step, plan.judges)
-        for plan, temperature, step, frame in met(plans)
+        Candidate(met.frame, plan.folder.name, met.temperature, met.step, plan.judges, met.rest)
+        for plan in plans
+        for met in plan.met()
     ]
 
 
@@ -70,9 +72,10 @@ class Candidate(NamedTuple):
 
     frame: Frame
     walk: str
-    temperature: float | None  # K; None of what was not met in dynamics
+    temperature: float | None  # K, 0 of a relaxation; None of what was not met by a walk
     step: int
     judges: bool  # it may judge, and is not learned
+    rest: bool = False  # a relaxation ended here
 
     @property
     def group(self) -> str:
@@ -138,10 +141,10 @@ def choose(
 
     ``known`` are the frames that are labelled already. The judge's walk gives the checks, by
     chance, and where it came through too few, structures that were made. The other walks give what
-    is learned: first those whose score is above ``limits.new``, farthest from each other and from
-    what is known, then, while there is room, others. Without limits there are no scores: the
-    potential is not the one that learns. Without a potential, where an engine walks, those that
-    are learned come in equal steps.
+    is learned: first where relaxations ended, then those whose score is above ``limits.new``,
+    farthest from each other and from what is known, then, while there is room, others. Without
+    limits there are no scores: the potential is not the one that learns. Without a potential, where
+    an engine walks, those that are learned come in equal steps.
 
     Raises SimulationError where the potential gives scores that are no numbers.
     """
@@ -166,11 +169,13 @@ def choose(
         points = fingerprints(potential, dataset, elements)
         before = fingerprints(potential, _of_elements(known, elements), elements)
         before = np.concatenate([before, points[chosen]])
-        new = possible & (marks > (np.inf if limits is None else limits.new))
-        picked = _farthest(points, before, new, frames)
-        before = np.concatenate([before, points[picked]])
-        others = _farthest(points, before, possible & ~new, frames - len(picked))
-        picked = np.concatenate([picked, others])
+        rests = np.array([each.rest for each in candidates])
+        new = marks > (np.inf if limits is None else limits.new)
+        picked = np.empty(0, dtype=np.int64)
+        for part in (rests, ~rests & new, ~rests & ~new):
+            found = _farthest(points, before, possible & part, frames - len(picked))
+            before = np.concatenate([before, points[found]])
+            picked = np.concatenate([picked, found])
     became = np.where(sound, "", "too close").astype(object)
     became[picked], became[chosen] = "picked", "check"
     return Choice(candidates, marks, contacts, became.tolist(), picked, chosen)

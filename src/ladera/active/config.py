@@ -99,6 +99,11 @@ class Explore(Configured):
     walkers: PositiveInt = Field(
         2, description="Dynamics of each structure and pressure, with other velocities."
     )
+    relax: NonNegativeInt = Field(
+        0,
+        description="Most steps of a relaxation of each structure by the model, with its cell where "
+        "pressures are given; 0: none. Its end is labelled first: it may be the model's alone.",
+    )
 
     @model_validator(mode="after")
     def _rises(self) -> Self:

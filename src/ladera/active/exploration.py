@@ -12,9 +12,8 @@ comes through tells how good the model is.
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,15 +25,14 @@ from ase.io.trajectory import Trajectory
 
 from ladera import progress
 from ladera.active.config import ActiveConfig, Explore
+from ladera.active.descent import Descent
 from ladera.active.folder import Walk
+from ladera.active.walker import Met, Walker, explained, first_sentence
 from ladera.data.frame import Frame
 from ladera.errors import DataError, LabellingError, SimulationError, StoppedError
 from ladera.files import read_json, write_text_atomic
-from ladera.labelling.engines.registry import as_config, as_engine, parse
-from ladera.labelling.engines.teacher import TeacherConfig
-from ladera.loading import ModelSource, as_potential
 from ladera.potential import Potential
-from ladera.processes import Pool, ProcessEndedError, Processes, Task, run_all
+from ladera.processes import Pool, Processes, Task, run_all
 from ladera.simulation.held import require_honoured
 from ladera.simulation.molecular_dynamics import run_md
 from ladera.simulation.preparation import SimulationWarning
@@ -48,31 +46,6 @@ _ENDED: Final = "ended.json"
 _LOOKS: Final = 4  # at the grade, between structures that are kept
 _LAST: Final = ("stopped.extxyz", "last_good.extxyz")  # of a walk that ended before its time
 _STOPPED = "the walks are at restart points; the same command goes on"
-
-
-@dataclass(frozen=True)
-class Walker:
-    """Who moves the atoms, by what another process needs to make it."""
-
-    model: ModelSource | None = None
-    engine: str = ""  # its settings, as JSON
-
-    @classmethod
-    def of(cls, walker: str | Mapping[str, Any]) -> Walker:
-        """What ``begin.walker`` means; models walk faster by themselves than as engines."""
-        config = as_config(walker)
-        if (
-            isinstance(config, TeacherConfig)
-            and config.model_dump(exclude={"engine", "model"}, exclude_defaults=True) == {}
-        ):
-            return cls(ModelSource.of(config.model))
-        return cls(engine=config.model_dump_json())
-
-    def load(self) -> Potential:
-        """It."""
-        if self.model is not None:
-            return self.model.load()
-        return as_potential(as_engine(parse(json.loads(self.engine), "The walker")).calculator())
 
 
 @dataclass(frozen=True)
@@ -103,13 +76,36 @@ class Plan:
 
     def explain(self, error: Exception) -> Exception:
         """Its error, or what it means that its process was killed."""
-        if not isinstance(error, ProcessEndedError):
-            return error
-        return SimulationError(
-            f"The walk in {self.folder} was killed (exit code {error.exit_code}), perhaps because "
-            "there was too little memory; take fewer processes and run it again: it goes on from "
-            "its last restart point."
+        return explained(error, self.folder)
+
+    def walk(self) -> Walk:
+        """Go, in a process of its own."""
+        potential = self.walker.load()
+        ended, reason, reached = "finished", "", None
+        atoms = self.atoms
+        for number, settings in enumerate(self.stages):
+            stage = self.stage(number)
+            ended, reason = _through(atoms, potential, settings, stage)
+            if ended != "finished":
+                break
+            reached = settings.temperature
+            atoms = read_structure(stage / "final.extxyz")
+        return Walk(
+            folder=str(self.folder.name),
+            structure=self.atoms.get_chemical_formula(),
+            pressure=self.pressure,
+            reached=reached,
+            ended=ended,
+            reason=reason,
         )
+
+    def met(self) -> Iterator[Met]:
+        """What it came through; where it began is known."""
+        for number, settings in enumerate(self.stages):
+            stage = self.stage(number)
+            for step, atoms in _frames(stage, settings.trajectory_interval):
+                source = f"{self.folder.name}, {settings.temperature:g} K, step {step}"
+                yield Met(Frame.from_atoms(atoms, source), settings.temperature, step)
 
 
 def starts_of(config: ActiveConfig, frames: Sequence[Frame]) -> list[Atoms]:
@@ -129,6 +125,8 @@ def starts_of(config: ActiveConfig, frames: Sequence[Frame]) -> list[Atoms]:
         atoms.set_constraint(constraints)
         moves_cell = config.explore.pressures and atoms.pbc.all()
         require_honoured(atoms, "npt" if moves_cell else "langevin", DataError)
+        if config.explore.relax and moves_cell:
+            require_honoured(atoms, "cell relaxation", DataError)
     return starts
 
 
@@ -139,12 +137,15 @@ def plans(
     folder: Path,
     number: int,
     lost: float | None,
-) -> list[Plan]:
-    """The walks of a round, which end above the score ``lost``; those of round 0 are a walker's."""
+) -> list[Plan | Descent]:
+    """The walks of a round, which end above the score ``lost``; those of round 0 are a walker's.
+
+    Who walks before there is a model is believed where it rests: only a model relaxes.
+    """
     explore = config.explore
     if number == 0 and config.begin.time is not None:
         explore = explore.model_copy(update={"time": config.begin.time})
-    found: list[Plan] = []
+    found: list[Plan | Descent] = []
     for place, atoms in enumerate(starts):
         if len(atoms) < 2:  # a free atom among them
             continue
@@ -167,6 +168,11 @@ def plans(
                         pressure,
                     )
                 )
+        if explore.relax and number:
+            limit = lost if config.select.by == "grade" else None
+            there = folder / f"{formula}-{place}-relaxation"
+            cell = bool(explore.pressures and atoms.pbc.all())
+            found.append(Descent(atoms.copy(), walker, explore.relax, cell, there, limit))
     return found
 
 
@@ -197,7 +203,7 @@ def _stages(
         )
 
 
-def walk_all(plans: Sequence[Plan], processes: int, pool: Pool) -> list[Walk]:
+def walk_all(plans: Sequence[Plan | Descent], processes: int, pool: Pool) -> list[Walk]:
     """Do the walks, or what is left of them."""
     left = [plan for plan in plans if not (plan.folder / _ENDED).exists()]
     tasks = [
@@ -218,27 +224,9 @@ def walk_all(plans: Sequence[Plan], processes: int, pool: Pool) -> list[Walk]:
     return [Walk.model_validate(read_json(plan.folder / _ENDED, Walk)) for plan in plans]
 
 
-def _walk(plan: Plan) -> None:
+def _walk(plan: Plan | Descent) -> None:
     """A walk, in a process of its own."""
-    potential = plan.walker.load()
-    ended, reason, reached = "finished", "", None
-    atoms = plan.atoms
-    for number, settings in enumerate(plan.stages):
-        stage = plan.stage(number)
-        ended, reason = _through(atoms, potential, settings, stage)
-        if ended != "finished":
-            break
-        reached = settings.temperature
-        atoms = read_structure(stage / "final.extxyz")
-    record = Walk(
-        folder=str(plan.folder.name),
-        structure=plan.atoms.get_chemical_formula(),
-        pressure=plan.pressure,
-        reached=reached,
-        ended=ended,
-        reason=reason,
-    )
-    write_text_atomic(plan.folder / _ENDED, record.model_dump_json(indent=1) + "\n")
+    write_text_atomic(plan.folder / _ENDED, plan.walk().model_dump_json(indent=1) + "\n")
 
 
 def _through(
@@ -257,25 +245,10 @@ def _through(
             warnings.filterwarnings("ignore", "The structure has a total charge", StructureWarning)
             run_md(atoms, potential, settings, stage, resume=RunFolder(stage).holds_run)
     except StoppedError as error:
-        return "lost", _first_sentence(error)
+        return "lost", first_sentence(error)
     except (SimulationError, LabellingError) as error:
-        return "broken", _first_sentence(error)
+        return "broken", first_sentence(error)
     return "finished", ""
-
-
-def _first_sentence(error: Exception) -> str:
-    said = str(error)
-    return said.partition(": ")[2].partition(". ")[0] or said
-
-
-def met(plans: Sequence[Plan]) -> Iterator[tuple[Plan, float, int, Frame]]:
-    """What walks came through: each with its temperature and step; the first of a walk is known."""
-    for plan in plans:
-        for number, settings in enumerate(plan.stages):
-            stage = plan.stage(number)
-            for step, atoms in _frames(stage, settings.trajectory_interval):
-                source = f"{plan.folder.name}, {settings.temperature:g} K, step {step}"
-                yield plan, settings.temperature, step, Frame.from_atoms(atoms, source)
 
 
 def _frames(stage: Path, interval: int) -> Iterator[tuple[int, Atoms]]:

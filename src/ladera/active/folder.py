@@ -13,7 +13,7 @@ In the folder of a round:
 
 ========================  ==========================================================================
 ``model``                 the training run
-``walks``                 dynamics, see :mod:`~ladera.active.exploration`
+``walks``                 see :mod:`~ladera.active.exploration` and ``descent``
 ``candidates.csv``        what was met: where, its score, and what became of it
 ``to_judge.extxyz``       structures whose labels judge, labelled in ``judging.extxyz``
 ``to_learn.extxyz``       structures to learn from, labelled in ``learning.extxyz``
@@ -58,11 +58,12 @@ _UNTRAINED: Final = "training"  # may, too, until the first model is trained: la
 
 
 class Walk(Stored):
-    """Dynamics of one structure: how hot it became, and how it ended."""
+    """Dynamics of one structure, or its relaxation: how hot it became, and how it ended."""
 
     folder: str
     structure: str  # its formula
     pressure: float | None = None  # GPa
+    relaxation: bool = False  # and no dynamics
     reached: float | None = None  # K, of the last temperature that it went through; None of none
     ended: str  # finished, lost, or broken
     reason: str = ""  # why, where it has not finished
@@ -107,8 +108,8 @@ class Round(Stored):
 
     @property
     def reached(self) -> float | None:
-        """The temperature that every walk went through, K."""
-        each = [walk.reached for walk in self.walks]
+        """The temperature that all dynamics went through, K."""
+        each = [walk.reached for walk in self.walks if not walk.relaxation]
         known = [value for value in each if value is not None]
         return min(known) if known and len(known) == len(each) else None
 

@@ -21,7 +21,7 @@ from ladera.active import config as config_file
 from ladera.active.beginning import chosen_of, distorted, first_structures, first_walks
 from ladera.active.choice import Limits, choose, count_candidates, made_of, met_by, write_candidates
 from ladera.active.config import ActiveConfig
-from ladera.active.exploration import Walker, plans, starts_of, walk_all
+from ladera.active.exploration import plans, starts_of, walk_all
 from ladera.active.folder import (
     ActiveFolder,
     Round,
@@ -32,6 +32,7 @@ from ladera.active.folder import (
 )
 from ladera.active.stopping import may_label, verdict
 from ladera.active.teaching import judge, taught
+from ladera.active.walker import Walker
 from ladera.arguments import checked
 from ladera.data import formats
 from ladera.data.dataset import Dataset

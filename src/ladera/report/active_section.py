@@ -149,6 +149,8 @@ def _explored(config: ActiveConfig) -> str:
     words = f"{temperatures} K, {explore.time:g} ps each"
     if explore.pressures:
         words += f", at {', '.join(f'{value:g}' for value in explore.pressures)} GPa"
+    if explore.relax:
+        words += f", relaxations of at most {explore.relax} steps"
     return words
 
 
@@ -159,11 +161,12 @@ def _hottest(rounds: Sequence[Round]) -> str:
         return "no model has explored yet"
     if last.reached is not None:
         return f"{last.reached:g} K, in all walks of round {last.number}"
-    known = [walk.reached for walk in last.walks if walk.reached is not None]
+    dynamics = [walk for walk in last.walks if not walk.relaxation]
+    known = [walk.reached for walk in dynamics if walk.reached is not None]
     if not known:
         return f"no walk of round {last.number} went through the coldest temperature"
     some = sum(value == max(known) for value in known)
-    return f"{max(known):g} K, in {some} of {len(last.walks)} walks of round {last.number}"
+    return f"{max(known):g} K, in {some} of {len(dynamics)} walks of round {last.number}"
 
 
 # --- tables --------------------------------------------------------------------------------------
@@ -252,7 +255,7 @@ def plates(loop: Loop) -> Iterator[Plate]:
         yield from _error_plates(loop)
     yield from _score_plate(loop)
     reached = {
-        each.number: Counter(walk.reached for walk in each.walks)
+        each.number: Counter(walk.reached for walk in each.walks if not walk.relaxation)
         for each in loop.rounds
         if each.walks
     }
