@@ -25,8 +25,8 @@ from ladera.potential.calculator import PropertyUnavailableError
 from ladera.potential.heat_flux import HeatFlux
 from ladera.potential.memory import Fitting, MemoryWarning
 from ladera.properties import displacements, phonons
+from ladera.properties.harmonic import Modes
 from ladera.properties.normal_modes import modes_of
-from ladera.properties.strain_response import _Modes
 from ladera.simulation.guard import check_distances
 from ladera.structure import Structure
 from ladera.training.evaluation import evaluate_dataset
@@ -229,9 +229,9 @@ def freed_at_once() -> Iterator[None]:
 def test_modes_for_elastic_constants_take_what_a_hessian_asks_for() -> None:
     """With the arrays of LAPACK, of which NumPy knows nothing."""
     hessian = np.random.default_rng(0).normal(size=(1200, 1200))
-    _Modes(hessian)  # the pages of libraries come to memory
+    Modes(hessian)  # the pages of libraries come to memory
     with Growth() as growth:
-        _Modes(hessian)
+        Modes(hessian)
     if growth.bytes is None:
         pytest.skip("only Linux says how much memory is taken")
     # Asked for are 5.5; it was 7.2. Some processes take 5.0 and others one array more.

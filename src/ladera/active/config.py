@@ -101,7 +101,7 @@ class Explore(Configured):
     )
     relax: NonNegativeInt = Field(
         0,
-        description="Most steps of a relaxation of each structure by the model, with its cell where "
+        description="Most steps of a relaxation of each structure by the model, with its cell if "
         "pressures are given; 0: none. Its end is labelled first: it may be the model's alone.",
     )
 

@@ -13,6 +13,7 @@ from ladera.arrays import Floats, Reals
 from ladera.errors import ConfigError, PropertyError
 from ladera.plotting import axes, style
 from ladera.potential import LaderaCalculator
+from ladera.properties.harmonic import LARGEST_STRAIN, Harmonic
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.smoothness import LIMIT
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _MONOCLINIC: Final = 13  # independent constants
-_LARGEST_STRAIN: Final = 0.002  # that the stress left in a relaxed cell may belong to
 _ASKED: Final = 0.0005  # that is asked for where it does
 
 
@@ -206,7 +206,9 @@ def elasticity(
 ) -> Elasticity:
     """Elastic constants C_ij = d sigma_i / d epsilon_j of a relaxed crystal with a calculator.
 
-    Of a model that can be differentiated twice they are exact, of others from atoms relaxed in
+    Of a model that can be differentiated twice they are exact, and where the stress that is left
+    belongs to more strain than 0.2 %, to 3 % at most, they are those of the cell at rest, which the
+    result says (:mod:`ladera.properties.harmonic`). Of others they come from atoms relaxed in
     strained cells; see :mod:`ladera.properties.strain_response`, also for ``tolerance`` and
     ``fmax`` (eV/Angstrom), which are those of the relaxations. With ``step`` (Angstrom, such as
     0.005) the Hessian of a model is made of differences of forces, which is faster where forces are
@@ -230,10 +232,17 @@ def elasticity(
         what = "it must be above zero and below an Angstrom, such as 0.005"
         raise PropertyError.of("step", f"{step:g} Angstrom", what)
     require_relaxed(atoms, cell=True)
+    harmonic = _harmonic(atoms, step)
+    if harmonic is not None:
+        atoms = harmonic.atoms
     setting = standard_setting(atoms)
     columns = _independent_strains(setting)
     strains = [setting.to_file(unit_strain(column)) for column in columns]
-    response = _response(atoms, strains, tolerance, fmax, step).turned(setting.axes)
+    response = (
+        by_relaxation(atoms, strains, tolerance, fmax)
+        if harmonic is None
+        else by_derivatives(harmonic, strains)
+    ).turned(setting.axes)
     stiffness = _stiffness(setting, columns, response.slopes)
     _require_little_strain(response.stress, stiffness)
     kink, slopes = _kink(response, columns, float(LIMIT * np.abs(stiffness).max()))
@@ -277,7 +286,7 @@ def _require_little_strain(stress: Floats, stiffness: Floats) -> None:
         return  # an unstable crystal has no such strain
     strain = float(np.abs(np.linalg.solve(stiffness, voigt)).max())
     largest = float(np.abs(voigt).max())
-    if strain > _LARGEST_STRAIN:
+    if strain > LARGEST_STRAIN:
         raise PropertyError(
             f"The cell is not relaxed: this crystal is soft, and the stress of {largest:.2g} GPa "
             f"that is left belongs to a strain of {strain:.1%}; run `ladera relax MODEL STRUCTURE "
@@ -299,13 +308,11 @@ def _independent_strains(setting: Setting) -> list[int]:
     return chosen
 
 
-def _response(
-    atoms: Atoms, strains: list[Floats], tolerance: float, fmax: float, step: float | None
-) -> Response:
-    """By second derivatives where the calculator is a model that has them."""
+def _harmonic(atoms: Atoms, step: float | None) -> Harmonic | None:
+    """The crystal with its second derivatives; None where the calculator is no model with them."""
     if isinstance(atoms.calc, LaderaCalculator):
         try:
-            return by_derivatives(atoms, atoms.calc, strains, step)
+            return Harmonic.of(atoms, atoms.calc, step)
         except ConfigError:
             pass  # it cannot be differentiated twice; the result says how it was made
     if step is not None:
@@ -314,7 +321,7 @@ def _response(
             "cells are strained and relaxed; leave it out"
         )
         raise PropertyError.of("step", f"{step:g} Angstrom", what)
-    return by_relaxation(atoms, strains, tolerance, fmax)
+    return None
 
 
 def _stiffness(setting: Setting, columns: list[int], slopes: Floats) -> Floats:

@@ -1,30 +1,21 @@
-r"""How the stress of a crystal answers small strains while its atoms come to rest.
+"""How the stress of a crystal answers small strains while its atoms come to rest.
 
-Where the model can be differentiated twice, exactly (Born and Huang, Dynamical Theory of Crystal
-Lattices, section 14): with H the Hessian, L = dW/dr the coupling of the virial W to the positions,
-
-    du/de      = - H^-1 L                              how the atoms answer a strain e
-    d sigma/de = ( dW/de - L^T H^-1 L ) / V - sigma d(tr e)/de
-
-Otherwise by relaxing the atoms in strained cells.
+By second derivatives where the model has them (:mod:`ladera.properties.harmonic`), otherwise by
+relaxing the atoms in strained cells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ladera.arrays import Floats
-from ladera.curvature import strain_derivatives
 from ladera.errors import PropertyError
-from ladera.potential import LaderaCalculator
 from ladera.progress import track
-from ladera.properties.displacements import derivatives, model_hessian
-from ladera.properties.memory import alike
+from ladera.properties.harmonic import Harmonic, copy_of, deform
 from ladera.properties.smoothness import kink
 from ladera.properties.structures import relax_ions, stress_of
 from ladera.units import GIGAPASCAL
@@ -37,13 +28,6 @@ _FIRST_STRAIN: Final = 0.01
 _HALVINGS: Final = 5
 _SHARE: Final = 0.03  # of the forces that the first strain brings, left after relaxing
 _LEAST_FORCE: Final = 1e-6  # eV/Angstrom, what symmetry and rounding leave
-_HESSIANS: Final = 5  # on the way to the minimum
-_STEPS: Final = 20  # of Newton, with one Hessian
-_NO_STEP: Final = 1e-6  # Angstrom
-_REST: Final = 1e-3  # Angstrom, that the Hessian may be away from rest
-_FLAT: Final = 1e-8  # of the stiffest mode: neither stable nor unstable
-_UNCOUPLED: Final = 1e-3  # of the largest coupling to strain: none, by symmetry
-_ROUNDING: Final = 1e-6  # Angstrom: the same, of the largest force constant
 
 
 @dataclass(frozen=True)
@@ -68,46 +52,30 @@ class Response:
         return kink(self.strains, self.sides, limit)
 
 
-def by_derivatives(
-    atoms: Atoms,
-    calculator: LaderaCalculator,
-    strains: Sequence[Floats],
-    step: float | None = None,
-) -> Response:
+def by_derivatives(crystal: Harmonic, strains: Sequence[Floats]) -> Response:
     """The exact response to unit ``strains`` (3, 3), and how well finite strains agree with it.
 
-    In double precision, whatever that of the model. With a ``step`` (Angstrom) the Hessian is made
-    of differences of forces. Raises ConfigError for a model that cannot be differentiated twice,
-    PropertyError where the atoms are not near a minimum.
+    Raises PropertyError where a strain pulls at atoms that nothing holds.
     """
-    double = alike(calculator, deepcopy(calculator.potential).double())
-    atoms, modes = _at_rest(atoms, calculator, double, step)
-    coupling, clamped = strain_derivatives(calculator.potential, atoms)
-    gradients = np.stack([np.einsum("xij,ij->x", coupling, e) for e in strains], axis=1)
-    modes.require_minimum(gradients)
-    moves = modes.moves(gradients)
-    virials = np.einsum("ijkl,nkl->nij", clamped, np.array(strains))
-    virials += np.einsum("xij,xn->nij", coupling, moves)
-    stress = stress_of(atoms)
-    expansions = np.trace(np.array(strains), axis1=1, axis2=2)
-    slopes = virials / atoms.cell.volume - expansions[:, None, None] * stress
+    atoms = crystal.atoms
+    moves = crystal.moves(strains)
+    slopes, stress = crystal.slopes(strains), stress_of(atoms)
     sides = np.empty((len(_RUNGS), 2, len(strains), 3, 3))
     for n, (strain, move) in enumerate(zip(track(strains, "strains"), moves.T, strict=True)):
         for rung, size in enumerate(_RUNGS):
             for side, signed in enumerate((size, -size)):
-                moved = _copy(atoms, double)
+                moved = copy_of(atoms, atoms.calc)
                 moved.positions += signed * move.reshape(-1, 3)
-                _deform(moved, signed * strain)
+                deform(moved, signed * strain)
                 sides[rung, side, n] = (stress_of(moved) - stress) / signed
     return Response(
         slopes / GIGAPASCAL,
         stress / GIGAPASCAL,
-        "second derivatives of the model"
-        + ("" if step is None else f", the Hessian by central differences, {step:g} Å"),
+        crystal.origin,
         float(np.abs(sides[-1].mean(axis=0) - slopes).max()) / GIGAPASCAL,
         np.array(_RUNGS),
         sides / GIGAPASCAL,
-        modes.unstable,
+        crystal.unstable,
     )
 
 
@@ -127,7 +95,7 @@ def by_relaxation(
 
     Raises PropertyError where that does not converge, or the atoms do not come to rest.
     """
-    resting = _copy(atoms, atoms.calc)
+    resting = copy_of(atoms, atoms.calc)
     relax_ions(resting, _SHARE * fmax)
     largest = [min(fmax, _SHARE * _force_by(resting, _FIRST_STRAIN * e)) for e in strains]
     found: list[Floats] = []
@@ -155,101 +123,10 @@ def by_relaxation(
     )
 
 
-def _at_rest(
-    atoms: Atoms, calculator: LaderaCalculator, double: LaderaCalculator, step: float | None
-) -> tuple[Atoms, _Modes]:
-    """The atoms at the minimum that is near, by Newton's steps, and their modes there."""
-    atoms = _copy(atoms, double)
-    for _ in track(range(_HESSIANS), "Hessians on the way to the minimum, at most"):
-        exact = step is None
-        modes = _Modes(
-            model_hessian(atoms, calculator) if exact else derivatives(atoms, step).hessian
-        )
-        farthest = _approach(atoms, modes)
-        if farthest < _REST:
-            return atoms, modes
-    raise PropertyError(
-        f"The atoms are not at rest: after {_HESSIANS} Hessians on the way to the minimum one "
-        f"still moved by {farthest:.2g} Angstrom; relax the structure further first (`ladera relax "
-        "MODEL STRUCTURE --cell --fmax 0.0001`)."
-    )
-
-
-def _approach(atoms: Atoms, modes: _Modes) -> float:
-    """Move the atoms to where no force is left; how far one went, Angstrom.
-
-    All steps have the Hessian of the start: forces cost little beside one, and in a large soft
-    crystal the first step ends far from rest, the next ones ever nearer.
-    """
-    start, last = atoms.positions.copy(), np.inf
-    for _ in range(_STEPS):
-        moves = modes.moves(-atoms.get_forces().reshape(-1, 1)).reshape(-1, 3)
-        step = float(np.linalg.norm(moves, axis=1).max())
-        if step > last:
-            break  # this Hessian leads no further
-        atoms.positions += moves
-        if step < _NO_STEP:
-            break
-        last = step
-    return float(np.linalg.norm(atoms.positions - start, axis=1).max())
-
-
-class _Modes:
-    """The modes of a Hessian, without the three motions of the whole."""
-
-    def __init__(self, hessian: Floats) -> None:
-        n_atoms = len(hessian) // 3
-        self._whole = np.tile(np.eye(3), (n_atoms, 1)) / np.sqrt(n_atoms)
-        # With what LAPACK takes these are the arrays that displacements.py counts on.
-        relative = hessian + hessian.T
-        relative /= 2
-        relative = self._relative(self._relative(relative).T)
-        stiffest = float(np.abs(relative).sum(axis=1).max(initial=0.0)) or 1.0
-        relative += (stiffest * self._whole) @ self._whole.T
-        values, self._vectors = np.linalg.eigh(relative)
-        self._stable = values > _FLAT * stiffest
-        self.unstable = int((values < -_FLAT * stiffest).sum())
-        self._values = values
-
-    def _relative(self, values: Floats) -> Floats:
-        """Columns (3 n_atoms, n) without their motions of the whole."""
-        # In place: whether NumPy saves the temporary array itself differs between processes.
-        motions: Floats = self._whole @ (self._whole.T @ values)
-        return np.subtract(values, motions, out=motions)
-
-    def moves(self, gradients: Floats) -> Floats:
-        """- H^-1 times ``gradients`` (3 n_atoms, n), in the stable modes."""
-        vectors = self._vectors[:, self._stable]
-        amplitudes = vectors.T @ self._relative(gradients)
-        moves: Floats = -vectors @ (amplitudes / self._values[self._stable][:, None])
-        return moves
-
-    def require_minimum(self, gradients: Floats) -> None:
-        """PropertyError where a strain pulls along a mode that nothing holds back."""
-        pulls = np.abs(self._vectors[:, ~self._stable].T @ self._relative(gradients))
-        rounding = _ROUNDING * np.abs(self._values).max()
-        if pulls.max(initial=0.0) > max(_UNCOUPLED * np.abs(gradients).max(), rounding):
-            raise PropertyError(
-                "The structure is at no minimum: a strain pulls at a mode of the atoms whose force "
-                f"constant is {self._values.min():.2g} eV/Angstrom^2, so they would not come back; "
-                "move them along it (`ladera phonons` names the mode) and relax again."
-            )
-
-
-def _copy(atoms: Atoms, calculator: object) -> Atoms:
-    copy: Atoms = atoms.copy()
-    copy.calc = calculator
-    return copy
-
-
-def _deform(atoms: Atoms, strain: Floats) -> None:
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-
-
 def _force_by(atoms: Atoms, strain: Floats) -> float:
     """The largest force that a strain brings, eV/Angstrom, with the atoms held in the cell."""
-    strained = _copy(atoms, atoms.calc)
-    _deform(strained, strain)
+    strained = copy_of(atoms, atoms.calc)
+    deform(strained, strain)
     change = strained.get_forces() - atoms.get_forces()
     return float(np.linalg.norm(change, axis=1).max())
 
@@ -263,8 +140,8 @@ def _sides(
     sides = np.empty((2, len(strains), 3, 3))
     for n, (strain, force) in enumerate(zip(track(strains, "strains"), forces, strict=True)):
         for side, step in enumerate((size, -size)):
-            strained = _copy(resting, resting.calc)
-            _deform(strained, step * strain)
+            strained = copy_of(resting, resting.calc)
+            deform(strained, step * strain)
             relax_ions(strained, force)
             sides[side, n] = (stress_of(strained) - stress) / step
     return sides
