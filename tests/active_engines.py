@@ -11,7 +11,7 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import all_changes
+from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.morse import MorsePotential
 
 
@@ -64,6 +64,22 @@ class Morse(MorsePotential):
             job = os.environ["SLURM_JOB_ID"]
             subprocess.run(["scancel", "--signal=KILL", "--full", job], check=True)
             time.sleep(600)
+
+
+class Hole(Calculator):
+    """Every atom falls to where all are."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Any = ("energy",),
+        system_changes: Any = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        away = self.atoms.positions - self.atoms.positions.mean(axis=0)
+        self.results = {"energy": (away**2).sum() / 2, "forces": -away}
 
 
 TETRAHEDRON = 2.5 * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 8**0.5

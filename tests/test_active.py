@@ -506,6 +506,15 @@ def test_a_relaxation_ends_where_the_model_is_lost(loop: ladera.ActiveRun, tmp_p
             assert f"limit {lost:g}" in walk.reason
 
 
+def test_a_structure_that_collapses_is_not_asked_for_first(tmp_path: Path) -> None:
+    walker = Walker.of({"engine": "calculator", "calculator": "active_engines:Hole"})
+    descent = Descent(Atoms("Cu4", TETRAHEDRON), walker, 60, False, tmp_path / "it", None)
+    (walk,) = walk_all([descent], 1, Here())
+    assert (walk.ended, walk.reached) == ("broken", None)
+    assert "apart" in walk.reason
+    assert not any(each.rest for each in descent.met())
+
+
 def test_a_grade_that_is_no_number_is_an_error(
     loop: ladera.ActiveRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.io.trajectory import Trajectory
 
 from ladera.active.folder import Walk
-from ladera.active.walker import Met, Walker, explained, first_sentence
+from ladera.active.walker import ENDED, Met, Walker, explained, first_sentence, how_ended
 from ladera.data.frame import Frame
 from ladera.errors import SimulationError, StoppedError
 from ladera.simulation.preparation import SimulationWarning
@@ -50,7 +50,7 @@ class Descent:
 
     def steps_done(self) -> int:
         """None before it has ended: a relaxation that was killed begins again."""
-        return self.n_steps if (self.folder / "ended.json").exists() else 0
+        return self.n_steps if (self.folder / ENDED).exists() else 0
 
     def explain(self, error: Exception) -> Exception:
         """Its error, or what it means that its process was killed."""
@@ -95,8 +95,11 @@ class Descent:
             raise StoppedError(f"grade {grade:.3g} in step {row.step}, limit {self.lost:g}")
 
     def met(self) -> Iterator[Met]:
-        """Structures of its path and the last one; where it began is known."""
-        file = self._path / "trajectory.traj"
+        """Structures of its path and the last one; where it began is known.
+
+        Where the structure is none any more there is nothing that has to be labelled.
+        """
+        file, broken = self._path / "trajectory.traj", how_ended(self.folder).ended == "broken"
         if not file.exists():
             return
         with Trajectory(file) as frames:
@@ -104,4 +107,5 @@ class Descent:
             steps = np.unique(np.linspace(0, last, _MET + 1).round().astype(int))
             for step in steps[1:].tolist():
                 source = f"{self.folder.name}, step {step}"
-                yield Met(Frame.from_atoms(frames[step], source), 0.0, step, rest=step == last)
+                rest = step == last and not broken
+                yield Met(Frame.from_atoms(frames[step], source), 0.0, step, rest)

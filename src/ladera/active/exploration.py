@@ -27,10 +27,10 @@ from ladera import progress
 from ladera.active.config import ActiveConfig, Explore
 from ladera.active.descent import Descent
 from ladera.active.folder import Walk
-from ladera.active.walker import Met, Walker, explained, first_sentence
+from ladera.active.walker import ENDED, Met, Walker, explained, first_sentence, how_ended
 from ladera.data.frame import Frame
 from ladera.errors import DataError, LabellingError, SimulationError, StoppedError
-from ladera.files import read_json, write_text_atomic
+from ladera.files import write_text_atomic
 from ladera.potential import Potential
 from ladera.processes import Pool, Processes, Task, run_all
 from ladera.simulation.held import require_honoured
@@ -42,7 +42,6 @@ from ladera.simulation.structures import read_structure, read_structures
 from ladera.structure import StructureWarning
 
 _LOOK: Final = 2.0  # s between looks at how far the walks are
-_ENDED: Final = "ended.json"
 _LOOKS: Final = 4  # at the grade, between structures that are kept
 _LAST: Final = ("stopped.extxyz", "last_good.extxyz")  # of a walk that ended before its time
 _STOPPED = "the walks are at restart points; the same command goes on"
@@ -70,7 +69,7 @@ class Plan:
 
     def steps_done(self) -> int:
         """So far; all where it has ended."""
-        if (self.folder / _ENDED).exists():
+        if (self.folder / ENDED).exists():
             return self.n_steps
         return sum(RunFolder(self.stage(k)).steps_done() for k in range(len(self.stages)))
 
@@ -205,7 +204,7 @@ def _stages(
 
 def walk_all(plans: Sequence[Plan | Descent], processes: int, pool: Pool) -> list[Walk]:
     """Do the walks, or what is left of them."""
-    left = [plan for plan in plans if not (plan.folder / _ENDED).exists()]
+    left = [plan for plan in plans if not (plan.folder / ENDED).exists()]
     tasks = [
         Task(partial(_walk, plan), output=plan.folder / "messages.txt", explain=plan.explain)
         for plan in left
@@ -221,12 +220,12 @@ def walk_all(plans: Sequence[Plan | Descent], processes: int, pool: Pool) -> lis
         here = Processes(min(processes, len(left)), interval=_LOOK, stopped=_STOPPED)
         with progress.Task(f"{len(plans)} walks, steps", steps, done=done()) as task:
             run_all(pool.runner(here), tasks, lambda: task.show(done()))
-    return [Walk.model_validate(read_json(plan.folder / _ENDED, Walk)) for plan in plans]
+    return [how_ended(plan.folder) for plan in plans]
 
 
 def _walk(plan: Plan | Descent) -> None:
     """A walk, in a process of its own."""
-    write_text_atomic(plan.folder / _ENDED, plan.walk().model_dump_json(indent=1) + "\n")
+    write_text_atomic(plan.folder / ENDED, plan.walk().model_dump_json(indent=1) + "\n")
 
 
 def _through(

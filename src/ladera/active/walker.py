@@ -6,15 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from ladera.active.folder import Walk
 from ladera.data.frame import Frame
 from ladera.errors import SimulationError
+from ladera.files import read_json
 from ladera.labelling.engines.registry import as_config, as_engine, parse
 from ladera.labelling.engines.teacher import TeacherConfig
 from ladera.loading import ModelSource, as_potential
 from ladera.potential import Potential
 from ladera.processes import ProcessEndedError
+
+ENDED: Final = "ended.json"  # how a walk ended
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Met(NamedTuple):
     temperature: float  # K; 0 of a relaxation
     step: int
     rest: bool = False  # where a relaxation ended
+
+
+def how_ended(folder: Path) -> Walk:
+    """The record of a walk in its folder."""
+    return Walk.model_validate(read_json(folder / ENDED, Walk))
 
 
 def explained(error: Exception, folder: Path) -> Exception:
