@@ -65,7 +65,7 @@ FULL: Final = Settings(
             "relax": 400,
         },
         "select": {"frames": 24, "checks": 8},
-        "stop": {"forces": 0.05, "rounds": 3},
+        "stop": {"forces": 0.05, "rounds": 2},
     },
     unseen=12,
     tuning=8,

@@ -13,7 +13,7 @@ from ladera.arrays import Floats, Reals
 from ladera.errors import ConfigError, PropertyError
 from ladera.plotting import axes, style
 from ladera.potential import LaderaCalculator
-from ladera.properties.harmonic import LARGEST_STRAIN, Harmonic
+from ladera.properties.harmonic import LARGEST_STRAIN, Harmonic, largest, strain_of
 from ladera.properties.recorded import recorded
 from ladera.properties.result import Result, quantity
 from ladera.properties.smoothness import LIMIT
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _MONOCLINIC: Final = 13  # independent constants
 _ASKED: Final = 0.0005  # that is asked for where it does
+_NEW: Final = 0.01  # of a unit strain: more than a symmetry that is off by rounding makes up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,16 +282,14 @@ def _kink(response: Response, columns: list[int], limit: float) -> tuple[str, Fl
 
 def _require_little_strain(stress: Floats, stiffness: Floats) -> None:
     """PropertyError when the stress (GPa) left belongs to a large strain, as in soft crystals."""
-    voigt = np.array([stress[i, j] for i, j in VOIGT])
     if np.linalg.eigvalsh(stiffness)[0] <= 0:
         return  # an unstable crystal has no such strain
-    strain = float(np.abs(np.linalg.solve(stiffness, voigt)).max())
-    largest = float(np.abs(voigt).max())
+    strain, left = largest(strain_of(stress, stiffness)), float(np.abs(stress).max())
     if strain > LARGEST_STRAIN:
         raise PropertyError(
-            f"The cell is not relaxed: this crystal is soft, and the stress of {largest:.2g} GPa "
+            f"The cell is not relaxed: this crystal is soft, and the stress of {left:.2g} GPa "
             f"that is left belongs to a strain of {strain:.1%}; run `ladera relax MODEL STRUCTURE "
-            f"--cell --fmax 0.001 --smax {largest * _ASKED / strain:.1g}` first."
+            f"--cell --fmax 0.001 --smax {left * _ASKED / strain:.1g}` first."
         )
 
 
@@ -302,7 +301,7 @@ def _independent_strains(setting: Setting) -> list[int]:
         strain = unit_strain(column)
         orbit = np.stack([to_kelvin(r @ strain @ r.T) for r in setting.rotations], axis=1)
         together = np.hstack([images, orbit])
-        if np.linalg.matrix_rank(together, tol=1e-6) > np.linalg.matrix_rank(images, tol=1e-6):
+        if np.linalg.matrix_rank(together, tol=_NEW) > np.linalg.matrix_rank(images, tol=_NEW):
             chosen.append(column)
             images = together
     return chosen

@@ -118,13 +118,13 @@ class Harmonic:
             return None  # it has no minimum here
         moving, last = copy_of(self.atoms, self.atoms.calc), _FARTHEST_STRAIN
         for step in range(_STEPS):
-            strain = -np.linalg.solve(stiffness, _voigt(stress_of(moving)))
-            size = float(np.abs(strain).max())
+            strain = strain_of(stress_of(moving), stiffness)
+            size = largest(strain)
             if step == 0 and size <= LARGEST_STRAIN:
                 return None
             if size > last:
                 return None if step == 0 else moving  # these derivatives lead no further
-            deform(moving, np.tensordot(strain, strains, axes=1))
+            deform(moving, -strain)
             _approach(moving, self._modes)
             if size < _NO_STRAIN:
                 break
@@ -230,7 +230,18 @@ def _voigt(stress: Floats) -> Floats:
     return np.stack([stress[..., i, j] for i, j in VOIGT], axis=-1)
 
 
+def strain_of(stress: Floats, stiffness: Floats) -> Floats:
+    """The strain (3, 3) that a stress (3, 3) belongs to; constants (6, 6) in Voigt order."""
+    strain = np.linalg.solve(stiffness, _voigt(stress))
+    return np.tensordot(strain, [unit_strain(k) for k in range(6)], axes=1)
+
+
+def largest(strain: Floats) -> float:
+    """The largest principal value of a strain (3, 3), whichever its sign: the same in all axes."""
+    return float(np.abs(np.linalg.eigvalsh(strain)).max())
+
+
 def _strain_between(one: Atoms, other: Atoms) -> float:
-    """The largest component of the strain from one cell to another."""
+    """The largest strain that took one cell to another."""
     change = np.linalg.solve(one.cell.array, other.cell.array) - np.eye(3)
-    return float(np.abs(change + change.T).max() / 2)
+    return largest((change + change.T) / 2)
