@@ -76,10 +76,11 @@ def _potentials(study: Study) -> Iterator[Piece]:
     structures = 2 * len(study.isomers)
     rounds = size.active["stop"]["rounds"]
     labels = begin["frames"] + structures * (begin["number"] + 1)
-    labels += rounds * (select["frames"] + select["checks"])
+    labels += rounds * select["checks"] + (rounds - 1) * select["frames"]  # the last one is judged
     # Of each structure two walks at each temperature, one of which judges; without D3.
     walks = 2 * structures * len(size.active["explore"]["temperatures"]) * 1000 / 0.5
-    first, later = walks * begin["time"], rounds * walks * size.active["explore"]["time"]
+    explore = size.active["explore"]
+    first, later = walks * begin["time"], walks * explore["time"] + structures * explore["relax"]
     # Half of the frames are of 148 atoms or less, of the own unit of 296.
     training = samples.TRAINING * size.epochs * rounds * (labels + size.dimers) / 4
     molecules = {"monomers": {samples.HALF: size.monomers}, "pairs": {},
@@ -87,7 +88,7 @@ def _potentials(study: Study) -> Iterator[Piece]:
     for name, work in molecules.items():
         yield Piece(f"{name}.extxyz", partial(study.molecules, name), work)
     work = {samples.LABEL: labels, samples.UNIVERSAL: 0.55 * first,
-            samples.OWN: training + 0.5 * later}  # fmt: skip
+            samples.OWN: training + 0.5 * rounds * later}  # fmt: skip
     yield Piece("own.json", study.learned, work)
     work = {samples.LABEL: size.unseen, samples.UNIVERSAL: 50 * (size.unseen + 5)}
     yield Piece("unseen.extxyz", study.unseen, work)
