@@ -31,7 +31,7 @@ UNITS: Final = (SEARCH, UNIVERSAL, OWN, LABEL, HALF, SECOND)
 # How often the quick search is in the whole one, a step in what is made of steps: measured once.
 WHOLE_SEARCH: Final = 50
 HESSIAN: Final = 5000  # steps of 148 atoms in two Hessians of differences, in double precision
-TIMES: Final = 750  # s, of the sizes of the figure, most of it PySCF's
+TIMES: Final = 750  # s, of the sizes of the figure, half of it PySCF's
 TUNING: Final = 6  # steps of the universal model that a step of its training by one frame takes
 TRAINING: Final = 6  # steps of 296 atoms that a step of training by two frames takes
 

@@ -300,7 +300,9 @@ class Study:
         universal = step_times.of_model(atoms, ladera.load(self.models[0]), sizes)
         found[f"Ladera, {Path(self.models[0]).stem}"] = universal
         found["GFN1-xTB"] = step_times.of_xtb(atoms, sizes, self.settings.patience)
-        found["PBE/def2-SVP, half a dimer"] = step_times.of_pyscf(crystal.monomer(molecule.dimer()))
+        found["PBE/def2-SVP, first iteration"] = step_times.of_pyscf(
+            crystal.monomer(molecule.dimer())
+        )
         return found
 
     def moved(self, folder: Folder) -> dict[str, Any]:
